@@ -1,0 +1,59 @@
+# Everything runs in .venv, made from Python 3.11 and nothing else.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SPEC ?= configs/quickstart.yaml
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install sweep test test-unit lint format ui bench acceptance constraints clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: $(STAMP) ## Make .venv and install the project with its exact versions
+
+# torch comes first and by its exact version: left to the others' ranges, pip may choose a
+# release whose default build brings gigabytes of CUDA.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(STAMP)
+
+sweep: $(STAMP) ## Run the quickstart sweep (SPEC=... for another)
+	$(BIN)/sweeper run $(SPEC)
+
+test: $(STAMP) ## Run all tests but the slow tier
+	$(BIN)/python -m pytest tests -m 'not acceptance'
+
+test-unit: $(STAMP) ## Run the tests that take seconds
+	$(BIN)/python -m pytest tests/unit
+
+lint: $(STAMP) ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+ui: $(STAMP) ## Open the MLflow UI on the runs' database
+	$(BIN)/sweeper ui
+
+bench: $(STAMP) ## Run the benchmarks (minutes to hours; each prints its table)
+	$(BIN)/python benchmarks/getting_started.py
+
+acceptance: $(STAMP) ## Run the slow tier: real learning, the benchmarks' short forms
+	$(BIN)/python -m pytest tests -m acceptance --timeout 3600
+
+constraints: $(STAMP) ## Write the installed versions into constraints.txt
+	{ head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//'; } > constraints.new
+	mv constraints.new constraints.txt
+
+clean: ## Delete .venv and caches; runs/ stays
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,61 @@
+"""Hyperparameter sweeps for reinforcement learning, with evidence.
+
+The names below are the notebook's interface; each is imported when it is first used, so that
+``import sweeper`` costs nothing and pulls in neither ray, torch, mlflow nor pandas.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sweeper.api import Run, open_run, open_tune, run, train
+    from sweeper.errors import Problem, RunError, SpecError, SweeperError, UserError
+    from sweeper.plan import SweepPlan
+    from sweeper.spec import ExperimentSpec, load_spec
+    from sweeper.tuning import to_tune
+
+__all__ = [
+    "ExperimentSpec",
+    "Problem",
+    "Run",
+    "RunError",
+    "SpecError",
+    "SweepPlan",
+    "SweeperError",
+    "UserError",
+    "load_spec",
+    "open_run",
+    "open_tune",
+    "run",
+    "to_tune",
+    "train",
+]
+
+_HOMES = {
+    "ExperimentSpec": "spec",
+    "Problem": "errors",
+    "Run": "api",
+    "RunError": "errors",
+    "SpecError": "errors",
+    "SweepPlan": "plan",
+    "SweeperError": "errors",
+    "UserError": "errors",
+    "load_spec": "spec",
+    "open_run": "api",
+    "open_tune": "api",
+    "run": "api",
+    "to_tune": "tuning",
+    "train": "api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sweeper' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"sweeper.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

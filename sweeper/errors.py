@@ -1,0 +1,67 @@
+"""The errors that a user of sweeper can meet.
+
+SweeperError                anything below; ``exit_code`` is the command line's
+├── UserError               the user's mistake: a wrong argument, a run that does not exist (2)
+│   └── SpecError           a spec with problems, all of them at once (2)
+└── RunError                the run failed, every trial of it (1)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+__all__ = ["Location", "Problem", "RunError", "SpecError", "SweeperError", "UserError"]
+
+
+@dataclass(frozen=True, order=True)
+class Location:
+    """A place in a file: ``file`` as the user named it, ``line`` from 1 (0: the whole file)."""
+
+    file: str
+    line: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a spec: where, under which dotted key, and what to do about it."""
+
+    location: Location
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        key = f" {self.key}:" if self.key else ""
+        return f"{self.location}:{key} {self.message}"
+
+
+class SweeperError(Exception):
+    """Base of every error that sweeper raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UserError(SweeperError):
+    """The user's mistake; the message says what was found, what is allowed and what to do."""
+
+    exit_code = 2
+
+
+class SpecError(UserError):
+    """A spec that can't be run.
+
+    Attributes:
+        problems: every problem found, in the order of the file.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(sorted(problems, key=lambda problem: problem.location))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class RunError(SweeperError):
+    """A run that came to nothing: no trial of it finished."""

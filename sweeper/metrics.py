@@ -1,0 +1,79 @@
+"""The names of metrics: RLlib's are accepted, ours are used, and only what is reported counts."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+
+__all__ = ["BOUNDS", "ENV_STEPS", "canonical_metric", "explain_metric"]
+
+ENV_STEPS = "num_env_steps_sampled_lifetime"
+BOUNDS = (ENV_STEPS, "time_total_s", "training_iteration")
+
+_REPORTED = (
+    "episode_return_mean",
+    "episode_return_min",
+    "episode_return_max",
+    "episode_len_mean",
+    "num_episodes",
+    *BOUNDS,
+    "env_steps_per_s",
+)
+_EVALUATION = ("evaluation/episode_return_mean", "evaluation/episode_len_mean")
+_LEARNER_SHARED = (
+    "total_loss",
+    "default_optimizer_learning_rate",
+    "gradients_default_optimizer_global_norm",
+)
+_LEARNER: Mapping[str, tuple[str, ...]] = {
+    "PPO": ("policy_loss", "vf_loss", "vf_loss_unclipped", "vf_explained_var", "entropy",
+            "mean_kl_loss", "curr_kl_coeff", "curr_entropy_coeff"),
+    "DQN": ("qf_loss", "qf_mean", "qf_max", "qf_min", "td_error_mean", "num_target_updates",
+            "last_target_update_ts"),
+}  # fmt: skip
+_OURS: Mapping[str, str] = {
+    "env_steps": ENV_STEPS,
+    "timesteps_total": ENV_STEPS,
+    "num_env_steps": ENV_STEPS,
+    "time_s": "time_total_s",
+    "episode_reward_mean": "episode_return_mean",
+    "mean_reward": "episode_return_mean",
+    "reward": "episode_return_mean",
+    "score": "episode_return_mean",
+    "loss": "learner/total_loss",
+    "timesteps": ENV_STEPS,
+}
+
+
+def canonical_metric(name: str) -> str:
+    """Our name of a metric that is given by our name or RLlib's."""
+    for theirs, ours in (
+        ("evaluation/env_runners/", "evaluation/"),
+        ("env_runners/", ""),
+        ("learners/default_policy/", "learner/"),
+    ):
+        if name.startswith(theirs):
+            return ours + name.removeprefix(theirs)
+    return name
+
+
+def explain_metric(name: str, algorithm: str | None, *, has_evaluation: bool) -> str | None:
+    """What is wrong with a metric, by our name of it; None if trials will report it.
+
+    Args:
+        name: as `canonical_metric` gives it.
+        algorithm: decides which ``learner/…`` there are; None if it is unknown itself.
+        has_evaluation: whether the spec evaluates.
+    """
+    learner = _LEARNER.get(algorithm or "")
+    if name.startswith("learner/") and learner is None:
+        return None  # no list was recorded for this algorithm: RLlib decides
+    known = [*_REPORTED, *_EVALUATION]
+    known += [f"learner/{key}" for key in (*(learner or ()), *_LEARNER_SHARED)]
+    if name in _EVALUATION and not has_evaluation:
+        return f"{name} is reported only with an evaluation section, e.g. evaluation: {{}}"
+    if name in known:
+        return None
+    ours = _OURS.get(name) or next(iter(difflib.get_close_matches(name, known, n=1)), None)
+    hint = f"; did you mean {ours}?" if ours else f"; trials report {', '.join(known)}"
+    return f"no trial reports {name!r}{hint}"

@@ -1,0 +1,149 @@
+"""Every file name of a run folder, and how a run is found by the name a user gives it."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sweeper.errors import UserError
+
+__all__ = ["RunPaths", "create_run_folder", "find_run", "list_runs", "write_atomically"]
+
+_STAMP = re.compile(r"-(\d{8}-\d{6})(?:-(\d+))?$")
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """The layout of one run folder; ``root`` is absolute."""
+
+    root: Path
+
+    @property
+    def spec(self) -> Path:
+        """The spec as run: composed, interpolated, overrides applied."""
+        return self.root / "spec.yaml"
+
+    @property
+    def plan(self) -> Path:
+        """The plan that was carried out."""
+        return self.root / "plan.json"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, git commit, seeds and command of every launch."""
+        return self.root / "environment.json"
+
+    @property
+    def journal(self) -> Path:
+        """The append-only truth; a folder is a run if this file is in it."""
+        return self.root / "journal.jsonl"
+
+    @property
+    def trials(self) -> Path:
+        """One folder a trial."""
+        return self.root / "trials"
+
+    @property
+    def tune(self) -> Path:
+        """What each launch's Tuner writes for itself; nothing of ours reads it."""
+        return self.root / "tune"
+
+    @property
+    def selection(self) -> Path:
+        """Who won, why, and who was excluded."""
+        return self.root / "selection.json"
+
+    @property
+    def champion(self) -> Path:
+        """The champion's standalone agent."""
+        return self.root / "champion"
+
+    def trial(self, trial_id: str) -> Path:
+        """The folder of one trial: its checkpoints and its log."""
+        return self.trials / trial_id
+
+    def trial_log(self, trial_id: str) -> Path:
+        """What the trial's process printed, and the traceback of its failure."""
+        return self.trial(trial_id) / "log.txt"
+
+
+def create_run_folder(storage: Path, name: str, now: datetime) -> RunPaths:
+    """Make ``<storage>/<name>-<YYYYmmdd-HHMMSS>``, with a counter behind it if that is taken.
+
+    Raises:
+        UserError: the folder can't be made there.
+    """
+    stem = f"{name}-{now:%Y%m%d-%H%M%S}"
+    for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
+        root = storage.absolute() / f"{stem}{suffix}"
+        try:
+            root.mkdir(parents=True)
+        except FileExistsError:
+            if not storage.is_dir():
+                raise UserError(f"storage {storage} is a file; give a folder") from None
+            continue
+        except OSError as error:
+            raise UserError(
+                f"can't make the run folder {root}: {error.strerror}; "
+                "give another folder with storage=PATH"
+            ) from error
+        return RunPaths(root)
+    raise UserError(f"{storage} holds too many runs named {stem}; give another name")
+
+
+def list_runs(storage: Path) -> list[RunPaths]:
+    """The runs under a storage folder, oldest first by the time in the folder's name."""
+    if not storage.is_dir():
+        return []
+    runs = [RunPaths(entry.absolute()) for entry in storage.iterdir() if is_run(entry)]
+    return sorted(runs, key=_age_key)
+
+
+def _age_key(run: RunPaths) -> tuple[str, int, str]:
+    """The journal's own time would not do: it moves with every event, so that `last` flips."""
+    match = _STAMP.search(run.root.name)
+    if match:
+        return match[1], int(match[2] or 1), run.root.name
+    made = datetime.fromtimestamp(run.root.stat().st_mtime)
+    return f"{made:%Y%m%d-%H%M%S}", 1, run.root.name
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run: one that holds a journal."""
+    return (folder / "journal.jsonl").is_file()
+
+
+def find_run(reference: str, storage: Path) -> RunPaths:
+    """The run that ``reference`` names: a path, a folder's name under ``storage``, or ``last``.
+
+    Raises:
+        UserError: there is no such run; the message lists the runs that are there.
+    """
+    runs = list_runs(storage)
+    if reference == "last":
+        if runs:
+            return runs[-1]
+        raise UserError(f"no run in {storage} yet; start one with `sweeper run SPEC`")
+    for folder in (Path(reference), storage / reference):
+        if is_run(folder):
+            return RunPaths(folder.absolute())
+    names = [run.root.name for run in runs]
+    known = f"; the last runs in {storage}: {', '.join(names[-5:])}" if names else ""
+    raise UserError(f"no run {reference!r}: give a path, a name in {storage}, or `last`{known}")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file whole or not at all: a temporary name beside it, then a rename."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

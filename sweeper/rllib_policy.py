@@ -1,0 +1,224 @@
+"""Acts as an RLlib Algorithm's checkpoint acts, greedily: observations in, actions out.
+
+This file imports nothing of sweeper: it travels as it is into the champion's MLflow model. It
+runs RLlib's own connector pipelines as they were saved with the checkpoint, so whatever was
+between environment and network in training (flattening, one-hot, running statistics,
+unsquashing) is there as well.
+
+Loading a checkpoint of RLlib runs code out of it (its classes are pickled); load only
+checkpoints that you trust.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from ray.rllib.connectors.connector_pipeline_v2 import ConnectorPipelineV2
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.rl_module import RLModule
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
+
+__all__ = ["RLlibPolicy", "load_spaces"]
+
+_MODULE = Path("learner_group", "learner", "rl_module", "default_policy")
+_MODULE_FILE = "class_and_ctor_args.pkl"
+
+
+class RLlibPolicy:
+    """One policy of RLlib's new API stack, for a single agent.
+
+    Args:
+        checkpoint: the folder that ``Algorithm.save_to_path`` made.
+
+    Attributes:
+        observation_space: the environment's.
+        action_space: the environment's.
+        observation_shape: of one observation as a plain array; a Dict's or Tuple's is that of
+            ``gymnasium.spaces.flatten``.
+        module: RLlib's RLModule, in evaluation mode.
+
+    Raises:
+        FileNotFoundError: the folder holds no such checkpoint.
+        ValueError: the policy has a memory, or plays several agents.
+    """
+
+    def __init__(self, checkpoint: str | Path) -> None:
+        root = Path(checkpoint).absolute()  # RLlib takes a relative path for a URI
+        folder = root / _MODULE
+        if not (folder / _MODULE_FILE).is_file():
+            modules = folder.parent
+            if modules.is_dir() and any(modules.glob(f"*/{_MODULE_FILE}")):
+                raise ValueError(f"{root} plays several agents; one policy alone can't act")
+            raise FileNotFoundError(f"no RLlib Algorithm checkpoint in {root}")
+        with _own_deprecations_silenced():
+            self.module: Any = RLModule.from_checkpoint(str(folder))
+        self.module.eval()
+        if self.module.is_stateful():
+            raise ValueError(f"the policy in {root} has a memory; acting with one needs episodes")
+        self._env_to_module = _load_pipeline(root, "env_to_module_connector")
+        self._module_to_env = _load_pipeline(root, "module_to_env_connector")
+        # RLlib's running statistics would go on changing with what is shown to them.
+        for piece in _pieces(self._env_to_module):
+            if hasattr(piece, "_update_stats"):
+                piece._update_stats = False
+        self.observation_space: gym.Space[Any] = self._env_to_module.input_observation_space
+        self.action_space: gym.Space[Any] = self._env_to_module.input_action_space
+        self.observation_shape: tuple[int, ...] = (
+            (gym.spaces.flatdim(self.observation_space),)
+            if self.observation_space.shape is None
+            else tuple(self.observation_space.shape)
+        )
+
+    def act(self, observations: Any) -> np.ndarray[Any, Any]:
+        """The greedy action for each observation of a batch.
+
+        Args:
+            observations: numbers[batch, *observation_shape]; for a Dict or Tuple space also
+                the space's own structure with batched leaves.
+
+        Returns:
+            What the environment takes: int64[batch] for Discrete, int64[batch, parts] for
+            MultiDiscrete, float32[batch, *shape] for Box; an object array for other spaces.
+
+        Raises:
+            ValueError: the batch has another shape.
+        """
+        batch = list(self._split(observations))
+        if not batch:
+            raise ValueError("an empty batch")
+        actions = self._run(batch)
+        if isinstance(self.action_space, gym.spaces.Discrete | gym.spaces.MultiDiscrete):
+            return np.asarray(actions, dtype=np.int64)
+        if isinstance(self.action_space, gym.spaces.Box):
+            return np.asarray(actions, dtype=self.action_space.dtype)
+        boxed = np.empty(len(actions), dtype=object)
+        boxed[:] = actions
+        return boxed
+
+    def module_outputs(self, observations: Any) -> dict[str, np.ndarray[Any, Any]]:
+        """What the network gives in inference for a batch, e.g. ``action_dist_inputs``.
+
+        Args:
+            observations: as `act` takes them.
+        """
+        _, _, outputs = self._forward(list(self._split(observations)))
+        return {
+            str(name): value.numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+            for name, value in outputs.items()
+        }
+
+    def _run(self, batch: Sequence[Any]) -> list[Any]:
+        # The same steps as rllib/env/single_agent_env_runner.py takes in `_sample`.
+        episodes, shared, outputs = self._forward(batch)
+        outputs = self._module_to_env(
+            rl_module=self.module,
+            batch=outputs,
+            episodes=episodes,
+            explore=False,
+            shared_data=shared,
+        )
+        return list(outputs.get(Columns.ACTIONS_FOR_ENV, outputs[Columns.ACTIONS]))
+
+    def _forward(self, batch: Sequence[Any]) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
+        episodes = []
+        for observation in batch:
+            episode = SingleAgentEpisode(
+                observation_space=self.observation_space, action_space=self.action_space
+            )
+            episode.add_env_reset(observation=observation, infos={})
+            episodes.append(episode)
+        shared: dict[str, Any] = {}
+        inputs = self._env_to_module(
+            rl_module=self.module, episodes=episodes, batch={}, explore=False, shared_data=shared
+        )
+        with torch.no_grad():
+            return episodes, shared, self.module.forward_inference(inputs)
+
+    def _split(self, observations: Any) -> Iterator[Any]:
+        """One observation after the other, in the environment's own form."""
+        space = self.observation_space
+        if not isinstance(observations, dict | tuple):
+            array = np.asarray(observations)
+            if array.ndim != 1 + len(self.observation_shape) or (
+                array.shape[1:] != self.observation_shape
+            ):
+                raise ValueError(
+                    f"observations of shape {array.shape}; expected a batch of "
+                    f"{self.observation_shape}, that is (batch, *{self.observation_shape})"
+                )
+            for item in array:
+                yield _as_observation(space, item)
+            return
+        size = len(_first_leaf(observations))
+        for index in range(size):
+            yield _take(space, observations, index)
+
+
+def load_spaces(checkpoint: str | Path) -> tuple[gym.Space[Any], gym.Space[Any]]:
+    """The environment's observation and action space, without loading the network.
+
+    Args:
+        checkpoint: the folder that ``Algorithm.save_to_path`` made.
+
+    Raises:
+        FileNotFoundError: the folder holds no such checkpoint.
+    """
+    pipeline = _load_pipeline(Path(checkpoint).absolute(), "env_to_module_connector")
+    return pipeline.input_observation_space, pipeline.input_action_space
+
+
+@contextmanager
+def _own_deprecations_silenced() -> Iterator[None]:
+    """RLModule warns, at every load, of an argument that it gives itself."""
+    logger = logging.getLogger("ray._common.deprecation")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _load_pipeline(root: Path, name: str) -> Any:
+    """From the env runner's part of the checkpoint, or beside it where none was local."""
+    for folder in (root / "env_runner" / name, root / name):
+        if folder.is_dir():
+            return ConnectorPipelineV2.from_checkpoint(str(folder))
+    raise FileNotFoundError(f"{root} has no {name}; it was made by another version of RLlib")
+
+
+def _pieces(pipeline: Any) -> Iterator[Any]:
+    for piece in getattr(pipeline, "connectors", ()):
+        yield piece
+        yield from _pieces(piece)
+
+
+def _as_observation(space: gym.Space[Any], value: Any) -> Any:
+    if isinstance(space, gym.spaces.Discrete):
+        return np.int64(value)
+    if space.shape is None:
+        return gym.spaces.unflatten(space, np.asarray(value))
+    return np.asarray(value, dtype=space.dtype)
+
+
+def _take(space: gym.Space[Any], batch: Any, index: int) -> Any:
+    if isinstance(space, gym.spaces.Dict):
+        return {key: _take(part, batch[key], index) for key, part in space.spaces.items()}
+    if isinstance(space, gym.spaces.Tuple):
+        return tuple(
+            _take(part, batch[position], index) for position, part in enumerate(space.spaces)
+        )
+    return _as_observation(space, batch[index])
+
+
+def _first_leaf(batch: Any) -> Any:
+    while isinstance(batch, dict | tuple):
+        batch = next(iter(batch.values() if isinstance(batch, dict) else batch))
+    return batch

@@ -1,0 +1,154 @@
+"""What a sequence of reports is worth under a metric: metric names, values, scores.
+
+A report is one flat row of metrics. Values that are not there are ``None``; NaN and infinities
+are values that can't be a score.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sweeper.errors import UserError
+from sweeper.metrics import ENV_STEPS, canonical_metric
+
+__all__ = [
+    "ENV_STEPS",
+    "MODES",
+    "SCORES",
+    "Rules",
+    "Score",
+    "env_steps_of",
+    "metric_value",
+    "score_reports",
+]
+
+ITERATION = "training_iteration"
+MODES = ("max", "min")
+SCORES = ("last", "best", "auc")
+
+Report = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What decides between trials: a metric, its direction, and which value of it counts."""
+
+    metric: str = "episode_return_mean"
+    mode: str = "max"
+    score: str = "last"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score and where it comes from.
+
+    Attributes:
+        value: the score; None if there is none.
+        report: index of the report that earned it (for ``auc``: the last one that counts).
+        problem: why there is none.
+    """
+
+    value: float | None
+    report: int | None = None
+    problem: str | None = None
+
+
+def metric_value(report: Report, metric: str) -> float | None:
+    """A report's value of a metric, under the name given or our own; None if it has none."""
+    value = report.get(metric)
+    if value is None:
+        value = report.get(canonical_metric(metric))
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value)
+
+
+def env_steps_of(report: Report) -> float | None:
+    """The env steps that a report was made at."""
+    return metric_value(report, ENV_STEPS)
+
+
+def score_reports(
+    reports: Sequence[Report], *, metric: str, mode: str = "max", score: str = "last"
+) -> Score:
+    """The score that a trial's reports earn.
+
+    ``last``: the last value reported. ``best``: the best finite one, the earliest of equals; it
+    is optimistic, for it picks the luckiest moment. ``auc``: the mean of the metric over env
+    steps, that is the area under its piecewise linear curve (trapezoids) divided by the steps
+    between its first and its last value; where env steps are not reported, iterations stand in
+    for them. A non-finite value spoils ``last`` where it is the last and ``auc`` anywhere.
+
+    Args:
+        reports: in order.
+        metric: under the name given or our own.
+        mode: ``max`` or ``min``.
+        score: ``last``, ``best`` or ``auc``.
+
+    Raises:
+        UserError: an unknown mode or score.
+    """
+    for what, word, known in (("mode", mode, MODES), ("score", score, SCORES)):
+        if word not in known:
+            raise UserError(f"unknown {what} {word!r}: one of {', '.join(known)}")
+    if not reports:
+        return Score(None, problem="no report")
+    if score == "last":
+        return _score_last(reports, metric)
+    values = [
+        (index, value)
+        for index, report in enumerate(reports)
+        if (value := metric_value(report, metric)) is not None
+    ]
+    if not values:
+        return Score(None, problem=f"never reported {metric}")
+    finite = [(index, value) for index, value in values if math.isfinite(value)]
+    if not finite or (score == "auc" and len(finite) < len(values)):
+        bad = next(value for _, value in reversed(values) if not math.isfinite(value))
+        return Score(None, problem=f"{metric} is {_spell(bad)}")
+    if score == "best":
+        sign = 1.0 if mode == "max" else -1.0
+        index, value = max(finite, key=lambda item: (sign * item[1], -item[0]))
+        return Score(value, index)
+    return Score(_mean_over_steps(reports, finite), finite[-1][0])
+
+
+def _score_last(reports: Sequence[Report], metric: str) -> Score:
+    # From the end, so that a long history costs nothing.
+    for index in range(len(reports) - 1, -1, -1):
+        value = metric_value(reports[index], metric)
+        if value is None:
+            continue
+        if math.isfinite(value):
+            return Score(value, index)
+        return Score(None, problem=f"last {metric} is {_spell(value)}")
+    return Score(None, problem=f"never reported {metric}")
+
+
+def _mean_over_steps(reports: Sequence[Report], values: list[tuple[int, float]]) -> float:
+    positions = [env_steps_of(reports[index]) for index, _ in values]
+    if any(position is None for position in positions):
+        positions = [metric_value(reports[index], ITERATION) for index, _ in values]
+    steps = [
+        float(index) if position is None else position
+        for position, (index, _) in zip(positions, values, strict=True)
+    ]
+    heights = [value for _, value in values]
+    span = steps[-1] - steps[0]
+    if span <= 0:
+        return heights[-1]
+    # Each height is weighed by its share of the span before it is added, so that values near
+    # the largest float don't overflow.
+    return sum(
+        (right - left) / span * (0.5 * low + 0.5 * high)
+        for left, right, low, high in zip(steps, steps[1:], heights, heights[1:], strict=False)
+    )
+
+
+def _spell(value: float) -> str:
+    if math.isnan(value):
+        return "NaN"
+    return "infinite" if value > 0 else "minus infinite"

@@ -1,0 +1,334 @@
+"""A spec on its way from plain data to a model: each section read alone, problems collected.
+
+A section that can't be read is None in the draft, or lacks the keys that were wrong, so that
+the rules (``sweeper/rules.py``) can still say what is wrong with the others.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from sweeper.errors import Problem
+from sweeper.metrics import ENV_STEPS, canonical_metric
+from sweeper.space import distributions, parse_space
+from sweeper.spec.documents import Document, KeyPath, dotted
+from sweeper.spec.findings import explain_finding
+from sweeper.spec.foreign_names import explain_foreign_name
+from sweeper.spec.hyperparameters import check_algorithm, defaults
+from sweeper.spec.sections import (
+    Budget,
+    Checkpoint,
+    Environment,
+    Evaluation,
+    Ray,
+    Resources,
+    Scheduler,
+    Search,
+    Section,
+    Selection,
+    Tracking,
+)
+from sweeper.spec.yaml_text import number_hint, quote_hint
+
+__all__ = ["SECTIONS", "TOP_LEVEL", "Draft", "read_draft"]
+
+SECTIONS: Mapping[str, type[Section]] = {
+    "environment": Environment,
+    "search": Search,
+    "scheduler": Scheduler,
+    "budget": Budget,
+    "evaluation": Evaluation,
+    "selection": Selection,
+    "checkpoint": Checkpoint,
+    "resources": Resources,
+    "ray": Ray,
+    "tracking": Tracking,
+}
+_OPTIONAL = ("evaluation", "tracking")  # None where they are switched off
+TOP_LEVEL = (
+    "name", "extends", "environment", "algorithm", "backend", "seeds", "param_space", "search",
+    "scheduler", "stop", "budget", "evaluation", "selection", "checkpoint", "resources",
+    "storage", "ray", "tracking",
+)  # fmt: skip
+
+_MAX_NAME = 100
+_MAX_SEEDS = 1000
+_NAME = re.compile(r"[A-Za-z0-9._-]+\Z")
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+@dataclass
+class Draft:
+    """What could be read of a spec.
+
+    Attributes:
+        document: where everything was written.
+        raw: the document's data without keys that are null, which count as left out.
+        sections: by name; None if switched off or unreadable.
+        broken: the sections that had problems of their own.
+        space: the param space without the leaves that are wrong.
+    """
+
+    document: Document
+    raw: dict[str, Any]
+    name: str = ""
+    algorithm: str | None = None
+    backend: str = "rllib"
+    seeds: tuple[int, ...] = ()
+    storage: str = "runs"
+    space: dict[str, Any] = field(default_factory=dict)
+    stop: dict[str, float] = field(default_factory=dict)
+    sections: dict[str, Section | None] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+
+    def get(self, kind: type[AnySection]) -> AnySection | None:
+        """A section by its model; None if switched off or unreadable."""
+        found = self.sections.get(kind.__name__.lower())
+        return found if isinstance(found, kind) else None
+
+    def complain(self, path: KeyPath, message: str) -> None:
+        """Note a problem at the place where a key was written."""
+        self.problems.append(Problem(self.document.locate(path), dotted(path), message))
+
+
+def read_draft(document: Document) -> Draft:
+    """Read every section of a document as far as it can be read."""
+    raw = {key: value for key, value in document.data.items() if value is not None}
+    draft = Draft(document, raw)
+    for key in document.data:
+        if key not in TOP_LEVEL:
+            draft.complain((key,), _explain_unknown(key, raw))
+    draft.name = _read_name(draft)
+    draft.backend = _read_choice(draft, "backend", ("torch", "rllib"), "rllib")
+    draft.storage = _read_text(draft, "storage", "runs")
+    draft.algorithm = _read_algorithm(draft)
+    draft.seeds = _read_seeds(draft)
+    draft.space = _read_space(draft)
+    draft.stop = _read_stop(draft)
+    for name, model in SECTIONS.items():
+        draft.sections[name] = _read_section(draft, name, model)
+    return draft
+
+
+# --- keys of the top level -------------------------------------------------------------------
+
+
+def _explain_unknown(key: str, raw: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(key, TOP_LEVEL, n=1, cutoff=0.75)
+    if near:
+        return f"unknown key; did you mean {near[0]}?"
+    algorithm = raw.get("algorithm")
+    known = isinstance(algorithm, str) and check_algorithm(algorithm) is None
+    if known and key in defaults(str(algorithm)):
+        return f"a hyperparameter stands under param_space: param_space.{key}"
+    if key == "env":
+        return "unknown key; its name here is environment"
+    for name, model in SECTIONS.items():
+        if key in model.model_fields:
+            return f"stands under {name}: {name}.{key}"
+    foreign = explain_foreign_name(str(algorithm) if known else "PPO", key)
+    if foreign is not None and foreign.startswith("its name here"):
+        return f"unknown key; as a hyperparameter {foreign}, under param_space"
+    return f"unknown key; a spec has {', '.join(TOP_LEVEL)}"
+
+
+def _read_name(draft: Draft) -> str:
+    source = draft.document.source
+    stem = source.stem if source is not None else "sweep"
+    fallback = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip(".-")[:_MAX_NAME] or "sweep"
+    name = _read_text(draft, "name", fallback)
+    if not _NAME.match(name) or len(name) > _MAX_NAME or not name.strip("."):
+        draft.complain(
+            ("name",),
+            f"becomes a folder: letters, digits, `.`, `_` and `-`, at most {_MAX_NAME}; "
+            f"found {name[:120]!r}",
+        )
+        return fallback
+    return name
+
+
+def _read_text(draft: Draft, key: str, fallback: str) -> str:
+    value = draft.raw.get(key, fallback)
+    if isinstance(value, str) and value:
+        return value
+    draft.complain((key,), f"a text is due; found {value!r}" + quote_hint(value))
+    return fallback
+
+
+def _read_choice(draft: Draft, key: str, choices: tuple[str, ...], fallback: str) -> str:
+    value = draft.raw.get(key, fallback)
+    if value in choices:
+        return str(value)
+    near = difflib.get_close_matches(str(value).lower(), choices, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    draft.complain((key,), f"one of {', '.join(choices)} is due; found {value!r}{hint}")
+    return fallback
+
+
+def _read_algorithm(draft: Draft) -> str | None:
+    if "algorithm" not in draft.raw:
+        draft.complain(("algorithm",), "is missing; name one, e.g. algorithm: PPO")
+        return None
+    name = _read_text(draft, "algorithm", "")
+    problem = check_algorithm(name) if name else None
+    if problem is not None:
+        draft.complain(("algorithm",), problem)
+    return name if name and problem is None else None
+
+
+def _read_seeds(draft: Draft) -> tuple[int, ...]:
+    value = draft.raw.get("seeds", 1)
+    form = f"a number of replicas from 1 to {_MAX_SEEDS}, or a list of seeds,"
+    if isinstance(value, list):
+        wrong = [s for s in value if isinstance(s, bool) or not isinstance(s, int) or s < 0]
+        if wrong:
+            draft.complain(("seeds",), f"a seed is a whole number from 0 on; found {wrong[0]!r}")
+        elif not value or len(value) > _MAX_SEEDS:
+            draft.complain(("seeds",), f"{form} is due; found a list of {len(value)}")
+        elif len(set(value)) < len(value):
+            twice = next(seed for seed in value if value.count(seed) > 1)
+            draft.complain(("seeds",), f"seed {twice} is there twice; replicas would be the same")
+        else:
+            return tuple(value)
+    elif isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MAX_SEEDS:
+        return tuple(range(value))
+    else:
+        draft.complain(("seeds",), f"{form} is due; found {value!r}")
+    return (0,)
+
+
+def _read_space(draft: Draft) -> dict[str, Any]:
+    value = draft.raw.get("param_space", {})
+    if not isinstance(value, Mapping):
+        draft.complain(("param_space",), f"a mapping of hyperparameters is due; found {value!r}")
+        return {}
+    space, problems = parse_space(value)
+    for problem in problems:
+        draft.complain(("param_space", *problem.path), problem.message)
+    return space
+
+
+def _read_stop(draft: Draft) -> dict[str, float]:
+    value = draft.raw.get("stop", {})
+    stop: dict[str, float] = {}
+    if not isinstance(value, Mapping):
+        draft.complain(
+            ("stop",),
+            f"a mapping of metrics to values is due, e.g. {ENV_STEPS}: 100000; found {value!r}",
+        )
+        return {}
+    for key, bound in value.items():
+        if bound is None:
+            continue
+        name = canonical_metric(key)
+        if isinstance(bound, bool) or not isinstance(bound, int | float):
+            message = f"a number is due; found {bound!r}" + number_hint(bound)
+            draft.complain(("stop", key), message)
+        elif not math.isfinite(bound):
+            draft.complain(("stop", key), f"a finite number is due; found {bound!r}")
+        elif name in stop:
+            draft.complain(("stop", key), f"is the same metric as {name}; keep one")
+        else:
+            stop[name] = bound
+    return stop
+
+
+# --- sections --------------------------------------------------------------------------------
+
+
+def _read_section(draft: Draft, name: str, model: type[Section]) -> Section | None:
+    if name in _OPTIONAL and _is_switched_off(draft, name):
+        return None
+    value = draft.raw.get(name, {})
+    if name == "environment" and name not in draft.raw:
+        draft.complain((name,), "is missing; give a gymnasium id, e.g. environment: CartPole-v1")
+        return None
+    if not isinstance(value, Mapping):
+        draft.broken.add(name)
+        keys = ", ".join(model.model_fields)
+        draft.complain((name,), f"a mapping is due ({keys}); found {value!r}")
+        return None
+    values = {key: item for key, item in value.items() if item is not None}
+    while True:
+        filled = {**_defaults(draft, name, values), **values}
+        try:
+            return model.model_validate(filled)
+        except ValidationError as error:
+            draft.broken.add(name)
+            wrong = set()
+            for details in error.errors(include_url=False):
+                key = details["loc"][0] if details["loc"] else None
+                if details["type"] == "missing" and key in value:
+                    continue  # it was there, wrong, and has been reported
+                draft.complain((name, *details["loc"]), explain_finding(details, model))
+                wrong.add(key)
+            kept = {key: item for key, item in values.items() if key not in wrong}
+            if len(kept) == len(values):
+                return None  # what is wrong is missing, so there is nothing to leave out
+            values = kept
+
+
+def _is_switched_off(draft: Draft, name: str) -> bool:
+    if name == "tracking":
+        return name in draft.document.data and draft.document.data[name] is None
+    return name not in draft.raw
+
+
+def _defaults(draft: Draft, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults that depend on other parts of the spec."""
+    if name == "search":
+        return _search_defaults(draft, values)
+    if name in {"evaluation", "checkpoint"}:
+        return {"every_env_steps": _tenth_of_budget(draft)}
+    if name == "selection":
+        evaluates = "evaluation" in draft.raw
+        metric = "evaluation/episode_return_mean" if evaluates else "episode_return_mean"
+        return {"metric": metric}
+    if name == "environment":
+        return _environment_defaults(draft, values)
+    if name == "tracking":
+        database = Path(draft.storage).absolute() / "mlflow.db"
+        return {"uri": f"sqlite:///{database}", "experiment": draft.name}
+    return {}
+
+
+def _search_defaults(draft: Draft, values: Mapping[str, Any]) -> dict[str, Any]:
+    leaves = [leaf for _, leaf in distributions(draft.space)]
+    only_grid = all(leaf.is_grid for leaf in leaves)
+    is_random = not only_grid and values.get("algorithm") != "grid"
+    if is_random and "num_samples" not in values and "search" not in draft.broken:
+        draft.complain(
+            ("search", "num_samples"), "is missing: how many configurations to draw, e.g. 16"
+        )
+        draft.broken.add("search")
+    return {"algorithm": "grid" if only_grid else "random", "num_samples": 1}
+
+
+def _tenth_of_budget(draft: Draft) -> int | None:
+    steps = draft.stop.get(ENV_STEPS)
+    return None if steps is None or steps <= 0 else max(1, int(steps // 10))
+
+
+def _environment_defaults(draft: Draft, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the environment's modules are looked up, if it has any."""
+    wrappers = values.get("wrappers") or []
+    names = [next(iter(w), "") if isinstance(w, Mapping) else w for w in wrappers if w]
+    dotted_wrapper = any(isinstance(name, str) and "." in name for name in names)
+    if not ("module" in values or ":" in str(values.get("id")) or dotted_wrapper):
+        return {}
+    source = draft.document.source
+    folders = [str(source.absolute().parent)] if source is not None else []
+    # A recorded working directory lets a run folder's spec find its modules from anywhere.
+    folders.append(str(Path.cwd()))
+    return {"search_paths": list(dict.fromkeys(os.path.normpath(folder) for folder in folders))}

@@ -1,0 +1,223 @@
+"""The experiment's spec: one YAML file as an immutable value, with every default resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, PrivateAttr
+
+from sweeper.errors import Location, SpecError
+from sweeper.metrics import canonical_metric
+from sweeper.space import Distribution, is_distribution
+from sweeper.spec.documents import Document, KeyPath, load_document, plain_document
+from sweeper.spec.draft import Draft, read_draft
+from sweeper.spec.rules import apply_rules
+from sweeper.spec.sections import (
+    Budget,
+    Checkpoint,
+    Environment,
+    Evaluation,
+    Ray,
+    Resources,
+    Scheduler,
+    Search,
+    Selection,
+    Tracking,
+)
+from sweeper.spec.yaml_text import parse_scalar
+
+if TYPE_CHECKING:
+    from sweeper.plan import SweepPlan
+
+__all__ = ["ExperimentSpec", "dump_spec", "load_spec", "parse"]
+
+# Sections that may be given as a bare text, and the key that it stands for.
+_SHORTHANDS = {"environment": "id", "scheduler": "type"}
+
+
+class ExperimentSpec(BaseModel):
+    """A whole spec, as it will be run.
+
+    Attributes:
+        seeds: one a replica.
+        param_space: nested; leaves are constants or `sweeper.space.Distribution`.
+        stop: our metric names to values; a trial ends when one is reached.
+        evaluation: None: off.
+        tracking: None: off.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    name: str
+    environment: Environment
+    algorithm: str
+    backend: str
+    seeds: tuple[int, ...]
+    param_space: dict[str, Any]
+    search: Search
+    scheduler: Scheduler
+    stop: dict[str, Any]
+    budget: Budget
+    evaluation: Evaluation | None
+    selection: Selection
+    checkpoint: Checkpoint
+    resources: Resources
+    storage: str
+    ray: Ray
+    tracking: Tracking | None
+
+    _document: Document = PrivateAttr(default_factory=lambda: Document({}))
+
+    def __eq__(self, other: object) -> bool:
+        """Equal in what will be run, wherever it was written."""
+        if not isinstance(other, ExperimentSpec):
+            return NotImplemented
+        return self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        """Of the name alone: what it holds are mappings."""
+        return hash(self.name)
+
+    @property
+    def source(self) -> Path | None:
+        """The file that it was read from."""
+        return self._document.source
+
+    def locate(self, path: KeyPath) -> Location:
+        """Where a key was written, or the nearest key that holds it."""
+        return self._document.locate(path)
+
+    def plan(self) -> SweepPlan:
+        """What running it would do.
+
+        Raises:
+            SpecError: the environment can't be built, or doesn't fit the algorithm.
+        """
+        from sweeper.plan import build_plan  # the plan is built on the spec, not below it
+
+        return build_plan(self)
+
+
+def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentSpec:
+    """Read a spec from its file.
+
+    Args:
+        path: the YAML file.
+        overrides: ``key.path=value`` each, the value in YAML.
+
+    Raises:
+        SpecError: with every problem found, each at its line.
+    """
+    document = load_document(Path(path), overrides, shorthands=_SHORTHANDS, is_leaf=is_distribution)
+    return parse(document)
+
+
+def parse(document: Document | Mapping[str, Any]) -> ExperimentSpec:
+    """Check a document, or plain values, and resolve the defaults.
+
+    Raises:
+        SpecError: with every problem found.
+    """
+    if not isinstance(document, Document):
+        data = dict(document)
+        for key, inner in _SHORTHANDS.items():
+            if isinstance(data.get(key), str):
+                data[key] = {inner: data[key]}
+        document = plain_document(data)
+    if not document.data and document.problems:
+        raise SpecError(document.problems)
+    draft = read_draft(document)
+    apply_rules(draft)
+    problems = (*document.problems, *draft.problems)
+    if problems:
+        raise SpecError(tuple(dict.fromkeys(problems)))
+    return _build(draft)
+
+
+def _build(draft: Draft) -> ExperimentSpec:
+    sections = dict(draft.sections)
+    selection = sections["selection"]
+    if isinstance(selection, Selection):
+        metric = canonical_metric(selection.metric)
+        sections["selection"] = selection.model_copy(update={"metric": metric})
+    spec = ExperimentSpec.model_validate(
+        {
+            "name": draft.name,
+            "algorithm": draft.algorithm,
+            "backend": draft.backend,
+            "seeds": draft.seeds,
+            "param_space": draft.space,
+            "stop": draft.stop,
+            "storage": draft.storage,
+            **sections,
+        }
+    )
+    spec._document = draft.document
+    return spec
+
+
+def dump_spec(spec: ExperimentSpec) -> str:
+    """The spec as YAML that `load_spec` reads back to an equal one."""
+    plain: dict[str, Any] = {}
+    for name in type(spec).model_fields:
+        value = getattr(spec, name)
+        if isinstance(value, Environment):
+            plain[name] = _plain_environment(value)
+        elif isinstance(value, BaseModel):
+            plain[name] = value.model_dump(exclude_none=True)
+        elif name == "param_space":
+            plain[name] = _plain_space(value)
+        elif value is not None:
+            plain[name] = list(value) if isinstance(value, tuple) else value
+        elif name == "tracking":
+            plain[name] = None  # left out, it would be on
+    kept = {name: value for name, value in plain.items() if value != {} or name == "evaluation"}
+    return yaml.dump(
+        kept,
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=None,
+        width=100,
+    )
+
+
+def _plain_environment(environment: Environment) -> dict[str, Any]:
+    plain = environment.model_dump(exclude_defaults=True)
+    if environment.wrappers:
+        plain["wrappers"] = [
+            {wrapper.name: wrapper.kwargs} if wrapper.kwargs else wrapper.name
+            for wrapper in environment.wrappers
+        ]
+    return plain
+
+
+def _plain_space(value: Any) -> Any:
+    if isinstance(value, Distribution):
+        return value.to_plain()
+    if isinstance(value, Mapping):
+        return {key: _plain_space(item) for key, item in value.items()}
+    return value
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes YAML 1.2: quotes every text that the core schema would read as something else."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's interface
+        return True
+
+
+def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    escaped = text.replace("${", "$${")
+    try:
+        # Line breaks of every kind are folded or read as blanks unless they are escaped.
+        is_plain = parse_scalar(escaped) is escaped and escaped.isprintable()
+    except ValueError:
+        is_plain = False
+    return dumper.represent_scalar("tag:yaml.org,2002:str", escaped, None if is_plain else '"')
+
+
+_Dumper.add_representer(str, _represent_text)

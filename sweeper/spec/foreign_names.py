@@ -1,0 +1,148 @@
+"""Keys that are no hyperparameters here, and what to write instead.
+
+Names of Stable-Baselines3 and of RLlib's old API stack, keys of RLlib that other keys of the
+spec decide, and keys that RLlib accepts and ignores on its new API stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = ["dead_reason", "explain_foreign_name"]
+
+_RENAMED: Mapping[str, str] = {
+    "activation_fn": "model_config.fcnet_activation",
+    "clip_range": "clip_param",
+    "clip_range_vf": "vf_clip_param",
+    "ent_coef": "entropy_coeff",
+    "entropy_coef": "entropy_coeff",
+    "gae_lambda": "lambda_",
+    "lambda": "lambda_",
+    "lam": "lambda_",
+    "learning_rate": "lr",
+    "learning_starts": "num_steps_sampled_before_learning_starts",
+    "max_grad_norm": "grad_clip",
+    "model": "model_config",
+    "n_envs": "num_envs_per_env_runner",
+    "n_epochs": "num_epochs",
+    "n_steps": "train_batch_size_per_learner (n_steps of SB3 times its number of environments)",
+    "net_arch": "model_config.fcnet_hiddens",
+    "num_envs_per_worker": "num_envs_per_env_runner",
+    "num_rollout_workers": "num_env_runners",
+    "num_sgd_iter": "num_epochs",
+    "num_workers": "num_env_runners",
+    "policy_kwargs": "model_config",
+    "sgd_minibatch_size": "minibatch_size",
+    "target_kl": "kl_target, with use_kl_loss: true",
+    "target_update_interval": "target_network_update_freq",
+    "train_batch_size": "train_batch_size_per_learner",
+    "vf_coef": "vf_loss_coeff",
+    "buffer_size": "replay_buffer_config.capacity",
+    "prioritized_replay_alpha": "replay_buffer_config.alpha",
+    "prioritized_replay_beta": "replay_buffer_config.beta",
+    "gradient_steps": "training_intensity",
+    "train_freq": "training_intensity",
+    "exploration_fraction": "epsilon: [[0, first], [steps, last]]",
+    "exploration_initial_eps": "epsilon: [[0, first], [steps, last]]",
+    "exploration_final_eps": "epsilon: [[0, first], [steps, last]]",
+    "initial_epsilon": "epsilon: [[0, first], [steps, last]]",
+    "final_epsilon": "epsilon: [[0, first], [steps, last]]",
+    "epsilon_timesteps": "epsilon: [[0, first], [steps, last]]",
+    "lr_schedule": "lr: [[0, first], [steps, last]]",
+    "entropy_coeff_schedule": "entropy_coeff: [[0, first], [steps, last]]",
+}
+_RENAMED_FOR: Mapping[str, Mapping[str, str]] = {
+    "PPO": {"batch_size": "minibatch_size"},
+    "APPO": {"batch_size": "minibatch_size"},
+    "SAC": {
+        "ent_coef": "initial_alpha and target_entropy",
+        "learning_rate": "actor_lr, critic_lr and alpha_lr",
+        "lr": "actor_lr, critic_lr and alpha_lr",
+    },
+}
+_DECIDED_ELSEWHERE: Mapping[str, str] = {
+    "env": "environment.id",
+    "env_config": "environment.kwargs",
+    "environment": "environment",
+    "gym_env_vectorize_mode": "environment.vectorization",
+    "seed": "seeds",
+    "seeds": "seeds",
+    "framework": "nothing: it is torch",
+    "callbacks": "nothing: a spec is data, and names no code but environments",
+    "num_gpus": "resources.gpus",
+    "num_gpus_per_learner": "resources.gpus",
+    "num_gpus_per_env_runner": "resources.gpus",
+    "num_cpus_for_main_process": "resources.cpus",
+    "num_cpus_per_env_runner": "resources.cpus",
+    "num_cpus_per_learner": "resources.cpus",
+    "metrics_num_episodes_for_smoothing": "nothing: returns are smoothed over 100 episodes",
+    "total_timesteps": "stop.num_env_steps_sampled_lifetime",
+    "n_timesteps": "stop.num_env_steps_sampled_lifetime",
+    "evaluation_duration": "evaluation.episodes",
+    "evaluation_interval": "evaluation.every_env_steps",
+    "evaluation_config": "evaluation.explore",
+    "restart_failed_env_runners": "resources.retries",
+    "ignore_env_runner_failures": "resources.retries",
+    "log_level": "the command line's --log-level",
+}
+_DEAD: Mapping[str, str] = {
+    "adam_epsilon": "Adam's epsilon is fixed at 1e-8",
+    "before_learn_on_batch": "only the old stack calls it",
+    "categorical_distribution_temperature": "actions are sampled at temperature 1",
+    "clip_rewards": "only the old stack reads it; wrap the environment in TransformReward",
+    "exploration_config": "use epsilon (DQN) or entropy_coeff",
+    "hiddens": "use model_config.head_fcnet_hiddens",
+    "noisy": "there are no noisy networks",
+    "observation_filter": "wrap the environment in NormalizeObservation",
+    "optimizer": "the optimiser is Adam",
+    "sigma0": "there are no noisy networks",
+    "store_buffer_in_checkpoints": "replay is not saved",
+    "optimization": "use actor_lr, critic_lr and alpha_lr",
+    "policy_model_config": "use model_config",
+    "q_model_config": "use model_config",
+}
+_DEAD_FOR_ASYNCHRONOUS: Mapping[str, str] = {
+    "decay": "the optimiser is Adam",
+    "momentum": "the optimiser is Adam",
+    "epsilon": "the optimiser is Adam",
+    "opt_type": "the optimiser is Adam",
+    "learner_queue_timeout": "only the old stack reads it",
+    "minibatch_buffer_size": "only the old stack reads it",
+    "num_multi_gpu_tower_stacks": "only the old stack reads it",
+    "replay_buffer_num_slots": "only the old stack replays",
+    "replay_proportion": "only the old stack replays",
+    "timeout_s_aggregator_manager": "only the old stack reads it",
+    "timeout_s_sampler_manager": "only the old stack reads it",
+    "use_gae": "returns come from V-trace",
+    "lambda_": "returns come from V-trace",
+}
+_DEAD_FOR: Mapping[str, Mapping[str, str]] = {
+    "IMPALA": _DEAD_FOR_ASYNCHRONOUS,
+    "APPO": {
+        **_DEAD_FOR_ASYNCHRONOUS,
+        "learner_queue_size": "use circular_buffer_num_batches",
+    },
+}
+
+
+def dead_reason(algorithm: str, key: str) -> str | None:
+    """Why RLlib accepts a key and ignores it; None if it does not."""
+    return _DEAD_FOR.get(algorithm, {}).get(key) or _DEAD.get(key)
+
+
+def explain_foreign_name(algorithm: str, key: str) -> str | None:
+    """What to write instead of a key that is not the algorithm's; None for a stranger."""
+    dead = dead_reason(algorithm, key)
+    if dead is not None:
+        return f"RLlib accepts this key and ignores it: {dead}"
+    if key in _DECIDED_ELSEWHERE:
+        return f"not a hyperparameter; use {_DECIDED_ELSEWHERE[key]}"
+    if key.startswith(("evaluation_", "offline_evaluation_")):
+        return "not a hyperparameter; use the spec's evaluation"
+    if key.startswith("callbacks_"):
+        return f"not a hyperparameter; use {_DECIDED_ELSEWHERE['callbacks']}"
+    if key == "batch_size":
+        ours = _RENAMED_FOR.get(algorithm, {}).get(key, "train_batch_size_per_learner")
+        return f"its name here is {ours}"
+    ours = _RENAMED_FOR.get(algorithm, {}).get(key) or _RENAMED.get(key, "")
+    return f"its name here is {ours}" if ours else None

@@ -1,0 +1,339 @@
+"""Reading YAML 1.2 text as plain values, with the line of every key.
+
+PyYAML resolves scalars by YAML 1.1 (``no`` is False, ``1e-4`` a string, ``12:30`` the number
+750), keeps the last of two equal keys, and follows tags and aliases wherever they lead. So only
+its scanner is used: the values are built here from its events, by the core schema of YAML 1.2.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from sweeper.errors import Location, Problem
+
+__all__ = [
+    "KeyPath",
+    "YamlText",
+    "dotted",
+    "is_index",
+    "number_hint",
+    "parse_scalar",
+    "parse_yaml",
+    "quote_hint",
+    "switch_hint",
+]
+
+KeyPath = tuple[str | int, ...]
+
+_MAX_DEPTH = 50
+_MAX_VALUES = 100_000
+
+_NULL = re.compile(r"(?:null|Null|NULL|~|)\Z")
+_TRUE = re.compile(r"(?:true|True|TRUE)\Z")
+_FALSE = re.compile(r"(?:false|False|FALSE)\Z")
+_INT = re.compile(r"[-+]?[0-9]+\Z")
+_OCTAL = re.compile(r"0o[0-7]+\Z")
+_HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+\Z")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
+_INFINITY = re.compile(r"([-+]?)\.(?:inf|Inf|INF)\Z")
+_NAN = re.compile(r"\.(?:nan|NaN|NAN)\Z")
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def is_index(key: str | int, items: list[Any]) -> bool:
+    """Whether a part of a key path names an item of a list."""
+    return str(key).isdecimal() and int(key) < len(items)
+
+
+def dotted(path: KeyPath) -> str:
+    """A key path as the user writes it: ``environment.wrappers.0``."""
+    return ".".join(str(part) for part in path)
+
+
+@dataclass(frozen=True)
+class YamlText:
+    """What a text says.
+
+    Attributes:
+        value: mappings as dict with text keys, sequences as list, scalars; None where a
+            syntax error made the text unreadable.
+        locations: the line of every key and list item.
+        problems: what is wrong with the text itself.
+    """
+
+    value: Any
+    locations: dict[KeyPath, Location]
+    problems: tuple[Problem, ...]
+
+
+def parse_scalar(text: str) -> Any:
+    """The value of a plain scalar by YAML 1.2's core schema.
+
+    Raises:
+        ValueError: a number of more digits than can be read.
+    """
+    if _INT.match(text):
+        return int(text)
+    if _FLOAT.match(text):
+        return float(text)
+    if _NULL.match(text):
+        return None
+    if _TRUE.match(text):
+        return True
+    if _FALSE.match(text):
+        return False
+    if _OCTAL.match(text):
+        return int(text[2:], 8)
+    if _HEXADECIMAL.match(text):
+        return int(text[2:], 16)
+    if infinity := _INFINITY.match(text):
+        return float(f"{infinity.group(1)}inf")
+    if _NAN.match(text):
+        return float("nan")
+    return text
+
+
+def parse_yaml(text: str, file: str) -> YamlText:
+    """Read one YAML document.
+
+    Args:
+        text: the document.
+        file: how problems and locations name it.
+    """
+    builder = _Builder(file)
+    if "\0" in text:
+        builder.line = text[: text.index("\0")].count("\n") + 1
+        builder.complain((), "the file holds a NUL byte: it is not text")
+        return builder.result()
+    try:
+        for event in yaml.parse(text, Loader=_LOADER):
+            builder.line = _line(event.start_mark)
+            builder.take(event)
+    except _GiveUp as hopeless:
+        builder.complain((), str(hopeless), fatal=True)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        builder.line = _line(mark)
+        builder.complain((), _explain_syntax(error, text, builder.line), fatal=True)
+    except yaml.YAMLError as error:
+        builder.line = 0
+        reason = str(error).splitlines()[0]
+        builder.complain((), f"not readable as YAML: {reason}", fatal=True)
+    return builder.result()
+
+
+class _GiveUp(Exception):  # noqa: N818 - a jump out of the event loop, never seen outside
+    """The text is hostile or hopeless; nothing after this point is worth reading."""
+
+
+@dataclass
+class _Open:
+    """A collection whose end has not been read: a list where ``mapping`` is None."""
+
+    path: KeyPath
+    anchor: str | None
+    first_count: int
+    mapping: dict[str, Any] | None
+    items: list[Any] = field(default_factory=list)
+    key: str = ""
+    has_key: bool = False
+    duplicate: bool = False
+
+    @property
+    def value(self) -> dict[str, Any] | list[Any]:
+        return self.items if self.mapping is None else self.mapping
+
+
+@dataclass
+class _Anchor:
+    value: Any
+    size: int
+
+
+@dataclass
+class _Builder:
+    """Turns the scanner's events into values, without recursion: depth is the text's choice."""
+
+    file: str
+    line: int = 0
+    root: Any = None
+    documents: int = 0
+    values: int = 0
+    fatal: bool = False
+    stack: list[_Open] = field(default_factory=list)
+    anchors: dict[str, _Anchor] = field(default_factory=dict)
+    locations: dict[KeyPath, Location] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def result(self) -> YamlText:
+        value = None if self.fatal else self.root
+        return YamlText(value, self.locations, tuple(self.problems))
+
+    def complain(self, path: KeyPath, message: str, *, fatal: bool = False) -> None:
+        self.fatal = self.fatal or fatal
+        location = Location(self.file, self.line)
+        self.problems.append(Problem(location, dotted(path), message))
+
+    def take(self, event: yaml.Event) -> None:
+        if isinstance(event, yaml.DocumentStartEvent):
+            self.documents += 1
+            if self.documents > 1:
+                raise _GiveUp("a second document starts here (---); a spec is one document")
+        elif isinstance(event, yaml.ScalarEvent):
+            self._scalar(event)
+        elif isinstance(event, yaml.AliasEvent):
+            self._alias(event)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            self._start(event)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            self._end()
+
+    def _scalar(self, event: yaml.ScalarEvent) -> None:
+        if self._awaits_key():
+            self._key(event.value)
+            return
+        path = self._next_path()
+        self._refuse_tag(event, path)
+        try:
+            value = parse_scalar(event.value) if event.implicit[0] else event.value
+        except ValueError:
+            self.complain(path, "a number of more digits than can be read")
+            value = None
+        self._count(1)
+        if event.anchor is not None:
+            self.anchors[event.anchor] = _Anchor(value, 1)
+        self._place(value, path)
+
+    def _alias(self, event: yaml.AliasEvent) -> None:
+        if self._awaits_key():
+            raise _GiveUp(f"*{event.anchor} can't be a key; write the key out")
+        path = self._next_path()
+        anchor = self.anchors.get(str(event.anchor))
+        if anchor is None:
+            enclosing = any(item.anchor == event.anchor for item in self.stack)
+            reason = "refers to what it lies in" if enclosing else f"has no &{event.anchor} above"
+            self.complain(path, f"*{event.anchor} {reason}")
+            self._place(None, path)
+            return
+        self._count(anchor.size)
+        self._place(copy.deepcopy(anchor.value), path)
+
+    def _start(self, event: yaml.CollectionStartEvent) -> None:
+        if self._awaits_key():
+            raise _GiveUp("a key must be plain text, not a list or a mapping")
+        if len(self.stack) >= _MAX_DEPTH:
+            raise _GiveUp(f"nested more than {_MAX_DEPTH} levels deep")
+        path = self._next_path()
+        self._refuse_tag(event, path)
+        self._count(1)
+        mapping: dict[str, Any] | None = {} if isinstance(event, yaml.MappingStartEvent) else None
+        opened = _Open(path, event.anchor, self.values - 1, mapping)
+        self._place(opened.value, path)
+        self.stack.append(opened)
+
+    def _end(self) -> None:
+        done = self.stack.pop()
+        if done.anchor is not None:
+            self.anchors[done.anchor] = _Anchor(done.value, self.values - done.first_count)
+
+    def _awaits_key(self) -> bool:
+        return (
+            bool(self.stack) and self.stack[-1].mapping is not None and not self.stack[-1].has_key
+        )
+
+    def _key(self, key: str) -> None:
+        top = self.stack[-1]
+        top.key, top.has_key = key, True
+        path = (*top.path, key)
+        top.duplicate = top.mapping is not None and key in top.mapping
+        if top.duplicate:
+            first = self.locations.get(path)
+            where = f", first on line {first.line}" if first is not None else ""
+            self.complain(path, f"the key is there twice{where}; keep one")
+        elif key == "<<":
+            self.complain(path, "merge keys (<<) are not YAML 1.2; use extends, or write it out")
+        else:
+            self.locations[path] = Location(self.file, self.line)
+
+    def _next_path(self) -> KeyPath:
+        if not self.stack:
+            return ()
+        top = self.stack[-1]
+        return (*top.path, len(top.items) if top.mapping is None else top.key)
+
+    def _place(self, value: Any, path: KeyPath) -> None:
+        if not self.stack:
+            self.root = value
+            self.locations[()] = Location(self.file, self.line)
+            return
+        top = self.stack[-1]
+        if top.mapping is None:
+            self.locations[path] = Location(self.file, self.line)
+            top.items.append(value)
+            return
+        if not top.duplicate:
+            top.mapping[top.key] = value
+        top.has_key, top.duplicate = False, False
+
+    def _count(self, size: int) -> None:
+        self.values += size
+        if self.values > _MAX_VALUES:
+            raise _GiveUp(f"more than {_MAX_VALUES} values, aliases counted as what they stand for")
+
+    def _refuse_tag(self, event: yaml.NodeEvent, path: KeyPath) -> None:
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            short = str(tag).replace("tag:yaml.org,2002:", "!!")
+            self.complain(path, f"tags ({short}) are not allowed: a spec is plain data")
+
+
+def _explain_syntax(error: yaml.MarkedYAMLError, text: str, line: int) -> str:
+    lines = text.splitlines()
+    shown = lines[line - 1] if 0 < line <= len(lines) else ""
+    if "\t" in shown[: len(shown) - len(shown.lstrip())] or any(
+        leading.startswith("\t") for leading in _indents(lines[max(0, line - 2) : line + 1])
+    ):
+        return "a tab indents this line; YAML indents with spaces"
+    context = f" ({error.context})" if error.context else ""
+    return f"not readable as YAML: {error.problem}{context}"
+
+
+def _indents(lines: list[str]) -> Iterator[str]:
+    for line in lines:
+        yield line[: len(line) - len(line.lstrip())]
+
+
+def _line(mark: Any) -> int:
+    return 0 if mark is None else int(mark.line) + 1
+
+
+def number_hint(found: Any) -> str:
+    """What to write instead of a number that is text."""
+    if not isinstance(found, str):
+        return ""
+    try:
+        float(found)
+    except ValueError:
+        return ""
+    plain = found.replace("_", "").strip()
+    return f"; that is text, write {plain}"
+
+
+def switch_hint(found: Any) -> str:
+    """What to write instead of a truth value that is text in YAML 1.2."""
+    if not isinstance(found, str) or found.lower() not in {"yes", "no", "on", "off"}:
+        return ""
+    switch = "true" if found.lower() in {"yes", "on"} else "false"
+    return f"; {found} is text in YAML 1.2, write {switch}"
+
+
+def quote_hint(found: Any) -> str:
+    """What to write instead of a text that YAML takes for something else."""
+    return f'; for a text write "{found}"' if isinstance(found, bool | int | float) else ""

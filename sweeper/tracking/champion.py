@@ -1,0 +1,211 @@
+"""The champion as a model in MLflow: a pyfunc that acts, loadable without sweeper."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sweeper.errors import SweeperError
+from sweeper.tracking.naming import flatten_parameters
+
+__all__ = ["log_champion"]
+
+_NAME = "champion"
+_DIGEST_TAG = "sweeper.digest"
+_MODEL_CODE = Path(__file__).with_name("champion_model.py")
+_POLICY_CODE = Path(__file__).parents[1] / "rllib_policy.py"
+_REQUIREMENTS = {"mlflow": "", "ray": "[rllib]", "torch": "", "numpy": "", "gymnasium": ""}
+_CHECKPOINT_FILE = "rllib_checkpoint.json"
+# What acting needs of an RLlib checkpoint; the rest is the optimiser's and the sampler's.
+_FOR_ACTING = (
+    "learner_group/learner/rl_module",
+    "env_runner/env_to_module_connector",
+    "env_runner/module_to_env_connector",
+    "env_to_module_connector",
+    "module_to_env_connector",
+)
+
+
+def log_champion(
+    client: Any,
+    *,
+    experiment_id: str,
+    run_id: str,
+    selection: Mapping[str, Any],
+    folder: Path,
+    register_as: str | None,
+) -> list[str]:
+    """Log the champion's agent under the name ``champion``, once.
+
+    MLflow's ``log_model`` writes to the process-wide tracking URI, which is the user's; so the
+    model is saved to a temporary folder and handed over by the client, in ``log_model``'s own
+    steps (``mlflow/models/model.py``).
+
+    Args:
+        client: an ``MlflowClient``.
+        experiment_id: of the parent run.
+        run_id: the parent run.
+        selection: the champion as ``best --json`` has it.
+        folder: the champion's agent: RLlib's checkpoint, or a folder with it in it.
+        register_as: the name in the model registry, or None.
+
+    Returns:
+        What did not work, a sentence each.
+
+    Raises:
+        SweeperError: there is no checkpoint in the folder.
+    """
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.exceptions import MlflowException
+
+    checkpoint = _find_checkpoint(folder)
+    digest = _digest(checkpoint)
+    if (present := _find_model(client, experiment_id, run_id, digest)) is None:
+        model = client.create_logged_model(
+            experiment_id,
+            name=_NAME,
+            source_run_id=run_id,
+            tags={_DIGEST_TAG: digest, "sweeper.trial": str(selection.get("trial_id"))},
+            params=flatten_parameters(selection.get("configuration") or {}),
+            model_type="agent",
+        )
+        try:
+            with tempfile.TemporaryDirectory(prefix="sweeper-champion-") as temporary:
+                slim = Path(temporary) / "checkpoint"
+                _copy_for_acting(checkpoint, slim)
+                saved = Path(temporary) / "model"
+                with _unseen():
+                    _save(saved, slim, model, run_id)
+                client.log_model_artifacts(model.model_id, str(saved))
+        except BaseException:
+            client.finalize_logged_model(model.model_id, "FAILED")
+            raise
+        client.finalize_logged_model(model.model_id, "READY")
+        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        present = model
+    if register_as is None:
+        return []
+    try:
+        _register(client, register_as, present, run_id)
+    except MlflowException as error:
+        return [f"MLflow: the champion is not registered as {register_as!r}: {error}"]
+    return []
+
+
+def _find_checkpoint(folder: Path) -> Path:
+    children = sorted(folder.iterdir()) if folder.is_dir() else []
+    for candidate in (folder, *children):
+        if (candidate / _CHECKPOINT_FILE).is_file():
+            return candidate
+    raise SweeperError(f"no RLlib checkpoint in {folder}")
+
+
+def _copy_for_acting(checkpoint: Path, target: Path) -> None:
+    for part in _FOR_ACTING:
+        if (checkpoint / part).is_dir():
+            shutil.copytree(checkpoint / part, target / part)
+    shutil.copy(checkpoint / _CHECKPOINT_FILE, target)
+
+
+def _digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _find_model(client: Any, experiment_id: str, run_id: str, digest: str) -> Any | None:
+    found = client.search_logged_models(
+        [experiment_id],
+        filter_string=f"source_run_id = '{run_id}' AND tags.`{_DIGEST_TAG}` = '{digest}'",
+    )
+    return next((model for model in found if str(model.status) == "READY"), None)
+
+
+def _save(target: Path, checkpoint: Path, model: Any, run_id: str) -> None:
+    """Save the pyfunc model to a folder."""
+    import mlflow.pyfunc
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    from sweeper.rllib_policy import RLlibPolicy
+
+    policy = RLlibPolicy(checkpoint)
+    example = np.zeros((1, *policy.observation_shape), np.float32)
+    actions = policy.act(example)
+    outputs = None
+    if actions.dtype != np.dtype(object):
+        outputs = Schema([TensorSpec(actions.dtype, (-1, *actions.shape[1:]))])
+    mlflow.pyfunc.save_model(
+        path=str(target),
+        mlflow_model=Model(
+            artifact_path=model.artifact_location,
+            model_uuid=model.model_id,
+            run_id=run_id,
+            model_id=model.model_id,
+        ),
+        python_model=str(_MODEL_CODE),
+        code_paths=[str(_POLICY_CODE)],
+        artifacts={"checkpoint": str(checkpoint)},
+        signature=ModelSignature(
+            inputs=Schema([TensorSpec(example.dtype, (-1, *example.shape[1:]))]), outputs=outputs
+        ),
+        input_example=example,
+        # Given, so that MLflow does not start a process that imports it all to find out.
+        pip_requirements=[
+            f"{name}{extra}=={metadata.version(name).partition('+')[0]}"
+            for name, extra in _REQUIREMENTS.items()
+        ],
+    )
+
+
+@contextmanager
+def _unseen() -> Iterator[None]:
+    """Saving without progress bars and leaving MLflow's globals as they were."""
+    from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR as PROGRESS_BAR
+    from mlflow.models import model as models
+
+    logger = logging.getLogger("mlflow.pyfunc")
+    level, last_model, bar = logger.level, models.__mlflow_model__, PROGRESS_BAR.get_raw()
+    logger.setLevel(logging.WARNING)
+    PROGRESS_BAR.set(False)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        models.__mlflow_model__ = last_model
+        PROGRESS_BAR.unset() if bar is None else PROGRESS_BAR.set(bar)
+
+
+def _register(client: Any, name: str, model: Any, run_id: str) -> None:
+    """One version a model; the first is the registry's champion, a later one its challenger."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    versions = client.search_model_versions(f"name = '{name}'")
+    if any(version.model_id == model.model_id for version in versions):
+        return
+    version = client.create_model_version(
+        name,
+        # Not models:/…, which the database's store looks up at the process-wide URI.
+        source=model.artifact_location,
+        run_id=run_id,
+        model_id=model.model_id,
+        await_creation_for=0,
+    )
+    alias = "challenger" if versions else "champion"
+    client.set_registered_model_alias(name, alias, version.version)

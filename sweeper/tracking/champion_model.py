@@ -1,0 +1,40 @@
+"""The champion as MLflow loads it: a file of its own that needs neither sweeper nor this run.
+
+MLflow copies this file into the model and executes it where the model is loaded, with
+``rllib_policy.py`` beside it on the path ("models from code").
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+
+class ChampionModel(PythonModel):  # type: ignore[misc]
+    """``predict(float32[batch, *observation]) -> actions``, greedy."""
+
+    def load_context(self, context: Any) -> None:
+        """Load the policy from the model's artifacts."""
+        policy = importlib.import_module("rllib_policy")
+        self._policy = policy.RLlibPolicy(context.artifacts["checkpoint"])
+
+    def predict(self, context: Any, model_input: np.ndarray, params: Any = None) -> Any:  # noqa: ARG002
+        """Act greedily.
+
+        Args:
+            context: MLflow's, unused.
+            model_input: float32[batch, *observation].
+            params: unused.
+
+        Returns:
+            int64[batch] or int64[batch, parts] for discrete actions, float32[batch, *action]
+            for continuous ones, as the environment takes them.
+        """
+        return self._policy.act(np.asarray(model_input))
+
+
+set_model(ChampionModel())

@@ -1,0 +1,164 @@
+"""What the parent run says about the sweep: params, tags, a summary."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweeper.paths import RunPaths
+from sweeper.plan import SweepPlan
+from sweeper.spec import ExperimentSpec
+from sweeper.tracking.naming import describe_value, flatten_parameters
+
+__all__ = ["SweepDescription", "describe_sweep", "summarise"]
+
+
+@dataclass(frozen=True)
+class SweepDescription:
+    """The sweep in MLflow's terms.
+
+    Attributes:
+        run_name: the run folder's name; finds everything of the sweep by the tag `sweeper.run`.
+        folder: the run folder.
+        headline: one line of Markdown.
+        parameters: the param space and what else decides the outcome, flat, in words.
+        tags: for the parent run and every trial.
+        parent_tags: for the parent alone.
+        files: logged as artifacts once they are there.
+    """
+
+    run_name: str
+    folder: Path
+    headline: str
+    parameters: Mapping[str, str]
+    tags: Mapping[str, str]
+    parent_tags: Mapping[str, str]
+    files: tuple[Path, ...]
+
+
+def describe_sweep(
+    spec: ExperimentSpec, plan: SweepPlan, paths: RunPaths, run_name: str
+) -> SweepDescription:
+    """Put a spec and its plan into MLflow's terms."""
+    environment = spec.environment.id
+    shared = {
+        "sweeper.run": run_name,
+        "sweeper.algorithm": spec.algorithm,
+        "sweeper.environment": environment,
+        "sweeper.backend": spec.backend,
+        "mlflow.source.name": "sweeper",
+        "mlflow.source.type": "LOCAL",
+    }
+    seeds = len(spec.seeds)
+    return SweepDescription(
+        run_name=run_name,
+        folder=paths.root,
+        headline=(
+            f"{spec.algorithm} on {environment} ({spec.backend}), {_count(plan.trials, 'trial')}"
+            f" of {_count(seeds, 'replica')}, judged by `{spec.selection.metric}`"
+            f" ({spec.selection.mode})"
+        ),
+        parameters={
+            **flatten_parameters(spec.param_space),
+            "sweep.seeds": describe_value(list(spec.seeds)),
+            "sweep.stop": describe_value(dict(spec.stop)),
+            "sweep.search": f"{spec.search.algorithm}, {_count(plan.trials, 'trial')}",
+            "sweep.scheduler": spec.scheduler.type,
+            "sweep.metric": f"{spec.selection.metric}, {spec.selection.mode}",
+        },
+        tags=shared,
+        parent_tags={
+            "sweeper.folder": str(paths.root),
+            "mlflow.user": _user(),
+            **_provenance(paths.environment),
+        },
+        files=(paths.spec, paths.plan, paths.environment, paths.selection),
+    )
+
+
+def _provenance(path: Path) -> dict[str, str]:
+    """Version and commit from the run's ``environment.json``, as far as it has them."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    tags = {}
+    if version := document.get("versions", {}).get("sweeper"):
+        tags["sweeper.version"] = str(version)
+    if git := document.get("git"):
+        tags["mlflow.source.git.commit"] = str(git.get("commit", ""))
+        tags["sweeper.git.dirty"] = describe_value(bool(git.get("dirty")))
+    return tags
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return ""
+
+
+def summarise(
+    sweep: SweepDescription, states: Mapping[str, str], selection: Mapping[str, Any] | None
+) -> str:
+    """The parent run's description, in Markdown.
+
+    Args:
+        sweep: what was to be done.
+        states: every trial's last state.
+        selection: the champion as `sweeper best --json` prints it, or None without one.
+    """
+    counts = Counter(states.values())
+    parts = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
+    lines = [sweep.headline, ""]
+    if selection is None:
+        lines += ["**No champion.**", ""]
+    else:
+        lines += _champion_lines(selection)
+    lines += [
+        f"{_count(len(states), 'trial')}: {parts or 'none'}",
+        "",
+        f"Run folder: `{sweep.folder}`",
+    ]
+    return "\n".join(lines)
+
+
+def _champion_lines(selection: Mapping[str, Any]) -> list[str]:
+    steps = selection.get("env_steps")
+    after = f" after {int(steps):,} env steps" if isinstance(steps, int | float) else ""
+    lines = [
+        f"**Champion: {selection['trial_id']}**, `{selection.get('metric')}` "
+        f"{_number(selection.get('score'))}{after}",
+        "",
+        "| parameter | value |",
+        "|---|---|",
+    ]
+    for name, value in flatten_parameters(selection.get("configuration") or {}).items():
+        lines.append(f"| {name} | {value} |".replace("\n", " "))
+    lines.append("")
+    if verdict := selection.get("verdict_text"):
+        lines += [str(verdict), ""]
+    if excluded := selection.get("excluded"):
+        named = ", ".join(_excluded(item) for item in excluded[:10])
+        more = f", and {len(excluded) - 10} more" if len(excluded) > 10 else ""
+        lines += [f"Excluded from the selection: {named}{more}", ""]
+    return lines
+
+
+def _excluded(item: Any) -> str:
+    if isinstance(item, Mapping):
+        return f"{item.get('trial_id', item.get('trial'))} ({item.get('reason')})"
+    return describe_value(item)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, int | float) else str(value)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,185 @@
+"""One MLflow run as the journal wants it: what it should have, what it has, what is missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sweeper.journal import (
+    Event,
+    LaunchEnded,
+    LaunchStarted,
+    TrialAsked,
+    TrialCheckpointed,
+    TrialEnded,
+    TrialReported,
+    TrialRetried,
+    TrialStarted,
+)
+from sweeper.tracking.naming import (
+    clip_tag,
+    describe_value,
+    final_replica_metrics,
+    flatten_parameters,
+    scalar_metrics,
+)
+
+__all__ = ["ENV_STEPS", "EVENTS_TAG", "STATE_TAG", "MetricValue", "RunMirror", "env_steps", "to_ms"]
+
+EVENTS_TAG = "sweeper.events"
+STATE_TAG = "sweeper.state"
+ENV_STEPS = "num_env_steps_sampled_lifetime"
+
+# A pruned trial did what it was told to; its tag tells the difference.
+_STATUS = {"TERMINATED": "FINISHED", "PRUNED": "FINISHED", "ERROR": "FAILED", "PAUSED": "KILLED"}
+
+MetricValue = tuple[str, float, int, int]
+"""Name, value, timestamp in ms, step: an MLflow ``Metric``'s arguments in its order."""
+
+
+@dataclass
+class RunMirror:
+    """The parent run or a trial's run, fed with the journal's events that concern it.
+
+    The tag `EVENTS_TAG` counts the run's own events that MLflow has: so another process can
+    go on where one ended, and the same journal read again adds nothing.
+
+    Attributes:
+        name: shown by MLflow.
+        run_id: None until the run is made.
+        status: MLflow's, as far as is known.
+        tags: likewise.
+        written: how many of the run's events MLflow has.
+        seen: how many events were fed.
+        new_params: to be written; so are ``new_tags`` and ``new_metrics``.
+        wanted: the status that the run should have.
+        end_ms: when it ended, if it has.
+        start_ms: when it began.
+        state: the trial's, in the journal's words.
+        last_report: of the newest training iteration.
+    """
+
+    name: str
+    run_id: str | None = None
+    status: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    written: int = 0
+    seen: int = 0
+
+    new_params: dict[str, str] = field(default_factory=dict)
+    new_tags: dict[str, str] = field(default_factory=dict)
+    new_metrics: list[MetricValue] = field(default_factory=list)
+    wanted: str | None = None
+    end_ms: int | None = None
+    start_ms: int = 0
+
+    state: str = "PENDING"
+    last_report: TrialReported | None = None
+    _retries: int = 0
+    _seeds: tuple[int, ...] = ()
+    _iteration: float = -math.inf
+
+    def feed(self, event: Event, *, keep_metrics: bool = True) -> bool:
+        """Take the run's next event.
+
+        Args:
+            event: in the journal's order, from the first on.
+            keep_metrics: False to follow the state alone; the event then counts as unwritten.
+
+        Returns:
+            Whether there is something to write because of it.
+        """
+        self.seen += 1
+        if not self.start_ms or (self.run_id is None and isinstance(event, TrialStarted)):
+            self.start_ms = to_ms(event.time)
+        self._take(event, keep_metrics)
+        if self.seen <= self.written:
+            self.forget_pending()
+            return False
+        if keep_metrics:
+            self.new_tags[EVENTS_TAG] = str(self.seen)
+        # A trial becomes an MLflow run when a worker takes it up.
+        return not isinstance(event, TrialAsked)
+
+    def forget_pending(self) -> None:
+        """What was pending is written, or never will be."""
+        self.new_params, self.new_tags, self.new_metrics = {}, {}, []
+
+    def changed_tags(self) -> dict[str, str]:
+        """The pending tags that MLflow does not have already."""
+        return {name: text for name, text in self.new_tags.items() if self.tags.get(name) != text}
+
+    def _take(self, event: Event, keep_metrics: bool) -> None:
+        match event:
+            case LaunchStarted():
+                self._set_state("RUNNING", "RUNNING", None)
+            case LaunchEnded():
+                # Which status that is, the trials decide.
+                self.new_tags[STATE_TAG], self.end_ms = event.reason, to_ms(event.time)
+            case TrialAsked():
+                self._seeds = event.seeds
+                self.new_params.update(flatten_parameters(event.configuration))
+                self.new_tags["sweeper.seeds"] = describe_value(event.seeds)
+            case TrialStarted():
+                self._set_state("RUNNING", "RUNNING", None)
+            case TrialReported():
+                self._take_report(event, keep_metrics)
+            case TrialCheckpointed():
+                self.new_tags["sweeper.checkpoint"] = event.path
+            case TrialRetried():
+                self._retries += 1
+                self.new_tags["sweeper.retries"] = str(self._retries)
+                self.new_tags["sweeper.error"] = clip_tag(event.error)
+            case TrialEnded():
+                self._take_end(event, keep_metrics)
+
+    def _take_report(self, event: TrialReported, keep_metrics: bool) -> None:
+        iteration = event.metrics.get("training_iteration")
+        if isinstance(iteration, int | float):
+            if iteration <= self._iteration:
+                # Redone after going back to a checkpoint. MLflow can't replace a value, and
+                # two at one step would draw a comb, so the first stays.
+                return
+            self._iteration = iteration
+        self.last_report = event
+        if keep_metrics:
+            self._add_metrics(event, scalar_metrics(event.metrics))
+
+    def _take_end(self, event: TrialEnded, keep_metrics: bool) -> None:
+        self._set_state(event.state, _STATUS.get(event.state, "FAILED"), to_ms(event.time))
+        self.new_tags["sweeper.reason"] = clip_tag(event.reason)
+        if event.error:
+            self.new_tags["sweeper.error"] = clip_tag(event.error)
+        if keep_metrics and self.last_report:
+            self._add_metrics(
+                self.last_report, final_replica_metrics(self.last_report.metrics, self._seeds)
+            )
+        if self.last_report:  # thousands of ended trials are kept
+            steps = {ENV_STEPS: env_steps(self.last_report.metrics)}
+            self.last_report = replace(self.last_report, metrics=steps)
+
+    def _add_metrics(self, report: TrialReported, values: Mapping[str, float]) -> None:
+        stamp, step = to_ms(report.time), env_steps(report.metrics)
+        self.new_metrics += [(name, value, stamp, step) for name, value in values.items()]
+
+    def _set_state(self, state: str, status: str, end_ms: int | None) -> None:
+        self.state, self.wanted, self.end_ms = state, status, end_ms
+        self.new_tags[STATE_TAG] = state
+
+    def interrupt(self, reason: str, now_ms: int) -> None:
+        """The run never ended in the journal: it can go on from its checkpoint."""
+        self._set_state("PAUSED", "KILLED", now_ms)
+        self.new_tags["sweeper.reason"] = clip_tag(reason)
+
+
+def env_steps(row: Mapping[str, Any]) -> int:
+    """A row's step in MLflow; 0 without one."""
+    value = row.get(ENV_STEPS, 0)
+    return int(value) if isinstance(value, int | float) and math.isfinite(value) else 0
+
+
+def to_ms(seconds: float) -> int:
+    """Seconds since the epoch in MLflow's unit."""
+    return int(seconds * 1000)

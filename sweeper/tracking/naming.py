@@ -1,0 +1,114 @@
+"""Names and values as MLflow takes them: flat, within its limits, finite.
+
+MLflow's own limits are in ``mlflow/utils/validation.py``; a name outside them fails the whole
+batch that it is in.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sweeper.space import Distribution
+
+__all__ = [
+    "clip_tag",
+    "describe_value",
+    "final_replica_metrics",
+    "flatten_parameters",
+    "metric_name",
+    "scalar_metrics",
+]
+
+_MAX_NAME = 250
+_MAX_PARAMETER = 6000
+_MAX_TAG = 8000
+_REPLICA = "replica/"
+
+
+def flatten_parameters(tree: Mapping[str, Any]) -> dict[str, str]:
+    """A nested configuration as MLflow params: dotted names, values as the spec writes them."""
+    flat: dict[str, str] = {}
+    for name, value in _leaves(tree, ""):
+        unique = name = _clip(re.sub(r"[^\w.\- :/]", "_", name) or "_", _MAX_NAME)
+        counter = 2
+        while unique in flat:
+            suffix = f"_{counter}"
+            unique, counter = f"{name[: _MAX_NAME - len(suffix)]}{suffix}", counter + 1
+        flat[unique] = _clip(describe_value(value), _MAX_PARAMETER)
+    return flat
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        # A slash would make "a/b" and "a/./b" the same to MLflow, which it refuses.
+        name = f"{prefix}{key}".replace("/", "_")
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def describe_value(value: Any) -> str:
+    """A value in words: ``0.001``, ``true``, ``[64, 64]``, ``loguniform(1e-05, 0.01)``."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Distribution):
+        words = f"{value.kind}({', '.join(describe_value(item) for item in value.args)})"
+        return f"{words} when {describe_value(value.when)}" if value.when else words
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {describe_value(v)}" for key, v in value.items()) + "}"
+    if isinstance(value, Sequence):
+        return "[" + ", ".join(describe_value(item) for item in value) + "]"
+    try:
+        return json.dumps(value)
+    except TypeError:
+        return str(value)
+
+
+def metric_name(name: str) -> str:
+    """The nearest name that MLflow accepts: its characters, no empty or dotted-only part."""
+    parts = re.sub(r"[^\w.\- :/]", "_", name).split("/")
+    return _clip("/".join(part for part in parts if part.strip(".")), _MAX_NAME).strip("/") or "_"
+
+
+def scalar_metrics(row: Mapping[str, Any]) -> dict[str, float]:
+    """The finite numbers of a row; what is per replica, text, true or false is left out."""
+    return {
+        metric_name(name): float(value)
+        for name, value in row.items()
+        if not name.startswith(_REPLICA) and _is_finite(value)
+    }
+
+
+def final_replica_metrics(row: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, float]:
+    """``replica/<metric>`` lists as one metric a replica, ``replica/<seed>/<metric>``."""
+    values: dict[str, float] = {}
+    for name, replicas in row.items():
+        if not name.startswith(_REPLICA) or not isinstance(replicas, list | tuple):
+            continue
+        labels = seeds if len(seeds) == len(replicas) else range(len(replicas))
+        for label, value in zip(labels, replicas, strict=True):
+            if _is_finite(value):
+                values[metric_name(f"{_REPLICA}{label}/{name.removeprefix(_REPLICA)}")] = float(
+                    value
+                )
+    return values
+
+
+def clip_tag(value: str) -> str:
+    """A tag's value, cut to what MLflow stores."""
+    return _clip(value, _MAX_TAG)
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _clip(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"

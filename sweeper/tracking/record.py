@@ -1,0 +1,361 @@
+"""The record in MLflow of one run: a parent run, a nested run for every trial.
+
+Everything is derived from the journal's events, and every MLflow run carries, as the tag
+``sweeper.events``, how many of its own events have been written. So a record can be continued
+by another process, and writing the same journal again changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sweeper.errors import UserError
+from sweeper.journal import Event, LaunchEnded
+from sweeper.tracking.champion import log_champion
+from sweeper.tracking.description import SweepDescription, summarise
+from sweeper.tracking.destination import (
+    Destination,
+    RefusedError,
+    UnreachableError,
+    connect,
+    import_mlflow,
+    translated_failures,
+)
+from sweeper.tracking.mirror import (
+    ENV_STEPS,
+    EVENTS_TAG,
+    STATE_TAG,
+    RunMirror,
+    env_steps,
+    to_ms,
+)
+from sweeper.tracking.naming import clip_tag, scalar_metrics
+
+__all__ = ["Record"]
+
+_logger = logging.getLogger(__name__)
+
+_PARENT = ""
+
+
+class Record:
+    """Applies events in memory and writes what has gathered, run by run.
+
+    Not for several threads. A write that fails with `UnreachableError` can be repeated: what was
+    not written stays gathered.
+    """
+
+    def __init__(self, destination: Destination, sweep: SweepDescription) -> None:
+        """Connect, find or make the experiment and the runs that are there already.
+
+        Raises:
+            UserError: the destination is no place for a record; the message says why.
+            UnreachableError: it does not answer.
+        """
+        import_mlflow()
+        destination.probe()
+        self._destination = destination
+        self._sweep = sweep
+        self.warnings: list[str] = []
+        with translated_failures():
+            self._client = connect(destination)
+            self._experiment_id = self._find_experiment()
+            self._mirrors = {_PARENT: RunMirror(sweep.run_name), **self._find_runs()}
+        self._refused: set[str] = set()
+        self._dirty: dict[str, None] = {}
+        self._unsure = False
+        self._files_logged: dict[Path, float] = {}
+
+    # -- reading the journal ------------------------------------------------------------------
+
+    def apply(self, event: Event, *, keep_metrics: bool = True) -> None:
+        """Take note of the next event of the journal; writes nothing.
+
+        Args:
+            event: each of the journal's events once, in order, from the first.
+            keep_metrics: False to follow the states alone when there is no time to write
+                the rest; the event then counts as unwritten.
+        """
+        key = getattr(event, "trial_id", _PARENT)
+        mirror = self._mirrors.setdefault(key, RunMirror(key))
+        if mirror.feed(event, keep_metrics=keep_metrics):
+            self._dirty[key] = None
+        if isinstance(event, LaunchEnded):
+            mirror.wanted = self._outcome(event.reason)
+
+    # -- writing ------------------------------------------------------------------------------
+
+    def flush(self, *, create: bool = True) -> None:
+        """Write what has gathered.
+
+        Args:
+            create: False to leave out the runs that are not there yet.
+
+        Raises:
+            UnreachableError: the destination does not answer; the rest stays gathered.
+            RefusedError: MLflow does not take the parent run, so that there is no record.
+        """
+        if not self._dirty:
+            return
+        self._destination.probe()
+        # The parent first: the others are nested in it.
+        for key in sorted(self._dirty, key=lambda key: key != _PARENT):
+            mirror = self._mirrors[key]
+            if mirror.run_id is not None or create:
+                self._write(key, mirror)
+            del self._dirty[key]
+
+    def _write(self, key: str, mirror: RunMirror) -> None:
+        if key in self._refused:
+            mirror.forget_pending()
+            return
+        try:
+            with translated_failures():
+                self._write_run(key, mirror)
+        except UnreachableError:
+            self._unsure = True
+            raise
+        except RefusedError as error:
+            if key == _PARENT:
+                raise
+            self._refused.add(key)
+            mirror.forget_pending()
+            self._warn(f"MLflow refused the record of trial {key}: {error}")
+
+    def _write_run(self, key: str, mirror: RunMirror) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        if mirror.run_id is None:
+            self._create(key, mirror)
+        tags = mirror.changed_tags()
+        if tags or mirror.new_params or mirror.new_metrics:
+            if len(mirror.new_metrics) + len(tags) + len(mirror.new_params) > 800:
+                # MLflow would send it in parts, with the tags, and so the count of what is
+                # written, in the first: the metrics have to be there before.
+                self._client.log_batch(mirror.run_id, [Metric(*m) for m in mirror.new_metrics])
+                mirror.new_metrics = []
+            self._client.log_batch(
+                mirror.run_id,
+                metrics=[Metric(*metric) for metric in mirror.new_metrics],
+                params=[Param(name, value) for name, value in mirror.new_params.items()],
+                tags=[RunTag(name, value) for name, value in tags.items()],
+            )
+            mirror.tags.update(tags)
+            mirror.forget_pending()
+        if mirror.wanted and mirror.wanted != mirror.status:
+            if mirror.wanted == "RUNNING":
+                self._client.update_run(mirror.run_id, status="RUNNING")
+            else:
+                self._client.set_terminated(
+                    mirror.run_id, status=mirror.wanted, end_time=mirror.end_ms
+                )
+            mirror.status = mirror.wanted
+
+    def _create(self, key: str, mirror: RunMirror) -> None:
+        if self._unsure:
+            # A request may have arrived although its answer did not.
+            for found_key, found in self._find_runs(key).items():
+                if found_key == key:
+                    mirror.run_id, mirror.status, mirror.tags = (
+                        found.run_id,
+                        found.status,
+                        found.tags,
+                    )
+                    return
+        tags = dict(self._sweep.tags)
+        if key == _PARENT:
+            tags |= {"sweeper.kind": "sweep", **self._sweep.parent_tags}
+            mirror.new_params.update(self._sweep.parameters)
+            tags["mlflow.note.content"] = self._sweep.headline
+        else:
+            tags |= {
+                "sweeper.kind": "trial",
+                "sweeper.trial": key,
+                "mlflow.parentRunId": self._parent_id(),
+            }
+        # The count of what is written comes with what it counts.
+        tags |= {name: v for name, v in mirror.new_tags.items() if name != EVENTS_TAG}
+        run = self._client.create_run(
+            self._experiment_id, start_time=mirror.start_ms, tags=tags, run_name=mirror.name
+        )
+        mirror.run_id, mirror.status, mirror.tags = run.info.run_id, run.info.status, tags
+
+    def _parent_id(self) -> str:
+        parent = self._mirrors[_PARENT]
+        if parent.run_id is None:
+            self._write_run(_PARENT, parent)
+        return str(parent.run_id)
+
+    # -- the end ------------------------------------------------------------------------------
+
+    def finish(self, reason: str, selection: Mapping[str, Any] | None) -> None:
+        """Close every run with the status that the journal gives it.
+
+        Args:
+            reason: how the launch ended, for a journal that does not say.
+            selection: the champion, for the summary.
+
+        Raises:
+            UnreachableError: the destination does not answer.
+            RefusedError: MLflow does not take it.
+        """
+        now = to_ms(time.time())
+        for key, mirror in self._mirrors.items():
+            if key == _PARENT:
+                continue
+            if (mirror.wanted or mirror.status) == "RUNNING":
+                mirror.interrupt(reason, now)
+            if mirror.run_id and mirror.wanted != mirror.status:
+                self._dirty[key] = None
+        parent = self._mirrors[_PARENT]
+        if parent.wanted in (None, "RUNNING"):
+            parent.wanted, parent.end_ms = self._outcome(reason), now
+            parent.new_tags[STATE_TAG] = reason
+        parent.new_tags["mlflow.note.content"] = clip_tag(
+            summarise(self._sweep, self.states, selection)
+        )
+        self._dirty[_PARENT] = None
+        self.flush(create=False)
+        if parent.run_id is None:
+            self._write(_PARENT, parent)
+
+    def log_files(self) -> None:
+        """Copy the run's own files that are there and new to the parent run's artifacts."""
+        parent = self._mirrors[_PARENT]
+        if parent.run_id is None:
+            return
+        try:
+            for path in self._sweep.files:
+                if not path.is_file() or self._files_logged.get(path) == path.stat().st_mtime:
+                    continue
+                self._files_logged[path] = path.stat().st_mtime
+                with translated_failures():
+                    self._client.log_artifact(parent.run_id, str(path))
+        except (OSError, RefusedError, UnreachableError) as error:
+            # Curves can be written where files can't.
+            self._warn(f"MLflow did not take the run's files: {error}")
+
+    def log_champion(
+        self, selection: Mapping[str, Any], folder: Path | None, register_as: str | None
+    ) -> None:
+        """Log the champion's score, and its agent, if it has one, as the parent run's model."""
+        with translated_failures():
+            run_id = self._parent_id()
+            self._mark_champion(run_id, selection)
+            if folder is None:
+                return
+            warnings = log_champion(
+                self._client,
+                experiment_id=self._experiment_id,
+                run_id=run_id,
+                selection=selection,
+                folder=folder,
+                register_as=register_as,
+            )
+        for warning in warnings:
+            self._warn(warning)
+
+    def _mark_champion(self, run_id: str, selection: Mapping[str, Any]) -> None:
+        trial_id = str(selection.get("trial_id"))
+        parent, winner = self._mirrors[_PARENT], self._mirrors.get(trial_id)
+        if parent.tags.get("sweeper.champion") != trial_id:
+            self._client.set_tag(run_id, "sweeper.champion", trial_id)
+            parent.tags["sweeper.champion"] = trial_id
+        if winner and winner.run_id and winner.tags.get("sweeper.champion") != "true":
+            self._client.set_tag(winner.run_id, "sweeper.champion", "true")
+            winner.tags["sweeper.champion"] = "true"
+        if not winner or winner.last_report is None:
+            return
+        # The winner's last row: the same stamp and step whenever this is written again.
+        row = {
+            f"champion/{selection['metric']}": selection.get("score"),
+            f"champion/{ENV_STEPS}": selection.get("env_steps"),
+        }
+        from mlflow.entities import Metric
+
+        stamp = to_ms(winner.last_report.time)
+        present = self._client.get_run(run_id).data.metrics
+        metrics = {n: v for n, v in scalar_metrics(row).items() if present.get(n) != v}
+        step = env_steps(winner.last_report.metrics)
+        self._client.log_batch(run_id, [Metric(n, v, stamp, step) for n, v in metrics.items()])
+
+    @property
+    def states(self) -> dict[str, str]:
+        """Every trial's last state."""
+        return {key: mirror.state for key, mirror in self._mirrors.items() if key != _PARENT}
+
+    def _outcome(self, reason: str) -> str:
+        states = set(self.states.values())
+        if reason == "interrupted":
+            return "KILLED"
+        if reason == "failed" or states == {"ERROR"}:
+            return "FAILED"
+        return "FINISHED"
+
+    # -- finding what is there ----------------------------------------------------------------
+
+    def _find_experiment(self) -> str:
+        name = self._destination.experiment
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is None:
+            try:
+                return str(
+                    self._client.create_experiment(
+                        name,
+                        artifact_location=self._destination.artifact_location,
+                        # Else the UI takes it for one of language models.
+                        tags={"mlflow.experimentKind": "custom_model_development"},
+                    )
+                )
+            except Exception as error:  # another process may have been first
+                experiment = self._client.get_experiment_by_name(name)
+                if experiment is None:
+                    raise error
+        if experiment.lifecycle_stage != "active":
+            raise UserError(
+                f"the experiment {name!r} was deleted: restore it with `mlflow experiments "
+                f"restore --experiment-id {experiment.experiment_id}`, or name another in "
+                "tracking.experiment"
+            )
+        return str(experiment.experiment_id)
+
+    def _find_runs(self, key: str | None = None) -> dict[str, RunMirror]:
+        filters = [f"tags.`sweeper.run` = {_quote(self._sweep.run_name)}"]
+        if key:
+            filters.append(f"tags.`sweeper.trial` = {_quote(key)}")
+        found: dict[str, RunMirror] = {}
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [self._experiment_id],
+                filter_string=" and ".join(filters),
+                max_results=1000,
+                order_by=["attributes.start_time DESC"],
+                page_token=token,
+            )
+            for run in page:
+                tags = dict(run.data.tags)
+                name = tags.get("sweeper.trial", _PARENT)
+                found[name] = RunMirror(
+                    name or self._sweep.run_name,
+                    run_id=run.info.run_id,
+                    status=run.info.status,
+                    tags=tags,
+                    written=int(tags.get(EVENTS_TAG, "0")),
+                    start_ms=run.info.start_time,
+                )
+            token = page.token
+            if not token:
+                return found
+
+    def _warn(self, message: str) -> None:
+        _logger.warning("%s", message)
+        self.warnings.append(message)
+
+
+def _quote(text: str) -> str:
+    return f'"{text}"' if "'" in text else f"'{text}'"

@@ -1,0 +1,261 @@
+"""The tracker: a thread that follows the journal and keeps MLflow up to date with it.
+
+The driver's thread only says that there is news. The events themselves are read back from the
+journal's file, which is the truth: so nothing has to be queued or dropped however slow MLflow
+is, an outage means being behind and no more, and a run that goes on in another process, or is
+written to MLflow once more, is the same as one that is followed live.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweeper.errors import UserError
+from sweeper.journal import Event, parse_event
+from sweeper.paths import RunPaths
+from sweeper.plan import SweepPlan
+from sweeper.spec import ExperimentSpec
+from sweeper.tracking.description import describe_sweep
+from sweeper.tracking.destination import Destination, RefusedError, UnreachableError, resolve_uri
+from sweeper.tracking.record import Record
+
+__all__ = ["MlflowTracker"]
+
+_logger = logging.getLogger(__name__)
+
+_FLUSH_S = 1.0
+_MAX_FLUSH_S = 15.0
+# Writing takes at most this part of one core while the sweep runs.
+_DUTY = 0.02
+_FIRST_RETRY_S = 10.0
+_MAX_RETRY_S = 300.0
+# Of the journal at a time, so that memory stays flat and the end is never far away.
+_CHUNK_BYTES = 2**18
+_FINISH_S = 15.0
+
+_REBUILD = "the journal has it all, so the record can be written again from the run folder"
+
+
+class MlflowTracker:
+    """Keeps one run's MLflow record up to date. A journal listener.
+
+    Nothing here raises into the sweep or waits for MLflow: `start` returns at once, a call
+    takes less than a microsecond, and `close` says what could not be written.
+    """
+
+    def __init__(
+        self,
+        *,
+        uri: str,
+        experiment: str,
+        artifact_root: Path | None,
+        run_name: str,
+        run_paths: RunPaths,
+        spec: ExperimentSpec,
+        plan: SweepPlan,
+    ) -> None:
+        """Take note of where to write and what; touches nothing yet.
+
+        Args:
+            uri: MLflow's tracking URI; an SQLite path may be relative to the working directory.
+            experiment: the experiment's name, made if it is not there.
+            artifact_root: where a new experiment of an SQLite database keeps its files; a
+                server decides for itself.
+            run_name: the run folder's name; the parent run's name, and how it is found again.
+            run_paths: the run folder, whose journal is followed.
+            spec: as run.
+            plan: as carried out.
+        """
+        self._destination = Destination(resolve_uri(uri), experiment, artifact_root)
+        self._sweep_arguments = (spec, plan, run_paths, run_name)
+        tracking = spec.tracking
+        self._register_as = tracking.register_as if tracking is not None else None
+        self._journal = _JournalFollower(run_paths.journal)
+        self._champion: tuple[Mapping[str, Any], Path | None] | None = None
+        self._reason = "finished"
+        self._deadline = float("inf")
+        self._closing = threading.Event()
+        self._record: Record | None = None
+        self._outage: UnreachableError | None = None
+        self._given_up: str | None = None
+        self._finished = False
+        self._news = True
+        self._thread = threading.Thread(target=self._work, name="sweeper-mlflow", daemon=True)
+
+    # -- the driver's side --------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to follow the journal, with what is in it already."""
+        self._thread.start()
+
+    def __call__(self, event: Event) -> None:  # noqa: ARG002 - it is read from the journal
+        """There is a new event in the journal."""
+        self._news = True
+
+    def log_champion(self, selection: Mapping[str, Any], folder: Path | None) -> None:
+        """Have the champion logged as a model, once everything before it is written.
+
+        Args:
+            selection: the champion as ``best --json`` has it.
+            folder: the champion's agent, or None if there is none.
+        """
+        self._champion = (selection, folder)
+
+    def close(self, reason: str, timeout_s: float = 60.0) -> list[str]:
+        """Write what is left, close every MLflow run, and end the thread.
+
+        Args:
+            reason: how the launch ended: ``finished``, ``interrupted``, ``budget.time_s`` or
+                ``failed``; what the journal says goes first.
+            timeout_s: for what is left; closing the runs may take some seconds more.
+
+        Returns:
+            What the user should know about the record, a sentence each.
+        """
+        self._reason = reason
+        self._deadline = time.monotonic() + timeout_s
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s + _FINISH_S)
+        warnings = list(self._record.warnings) if self._record else []
+        if self._given_up:
+            warnings.append(f"MLflow: {self._given_up}; {_REBUILD}")
+        elif self._outage:
+            warnings.append(f"MLflow: not everything is recorded: {self._outage}; {_REBUILD}")
+        elif not self._finished:
+            warnings.append(f"MLflow did not answer in {timeout_s:.0f} s; {_REBUILD}")
+        return warnings
+
+    # -- the thread's side --------------------------------------------------------------------
+
+    def _work(self) -> None:
+        # Signals are the driver's.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            with self._destination.few_retries():
+                self._follow()
+        except (UserError, RefusedError) as error:
+            self._give_up(str(error))
+        except Exception as error:
+            # A defect here must not end the sweep, which may have run for days.
+            _logger.debug("the MLflow tracker failed", exc_info=True)
+            self._give_up(f"{type(error).__name__}: {error}")
+
+    def _give_up(self, why: str) -> None:
+        self._given_up = f"nothing more is recorded: {why}"
+        _logger.warning("MLflow: %s; the sweep goes on", self._given_up)
+
+    def _follow(self) -> None:
+        retry_s = _FIRST_RETRY_S
+        pause_s = 0.0
+        while not self._closing.wait(pause_s):
+            try:
+                self._connect()
+                began = time.thread_time()
+                more = self._advance()
+            except UnreachableError as error:
+                if self._outage is None:
+                    _logger.warning("MLflow: %s; the sweep goes on, trying again later", error)
+                self._outage = error
+                pause_s, retry_s = retry_s, min(2 * retry_s, _MAX_RETRY_S)
+                continue
+            self._outage, retry_s = None, _FIRST_RETRY_S
+            spent_s = time.thread_time() - began
+            pause_s = min(max(0.0 if more else _FLUSH_S, spent_s / _DUTY), _MAX_FLUSH_S)
+        try:
+            self._end()
+            self._outage = None
+        except UnreachableError as error:
+            self._outage = error
+
+    def _connect(self) -> Record:
+        if self._record is None:
+            self._record = Record(self._destination, describe_sweep(*self._sweep_arguments))
+        return self._record
+
+    def _advance(self) -> bool:
+        """Write one portion; returns whether there may be more of it."""
+        record = self._connect()
+        record.flush()  # what an outage left
+        if not self._news:
+            return False
+        self._news = False
+        events = self._journal.read()
+        for event in events:
+            record.apply(event)
+        record.flush()
+        record.log_files()
+        self._news = self._news or bool(events)
+        return bool(events)
+
+    def _end(self) -> None:
+        record = self._connect()
+        self._news = True
+        while self._advance() and time.monotonic() < self._deadline:
+            pass
+        selection: Mapping[str, Any] | None = None
+        if self._champion is not None:
+            selection, folder = self._champion
+            if time.monotonic() < self._deadline:
+                self._log_champion(record, selection, folder)
+        left = 0
+        while events := self._journal.read():
+            left += len(events)
+            for event in events:
+                record.apply(event, keep_metrics=False)
+        record.finish(self._reason, selection)
+        record.log_files()
+        self._finished = True
+        if left:
+            self._given_up = f"the time was too short for the last {left:,} events"
+
+    def _log_champion(
+        self, record: Record, selection: Mapping[str, Any], folder: Path | None
+    ) -> None:
+        try:
+            record.log_champion(selection, folder, self._register_as)
+        except Exception as error:
+            # Models go through other people's loaders; the rest of the record must not suffer.
+            _logger.debug("the champion could not be logged", exc_info=True)
+            message = f"MLflow: the champion is not logged as a model: {error}"
+            _logger.warning("%s", message)
+            record.warnings.append(message)
+
+
+@dataclass
+class _JournalFollower:
+    """Reads a journal that is still being written: whole lines, each once."""
+
+    path: Path
+    offset: int = 0
+
+    def read(self) -> list[Event]:
+        """The next events, at most about `_CHUNK_BYTES` of them; empty at the end."""
+        try:
+            with self.path.open("rb") as stream:
+                stream.seek(self.offset)
+                data = stream.read(_CHUNK_BYTES)
+                end = data.rfind(b"\n") + 1
+                while not end and len(data) >= _CHUNK_BYTES:  # one very long line
+                    more = stream.read(_CHUNK_BYTES)
+                    if not more:
+                        return []
+                    data += more
+                    end = data.rfind(b"\n") + 1
+        except FileNotFoundError:  # the journal starts after us
+            return []
+        self.offset += end
+        events = []
+        for line in data[:end].split(b"\n"):
+            event = parse_event(line) if line else None
+            # A line cut by a kill is the journal reader's to tell of.
+            if event is not None:
+                events.append(event)
+        return events

@@ -1,0 +1,154 @@
+"""The MLflow UI on a run's tracking database, as a child process on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from typing import IO, Any, NamedTuple
+from urllib.parse import quote
+
+from sweeper.errors import SweeperError, UserError
+from sweeper.tracking.destination import resolve_uri, sqlite_path
+
+__all__ = ["UiServer", "open_ui"]
+
+_START_S = 90.0
+_STOP_S = 10.0
+
+
+class UiServer(NamedTuple):
+    """A running UI.
+
+    Attributes:
+        process: the server; ends with `stop`, or on its own.
+        url: the page to open.
+    """
+
+    process: subprocess.Popen[bytes]
+    url: str
+
+    def stop(self) -> None:
+        """End the server and wait until it has ended."""
+        _stop(self.process)
+
+
+def open_ui(
+    uri: str, host: str = "127.0.0.1", port: int = 5000, *, experiment: str | None = None
+) -> UiServer:
+    """Start the MLflow UI on a tracking database and wait until it answers.
+
+    Args:
+        uri: the database, ``sqlite:///…``; the path may be relative.
+        host: the address to listen on. Anybody who reaches it can read and change the record.
+        port: 0 for a free one.
+        experiment: the one that ``url`` shows, or else their list.
+
+    Raises:
+        UserError: there is no such database, it is a server already, or the port is taken.
+        SweeperError: the server ended or did not answer.
+    """
+    database = sqlite_path(uri)
+    if uri.startswith(("http://", "https://")):
+        raise UserError(f"{uri} is a server already: open it in a browser")
+    if database is not None and not database.is_file():
+        raise UserError(
+            f"no MLflow database {database}: a run makes it, unless its spec has `tracking: null`"
+        )
+    port = _free_port(host, port)
+    command = [
+        *(sys.executable, "-P", "-m", "mlflow", "server"),
+        *("--backend-store-uri", resolve_uri(uri)),
+        *("--host", host, "--port", str(port), "--workers", "1"),
+    ]
+    if database is not None:
+        # Else the UI would make a folder in the working directory.
+        artifacts = database.absolute().parent / "mlartifacts"
+        command += ["--artifacts-destination", artifacts.as_uri()]
+    environment = {
+        **os.environ,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        # Jobs belong to features that a sweep does not have; without them one process less.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(  # noqa: S603
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+        server = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        try:
+            _await_answer(server, process, output)
+        except BaseException:
+            _stop(process)
+            raise
+    return UiServer(process=process, url=server + _page(server, experiment))
+
+
+def _page(server: str, experiment: str | None) -> str:
+    # Without the workflow type the UI shows the pages that are made for language models.
+    workflow = "?workflowType=machine_learning"
+    if experiment is not None:
+        query = f"{server}/api/2.0/mlflow/experiments/get-by-name?experiment_name="
+        try:
+            with _get(query + quote(experiment, safe="")) as answer:
+                number = json.load(answer)["experiment"]["experiment_id"]
+        except (OSError, ValueError, KeyError):
+            pass
+        else:
+            return f"/#/experiments/{number}/runs{workflow}"
+    return f"/#/experiments{workflow}"
+
+
+def _get(url: str) -> Any:
+    # A proxy of the environment must not get a request for loopback.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    return opener.open(url, timeout=5)
+
+
+def _free_port(host: str, port: int) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except (OSError, OverflowError) as error:
+            raise UserError(
+                f"can't listen on {host}:{port}: {error}; choose another with --port"
+            ) from error
+        return int(probe.getsockname()[1])
+
+
+def _await_answer(url: str, process: subprocess.Popen[bytes], output: IO[bytes]) -> None:
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise SweeperError(
+                f"the MLflow server ended with exit code {process.returncode}:\n{_tail(output)}"
+            )
+        try:
+            with _get(f"{url}/health"):
+                return
+        except OSError:  # URLError is one
+            time.sleep(0.1)
+    raise SweeperError(f"the MLflow server does not answer at {url}:\n{_tail(output)}")
+
+
+def _tail(output: IO[bytes]) -> str:
+    output.seek(0)
+    return "\n".join(output.read().decode(errors="replace").splitlines()[-10:])
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,236 @@
+"""The one Tune Trainable: a configuration with all its replicas, one flat row a report."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ray import tune
+
+from sweeper.errors import SweeperError
+from sweeper.paths import RunPaths
+from sweeper.trainables.replicas import (
+    ReplicaTrainer,
+    TrialMetrics,
+    TrialSettings,
+    find_met_criterion,
+    merge_configuration,
+    steps_crossed,
+)
+
+__all__ = ["SweepTrial", "TrialFailedError", "trial_class"]
+
+_logger = logging.getLogger(__name__)
+
+_STATE_FILE = "trainer.json"
+_STATE_VERSION = 1
+
+
+class TrialFailedError(SweeperError):
+    """A foreign exception ended the trial; the message is one line that starts with its class."""
+
+
+class SweepTrial(tune.Trainable):  # type: ignore[misc]
+    """Trains what `settings` and Tune's ``config``, the parameters that vary, describe.
+
+    Use a subclass made by `trial_class`. Nothing is built before the first step or restore, so
+    that whatever is wrong with a configuration is an error of that trial's step: Tune treats
+    errors in a constructor, in a reset and in a step differently.
+
+    A step's result is the flat row of `TrialMetrics` and of the trial ``done``, ``stopped_by``
+    (the criterion that was met, or None) and, where one is due, ``should_checkpoint``. The
+    criteria are decided here rather than by Tune, so that the last evaluation and the last
+    checkpoint belong to the step that met them.
+    """
+
+    settings: ClassVar[TrialSettings]
+    log_root: ClassVar[str | None] = None
+
+    @classmethod
+    def default_resource_request(cls, config: Mapping[str, Any]) -> Any:
+        """The trial's process, and the env runners and learners of its own that it asks for."""
+        settings = cls.settings
+        configuration = merge_configuration(settings.constants, config)
+        main = {"CPU": settings.cpus, "GPU": settings.gpus}
+        # RLlib sends env runner k of every Algorithm to bundle k of the placement group, so
+        # the replicas share a bundle.
+        replicas = len(settings.seeds)
+        runner = {
+            "CPU": replicas * configuration.get("num_cpus_per_env_runner", 1),
+            "GPU": replicas * configuration.get("num_gpus_per_env_runner", 0),
+        }
+        bundles = [main, *[runner] * int(configuration.get("num_env_runners", 0))]
+        gpus = configuration.get("num_gpus_per_learner", 1 if settings.gpus else 0)
+        cpus = configuration.get("num_cpus_per_learner", "auto")
+        learner = {"CPU": (0 if gpus else 1) if cpus == "auto" else cpus, "GPU": gpus}
+        bundles += [learner] * (replicas * int(configuration.get("num_learners", 0)))
+        return tune.PlacementGroupFactory(
+            [{key: amount for key, amount in bundle.items() if amount} for bundle in bundles]
+        )
+
+    def setup(self, config: Mapping[str, Any]) -> None:
+        """Take up a configuration; Tune calls it once an actor."""
+        self._trainer: ReplicaTrainer | None = None
+        self._start(config)
+
+    def reset_config(self, new_config: Mapping[str, Any]) -> bool:
+        """Take up another trial's configuration in the same process."""
+        self.cleanup()
+        self._start(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train one iteration, evaluate if that is due, decide whether the trial is over."""
+        with self._explained_errors():
+            return self._step()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Write one folder a replica, and what the next rows depend on."""
+        with self._explained_errors():
+            state = {
+                "version": _STATE_VERSION,
+                "seeds": list(self.settings.seeds),
+                "trainer": self._built().save(Path(checkpoint_dir)),
+                "metrics": self._metrics.state(),
+            }
+            Path(checkpoint_dir, _STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
+
+    def load_checkpoint(self, checkpoint: str) -> None:
+        """Go on from a checkpoint; Tune restores iteration and time from its metrics."""
+        with self._explained_errors():
+            state = json.loads(Path(checkpoint, _STATE_FILE).read_text(encoding="utf-8"))
+            if state["version"] != _STATE_VERSION or state["seeds"] != list(self.settings.seeds):
+                raise SweeperError(f"{checkpoint} is no checkpoint of these replicas")
+            self._metrics.restore(state["metrics"])
+            self._built().restore(Path(checkpoint), state["trainer"])
+
+    def cleanup(self) -> None:
+        """Free what the replicas hold."""
+        if self._trainer is not None:
+            trainer, self._trainer = self._trainer, None
+            trainer.close()
+
+    def _start(self, config: Mapping[str, Any]) -> None:
+        self._redirect_output()
+        self._configuration = merge_configuration(self.settings.constants, config)
+        self._metrics = TrialMetrics(
+            len(self.settings.seeds),
+            int(self._configuration.get("metrics_num_episodes_for_smoothing", 100)),
+        )
+
+    def _step(self) -> dict[str, Any]:
+        settings, metrics = self.settings, self._metrics
+        trainer = self._built()
+        started = time.monotonic()
+        before = metrics.env_steps
+        metrics.record_training(trainer.train())
+        train_time_s = time.monotonic() - started
+        row = metrics.row(train_time_s=train_time_s)
+        stopped_by = self._find_stop(row, started)
+        if settings.evaluation is not None and (
+            stopped_by
+            or steps_crossed(before, metrics.env_steps, settings.evaluation.every_env_steps)
+        ):
+            metrics.record_evaluation(trainer.evaluate())
+            row = metrics.row(train_time_s=train_time_s)
+            stopped_by = stopped_by or self._find_stop(row, started)
+        if stopped_by or steps_crossed(
+            before, metrics.env_steps, settings.checkpoint_every_env_steps
+        ):
+            row["should_checkpoint"] = True
+        return {**row, "done": stopped_by is not None, "stopped_by": stopped_by}
+
+    def _find_stop(self, row: Mapping[str, Any], started: float) -> str | None:
+        clock = {
+            "training_iteration": self._iteration + 1,
+            "time_total_s": self._time_total + time.monotonic() - started,
+        }
+        return find_met_criterion(self.settings.stop, {**row, **clock})
+
+    def _built(self) -> ReplicaTrainer:
+        if self._trainer is None:
+            from sweeper.trainables.rllib import RLlibTrainer  # seconds, and only in workers
+
+            self._trainer = RLlibTrainer(self.settings, self._configuration)
+        return self._trainer
+
+    @contextlib.contextmanager
+    def _explained_errors(self) -> Iterator[None]:
+        """Put the traceback into the trial's log, and the reason into one line."""
+        try:
+            yield
+        except Exception as error:
+            traceback.print_exc()
+            sys.stderr.flush()
+            if isinstance(error, SweeperError):
+                raise
+            root = _find_root(error)
+            name = "MemoryError" if _is_out_of_memory(root) else type(root).__name__
+            text = " ".join(str(root).split())
+            raise TrialFailedError(f"{name}: {text[:400]}" if text else name) from error
+
+    def _redirect_output(self) -> None:
+        """Let the process's stdout and stderr, C libraries' too, end up in the trial's log."""
+        if self.log_root is None or not self.is_actor():
+            return
+        log = RunPaths(Path(self.log_root)).trial_log(self.trial_id)
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        except OSError as error:  # another node, which does not see the run's folder
+            _logger.warning("no log for trial %s: %s", self.trial_id, error)
+            return
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        os.close(descriptor)
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        print(f"{now} trial {self.trial_id} in process {os.getpid()}", flush=True)  # noqa: T201
+
+
+def trial_class(settings: TrialSettings, run_root: Path) -> type[SweepTrial]:
+    """The Trainable of one sweep, for Tune to register and to send to its workers.
+
+    Args:
+        settings: what all trials have in common.
+        run_root: the run's folder; trials log below it where they can.
+    """
+
+    class ConfiguredTrial(SweepTrial):
+        pass
+
+    ConfiguredTrial.settings = settings
+    ConfiguredTrial.log_root = str(run_root.absolute())
+    ConfiguredTrial.__name__ = ConfiguredTrial.__qualname__ = "SweepTrial"
+    return ConfiguredTrial
+
+
+def _find_root(error: BaseException) -> BaseException:
+    """The exception that says something.
+
+    RLlib wraps a failing environment step into a RuntimeError without a text, Ray what failed
+    in another process into a RayTaskError whose text is a whole traceback.
+    """
+    remote = getattr(error, "cause", None)
+    if isinstance(remote, BaseException):
+        return _find_root(remote)
+    return _find_root(error.__cause__) if error.__cause__ and not str(error) else error
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Python's, numpy's and torch's ways to say it."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )

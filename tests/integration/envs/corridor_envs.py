@@ -1,0 +1,51 @@
+"""A corridor with a goal, and a wrapper: an environment as a user would bring it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+
+class Corridor(gymnasium.Env[np.ndarray, int]):
+    """Walk right to the end; each step costs, the goal pays."""
+
+    def __init__(self, length: int = 5, goal_reward: float = 1.0) -> None:
+        self.length, self.goal_reward = length, goal_reward
+        self.observation_space = gymnasium.spaces.Box(0.0, 100.0, (1,), np.float32)
+        self.action_space = gymnasium.spaces.Discrete(2)
+        self._place = 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self._place = int(self.np_random.integers(2))
+        return np.array([self._place], np.float32), {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self._place = max(0, self._place + (1 if action else -1))
+        done = self._place >= self.length
+        reward = self.goal_reward if done else -0.1
+        return np.array([self._place], np.float32), reward, done, False, {}
+
+
+class DoubledReward(gymnasium.RewardWrapper):
+    """Multiplies rewards, so that a test sees whether it is there."""
+
+    def __init__(self, env: gymnasium.Env, factor: float = 2.0) -> None:
+        super().__init__(env)
+        self.factor = factor
+
+    def reward(self, reward: float) -> float:
+        return self.factor * reward
+
+
+class Crashing(Corridor):
+    """Fails after some steps, as broken simulators do."""
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        raise OSError("the simulator\nwent away")
+
+
+gymnasium.register("Corridor-v0", entry_point=Corridor, max_episode_steps=20)
+gymnasium.register("Crashing-v0", entry_point=Crashing, max_episode_steps=20)

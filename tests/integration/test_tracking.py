@@ -1,0 +1,713 @@
+"""MLflow for real: SQLite databases and servers on loopback, nothing mocked."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sweeper.errors import UserError
+from sweeper.journal import (
+    Event,
+    Journal,
+    LaunchEnded,
+    LaunchStarted,
+    TrialAsked,
+    TrialEnded,
+    TrialReported,
+    TrialRetried,
+    TrialStarted,
+)
+from sweeper.paths import RunPaths, create_run_folder
+from sweeper.spec import parse
+from sweeper.tracking import MlflowTracker, open_ui
+from sweeper.tracking.destination import import_mlflow
+
+T0 = 1_700_000_000.0
+
+
+@dataclass
+class Sweep:
+    """A run folder with a journal that a test writes, and trackers that follow it."""
+
+    storage: Path
+    paths: RunPaths
+    uri: str
+    experiment: str
+    register_as: str | None = None
+    clock: float = T0
+    trackers: list[MlflowTracker] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.paths.spec.write_text("name: cartpole\n")
+        self.paths.plan.write_text("{}\n")
+        self.paths.environment.write_text(
+            json.dumps({"versions": {"sweeper": "0.1.0"}, "git": {"commit": "abc", "dirty": True}})
+        )
+        self.journal = Journal(self.paths.journal)
+
+    def tracker(self) -> MlflowTracker:
+        spec = parse(
+            {
+                "name": "cartpole",
+                "environment": "CartPole-v1",
+                "algorithm": "PPO",
+                "backend": "rllib",
+                "seeds": [7, 8],
+                "param_space": {
+                    "lr": {"loguniform": [1e-5, 1e-2]},
+                    "gamma": 0.99,
+                    "model_config": {"fcnet_hiddens": [64, 64]},
+                },
+                "search": {"num_samples": 3},
+                "stop": {"num_env_steps_sampled_lifetime": 1000},
+                "tracking": {
+                    "uri": self.uri,
+                    "experiment": self.experiment,
+                    "register_as": self.register_as,
+                },
+            }
+        )
+        tracker = MlflowTracker(
+            uri=self.uri,
+            experiment=self.experiment,
+            artifact_root=self.storage / "mlartifacts",
+            run_name=self.paths.root.name,
+            run_paths=self.paths,
+            spec=spec,
+            plan=spec.plan(),
+        )
+        self.trackers.append(tracker)
+        self.journal.listeners[:] = [tracker]
+        tracker.start()
+        return tracker
+
+    def write(self, kind: type[Event], *args: Any, **kwargs: Any) -> None:
+        self.clock += 1.0
+        self.journal.append(kind(self.clock, *args, **kwargs))
+
+    def launch(self, number: int = 1) -> None:
+        self.write(LaunchStarted, number, os.getpid(), ("sweeper", "run"))
+
+    def trial(self, trial_id: str, *, reports: int = 3, state: str | None = "TERMINATED") -> None:
+        configuration = {
+            "lr": 0.001,
+            "gamma": 0.99,
+            "model_config": {"fcnet_hiddens": [64, 64]},
+        }
+        self.write(TrialAsked, trial_id, configuration, {"lr": 0.001}, (7, 8))
+        self.write(TrialStarted, trial_id, "node")
+        for iteration in range(1, reports + 1):
+            self.report(trial_id, iteration)
+        if state:
+            self.end(trial_id, state)
+
+    def report(self, trial_id: str, iteration: int, **metrics: Any) -> None:
+        row = {
+            "training_iteration": iteration,
+            "num_env_steps_sampled_lifetime": 100 * iteration,
+            "episode_return_mean": 10.0 * iteration,
+            "learner/entropy": 0.5,
+            "learner/broken": float("nan"),
+            "replica/episode_return_mean": [9.0 * iteration, 11.0 * iteration],
+            **metrics,
+        }
+        self.write(TrialReported, trial_id, row)
+
+    def end(self, trial_id: str, state: str = "TERMINATED") -> None:
+        error = "ValueError: boom" if state == "ERROR" else None
+        self.write(TrialEnded, trial_id, state, "crashed" if error else "done", error)
+
+    def client(self) -> Any:
+        return import_mlflow().MlflowClient(tracking_uri=self.uri)
+
+    def runs(self) -> dict[str, Any]:
+        """MLflow's runs by trial id; the parent's is the empty text."""
+        client = self.client()
+        experiment = client.get_experiment_by_name(self.experiment)
+        if experiment is None:
+            return {}
+        found = client.search_runs(
+            [experiment.experiment_id],
+            filter_string=f"tags.`sweeper.run` = '{self.paths.root.name}'",
+            max_results=1000,
+        )
+        runs = {run.data.tags.get("sweeper.trial", ""): run for run in found}
+        assert len(runs) == len(found), "a run is there twice"
+        return runs
+
+    def history(self, trial_id: str, metric: str) -> list[tuple[int, float, int]]:
+        run_id = self.runs()[trial_id].info.run_id
+        history = self.client().get_metric_history(run_id, metric)
+        return sorted((item.step, item.value, item.timestamp) for item in history)
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One database for the module; making one takes seconds. A hostile name."""
+    return tmp_path_factory.mktemp("sto räge") / "runs"
+
+
+@pytest.fixture
+def sweep(storage: Path, request: pytest.FixtureRequest) -> Iterator[Sweep]:
+    yield from _sweep(storage, f"sqlite:///{storage}/mlflow.db", request.node.name)
+
+
+def _sweep(storage: Path, uri: str, experiment: str) -> Iterator[Sweep]:
+    from datetime import datetime
+
+    paths = create_run_folder(storage, "cartpole", datetime(2026, 11, 24))
+    made = Sweep(storage, paths, uri, experiment)
+    yield made
+    made.journal.close()
+    for tracker in made.trackers:
+        tracker.close("finished", timeout_s=5)
+
+
+def _until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def _dump(database: Path) -> dict[str, list[str]]:
+    tables = ("runs", "metrics", "params", "tags", "latest_metrics", "logged_models", "experiments")
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        return {
+            table: sorted(map(repr, connection.execute(f"SELECT * FROM {table}")))  # noqa: S608
+            for table in tables
+        }
+
+
+def test_a_sweep_is_a_parent_run_with_a_nested_run_per_trial(sweep: Sweep) -> None:
+    tracker = sweep.tracker()
+    sweep.launch()
+    sweep.trial("t0001")
+    sweep.trial("t0002", state="ERROR")
+    sweep.trial("t0003", state="PRUNED")
+    sweep.write(LaunchEnded, "finished")
+    assert tracker.close("finished") == []
+
+    runs = sweep.runs()
+    parent = runs.pop("")
+    assert parent.info.run_name == sweep.paths.root.name
+    assert parent.info.status == "FINISHED"
+    assert parent.data.params["lr"] == "loguniform(1e-05, 0.01)"
+    assert parent.data.params["gamma"] == "0.99"
+    tags = parent.data.tags
+    assert tags["sweeper.version"] == "0.1.0"
+    assert tags["mlflow.source.git.commit"] == "abc"
+    assert tags["sweeper.algorithm"] == "PPO"
+    assert "1 ERROR, 1 PRUNED, 1 TERMINATED" in tags["mlflow.note.content"]
+    artifacts = {item.path for item in sweep.client().list_artifacts(parent.info.run_id)}
+    assert artifacts >= {"spec.yaml", "plan.json", "environment.json"}
+    assert (sweep.storage / "mlartifacts").is_dir()
+
+    assert set(runs) == {"t0001", "t0002", "t0003"}
+    for trial_id, run in runs.items():
+        assert run.info.run_name == trial_id
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.data.params == {
+            "lr": "0.001",
+            "gamma": "0.99",
+            "model_config.fcnet_hiddens": "[64, 64]",
+        }
+        assert "learner/broken" not in run.data.metrics
+        assert run.data.metrics["replica/7/episode_return_mean"] == 27.0
+        assert run.data.metrics["replica/8/episode_return_mean"] == 33.0
+    assert [runs[f"t000{n}"].info.status for n in (1, 2, 3)] == ["FINISHED", "FAILED", "FINISHED"]
+    assert runs["t0002"].data.tags["sweeper.error"] == "ValueError: boom"
+    assert runs["t0003"].data.tags["sweeper.state"] == "PRUNED"
+    first = int((T0 + 4) * 1000)
+    assert sweep.history("t0001", "episode_return_mean") == [
+        (100, 10.0, first),
+        (200, 20.0, first + 1000),
+        (300, 30.0, first + 2000),
+    ]
+
+
+def test_curves_are_there_while_the_sweep_runs(sweep: Sweep) -> None:
+    tracker = sweep.tracker()
+    sweep.launch()
+    sweep.trial("t0001", reports=2, state=None)
+    _until(lambda: "t0001" in sweep.runs() and len(sweep.history("t0001", "learner/entropy")) == 2)
+    assert {run.info.status for run in sweep.runs().values()} == {"RUNNING"}
+    sweep.report("t0001", 3)
+    _until(lambda: len(sweep.history("t0001", "learner/entropy")) == 3)
+    tracker.close("finished")
+
+
+def test_writing_the_same_journal_again_changes_nothing(sweep: Sweep) -> None:
+    tracker = sweep.tracker()
+    sweep.launch()
+    sweep.trial("t0001")
+    sweep.trial("t0002", state="ERROR")
+    sweep.trial("t0003", reports=40, state="PAUSED")
+    sweep.write(LaunchEnded, "interrupted")
+    tracker.close("interrupted")
+    before = _dump(sweep.storage / "mlflow.db")
+    assert sweep.tracker().close("interrupted") == []
+    assert _dump(sweep.storage / "mlflow.db") == before
+
+
+def test_a_resumed_run_goes_on_in_the_same_mlflow_runs(sweep: Sweep) -> None:
+    tracker = sweep.tracker()
+    sweep.launch()
+    sweep.trial("t0001", reports=3, state="PAUSED")
+    sweep.write(LaunchEnded, "interrupted")
+    tracker.close("interrupted")
+    first = sweep.runs()
+    assert {run.info.status for run in first.values()} == {"KILLED"}
+
+    tracker = sweep.tracker()
+    sweep.launch(2)
+    sweep.write(TrialStarted, "t0001", "node")
+    _until(lambda: {run.info.status for run in sweep.runs().values()} == {"RUNNING"})
+    for iteration in (2, 3, 4):  # two of them again, from the checkpoint
+        sweep.report("t0001", iteration)
+    sweep.end("t0001")
+    sweep.trial("t0002")
+    sweep.write(LaunchEnded, "finished")
+    assert tracker.close("finished") == []
+    second = sweep.runs()
+    assert {run.info.status for run in second.values()} == {"FINISHED"}
+    for key, run in first.items():
+        assert second[key].info.run_id == run.info.run_id
+    history = sweep.history("t0001", "episode_return_mean")
+    assert [step for step, *_ in history] == [100, 200, 300, 400]
+
+
+def test_a_driver_that_was_killed_leaves_nothing_running_once_it_is_logged_again(
+    sweep: Sweep,
+) -> None:
+    sweep.launch()
+    sweep.trial("t0001", state=None)
+    assert sweep.tracker().close("interrupted") == []
+    runs = sweep.runs()
+    assert {run.info.status for run in runs.values()} == {"KILLED"}
+    assert runs["t0001"].data.tags["sweeper.state"] == "PAUSED"
+
+
+@pytest.mark.parametrize(
+    ("reason", "states", "status"),
+    [
+        ("finished", ["ERROR", "ERROR"], "FAILED"),
+        ("finished", ["ERROR", "TERMINATED"], "FINISHED"),
+        ("budget.time_s", ["TERMINATED", "PAUSED"], "FINISHED"),
+        ("interrupted", ["TERMINATED", "PAUSED"], "KILLED"),
+        ("failed", ["TERMINATED"], "FAILED"),
+    ],
+)
+def test_the_parent_s_status_tells_how_the_sweep_ended(
+    sweep: Sweep, reason: str, states: list[str], status: str
+) -> None:
+    tracker = sweep.tracker()
+    sweep.launch()
+    for number, state in enumerate(states, start=1):
+        sweep.trial(f"t{number:04d}", reports=1, state=state)
+    tracker.close(reason)
+    assert sweep.runs()[""].info.status == status
+
+
+def test_a_retried_trial_has_one_curve(sweep: Sweep) -> None:
+    tracker = sweep.tracker()
+    sweep.launch()
+    sweep.trial("t0001", reports=3, state=None)
+    sweep.write(TrialRetried, "t0001", "RuntimeError: lost")
+    sweep.write(TrialStarted, "t0001", "node")
+    for iteration in (1, 2, 3, 4):
+        sweep.report("t0001", iteration)
+    sweep.end("t0001")
+    tracker.close("finished")
+    steps = [step for step, *_ in sweep.history("t0001", "episode_return_mean")]
+    assert steps == [100, 200, 300, 400]
+    assert sweep.runs()["t0001"].data.tags["sweeper.retries"] == "1"
+
+
+def test_more_metrics_and_params_than_fit_a_batch_all_arrive(sweep: Sweep) -> None:
+    tracker = sweep.tracker()
+    sweep.launch()
+    configuration = {f"p{number}": number for number in range(250)}
+    sweep.write(TrialAsked, "t0001", configuration, {}, (7, 8))
+    sweep.write(TrialStarted, "t0001", "node")
+    sweep.report("t0001", 1, **{f"learner/m{number}": float(number) for number in range(2500)})
+    sweep.end("t0001")
+    assert tracker.close("finished") == []
+    run = sweep.runs()["t0001"]
+    assert len(run.data.params) == 250
+    assert run.data.metrics["learner/m2499"] == 2499.0
+
+
+def test_no_time_left_still_closes_every_run_and_says_what_is_missing(sweep: Sweep) -> None:
+    tracker = sweep.tracker()
+    sweep.launch()
+    sweep.trial("t0001", reports=1, state=None)
+    _until(lambda: "t0001" in sweep.runs())
+    for iteration in range(2, 2000):
+        sweep.report("t0001", iteration)
+    sweep.end("t0001")
+    sweep.trial("t0002")
+    (warning,) = tracker.close("finished", timeout_s=0)
+    assert "the time was too short for the last" in warning
+    runs = sweep.runs()
+    assert runs[""].info.status == "FINISHED"
+    assert runs["t0001"].info.status == "FINISHED"
+    assert len(sweep.history("t0001", "episode_return_mean")) < 1999
+
+    assert sweep.tracker().close("finished") == []
+    assert len(sweep.history("t0001", "episode_return_mean")) == 1999
+    assert sweep.runs()["t0002"].info.status == "FINISHED"
+
+
+def test_a_run_that_someone_deletes_costs_that_trial_only(sweep: Sweep) -> None:
+    tracker = sweep.tracker()
+    sweep.launch()
+    sweep.trial("t0001", reports=1, state=None)
+    _until(lambda: "t0001" in sweep.runs())
+    sweep.client().delete_run(sweep.runs()["t0001"].info.run_id)
+    sweep.report("t0001", 2)
+    sweep.end("t0001")
+    sweep.trial("t0002")
+    (warning,) = tracker.close("finished")
+    assert "t0001" in warning
+    assert {key: run.info.status for key, run in sweep.runs().items()} == {
+        "": "FINISHED",
+        "t0002": "FINISHED",
+    }
+
+
+def test_a_deleted_experiment_is_named_and_the_sweep_goes_on(sweep: Sweep) -> None:
+    sweep.launch()
+    sweep.tracker().close("finished")
+    client = sweep.client()
+    experiment = client.get_experiment_by_name(sweep.experiment)
+    client.delete_experiment(experiment.experiment_id)
+    tracker = sweep.tracker()
+    sweep.trial("t0001")
+    (warning,) = tracker.close("finished")
+    assert sweep.experiment in warning
+    assert "mlflow experiments restore" in warning
+
+
+@pytest.mark.parametrize("kind", ["text", "folder", "blocked"])
+def test_a_destination_that_is_no_database_is_one_warning(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = tmp_path / "mlflow.db"
+    if kind == "text":
+        target.write_text("this is not a database, it is a text")
+    elif kind == "folder":
+        target.mkdir()
+    else:
+        target.write_text("")
+        target = target / "mlflow.db"
+    for sweep in _sweep(tmp_path / "runs", f"sqlite:///{target}", "x"):
+        tracker = sweep.tracker()
+        sweep.launch()
+        sweep.trial("t0001")
+        (warning,) = tracker.close("finished")
+        assert str(target.parent if kind == "blocked" else target) in warning
+        assert "can be written again" in warning
+    assert len([r for r in caplog.records if r.levelname == "WARNING"]) == 1
+
+
+def test_a_server_that_is_not_there_never_holds_the_sweep_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket() as taken:  # bound, but nobody listens
+        taken.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        for sweep in _sweep(tmp_path / "runs", uri, "x"):
+            tracker = sweep.tracker()
+            event = TrialReported(1.0, "t0001", {"x": 1.0})
+            began = time.perf_counter()
+            for _ in range(10_000):
+                tracker(event)
+            assert time.perf_counter() - began < 1.0
+            began = time.perf_counter()
+            (warning,) = tracker.close("finished")
+            assert time.perf_counter() - began < 30
+            assert uri in warning
+    assert len([r for r in caplog.records if r.levelname == "WARNING"]) <= 1
+
+
+def test_a_server_that_dies_and_comes_back_gets_the_whole_record(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = f"sqlite:///{tmp_path}/server.db"
+    import_mlflow().MlflowClient(tracking_uri=database)
+    ui = open_ui(database, port=0)
+    uri = ui.url.split("/#")[0]
+    for sweep in _sweep(tmp_path / "runs", uri, "x"):
+        try:
+            tracker = sweep.tracker()
+            sweep.launch()
+            sweep.trial("t0001", reports=1, state=None)
+            _until(lambda sweep=sweep: "t0001" in sweep.runs())
+            ui.stop()
+            sweep.report("t0001", 2)
+            _until(lambda: "trying again later" in caplog.text)
+            sweep.report("t0001", 3)
+            ui = open_ui(database, port=int(uri.rsplit(":", 1)[1]))
+            sweep.end("t0001")
+            sweep.write(LaunchEnded, "finished")
+            assert tracker.close("finished") == []
+            assert [s for s, *_ in sweep.history("t0001", "learner/entropy")] == [100, 200, 300]
+            assert sweep.runs()["t0001"].info.status == "FINISHED"
+        finally:
+            ui.stop()
+
+
+def test_a_database_that_vanishes_does_not_stop_the_sweep(tmp_path: Path) -> None:
+    storage = tmp_path / "runs"
+    for sweep in _sweep(storage, f"sqlite:///{storage}/db/mlflow.db", "x"):
+        tracker = sweep.tracker()
+        sweep.launch()
+        sweep.trial("t0001", reports=1, state=None)
+        _until(lambda sweep=sweep: "t0001" in sweep.runs())
+        shutil.rmtree(storage / "db")
+        sweep.report("t0001", 2)
+        sweep.end("t0001")
+        assert len(tracker.close("finished", timeout_s=20)) == 1
+
+
+def test_two_sweeps_that_start_at_once_make_one_database(tmp_path: Path) -> None:
+    code = f"""
+from pathlib import Path
+from sweeper.tracking.destination import Destination, connect
+client = connect(Destination("sqlite:///{tmp_path}/new/mlflow.db", "x"))
+print(len(client.search_experiments()))
+"""
+    (tmp_path / "new").mkdir()
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert outputs == ["1\n"] * 2
+
+
+def test_the_users_own_mlflow_is_left_alone(
+    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = import_mlflow()
+    monkeypatch.chdir(tmp_path)
+    before = (mlflow.get_tracking_uri(), os.environ.get("MLFLOW_TRACKING_URI"))
+    tracker = sweep.tracker()
+    sweep.launch()
+    sweep.trial("t0001")
+    tracker.close("finished")
+    assert (mlflow.get_tracking_uri(), os.environ.get("MLFLOW_TRACKING_URI")) == before
+    assert mlflow.active_run() is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_tracker_s_thread_ends_with_the_sweep(sweep: Sweep) -> None:
+    tracker = sweep.tracker()
+    sweep.launch()
+    tracker.close("finished")
+    assert not [t for t in threading.enumerate() if t.name == "sweeper-mlflow"]
+
+
+# -- the champion -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def checkpoint(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A PPO of RLlib's, untrained."""
+    from ray.rllib.algorithms.ppo import PPOConfig
+
+    folder = tmp_path_factory.mktemp("champion") / "replica_7"
+    algorithm = (
+        PPOConfig()
+        .environment("CartPole-v1")
+        .env_runners(num_env_runners=0)
+        .rl_module(model_config={"fcnet_hiddens": [8]})
+        .build_algo()
+    )
+    algorithm.save_to_path(str(folder))
+    algorithm.stop()
+    return folder
+
+
+def _selection(trial_id: str = "t0001") -> dict[str, Any]:
+    return {
+        "trial_id": trial_id,
+        "configuration": {"lr": 0.001, "model_config": {"fcnet_hiddens": [64, 64]}},
+        "metric": "episode_return_mean",
+        "mode": "max",
+        "score": 30.0,
+        "env_steps": 300,
+        "excluded": [{"trial_id": "t0002", "reason": "error: boom"}],
+        "verdict_text": "Nothing is confirmed.",
+    }
+
+
+def _log_champion(sweep: Sweep, checkpoint: Path) -> list[str]:
+    tracker = sweep.tracker()
+    tracker.log_champion(_selection(), checkpoint.parent)
+    return tracker.close("finished")
+
+
+def _models(sweep: Sweep) -> list[Any]:
+    client = sweep.client()
+    experiment = client.get_experiment_by_name(sweep.experiment)
+    return list(client.search_logged_models([experiment.experiment_id]))
+
+
+def test_the_champion_acts_in_a_process_without_sweeper(
+    sweep: Sweep, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sweeper.rllib_policy import RLlibPolicy
+
+    mlflow = import_mlflow()
+    monkeypatch.chdir(tmp_path)
+    before = (mlflow.get_tracking_uri(), os.environ.get("MLFLOW_TRACKING_URI"))
+    sweep.launch()
+    sweep.trial("t0001")
+    sweep.trial("t0002", state="ERROR")
+    sweep.write(LaunchEnded, "finished")
+    assert _log_champion(sweep, checkpoint) == []
+    assert (mlflow.get_tracking_uri(), os.environ.get("MLFLOW_TRACKING_URI")) == before
+    assert list(tmp_path.iterdir()) == []
+
+    (model,) = _models(sweep)
+    runs = sweep.runs()
+    assert (model.name, str(model.status)) == ("champion", "READY")
+    assert model.source_run_id == runs[""].info.run_id
+    assert runs[""].data.metrics["champion/episode_return_mean"] == 30.0
+    assert "**Champion: t0001**" in runs[""].data.tags["mlflow.note.content"]
+    assert "t0002 (error: boom)" in runs[""].data.tags["mlflow.note.content"]
+    assert runs["t0001"].data.tags["sweeper.champion"] == "true"
+
+    observations = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
+    code = f"""
+import json, sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "sweeper":
+            raise ImportError("sweeper is not installed here")
+sys.meta_path.insert(0, Absent())
+import mlflow, numpy as np
+mlflow.set_tracking_uri({sweep.uri!r})
+model = mlflow.pyfunc.load_model("models:/{model.model_id}")
+observations = np.array({observations.tolist()!r}, np.float32)
+actions = model.predict(observations)
+schema = model.metadata.signature
+print(json.dumps([actions.tolist(), str(actions.dtype), str(schema.inputs)]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    actions, dtype, inputs = json.loads(done.stdout.splitlines()[-1])
+    assert actions == RLlibPolicy(checkpoint).act(observations).tolist()
+    assert dtype == "int64"
+    assert "float32" in inputs
+    assert "(-1, 4)" in inputs
+
+
+def test_the_champion_is_logged_once(sweep: Sweep, checkpoint: Path) -> None:
+    sweep.launch()
+    sweep.trial("t0001")
+    sweep.write(LaunchEnded, "finished")
+    _log_champion(sweep, checkpoint)
+    before = _dump(sweep.storage / "mlflow.db")
+    _log_champion(sweep, checkpoint)
+    assert _dump(sweep.storage / "mlflow.db") == before
+
+
+def test_a_registered_champion_is_challenged_by_the_next(sweep: Sweep, checkpoint: Path) -> None:
+    sweep.register_as = "cartpole agent"
+    sweep.launch()
+    sweep.trial("t0001")
+    assert _log_champion(sweep, checkpoint) == []
+    for other in _sweep(sweep.storage, sweep.uri, sweep.experiment):
+        other.register_as = sweep.register_as
+        other.launch()
+        other.trial("t0001")
+        assert _log_champion(other, checkpoint) == []
+    client = sweep.client()
+    by_alias = {
+        alias: client.get_model_version_by_alias("cartpole agent", alias).version
+        for alias in ("champion", "challenger")
+    }
+    assert {alias: int(version) for alias, version in by_alias.items()} == {
+        "champion": 1,
+        "challenger": 2,
+    }
+
+
+def test_a_champion_without_an_agent_is_still_named(sweep: Sweep) -> None:
+    sweep.launch()
+    sweep.trial("t0001")
+    tracker = sweep.tracker()
+    tracker.log_champion(_selection(), None)
+    assert tracker.close("finished") == []
+    assert sweep.runs()[""].data.tags["sweeper.champion"] == "t0001"
+    assert "**Champion: t0001**" in sweep.runs()[""].data.tags["mlflow.note.content"]
+
+
+def test_a_champion_that_can_t_be_logged_is_a_warning_and_no_more(
+    sweep: Sweep, tmp_path: Path
+) -> None:
+    sweep.launch()
+    sweep.trial("t0001")
+    tracker = sweep.tracker()
+    tracker.log_champion(_selection(), tmp_path)
+    (warning,) = tracker.close("finished")
+    assert "no RLlib checkpoint" in warning
+    assert sweep.runs()[""].info.status == "FINISHED"
+
+
+def _status(url: str) -> int:
+    host, port = url.removeprefix("http://").rsplit(":", 1)
+    connection = http.client.HTTPConnection(host, int(port), timeout=10)
+    with contextlib.closing(connection):
+        connection.request("GET", "/")
+        return connection.getresponse().status
+
+
+# -- the UI -----------------------------------------------------------------------------------
+
+
+def test_the_ui_answers_on_loopback_and_stops(sweep: Sweep) -> None:
+    sweep.launch()
+    sweep.tracker().close("finished")
+    ui = open_ui(sweep.uri, port=0, experiment=sweep.experiment)
+    try:
+        assert ui.url.startswith("http://127.0.0.1:")
+        assert "/runs?workflowType=machine_learning" in ui.url
+        base = ui.url.split("/#")[0]
+        assert _status(base) == 200
+        port = int(base.rsplit(":", 1)[1])
+        with pytest.raises(UserError, match=f"127.0.0.1:{port}"):
+            open_ui(sweep.uri, port=port)
+    finally:
+        ui.stop()
+    assert ui.process.poll() is not None
+    with pytest.raises(ConnectionError):
+        _status(base)
+
+
+def test_the_ui_of_a_database_that_is_not_there_is_the_user_s_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no MLflow database"):
+        open_ui(f"sqlite:///{tmp_path}/mlflow.db")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UserError, match="server already"):
+        open_ui("http://127.0.0.1:1")

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import logging
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sweeper.journal import (
+    Event,
+    Journal,
+    JournalError,
+    LaunchEnded,
+    LaunchStarted,
+    TrialAsked,
+    TrialCheckpointed,
+    TrialEnded,
+    TrialReported,
+    TrialRetried,
+    TrialStarted,
+    decode_json,
+    encode_json,
+    read_journal,
+)
+
+EVENTS: list[Event] = [
+    LaunchStarted(1.0, launch=1, pid=7, command=("sweeper", "run", "ü.yaml")),
+    TrialAsked(2.0, "t0001", {"lr": 0.1, "m": {"h": [64, 64]}}, {"lr": 0.1}, (0, 1)),
+    TrialStarted(3.0, "t0001", "10.0.0.1"),
+    TrialReported(4.0, "t0001", {"episode_return_mean": 1.5, "replica/x": [1.0, None]}),
+    TrialCheckpointed(5.0, "t0001", "trials/t0001/checkpoint_000000", {"training_iteration": 1}),
+    TrialRetried(6.0, "t0001", "boom"),
+    TrialReported(7.0, "t0001", {"episode_return_mean": 2.5}, stopped_by="x >= 2"),
+    TrialEnded(8.0, "t0001", "TERMINATED", "x >= 2"),
+    LaunchEnded(9.0, "finished"),
+]
+
+
+def write(path: Path, events: list[Event]) -> None:
+    journal = Journal(path)
+    for event in events:
+        journal.append(event)
+    journal.close()
+
+
+def test_what_is_appended_is_read_back_in_order(tmp_path: Path) -> None:
+    write(tmp_path / "journal.jsonl", EVENTS)
+    assert list(read_journal(tmp_path / "journal.jsonl")) == EVENTS
+
+
+def test_a_second_writer_goes_on_where_the_first_ended(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    write(path, EVENTS[:4])
+    write(path, EVENTS[4:])
+    assert list(read_journal(path)) == EVENTS
+
+
+def test_a_kill_at_any_byte_costs_at_most_the_last_event(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    write(path, EVENTS[:3])
+    kept = path.stat().st_size
+    write(path, EVENTS[3:4])
+    whole = path.read_bytes()
+    for size in range(kept, len(whole)):
+        path.write_bytes(whole[:size])
+        events = list(read_journal(path))
+        assert events[:3] == EVENTS[:3]
+        assert events[3:] in ([], EVENTS[3:4])
+
+
+def test_after_a_kill_the_next_launch_writes_a_readable_journal(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    write(path, EVENTS[:4])
+    path.write_bytes(path.read_bytes()[:-9])
+    second = LaunchStarted(10.0, launch=2, pid=8, command=("sweeper", "resume"))
+    write(path, [second])
+    with caplog.at_level(logging.WARNING):
+        assert list(read_journal(path)) == [*EVENTS[:3], second]
+    assert "journal.jsonl:4: dropped an incomplete line" in caplog.text
+
+
+def test_a_damaged_line_in_the_middle_is_an_error_that_names_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    write(path, EVENTS)
+    lines = path.read_bytes().split(b"\n")
+    lines[3] = lines[3][:20]
+    path.write_bytes(b"\n".join(lines))
+    with pytest.raises(JournalError, match=r"journal\.jsonl:4: damaged"):
+        list(read_journal(path))
+
+
+def test_a_journal_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match="can't read the journal"):
+        list(read_journal(tmp_path / "journal.jsonl"))
+
+
+def test_fields_of_a_later_version_are_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text('{"event": "launch_ended", "time": 1.0, "reason": "finished", "new": 1}\n')
+    assert list(read_journal(path)) == [LaunchEnded(1.0, "finished")]
+
+
+def test_non_finite_numbers_survive_and_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    metrics = {"a": math.nan, "b": math.inf, "c": -math.inf, "d": "nan", "e": [math.nan, 1.0]}
+    write(path, [TrialReported(1.0, "t0001", metrics)])
+    (event,) = read_journal(path)
+    assert isinstance(event, TrialReported)
+    assert math.isnan(event.metrics["a"])
+    assert event.metrics["b"] == math.inf
+    assert event.metrics["c"] == -math.inf
+    assert event.metrics["d"] == "nan"
+    assert math.isnan(event.metrics["e"][0])
+    assert "NaN" not in path.read_text()
+
+
+def test_numpys_values_become_pythons() -> None:
+    row = {"f": np.float32(1.5), "i": np.int64(3), "b": np.bool_(True), "a": np.arange(3)}
+    assert encode_json(row) == {"f": 1.5, "i": 3, "b": True, "a": [0, 1, 2]}
+    assert type(encode_json(np.float64(1.5))) is float
+
+
+def test_listeners_hear_of_an_event_when_it_is_on_file(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    heard: list[tuple[Event, int]] = []
+    journal = Journal(path)
+    journal.listeners.append(lambda event: heard.append((event, len(list(read_journal(path))))))
+    for event in EVENTS[:3]:
+        journal.append(event)
+    journal.close()
+    assert heard == [(EVENTS[0], 1), (EVENTS[1], 2), (EVENTS[2], 3)]
+
+
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(metrics=st.dictionaries(st.text(), _values, max_size=4), trial_id=st.text(min_size=1))
+@settings(max_examples=60, deadline=None)
+def test_any_metrics_survive_the_journal(
+    tmp_path_factory: pytest.TempPathFactory, metrics: dict[str, object], trial_id: str
+) -> None:
+    path = tmp_path_factory.mktemp("journal") / "journal.jsonl"
+    event = TrialReported(1.0, trial_id, metrics)
+    write(path, [event])
+    assert list(read_journal(path)) == [event]
+
+
+@given(_values)
+def test_decoding_undoes_encoding(value: object) -> None:
+    assert decode_json(encode_json(value)) == value

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from sweeper.errors import UserError
+from sweeper.paths import RunPaths, create_run_folder, find_run, list_runs, write_atomically
+
+NOON = datetime(2026, 11, 23, 12, 0, 0)
+
+
+def make_run(storage: Path, name: str, now: datetime = NOON) -> RunPaths:
+    paths = create_run_folder(storage, name, now)
+    paths.journal.touch()
+    return paths
+
+
+def test_a_run_folder_carries_the_name_and_the_time(tmp_path: Path) -> None:
+    paths = create_run_folder(tmp_path / "deep" / "runs", "cartpole", NOON)
+    assert paths.root == tmp_path / "deep" / "runs" / "cartpole-20261123-120000"
+    assert paths.root.is_dir()
+
+
+def test_two_runs_of_the_same_second_get_two_folders(tmp_path: Path) -> None:
+    names = [create_run_folder(tmp_path, "x", NOON).root.name for _ in range(3)]
+    assert names == ["x-20261123-120000", "x-20261123-120000-2", "x-20261123-120000-3"]
+
+
+def test_a_run_folder_is_absolute_wherever_the_process_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert create_run_folder(Path("runs"), "x", NOON).root.is_absolute()
+
+
+def test_a_file_in_the_place_of_the_storage_is_the_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "runs").touch()
+    with pytest.raises(UserError, match="runs"):
+        create_run_folder(tmp_path / "runs", "x", NOON)
+
+
+def test_a_folder_without_a_journal_is_no_run(tmp_path: Path) -> None:
+    create_run_folder(tmp_path, "started", NOON)
+    run = make_run(tmp_path, "journalled")
+    assert list_runs(tmp_path) == [run]
+    assert list_runs(tmp_path / "nowhere") == []
+
+
+def test_runs_are_listed_by_their_start_whatever_was_written_last(tmp_path: Path) -> None:
+    later = make_run(tmp_path, "a", NOON.replace(hour=13))
+    second = make_run(tmp_path, "z", NOON)
+    tenth = [make_run(tmp_path, "z", NOON) for _ in range(9)][-1]
+    os.utime(second.journal)
+    second.journal.write_text("x")
+    runs = list_runs(tmp_path)
+    assert runs[0] == second
+    assert runs[-2:] == [tenth, later]
+    assert find_run("last", tmp_path) == later
+
+
+def test_a_run_is_found_by_path_by_name_and_as_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = tmp_path / "runs"
+    first = make_run(storage, "x")
+    last = make_run(storage, "x", NOON.replace(hour=13))
+    monkeypatch.chdir(tmp_path)
+    assert find_run(str(first.root), storage) == first
+    assert find_run("runs/x-20261123-120000", Path("elsewhere")) == first
+    assert find_run("x-20261123-120000", storage) == first
+    assert find_run("last", storage) == last
+
+
+def test_an_unknown_run_is_answered_with_those_that_are_there(tmp_path: Path) -> None:
+    make_run(tmp_path, "x")
+    with pytest.raises(UserError, match=r"no run 'y'.*x-20261123-120000"):
+        find_run("y", tmp_path)
+
+
+def test_the_last_of_no_runs_says_how_to_start_one(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="sweeper run SPEC"):
+        find_run("last", tmp_path)
+
+
+def test_a_trials_files_are_under_its_own_folder(tmp_path: Path) -> None:
+    paths = RunPaths(tmp_path)
+    assert paths.trial_log("t0001").parent == paths.trial("t0001") == tmp_path / "trials" / "t0001"
+
+
+def test_a_file_is_replaced_whole_and_leaves_no_temporary_behind(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    write_atomically(path, "old")
+    write_atomically(path, "nëw")
+    assert path.read_text(encoding="utf-8") == "nëw"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    write_atomically(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_atomically(path, "\ud800")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sweeper.journal import TrialAsked, TrialCheckpointed, TrialEnded, TrialReported
+from sweeper.paths import RunPaths
+from sweeper.results import ResultsBuilder
+from sweeper.retention import CheckpointRetention
+from sweeper.scoring import Rules
+
+
+class Sweep:
+    """Feeds events to a builder and to the retention, as a journal does."""
+
+    def __init__(
+        self, root: Path, *, score: str = "last", mode: str = "max", keep: int = 1, trials: int = 20
+    ) -> None:
+        self.paths = RunPaths(root)
+        self.builder = ResultsBuilder(root)
+        self.retention = CheckpointRetention(
+            self.paths,
+            self.builder,
+            Rules("episode_return_mean", mode, score),
+            keep=keep,
+            keep_trials=trials,
+        )
+
+    def tell(self, event: object) -> None:
+        self.builder.apply(event)  # type: ignore[arg-type]
+        self.retention(event)  # type: ignore[arg-type]
+
+    def train(self, trial_id: str, values: list[float], *, steps: int = 100) -> None:
+        self.tell(TrialAsked(0.0, trial_id, {}, {}, (0,)))
+        for index, value in enumerate(values):
+            metrics = {
+                "training_iteration": index + 1,
+                "num_env_steps_sampled_lifetime": steps * (index + 1),
+                "episode_return_mean": value,
+            }
+            self.tell(TrialReported(1.0, trial_id, metrics))
+            relative = f"trials/{trial_id}/checkpoint_{index:06d}"
+            (self.paths.root / relative).mkdir(parents=True)
+            (self.paths.root / relative / "weights").write_text("w")
+            self.tell(TrialCheckpointed(1.0, trial_id, relative, metrics))
+
+    def end(self, trial_id: str, state: str = "TERMINATED") -> None:
+        self.tell(TrialEnded(2.0, trial_id, state, "done"))
+
+    def kept(self, trial_id: str) -> list[int]:
+        return sorted(int(path.name[-6:]) for path in self.paths.trial(trial_id).iterdir())
+
+
+def test_the_newest_checkpoints_of_a_trial_stay(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, keep=2)
+    sweep.train("t0001", [1.0, 9.0, 3.0, 4.0])
+    assert sweep.kept("t0001") == [2, 3]
+
+
+@pytest.mark.parametrize(("mode", "best"), [("max", 1), ("min", 0)])
+def test_with_the_best_score_the_checkpoint_that_earned_it_stays_too(
+    tmp_path: Path, mode: str, best: int
+) -> None:
+    sweep = Sweep(tmp_path, score="best", mode=mode)
+    sweep.train("t0001", [1.0, 9.0, float("nan"), 4.0])
+    assert sweep.kept("t0001") == [best, 3]
+
+
+def test_only_the_best_finished_trials_keep_a_checkpoint(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, trials=2)
+    for trial_id, value in (("t0001", 1.0), ("t0002", 3.0), ("t0003", 2.0)):
+        sweep.train(trial_id, [value])
+        sweep.end(trial_id)
+    assert sweep.kept("t0001") == []
+    assert sweep.kept("t0002") == sweep.kept("t0003") == [0]
+
+
+def test_of_equal_trials_the_one_that_selection_prefers_keeps_its_checkpoint(
+    tmp_path: Path,
+) -> None:
+    sweep = Sweep(tmp_path, trials=1)
+    for trial_id, steps in (("t0001", 200), ("t0002", 100), ("t0003", 200)):
+        sweep.train(trial_id, [5.0], steps=steps)
+        sweep.end(trial_id)
+    assert sweep.kept("t0002") == [0]
+    assert sweep.kept("t0001") == sweep.kept("t0003") == []
+
+
+def test_a_trial_that_can_go_on_keeps_its_checkpoint(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, trials=1)
+    sweep.train("t0001", [1.0])
+    sweep.end("t0001", "PAUSED")
+    sweep.train("t0002", [2.0])
+    for trial_id, value in (("t0003", 8.0), ("t0004", 9.0)):
+        sweep.train(trial_id, [value])
+        sweep.end(trial_id)
+    assert sweep.kept("t0001") == sweep.kept("t0002") == sweep.kept("t0004") == [0]
+    assert sweep.kept("t0003") == []

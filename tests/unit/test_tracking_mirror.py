@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from sweeper.journal import (
+    Event,
+    TrialAsked,
+    TrialCheckpointed,
+    TrialEnded,
+    TrialReported,
+    TrialRetried,
+    TrialStarted,
+)
+from sweeper.tracking.mirror import RunMirror
+
+
+def _report(iteration: int, value: float = 1.0, time: float | None = None) -> TrialReported:
+    row = {
+        "training_iteration": iteration,
+        "num_env_steps_sampled_lifetime": 100 * iteration,
+        "score": value,
+        "replica/score": [value, value + 1],
+    }
+    return TrialReported(10.0 + iteration if time is None else time, "t0001", row)
+
+
+ASKED = TrialAsked(1.0, "t0001", {"lr": 0.1, "net": {"size": 8}}, {"lr": 0.1}, (3, 4))
+STARTED = TrialStarted(2.0, "t0001", "node")
+ENDED = TrialEnded(20.0, "t0001", "TERMINATED", "score >= 1")
+
+
+def _fed(*events: Event, written: int = 0) -> RunMirror:
+    mirror = RunMirror("t0001", written=written)
+    for event in events:
+        mirror.feed(event)
+    return mirror
+
+
+def test_a_report_becomes_metrics_at_its_env_steps_and_time() -> None:
+    mirror = _fed(ASKED, STARTED, _report(2, 7.5))
+    assert ("score", 7.5, 12_000, 200) in mirror.new_metrics
+    assert {name for name, *_ in mirror.new_metrics} == {
+        "score",
+        "training_iteration",
+        "num_env_steps_sampled_lifetime",
+    }
+
+
+def test_the_whole_configuration_becomes_params() -> None:
+    assert _fed(ASKED).new_params == {"lr": "0.1", "net.size": "8"}
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        ("TERMINATED", "FINISHED"),
+        ("PRUNED", "FINISHED"),
+        ("ERROR", "FAILED"),
+        ("PAUSED", "KILLED"),
+    ],
+)
+def test_the_status_tells_how_a_trial_ended(state: str, status: str) -> None:
+    mirror = _fed(ASKED, STARTED, TrialEnded(9.0, "t0001", state, "why", "ValueError: x"))
+    assert (mirror.wanted, mirror.end_ms) == (status, 9000)
+    assert mirror.new_tags["sweeper.state"] == state
+    assert mirror.new_tags["sweeper.reason"] == "why"
+    assert mirror.new_tags["sweeper.error"] == "ValueError: x"
+
+
+def test_the_last_report_s_replicas_are_written_at_the_end() -> None:
+    mirror = _fed(ASKED, STARTED, _report(1, 1.0), _report(2, 5.0), ENDED)
+    replicas = [metric for metric in mirror.new_metrics if metric[0].startswith("replica/")]
+    assert replicas == [
+        ("replica/3/score", 5.0, 12_000, 200),
+        ("replica/4/score", 6.0, 12_000, 200),
+    ]
+
+
+def test_rows_redone_after_a_rollback_are_not_drawn_twice() -> None:
+    retried = TrialRetried(13.5, "t0001", "worker died")
+    mirror = _fed(
+        *(ASKED, STARTED, _report(1), _report(2), _report(3), retried, STARTED),
+        *(_report(2, 99.0, time=15.0), _report(3, 99.0, time=16.0), _report(4, 4.0, time=17.0)),
+    )
+    assert [step for name, _, _, step in mirror.new_metrics if name == "score"] == [
+        *(100, 200, 300, 400)
+    ]
+    assert 99.0 not in [value for _, value, _, _ in mirror.new_metrics]
+    assert mirror.new_tags["sweeper.retries"] == "1"
+
+
+def test_a_frozen_step_count_still_has_all_its_rows() -> None:
+    rows = [
+        TrialReported(
+            float(i),
+            "t0001",
+            {"training_iteration": i, "num_env_steps_sampled_lifetime": 5, "x": i},
+        )
+        for i in (1, 2)
+    ]
+    assert [m for m in _fed(ASKED, STARTED, *rows).new_metrics if m[0] == "x"] == [
+        ("x", 1.0, 1000, 5),
+        ("x", 2.0, 2000, 5),
+    ]
+
+
+def test_events_that_are_written_already_add_nothing() -> None:
+    events = (ASKED, STARTED, _report(1), ENDED)
+    mirror = RunMirror("t0001", run_id="r", status="FINISHED", written=len(events))
+    assert [mirror.feed(event) for event in events] == [False] * 4
+    assert (mirror.new_params, mirror.new_tags, mirror.new_metrics) == ({}, {}, [])
+    assert (mirror.state, mirror.wanted) == ("TERMINATED", "FINISHED")
+
+
+def test_a_continued_record_adds_only_what_is_new() -> None:
+    mirror = _fed(ASKED, STARTED, _report(1), _report(2), written=3)
+    assert {step for *_, step in mirror.new_metrics} == {200}
+    assert mirror.new_tags["sweeper.events"] == "4"
+    assert mirror.new_params == {}
+
+
+def test_states_can_be_followed_without_counting_the_events_as_written() -> None:
+    mirror = _fed(ASKED, STARTED)
+    mirror.forget_pending()
+    for event in (_report(1), ENDED):
+        mirror.feed(event, keep_metrics=False)
+    assert mirror.new_metrics == []
+    assert mirror.wanted == "FINISHED"
+    assert "sweeper.events" not in mirror.new_tags
+
+
+def test_a_trial_that_no_worker_took_up_needs_no_run() -> None:
+    assert not RunMirror("t0001").feed(ASKED)
+
+
+def test_a_trial_s_start_is_when_a_worker_took_it_up() -> None:
+    assert _fed(ASKED, STARTED).start_ms == 2000
+
+
+def test_the_last_checkpoint_is_a_tag() -> None:
+    saved = [TrialCheckpointed(3.0 + n, "t0001", f"trials/t0001/c{n}", {}) for n in range(2)]
+    assert _fed(ASKED, STARTED, *saved).new_tags["sweeper.checkpoint"] == "trials/t0001/c1"
+
+
+@pytest.mark.parametrize("steps", [math.nan, math.inf, None, "many"])
+def test_a_step_count_that_is_no_number_is_step_0(steps: object) -> None:
+    report = TrialReported(1.0, "t0001", {"x": 1.0, "num_env_steps_sampled_lifetime": steps})
+    assert _fed(ASKED, STARTED, report).new_metrics == [("x", 1.0, 1000, 0)]
