@@ -8,7 +8,7 @@ SPEC ?= configs/quickstart.yaml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep test test-unit lint format ui bench acceptance constraints clean
+.PHONY: help install sweep test test-unit lint format ui bench chaos acceptance constraints clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -44,8 +44,15 @@ format: $(STAMP) ## Format the code
 ui: $(STAMP) ## Open the MLflow UI on the runs' database
 	$(BIN)/sweeper ui
 
-bench: $(STAMP) ## Run the benchmarks (minutes to hours; each prints its table)
+bench: $(STAMP) ## Run the benchmarks (an hour or more; each prints its table)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/getting_started.py
+	$(BIN)/python benchmarks/ppo_throughput.py
+	$(BIN)/python benchmarks/dqn_throughput.py
+	$(BIN)/python benchmarks/orchestration.py
+
+chaos: $(STAMP) ## Kill a sweep at random moments and resume it (10 minutes or more)
+	$(BIN)/python tests/chaos/kill_campaign.py
 
 acceptance: $(STAMP) ## Run the slow tier: real learning, the benchmarks' short forms
 	$(BIN)/python -m pytest tests -m acceptance --timeout 3600

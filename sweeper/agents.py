@@ -1,7 +1,8 @@
 """Agents: a checkpoint loaded for acting, and the champion's folder that stands on its own.
 
-``champion/`` holds ``agent.json``, which says what the agent is, and ``checkpoint/``, a plain
-checkpoint of RLlib: ``Algorithm.from_checkpoint`` loads it where sweeper is not installed.
+``champion/`` holds ``agent.json``, which says what the agent is. Beside it a torch agent has
+``weights.safetensors``; an RLlib one has ``checkpoint/``, which ``Algorithm.from_checkpoint``
+loads where sweeper is not installed.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ import gymnasium as gym
 import numpy as np
 
 from sweeper.errors import SweeperError, UserError
-from sweeper.rllib_policy import RLlibPolicy, load_spaces
 from sweeper.spec import ExperimentSpec
-from sweeper.trainables.spaces import space_to_json
+from sweeper.trainables.spaces import space_from_json, space_to_json
 
-__all__ = ["AGENT_FILE", "Agent", "Champion", "export_champion", "load_agent"]
+__all__ = ["AGENT_FILE", "Agent", "Champion", "Policy", "export_champion", "load_agent"]
 
 AGENT_FILE = "agent.json"
+_WEIGHTS_FILE = "weights.safetensors"
 _CHECKPOINT = "checkpoint"
 _ALGORITHM_FILE = "rllib_checkpoint.json"
 _PACKAGES = ("sweeper", "ray", "torch", "gymnasium", "numpy")
@@ -64,8 +65,23 @@ class Champion(Protocol):
         """The best replica's."""
 
     @property
+    def replica(self) -> int:
+        """The best replica's index."""
+
+    @property
+    def checkpoint(self) -> str | None:
+        """The trial's checkpoint, absolute."""
+
+    @property
     def replica_checkpoint(self) -> Path | None:
-        """That replica's folder in the trial's checkpoint."""
+        """With the RLlib backend the replica's folder in it."""
+
+
+class Policy(Protocol):
+    """Acts greedily on batches: `RLlibPolicy` or `TorchPolicy`."""
+
+    def act(self, observations: Any) -> np.ndarray[Any, Any]:
+        """Actions ``[batch, ...]`` for observations ``[batch, *observation]``."""
 
 
 @dataclass(frozen=True)
@@ -73,22 +89,16 @@ class Agent:
     """A policy that acts greedily.
 
     Attributes:
-        description: the contents of ``agent.json``; empty for a bare checkpoint.
-        policy: RLlib's policy behind it.
+        policy: what acts on batches.
+        observation_space: the environment's.
+        action_space: the environment's.
+        description: the contents of ``agent.json``; empty for a bare checkpoint of RLlib.
     """
 
-    policy: RLlibPolicy
+    policy: Policy
+    observation_space: gym.Space[Any]
+    action_space: gym.Space[Any]
     description: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def observation_space(self) -> gym.Space[Any]:
-        """The environment's."""
-        return self.policy.observation_space
-
-    @property
-    def action_space(self) -> gym.Space[Any]:
-        """The environment's."""
-        return self.policy.action_space
 
     def act(self, observation: Any) -> Any:
         """The action for one observation, as ``env.step`` takes it.
@@ -103,36 +113,68 @@ class Agent:
         return self.policy.act(batch)[0]
 
     def act_batch(self, observations: Any) -> np.ndarray[Any, Any]:
-        """The actions for a batch of observations; see `RLlibPolicy.act`."""
+        """The actions for a batch of observations; see `Policy`."""
         return self.policy.act(observations)
 
 
-def load_agent(folder: str | Path) -> Agent:
-    """Load an agent: a champion's folder, or a bare checkpoint of RLlib.
+def load_agent(folder: str | Path, replica: int = 0) -> Agent:
+    """Load an agent: a champion's folder, a torch trial's checkpoint, or RLlib's of one replica.
+
+    Args:
+        folder: where it is.
+        replica: of a torch trial's checkpoint, which holds all of them.
 
     Raises:
-        UserError: there is neither in the folder, or the policy can't act on its own.
+        UserError: there is none in the folder, or the policy can't act on its own.
     """
     root = Path(folder).absolute()
-    described = root / AGENT_FILE
-    description: Mapping[str, Any] = {}
-    if described.is_file():
-        try:
-            description = json.loads(described.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UserError(f"{described} is damaged: {error}") from error
-        root = root / _CHECKPOINT
+    description = _read_description(root)
+    try:
+        if description.get("backend") == "torch":
+            return _load_torch_agent(root, description, replica)
+        return _load_rllib_agent(root / _CHECKPOINT if description else root, description)
+    except (FileNotFoundError, ValueError) as error:
+        raise UserError(str(error)) from error
+
+
+def _read_description(root: Path) -> Mapping[str, Any]:
+    path = root / AGENT_FILE
+    if not path.is_file():
+        return {}
+    try:
+        description: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+    return description
+
+
+def _load_torch_agent(root: Path, description: Mapping[str, Any], replica: int) -> Agent:
+    from sweeper.torch_policy import TorchPolicy
+
+    return Agent(
+        policy=TorchPolicy(root, replica),
+        observation_space=space_from_json(description["observation_space"]),
+        action_space=space_from_json(description["action_space"]),
+        description=description,
+    )
+
+
+def _load_rllib_agent(root: Path, description: Mapping[str, Any]) -> Agent:
     if not (root / _ALGORITHM_FILE).is_file():
         replicas = sorted(path.name for path in root.glob("replica_*"))
         hint = (
             f"; it is a trial's checkpoint, take one of {', '.join(replicas)}" if replicas else ""
         )
         raise UserError(f"no agent in {root}{hint}")
-    try:
-        policy = RLlibPolicy(root)
-    except (FileNotFoundError, ValueError) as error:
-        raise UserError(str(error)) from error
-    return Agent(policy=policy, description=description)
+    from sweeper.rllib_policy import RLlibPolicy
+
+    policy = RLlibPolicy(root)
+    return Agent(
+        policy=policy,
+        observation_space=policy.observation_space,
+        action_space=policy.action_space,
+        description=description,
+    )
 
 
 def export_champion(champion: Champion, spec: ExperimentSpec, destination: Path) -> Path:
@@ -146,19 +188,15 @@ def export_champion(champion: Champion, spec: ExperimentSpec, destination: Path)
     Raises:
         SweeperError: the replica's checkpoint is not there.
     """
-    checkpoint = champion.replica_checkpoint
-    if checkpoint is None or not (checkpoint / _ALGORITHM_FILE).is_file():
-        raise SweeperError(
-            f"the champion's checkpoint {checkpoint or ''} is not there: no agent was written"
-        )
-    description = _describe(champion, spec, *load_spaces(checkpoint))
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(
         tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent.absolute())
     )
     try:
         made = temporary / "new"
-        shutil.copytree(checkpoint, made / _CHECKPOINT)
+        made.mkdir()
+        fill = _fill_torch_agent if spec.backend == "torch" else _fill_rllib_agent
+        description = {**fill(champion, spec, made), **_describe_selection(champion)}
         text = json.dumps(description, indent=2, allow_nan=False)
         (made / AGENT_FILE).write_text(text + "\n", encoding="utf-8")
         if destination.exists():
@@ -169,18 +207,38 @@ def export_champion(champion: Champion, spec: ExperimentSpec, destination: Path)
     return destination
 
 
-def _describe(
-    champion: Champion,
-    spec: ExperimentSpec,
-    observation_space: gym.Space[Any],
-    action_space: gym.Space[Any],
-) -> dict[str, Any]:
+def _fill_torch_agent(champion: Champion, spec: ExperimentSpec, folder: Path) -> dict[str, Any]:  # noqa: ARG001
+    from sweeper.trainables.checkpoints import read_tensors, write_tensors
+
+    checkpoint = Path(champion.checkpoint or "")
+    description = dict(_read_description(checkpoint))
+    if not description:
+        raise SweeperError(f"the champion's checkpoint {checkpoint} is not there")
+    tensors = read_tensors(checkpoint / _WEIGHTS_FILE)
+    index = slice(champion.replica, champion.replica + 1)
+    write_tensors(folder / _WEIGHTS_FILE, {name: item[index] for name, item in tensors.items()})
+    return {**description, "seeds": [champion.seed]}
+
+
+def _fill_rllib_agent(champion: Champion, spec: ExperimentSpec, folder: Path) -> dict[str, Any]:
+    from sweeper.rllib_policy import load_spaces
+
+    checkpoint = champion.replica_checkpoint
+    if checkpoint is None or not (checkpoint / _ALGORITHM_FILE).is_file():
+        raise SweeperError(f"the champion's checkpoint {checkpoint or ''} is not there")
+    observation_space, action_space = load_spaces(checkpoint)
+    shutil.copytree(checkpoint, folder / _CHECKPOINT)
     return {
         "backend": spec.backend,
         "algorithm": spec.algorithm,
         "environment": spec.environment.settings().to_json(),
         "observation_space": _space_to_json(observation_space),
         "action_space": _space_to_json(action_space),
+    }
+
+
+def _describe_selection(champion: Champion) -> dict[str, Any]:
+    return {
         "trial_id": champion.trial_id,
         "seed": champion.seed,
         "metric": champion.metric,

@@ -6,8 +6,8 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -16,14 +16,38 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sweeper import tune_experiments
 from sweeper.errors import SweeperError, UserError
-from sweeper.journal import Event, Journal, LaunchEnded, Listener
-from sweeper.paths import RunPaths, create_run_folder, find_run, list_runs, write_atomically
-from sweeper.plan import SweepPlan, build_plan, training_plan
+from sweeper.journal import (
+    Event,
+    Journal,
+    JournalError,
+    LaunchEnded,
+    LaunchStarted,
+    Listener,
+)
+from sweeper.locks import is_locked, read_owner, run_lock
+from sweeper.metrics import canonical_metric
+from sweeper.paths import RunPaths, create_run_folder, find_run, write_atomically
+from sweeper.plan import SweepPlan, build_plan, load_plan, training_plan
 from sweeper.provenance import describe_environment
 from sweeper.records import SweepResults
 from sweeper.results import ResultsBuilder, load_results
+from sweeper.resumption import (
+    Extension,
+    LaunchState,
+    describe_left,
+    extend_spec,
+    find_left,
+    load_recorded_spec,
+    read_history,
+)
 from sweeper.scoring import Rules
-from sweeper.selection import NothingToSelect, Selection, select, write_selection
+from sweeper.selection import (
+    NothingToSelect,
+    Selection,
+    check_metric,
+    select,
+    write_selection,
+)
 from sweeper.spec import ExperimentSpec, dump_spec, load_spec
 
 if TYPE_CHECKING:
@@ -32,14 +56,15 @@ if TYPE_CHECKING:
     from sweeper.tracking import MlflowTracker
 
 __all__ = [
+    "Extension",
     "Progress",
     "Rules",
     "Run",
-    "describe_run",
     "execute",
-    "list_described",
     "open_run",
     "open_tune",
+    "request_stop",
+    "resume",
     "run",
     "train",
 ]
@@ -56,6 +81,8 @@ class Progress(Protocol):
 
 
 _logger = logging.getLogger(__name__)
+
+_POLL_S = 0.2
 
 ProgressFactory = Callable[[SweepPlan, RunPaths, ResultsBuilder], Progress]
 
@@ -97,7 +124,7 @@ class Run:
         """The winner's id, or None where no trial has a score."""
         try:
             return self.selection.trial_id
-        except (NothingToSelect, UserError):
+        except NothingToSelect:
             return None
 
     @property
@@ -107,9 +134,19 @@ class Run:
         Raises:
             NothingToSelect: no trial has a score.
         """
-        champion = self.paths.champion
         return self.selection.to_best_json(
-            self.results.root, champion if champion.is_dir() else None
+            self.results.root, self.paths.champion if self._is_champion_written() else None
+        )
+
+    def _is_champion_written(self) -> bool:
+        """Whether ``champion/`` is the selection's agent, not that of other rules."""
+        try:
+            agent = json.loads((self.paths.champion / "agent.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return (agent.get("trial_id"), agent.get("seed")) == (
+            self.selection.trial_id,
+            self.selection.seed,
         )
 
     @property
@@ -136,70 +173,64 @@ def open_run(
     *,
     metric: str | None = None,
     mode: str | None = None,
+    score: str | None = None,
 ) -> Run:
     """Open a run, or the folder of any Ray Tune experiment.
 
     Args:
         reference: a path, a folder's name under ``storage``, or ``last``.
         storage: the folder that holds the runs.
-        metric: judge by another metric than the spec's.
-        mode: ``max`` or ``min``, with ``metric``.
+        metric: judge by another metric than the spec's, to be maximised unless ``mode`` says so.
+        mode: ``max`` or ``min``.
+        score: ``last``, ``best`` or ``auc``.
 
     Raises:
-        UserError: there is no such run.
+        UserError: there is no such run, or no trial of it has reported the metric.
     """
     folder = Path(reference)
     if tune_experiments.is_tune_experiment(folder):
-        return open_tune(folder, metric=metric, mode=mode)
+        return open_tune(folder, metric=metric, mode=mode, score=score)
     paths = find_run(str(reference), Path(storage))
     spec = load_spec(paths.spec)
-    return Run(load_results(paths), _rules_of(spec, metric, mode), spec)
+    rules = _rules_of(spec)
+    if metric is not None and canonical_metric(metric) != rules.metric:
+        rules = Rules(metric=canonical_metric(metric), score=rules.score)
+    changes = {"mode": mode, "score": score}
+    rules = replace(rules, **{name: value for name, value in changes.items() if value})
+    results = load_results(paths)
+    if metric is not None:
+        check_metric(results, rules.metric)
+    return Run(results, rules, spec)
 
 
-def open_tune(experiment: Any, *, metric: str | None = None, mode: str | None = None) -> Run:
+def open_tune(
+    experiment: Any,
+    *,
+    metric: str | None = None,
+    mode: str | None = None,
+    score: str | None = None,
+) -> Run:
     """Open a Ray Tune experiment that was made without a spec of ours.
 
     Args:
         experiment: the `ResultGrid` that ``fit()`` returned, or the experiment's folder.
-        metric: judge by this one, under Tune's name or ours.
+        metric: judge by this one, under Tune's name or ours; else by the one it was tuned by.
         mode: ``max`` or ``min``.
+        score: ``last``, ``best`` or ``auc``.
+
+    Raises:
+        UserError: there is no experiment; no trial has reported the metric; or it is not known
+            whether more of it is better.
     """
-    rules = Rules(metric=metric or Rules.metric, mode=mode or Rules.mode)
-    return Run(tune_experiments.open_tune(experiment), rules)
+    rules = tune_experiments.find_rules(experiment, metric=metric, mode=mode, score=score)
+    results = tune_experiments.open_tune(experiment)
+    check_metric(results, rules.metric)
+    return Run(results, rules)
 
 
-def _rules_of(spec: ExperimentSpec, metric: str | None = None, mode: str | None = None) -> Rules:
+def _rules_of(spec: ExperimentSpec) -> Rules:
     chosen = spec.selection
-    return Rules(
-        metric=metric or chosen.metric,
-        mode=mode or (chosen.mode if metric is None else Rules.mode),
-        score=chosen.score,
-    )
-
-
-def list_described(storage: Path) -> list[dict[str, Any]]:
-    """One JSON-ready object a run under the storage, oldest first."""
-    return [describe_run(open_run(paths.root)) for paths in list_runs(storage)]
-
-
-def describe_run(opened: Run) -> dict[str, Any]:
-    """How far a run is: the object that `sweeper status --json` prints."""
-    results = opened.results
-    planned = None
-    if opened.spec is not None:
-        planned = json.loads(opened.paths.plan.read_text(encoding="utf-8"))["trials"]
-    best = opened.best_trial
-    return {
-        "run": str(results.root),
-        "state": results.state,
-        "trials": planned if planned is not None else len(results.trials),
-        "states": results.counts(),
-        "best": best,
-        "score": opened.selection.score if best else None,
-        "metric": opened.rules.metric,
-        "started": results.started,
-        "updated": results.updated,
-    }
+    return Rules(metric=chosen.metric, mode=chosen.mode, score=chosen.score)
 
 
 def run(spec: str | Path | ExperimentSpec, overrides: Sequence[str] = ()) -> Run:
@@ -212,12 +243,16 @@ def run(spec: str | Path | ExperimentSpec, overrides: Sequence[str] = ()) -> Run
     Raises:
         SpecError: the spec can't be run; all its problems.
     """
-    return execute(build_plan(_as_spec(spec, overrides)))
+    if isinstance(spec, ExperimentSpec):
+        return execute(build_plan(_as_spec(spec, overrides)))
+    return execute(load_plan(spec, overrides))
 
 
 def train(spec: str | Path | ExperimentSpec, overrides: Sequence[str] = ()) -> Run:
     """Train one configuration: constants as they are, searched parameters at their defaults."""
-    return execute(training_plan(_as_spec(spec, overrides)))
+    if isinstance(spec, ExperimentSpec):
+        return execute(training_plan(_as_spec(spec, overrides)))
+    return execute(load_plan(spec, overrides, is_training=True))
 
 
 def _as_spec(spec: str | Path | ExperimentSpec, overrides: Sequence[str]) -> ExperimentSpec:
@@ -233,39 +268,152 @@ def execute(plan: SweepPlan, *, progress: ProgressFactory | None = None) -> Run:
 
     A failed trial is a result; a run in which none has a score has no champion.
     """
+    spec = plan.spec
+    paths = create_run_folder(Path(spec.storage), spec.name, datetime.now())
+    with run_lock(paths.lock):
+        _write_provenance(plan, paths)
+        builder = ResultsBuilder(paths.root)
+        return _carry_out(plan, paths, builder, LaunchState(), {}, progress)
+
+
+def resume(
+    reference: str | Path = "last",
+    storage: str | Path = "runs",
+    *,
+    extension: Extension | None = None,
+    progress: ProgressFactory | None = None,
+    say: Callable[[str], None] = _logger.info,
+) -> Run:
+    """Go on with a run from its journal: after an interruption, a crash, or with more to do.
+
+    Finished trials stay; interrupted ones go on from their last checkpoint; configurations
+    that were not asked for yet come as they would have. With nothing left to do it is opened.
+
+    Args:
+        reference: a path, a folder's name under ``storage``, or ``last``.
+        storage: the folder that holds the runs.
+        extension: more samples, time or steps, or another try for failed trials.
+        progress: makes who watches.
+        say: told in words what goes on, before it does.
+
+    Raises:
+        UserError: there is no such run, another process carries it out, its spec was changed,
+            or the extension does not go with it.
+        JournalError: the journal is damaged.
+    """
+    extension = extension or Extension()
+    paths = find_run(str(reference), Path(storage))
+    with run_lock(paths.lock):
+        builder = ResultsBuilder(paths.root)
+        history = read_history(paths, [builder.apply])
+        before = builder.snapshot(is_live=False)
+        recorded = load_recorded_spec(paths, history)
+        spec, changes = extend_spec(paths, recorded, extension, history.spent_s)
+        plan = build_plan(spec)
+        state = find_left(
+            history,
+            before,
+            spec.stop,
+            is_stop_extended=any(key.startswith("stop.") for key in changes),
+            retry_errored=extension.retry_errored,
+        )
+        left = describe_left(plan, state, before)
+        for line in left.lines:
+            say(line)
+        if left.is_nothing and before.ended_by is not None and not state.ends:
+            return Run(before, _rules_of(spec), spec)
+        if left.is_nothing:  # but its end was not written
+            state = replace(state, continuations=(), asked=plan.trials)
+        return _carry_out(plan, paths, builder, state, changes, progress)
+
+
+def request_stop(
+    reference: str | Path = "last",
+    storage: str | Path = "runs",
+    *,
+    say: Callable[[str], None] = _logger.info,
+) -> SweepResults:
+    """End a run that another process carries out, as its first Ctrl-C would; waits for the end.
+
+    Returns:
+        What the run came to.
+
+    Raises:
+        UserError: there is no such run, or its folder can't be written.
+    """
+    paths = find_run(str(reference), Path(storage))
+    name = paths.root.name
+    if not is_locked(paths.lock):
+        results = load_results(paths)
+        say(f"{name} is not running: {results.state}")
+        return results
+    try:
+        paths.stop_request.touch()
+    except OSError as error:
+        raise UserError(f"can't write to the run folder {paths.root}: {error.strerror}") from error
+    say(f"asked {read_owner(paths.lock) or 'the process'} to end {name}; waiting for it")
+    while is_locked(paths.lock):
+        time.sleep(_POLL_S)
+    results = load_results(paths)
+    say(f"{name}: {results.state}; `sweeper resume {name}` goes on")
+    return results
+
+
+def _carry_out(
+    plan: SweepPlan,
+    paths: RunPaths,
+    builder: ResultsBuilder,
+    state: LaunchState,
+    changes: Mapping[str, Any],
+    progress: ProgressFactory | None,
+) -> Run:
+    """One launch with all around it; the caller holds the run's lock."""
     from sweeper.retention import CheckpointRetention
     from sweeper.runner import launch
 
     spec = plan.spec
     rules = _rules_of(spec)
-    paths = create_run_folder(Path(spec.storage), spec.name, datetime.now())
-    _write_provenance(plan, paths)
-    builder = ResultsBuilder(paths.root)
     retention = CheckpointRetention(
         paths, builder, rules, keep=spec.checkpoint.keep, keep_trials=spec.checkpoint.keep_trials
     )
+    retention.catch_up({again.trial_id for again in state.continuations})
+    paths.stop_request.unlink(missing_ok=True)
     tracker = _start_tracker(plan, paths)
     watcher = progress(plan, paths, builder) if progress else None
-    listeners: list[Listener | None] = [builder.apply, retention, tracker, watcher]
+
+    def note_launch(event: Event) -> None:
+        # Only now, so that a kill at any moment leaves a spec that the journal knows of.
+        if isinstance(event, LaunchStarted) and event.launch > 1:
+            _write_provenance(plan, paths)
+
+    listeners: list[Listener | None] = [builder.apply, note_launch, retention, tracker, watcher]
     reason = "failed"
     with closing(Journal(paths.journal, [item for item in listeners if item])) as journal:
         try:
-            reason = launch(plan, paths, journal)
+            reason = launch(plan, paths, journal, results=builder, state=state, changes=changes)
         finally:
             if reason == "failed":
-                journal.append(LaunchEnded(time=time.time(), reason=reason))
-            if watcher:
-                watcher.close()
+                with suppress(JournalError):  # of a disk that is full, which is said already
+                    journal.append(LaunchEnded(time=time.time(), reason=reason))
             opened = Run(builder.snapshot(is_live=False), rules, spec)
             try:
                 _write_champion(opened, plan, tracker)
             finally:
                 warnings = tracker.close(reason) if tracker else []
+                # Last: until here it says what is being written.
+                if watcher:
+                    watcher.close()
+                paths.stop_request.unlink(missing_ok=True)
     return replace(opened, warnings=tuple(warnings))
 
 
 def _write_provenance(plan: SweepPlan, paths: RunPaths) -> None:
+    """Write what is run, by which versions; of later launches beside the first one's."""
     environment = describe_environment(tuple(sys.argv), plan.spec.seeds)
+    if paths.environment.is_file():
+        first = json.loads(paths.environment.read_text(encoding="utf-8"))
+        resumed = [*first.get("resumed", []), environment]
+        environment = {**first, "resumed": resumed}
     write_atomically(paths.spec, dump_spec(plan.spec))
     write_atomically(paths.plan, json.dumps(plan.to_json(), indent=2) + "\n")
     write_atomically(paths.environment, json.dumps(environment, indent=2) + "\n")
@@ -291,19 +439,21 @@ def _start_tracker(plan: SweepPlan, paths: RunPaths) -> MlflowTracker | None:
 
 
 def _write_champion(opened: Run, plan: SweepPlan, tracker: MlflowTracker | None) -> None:
-    """Write ``selection.json`` and ``champion/``, and hand both to MLflow."""
+    """Write ``selection.json`` and ``champion/``, and hand both to MLflow.
+
+    The training is done and recorded when this runs, so whatever goes wrong is a warning.
+    """
     if opened.best_trial is None:
         return
     selection = opened.selection
-    write_selection(opened.paths.selection, selection)
-    if selection.checkpoint is None:
-        return
-    from sweeper.agents import export_champion
-
+    folder: Path | None = None
     try:
-        export_champion(selection, plan.spec, opened.paths.champion)
-    except SweeperError as error:  # the run itself is done, and must not fail by it
-        _logger.warning("%s", error)
-        return
+        write_selection(opened.paths.selection, selection)
+        if selection.checkpoint is not None:
+            from sweeper.agents import export_champion
+
+            folder = export_champion(selection, plan.spec, opened.paths.champion)
+    except (SweeperError, OSError, ValueError) as error:
+        _logger.warning("the champion was not written: %s", error)
     if tracker:
-        tracker.log_champion(opened.best, opened.paths.champion)
+        tracker.log_champion(opened.best, folder)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from sweeper.answers import did_you_mean, nearest, number_hint, show
 
 __all__ = [
     "KINDS",
@@ -193,7 +194,7 @@ def _parse_mapping(
             continue
         kinds = value.keys() & KINDS.keys()
         if not kinds:
-            misspelt = _misspelt(value)
+            misspelt = _names_code(value) or _misspelt(value)
             if misspelt is not None:
                 problems.append(SpaceProblem(here, misspelt))
             else:
@@ -212,12 +213,20 @@ def _parse_mapping(
     return space
 
 
+def _names_code(value: Mapping[str, Any]) -> str | None:
+    """Tune would run what stands under these names."""
+    name = next((name for name in ("eval", "sample_from") if name in value), None)
+    if name is None:
+        return None
+    return f"{name} is refused: a spec is data and runs no code; write values or a distribution"
+
+
 def _misspelt(value: Mapping[str, Any]) -> str | None:
     names = [name for name in value if name != "when"]
     if len(names) != 1 or not isinstance(value[names[0]], list):
         return None
-    near = difflib.get_close_matches(names[0].lower(), KINDS, n=1, cutoff=0.75)
-    return f"unknown distribution {names[0]!r}; did you mean {near[0]}?" if near else None
+    near = nearest(names[0], KINDS, cutoff=0.75)
+    return f"unknown distribution {names[0]}; did you mean {near}?" if near else None
 
 
 def _holds_distribution(value: Any) -> bool:
@@ -235,7 +244,7 @@ def _parse_distribution(raw: Mapping[str, Any], kind: str) -> Distribution | str
     names = KINDS[kind]
     if not isinstance(args, list):
         form = "[value, …]" if names is None else f"[{', '.join(names)}]"
-        return f"{kind} takes a list: {kind}: {form}; found {args!r}"
+        return f"{kind} takes a list: {kind}: {form}; found {show(args)}"
     problem = _check_values(kind, args) if names is None else _check_range(kind, args, names)
     return problem or Distribution(kind, tuple(copy.deepcopy(args)), condition)
 
@@ -245,8 +254,10 @@ def _check_values(kind: str, values: list[Any]) -> str | None:
         return f"{kind} has no values to take"
     for value in values:
         # Tune would take a mapping of these keys for a distribution, or for code to run.
-        if isinstance(value, Mapping) and (value.keys() & (KINDS.keys() | {"eval"})):
-            return f"a value of {kind} can't be a distribution itself; found {value!r}"
+        if isinstance(value, Mapping) and (value.keys() & (KINDS.keys() | {"eval", "sample_from"})):
+            return _names_code(value) or (
+                f"a value of {kind} can't be a distribution itself; found {show(value)}"
+            )
     return None
 
 
@@ -257,20 +268,21 @@ def _check_range(kind: str, args: list[Any], names: tuple[str, ...]) -> str | No
         return f"{form}; found {len(args)} values"
     for name, value in zip(names, args, strict=False):
         if isinstance(value, bool) or not isinstance(value, int | float):
-            return f"{form}, all numbers; {name} is {value!r}"
+            return f"{form}, all numbers; {name} is {show(value)}{number_hint(value)}"
         if not math.isfinite(value):
-            return f"{form}, all finite; {name} is {value!r}"
+            return f"{form}, all finite; {name} is {show(value)}"
         if kind in _INTEGER and not isinstance(value, int):
-            return f"{form}, all integers; {name} is {value!r}"
+            return f"{form}, all integers; {name} is {show(value)}"
     if kind in _NORMAL:
         if len(args) > 1 and args[1] <= 0:
-            return f"{form}; sd must be above 0, found {args[1]!r}"
+            return f"{form}; sd must be above 0, found {show(args[1])}"
         return _check_quantum(kind, args, None)
     lower, upper = args[0], args[1]
     if lower >= upper:
-        return f"an empty range: {lower!r} is not below {upper!r}"
+        swapped = f"; did you mean [{show(upper)}, {show(lower)}]?" if lower > upper else ""
+        return f"an empty range: {show(lower)} is not below {show(upper)}{swapped}"
     if kind in _LOG and lower <= 0:
-        return f"a log range must lie above 0; lower is {lower!r}"
+        return f"a log range must lie above 0; lower is {show(lower)}"
     return _check_quantum(kind, args, (lower, upper))
 
 
@@ -279,7 +291,7 @@ def _check_quantum(kind: str, args: list[Any], bounds: tuple[float, float] | Non
         return None
     q = args[2]
     if q <= 0:
-        return f"q must be above 0, found {q!r}"
+        return f"q must be above 0, found {show(q)}"
     if bounds is None:
         return None
     lower, upper = bounds
@@ -289,7 +301,9 @@ def _check_quantum(kind: str, args: list[Any], bounds: tuple[float, float] | Non
         return None
     for name, bound in (("lower", lower), ("upper", upper)):
         if not math.isclose(bound / q, round(bound / q)):
-            return f"{name} ({bound!r}) is not a multiple of q={q!r}"
+            below = round(math.floor(bound / q) * q, 12)
+            near = f"{show(below)} and {show(round(below + q, 12))} are"
+            return f"{name} ({show(bound)}) is not a multiple of q={show(q)}; {near}"
     return None
 
 
@@ -302,8 +316,7 @@ def _check_condition(
         if name not in known:
             if _written(raw, name):
                 continue  # it has a problem of its own
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = did_you_mean(name, known) or "; a condition names another key of param_space"
             yield SpaceProblem(here, f"{name} is not in param_space{hint}")
             continue
         if _depends_on(name, ".".join(path), known, frozenset()):
@@ -317,7 +330,7 @@ def _check_condition(
             else any(is_same(other, value) for value in values)
         )
         if not possible:
-            yield SpaceProblem(here, f"{name} is never {wanted!r}, so this never applies")
+            yield SpaceProblem(here, f"{name} is never {show(wanted)}, so this never applies")
 
 
 def _written(raw: Mapping[str, Any], name: str) -> bool:

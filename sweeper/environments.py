@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
+import contextlib
 import importlib
+import inspect
+import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -14,12 +16,14 @@ from typing import Any
 
 import gymnasium
 
+from sweeper.answers import did_you_mean, show
 from sweeper.errors import UserError
 
 __all__ = [
     "EnvironmentBuildError",
     "EnvironmentDescription",
     "EnvironmentSettings",
+    "NormalizeSettings",
     "WrapperSettings",
     "build_env",
     "describe",
@@ -41,6 +45,14 @@ class WrapperSettings:
 
 
 @dataclass(frozen=True)
+class NormalizeSettings:
+    """What is divided by its running statistics, each replica's its own."""
+
+    observations: bool = False
+    rewards: bool = False
+
+
+@dataclass(frozen=True)
 class EnvironmentSettings:
     """Everything a worker needs to build the environment; plain data that survives JSON.
 
@@ -50,7 +62,8 @@ class EnvironmentSettings:
         wrappers: applied in order, the last outermost.
         module: imported first, so that it can register the id.
         search_paths: absolute folders to look for modules in, before Python's own path.
-        vectorization: ``auto``, ``sync``, ``async`` or ``vector_entry_point``.
+        vectorization: ``auto``, ``sync``, ``async``, ``vector_entry_point`` or ``envpool``.
+        normalize: running normalisation, which belongs to the agent.
     """
 
     id: str
@@ -59,6 +72,7 @@ class EnvironmentSettings:
     module: str | None = None
     search_paths: tuple[str, ...] = ()
     vectorization: str = "auto"
+    normalize: NormalizeSettings = NormalizeSettings()
 
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON's types."""
@@ -77,6 +91,7 @@ class EnvironmentSettings:
                 **document,
                 "wrappers": tuple(WrapperSettings(**wrapper) for wrapper in document["wrappers"]),
                 "search_paths": tuple(document["search_paths"]),
+                "normalize": NormalizeSettings(**document["normalize"]),
             }
         )
 
@@ -190,6 +205,11 @@ def describe(settings: EnvironmentSettings) -> EnvironmentDescription:
     Raises:
         EnvironmentBuildError: as `build_env`.
     """
+    with _kept_off_stdout():
+        return _describe(settings)
+
+
+def _describe(settings: EnvironmentSettings) -> EnvironmentDescription:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the plan is about the spec, not gymnasium's advice
         env = build_env(settings)
@@ -202,6 +222,30 @@ def describe(settings: EnvironmentSettings) -> EnvironmentDescription:
         ) from error
     finally:
         env.close()
+
+
+@contextlib.contextmanager
+def _kept_off_stdout() -> Iterator[None]:
+    """What a user's module or simulator prints goes to stderr: stdout is the answer's, or JSON's.
+
+    The file descriptor is turned too, which C libraries and child processes write to.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+    try:
+        kept = os.dup(1)
+    except OSError:  # closed, as in a daemon
+        kept = None
+    try:
+        if kept is not None:
+            with contextlib.suppress(OSError):
+                os.dup2(2, 1)
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if kept is not None:
+            os.dup2(kept, 1)
+            os.close(kept)
 
 
 def _kwargs(settings: EnvironmentSettings, render_mode: str | None) -> dict[str, Any]:
@@ -219,7 +263,7 @@ def _make(settings: EnvironmentSettings, kwargs: Mapping[str, Any]) -> gymnasium
         raise EnvironmentBuildError(
             ("id",), f"environment {settings.id} needs a package: {_summary(error)}{extra}"
         ) from error
-    except gymnasium.error.UnregisteredEnv as error:
+    except (gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv) as error:
         raise EnvironmentBuildError(("id",), _unknown_id(settings.id)) from error
     except (gymnasium.error.Error, ImportError) as error:
         raise EnvironmentBuildError(
@@ -227,20 +271,61 @@ def _make(settings: EnvironmentSettings, kwargs: Mapping[str, Any]) -> gymnasium
         ) from error
     except Exception as error:
         key = ("kwargs",) if settings.kwargs else ("id",)
-        given = f" with {dict(settings.kwargs)}" if settings.kwargs else ""
+        given = f" with {show(settings.kwargs)}" if settings.kwargs else ""
+        if (unknown := _explain_arguments(settings.id, kwargs)) is not None:
+            raise EnvironmentBuildError(key, unknown) from error
         raise EnvironmentBuildError(
             key, f"environment {settings.id} can't be built{given}: {_summary(error)}"
         ) from error
 
 
+def _explain_arguments(env_id: str, given: Mapping[str, Any]) -> str | None:
+    """Which arguments a constructor has, if it was given another; None if that can't be said."""
+    entry = gymnasium.spec(env_id).entry_point
+    try:
+        creator = (
+            gymnasium.envs.registration.load_env_creator(entry) if isinstance(entry, str) else entry
+        )
+        taken = inspect.signature(creator).parameters
+    except Exception:  # it was only for the message
+        return None
+    if any(one.kind is one.VAR_KEYWORD for one in taken.values()):
+        return None
+    strange = [name for name in given if name not in taken]
+    if not strange:
+        return None
+    known = [name for name in taken if name not in ("self", "render_mode")]
+    hint = did_you_mean(strange[0], known)
+    has = f"it takes {', '.join(known)}" if known else "it takes none"
+    return f"{env_id} has no argument {show(strange[0])}; {has}{hint}"
+
+
 def _unknown_id(env_id: str) -> str:
+    """What to write instead: the version that there is, or the nearest name."""
+    name, _, version = env_id.rpartition("-v")
     known = list(gymnasium.registry)
-    folded = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(env_id.lower(), folded, n=1, cutoff=0.7)
-    hint = f"; did you mean {folded[near[0]]}?" if near else ""
-    return f"unknown environment {env_id!r}: no gymnasium id of that name{hint}" + (
-        "" if near else "; an environment of your own needs environment.module"
+    versions = [one for one in known if name and one.rpartition("-v")[0].lower() == name.lower()]
+    if versions:
+        newest = max(versions, key=_version)
+        if version.isdecimal():
+            there = f"; there are {_listed(versions)}" if len(versions) > 1 else ""
+            return f"{name} has no version {version}{there}; did you mean {newest}?"
+        hint = f"; did you mean {newest}?"
+    else:
+        hint = did_you_mean(env_id, known, cutoff=0.7)
+    return f"unknown environment {show(env_id)}" + (
+        hint or "; an environment of your own needs environment.module"
     )
+
+
+def _version(env_id: str) -> int:
+    version = env_id.rpartition("-v")[2]
+    return int(version) if version.isdecimal() else -1
+
+
+def _listed(names: list[str]) -> str:
+    *first, last = sorted(names, key=_version)
+    return f"{', '.join(first)} and {last}"
 
 
 def _find_wrapper(
@@ -258,10 +343,9 @@ def _find_wrapper(
     found = getattr(module, attribute, None)
     if not callable(found):
         names = getattr(module, "__all__", None) or [n for n in dir(module) if n[:1].isupper()]
-        near = difflib.get_close_matches(attribute, names, n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(attribute, names, cutoff=0.5)
         raise EnvironmentBuildError(
-            key, f"no wrapper {attribute!r} in {module_name or 'gymnasium.wrappers'}{hint}"
+            key, f"no wrapper {show(attribute)} in {module_name or 'gymnasium.wrappers'}{hint}"
         )
     if not (isinstance(found, type) and issubclass(found, gymnasium.Env)):
         raise EnvironmentBuildError(key, f"{wrapper.name} is no gymnasium.Wrapper")

@@ -14,6 +14,8 @@ from typing import ClassVar
 
 __all__ = ["Location", "Problem", "RunError", "SpecError", "SweeperError", "UserError"]
 
+_MOST_PROBLEMS = 100
+
 
 @dataclass(frozen=True, order=True)
 class Location:
@@ -55,11 +57,17 @@ class SpecError(UserError):
     """A spec that can't be run.
 
     Attributes:
-        problems: every problem found, in the order of the file.
+        problems: every problem found, in the order of the file; of more than a hundred the
+            first hundred, and a last one that counts the rest.
     """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(sorted(problems, key=lambda problem: problem.location))
+        ordered = sorted(problems, key=lambda problem: problem.location)
+        rest = len(ordered) - _MOST_PROBLEMS
+        if rest > 0:
+            file = Location(ordered[-1].location.file)
+            ordered[_MOST_PROBLEMS:] = [Problem(file, "", f"and {rest} more problems")]
+        self.problems = tuple(ordered)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 

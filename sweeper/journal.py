@@ -56,12 +56,24 @@ class Event:
 
 @dataclass(frozen=True)
 class LaunchStarted(Event):
-    """A process began to carry out the run's plan."""
+    """A process began to carry out the run's plan.
+
+    Attributes:
+        launch: counts the launches of the run, from 1.
+        pid: of the driver, on ``host``.
+        command: the driver's.
+        host: where the driver runs.
+        spec: the whole spec that this launch carries out, as YAML.
+        changes: what of it an extension set, by dotted key; empty for the first launch.
+    """
 
     kind: ClassVar[str] = "launch_started"
     launch: int
     pid: int
     command: tuple[str, ...]
+    host: str = ""
+    spec: str = ""
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -151,7 +163,12 @@ class TrialEnded(Event):
 
 @dataclass(frozen=True)
 class LaunchEnded(Event):
-    """The process ended in order; ``reason``: finished, interrupted, budget or failed."""
+    """The process ended in order.
+
+    Attributes:
+        reason: ``finished``, ``interrupted``, ``failed``, ``disk nearly full``, or the budget
+            that was reached, e.g. ``budget.time_s``.
+    """
 
     kind: ClassVar[str] = "launch_ended"
     reason: str
@@ -215,32 +232,49 @@ class Journal:
         listeners: called with each event after it is on file. A listener must not wait: a
             sweep goes at the speed of its slowest one. One that raises is dropped, loudly, for
             a defect in whoever watches must not end the training.
+        failure: why the last event could not be written; None while all could.
     """
 
     path: Path
     listeners: list[Listener] = field(default_factory=list)
+    failure: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        self._end_damaged_line()
+        try:
+            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            self._end_damaged_line()
+        except OSError as error:
+            raise JournalError(f"can't write the journal {self.path}: {error.strerror}") from error
 
     def append(self, event: Event) -> None:
-        """Write one event, then tell the listeners."""
+        """Write one event, then tell the listeners.
+
+        Raises:
+            JournalError: it can't be written, e.g. for a full disk; nothing of it is.
+        """
         fields = {
             name: encode_json(getattr(event, name))
             for name in (item.name for item in dataclasses.fields(event))
         }
         line = json.dumps({"event": event.kind, **fields}, allow_nan=False) + "\n"
-        data = line.encode()
-        written = os.write(self._descriptor, data)
-        if written != len(data):  # a full disk: finish the line or fail loudly
-            os.write(self._descriptor, data[written:])
+        self._write(line.encode())
         for listener in tuple(self.listeners):
             try:
                 listener(event)
             except Exception:
                 self.listeners.remove(listener)
                 _logger.exception("%r failed and hears no more of this run", listener)
+
+    def _write(self, data: bytes) -> None:
+        written = 0
+        try:
+            while written < len(data):  # more than once only where the disk is about full
+                written += os.write(self._descriptor, data[written:])
+        except OSError as error:
+            # Part of a line would spoil the next one that finds room.
+            os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
+            self.failure = f"can't write the journal {self.path}: {error.strerror}"
+            raise JournalError(self.failure) from error
 
     def close(self) -> None:
         """Close the file; the journal can't be appended to afterwards."""
@@ -256,29 +290,45 @@ class Journal:
                     os.write(self._descriptor, b"\n")
 
 
-def read_journal(path: Path) -> Iterator[Event]:
+def read_journal(path: Path, *, strict: bool = True) -> Iterator[Event]:
     """The events in order.
 
     A line that is no event is dropped with a warning where a kill can have left it: at the
-    end of the file, or before the start of a launch.
+    end of the file, or before the start of a launch. So are events of a kind that a later
+    version writes.
+
+    Args:
+        path: the file.
+        strict: False to warn of damage in the middle, too, and go on: what such a line said
+            is missing then, which will do to look at a run but not to go on with it.
 
     Raises:
-        JournalError: the file is not there, or a line in its middle is damaged.
+        JournalError: the file is not there, or, if strict, a line in its middle is damaged.
     """
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
         raise JournalError(f"can't read the journal {path}: {error.strerror}") from error
     damaged = 0
+    unknown: set[str] = set()
     for number, line in enumerate(lines, start=1):
         if not line:
             continue
         event = parse_event(line)
-        if damaged and event is not None and not isinstance(event, LaunchStarted):
-            raise JournalError(f"{path}:{damaged}: damaged line in the middle of the journal")
+        if event is None and (kind := _foreign_kind(line)):
+            if kind not in unknown:
+                _logger.warning(
+                    "%s:%d: events %r of a later version are skipped", path, number, kind
+                )
+            unknown.add(kind)
+            continue
+        if damaged and not isinstance(event, LaunchStarted):
+            where = f"{path}:{damaged}: damaged line in the middle of the journal"
+            if strict:
+                raise JournalError(where)
+            _logger.warning("%s: skipped, what it said is missing", where)
+            damaged = 0
         if event is None:
-            if damaged:
-                raise JournalError(f"{path}:{damaged}: damaged line in the middle of the journal")
             damaged = number
             continue
         if damaged:
@@ -287,6 +337,15 @@ def read_journal(path: Path) -> Iterator[Event]:
         yield event
     if damaged:
         _logger.warning("%s:%d: dropped an incomplete last line", path, damaged)
+
+
+def _foreign_kind(line: bytes) -> str | None:
+    """The kind of a whole event that this version does not know; None if it is no such."""
+    try:
+        kind = json.loads(line)["event"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return kind if isinstance(kind, str) and kind not in _EVENTS else None
 
 
 def parse_event(line: bytes) -> Event | None:

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-__all__ = ["BOUNDS", "ENV_STEPS", "canonical_metric", "explain_metric"]
+__all__ = ["BOUNDS", "ENV_STEPS", "Rules", "canonical_metric", "explain_metric"]
 
 ENV_STEPS = "num_env_steps_sampled_lifetime"
 BOUNDS = (ENV_STEPS, "time_total_s", "training_iteration")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What decides between trials: a metric, its direction, and which value of it counts."""
+
+    metric: str = "episode_return_mean"
+    mode: str = "max"
+    score: str = "last"
+
 
 _REPORTED = (
     "episode_return_mean",

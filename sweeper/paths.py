@@ -49,7 +49,7 @@ class RunPaths:
 
     @property
     def tune(self) -> Path:
-        """What each launch's Tuner writes for itself; nothing of ours reads it."""
+        """What a launch's Tuner writes for itself; nothing reads it, so it goes with the launch."""
         return self.root / "tune"
 
     @property
@@ -61,6 +61,16 @@ class RunPaths:
     def champion(self) -> Path:
         """The champion's standalone agent."""
         return self.root / "champion"
+
+    @property
+    def lock(self) -> Path:
+        """Locked by the process that carries the run out, for as long as it lives."""
+        return self.root / ".lock"
+
+    @property
+    def stop_request(self) -> Path:
+        """Its presence asks the process that carries the run out to end, in order."""
+        return self.root / ".stop"
 
     def trial(self, trial_id: str) -> Path:
         """The folder of one trial: its checkpoints and its log."""

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gymnasium
-from gymnasium import spaces
-
-from sweeper.environments import EnvironmentBuildError, EnvironmentDescription, describe
+from sweeper.answers import show
 from sweeper.errors import Problem, SpecError
-from sweeper.metrics import ENV_STEPS
+from sweeper.feasibility import Candidate, check_feasibility, count_fitting
+from sweeper.metrics import ENV_STEPS, Rules
+from sweeper.plan_warnings import find_warnings
 from sweeper.space import Distribution, constants, count, distributions
-from sweeper.spec import ExperimentSpec
-from sweeper.spec.hyperparameters import check_param_space, default
+from sweeper.spec import ExperimentSpec, read_spec
+from sweeper.spec.hyperparameters import default
+from sweeper.spec.param_space import check_param_space
 from sweeper.spec.yaml_text import dotted
 from sweeper.trainables.replicas import EvaluationSettings, TrialSettings
 
-__all__ = ["SweepPlan", "build_plan", "training_plan", "trial_settings"]
+__all__ = ["SweepPlan", "build_plan", "load_plan", "training_plan", "trial_settings"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,27 @@ class SweepPlan:
         }
 
 
+def load_plan(
+    path: str | Path, overrides: Sequence[str] = (), *, is_training: bool = False
+) -> SweepPlan:
+    """Read a spec and plan it, so that all its problems are found at once.
+
+    Args:
+        path: the YAML file.
+        overrides: ``key.path=value`` each.
+        is_training: plan one configuration instead of the sweep, as `training_plan`.
+
+    Raises:
+        SpecError: with the spec's problems and those of the environment and the machine.
+    """
+    reading = read_spec(path, overrides, is_training=is_training)
+    if reading.spec is None:
+        draft = reading.draft
+        found = () if draft is None else check_feasibility(Candidate.of_draft(draft)).problems
+        raise SpecError([*reading.problems, *found])
+    return training_plan(reading.spec) if is_training else build_plan(reading.spec)
+
+
 def build_plan(spec: ExperimentSpec) -> SweepPlan:
     """Plan the sweep; builds the environment once, and nothing else.
 
@@ -74,20 +94,19 @@ def build_plan(spec: ExperimentSpec) -> SweepPlan:
         SpecError: the environment can't be built, its spaces don't fit the algorithm, or a
             trial asks for more than this machine has.
     """
-    problems = [*_check_environment(spec), *_check_resources(spec)]
-    if problems:
-        raise SpecError(problems)
+    feasibility = check_feasibility(Candidate.of_spec(spec))
+    if feasibility.problems:
+        raise SpecError(feasibility.problems)
     trials = count(spec.param_space, spec.search.num_samples, spec.search.points_to_evaluate)
     replicas = len(spec.seeds)
-    steps = spec.stop.get(ENV_STEPS)
     return SweepPlan(
         spec=spec,
         source=spec.source,
         trials=trials,
         replicas=replicas,
-        env_steps=None if steps is None else int(steps) * replicas * trials,
+        env_steps=_env_steps(spec, replicas * trials),
         concurrent=_concurrent(spec, trials),
-        warnings=tuple(_warnings(spec, trials)),
+        warnings=tuple(find_warnings(spec, trials, feasibility.environment)),
     )
 
 
@@ -107,7 +126,7 @@ def training_plan(spec: ExperimentSpec) -> SweepPlan:
             dotted(("param_space", *problem.path)),
             f"{problem.message} (with searched parameters at their defaults)",
         )
-        for problem in check_param_space(spec.algorithm, space)
+        for problem in check_param_space(spec.algorithm, space, spec.backend)
     ]
     if problems:
         raise SpecError(problems)
@@ -117,7 +136,7 @@ def training_plan(spec: ExperimentSpec) -> SweepPlan:
     plan = build_plan(spec.model_copy(update={"param_space": space, "search": search}))
     notes = tuple(
         f"{dotted(path)} is searched; training takes {spec.algorithm}'s default, "
-        f"{default(spec.algorithm, path)!r}"
+        f"{show(default(spec.algorithm, path, spec.backend))}"
         for path, _ in distributions(spec.param_space)
     )
     return SweepPlan(**{**vars(plan), "notes": notes})
@@ -143,133 +162,24 @@ def trial_settings(plan: SweepPlan, stage: str = "search") -> TrialSettings:
             explore=evaluation.explore,
         ),
         checkpoint_every_env_steps=spec.checkpoint.every_env_steps,
+        time_budget_s=spec.budget.time_s,
+        rules=Rules(spec.selection.metric, spec.selection.mode, spec.selection.score),
         cpus=spec.resources.cpus,
         gpus=spec.resources.gpus,
     )
 
 
-def _check_environment(spec: ExperimentSpec) -> Iterator[Problem]:
-    try:
-        described = describe(spec.environment.settings())
-    except EnvironmentBuildError as error:
-        path = ("environment", *error.key)
-        yield Problem(spec.locate(path), dotted(path), str(error))
-        return
-    refusal = _refuse_spaces(spec.algorithm, described)
-    if refusal is not None:
-        path = ("environment", "id")
-        yield Problem(spec.locate(path), dotted(path), f"{spec.environment.id}: {refusal}")
-
-
-_CONTINUOUS_OR_DISCRETE = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete)
-# What each algorithm acts in: rllib/core/models/catalog.py, dqn_catalog.py, sac_catalog.py.
-_ACTIONS: Mapping[str, tuple[type[gymnasium.Space[Any]], ...]] = {
-    "DQN": (spaces.Discrete,),
-    "SAC": (spaces.Box, spaces.Discrete),
-}
-_OBSERVATIONS = (*_CONTINUOUS_OR_DISCRETE, spaces.MultiBinary)
-
-
-def _refuse_spaces(algorithm: str, described: EnvironmentDescription) -> str | None:
-    taken = _ACTIONS.get(algorithm, _CONTINUOUS_OR_DISCRETE)
-    action = described.action_space
-    if not isinstance(action, taken):
-        names = " or ".join(kind.__name__ for kind in taken)
-        able = [name for name in ("PPO", "SAC", "DQN") if _takes(name, action)]
-        hint = f"; {' and '.join(able)} can" if able else ""
-        return f"{algorithm} can't act in {action}, only in {names}{hint}"
-    if isinstance(action, spaces.Box) and action.dtype.kind != "f":
-        return f"actions are a Box of {action.dtype}; float actions or a MultiDiscrete are taken"
-    for leaf in _leaves(described.observation_space):
-        if not isinstance(leaf, _OBSERVATIONS):
-            return f"observations of {leaf} are not taken"
-    return None
-
-
-def _takes(algorithm: str, action: gymnasium.Space[Any]) -> bool:
-    return isinstance(action, _ACTIONS.get(algorithm, _CONTINUOUS_OR_DISCRETE))
-
-
-def _leaves(space: gymnasium.Space[Any]) -> Iterator[gymnasium.Space[Any]]:
-    if isinstance(space, spaces.Dict | spaces.Tuple):
-        inner = space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces
-        for one in inner:
-            yield from _leaves(one)
-    else:
-        yield space
-
-
-def _check_resources(spec: ExperimentSpec) -> Iterator[Problem]:
-    if spec.ray.address is not None:
-        return  # the cluster decides
-    cores, runners = _cores(), _env_runners(spec)
-    asked = _cpus_per_trial(spec)
-    if asked > cores:
-        path = ("param_space", "num_env_runners") if runners else ("resources", "cpus")
-        beside = " with its env runners" if runners else ""
-        message = f"a trial asks for {asked:g} cores{beside}; this machine has {cores}"
-        yield Problem(spec.locate(path), dotted(path), message)
-
-
-def _env_runners(spec: ExperimentSpec) -> int:
-    """The most env runners that a configuration can have beside a trial's own process."""
-    value = spec.param_space.get("num_env_runners", 0)
-    if isinstance(value, Distribution):
-        return int(max(value.values or value.bounds or (0,)))
-    return int(value)
-
-
-def _cpus_per_trial(spec: ExperimentSpec) -> float:
-    """A core for each env runner of each replica, beside what the trial's process takes."""
-    return spec.resources.cpus + len(spec.seeds) * _env_runners(spec)
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _env_steps(spec: ExperimentSpec, runs: int) -> int | None:
+    """The most that all training runs take; None where nothing bounds them."""
+    of_run, of_search = spec.stop.get(ENV_STEPS), spec.budget.env_steps
+    bounds = [None if of_run is None else int(of_run) * runs, of_search]
+    return min((bound for bound in bounds if bound is not None), default=None)
 
 
 def _concurrent(spec: ExperimentSpec, trials: int) -> int:
     asked = spec.search.max_concurrent
-    fits = max(1, int(_cores() // _cpus_per_trial(spec)))
+    fits = max(1, count_fitting(Candidate.of_spec(spec)))
     return max(1, min(trials, fits if asked == "auto" else asked))
-
-
-def _warnings(spec: ExperimentSpec, trials: int) -> Iterator[str]:
-    steps = spec.stop.get(ENV_STEPS)
-    if steps is None:
-        yield f"no bound on env steps: trials are not held to equal budgets (stop.{ENV_STEPS})"
-    else:
-        batch = _batch(spec)
-        if batch is not None and steps < batch:
-            yield (
-                f"an iteration takes {batch} env steps, more than stop's {steps:g}: "
-                "each trial trains once"
-            )
-    leaves = [leaf for _, leaf in distributions(spec.param_space)]
-    if spec.search.num_samples > 1 and all(leaf.is_grid for leaf in leaves):
-        yield (
-            f"num_samples {spec.search.num_samples} repeats every configuration with the same "
-            "seeds; for more evidence give more seeds"
-        )
-    if spec.backend == "rllib" and len(spec.seeds) > 1:
-        yield (
-            f"{len(spec.seeds)} replicas on rllib are {len(spec.seeds)} training runs a trial, "
-            f"one after the other: {len(spec.seeds) * trials} in all"
-        )
-    fits = int(_cores() // _cpus_per_trial(spec))
-    asked = spec.search.max_concurrent
-    if spec.ray.address is None and asked != "auto" and min(asked, trials) > fits:
-        yield f"max_concurrent {asked} is more than this machine has cores for: {fits} will run"
-    if trials == 1 and leaves:
-        yield "only one configuration will be tried"
-
-
-def _batch(spec: ExperimentSpec) -> int | None:
-    """The env steps of one iteration of an on-policy algorithm, if they are a constant."""
-    key = "train_batch_size_per_learner"
-    value = spec.param_space.get(key, default(spec.algorithm, (key,)))
-    return value if spec.algorithm == "PPO" and isinstance(value, int) else None
 
 
 def _plain(value: Any) -> Any:

@@ -6,211 +6,217 @@ journal says.
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
-from rich.console import Console, Group
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
-
-from sweeper.errors import UserError
-from sweeper.journal import Event, TrialEnded, TrialReported, TrialRetried
+from sweeper.journal import (
+    Event,
+    LaunchEnded,
+    LaunchStarted,
+    TrialAsked,
+    TrialCheckpointed,
+    TrialEnded,
+    TrialReported,
+    TrialRetried,
+    TrialStarted,
+)
 from sweeper.paths import RunPaths
 from sweeper.plan import SweepPlan
-from sweeper.records import SweepResults, TrialRecord
+from sweeper.records import TrialRecord
 from sweeper.results import ResultsBuilder
-from sweeper.scoring import metric_value
-from sweeper.selection import NothingToSelect, Selection, select
-from sweeper.wording import format_duration, format_number, format_parameters
+from sweeper.scoring import Rules, metric_value
+from sweeper.standing import Standing, describe_workload
+from sweeper.wording import (
+    count_noun,
+    describe_counts,
+    format_clock,
+    format_duration,
+    format_number,
+    format_parameters,
+)
 
-__all__ = ["LineProgress", "LiveProgress", "make_progress"]
+__all__ = ["LaunchWatch", "LineProgress", "make_progress"]
 
 _LINE_EVERY_S = 15.0
-_REDRAW_PER_S = 2
+# Trials that take no time must not fill a log: so many ends are told one by one at once, and
+# after that one a second.
+_END_LINES = 10
+
+_TRIAL_EVENTS = (TrialAsked, TrialStarted, TrialReported, TrialRetried, TrialEnded)
 
 
 def make_progress(plan: SweepPlan, paths: RunPaths, results: ResultsBuilder) -> Any:
-    """The live table if stderr is a terminal, else lines."""
-    kind = LiveProgress if sys.stderr.isatty() else LineProgress
-    return kind(plan, paths, results)
+    """The live table if stderr is a terminal that can be drawn on, else lines.
+
+    Lines, too, where Ray and the others were asked to speak: they write to stdout as well.
+    """
+    watch = LaunchWatch(plan, results)
+    can_draw = sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+    if can_draw and logging.getLogger().getEffectiveLevel() > logging.INFO:
+        from sweeper.live_view import LiveProgress
+
+        return LiveProgress(watch)
+    return LineProgress(watch, paths)
 
 
-class _Watch:
-    """What both views share: the plan, the metric, the counts."""
+@dataclass
+class LaunchWatch:
+    """A launch as a view of it needs it: heard in one thread, looked at from any.
 
-    def __init__(self, plan: SweepPlan, paths: RunPaths, results: ResultsBuilder) -> None:
-        self._plan = plan
-        self._paths = paths
-        self._results = results
-        self._rules = plan.spec.selection
-        self._started = time.monotonic()
+    `hear` takes what an event changed and no more, for it runs between two steps of the sweep;
+    `refresh` does the work, once for however many events there were.
 
-    def _select(self, results: SweepResults) -> Selection | None:
-        rules = self._rules
-        try:
-            return select(results, metric=rules.metric, mode=rules.mode, score=rules.score)
-        except (NothingToSelect, UserError):  # nothing has reported the metric yet
-            return None
+    Args:
+        plan: what is carried out.
+        results: has taken in each event before `hear` is called with it.
+        clock: seconds since the epoch.
+    """
 
-    def _elapsed(self) -> float:
-        return time.monotonic() - self._started
+    plan: SweepPlan
+    results: ResultsBuilder
+    clock: Callable[[], float] = time.time
+    standing: Standing = field(init=False)
+    running: dict[str, TrialRecord] = field(default_factory=dict, init=False)
+    best_record: TrialRecord | None = field(default=None, init=False)
 
-    def _count_line(self, results: SweepResults) -> str:
-        counts = results.counts()
-        parts = [f"{counts.get('TERMINATED', 0)}/{self._plan.trials} done"]
-        parts += [
-            f"{counts[state]} {word}"
-            for state, word in (
-                ("RUNNING", "running"),
-                ("PRUNED", "pruned"),
-                ("PAUSED", "paused"),
-                ("ERROR", "failed"),
-            )
-            if counts.get(state)
-        ]
-        return ", ".join(parts)
-
-    def _time_line(self, left: float | None) -> str:
-        elapsed = f"{format_duration(self._elapsed())} elapsed"
-        return elapsed if left is None else f"{elapsed}, about {format_duration(left)} left"
-
-    def _left_s(self, results: SweepResults) -> float | None:
-        """Time left, from the share of all env steps that is done and what they took."""
-        total = self._plan.env_steps
-        done = sum(record.env_steps or 0 for record in results.trials)
-        done += sum(
-            self._steps_a_trial() - (record.env_steps or 0)
-            for record in results.trials
-            if record.state in ("TERMINATED", "PRUNED", "ERROR")
+    def __post_init__(self) -> None:
+        chosen = self.plan.spec.selection
+        workload = describe_workload(
+            self.plan.spec, trials=self.plan.trials, concurrent=self.plan.concurrent
         )
-        steps = self._steps_a_trial() * self._plan.trials
-        if not total or done <= 0 or steps <= done:
-            return None
-        return self._elapsed() * (steps - done) / done
+        self.metric = chosen.metric
+        self.standing = Standing(workload, Rules(chosen.metric, chosen.mode, chosen.score))
+        self._records: dict[str, TrialRecord] = {}
+        self._changed: dict[str, tuple[TrialRecord, float]] = {}
+        self._lock = threading.Lock()
+        self._began = self.clock()
+        self._ending = ""
 
-    def _steps_a_trial(self) -> int:
-        return int(self._plan.spec.stop.get("num_env_steps_sampled_lifetime", 0))
+    def hear(self, event: Event) -> None:
+        """Take note of an event, in the thread that the results belong to."""
+        if isinstance(event, LaunchEnded):
+            self._ending = "writing the champion and what MLflow lacks"
+            return
+        if isinstance(event, TrialEnded) and event.state == "PAUSED":
+            self._ending = f"ending: {event.reason}"
+        if isinstance(event, LaunchStarted):  # it may go on where another one ended
+            self._began, self._ending = event.time, ""
+            records = self.results.snapshot().trials
+        elif isinstance(event, _TRIAL_EVENTS):
+            records = (self.results.trial(event.trial_id),)
+        else:
+            return
+        with self._lock:
+            self._changed.update((record.trial_id, (record, event.time)) for record in records)
+
+    def refresh(self) -> None:
+        """Bring the standing, the running trials and the best one up to date."""
+        with self._lock:
+            changed, self._changed = self._changed, {}
+        for trial_id, (record, heard) in changed.items():
+            self.standing.update(record, heard)
+            self._records[trial_id] = record
+            if record.state == "RUNNING":
+                self.running[trial_id] = record
+            else:
+                self.running.pop(trial_id, None)
+        best = self.standing.best()
+        self.best_record = None if best is None else self._records[best.trial_id]
+
+    def describe_counts(self) -> str:
+        """``3 of 32 done, 1 failed, 2 running``."""
+        return describe_counts(self.standing.counts(), self.standing.trials)
+
+    def end(self) -> float | None:
+        """When the launch will end, seconds since the epoch, as far as can be told."""
+        now = self.clock()
+        left = self.standing.left_s(now, now - self._began)
+        return None if left is None else now + left
+
+    def describe_times(self, end: float | None) -> str:
+        """``2m10s elapsed, about 3m left (14:32)``."""
+        now = self.clock()
+        elapsed = f"{format_duration(now - self._began)} elapsed"
+        if self._ending:
+            return f"{elapsed}, {self._ending}"
+        if end is None:
+            return elapsed
+        if end - now < 1:
+            return f"{elapsed}, nearly done"
+        return f"{elapsed}, about {format_duration(end - now)} left ({format_clock(end, now)})"
 
 
-class LineProgress(_Watch):
+class LineProgress:
     """A line when a trial ends, and one now and then."""
 
-    def __init__(self, plan: SweepPlan, paths: RunPaths, results: ResultsBuilder) -> None:
-        super().__init__(plan, paths, results)
-        self._last = time.monotonic()
+    def __init__(self, watch: LaunchWatch, paths: RunPaths) -> None:
+        self._watch = watch
+        self._paths = paths
+        self._last = watch.clock()
+        self._allowed = float(_END_LINES)
+        self._counted = self._last
+        self._unsaid = 0
+        self._errors: set[str] = set()
 
     def __call__(self, event: Event) -> None:
         """Say what the event means, if anything."""
+        self._watch.hear(event)
+        since = self._watch.clock() - self._last
         if isinstance(event, TrialEnded):
-            self._say(self._describe_end(event))
+            is_new = event.error is not None and event.error not in self._errors
+            if self._may_say() or is_new:
+                self._say(self._describe_end(event))
+            else:
+                self._unsaid += 1
+            if event.error:
+                self._errors.add(event.error)
         elif isinstance(event, TrialRetried):
             self._say(f"{event.trial_id} failed and is tried again: {event.error}")
-        elif isinstance(event, TrialReported) and time.monotonic() - self._last > _LINE_EVERY_S:
-            results = self._results.snapshot()
-            best = self._select(results)
-            tail = f"; best so far {best.trial_id}: {format_number(best.score)}" if best else ""
-            times = self._time_line(self._left_s(results))
-            self._say(f"{self._count_line(results)}, {times}{tail}")
+        elif isinstance(event, TrialReported | TrialCheckpointed) and since > _LINE_EVERY_S:
+            self._say(self._describe_standing())
 
     def close(self) -> None:
-        """Nothing is left to say."""
+        """Say what was left out."""
+        if self._unsaid:
+            self._say(self._describe_standing())
+
+    def _may_say(self) -> bool:
+        now = self._watch.clock()
+        self._allowed = min(_END_LINES, self._allowed + max(0.0, now - self._counted))
+        self._counted = now
+        if self._allowed < 1:
+            return False
+        self._allowed -= 1
+        return True
+
+    def _describe_standing(self) -> str:
+        watch = self._watch
+        watch.refresh()
+        text = f"{watch.describe_counts()}, {watch.describe_times(watch.end())}"
+        best = watch.standing.best()
+        return f"{text}; best so far {best.trial_id}: {format_number(best.score)}" if best else text
 
     def _describe_end(self, event: TrialEnded) -> str:
-        record = self._results.trial(event.trial_id)
-        metric = self._rules.metric
-        score = format_number(metric_value(record.last_report, metric))
+        record = self._watch.results.trial(event.trial_id)
         if event.state == "ERROR":
             log = self._paths.trial_log(event.trial_id)
             return f"{event.trial_id} failed ({event.reason}): {event.error}; log: {log}"
+        metric = self._watch.metric
+        score = format_number(metric_value(record.last_report, metric))
         return (
             f"{event.trial_id} {event.state.lower()} ({event.reason}): {metric} {score}, "
             f"{format_number(record.env_steps)} steps, {format_parameters(record.parameters)}"
         )
 
     def _say(self, text: str) -> None:
-        self._last = time.monotonic()
+        self._last = self._watch.clock()
+        if self._unsaid:
+            text += f" (and {count_noun(self._unsaid, 'more trial')} ended)"
+            self._unsaid = 0
         print(text, file=sys.stderr, flush=True)  # noqa: T201
-
-
-class LiveProgress(_Watch):
-    """One table, redrawn in place; it vanishes at the end, when the summary takes over.
-
-    The driver's thread makes the picture, for it alone touches the results; rich's own thread
-    draws it again now and then, so that the clock goes on between two reports.
-    """
-
-    def __init__(self, plan: SweepPlan, paths: RunPaths, results: ResultsBuilder) -> None:
-        super().__init__(plan, paths, results)
-        self._counts = "starting Ray"
-        self._body: tuple[Any, ...] = ()
-        self._end: float | None = None
-        self._made = 0.0
-        self._live = Live(
-            get_renderable=self._render,
-            console=Console(stderr=True),
-            refresh_per_second=_REDRAW_PER_S,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        self._live.start()
-
-    def __call__(self, event: Event) -> None:
-        """Make the picture anew, at most twice a second."""
-        now = time.monotonic()
-        if now - self._made < 1 / _REDRAW_PER_S and not isinstance(event, TrialEnded):
-            return
-        self._made = now
-        results = self._results.snapshot()
-        left = self._left_s(results)
-        self._end = None if left is None else now + left
-        self._counts = self._count_line(results)
-        self._body = (*self._best_line(results), self._table(results))
-
-    def close(self) -> None:
-        """Take the table away."""
-        self._live.stop()
-
-    def _render(self) -> Group:
-        left = None if self._end is None else self._end - time.monotonic()
-        head = f"{self._plan.spec.name}: {self._counts}, {self._time_line(left)}"
-        return Group(Text(head, no_wrap=True, overflow="ellipsis"), *self._body)
-
-    def _best_line(self, results: SweepResults) -> tuple[Text, ...]:
-        selection = self._select(results)
-        if selection is None:
-            return ()
-        best = results.trial(selection.trial_id)
-        text = (
-            f"best so far {best.trial_id}: {format_number(selection.score)}  "
-            f"{format_parameters(best.parameters)}"
-        )
-        return (Text(text, no_wrap=True, overflow="ellipsis"),)
-
-    def _table(self, results: SweepResults) -> Table:
-        metric = self._rules.metric
-        table = Table(box=None, pad_edge=False, expand=False)
-        table.add_column("trial", no_wrap=True)
-        table.add_column(metric.rsplit("/", 1)[0] if "/" in metric else "score", justify="right")
-        table.add_column("return", justify="right", no_wrap=True)
-        table.add_column("steps", justify="right", no_wrap=True)
-        table.add_column("steps/s", justify="right", no_wrap=True)
-        table.add_column("parameters", no_wrap=True, overflow="ellipsis", ratio=1)
-        for record in _running(results):
-            report = record.last_report
-            table.add_row(
-                record.trial_id,
-                format_number(metric_value(report, metric)),
-                format_number(metric_value(report, "episode_return_mean")),
-                format_number(record.env_steps),
-                format_number(metric_value(report, "env_steps_per_s")),
-                format_parameters(record.parameters),
-            )
-        return table
-
-
-def _running(results: SweepResults) -> Iterator[TrialRecord]:
-    return (record for record in results.trials if record.state == "RUNNING")

@@ -163,6 +163,7 @@ class SweepResults:
                 ENV_STEPS: record.env_steps,
                 "time_total_s": to_json(record.time_total_s),
                 "error": describe_error(record),
+                "log": None if record.log is None else str(record.log),
             }
             for record in self.trials
         ]

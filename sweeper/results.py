@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import os
+import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from sweeper.journal import (
     TrialStarted,
     read_journal,
 )
+from sweeper.locks import is_locked
 from sweeper.paths import RunPaths
 from sweeper.records import (
     INTERRUPTED,
@@ -106,6 +108,11 @@ class ResultsBuilder:
     def launch(self) -> LaunchStarted | None:
         """The last launch, if it has not written its end."""
         return self._launch
+
+    @property
+    def trial_ids(self) -> tuple[str, ...]:
+        """Every trial that an event has named, in that order."""
+        return tuple(self._trials)
 
     def apply(self, event: Event) -> None:
         """Take in the next event."""
@@ -216,10 +223,12 @@ class ResultsBuilder:
 def load_results(paths: RunPaths) -> SweepResults:
     """The results of a run, live or not, from its journal alone.
 
+    Damage in the journal's middle is warned of; the rest is there.
+
     Raises:
-        JournalError: the journal is not there or damaged.
+        JournalError: the journal is not there.
     """
-    return results_from_events(read_journal(paths.journal), paths.root)
+    return results_from_events(read_journal(paths.journal, strict=False), paths.root)
 
 
 def results_from_events(events: Iterable[Event], root: Path) -> SweepResults:
@@ -229,9 +238,17 @@ def results_from_events(events: Iterable[Event], root: Path) -> SweepResults:
         for event in events:
             builder.apply(event)
     launch = builder.launch
-    return builder.snapshot(
-        is_live=launch is not None and is_process_alive(launch.pid, started_before=launch.time)
-    )
+    return builder.snapshot(is_live=launch is not None and _is_carried_out(launch, root))
+
+
+def _is_carried_out(launch: LaunchStarted, root: Path) -> bool:
+    """Whether the process of a launch that has not written its end is still at it."""
+    locked = is_locked(RunPaths(root).lock)
+    if locked is not None:
+        return locked
+    # No lock to ask: the process id will do on its own host.
+    is_here = launch.host in ("", socket.gethostname())
+    return is_here and is_process_alive(launch.pid, started_before=launch.time)
 
 
 @contextmanager

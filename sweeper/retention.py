@@ -11,7 +11,7 @@ import logging
 import math
 import shutil
 from bisect import insort
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +44,17 @@ class CheckpointRetention:
     keep: int
     keep_trials: int
     _ranked: list[tuple[tuple[float, float, tuple[int, str]], str]] = field(default_factory=list)
+
+    def catch_up(self, continued: Collection[str] = ()) -> None:
+        """Know the trials that earlier launches finished, as if their events had come in.
+
+        Args:
+            continued: trials that this launch takes up again, whatever they were.
+        """
+        for trial_id in self.results.trial_ids:
+            is_over = self.results.trial(trial_id).state in ("TERMINATED", "PRUNED")
+            if is_over and trial_id not in continued:
+                self._trim_trials(trial_id)
 
     def __call__(self, event: Event) -> None:
         """Delete what the event made superfluous."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeper.errors import UserError
-from sweeper.metrics import ENV_STEPS, canonical_metric
+from sweeper.metrics import ENV_STEPS, Rules, canonical_metric
 
 __all__ = [
     "ENV_STEPS",
@@ -30,15 +30,6 @@ MODES = ("max", "min")
 SCORES = ("last", "best", "auc")
 
 Report = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What decides between trials: a metric, its direction, and which value of it counts."""
-
-    metric: str = "episode_return_mean"
-    mode: str = "max"
-    score: str = "last"
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sweeper.errors import RunError, SweeperError, UserError
+from sweeper.errors import RunError, UserError
 from sweeper.journal import decode_json, encode_json
 from sweeper.metrics import canonical_metric
 from sweeper.paths import write_atomically
@@ -49,6 +49,7 @@ __all__ = [
     "Exclusion",
     "NothingToSelect",
     "Selection",
+    "check_metric",
     "load_selection",
     "rank_trial",
     "select",
@@ -207,7 +208,7 @@ def select(
 
     Raises:
         NothingToSelect: no trial is a candidate.
-        UserError: no trial has reported the metric, or an unknown mode or score.
+        UserError: an unknown mode or score.
     """
     verdicts = [
         (trial, judge_trial(trial, metric=metric, mode=mode, score=score))
@@ -227,7 +228,7 @@ def select(
         key=lambda candidate: candidate.rank(mode),
     )
     if not ranked:
-        raise _nothing_to_select(results, metric, excluded)
+        raise _nothing_to_select(excluded)
     winner = ranked[0]
     runner_up = ranked[1] if len(ranked) > 1 else None
     checkpoint, note = _choose_checkpoint(
@@ -302,17 +303,25 @@ class _Candidate:
         return sign * self.score, self.env_steps, _id_key(self.trial.trial_id)
 
 
-def _nothing_to_select(
-    results: SweepResults, metric: str, excluded: tuple[Exclusion, ...]
-) -> SweeperError:
-    if not excluded:
-        return NothingToSelect("no champion: the run has no trials", excluded)
+def check_metric(results: SweepResults, metric: str) -> None:
+    """Whether a metric that the user names is one that the run has.
+
+    Raises:
+        UserError: no trial reported it, though trials did report; with the nearest names.
+    """
     names = {name for trial in results.trials for report in trial.reports for name in report}
+    names = {name for name in names if not name.startswith("replica/")}
     if names and not {metric, canonical_metric(metric)} & names:
-        known = ", ".join(sorted(name for name in names if not name.startswith("replica/")))
         nearest = difflib.get_close_matches(metric, names, n=1)
         hint = f" (nearest: {nearest[0]})" if nearest else ""
-        return UserError(f"no trial reported {metric!r}{hint}; reported were: {known}")
+        raise UserError(
+            f"no trial reported {metric!r}{hint}; reported were: {', '.join(sorted(names))}"
+        )
+
+
+def _nothing_to_select(excluded: tuple[Exclusion, ...]) -> NothingToSelect:
+    if not excluded:
+        return NothingToSelect("no champion: the run has no trials", excluded)
     reasons = Counter(item.reason for item in excluded).most_common()
     told = "; ".join(f"{reason} ({_count(number, 'trial')})" for reason, number in reasons[:3])
     rest = f"; and {_count(len(reasons) - 3, 'other reason')}" if len(reasons) > 3 else ""

@@ -8,7 +8,6 @@ importing Ray; a property test holds them equal.
 from __future__ import annotations
 
 import copy
-import difflib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from sweeper.answers import did_you_mean, show
 from sweeper.distributions import (
     KINDS,
     Distribution,
@@ -109,12 +109,10 @@ def check_points(
             leaf = leaves.get(path)
             name = ".".join(path)
             if leaf is None:
-                near = difflib.get_close_matches(name, names, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                message = f"{name} is not searched in param_space{hint}"
+                message = f"{name} is not searched in param_space{did_you_mean(name, names)}"
                 yield SpaceProblem((number, *path), message)
             elif not leaf.contains(value):
-                message = f"{value!r} is outside of {leaf.kind} {list(leaf.args)}"
+                message = f"{show(value)} is outside of {leaf.kind} {show(leaf.args)}"
                 yield SpaceProblem((number, *path), message)
 
 

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.errors import UserError
-from sweeper.metrics import canonical_metric
+from sweeper.metrics import Rules, canonical_metric
 from sweeper.records import SweepResults, TrialCheckpoint, TrialRecord, flatten_parameters
 from sweeper.scoring import ITERATION
 
-__all__ = ["is_tune_experiment", "open_tune", "recorded_metric"]
+__all__ = ["find_rules", "is_tune_experiment", "open_tune"]
 
 _logger = logging.getLogger(__name__)
 
@@ -82,11 +82,45 @@ def is_tune_experiment(folder: Path) -> bool:
     )
 
 
-def recorded_metric(folder: Path) -> str | None:
-    """The metric that the experiment was tuned by, where Tune wrote it down."""
-    path = _newest_state(folder)
-    metric = _read_json(path).get("runner_data", {}).get("_metric") if path else None
-    return canonical_metric(metric) if isinstance(metric, str) else None
+def find_rules(
+    source: Any, *, metric: str | None = None, mode: str | None = None, score: str | None = None
+) -> Rules:
+    """What decides between an experiment's trials: as given, else as it was tuned by.
+
+    Tune writes down the metric but not its mode; only the object that ``fit()`` returned knows
+    both. Nothing is guessed from a name, except that a return is to be maximised.
+
+    Args:
+        source: as `open_tune` takes it.
+        metric: under Tune's name or ours.
+        mode: ``max`` or ``min``.
+        score: ``last``, ``best`` or ``auc``; ``last`` if not given.
+
+    Raises:
+        UserError: the experiment was tuned by a metric whose mode is not known.
+    """
+    tuned_by, tuned_mode = _recorded_rules(source)
+    chosen = canonical_metric(metric or tuned_by or Rules.metric)
+    if mode is None and chosen == tuned_by:
+        mode = tuned_mode
+    if mode is None and not chosen.endswith("episode_return_mean"):
+        raise UserError(
+            f"is more {chosen} better, or less? Tune does not write it down: give the mode, "
+            "max or min"
+        )
+    return Rules(metric=chosen, mode=mode or "max", score=score or Rules.score)
+
+
+def _recorded_rules(source: Any) -> tuple[str | None, str | None]:
+    if isinstance(source, str | Path):
+        path = _newest_state(Path(source))
+        metric = _read_json(path).get("runner_data", {}).get("_metric") if path else None
+        mode = None
+    else:
+        analysis = getattr(source, "_experiment_analysis", None)
+        metric = getattr(analysis, "default_metric", None)
+        mode = getattr(analysis, "default_mode", None)
+    return (canonical_metric(metric) if isinstance(metric, str) else None), mode
 
 
 @dataclass(frozen=True)
@@ -165,7 +199,7 @@ def _read_trial(root: Path, folder: Path, state: _TuneState) -> TrialRecord:
         node=last.get("node_ip"),
         started=_time(state.runtime.get("start_time")) or _time(first.get("timestamp")),
         ended=_time(state.runtime.get("last_result_time")) or _time(last.get("timestamp")),
-        retries=int(state.runtime.get("num_failures") or 0) - (trial_state == "ERROR"),
+        retries=max(0, int(state.runtime.get("num_failures") or 0) - (trial_state == "ERROR")),
     )
 
 

@@ -1,14 +1,34 @@
-"""Numbers, times, parameters and paths in few characters, the same in every view."""
+"""Numbers, times, sizes, parameters and paths in few characters, the same in every view."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from sweeper.records import flatten_parameters
 
-__all__ = ["format_duration", "format_number", "format_parameters", "short_path"]
+__all__ = [
+    "count_noun",
+    "describe_counts",
+    "format_bytes",
+    "format_clock",
+    "format_duration",
+    "format_number",
+    "format_parameters",
+    "short_path",
+    "shorten_names",
+]
+
+_STATE_WORDS = {
+    "TERMINATED": "done",
+    "PRUNED": "pruned",
+    "ERROR": "failed",
+    "RUNNING": "running",
+    "PENDING": "waiting",
+    "PAUSED": "paused",
+}
 
 
 def format_duration(seconds: float) -> str:
@@ -36,8 +56,59 @@ def format_number(value: Any) -> str:
 
 def format_parameters(parameters: Mapping[str, Any]) -> str:
     """``lr=0.0003 model_config.vf_share_layers=True``."""
+    return _join_parameters(flatten_parameters(parameters))
+
+
+def shorten_names(parameters: Mapping[str, Any]) -> str:
+    """As `format_parameters`, with names cut to their last part where that tells them apart."""
     flat = flatten_parameters(parameters)
+    return _join_parameters(dict(zip(last_parts(list(flat)), flat.values(), strict=True)))
+
+
+def last_parts(names: Sequence[str]) -> list[str]:
+    """Dotted names cut to their last part, those that would be the same then left as they are."""
+    lasts = [name.rpartition(".")[2] for name in names]
+    return [
+        last if lasts.count(last) == 1 else name for name, last in zip(names, lasts, strict=True)
+    ]
+
+
+def _join_parameters(flat: Mapping[str, Any]) -> str:
     return " ".join(f"{name}={format_number(value)}" for name, value in flat.items())
+
+
+def format_bytes(size: float) -> str:
+    """``512 B``, ``1.5 kB``, ``20 MB``, ``3.1 GB``: powers of ten, as ``df -H`` has them."""
+    units = ("B", "kB", "MB", "GB", "TB")
+    for unit in units:
+        if size < 999.5 or unit == units[-1]:
+            digits = 1 if size < 9.95 and unit != "B" else 0
+            return f"{size:.{digits}f} {unit}"
+        size /= 1000
+    raise AssertionError(size)
+
+
+def format_clock(moment: float, now: float) -> str:
+    """The time of day, with the date where it is another day: ``14:32``, ``Nov 25 03:10``."""
+    then = datetime.fromtimestamp(moment)
+    is_today = then.date() == datetime.fromtimestamp(now).date()
+    return f"{then:%H:%M}" if is_today else f"{then:%b %d %H:%M}"
+
+
+def count_noun(number: int, noun: str) -> str:
+    """``1 trial``, ``2 trials``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def describe_counts(counts: Mapping[str, int], total: int) -> str:
+    """Trials by state in plain words: ``3 of 32 done, 2 pruned, 1 failed, 2 running``."""
+    parts = [f"{counts.get('TERMINATED', 0)} of {total} done"]
+    parts += [
+        f"{counts[state]} {word}"
+        for state, word in _STATE_WORDS.items()
+        if state not in ("TERMINATED", "PENDING") and counts.get(state)
+    ]
+    return ", ".join(parts)
 
 
 def short_path(path: str | Path | None) -> str:

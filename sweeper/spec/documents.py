@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sweeper.answers import nearest, show
 from sweeper.errors import Location, Problem
 from sweeper.spec.interpolation import interpolate
 from sweeper.spec.yaml_text import KeyPath, dotted, is_index, parse_yaml
@@ -34,12 +34,14 @@ class Document:
         locations: where each key and list item was written.
         problems: what is wrong so far.
         source: the file, None for a document that was never in one.
+        is_partial: whether a file that it extends could not be read, so that keys may be missing.
     """
 
     data: dict[str, Any]
     locations: Mapping[KeyPath, Location] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     source: Path | None = None
+    is_partial: bool = False
 
     def locate(self, path: KeyPath) -> Location:
         """Where a key was written, or the nearest key that holds it."""
@@ -80,7 +82,13 @@ def load_document(
     for override in overrides:
         composer.override(data, override)
     resolved, problems = interpolate(data, composer.locations)
-    return Document(resolved, composer.locations, (*composer.problems, *problems), path)
+    return Document(
+        resolved,
+        composer.locations,
+        (*composer.problems, *problems),
+        path,
+        is_partial=composer.is_partial,
+    )
 
 
 @dataclass
@@ -89,6 +97,7 @@ class _Composer:
     is_leaf: Callable[[Mapping[str, Any]], bool]
     locations: _Locations = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    is_partial: bool = False
 
     def read_chain(self, path: Path) -> dict[str, Any] | None:
         """The file and its ancestors, merged from the oldest down; None if the file is no spec."""
@@ -103,10 +112,12 @@ class _Composer:
                 names = " -> ".join(file.name for file in [*seen, identity])
                 reason = "goes in a circle" if identity in seen else "is too long a chain"
                 self.problems.append(Problem(origin, "extends", f"{names} {reason}"))
+                self.is_partial = True
                 break
             seen.append(identity)
             read = self._read_file(current, origin, key)
             if read is None:
+                self.is_partial = True
                 break
             data, locations = read
             layers.append(read)
@@ -116,8 +127,7 @@ class _Composer:
         layers.reverse()
         merged, self.locations = layers[0]
         for data, locations in layers[1:]:
-            self.locations[()] = locations[()]
-            merged = self._merge(merged, data, (), locations)
+            merged = self._merge(merged, data, locations)
         return merged
 
     def _parent(
@@ -130,8 +140,9 @@ class _Composer:
         if parent is None:
             return None, origin
         if not isinstance(parent, str) or not parent:
-            message = f"{parent!r} is no file name; give the spec to start from"
+            message = f"must be the file of the spec to start from; found {show(parent)}"
             self.problems.append(Problem(origin, "extends", message))
+            self.is_partial = True
             return None, origin
         return path.parent / parent, origin
 
@@ -140,8 +151,11 @@ class _Composer:
     ) -> tuple[dict[str, Any], _Locations] | None:
         text = _read_text(path)
         if isinstance(text, _Unreadable):
-            named = f"{path}: " if key else ""
-            self.problems.append(Problem(origin, key, f"{named}{text.reason}"))
+            if text.line:
+                self.problems.append(Problem(Location(str(path), text.line), "", text.reason))
+            else:
+                named = f"{path}: " if key else ""
+                self.problems.append(Problem(origin, key, f"{named}{text.reason}"))
             return None
         parsed = parse_yaml(text, str(path))
         self.problems.extend(parsed.problems)
@@ -178,8 +192,22 @@ class _Composer:
                 locations[(key, inner)] = locations.get((key,), locations[()])
 
     def _merge(
-        self, base: dict[str, Any], child: dict[str, Any], path: KeyPath, locations: _Locations
+        self, base: dict[str, Any], child: dict[str, Any], locations: _Locations
     ) -> dict[str, Any]:
+        replaced: set[KeyPath] = set()
+        merged = self._merge_level(base, child, (), replaced)
+        kept = {
+            path: location
+            for path, location in self.locations.items()
+            if not any(path[:length] in replaced for length in range(1, len(path) + 1))
+        }
+        self.locations = {**kept, **locations}
+        return merged
+
+    def _merge_level(
+        self, base: dict[str, Any], child: dict[str, Any], path: KeyPath, replaced: set[KeyPath]
+    ) -> dict[str, Any]:
+        """One mapping over another; notes the keys whose old places are void."""
         merged = dict(base)
         for key, value in child.items():
             here = (*path, key)
@@ -190,28 +218,25 @@ class _Composer:
                     merged[key] = None
                 else:
                     del merged[key]
-                self._relocate(here, locations)
+                replaced.add(here)
             elif (
                 isinstance(value, dict)
                 and isinstance(below, dict)
                 and not self.is_leaf(value)
                 and not self.is_leaf(below)
             ):
-                self.locations[here] = locations.get(here, locations[()])
-                merged[key] = self._merge(below, value, here, locations)
+                merged[key] = self._merge_level(below, value, here, replaced)
             else:
                 merged[key] = value
-                self._relocate(here, locations)
+                replaced.add(here)
         return merged
 
-    def _relocate(self, path: KeyPath, locations: _Locations) -> None:
-        """Forget where the base wrote what is below ``path``; take the child's places."""
+    def _relocate(self, path: KeyPath, place: Location) -> None:
+        """Everything below ``path`` comes from one place now."""
         length = len(path)
         for old in [known for known in self.locations if known[:length] == path]:
             del self.locations[old]
-        for new, location in locations.items():
-            if new[:length] == path:
-                self.locations[new] = location
+        self.locations[path] = place
 
     def override(self, data: dict[str, Any], override: str) -> None:
         """Set ``key.path=value`` in place."""
@@ -219,7 +244,7 @@ class _Composer:
         name, equals, text = override.partition("=")
         path: KeyPath = tuple(name.strip().split("."))
         if not equals or not all(path):
-            message = f"{override!r} is no override; write key.path=value"
+            message = f"{show(override)} is no override; write key.path=value"
             self.problems.append(Problem(place, "", message))
             return
         if path[0] == "extends":
@@ -243,8 +268,7 @@ class _Composer:
                     break
                 holder = {}
                 target[key] = holder
-                self._relocate(path[: position + 1], {})
-                self.locations[path[: position + 1]] = place
+                self._relocate(path[: position + 1], place)
             target = holder
         last = path[-1]
         if isinstance(target, list):
@@ -256,14 +280,14 @@ class _Composer:
         else:
             target[last] = value
         where = tuple(_as_index(data, path))
-        self._relocate(where, {})
-        self.locations[where] = place
+        self._relocate(where, place)
         self._expand_shorthands(data, self.locations)
 
 
 @dataclass(frozen=True)
 class _Unreadable:
     reason: str
+    line: int = 0
 
 
 def _read_text(path: Path) -> str | _Unreadable:
@@ -275,11 +299,15 @@ def _read_text(path: Path) -> str | _Unreadable:
             return _Unreadable("this is no regular file")
         if status.st_size > _MAX_BYTES:
             return _Unreadable(f"the file has {status.st_size} bytes; a spec has at most 1 MiB")
-        return path.read_bytes().decode("utf-8-sig")
+        data = path.read_bytes()
+        return data.decode("utf-8-sig")
     except FileNotFoundError:
         return _Unreadable(f"there is no such file{_nearest_file(path)}")
     except UnicodeDecodeError as error:
-        return _Unreadable(f"not UTF-8 text (byte {error.start}); save the file as UTF-8")
+        line = data[: error.start].count(b"\n") + 1
+        return _Unreadable(
+            f"not UTF-8 text (byte {data[error.start]:#04x}); save the file as UTF-8", line
+        )
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         return _Unreadable(f"can't be read: {getattr(error, 'strerror', None) or error}")
 
@@ -289,8 +317,8 @@ def _nearest_file(path: Path) -> str:
         names = [entry.name for entry in path.parent.iterdir() if entry.suffix in {".yaml", ".yml"}]
     except OSError:
         return ""
-    near = difflib.get_close_matches(path.name, names, n=1)
-    return f"; did you mean {path.parent / near[0]}?" if near else ""
+    near = nearest(path.name, names)
+    return f"; did you mean {path.parent / near}?" if near else ""
 
 
 def _get(holder: Any, key: str | int) -> Any:

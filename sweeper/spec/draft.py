@@ -1,12 +1,11 @@
 """A spec on its way from plain data to a model: each section read alone, problems collected.
 
 A section that can't be read is None in the draft, or lacks the keys that were wrong, so that
-the rules (``sweeper/rules.py``) can still say what is wrong with the others.
+the rules (``rules``) can still say what is wrong with the others.
 """
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 import re
@@ -17,14 +16,18 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from sweeper.answers import did_you_mean, nearest, number_hint, quote_hint, show
 from sweeper.errors import Problem
 from sweeper.metrics import ENV_STEPS, canonical_metric
 from sweeper.space import distributions, parse_space
+from sweeper.spec.availability import default_backend, default_seeds
+from sweeper.spec.backends import BACKEND_NAMES
 from sweeper.spec.documents import Document, KeyPath, dotted
 from sweeper.spec.findings import explain_finding
 from sweeper.spec.foreign_names import explain_foreign_name
 from sweeper.spec.hyperparameters import check_algorithm, defaults
 from sweeper.spec.sections import (
+    MAX_NUMBER,
     Budget,
     Checkpoint,
     Environment,
@@ -37,7 +40,6 @@ from sweeper.spec.sections import (
     Selection,
     Tracking,
 )
-from sweeper.spec.yaml_text import number_hint, quote_hint
 
 __all__ = ["SECTIONS", "TOP_LEVEL", "Draft", "read_draft"]
 
@@ -62,6 +64,7 @@ TOP_LEVEL = (
 
 _MAX_NAME = 100
 _MAX_SEEDS = 1000
+_SEED = "a whole number from 0 on, of at most 15 digits"
 _NAME = re.compile(r"[A-Za-z0-9._-]+\Z")
 
 AnySection = TypeVar("AnySection", bound=Section)
@@ -74,6 +77,7 @@ class Draft:
     Attributes:
         document: where everything was written.
         raw: the document's data without keys that are null, which count as left out.
+        is_training: whether one configuration is trained, so that nothing need be drawn.
         sections: by name; None if switched off or unreadable.
         broken: the sections that had problems of their own.
         space: the param space without the leaves that are wrong.
@@ -81,6 +85,7 @@ class Draft:
 
     document: Document
     raw: dict[str, Any]
+    is_training: bool = False
     name: str = ""
     algorithm: str | None = None
     backend: str = "rllib"
@@ -102,17 +107,18 @@ class Draft:
         self.problems.append(Problem(self.document.locate(path), dotted(path), message))
 
 
-def read_draft(document: Document) -> Draft:
+def read_draft(document: Document, *, is_training: bool = False) -> Draft:
     """Read every section of a document as far as it can be read."""
     raw = {key: value for key, value in document.data.items() if value is not None}
-    draft = Draft(document, raw)
+    draft = Draft(document, raw, is_training)
     for key in document.data:
         if key not in TOP_LEVEL:
             draft.complain((key,), _explain_unknown(key, raw))
     draft.name = _read_name(draft)
-    draft.backend = _read_choice(draft, "backend", ("torch", "rllib"), "rllib")
-    draft.storage = _read_text(draft, "storage", "runs")
+    draft.storage = _read_storage(draft)
     draft.algorithm = _read_algorithm(draft)
+    fallback = default_backend(draft.algorithm)
+    draft.backend = _read_choice(draft, "backend", BACKEND_NAMES, fallback)
     draft.seeds = _read_seeds(draft)
     draft.space = _read_space(draft)
     draft.stop = _read_stop(draft)
@@ -125,9 +131,9 @@ def read_draft(document: Document) -> Draft:
 
 
 def _explain_unknown(key: str, raw: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(key, TOP_LEVEL, n=1, cutoff=0.75)
+    near = nearest(key, TOP_LEVEL, cutoff=0.75)
     if near:
-        return f"unknown key; did you mean {near[0]}?"
+        return f"unknown key; did you mean {near}?"
     algorithm = raw.get("algorithm")
     known = isinstance(algorithm, str) and check_algorithm(algorithm) is None
     if known and key in defaults(str(algorithm)):
@@ -151,8 +157,8 @@ def _read_name(draft: Draft) -> str:
     if not _NAME.match(name) or len(name) > _MAX_NAME or not name.strip("."):
         draft.complain(
             ("name",),
-            f"becomes a folder: letters, digits, `.`, `_` and `-`, at most {_MAX_NAME}; "
-            f"found {name[:120]!r}",
+            "becomes a folder, so it must be of letters, digits, `.`, `_` and `-`, at most "
+            f"{_MAX_NAME}; found {show(name)}",
         )
         return fallback
     return name
@@ -162,22 +168,33 @@ def _read_text(draft: Draft, key: str, fallback: str) -> str:
     value = draft.raw.get(key, fallback)
     if isinstance(value, str) and value:
         return value
-    draft.complain((key,), f"a text is due; found {value!r}" + quote_hint(value))
+    draft.complain((key,), f"must be a text; found {show(value)}" + quote_hint(value))
     return fallback
+
+
+def _read_storage(draft: Draft) -> str:
+    storage = _read_text(draft, "storage", "runs")
+    try:
+        return str(Path(storage).expanduser()) if storage.startswith("~") else storage
+    except RuntimeError:
+        message = f"{show(storage)} can't be found: no such user; give the folder in full"
+        draft.complain(("storage",), message)
+        return "runs"
 
 
 def _read_choice(draft: Draft, key: str, choices: tuple[str, ...], fallback: str) -> str:
     value = draft.raw.get(key, fallback)
     if value in choices:
         return str(value)
-    near = difflib.get_close_matches(str(value).lower(), choices, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    draft.complain((key,), f"one of {', '.join(choices)} is due; found {value!r}{hint}")
+    hint = did_you_mean(value, choices)
+    draft.complain((key,), f"must be one of {', '.join(choices)}; found {show(value)}{hint}")
     return fallback
 
 
 def _read_algorithm(draft: Draft) -> str | None:
     if "algorithm" not in draft.raw:
+        if draft.document.is_partial:
+            return None
         draft.complain(("algorithm",), "is missing; name one, e.g. algorithm: PPO")
         return None
     name = _read_text(draft, "algorithm", "")
@@ -188,14 +205,14 @@ def _read_algorithm(draft: Draft) -> str | None:
 
 
 def _read_seeds(draft: Draft) -> tuple[int, ...]:
-    value = draft.raw.get("seeds", 1)
-    form = f"a number of replicas from 1 to {_MAX_SEEDS}, or a list of seeds,"
+    value = draft.raw.get("seeds", default_seeds(draft.backend))
+    form = f"must be a number of replicas from 1 to {_MAX_SEEDS}, or a list of seeds"
     if isinstance(value, list):
-        wrong = [s for s in value if isinstance(s, bool) or not isinstance(s, int) or s < 0]
+        wrong = [seed for seed in value if not _is_seed(seed)]
         if wrong:
-            draft.complain(("seeds",), f"a seed is a whole number from 0 on; found {wrong[0]!r}")
+            draft.complain(("seeds",), f"each seed must be {_SEED}; found {show(wrong[0])}")
         elif not value or len(value) > _MAX_SEEDS:
-            draft.complain(("seeds",), f"{form} is due; found a list of {len(value)}")
+            draft.complain(("seeds",), f"{form}; found a list of {len(value)}")
         elif len(set(value)) < len(value):
             twice = next(seed for seed in value if value.count(seed) > 1)
             draft.complain(("seeds",), f"seed {twice} is there twice; replicas would be the same")
@@ -204,14 +221,20 @@ def _read_seeds(draft: Draft) -> tuple[int, ...]:
     elif isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MAX_SEEDS:
         return tuple(range(value))
     else:
-        draft.complain(("seeds",), f"{form} is due; found {value!r}")
+        draft.complain(("seeds",), f"{form}; found {show(value)}" + number_hint(value))
     return (0,)
+
+
+def _is_seed(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_NUMBER
 
 
 def _read_space(draft: Draft) -> dict[str, Any]:
     value = draft.raw.get("param_space", {})
     if not isinstance(value, Mapping):
-        draft.complain(("param_space",), f"a mapping of hyperparameters is due; found {value!r}")
+        draft.complain(
+            ("param_space",), f"must be a mapping of hyperparameters; found {show(value)}"
+        )
         return {}
     space, problems = parse_space(value)
     for problem in problems:
@@ -223,20 +246,18 @@ def _read_stop(draft: Draft) -> dict[str, float]:
     value = draft.raw.get("stop", {})
     stop: dict[str, float] = {}
     if not isinstance(value, Mapping):
-        draft.complain(
-            ("stop",),
-            f"a mapping of metrics to values is due, e.g. {ENV_STEPS}: 100000; found {value!r}",
-        )
+        message = f"must be a mapping of metrics to values, e.g. {ENV_STEPS}: 100000"
+        draft.complain(("stop",), f"{message}; found {show(value)}")
         return {}
     for key, bound in value.items():
         if bound is None:
             continue
         name = canonical_metric(key)
         if isinstance(bound, bool) or not isinstance(bound, int | float):
-            message = f"a number is due; found {bound!r}" + number_hint(bound)
+            message = f"must be a number; found {show(bound)}" + number_hint(bound)
             draft.complain(("stop", key), message)
         elif not math.isfinite(bound):
-            draft.complain(("stop", key), f"a finite number is due; found {bound!r}")
+            draft.complain(("stop", key), f"must be a finite number; found {show(bound)}")
         elif name in stop:
             draft.complain(("stop", key), f"is the same metric as {name}; keep one")
         else:
@@ -252,12 +273,13 @@ def _read_section(draft: Draft, name: str, model: type[Section]) -> Section | No
         return None
     value = draft.raw.get(name, {})
     if name == "environment" and name not in draft.raw:
+        if draft.document.is_partial:
+            return None
         draft.complain((name,), "is missing; give a gymnasium id, e.g. environment: CartPole-v1")
         return None
     if not isinstance(value, Mapping):
         draft.broken.add(name)
-        keys = ", ".join(model.model_fields)
-        draft.complain((name,), f"a mapping is due ({keys}); found {value!r}")
+        draft.complain((name,), _explain_no_mapping(name, model, value))
         return None
     values = {key: item for key, item in value.items() if item is not None}
     while True:
@@ -277,6 +299,17 @@ def _read_section(draft: Draft, name: str, model: type[Section]) -> Section | No
             if len(kept) == len(values):
                 return None  # what is wrong is missing, so there is nothing to leave out
             values = kept
+
+
+def _explain_no_mapping(name: str, model: type[Section], value: Any) -> str:
+    short = {"environment": "a gymnasium id or ", "scheduler": "a scheduler's name or "}
+    keys = ", ".join(model.model_fields)
+    message = f"must be {short.get(name, '')}a mapping of {keys}; found {show(value)}"
+    if name in _OPTIONAL and str(value).lower() in {"false", "no", "off", "none"}:
+        return f"{message}; write {name}: null to switch it off"
+    if name == "evaluation" and str(value).lower() in {"true", "yes", "on"}:
+        return f"{message}; write evaluation: {{}} for the defaults"
+    return message
 
 
 def _is_switched_off(draft: Draft, name: str) -> bool:
@@ -307,7 +340,8 @@ def _search_defaults(draft: Draft, values: Mapping[str, Any]) -> dict[str, Any]:
     leaves = [leaf for _, leaf in distributions(draft.space)]
     only_grid = all(leaf.is_grid for leaf in leaves)
     is_random = not only_grid and values.get("algorithm") != "grid"
-    if is_random and "num_samples" not in values and "search" not in draft.broken:
+    is_counted = "num_samples" in values or draft.is_training
+    if is_random and not is_counted and "search" not in draft.broken:
         draft.complain(
             ("search", "num_samples"), "is missing: how many configurations to draw, e.g. 16"
         )

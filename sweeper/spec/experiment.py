@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
-from sweeper.errors import Location, SpecError
+from sweeper.errors import Location, Problem, SpecError
 from sweeper.metrics import canonical_metric
 from sweeper.space import Distribution, is_distribution
 from sweeper.spec.documents import Document, KeyPath, load_document, plain_document
-from sweeper.spec.draft import Draft, read_draft
+from sweeper.spec.draft import TOP_LEVEL, Draft, read_draft
 from sweeper.spec.rules import apply_rules
 from sweeper.spec.sections import (
     Budget,
@@ -32,7 +33,7 @@ from sweeper.spec.yaml_text import parse_scalar
 if TYPE_CHECKING:
     from sweeper.plan import SweepPlan
 
-__all__ = ["ExperimentSpec", "dump_spec", "load_spec", "parse"]
+__all__ = ["ExperimentSpec", "Reading", "dump_spec", "load_spec", "parse", "read_spec"]
 
 # Sections that may be given as a bare text, and the key that it stands for.
 _SHORTHANDS = {"environment": "id", "scheduler": "type"}
@@ -101,6 +102,35 @@ class ExperimentSpec(BaseModel):
         return build_plan(self)
 
 
+@dataclass(frozen=True)
+class Reading:
+    """A spec as far as it could be read.
+
+    Attributes:
+        spec: None if there are problems.
+        problems: all of them.
+        draft: the readable parts; None if nothing could be read.
+    """
+
+    spec: ExperimentSpec | None
+    problems: tuple[Problem, ...]
+    draft: Draft | None
+
+
+def read_spec(
+    path: str | Path, overrides: Sequence[str] = (), *, is_training: bool = False
+) -> Reading:
+    """Read a spec from its file, whatever is wrong with it.
+
+    Args:
+        path: the YAML file.
+        overrides: ``key.path=value`` each, the value in YAML.
+        is_training: one configuration is trained, so that the search needs no number of samples.
+    """
+    document = load_document(Path(path), overrides, shorthands=_SHORTHANDS, is_leaf=is_distribution)
+    return _read(document, is_training=is_training)
+
+
 def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentSpec:
     """Read a spec from its file.
 
@@ -111,8 +141,7 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentSpec
     Raises:
         SpecError: with every problem found, each at its line.
     """
-    document = load_document(Path(path), overrides, shorthands=_SHORTHANDS, is_leaf=is_distribution)
-    return parse(document)
+    return _whole(read_spec(path, overrides))
 
 
 def parse(document: Document | Mapping[str, Any]) -> ExperimentSpec:
@@ -127,14 +156,32 @@ def parse(document: Document | Mapping[str, Any]) -> ExperimentSpec:
             if isinstance(data.get(key), str):
                 data[key] = {inner: data[key]}
         document = plain_document(data)
+    return _whole(_read(document))
+
+
+def _read(document: Document, *, is_training: bool = False) -> Reading:
     if not document.data and document.problems:
-        raise SpecError(document.problems)
-    draft = read_draft(document)
+        return Reading(None, document.problems, None)
+    draft = read_draft(document, is_training=is_training)
     apply_rules(draft)
-    problems = (*document.problems, *draft.problems)
-    if problems:
-        raise SpecError(tuple(dict.fromkeys(problems)))
-    return _build(draft)
+    problems = (*document.problems, *_beside(document.problems, draft.problems))
+    return Reading(None if problems else _build(draft), problems, draft)
+
+
+def _beside(first: Sequence[Problem], later: Sequence[Problem]) -> Iterator[Problem]:
+    """The later problems but those of keys whose text was unreadable in the first place."""
+    unread = {problem.key for problem in first if problem.key}
+    for problem in dict.fromkeys(later):
+        parts = problem.key.split(".")
+        ways = (".".join(parts[:length]) for length in range(1, len(parts) + 1))
+        if parts[0] not in TOP_LEVEL or not any(way in unread for way in ways):
+            yield problem
+
+
+def _whole(reading: Reading) -> ExperimentSpec:
+    if reading.spec is None:
+        raise SpecError(reading.problems)
+    return reading.spec
 
 
 def _build(draft: Draft) -> ExperimentSpec:

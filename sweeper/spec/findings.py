@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic_core import ErrorDetails
 
+from sweeper.answers import did_you_mean, number_hint, quote_hint, show, switch_hint
 from sweeper.spec.sections import Section
-from sweeper.spec.yaml_text import number_hint, quote_hint, switch_hint
 
 __all__ = ["explain_finding"]
 
@@ -22,22 +21,23 @@ def explain_finding(details: ErrorDetails, model: type[Section]) -> str:
     if kind == "extra_forbidden":
         return _explain_extra(details, model)
     if kind == "missing":
-        return "is missing"
+        return f"is missing{_EXAMPLES.get(str(details['loc'][-1]), '')}"
     if kind == "value_error":
         return str(context.get("error", details["msg"]))
     if kind == "literal_error":
         return _explain_literal(str(context.get("expected", "")), found)
     due = _DUE.get(kind)
     if due is None:
-        due = _explain_bound(context)
+        due = _explain_bound(context, is_whole=_is_whole(model, details["loc"]))
     if due is None:
-        return f"{details['msg']}; found {found!r}"
+        return f"{details['msg']}; found {show(found)}"
     hint = number_hint(found) if "number" in due else ""
     hint += switch_hint(found) if "true" in due else ""
     hint += quote_hint(found) if due == "a text" else ""
-    return f"{due} is due; found {found!r}{hint}"
+    return f"must be {due}; found {show(found)}{hint}"
 
 
+_EXAMPLES: Mapping[str, str] = {"id": "; give a gymnasium id, e.g. id: CartPole-v1"}
 _DUE: Mapping[str, str] = {
     "bool_type": "true or false",
     "dict_type": "a mapping",
@@ -51,25 +51,36 @@ _DUE: Mapping[str, str] = {
 }
 
 
-def _explain_bound(context: Mapping[str, Any]) -> str | None:
-    for name, words in (("ge", "a number from {} on"), ("gt", "a number above {}")):
+def _explain_bound(context: Mapping[str, Any], *, is_whole: bool) -> str | None:
+    kind = "a whole number" if is_whole else "a number"
+    for name, words in (("ge", "from {} on"), ("gt", "above {}"), ("le", "up to {}")):
         if name in context:
-            return words.format(f"{context[name]:g}")
+            bound = context[name]
+            return f"{kind} {words.format(f'{bound:,}' if is_whole else f'{bound:g}')}"
     return None
+
+
+def _is_whole(model: type[Section], way: tuple[int | str, ...]) -> bool:
+    """Whether a key takes whole numbers only."""
+    info = model.model_fields.get(str(way[0])) if way else None
+    return info is not None and _mentions(info.annotation, int)
+
+
+def _mentions(annotation: Any, kind: type) -> bool:
+    parts = get_args(annotation)
+    return annotation is kind or any(_mentions(part, kind) for part in parts)
 
 
 def _explain_literal(expected: str, found: Any) -> str:
     choices = re.findall(r"'([^']*)'", expected)
-    near = difflib.get_close_matches(str(found).lower(), choices, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return f"one of {', '.join(choices)} is due; found {found!r}{hint}"
+    hint = did_you_mean(found, choices)
+    return f"must be one of {', '.join(choices)}; found {show(found)}{hint}"
 
 
 def _explain_extra(details: ErrorDetails, model: type[Section]) -> str:
     *way, key = details["loc"]
     fields = list(_fields_at(model, way))
-    near = difflib.get_close_matches(str(key), fields, n=1)
-    hint = f"; did you mean {near[0]}?" if near else f"; one of {', '.join(fields)}"
+    hint = did_you_mean(key, fields) or f"; one of {', '.join(fields)}"
     return f"unknown key{hint}"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["dead_reason", "explain_foreign_name"]
+__all__ = ["dead_network_reason", "dead_reason", "explain_foreign_name"]
 
 _RENAMED: Mapping[str, str] = {
     "activation_fn": "model_config.fcnet_activation",
@@ -67,7 +67,7 @@ _DECIDED_ELSEWHERE: Mapping[str, str] = {
     "gym_env_vectorize_mode": "environment.vectorization",
     "seed": "seeds",
     "seeds": "seeds",
-    "framework": "nothing: it is torch",
+    "framework": "nothing: the framework is torch",
     "callbacks": "nothing: a spec is data, and names no code but environments",
     "num_gpus": "resources.gpus",
     "num_gpus_per_learner": "resources.gpus",
@@ -130,19 +130,47 @@ def dead_reason(algorithm: str, key: str) -> str | None:
     return _DEAD_FOR.get(algorithm, {}).get(key) or _DEAD.get(key)
 
 
+def dead_network_reason(algorithm: str, key: str) -> str | None:
+    """Why a key of ``model_config`` is not for an algorithm; None if it is."""
+    # rllib/algorithms/*/*_catalog.py: who reads which.
+    if key.startswith("fusionnet_") and algorithm != "SAC":
+        return "only SAC has a fusion network"
+    if key.startswith("head_fcnet_") and "_initializer" in key and algorithm != "DQN":
+        return "the heads keep torch's own initialisation"
+    if key == "vf_share_layers" and algorithm in ("DQN", "SAC"):
+        return f"{algorithm} has no value network"
+    if key == "free_log_std" and algorithm in ("DQN", "SAC"):
+        return "it belongs to PPO's Gaussian policies"
+    if key == "log_std_clip_param" and algorithm == "DQN":
+        return "DQN has no Gaussian policy"
+    is_recurrent = key in ("use_lstm", "max_seq_len") or key.startswith("lstm_")
+    if is_recurrent and algorithm in ("DQN", "SAC"):
+        return f"RLlib's {algorithm} can't train an LSTM"  # both fail in their first update
+    return None
+
+
 def explain_foreign_name(algorithm: str, key: str) -> str | None:
     """What to write instead of a key that is not the algorithm's; None for a stranger."""
     dead = dead_reason(algorithm, key)
     if dead is not None:
         return f"RLlib accepts this key and ignores it: {dead}"
     if key in _DECIDED_ELSEWHERE:
-        return f"not a hyperparameter; use {_DECIDED_ELSEWHERE[key]}"
+        return _elsewhere(_DECIDED_ELSEWHERE[key])
     if key.startswith(("evaluation_", "offline_evaluation_")):
         return "not a hyperparameter; use the spec's evaluation"
     if key.startswith("callbacks_"):
-        return f"not a hyperparameter; use {_DECIDED_ELSEWHERE['callbacks']}"
+        return _elsewhere(_DECIDED_ELSEWHERE["callbacks"])
     if key == "batch_size":
         ours = _RENAMED_FOR.get(algorithm, {}).get(key, "train_batch_size_per_learner")
         return f"its name here is {ours}"
     ours = _RENAMED_FOR.get(algorithm, {}).get(key) or _RENAMED.get(key, "")
     return f"its name here is {ours}" if ours else None
+
+
+def _elsewhere(place: str) -> str:
+    reason = place.removeprefix("nothing: ")
+    return (
+        f"not a hyperparameter: {reason}"
+        if reason != place
+        else (f"not a hyperparameter; use {place}")
+    )

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sweeper.answers import did_you_mean
 from sweeper.errors import Location, Problem
 from sweeper.spec.yaml_text import KeyPath, dotted, is_index, parse_scalar
 
 __all__ = ["interpolate"]
 
-_MAX_VALUES = 100_000
+_MAX_VALUES = 10_000
 _MAX_TEXT = 1 << 20
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^${}]*)\}")
 _MISSING = object()
@@ -97,8 +97,7 @@ class _Interpolation:
                 value = value[int(key)]
             else:
                 known = [str(known) for known in value] if isinstance(value, dict) else []
-                near = difflib.get_close_matches(key, known, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
+                hint = did_you_mean(key, known)
                 self._complain(path, f"${{{name}}} refers to no key of this document{hint}")
                 return _MISSING
         return self.resolve(value, path, (*chain, name))

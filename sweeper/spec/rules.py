@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import difflib
+import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from sweeper.answers import show
 from sweeper.metrics import BOUNDS, ENV_STEPS, canonical_metric, explain_metric
-from sweeper.space import check_points, distributions
+from sweeper.space import check_points, distributions, expand
+from sweeper.spec import availability
+from sweeper.spec.backends import carries_out
+from sweeper.spec.combinations import check_combinations
 from sweeper.spec.documents import KeyPath
 from sweeper.spec.draft import Draft
-from sweeper.spec.hyperparameters import check_param_space
-from sweeper.spec.sections import (
-    Budget,
-    Checkpoint,
-    Environment,
-    Scheduler,
-    Search,
-    Selection,
-)
+from sweeper.spec.param_space import check_param_space
+from sweeper.spec.scheduler_rules import check_scheduler
+from sweeper.spec.sections import Budget, Checkpoint, Environment, Scheduler, Search, Selection
 
 __all__ = ["apply_rules"]
 
 Finding = tuple[KeyPath, str]
 Rule = Callable[[Draft], Iterator[Finding]]
+
+_MAX_TRIALS = 1_000_000
+_LOOKED_AT = 100  # configurations; they are drawn in a millisecond or so
+# Optuna's samplers, which Tune drives, draw none of these (ray/tune/search/optuna).
+_NOT_FOR_SEARCHERS = frozenset({"randn", "qrandn", "qlograndint", "qloguniform"})
 
 
 def apply_rules(draft: Draft) -> None:
@@ -33,18 +37,41 @@ def apply_rules(draft: Draft) -> None:
             draft.complain(path, message)
 
 
+def _backend_has_algorithm(draft: Draft) -> Iterator[Finding]:
+    algorithm = draft.algorithm
+    if algorithm is not None and not carries_out(draft.backend, algorithm):
+        yield (
+            ("backend",),
+            f"{draft.backend} has no {algorithm}; backend: rllib has it",
+        )
+
+
 def _hyperparameters_exist(draft: Draft) -> Iterator[Finding]:
     if draft.algorithm is not None:
-        for problem in check_param_space(draft.algorithm, draft.space):
+        for problem in check_param_space(draft.algorithm, draft.space, draft.backend):
             yield ("param_space", *problem.path), problem.message
+
+
+def _configurations_fit(draft: Draft) -> Iterator[Finding]:
+    """What goes together or not by what is drawn: the first configurations are looked at."""
+    search = draft.get(Search)
+    if draft.is_training or draft.algorithm is None or search is None or draft.problems:
+        return  # what is wrong in itself comes first, and would be found here again
+    samples = expand(draft.space, search.num_samples, search.seed, search.points_to_evaluate)
+    for number, sample in enumerate(itertools.islice(samples, _LOOKED_AT), start=1):
+        for problem in check_combinations(draft.algorithm, sample.configuration, draft.backend):
+            shown = show(sample.parameters)
+            message = f"configuration {number} will be {shown}: {problem.message}"
+            yield ("param_space", *problem.path), message
+            return
 
 
 def _trials_end(draft: Draft) -> Iterator[Finding]:
     stop = draft.raw.get("stop", {})
     budget = draft.get(Budget)
-    if not isinstance(stop, Mapping) or "budget" in draft.broken:
+    if not isinstance(stop, Mapping) or "budget" in draft.broken or draft.document.is_partial:
         return
-    if budget is not None and budget.time_s is not None:
+    if budget is not None and (budget.time_s is not None or budget.env_steps is not None):
         return
     strange = [
         key
@@ -53,7 +80,7 @@ def _trials_end(draft: Draft) -> Iterator[Finding]:
     ]
     if strange:
         return  # one of them may have been meant as the bound
-    if not any(canonical_metric(key) in BOUNDS for key in stop):
+    if not any(canonical_metric(key) in BOUNDS for key, bound in stop.items() if bound is not None):
         yield (
             ("stop",),
             (f"nothing bounds a trial: give {ENV_STEPS} or time_total_s here, or budget.time_s"),
@@ -63,7 +90,7 @@ def _trials_end(draft: Draft) -> Iterator[Finding]:
 def _bounds_can_be_reached(draft: Draft) -> Iterator[Finding]:
     for key, value in _given_stop(draft):
         if canonical_metric(key) in BOUNDS and value <= 0:
-            yield ("stop", key), f"a number above 0 is due; found {value!r}"
+            yield ("stop", key), f"must be a number above 0; found {show(value)}"
 
 
 def _metrics_are_reported(draft: Draft) -> Iterator[Finding]:
@@ -85,19 +112,46 @@ def _search_fits_space(draft: Draft) -> Iterator[Finding]:
     if search is None:
         return
     for path, leaf in distributions(draft.space):
-        if search.algorithm == "grid" and not leaf.is_grid:
-            yield (
-                ("param_space", *path),
-                (
+        here = ("param_space", *path)
+        if search.algorithm == "grid":
+            if not leaf.is_grid:
+                yield (
+                    here,
                     f"a grid search tries grid_search values only, not {leaf.kind}; use "
-                    "search.algorithm: random, or grid_search here"
-                ),
-            )
-        elif search.algorithm not in {"grid", "random"} and leaf.is_grid:
-            yield (
-                ("param_space", *path),
-                (f"{search.algorithm} can't do grid_search; use choice, or search.algorithm: grid"),
-            )
+                    "search.algorithm: random, or grid_search here",
+                )
+        elif search.algorithm != "random":
+            if leaf.is_grid:
+                yield (
+                    here,
+                    f"{search.algorithm} can't do grid_search; use choice, or "
+                    "search.algorithm: grid",
+                )
+            elif leaf.kind in _NOT_FOR_SEARCHERS:
+                yield (
+                    here,
+                    f"{search.algorithm} can't draw from {leaf.kind}; use another distribution, "
+                    "or search.algorithm: random",
+                )
+
+
+def _sweep_is_finite(draft: Draft) -> Iterator[Finding]:
+    sizes = [len(leaf.args) for _, leaf in distributions(draft.space) if leaf.is_grid]
+    points = math.prod(sizes)
+    search = draft.get(Search)
+    samples = 1 if search is None else search.num_samples
+    if points > _MAX_TRIALS:
+        product = " x ".join(str(size) for size in sizes[:8])
+        yield (
+            ("param_space",),
+            f"a grid of {product}{' x …' if len(sizes) > 8 else ''} has more than "
+            f"{_MAX_TRIALS:,} points; use choice and search.num_samples",
+        )
+    elif points * samples > _MAX_TRIALS:
+        yield (
+            ("search", "num_samples"),
+            f"at most {_MAX_TRIALS:,} trials can be made; these are {points * samples:,}",
+        )
 
 
 def _points_lie_in_space(draft: Draft) -> Iterator[Finding]:
@@ -112,20 +166,11 @@ def _points_lie_in_space(draft: Draft) -> Iterator[Finding]:
     search = draft.get(Search)
     if search is None or "search" in draft.broken:
         return
-    if len(points) > search.num_samples:
+    if len(points) > search.num_samples and not draft.is_training:
         yield (
             ("search", "points_to_evaluate"),
             (f"{len(points)} points count inside num_samples, which is {search.num_samples}"),
         )
-
-
-def _scheduler_has_options(draft: Draft) -> Iterator[Finding]:
-    scheduler = draft.get(Scheduler)
-    if scheduler is not None and scheduler.type == "fifo":
-        for key in scheduler.model_extra or {}:
-            near = difflib.get_close_matches(key, ["type"], n=1)
-            hint = "; did you mean type?" if near else "; fifo has no options"
-            yield ("scheduler", key), f"unknown key{hint}"
 
 
 def _is_available(draft: Draft) -> Iterator[Finding]:
@@ -135,30 +180,38 @@ def _is_available(draft: Draft) -> Iterator[Finding]:
 
 
 def _not_available(draft: Draft) -> Iterator[tuple[KeyPath, str]]:
-    if draft.backend == "torch":
-        yield ("backend",), "backend torch"
+    if draft.backend not in availability.BACKENDS:
+        others = " or ".join(availability.BACKENDS)
+        yield ("backend",), f"backend {draft.backend}; use backend: {others}"
     if "://" in draft.storage:
-        yield ("storage",), f"storage {draft.storage}"
+        yield ("storage",), f"storage {show(draft.storage)}; use a folder of this machine"
     search, scheduler = draft.get(Search), draft.get(Scheduler)
-    if search is not None and search.algorithm not in {"grid", "random"}:
-        yield ("search", "algorithm"), f"search algorithm {search.algorithm}"
-    if scheduler is not None and scheduler.type != "fifo":
-        yield ("scheduler", "type"), f"scheduler {scheduler.type}"
+    if search is not None and search.algorithm not in availability.SEARCH_ALGORITHMS:
+        yield (
+            ("search", "algorithm"),
+            f"search algorithm {search.algorithm}; use random or grid",
+        )
+    if scheduler is not None and scheduler.type not in availability.SCHEDULERS:
+        yield ("scheduler", "type"), f"scheduler {scheduler.type}; use fifo"
     environment = draft.get(Environment)
     if environment is not None:
-        if environment.vectorization == "envpool":
-            yield ("environment", "vectorization"), "vectorization envpool"
+        if environment.vectorization == "envpool" and draft.backend != "torch":
+            yield ("environment", "vectorization"), "vectorization envpool on rllib; use auto"
         for key in ("observations", "rewards"):
-            if getattr(environment.normalize, key):
-                yield ("environment", "normalize", key), f"normalize.{key}"
+            if (
+                getattr(environment.normalize, key)
+                and (draft.backend, draft.algorithm) not in availability.NORMALIZING
+            ):
+                what = f"normalize.{key} with {draft.algorithm} on backend {draft.backend}"
+                yield ("environment", "normalize", key), what
     selection, checkpoint = draft.get(Selection), draft.get(Checkpoint)
     if selection is not None:
         if selection.finalists > 0:
-            yield ("selection", "finalists"), "confirmation of finalists"
+            yield ("selection", "finalists"), "confirmation of finalists; use 0"
         if selection.solved_at is not None:
             yield ("selection", "solved_at"), "selection.solved_at"
         if selection.baseline not in {"defaults", "none"}:
-            yield ("selection", "baseline"), "a baseline from a file"
+            yield ("selection", "baseline"), "a baseline from a file; use defaults or none"
     if checkpoint is not None and checkpoint.replay:
         yield ("checkpoint", "replay"), "checkpoint.replay"
 
@@ -172,12 +225,15 @@ def _given_stop(draft: Draft) -> Iterator[tuple[str, Any]]:
 
 
 _RULES: tuple[Rule, ...] = (
+    _backend_has_algorithm,
     _hyperparameters_exist,
     _trials_end,
     _bounds_can_be_reached,
     _metrics_are_reported,
     _search_fits_space,
+    _sweep_is_finite,
     _points_lie_in_space,
-    _scheduler_has_options,
+    check_scheduler,
+    _configurations_fit,
     _is_available,
 )

@@ -1,22 +1,31 @@
-"""The sections of a spec as models: what each key is, with the defaults that stand alone."""
+"""The sections of a spec as models: what each key is, with the defaults that stand alone.
+
+The text under each key is what an editor shows (``sweeper schema``).
+"""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from sweeper.environments import EnvironmentSettings, WrapperSettings
+from sweeper.answers import show
+from sweeper.environments import EnvironmentSettings, NormalizeSettings, WrapperSettings
 
 __all__ = [
+    "MAX_NUMBER",
+    "AtLeast0",
+    "AtLeast1",
     "Budget",
     "Checkpoint",
     "Environment",
     "Evaluation",
     "Normalize",
+    "Positive",
     "Ray",
     "Resources",
     "Scheduler",
@@ -27,6 +36,8 @@ __all__ = [
     "Wrapper",
 ]
 
+MAX_NUMBER = 2**53  # the greatest that a float, JSON and every library below still count exactly
+
 
 def _whole(value: Any) -> Any:
     """``1e5`` is a float in YAML, and a fine number of steps."""
@@ -35,7 +46,7 @@ def _whole(value: Any) -> Any:
     return value
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
+Whole = Annotated[int, BeforeValidator(_whole), Field(le=MAX_NUMBER)]
 AtLeast0 = Annotated[Whole, Field(ge=0)]
 AtLeast1 = Annotated[Whole, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -47,14 +58,16 @@ _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\Z")
 
 def _dotted(value: Any) -> Any:
     if isinstance(value, str) and not _DOTTED.match(value):
-        raise ValueError(f"{value!r} is no dotted name of a module, like my_package.envs")
+        raise ValueError(f"must be a dotted name, like my_package.envs; found {show(value)}")
     return value
 
 
 class Section(BaseModel):
     """Base of all sections: immutable, strict about types, closed to unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
+    )
 
 
 class Wrapper(Section):
@@ -74,7 +87,7 @@ def _wrapper(value: Any) -> Any:
         ((name, kwargs),) = value.items()
         return {"name": name, "kwargs": {} if kwargs is None else kwargs}
     raise ValueError(
-        f"a wrapper's name, or a mapping of one name to its arguments, is due; found {value!r}"
+        f"must be a wrapper's name, or a mapping of one name to its arguments; found {show(value)}"
     )
 
 
@@ -82,21 +95,32 @@ class Normalize(Section):
     """Running statistics that observations and rewards are divided by."""
 
     observations: bool = False
+    """Shift and scale observations by their running mean and deviation."""
     rewards: bool = False
+    """Scale rewards by the running deviation of the return."""
 
 
 class Environment(Section):
     """What the agent acts in."""
 
     id: Text
+    """The gymnasium id, e.g. CartPole-v1."""
     kwargs: dict[str, Any] = {}
+    """Arguments of the environment's constructor."""
     wrappers: Annotated[
         list[Annotated[Wrapper, BeforeValidator(_wrapper)]], Field(default_factory=list)
     ]
+    """Names in gymnasium.wrappers or dotted paths, each alone or as {Name: {argument: value}};
+    the last is outermost."""
     module: Annotated[str, BeforeValidator(_dotted)] | None = None
+    """A Python module that registers the id; looked up beside the spec, then in the working
+    directory, then on Python's path."""
     search_paths: list[Text] = []
+    """Folders to look for modules in; recorded by a run, seldom written by hand."""
     vectorization: Literal["auto", "sync", "async", "vector_entry_point", "envpool"] = "auto"
+    """How the environments of a replica are stepped; auto never changes the simulator."""
     normalize: Normalize = Normalize()
+    """Running statistics that observations and rewards are divided by."""
 
     def settings(self) -> EnvironmentSettings:
         """What a worker builds it from."""
@@ -107,6 +131,7 @@ class Environment(Section):
             module=self.module,
             search_paths=tuple(self.search_paths),
             vectorization=self.vectorization,
+            normalize=NormalizeSettings(self.normalize.observations, self.normalize.rewards),
         )
 
 
@@ -114,17 +139,23 @@ def _auto_or_whole(value: Any) -> Any:
     value = _whole(value)
     if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value
-    raise ValueError(f"auto or a whole number from 1 on is due; found {value!r}")
+    raise ValueError(f"must be auto or a whole number from 1 on; found {show(value)}")
 
 
 class Search(Section):
     """Which configurations are tried."""
 
     algorithm: Literal["grid", "random", "tpe", "cmaes", "gp", "qmc"]
+    """Who chooses the configurations; by default grid if every distribution is grid_search, else
+    random."""
     num_samples: AtLeast1
+    """How many configurations are drawn; a grid is gone through as often."""
     seed: AtLeast0 = 0
+    """Of the generator that draws the configurations."""
     max_concurrent: Annotated[int | Literal["auto"], BeforeValidator(_auto_or_whole)] = "auto"
+    """Trials at a time; auto: as many as the cores allow."""
     points_to_evaluate: list[dict[str, Any]] = []
+    """Values of searched parameters to begin with; each counts inside num_samples."""
 
 
 class Scheduler(Section):
@@ -133,60 +164,104 @@ class Scheduler(Section):
     model_config = ConfigDict(extra="allow")
 
     type: Literal["fifo", "asha", "hyperband", "median", "pbt", "pb2"] = "fifo"
+    """fifo lets every trial run to its end."""
 
 
 class Budget(Section):
     """What the whole search may take."""
 
     time_s: Positive | None = None
+    """Seconds, of all launches together; then the running trials are saved and the search ends."""
+    env_steps: AtLeast1 | None = None
+    """Env steps of all trials and replicas together; then the same happens."""
+    trials: AtLeast1 | None = None
+    """Trials; no further one is begun, those that run go on to their own end."""
+    no_improvement_trials: AtLeast1 | None = None
+    """Trials that may end in a row without a new best score before no further one is begun."""
 
 
 class Evaluation(Section):
     """Episodes on environment seeds that training never used."""
 
     episodes: AtLeast1 = 20
+    """How many each time, always on the same seeds."""
     every_env_steps: AtLeast1 | None = None
+    """Env steps of a replica from one evaluation to the next; by default a tenth of the budget.
+    The last one is at the end."""
     explore: bool = False
+    """Sample actions instead of taking the best one."""
 
 
 class Selection(Section):
     """How the champion is found."""
 
     metric: Text
+    """By default evaluation/episode_return_mean where the spec evaluates, else
+    episode_return_mean."""
     mode: Literal["max", "min"] = "max"
+    """Whether more is better."""
     score: Literal["last", "best", "auc"] = "last"
+    """Of a trial's values of the metric: its last, its best (optimistic), or the area under its
+    curve."""
     finalists: AtLeast0 = 0
+    """Trials that are trained again on fresh seeds; 0: none."""
     confirm_seeds: AtLeast1 = 10
+    """Fresh seeds for each finalist."""
     confirm_episodes: AtLeast1 = 100
+    """Episodes that judge each confirmation run."""
     baseline: Text = "defaults"
+    """What the champion is held against: defaults, none, or a spec's file."""
     solved_at: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    """The return from which a run counts as solved."""
 
 
 class Checkpoint(Section):
     """What is kept of a trial."""
 
     keep: AtLeast1 = 1
+    """Checkpoints of each trial."""
     keep_trials: AtLeast1 = 20
+    """Trials that keep their checkpoints: the best ones."""
     every_env_steps: AtLeast1 | None = None
+    """Env steps of a replica from one checkpoint to the next; by default a tenth of the budget.
+    The last one is at the end."""
     trainer: bool = False
+    """Keep the optimiser's state of finished trials too."""
     replay: bool = False
+    """Put the replay buffer into the checkpoint."""
+
+
+def _quantity(value: Any) -> Any:
+    """Ray shares out a core or a GPU in ten-thousandths, and several of them whole."""
+    if isinstance(value, float) and math.isfinite(value) and value > 0:
+        if value > 1 and value != int(value):
+            raise ValueError(f"must be a whole number where it is above 1; found {show(value)}")
+        if value < 0.0001:
+            raise ValueError(f"must be at least 0.0001; found {show(value)}")
+    return value
 
 
 class Resources(Section):
     """What one trial takes, and how often a failed one is tried again."""
 
-    cpus: Positive = 1.0
-    gpus: NotNegative = 0.0
+    cpus: Annotated[Positive, BeforeValidator(_quantity)] = 1.0
+    """Cores of a trial's process, for all its replicas."""
+    gpus: Annotated[NotNegative, BeforeValidator(_quantity)] = 0.0
+    """GPUs of a trial's process; a fraction is a share of one."""
     retries: AtLeast0 = 1
+    """How often a trial that failed is tried again from its last checkpoint."""
+    timeout_s: Positive | None = None
+    """Seconds for which a trial may report nothing before it is ended and tried again."""
+
+
+_ADDRESS = re.compile(r"(ray://)?[\w.\-\[\]:]+:(\d{1,5})")
 
 
 def _address(value: Any) -> Any:
-    if (
-        isinstance(value, str)
-        and value != "auto"
-        and not re.fullmatch(r"(ray://)?[\w.\-\[\]:]+:\d{1,5}", value)
-    ):
-        raise ValueError(f"null (local), auto or host:port is due; found {value!r}")
+    if isinstance(value, str) and value != "auto":
+        found = _ADDRESS.fullmatch(value)
+        if found is None or not 0 < int(found[2]) < 65536:
+            raise ValueError(f"must be null (local), auto or host:port; found {show(value)}")
     return value
 
 
@@ -194,11 +269,38 @@ class Ray(Section):
     """Where the trials run; None: on this machine."""
 
     address: Annotated[str, BeforeValidator(_address)] | None = None
+    """An existing Ray cluster, auto or host:port; null: this machine."""
+
+
+_STORES = "sqlite:///FILE, http(s)://HOST:PORT, or a database's URI"
+
+
+def _tracking_uri(value: Any) -> Any:
+    if isinstance(value, str) and value:
+        scheme, colon, rest = value.partition("://")
+        is_database = scheme.split("+")[0] in {"postgresql", "mysql", "mssql", "http", "https"}
+        is_file = scheme == "sqlite" and rest.startswith("/") and len(rest) > 1
+        if not (colon and rest and (is_database or is_file)):
+            raise ValueError(f"must be {_STORES}; found {show(value)}")
+        if is_file and rest != "/:memory:":
+            return f"sqlite:///{_absolute(rest[1:])}"
+    return value
+
+
+def _absolute(path: str) -> Path:
+    """Of a database, so that a recorded spec means the same one from any working directory."""
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError as error:
+        raise ValueError(f"has a home that can't be found: {show(path)}") from error
 
 
 class Tracking(Section):
     """The MLflow server or database that the run is written to."""
 
-    uri: Text
+    uri: Annotated[Text, BeforeValidator(_tracking_uri)]
+    """By default sqlite:///<storage>/mlflow.db."""
     experiment: Text
+    """The MLflow experiment; by default the spec's name."""
     register_as: Text | None = None
+    """Register the champion's model under this name."""

@@ -22,17 +22,14 @@ __all__ = [
     "YamlText",
     "dotted",
     "is_index",
-    "number_hint",
     "parse_scalar",
     "parse_yaml",
-    "quote_hint",
-    "switch_hint",
 ]
 
 KeyPath = tuple[str | int, ...]
 
 _MAX_DEPTH = 50
-_MAX_VALUES = 100_000
+_MAX_VALUES = 10_000
 
 _NULL = re.compile(r"(?:null|Null|NULL|~|)\Z")
 _TRUE = re.compile(r"(?:true|True|TRUE)\Z")
@@ -43,6 +40,9 @@ _HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
 _INFINITY = re.compile(r"([-+]?)\.(?:inf|Inf|INF)\Z")
 _NAN = re.compile(r"\.(?:nan|NaN|NAN)\Z")
+
+# What YAML 1.2 does not allow in a file (5.1, "Character Set").
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -108,9 +108,11 @@ def parse_yaml(text: str, file: str) -> YamlText:
         file: how problems and locations name it.
     """
     builder = _Builder(file)
-    if "\0" in text:
-        builder.line = text[: text.index("\0")].count("\n") + 1
-        builder.complain((), "the file holds a NUL byte: it is not text")
+    unprintable = _UNPRINTABLE.search(text)
+    if unprintable is not None:
+        builder.line = text[: unprintable.start()].count("\n") + 1
+        found = "a NUL byte" if unprintable[0] == "\0" else f"the character {unprintable[0]!a}"
+        builder.complain((), f"this line holds {found}: it is not text", fatal=True)
         return builder.result()
     try:
         for event in yaml.parse(text, Loader=_LOADER):
@@ -258,6 +260,7 @@ class _Builder:
             where = f", first on line {first.line}" if first is not None else ""
             self.complain(path, f"the key is there twice{where}; keep one")
         elif key == "<<":
+            self.locations[path] = Location(self.file, self.line)
             self.complain(path, "merge keys (<<) are not YAML 1.2; use extends, or write it out")
         else:
             self.locations[path] = Location(self.file, self.line)
@@ -294,6 +297,36 @@ class _Builder:
             self.complain(path, f"tags ({short}) are not allowed: a spec is plain data")
 
 
+_NEAR = "check the indentation, and the brackets and quotes above"
+# libyaml's words (src/parser.c, src/scanner.c) and ours; {} is the line where the context began.
+_SYNTAX: tuple[tuple[str, str], ...] = (
+    (
+        "expected ',' or ']'",
+        "the list that begins with [ on line {} is not closed, or lacks a comma",
+    ),
+    (
+        "expected ',' or '}'",
+        "the mapping that begins with { on line {} is not closed, or lacks a comma",
+    ),
+    ("unexpected end of stream", "the quoted text that begins on line {} is not closed"),
+    ("unexpected document indicator", "the quoted text that begins on line {} is not closed"),
+    (
+        "mapping values are not allowed",
+        "a key where none can stand: indented too far, two on one line, or no blank after the "
+        "colon above",
+    ),
+    ("could not find expected ':'", f"the line {{}} has no `key: value`; {_NEAR}"),
+    ("expected key", f"this does not belong to the mapping that begins on line {{}}; {_NEAR}"),
+    ("expected '-' indicator", f"this is no item of the list that begins on line {{}}; {_NEAR}"),
+    ("expected node content", f"a value is missing; {_NEAR}"),
+    ("cannot start any token", "no value can begin with this character; put it into quotes"),
+    ("scanning a directive", "no line can begin with %"),
+    ("unknown escape character", "no such escape in double quotes; single quotes take \\ as it is"),
+    ("while scanning an alias", "* begins an alias; put the text into quotes"),
+    ("while scanning an anchor", "& begins an anchor; put the text into quotes"),
+)
+
+
 def _explain_syntax(error: yaml.MarkedYAMLError, text: str, line: int) -> str:
     lines = text.splitlines()
     shown = lines[line - 1] if 0 < line <= len(lines) else ""
@@ -302,7 +335,12 @@ def _explain_syntax(error: yaml.MarkedYAMLError, text: str, line: int) -> str:
     ):
         return "a tab indents this line; YAML indents with spaces"
     context = f" ({error.context})" if error.context else ""
-    return f"not readable as YAML: {error.problem}{context}"
+    theirs = f"{error.problem}{context}"
+    for part, ours in _SYNTAX:
+        if part in theirs:
+            begin = _line(error.context_mark) if error.context_mark else line
+            return f"not readable as YAML: {ours.replace('{}', str(begin))}"
+    return f"not readable as YAML: {theirs}"
 
 
 def _indents(lines: list[str]) -> Iterator[str]:
@@ -312,28 +350,3 @@ def _indents(lines: list[str]) -> Iterator[str]:
 
 def _line(mark: Any) -> int:
     return 0 if mark is None else int(mark.line) + 1
-
-
-def number_hint(found: Any) -> str:
-    """What to write instead of a number that is text."""
-    if not isinstance(found, str):
-        return ""
-    try:
-        float(found)
-    except ValueError:
-        return ""
-    plain = found.replace("_", "").strip()
-    return f"; that is text, write {plain}"
-
-
-def switch_hint(found: Any) -> str:
-    """What to write instead of a truth value that is text in YAML 1.2."""
-    if not isinstance(found, str) or found.lower() not in {"yes", "no", "on", "off"}:
-        return ""
-    switch = "true" if found.lower() in {"yes", "on"} else "false"
-    return f"; {found} is text in YAML 1.2, write {switch}"
-
-
-def quote_hint(found: Any) -> str:
-    """What to write instead of a text that YAML takes for something else."""
-    return f'; for a text write "{found}"' if isinstance(found, bool | int | float) else ""

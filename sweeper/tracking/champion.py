@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,8 @@ __all__ = ["log_champion"]
 _NAME = "champion"
 _DIGEST_TAG = "sweeper.digest"
 _MODEL_CODE = Path(__file__).with_name("champion_model.py")
-_POLICY_CODE = Path(__file__).parents[1] / "rllib_policy.py"
-_REQUIREMENTS = {"mlflow": "", "ray": "[rllib]", "torch": "", "numpy": "", "gymnasium": ""}
 _CHECKPOINT_FILE = "rllib_checkpoint.json"
+_TORCH_FILES = ("agent.json", "weights.safetensors")
 # What acting needs of an RLlib checkpoint; the rest is the optimiser's and the sampler's.
 _FOR_ACTING = (
     "learner_group/learner/rl_module",
@@ -55,14 +55,14 @@ def log_champion(
         experiment_id: of the parent run.
         run_id: the parent run.
         selection: the champion as ``best --json`` has it.
-        folder: the champion's agent: RLlib's checkpoint, or a folder with it in it.
+        folder: the champion's agent.
         register_as: the name in the model registry, or None.
 
     Returns:
         What did not work, a sentence each.
 
     Raises:
-        SweeperError: there is no checkpoint in the folder.
+        SweeperError: there is no agent in the folder.
     """
     from mlflow.entities import LoggedModelOutput
     from mlflow.exceptions import MlflowException
@@ -101,15 +101,56 @@ def log_champion(
     return []
 
 
+@dataclass(frozen=True)
+class _Kind:
+    """What one backend's agents need where they act.
+
+    Attributes:
+        code: the file with the policy, in our package.
+        requirements: distributions, with their extras.
+    """
+
+    code: str
+    requirements: Mapping[str, str]
+
+
+_TORCH = _Kind("torch_policy.py", {"mlflow": "", "torch": "", "numpy": "", "safetensors": ""})
+_RLLIB = _Kind(
+    "rllib_policy.py",
+    {"mlflow": "", "ray": "[rllib]", "torch": "", "numpy": "", "gymnasium": ""},
+)
+
+
+def _kind_of(checkpoint: Path) -> _Kind:
+    return _RLLIB if (checkpoint / _CHECKPOINT_FILE).is_file() else _TORCH
+
+
+def _load_policy(checkpoint: Path) -> Any:
+    if _kind_of(checkpoint) is _TORCH:
+        from sweeper.torch_policy import TorchPolicy
+
+        return TorchPolicy(checkpoint)
+    from sweeper.rllib_policy import RLlibPolicy
+
+    return RLlibPolicy(checkpoint)
+
+
 def _find_checkpoint(folder: Path) -> Path:
+    if all((folder / name).is_file() for name in _TORCH_FILES):
+        return folder
     children = sorted(folder.iterdir()) if folder.is_dir() else []
     for candidate in (folder, *children):
         if (candidate / _CHECKPOINT_FILE).is_file():
             return candidate
-    raise SweeperError(f"no RLlib checkpoint in {folder}")
+    raise SweeperError(f"no agent in {folder}")
 
 
 def _copy_for_acting(checkpoint: Path, target: Path) -> None:
+    if _kind_of(checkpoint) is _TORCH:
+        target.mkdir()
+        for name in _TORCH_FILES:
+            shutil.copy(checkpoint / name, target)
+        return
     for part in _FOR_ACTING:
         if (checkpoint / part).is_dir():
             shutil.copytree(checkpoint / part, target / part)
@@ -138,9 +179,7 @@ def _save(target: Path, checkpoint: Path, model: Any, run_id: str) -> None:
     from mlflow.models import Model, ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    from sweeper.rllib_policy import RLlibPolicy
-
-    policy = RLlibPolicy(checkpoint)
+    kind, policy = _kind_of(checkpoint), _load_policy(checkpoint)
     example = np.zeros((1, *policy.observation_shape), np.float32)
     actions = policy.act(example)
     outputs = None
@@ -155,7 +194,7 @@ def _save(target: Path, checkpoint: Path, model: Any, run_id: str) -> None:
             model_id=model.model_id,
         ),
         python_model=str(_MODEL_CODE),
-        code_paths=[str(_POLICY_CODE)],
+        code_paths=[str(Path(__file__).parents[1] / kind.code)],
         artifacts={"checkpoint": str(checkpoint)},
         signature=ModelSignature(
             inputs=Schema([TensorSpec(example.dtype, (-1, *example.shape[1:]))]), outputs=outputs
@@ -164,27 +203,24 @@ def _save(target: Path, checkpoint: Path, model: Any, run_id: str) -> None:
         # Given, so that MLflow does not start a process that imports it all to find out.
         pip_requirements=[
             f"{name}{extra}=={metadata.version(name).partition('+')[0]}"
-            for name, extra in _REQUIREMENTS.items()
+            for name, extra in kind.requirements.items()
         ],
     )
 
 
 @contextmanager
 def _unseen() -> Iterator[None]:
-    """Saving without progress bars and leaving MLflow's globals as they were."""
-    from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR as PROGRESS_BAR
+    """Saving in silence, and leaving MLflow's globals as they were."""
     from mlflow.models import model as models
 
     logger = logging.getLogger("mlflow.pyfunc")
-    level, last_model, bar = logger.level, models.__mlflow_model__, PROGRESS_BAR.get_raw()
+    level, last_model = logger.level, models.__mlflow_model__
     logger.setLevel(logging.WARNING)
-    PROGRESS_BAR.set(False)
     try:
         yield
     finally:
         logger.setLevel(level)
         models.__mlflow_model__ = last_model
-        PROGRESS_BAR.unset() if bar is None else PROGRESS_BAR.set(bar)
 
 
 def _register(client: Any, name: str, model: Any, run_id: str) -> None:

@@ -1,12 +1,13 @@
 """The champion as MLflow loads it: a file of its own that needs neither sweeper nor this run.
 
 MLflow copies this file into the model and executes it where the model is loaded, with
-``rllib_policy.py`` beside it on the path ("models from code").
+``torch_policy.py`` or ``rllib_policy.py`` beside it on the path ("models from code").
 """
 
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,11 @@ class ChampionModel(PythonModel):  # type: ignore[misc]
 
     def load_context(self, context: Any) -> None:
         """Load the policy from the model's artifacts."""
-        policy = importlib.import_module("rllib_policy")
-        self._policy = policy.RLlibPolicy(context.artifacts["checkpoint"])
+        folder = Path(context.artifacts["checkpoint"])
+        is_rllib = (folder / "rllib_checkpoint.json").is_file()
+        module, name = ("rllib", "RLlibPolicy") if is_rllib else ("torch", "TorchPolicy")
+        policy = importlib.import_module(f"{module}_policy")
+        self._policy = getattr(policy, name)(folder)
 
     def predict(self, context: Any, model_input: np.ndarray, params: Any = None) -> Any:  # noqa: ARG002
         """Act greedily.

@@ -77,7 +77,13 @@ def describe_sweep(
             "mlflow.user": _user(),
             **_provenance(paths.environment),
         },
-        files=(paths.spec, paths.plan, paths.environment, paths.selection),
+        files=(
+            paths.spec,
+            paths.plan,
+            paths.environment,
+            paths.selection,
+            paths.champion / "agent.json",
+        ),
     )
 
 

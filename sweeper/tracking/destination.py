@@ -25,6 +25,7 @@ __all__ = [
     "UnreachableError",
     "connect",
     "import_mlflow",
+    "mlflow_settings",
     "resolve_uri",
     "sqlite_path",
     "translated_failures",
@@ -33,6 +34,14 @@ __all__ = [
 _SQLITE = "sqlite:///"
 _PROBE_S = 3.0
 
+
+_SETTINGS = {
+    # It would retry for four minutes, warning each time, and might make a run twice.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    # Standard output is for data.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
 
 # The server understood and says no to this one request; waiting won't help.
 _REFUSALS = frozenset(
@@ -79,22 +88,6 @@ class Destination:
         if database is None:
             return None
         return (self.artifact_root or database.parent / "mlartifacts").absolute().as_uri()
-
-    @contextmanager
-    def few_retries(self) -> Iterator[None]:
-        """Have MLflow give a server up after seconds, not after its own four minutes.
-
-        It takes the number from the environment alone; one that the user has set stays.
-        """
-        name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
-        if sqlite_path(self.uri) is not None or name in os.environ:
-            yield
-            return
-        os.environ[name] = "2"
-        try:
-            yield
-        finally:
-            os.environ.pop(name, None)
 
     def probe(self) -> None:
         """Find out in seconds whether writing can work.
@@ -153,6 +146,21 @@ def import_mlflow() -> Any:
     import mlflow
 
     return mlflow
+
+
+@contextmanager
+def mlflow_settings() -> Iterator[None]:
+    """MLflow silent and impatient for the length of the block.
+
+    It takes these from the environment alone. What the user has set stays.
+    """
+    added = {name: value for name, value in _SETTINGS.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
 
 
 def connect(destination: Destination) -> Any:

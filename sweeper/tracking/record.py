@@ -69,6 +69,7 @@ class Record:
         self._dirty: dict[str, None] = {}
         self._unsure = False
         self._files_logged: dict[Path, float] = {}
+        self._refuses_files = False
 
     # -- reading the journal ------------------------------------------------------------------
 
@@ -224,19 +225,25 @@ class Record:
             self._write(_PARENT, parent)
 
     def log_files(self) -> None:
-        """Copy the run's own files that are there and new to the parent run's artifacts."""
+        """Copy the run's own files that are there and new to the parent run's artifacts.
+
+        Raises:
+            UnreachableError: the destination does not answer; files that it does not take are
+                a warning, for curves can be written where files can't.
+        """
         parent = self._mirrors[_PARENT]
-        if parent.run_id is None:
+        if parent.run_id is None or self._refuses_files:
             return
         try:
             for path in self._sweep.files:
-                if not path.is_file() or self._files_logged.get(path) == path.stat().st_mtime:
-                    continue
-                self._files_logged[path] = path.stat().st_mtime
-                with translated_failures():
-                    self._client.log_artifact(parent.run_id, str(path))
+                if path.is_file() and self._files_logged.get(path) != path.stat().st_mtime:
+                    changed = path.stat().st_mtime
+                    with translated_failures():
+                        self._client.log_artifact(parent.run_id, str(path))
+                    self._files_logged[path] = changed
         except (OSError, RefusedError, UnreachableError) as error:
-            # Curves can be written where files can't.
+            self._destination.probe()
+            self._refuses_files = True
             self._warn(f"MLflow did not take the run's files: {error}")
 
     def log_champion(

@@ -23,7 +23,13 @@ from sweeper.paths import RunPaths
 from sweeper.plan import SweepPlan
 from sweeper.spec import ExperimentSpec
 from sweeper.tracking.description import describe_sweep
-from sweeper.tracking.destination import Destination, RefusedError, UnreachableError, resolve_uri
+from sweeper.tracking.destination import (
+    Destination,
+    RefusedError,
+    UnreachableError,
+    mlflow_settings,
+    resolve_uri,
+)
 from sweeper.tracking.record import Record
 
 __all__ = ["MlflowTracker"]
@@ -139,7 +145,7 @@ class MlflowTracker:
         # Signals are the driver's.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            with self._destination.few_retries():
+            with mlflow_settings():
                 self._follow()
         except (UserError, RefusedError) as error:
             self._give_up(str(error))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ import numpy as np
 
 from sweeper.environments import EnvironmentSettings
 from sweeper.errors import SweeperError, UserError
+from sweeper.metrics import BOUNDS, Rules
 
 __all__ = [
     "STAGES",
@@ -36,6 +37,7 @@ __all__ = [
     "merge_configuration",
     "seed_sequence",
     "steps_crossed",
+    "tenths_done",
 ]
 
 RETURN_MEAN = "episode_return_mean"
@@ -74,8 +76,8 @@ class EvaluationSettings:
 
     Attributes:
         episodes: how many, the same number at each evaluation.
-        every_env_steps: evaluate when a replica's env steps cross a multiple of this
-            (None: only at the end).
+        every_env_steps: evaluate when a replica's env steps cross a multiple of this; None:
+            at every tenth of the trial's time or iterations, see `tenths_done`.
         explore: sample actions instead of taking the greedy one.
     """
 
@@ -97,7 +99,9 @@ class TrialSettings:
         stage: a key of `STAGES`; generators of different stages never meet.
         stop: canonical metric name to value; a criterion is met when ``metric >= value``.
         evaluation: None switches it off.
-        checkpoint_every_env_steps: as for the evaluation; None: only at the end.
+        checkpoint_every_env_steps: as for the evaluation.
+        time_budget_s: of the whole search; a trial without a bound of its own divides it.
+        rules: what the trial will be judged by.
         cpus: cores of the trial's process.
         gpus: GPUs of the trial's process.
     """
@@ -111,6 +115,8 @@ class TrialSettings:
     stop: Mapping[str, float] | None = None
     evaluation: EvaluationSettings | None = None
     checkpoint_every_env_steps: int | None = None
+    time_budget_s: float | None = None
+    rules: Rules = field(default_factory=Rules)
     cpus: float = 1
     gpus: float = 0
 
@@ -206,6 +212,24 @@ def find_met_criterion(stop: Mapping[str, float] | None, row: Mapping[str, Any])
     return None
 
 
+def tenths_done(settings: TrialSettings, row: Mapping[str, Any]) -> int:
+    """How many tenths of the trial are done, by whichever of its bounds is nearest.
+
+    Args:
+        settings: whose ``stop`` and ``time_budget_s`` bound the trial.
+        row: with the values of those metrics.
+    """
+    bounds = {name: (settings.stop or {}).get(name) for name in BOUNDS}
+    if bounds["time_total_s"] is None:
+        bounds["time_total_s"] = settings.time_budget_s
+    shares = [
+        10 * float(row[name]) / bound
+        for name, bound in bounds.items()
+        if bound and name in row and math.isfinite(bound)
+    ]
+    return int(max(shares, default=0.0))
+
+
 def steps_crossed(before: int, after: int, every: int | None) -> bool:
     """Whether a multiple of ``every`` lies in ``(before, after]``."""
     return every is not None and before // every < after // every
@@ -218,14 +242,21 @@ class TrialMetrics:
     ``episode_return_mean``, ``episode_return_min``, ``episode_return_max``,
     ``episode_len_mean``. The trial's are the mean (least, greatest) over replicas, and absent
     until each replica has finished an episode. ``num_episodes`` are those that ended in this
-    iteration, all replicas together. A value that is not finite is left out of the row.
+    iteration, all replicas together. What an environment returned as NaN or infinite stays so:
+    it is no score, and whoever judges says why.
 
-    A diverged replica counts with the lowest value that any replica of the trial has
-    reported: a trial knows no others. Who selects knows the whole run and may be stricter;
-    ``replica/diverged`` is in the row for that.
+    A diverged replica counts with the worst value that any replica of the trial has reported:
+    a trial knows no others. The driver knows the whole run and puts its worst in place
+    (`sweeper.divergence`); ``replica/diverged`` is in the row for that.
+
+    Args:
+        replicas: how many.
+        smoothing_episodes: the window's length.
+        mode: ``max`` or ``min``, which says what is worst.
     """
 
-    def __init__(self, replicas: int, smoothing_episodes: int = 100) -> None:
+    def __init__(self, replicas: int, smoothing_episodes: int = 100, mode: str = "max") -> None:
+        self._pick_worst = min if mode == "max" else max
         self._episodes: list[deque[tuple[float, int]]] = [
             deque(maxlen=smoothing_episodes) for _ in range(replicas)
         ]
@@ -278,9 +309,9 @@ class TrialMetrics:
             )
 
     def record_evaluation(self, results: Sequence[EvaluationResult | None]) -> None:
-        """Take in one evaluation; a replica without a finite result keeps its last one."""
+        """Take in one evaluation; a replica without a result keeps its last one."""
         for index, result in enumerate(results):
-            if result is None or not all(map(math.isfinite, result.episode_returns)):
+            if result is None:
                 continue
             mean = float(np.mean(result.episode_returns))
             self._evaluations[index] = (mean, float(np.mean(result.episode_lengths)))
@@ -340,12 +371,11 @@ class TrialMetrics:
 
     def _return_mean(self, index: int) -> float | None:
         window = self._episodes[index]
-        mean = float(np.mean([value for value, _ in window])) if window else math.nan
-        return mean if math.isfinite(mean) else None
+        return float(np.mean([value for value, _ in window])) if window else None
 
     def _note_worst(self, metric: str, value: float | None) -> None:
-        if value is not None:
-            self._worst[metric] = min(value, self._worst.get(metric, value))
+        if value is not None and math.isfinite(value):
+            self._worst[metric] = self._pick_worst(value, self._worst.get(metric, value))
 
     def _count(self, metric: str, index: int, value: float | None) -> float | None:
         return self._worst.get(metric) if self._diverged[index] else value

@@ -29,6 +29,7 @@ from ray.rllib.utils.metrics import (
 )
 
 from sweeper.environments import import_module
+from sweeper.errors import SweeperError
 from sweeper.trainables.generators import Generators
 from sweeper.trainables.replicas import (
     EvaluationResult,
@@ -45,7 +46,7 @@ from sweeper.trainables.rllib_config import (
     build_algorithm_config,
 )
 
-__all__ = ["RLlibTrainer", "replica_folder"]
+__all__ = ["EvaluationNeverEndsError", "RLlibTrainer", "replica_folder"]
 
 _logger = logging.getLogger(__name__)
 
@@ -60,6 +61,12 @@ _BOOKKEEPING = (
 )
 _EVALUATION_ENVS = 20
 _EVALUATION_CHUNK_STEPS = 32
+# No environment that people tune on has longer episodes, and one that never ends would hang.
+_LONGEST_EPISODE_STEPS = 200_000
+
+
+class EvaluationNeverEndsError(SweeperError):
+    """The policy never ends an episode and the environment has no time limit."""
 
 
 @dataclass
@@ -84,8 +91,10 @@ class RLlibTrainer:
     def __init__(self, settings: TrialSettings, configuration: Mapping[str, Any]) -> None:
         self._settings = settings
         self._configuration = configuration
-        if settings.environment.module is not None:
-            import_module(settings.environment.module, settings.environment.search_paths)
+        environment = settings.environment
+        for module in (environment.module, environment.id.rpartition(":")[0]):
+            if module:
+                import_module(module, environment.search_paths)
         torch.set_num_threads(max(1, int(settings.cpus)))
         self._replicas = [
             _Replica(seed, Generators(derive_seed(seed, settings.stage, Purpose.TRAINING)))
@@ -99,7 +108,7 @@ class RLlibTrainer:
         return [self._train_replica(replica) for replica in self._replicas]
 
     def evaluate(self) -> list[EvaluationResult | None]:
-        """Play the same held-out episodes with every replica."""
+        """Play each replica's held-out episodes, the same ones at every evaluation."""
         return [self._evaluate_replica(replica) for replica in self._replicas]
 
     def save(self, folder: Path) -> dict[str, Any]:
@@ -269,9 +278,17 @@ class _Evaluator:
             episodes.clear()
         # What makes the runner reset its environments with this seed in the next sample().
         runner._seed, runner._needs_initial_reset = env_seed, True
+        left = _LONGEST_EPISODE_STEPS * max(self._quota)
         while any(
             len(done) < quota for done, quota in zip(self._finished, self._quota, strict=True)
         ):
+            left -= _EVALUATION_CHUNK_STEPS
+            if left < 0:
+                raise EvaluationNeverEndsError(
+                    f"an evaluation episode took more than {_LONGEST_EPISODE_STEPS:,} steps; give "
+                    "the environment a time limit, e.g. wrappers: [{TimeLimit: "
+                    "{max_episode_steps: 1000}}]"
+                )
             steps = _EVALUATION_CHUNK_STEPS * len(self._quota)
             runner.sample(num_timesteps=steps, explore=self._explore)
             runner.get_metrics()  # lets go of the finished episodes' data

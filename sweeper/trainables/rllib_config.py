@@ -96,6 +96,9 @@ def build_algorithm_config(
         **_fix_iteration_length(config),
         **copy.deepcopy(dict(configuration)),
     }
+    network = given.get("model_config")
+    if isinstance(network, dict) and network.get("use_lstm"):
+        network.setdefault("max_seq_len", 20)  # RLlib's default, which it leaves out of a mapping
     if isinstance(given.get("n_step"), list):
         given["n_step"] = tuple(given["n_step"])  # a range, which YAML has no tuples for
     logging.getLogger("ray.rllib").setLevel(given["log_level"])  # before its advice on validate

@@ -35,10 +35,16 @@ class ObservationEncoder:
     space: Space
     shape: tuple[int, ...]
 
-    def encode(self, observations: Any) -> NDArray[np.float32]:
-        """``float32[envs, *shape]`` from the batched observations of a vector environment."""
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of an encoded observation: float32, but an image's bytes stay bytes while stored."""
+        is_bytes = len(self.shape) == 3 and self.space.dtype == np.uint8
+        return np.dtype(np.uint8 if is_bytes else np.float32)
+
+    def encode(self, observations: Any) -> NDArray[Any]:
+        """``dtype[envs, *shape]`` from the batched observations of a vector environment."""
         if isinstance(self.space, spaces.Box):
-            array = np.asarray(observations, dtype=np.float32)
+            array = np.asarray(observations, dtype=self.dtype)
             return array.reshape(-1, *self.shape)
         return np.concatenate(_encode_parts(self.space, observations), axis=1, dtype=np.float32)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,6 +26,7 @@ from sweeper.trainables.replicas import (
     find_met_criterion,
     merge_configuration,
     steps_crossed,
+    tenths_done,
 )
 
 __all__ = ["SweepTrial", "TrialFailedError", "trial_class"]
@@ -80,6 +82,7 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
     def setup(self, config: Mapping[str, Any]) -> None:
         """Take up a configuration; Tune calls it once an actor."""
         self._trainer: ReplicaTrainer | None = None
+        self._best: float | None = None
         self._start(config)
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
@@ -101,6 +104,8 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
                 "seeds": list(self.settings.seeds),
                 "trainer": self._built().save(Path(checkpoint_dir)),
                 "metrics": self._metrics.state(),
+                "best": self._best,
+                "tenths": self._tenths,
             }
             Path(checkpoint_dir, _STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
 
@@ -111,6 +116,7 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
             if state["version"] != _STATE_VERSION or state["seeds"] != list(self.settings.seeds):
                 raise SweeperError(f"{checkpoint} is no checkpoint of these replicas")
             self._metrics.restore(state["metrics"])
+            self._best, self._tenths = state["best"], state["tenths"]
             self._built().restore(Path(checkpoint), state["trainer"])
 
     def cleanup(self) -> None:
@@ -125,7 +131,10 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
         self._metrics = TrialMetrics(
             len(self.settings.seeds),
             int(self._configuration.get("metrics_num_episodes_for_smoothing", 100)),
+            self.settings.rules.mode,
         )
+        self._best = None
+        self._tenths = 0
 
     def _step(self) -> dict[str, Any]:
         settings, metrics = self.settings, self._metrics
@@ -135,32 +144,47 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
         metrics.record_training(trainer.train())
         train_time_s = time.monotonic() - started
         row = metrics.row(train_time_s=train_time_s)
-        stopped_by = self._find_stop(row, started)
-        if settings.evaluation is not None and (
-            stopped_by
-            or steps_crossed(before, metrics.env_steps, settings.evaluation.every_env_steps)
-        ):
+        clocked = {**row, **self._clock(started)}
+        stopped_by = find_met_criterion(settings.stop, clocked)
+        tenths = tenths_done(settings, clocked)
+        is_tenth, self._tenths = tenths > self._tenths, tenths
+
+        def is_due(every_env_steps: int | None) -> bool:
+            if stopped_by or every_env_steps is None:
+                return bool(stopped_by) or is_tenth
+            return steps_crossed(before, metrics.env_steps, every_env_steps)
+
+        if settings.evaluation is not None and is_due(settings.evaluation.every_env_steps):
             metrics.record_evaluation(trainer.evaluate())
             row = metrics.row(train_time_s=train_time_s)
-            stopped_by = stopped_by or self._find_stop(row, started)
-        if stopped_by or steps_crossed(
-            before, metrics.env_steps, settings.checkpoint_every_env_steps
-        ):
+            clocked = {**row, **self._clock(started)}
+            stopped_by = stopped_by or find_met_criterion(settings.stop, clocked)
+        if is_due(settings.checkpoint_every_env_steps) or self._is_new_best(row):
             row["should_checkpoint"] = True
         return {**row, "done": stopped_by is not None, "stopped_by": stopped_by}
 
-    def _find_stop(self, row: Mapping[str, Any], started: float) -> str | None:
-        clock = {
+    def _is_new_best(self, row: Mapping[str, Any]) -> bool:
+        """With ``score: best`` the report that earns the score needs a checkpoint of its own."""
+        rules = self.settings.rules
+        value = row.get(rules.metric)
+        if rules.score != "best" or value is None or not math.isfinite(value):
+            return False
+        if self._best is not None and (
+            value <= self._best if rules.mode == "max" else value >= self._best
+        ):
+            return False
+        self._best = value
+        return True
+
+    def _clock(self, started: float) -> dict[str, float]:
+        return {
             "training_iteration": self._iteration + 1,
             "time_total_s": self._time_total + time.monotonic() - started,
         }
-        return find_met_criterion(self.settings.stop, {**row, **clock})
 
     def _built(self) -> ReplicaTrainer:
         if self._trainer is None:
-            from sweeper.trainables.rllib import RLlibTrainer  # seconds, and only in workers
-
-            self._trainer = RLlibTrainer(self.settings, self._configuration)
+            self._trainer = _trainer_class(self.settings)(self.settings, self._configuration)
         return self._trainer
 
     @contextlib.contextmanager
@@ -196,6 +220,21 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
         os.close(descriptor)
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         print(f"{now} trial {self.trial_id} in process {os.getpid()}", flush=True)  # noqa: T201
+
+
+def _trainer_class(settings: TrialSettings) -> Callable[..., ReplicaTrainer]:
+    """What trains; imported here, because it takes seconds and only workers need it."""
+    if settings.backend == "rllib":
+        from sweeper.trainables.rllib import RLlibTrainer
+
+        return RLlibTrainer
+    if settings.algorithm == "DQN":
+        from sweeper.trainables.dqn import TorchDQNTrainer
+
+        return TorchDQNTrainer
+    from sweeper.trainables.ppo import TorchPPOTrainer
+
+    return TorchPPOTrainer
 
 
 def trial_class(settings: TrialSettings, run_root: Path) -> type[SweepTrial]:

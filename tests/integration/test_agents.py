@@ -218,6 +218,8 @@ def champion_of(folder: Path | None, **more: Any) -> Any:
         "score": 21.5,
         "env_steps": 64,
         "seed": 7,
+        "replica": 0,
+        "checkpoint": None if folder is None else str(folder),
         "replica_checkpoint": None if folder is None else folder / "replica_7",
     }
     return SimpleNamespace(**{**values, **more})
@@ -317,7 +319,7 @@ def test_a_missing_checkpoint_leaves_the_older_agent(
     trial_checkpoint: Path, tmp_path: Path, present: bool
 ) -> None:
     destination = export(trial_checkpoint, tmp_path / "champion")
-    with pytest.raises(SweeperError, match="no agent was written"):
+    with pytest.raises(SweeperError, match="is not there"):
         export(tmp_path / "gone" if present else None, destination)
     assert (destination / "agent.json").is_file()
 

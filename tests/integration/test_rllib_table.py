@@ -55,3 +55,17 @@ def test_every_key_that_a_spec_may_set_reaches_rllib(algorithm: str) -> None:
         reached = getattr(config, key)
         plain = json.loads(json.dumps(reached))
         assert plain == value, key
+
+
+def test_an_lstm_has_rllib_s_default_sequence_length() -> None:
+    from sweeper.trainables.rllib import build_algorithm_config
+
+    settings = TrialSettings(
+        algorithm="PPO",
+        backend="rllib",
+        environment=EnvironmentSettings("CartPole-v1"),
+        constants={},
+        seeds=(0,),
+    )
+    config = build_algorithm_config(settings, {"model_config": {"use_lstm": True}}, seed=0)
+    assert config.model_config["max_seq_len"] == defaults("PPO")["model_config"]["max_seq_len"]

@@ -11,8 +11,10 @@ import sys
 import time
 from pathlib import Path
 
+import gymnasium
 import pytest
 
+from sweeper.agents import load_agent
 from sweeper.journal import TrialEnded, TrialReported, read_journal
 
 TINY = """
@@ -142,9 +144,7 @@ def test_only_the_newest_checkpoint_stays(finished: tuple[Path, Path, str]) -> N
 def test_the_champion_plays_without_sweeper(finished: tuple[Path, Path, str]) -> None:
     folder, _, _ = finished
     best = json.loads(sweeper("best", "--json", cwd=folder).stdout)
-    module = next(
-        Path(best["checkpoint"]).glob("replica_*/learner_group/learner/rl_module/default_policy")
-    )
+    module = Path(best["agent"], "checkpoint/learner_group/learner/rl_module/default_policy")
     code = (
         "import sys; sys.modules['sweeper'] = None\n"
         "import gymnasium, torch\n"
@@ -163,7 +163,15 @@ def test_the_champion_plays_without_sweeper(finished: tuple[Path, Path, str]) ->
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) >= 8
+    agent = load_agent(best["agent"])
+    total, over = 0.0, False
+    with gymnasium.make("CartPole-v1") as env:
+        observation, _ = env.reset(seed=0)
+        while not over:
+            observation, reward, terminated, truncated, _ = env.step(agent.act(observation))
+            total += float(reward)
+            over = terminated or truncated
+    assert float(done.stdout) == total
 
 
 def test_mlflow_has_the_sweep_and_its_trials(finished: tuple[Path, Path, str]) -> None:

@@ -186,6 +186,12 @@ def _until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
         time.sleep(0.1)
 
 
+def _removed(folder: Path) -> bool:
+    """Remove a folder in which SQLite may just be making files."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
+
+
 def _dump(database: Path) -> dict[str, list[str]]:
     tables = ("runs", "metrics", "params", "tags", "latest_metrics", "logged_models", "experiments")
     with contextlib.closing(sqlite3.connect(database)) as connection:
@@ -375,6 +381,19 @@ def test_no_time_left_still_closes_every_run_and_says_what_is_missing(sweep: Swe
     assert sweep.runs()["t0002"].info.status == "FINISHED"
 
 
+def test_files_that_mlflow_does_not_take_cost_no_curves(tmp_path: Path) -> None:
+    storage = tmp_path / "runs"
+    for sweep in _sweep(storage, f"sqlite:///{storage}/mlflow.db", "x"):
+        (storage / "mlartifacts").write_text("a file where a folder should be")
+        tracker = sweep.tracker()
+        sweep.launch()
+        sweep.trial("t0001")
+        (warning,) = tracker.close("finished")
+        assert "files" in warning
+        assert len(sweep.history("t0001", "episode_return_mean")) == 3
+        assert {run.info.status for run in sweep.runs().values()} == {"FINISHED"}
+
+
 def test_a_run_that_someone_deletes_costs_that_trial_only(sweep: Sweep) -> None:
     tracker = sweep.tracker()
     sweep.launch()
@@ -448,7 +467,7 @@ def test_a_server_that_is_not_there_never_holds_the_sweep_up(
 
 
 def test_a_server_that_dies_and_comes_back_gets_the_whole_record(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     database = f"sqlite:///{tmp_path}/server.db"
     import_mlflow().MlflowClient(tracking_uri=database)
@@ -470,6 +489,10 @@ def test_a_server_that_dies_and_comes_back_gets_the_whole_record(
             assert tracker.close("finished") == []
             assert [s for s, *_ in sweep.history("t0001", "learner/entropy")] == [100, 200, 300]
             assert sweep.runs()["t0001"].info.status == "FINISHED"
+            parent = sweep.runs()[""].info.run_id
+            artifacts = {item.path for item in sweep.client().list_artifacts(parent)}
+            assert artifacts >= {"spec.yaml", "plan.json", "environment.json"}
+            assert capfd.readouterr().out == ""
         finally:
             ui.stop()
 
@@ -481,7 +504,7 @@ def test_a_database_that_vanishes_does_not_stop_the_sweep(tmp_path: Path) -> Non
         sweep.launch()
         sweep.trial("t0001", reports=1, state=None)
         _until(lambda sweep=sweep: "t0001" in sweep.runs())
-        shutil.rmtree(storage / "db")
+        _until(lambda storage=storage: _removed(storage / "db"))
         sweep.report("t0001", 2)
         sweep.end("t0001")
         assert len(tracker.close("finished", timeout_s=20)) == 1

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from sweeper.environments import EnvironmentSettings
+from sweeper.metrics import Rules
 from sweeper.trainables.replicas import (
     ConfigurationRefusedError,
     EvaluationResult,
@@ -368,3 +369,37 @@ def test_a_trial_asks_for_its_own_process_alone_by_default(tmp_path: Path) -> No
     assert request.bundles == [{"CPU": 2, "GPU": 0.5}]
     invalid = trainable.default_resource_request({"minibatch_size": 10**9})  # not our moment
     assert invalid.bundles == request.bundles
+
+
+@pytest.mark.parametrize(("mode", "due"), [("max", [1, 3, 6]), ("min", [1, 2, 6])])
+def test_with_the_best_score_every_new_best_gets_a_checkpoint_of_its_own(
+    make_trial: Callable[..., Any], mode: str, due: list[int]
+) -> None:
+    class Wavering(ScriptedTrainer):
+        # The mean over the last episode alone.
+        returns = staticmethod(lambda iteration: ([5.0, 1.0, 9.0, 9.0, 7.0, 8.0][iteration - 1],))
+
+    trial = make_trial(
+        Wavering,
+        constants={**CONSTANTS, "metrics_num_episodes_for_smoothing": 1},
+        stop={"num_env_steps_sampled_lifetime": 600},
+        checkpoint_every_env_steps=10_000,
+        rules=Rules("episode_return_mean", mode, "best"),
+    )
+    rows = rows_until_done(trial)
+    assert [n for n, row in enumerate(rows, start=1) if row.get("should_checkpoint")] == due
+
+
+def test_without_a_bound_on_env_steps_a_trial_evaluates_at_the_tenths_of_its_iterations(
+    make_trial: Callable[..., Any],
+) -> None:
+    trial = make_trial(
+        ScriptedTrainer,
+        stop={"training_iteration": 20},
+        evaluation=EvaluationSettings(episodes=1, every_env_steps=None),
+    )
+    rows = rows_until_done(trial)
+    assert [n for n, row in enumerate(rows, start=1) if row.get("should_checkpoint")] == [
+        *range(2, 21, 2)
+    ]
+    assert rows[-1]["evaluation/episode_return_mean"] == 10.0

@@ -16,27 +16,32 @@ PACKAGE = Path(sweeper.__file__).parent
 
 # Lower first. A module imports from layers below its own, or from its own.
 LAYERS: list[set[str]] = [
-    {"errors"},
-    {"paths", "metrics"},
+    {"errors", "statistics"},
+    {"paths", "metrics", "answers", "locks", "divergence"},
     {"distributions", "space", "environments"},
     {"spec", "spec.*"},
     {"trainables.replicas"},
-    {"plan"},
+    {"plan", "plan_warnings", "feasibility", "schema", "starter"},
     {"trainables", "trainables.*"},
-    {"rllib_policy"},
+    {"rllib_policy", "torch_policy"},
     {"agents"},
-    {"tuning"},
     {"journal"},
-    {"runner"},
     {"scoring"},
     {"records"},
     {"results", "tune_experiments"},
+    {"wording"},
+    {"resumption", "failures", "limits"},
+    {"tuning", "ray_session"},
+    {"recording"},
+    {"runner"},
     {"selection"},
-    {"retention", "provenance", "wording"},
+    {"retention", "provenance", "standing", "estimates"},
     {"tracking", "tracking.*"},
     {"api"},
-    {"progress", "tables"},
-    {"cli"},
+    {"overview"},
+    {"evaluation", "cleaning", "completion", "doctor", "relog", "trial_logs"},
+    {"progress", "live_view", "tables", "plan_text"},
+    {"cli", "cli.*"},
     {"__main__", ""},
 ]
 # The method `ExperimentSpec.plan()`, which a notebook wants, imports when it is called.
@@ -44,6 +49,8 @@ UPWARD = {("spec.experiment", "plan")}
 HEAVY = {
     "ray": {
         "tuning",
+        "ray_session",
+        "recording",
         "runner",
         "agents",
         "rllib_policy",
@@ -51,7 +58,7 @@ HEAVY = {
         "trainables.rllib",
         "trainables.rllib_config",
     },
-    "torch": {"rllib_policy", "trainables.*"},
+    "torch": {"rllib_policy", "torch_policy", "trainables.*"},
     "mlflow": {"tracking.*"},
 }
 

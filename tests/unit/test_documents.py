@@ -126,7 +126,7 @@ def test_every_key_and_item_knows_its_line(tmp_path: Path) -> None:
         ("x: &x {a: 1}\ny:\n  <<: *x\n", "FILE:3: y.<<: merge keys (<<) are not YAML 1.2; use "
          "extends, or write it out"),
         ("a: " + "[" * 100 + "]" * 100, "FILE:1: nested more than 50 levels deep"),
-        ("a: 1\nb: x\0y\n", "FILE:2: the file holds a NUL byte: it is not text"),
+        ("a: 1\nb: x\0y\n", "FILE:2: this line holds a NUL byte: it is not text"),
         ("a: ${b.c}\nb: {cc: 1}\n",
          "FILE:1: a: ${b.c} refers to no key of this document; did you mean cc?"),
         ("a: ${b}\nb: ${a}\n", "FILE:1: a: the reference goes in a circle: b -> a -> b"),
@@ -154,7 +154,7 @@ def test_several_problems_are_found_at_once(tmp_path: Path) -> None:
 def test_bytes_that_are_not_utf8_are_a_problem(tmp_path: Path) -> None:
     path = tmp_path / "spec.yaml"
     path.write_bytes(b"a: \xff\xfe\n")
-    assert messages(load(path)) == ["FILE: not UTF-8 text (byte 3); save the file as UTF-8"]
+    assert messages(load(path)) == ["FILE:1: not UTF-8 text (byte 0xff); save the file as UTF-8"]
 
 
 def test_a_byte_order_mark_is_no_problem(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_exploding_aliases_are_refused_quickly(tmp_path: Path) -> None:
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
     started = time.monotonic()
     (message,) = messages(load(write(tmp_path, "\n".join(lines))))
-    assert "more than 100000 values" in message
+    assert "more than 10000 values" in message
     assert time.monotonic() - started < 2
 
 
@@ -303,7 +303,7 @@ def test_a_missing_base_is_a_problem_where_it_is_named(tmp_path: Path) -> None:
 def test_extends_must_be_a_file_name(tmp_path: Path) -> None:
     document = load(write(tmp_path, "extends: [a]\n"))
     assert messages(document) == [
-        "FILE:1: extends: ['a'] is no file name; give the spec to start from"
+        "FILE:1: extends: must be the file of the spec to start from; found ['a']"
     ]
 
 

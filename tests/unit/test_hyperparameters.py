@@ -10,10 +10,10 @@ from sweeper.space import parse_space
 from sweeper.spec.hyperparameters import (
     algorithms,
     check_algorithm,
-    check_param_space,
     default,
     defaults,
 )
+from sweeper.spec.param_space import check_param_space
 
 
 def problems(algorithm: str, raw: dict[str, Any]) -> list[tuple[str, str]]:
@@ -47,8 +47,8 @@ def test_defaults_are_rllib_s() -> None:
     assert default("PPO", ("nowhere", "at", "all")) is None
 
 
-NUMBER_OR_SCHEDULE = "a number above 0 or a schedule [[0, value], [step, value], …] is due"
-COUNT = "a whole number from 1 on is due"
+NUMBER_OR_SCHEDULE = "must be a number above 0 or a schedule [[0, value], [step, value], …]"
+COUNT = "must be a whole number from 1 on"
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ COUNT = "a whole number from 1 on is due"
          "unknown hyperparameter of PPO; did you mean clip_param?"),
         ("PPO", {"double_q": True}, "double_q", "PPO has no such hyperparameter; DQN has it"),
         ("DQN", {"clip_param": 0.3}, "clip_param",
-         "DQN has no such hyperparameter; APPO, PPO have it"),
+         "DQN has no such hyperparameter; APPO and PPO have it"),
         ("PPO", {"fcnet_hiddens": [64]}, "fcnet_hiddens",
          "belongs to the network; its name here is model_config.fcnet_hiddens"),
         ("PPO", {"compress_observations": True}, "compress_observations",
@@ -67,9 +67,10 @@ COUNT = "a whole number from 1 on is due"
         ("PPO", {"model_config": {"fcnet_hidens": [64]}}, "model_config.fcnet_hidens",
          "unknown key of model_config; did you mean fcnet_hiddens?"),
         ("PPO", {"model_config": {"choice": [{"x_y_z": 1}]}}, "model_config.choice.0",
-         "unknown key of model_config; one of " + ", ".join(defaults("PPO")["model_config"])),
+         "x_y_z: unknown key of model_config; it has " + ", ".join(
+             key for key in defaults("PPO")["model_config"] if "initializer" not in key)),
         ("PPO", {"model_config": 3}, "model_config",
-         "model_config is a mapping of its own keys; found 3"),
+         "must be a mapping of the network's keys; found 3"),
         ("PPO", {"model_config": {"uniform": [0, 1]}}, "model_config",
          "model_config is a mapping, not a number"),
         # other names
@@ -118,35 +119,36 @@ COUNT = "a whole number from 1 on is due"
         # domains: constants, choices, bounds
         ("PPO", {"lr": -1}, "lr", f"{NUMBER_OR_SCHEDULE}; found -1"),
         ("PPO", {"lr": 0}, "lr", f"{NUMBER_OR_SCHEDULE}; found 0"),
-        ("PPO", {"lr": True}, "lr", f"{NUMBER_OR_SCHEDULE}; found True"),
-        ("PPO", {"lr": float("nan")}, "lr", f"{NUMBER_OR_SCHEDULE}; found nan"),
-        ("PPO", {"lr": float("inf")}, "lr", f"{NUMBER_OR_SCHEDULE}; found inf"),
+        ("PPO", {"lr": True}, "lr", f"{NUMBER_OR_SCHEDULE}; found true"),
+        ("PPO", {"lr": float("nan")}, "lr", f"{NUMBER_OR_SCHEDULE}; found .nan"),
+        ("PPO", {"lr": float("inf")}, "lr", f"{NUMBER_OR_SCHEDULE}; found .inf"),
         ("PPO", {"lr": "1e-3"}, "lr",
          f"{NUMBER_OR_SCHEDULE}; found '1e-3'; that is text, write 1e-3"),
         ("PPO", {"gamma": {"choice": [0.9, 1.5]}}, "gamma.choice.1",
-         "a number from 0 to 1 is due; found 1.5"),
+         "must be a number from 0 to 1; found 1.5"),
         ("PPO", {"gamma": {"uniform": [0.9, 1.1]}}, "gamma.uniform.1",
-         "a number from 0 to 1 is due; found 1.1"),
+         "must be a number from 0 to 1; found 1.1"),
         ("PPO", {"num_epochs": {"randint": [0, 5]}}, "num_epochs.randint.0", f"{COUNT}; found 0"),
         ("PPO", {"num_epochs": {"uniform": [1, 5]}}, "num_epochs.uniform",
-         "draws fractions, but whole numbers are due; use randint, lograndint or choice"),
+         "draws fractions, but must draw whole numbers; use randint, lograndint or choice"),
         ("PPO", {"num_epochs": 1.5}, "num_epochs", f"{COUNT}; found 1.5"),
         ("PPO", {"kl_coeff": {"randn": [0, 1]}}, "kl_coeff.randn",
-         "draws values without bounds, but a number from 0 on is due; use uniform or loguniform"),
+         "draws values without bounds, but each must be a number from 0 on; use uniform or "
+         "loguniform"),
         ("PPO", {"use_gae": {"uniform": [0, 1]}}, "use_gae.uniform",
-         "a range of numbers, but true or false is due"),
+         "draws numbers, but the value must be true or false; use choice"),
         ("PPO", {"use_kl_loss": "off"}, "use_kl_loss",
-         "true or false is due; found 'off'; off is text in YAML 1.2, write false"),
+         "must be true or false; found 'off'; off is text in YAML 1.2, write false"),
         ("PPO", {"grad_clip_by": "globalnorm"}, "grad_clip_by",
-         "global_norm or norm or value is due; found 'globalnorm'; did you mean global_norm?"),
+         "must be one of global_norm, norm, value; found 'globalnorm'; did you mean global_norm?"),
         ("PPO", {"rollout_fragment_length": "atuo"}, "rollout_fragment_length",
-         "a whole number from 1 on or auto is due; found 'atuo'; did you mean auto?"),
+         "must be a whole number from 1 on or auto; found 'atuo'; did you mean auto?"),
         ("PPO", {"model_config": {"fcnet_hiddens": {"choice": [[64], [64, 0]]}}},
          "model_config.fcnet_hiddens.choice.1",
-         "a list of layer sizes, whole numbers from 1 on, is due; found [64, 0]"),
+         "must be a list of at least one layer size, whole numbers from 1 on; found [64, 0]"),
         ("PPO", {"model_config": {"fcnet_activation": "rellu"}}, "model_config.fcnet_activation",
-         "relu or tanh or elu or silu or swish or linear or ReLU or Tanh or ELU or SiLU or GELU "
-         "or LeakyReLU or Mish is due; found 'rellu'; did you mean relu?"),
+         "must be one of relu, tanh, elu, silu, swish, linear, ReLU, Tanh, ELU, SiLU, GELU, "
+         "LeakyReLU, Mish; found 'rellu'; did you mean relu?"),
         ("DQN", {"replay_buffer_config": {"capacity": 0}}, "replay_buffer_config.capacity",
          f"{COUNT}; found 0"),
         ("DQN", {"n_step": [5, 2]}, "n_step",
@@ -159,11 +161,11 @@ COUNT = "a whole number from 1 on is due"
         ("PPO", {"lr": [[0, 1e-3], [10, 1e-4], [10, 1e-5]]}, "lr",
          "a schedule is [[0, value], [step, value], …], its steps ascending; found [0, 10, 10]"),
         ("PPO", {"lr": [[0, 1e-3], [10, -1]]}, "lr",
-         "a number from 0 on is due; found -1 in the schedule"),
+         "must be a number from 0 on; found -1 in the schedule"),
         ("DQN", {"epsilon": [[0, 1], [10, 2]]}, "epsilon",
-         "a number from 0 to 1 is due; found 2 in the schedule"),
+         "must be a number from 0 to 1; found 2 in the schedule"),
         ("PPO", {"clip_param": [[0, 0.3], [10, 0.1]]}, "clip_param",
-         "a number above 0 is due; found [[0, 0.3], [10, 0.1]]"),
+         "must be a number above 0; found [[0, 0.3], [10, 0.1]]"),
         # combinations
         ("PPO", {"minibatch_size": {"choice": [64, 8000]}}, "minibatch_size",
          "a minibatch can be larger than its train batch: minibatch_size up to 8000, "
@@ -183,7 +185,7 @@ COUNT = "a whole number from 1 on is due"
         ("DQN", {"n_step": {"randint": [1, 5]}, "rollout_fragment_length": 3}, "n_step",
          "n_step can be larger than rollout_fragment_length (3)"),
         ("IMPALA", {"minibatch_size": {"choice": [50, 120]}}, "minibatch_size",
-         "a multiple of rollout_fragment_length (50) is due; found 120"),
+         "must be a multiple of rollout_fragment_length (50); found 120"),
         ("DQN", {"v_min": 20.0}, "v_min", "v_min (up to 20.0) must lie below v_max (10.0)"),
     ],
 )  # fmt: skip
@@ -204,7 +206,7 @@ def test_what_is_wrong_with_a_hyperparameter_is_said(
         ("PPO", {"rollout_fragment_length": 500, "num_envs_per_env_runner": 8}),
         ("PPO", {"use_gae": False, "batch_mode": "complete_episodes"}),
         ("PPO", {"model_config": {"choice": [{"fcnet_hiddens": [8]}, {"use_lstm": True}]}}),
-        ("PPO", {"model_config": {"fcnet_hiddens": []}}),
+        ("PPO", {"model_config": {"head_fcnet_hiddens": []}}),
         ("PPO", {"model_config": {"conv_filters": [[16, 4, 2], [32, [4, 4], 2]]}}),
         ("DQN", {"n_step": [2, 5], "training_intensity": None}),
         ("DQN", {"epsilon": 0.1, "v_min": -5, "v_max": 5}),

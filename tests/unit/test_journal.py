@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import logging
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +105,72 @@ def test_fields_of_a_later_version_are_ignored(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     path.write_text('{"event": "launch_ended", "time": 1.0, "reason": "finished", "new": 1}\n')
     assert list(read_journal(path)) == [LaunchEnded(1.0, "finished")]
+
+
+def test_events_of_a_later_version_are_skipped_with_a_warning_each_kind_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    write(path, EVENTS[:2])
+    with path.open("a") as stream:
+        stream.write('{"event": "trial_cloned", "time": 2.5, "trial_id": "t0001"}\n' * 2)
+    write(path, EVENTS[2:])
+    with caplog.at_level(logging.WARNING):
+        assert list(read_journal(path)) == EVENTS
+    assert caplog.text.count("trial_cloned") == 1
+
+
+def test_whoever_only_looks_may_skip_damage_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    write(path, EVENTS)
+    lines = path.read_bytes().split(b"\n")
+    lines[3] = lines[3][:20]
+    lines[5] = b"\x00\xff"
+    path.write_bytes(b"\n".join(lines))
+    with caplog.at_level(logging.WARNING):
+        assert list(read_journal(path, strict=False)) == [*EVENTS[:3], EVENTS[4], *EVENTS[6:]]
+    assert "journal.jsonl:4: damaged" in caplog.text
+    assert "journal.jsonl:6: damaged" in caplog.text
+
+
+def test_an_event_that_finds_no_room_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    journal.append(EVENTS[0])
+    write_some, room = os.write, 10
+
+    def full_disk(descriptor: int, data: bytes) -> int:
+        nonlocal room
+        if not room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written, room = write_some(descriptor, data[:room]), 0
+        return written
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full_disk)
+        with pytest.raises(JournalError, match="No space left"):
+            journal.append(EVENTS[1])
+    assert journal.failure is not None
+    journal.append(EVENTS[2])
+    journal.close()
+    assert list(read_journal(path)) == [EVENTS[0], EVENTS[2]]
+
+
+def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match="can't write the journal"):
+        Journal(tmp_path / "gone" / "journal.jsonl")
+
+
+def test_a_launch_records_its_spec_host_and_changes(tmp_path: Path) -> None:
+    event = LaunchStarted(
+        1.0, 2, 7, ("sweeper",), host="h", spec="name: x\n", changes={"stop.a": 3}
+    )
+    write(tmp_path / "journal.jsonl", [event])
+    assert list(read_journal(tmp_path / "journal.jsonl")) == [event]
 
 
 def test_non_finite_numbers_survive_and_are_no_text(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from sweeper import plan as plan_module
+from sweeper import api, feasibility
 from sweeper.errors import SpecError
-from sweeper.plan import SweepPlan, build_plan, training_plan, trial_settings
+from sweeper.plan import SweepPlan, build_plan, load_plan, training_plan, trial_settings
 from sweeper.spec import ExperimentSpec, dump_spec, load_spec
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -62,7 +62,7 @@ def test_a_plan_counts_trials_replicas_and_env_steps(tmp_path: Path) -> None:
 def test_without_a_bound_on_env_steps_their_number_is_unknown(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, stop="{time_total_s: 5}")
     assert plan.env_steps is None
-    assert any("no bound on env steps" in warning for warning in plan.warnings)
+    assert not plan.warnings  # one trial competes with no other
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_trials_at_a_time_are_cores_over_cpus_per_trial(
     trials: int,
     concurrent: int,
 ) -> None:
-    monkeypatch.setattr(plan_module, "_cores", lambda: 4)
+    monkeypatch.setattr(feasibility, "cores", lambda: 4)
     plan = plan_of(
         tmp_path,
         param_space="{lr: {uniform: [0.1, 0.2]}}",
@@ -98,20 +98,20 @@ def test_trials_at_a_time_are_cores_over_cpus_per_trial(
 def test_env_runners_of_a_trial_take_cores_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan_module, "_cores", lambda: 6)
+    monkeypatch.setattr(feasibility, "cores", lambda: 6)
     space = "{lr: {uniform: [0.1, 0.2]}, num_env_runners: 2}"
-    plan = plan_of(tmp_path, param_space=space, search="{num_samples: 8}")
+    plan = plan_of(tmp_path, param_space=space, search="{num_samples: 8}", backend="rllib")
     assert plan.concurrent == 2
 
 
 def test_a_trial_larger_than_the_machine_is_a_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan_module, "_cores", lambda: 4)
+    monkeypatch.setattr(feasibility, "cores", lambda: 4)
     assert problems_of(tmp_path, resources="{cpus: 5}") == [
         "4: resources.cpus: a trial asks for 5 cores; this machine has 4"
     ]
-    assert problems_of(tmp_path, param_space="{num_env_runners: 4}") == [
+    assert problems_of(tmp_path, param_space="{num_env_runners: 4}", backend="rllib") == [
         "4: param_space.num_env_runners: a trial asks for 5 cores with its env runners; this "
         "machine has 4"
     ]
@@ -124,8 +124,8 @@ def test_json_has_the_promised_shape(tmp_path: Path) -> None:
     )
     document = json.loads(json.dumps(plan.to_json()))
     assert document["trials"] == 2
-    assert document["replicas"] == 1
-    assert document["env_steps"] == 20000
+    assert document["replicas"] == 5
+    assert document["env_steps"] == 100000
     assert document["param_space"] == {"lr": {"choice": [0.1]}}
     assert document["search"]["seed"] == 4
     assert document["scheduler"] == {"type": "fifo"}
@@ -143,8 +143,8 @@ def test_an_infinite_hyperparameter_is_a_text_in_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"seeds": 3}, "3 replicas on rllib are 3 training runs a trial"),
-        ({"stop": f"{{{STEPS}: 1000}}"}, "an iteration takes 4000 env steps"),
+        ({"seeds": 3, "backend": "rllib"}, "3 replicas on rllib are 3 training runs a trial"),
+        ({"stop": f"{{{STEPS}: 1000}}"}, "an iteration takes 4,000 env steps"),
         ({"search": "{num_samples: 2}"}, "num_samples 2 repeats every configuration"),
         ({"param_space": "{lr: {choice: [1]}}", "search": "{num_samples: 1}"},
          "only one configuration will be tried"),
@@ -169,12 +169,12 @@ def test_a_plain_sweep_has_no_warnings() -> None:
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
-        ("CartPoel-v1", "1: environment.id: unknown environment 'CartPoel-v1': no gymnasium id of "
-         "that name; did you mean CartPole-v1?"),
-        ("CartPole-v7", "1: environment.id: unknown environment 'CartPole-v7': no gymnasium id of "
-         "that name; did you mean CartPole-v1?"),
-        ("Frobnicate-v0", "1: environment.id: unknown environment 'Frobnicate-v0': no gymnasium "
-         "id of that name; an environment of your own needs environment.module"),
+        ("CartPoel-v1", "1: environment.id: unknown environment 'CartPoel-v1'; did you mean "
+         "CartPole-v1?"),
+        ("CartPole-v7", "1: environment.id: CartPole has no version 7; there are CartPole-v0 and "
+         "CartPole-v1; did you mean CartPole-v1?"),
+        ("Frobnicate-v0", "1: environment.id: unknown environment 'Frobnicate-v0'; an "
+         "environment of your own needs environment.module"),
         ("{id: CartPole-v1, module: sweeper_nowhere}",
          "1: environment.module: no module named sweeper_nowhere; looked in "),
         ("{id: CartPole-v1, wrappers: [TimeLimt]}",
@@ -186,8 +186,8 @@ def test_a_plain_sweep_has_no_warnings() -> None:
         ("{id: CartPole-v1, wrappers: [os.getcwd]}",
          "1: environment.wrappers.0: os.getcwd is no gymnasium.Wrapper"),
         ("{id: CartPole-v1, kwargs: {gravty: 3}}",
-         "1: environment.kwargs: environment CartPole-v1 can't be built with {'gravty': 3}: "
-         "TypeError:"),
+         "1: environment.kwargs: CartPole-v1 has no argument 'gravty'; it takes "
+         "sutton_barto_reward"),
     ],
 )  # fmt: skip
 def test_an_environment_that_can_t_be_built_is_a_problem(
@@ -201,7 +201,7 @@ def test_an_environment_that_can_t_be_built_is_a_problem(
     ("algorithm", "environment", "words"),
     [
         ("DQN", "Pendulum-v1", "DQN can't act in Box(-2.0, 2.0, (1,), float32), only in Discrete; "
-         "PPO and SAC can"),
+         "PPO and SAC (backend: rllib) can"),
     ],
 )  # fmt: skip
 def test_actions_that_the_algorithm_can_t_take_are_a_problem(
@@ -220,6 +220,33 @@ def test_actions_that_it_can_take_are_none(
     tmp_path: Path, algorithm: str, environment: str
 ) -> None:
     assert plan_of(tmp_path, algorithm=algorithm, environment=environment).trials == 1
+
+
+SPACES = """
+import gymnasium
+from gymnasium import spaces
+
+class Shaped(gymnasium.Env):
+    def __init__(self, observation="Discrete(3)", action="Discrete(2)", render_mode=None):
+        self.observation_space = eval("spaces." + observation)
+        self.action_space = eval("spaces." + action)
+
+gymnasium.register("Shaped-v0", Shaped, max_episode_steps=9)
+gymnasium.register("Endless-v0", Shaped)
+"""
+
+
+@pytest.fixture
+def shaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with an environment whose spaces are its arguments."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "own_shaped", raising=False)
+    (tmp_path / "own_shaped.py").write_text(SPACES)
+    return tmp_path
+
+
+def _shaped(**spaces: str) -> str:
+    return json.dumps({"id": "Shaped-v0", "module": "own_shaped", "kwargs": spaces})
 
 
 OWN = """
@@ -247,6 +274,88 @@ gymnasium.register("Plain-v0", Plain, max_episode_steps=9)
 """
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "spaces"),
+    [
+        ("PPO", {"observation": "Discrete(3)"}),
+        ("PPO", {"observation": "MultiDiscrete([2, 3])"}),
+        ("PPO", {"observation": "Dict(a=spaces.Discrete(2), b=spaces.Box(0, 1, (2, 2)))"}),
+        ("DQN", {"observation": "Tuple([spaces.Discrete(2), spaces.Box(0, 1, (2,))])"}),
+        ("DQN", {"observation": "Box(0, 255, (84, 84, 3), 'uint8')"}),
+        ("PPO", {"action": "MultiDiscrete([2, 3])"}),
+        ("PPO", {"action": "Box(-1, 1, (2,))"}),
+        ("PPO", {"action": "Discrete(3, start=-1)"}),
+        ("DQN", {"action": "Discrete(3, start=1)"}),
+        ("PPO", {"action": "MultiDiscrete([2, 3], start=[0, 1])"}),
+    ],
+)
+def test_torch_takes_these_spaces(shaped: Path, algorithm: str, spaces: dict[str, str]) -> None:
+    assert plan_of(shaped, algorithm=algorithm, environment=_shaped(**spaces)).trials == 1
+
+
+@pytest.mark.parametrize(
+    ("backend", "spaces", "words"),
+    [
+        ("rllib", {"action": "Discrete(3, start=-1)"},
+         "actions are Discrete(3, start=-1), but RLlib sends numbers from 0 on; use backend: "
+         "torch, or number them from 0"),
+        ("rllib", {"action": "MultiDiscrete([2, 3], start=[0, 1])"},
+         "actions are MultiDiscrete([2 3], start=[0 1]), but RLlib sends numbers from 0 on; use "
+         "backend: torch, or number them from 0"),
+        ("torch", {"action": "Box(-1, 1, (2, 2))"},
+         "actions are Box(-1.0, 1.0, (2, 2), float32); backend torch takes vectors only; backend: "
+         "rllib takes them"),
+        ("torch", {"observation": "MultiBinary(3)"},
+         "PPO can't see observations of MultiBinary(3) on backend torch; backend: rllib can"),
+        ("torch", {"observation": "MultiDiscrete([[2, 3], [2, 3]])"},
+         "PPO can't see observations of MultiDiscrete([[2 3] [2 3]]); wrap the environment"),
+    ],
+)  # fmt: skip
+def test_spaces_that_the_backend_can_t_take_are_a_problem(
+    shaped: Path, backend: str, spaces: dict[str, str], words: str
+) -> None:
+    assert problems_of(shaped, backend=backend, environment=_shaped(**spaces)) == [
+        f"1: environment.id: Shaped-v0: {words}"
+    ]
+
+
+def test_an_algorithm_without_torch_is_not_sent_there(shaped: Path) -> None:
+    environment = _shaped(action="Discrete(3, start=1)")
+    assert problems_of(shaped, algorithm="SAC", environment=environment) == [
+        "1: environment.id: Shaped-v0: actions are Discrete(3, start=1), but RLlib sends numbers "
+        "from 0 on; number them from 0"
+    ]
+
+
+def test_an_evaluation_that_may_never_end_is_a_warning(shaped: Path) -> None:
+    endless = "{id: Endless-v0, module: own_shaped}"
+    (warning,) = plan_of(shaped, environment=endless, evaluation="{}").warnings
+    assert warning == (
+        "Endless-v0 has no time limit: the evaluation of an agent that stays in one episode "
+        "never ends; give environment.wrappers: [{TimeLimit: {max_episode_steps: 1000}}]"
+    )
+    assert plan_of(shaped, environment=endless).warnings == ()
+    limited = endless[:-1] + ", wrappers: [{TimeLimit: {max_episode_steps: 9}}]}"
+    assert plan_of(shaped, environment=limited, evaluation="{}").warnings == ()
+
+
+def test_what_an_environment_prints_is_kept_out_of_the_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "own_loud.py").write_text(
+        "import os\nprint('by print')\nos.write(1, b'by write')\nos.system('echo by child')\n"
+        "import gymnasium\n"
+        "gymnasium.register('Loud-v0', 'gymnasium.envs.classic_control:CartPoleEnv')\n"
+    )
+    os.write(1, b"before\n")
+    plan_of(tmp_path, environment="{id: Loud-v0, module: own_loud}")
+    os.write(1, b"after\n")
+    out, err = capfd.readouterr()
+    assert out == "before\nafter\n"
+    assert all(words in err for words in ("by print", "by write", "by child"))
+
+
 def test_an_environment_of_one_s_own_is_found_beside_the_spec(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,11 +368,11 @@ def test_an_environment_of_one_s_own_is_found_beside_the_spec(
     assert problems_of(
         tmp_path, environment="{id: Plain-v0, module: own_corridor, kwargs: {length: 0}}"
     ) == [
-        "1: environment.kwargs: environment Plain-v0 can't be built with {'length': 0}: "
+        "1: environment.kwargs: environment Plain-v0 can't be built with {length: 0}: "
         "ValueError: length must be at least 1"
     ]
     (found,) = problems_of(tmp_path, environment="{id: Corridor-v0, module: own_corridor}")
-    assert found.startswith("1: environment.id: Corridor-v0: observations of Text(")
+    assert found.startswith("1: environment.id: Corridor-v0: PPO can't see observations of Text(")
     copied = tmp_path / "elsewhere" / "spec.yaml"
     copied.parent.mkdir()
     copied.write_text(dump_spec(plan.spec))
@@ -310,13 +419,31 @@ search: {{num_samples: 8, points_to_evaluate: [{{lr: 1.0e-3}}]}}
 """,
     )
     plan = training_plan(spec)
-    assert (plan.trials, plan.replicas, plan.env_steps) == (1, 1, 10000)
+    assert (plan.trials, plan.replicas, plan.env_steps) == (1, 5, 50000)
     assert plan.spec.param_space == {"gamma": 0.9, "model_config": {"fcnet_activation": "relu"}}
     assert plan.notes == (
         "lr is searched; training takes PPO's default, 5e-05",
         "model_config.fcnet_hiddens is searched; training takes PPO's default, [256, 256]",
     )
     assert load_spec(_written(tmp_path, dump_spec(plan.spec))) == plan.spec
+
+
+def test_training_needs_no_number_of_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text(
+        f"environment: CartPole-v1\nalgorithm: PPO\nstop: {{{STEPS}: 10000}}\n"
+        "param_space: {lr: {loguniform: [1.0e-4, 1.0e-2]}}\n"
+        "search: {points_to_evaluate: [{lr: 1.0e-3}, {lr: 2.0e-3}]}\n"
+    )
+    assert load_plan(path, is_training=True).trials == 1
+    planned: list[SweepPlan] = []
+    monkeypatch.setattr(api, "execute", planned.append)
+    api.train(path)
+    assert [plan.trials for plan in planned] == [1]
+    with pytest.raises(SpecError, match=r"search\.num_samples: is missing"):
+        load_plan(path)
 
 
 def test_constants_that_don_t_go_with_the_defaults_can_t_be_trained(tmp_path: Path) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sweeper.environments import EnvironmentSettings
+from sweeper.metrics import ENV_STEPS
 from sweeper.trainables.replicas import (
     STAGES,
     EvaluationResult,
@@ -17,10 +20,12 @@ from sweeper.trainables.replicas import (
     ReplicaProgress,
     TrialDivergedError,
     TrialMetrics,
+    TrialSettings,
     derive_seed,
     find_met_criterion,
     merge_configuration,
     steps_crossed,
+    tenths_done,
 )
 
 
@@ -32,6 +37,11 @@ def progress(env_steps: int, *returns: float, diverged: bool = False, **learner:
         learner=learner,
         diverged=diverged,
     )
+
+
+def settings(**changes: Any) -> TrialSettings:
+    environment = EnvironmentSettings("CartPole-v1")
+    return TrialSettings("PPO", "rllib", environment, constants={}, seeds=(0,), **changes)
 
 
 def evaluation(*returns: float) -> EvaluationResult:
@@ -126,20 +136,49 @@ def test_an_evaluation_once_there_is_always_there() -> None:
     for _ in range(2):
         metrics.record_training([progress(20)])
         assert metrics.row(train_time_s=1)["evaluation/episode_return_mean"] == 2.0
-    metrics.record_evaluation([evaluation(1.0, math.nan)])
+    metrics.record_evaluation([None])
     assert metrics.row(train_time_s=1)["evaluation/episode_return_mean"] == 2.0
 
 
-@given(st.lists(st.floats(), min_size=1, max_size=5))
-def test_a_row_never_holds_a_number_that_is_not_finite(returns: list[float]) -> None:
-    metrics = TrialMetrics(replicas=1)
-    metrics.record_training([progress(10, *returns, vf_loss=math.nan, entropy=1.0)])
-    metrics.record_evaluation([evaluation(*returns)])
+@given(st.lists(st.floats(-1e6, 1e6), max_size=4), st.sampled_from([math.nan, math.inf]))
+def test_a_return_that_is_not_finite_shows_and_no_older_value_stands_in_for_it(
+    returns: list[float], broken: float
+) -> None:
+    metrics = TrialMetrics(replicas=2)
+    metrics.record_training([progress(10, 1.0), progress(10, 2.0)])
+    metrics.record_evaluation([evaluation(1.0), evaluation(2.0)])
+    metrics.record_training([progress(20, *returns, broken), progress(20, vf_loss=math.nan)])
+    metrics.record_evaluation([evaluation(*returns, broken), evaluation(2.0)])
     row = metrics.row(train_time_s=1)
-    assert row["learner/entropy"] == 1.0
-    for value in row.values():
-        for number in value if isinstance(value, list) else [value]:
-            assert math.isfinite(number)
+    assert not math.isfinite(row["episode_return_mean"])
+    assert not math.isfinite(row["evaluation/episode_return_mean"])
+    assert "learner/vf_loss" not in row
+
+
+def test_with_mode_min_a_diverged_replica_counts_as_the_greatest_seen() -> None:
+    metrics = TrialMetrics(replicas=3, mode="min")
+    metrics.record_training([progress(10, 100.0), progress(10, 500.0), progress(10, 300.0)])
+    metrics.record_training([progress(20, diverged=True), progress(20), progress(20)])
+    assert metrics.row(train_time_s=1)["replica/episode_return_mean"] == [500.0, 500.0, 300.0]
+
+
+@pytest.mark.parametrize(
+    ("stop", "budget", "row", "tenths"),
+    [
+        ({ENV_STEPS: 1000}, None, {ENV_STEPS: 250}, 2),
+        ({"time_total_s": 60.0}, None, {"time_total_s": 31.0}, 5),
+        ({"training_iteration": 20}, None, {"training_iteration": 20}, 10),
+        ({}, 100.0, {"time_total_s": 45.0}, 4),
+        ({"time_total_s": 10.0, "training_iteration": 100}, None,
+         {"time_total_s": 2.0, "training_iteration": 90}, 9),
+        ({"episode_return_mean": 475.0}, None, {"episode_return_mean": 400.0}, 0),
+        (None, None, {"time_total_s": 5.0}, 0),
+    ],
+)  # fmt: skip
+def test_a_trial_knows_its_tenths_by_whichever_bound_is_nearest(
+    stop: dict[str, float] | None, budget: float | None, row: dict[str, float], tenths: int
+) -> None:
+    assert tenths_done(settings(stop=stop, time_budget_s=budget), row) == tenths
 
 
 def test_a_diverged_replica_counts_as_the_worst_seen_and_holds_nobody_back() -> None:

@@ -229,6 +229,7 @@ def test_rows_have_the_promised_keys_and_are_strict_json() -> None:
             "num_env_steps_sampled_lifetime": 200,
             "time_total_s": 3.0,
             "error": "crashed: ValueError: x",
+            "log": "/runs/x/trials/t0001/log.txt",
         },
         {
             "trial_id": "t0002",
@@ -238,6 +239,7 @@ def test_rows_have_the_promised_keys_and_are_strict_json() -> None:
             "num_env_steps_sampled_lifetime": 100,
             "time_total_s": 1.5,
             "error": None,
+            "log": "/runs/x/trials/t0002/log.txt",
         },
     ]
 

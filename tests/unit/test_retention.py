@@ -97,3 +97,20 @@ def test_a_trial_that_can_go_on_keeps_its_checkpoint(tmp_path: Path) -> None:
         sweep.end(trial_id)
     assert sweep.kept("t0001") == sweep.kept("t0002") == sweep.kept("t0004") == [0]
     assert sweep.kept("t0003") == []
+
+
+def test_a_later_launch_knows_what_earlier_ones_finished_and_spares_what_goes_on(
+    tmp_path: Path,
+) -> None:
+    first = Sweep(tmp_path, trials=2)
+    for trial_id, value in (("t0001", 1.0), ("t0002", 2.0)):
+        first.train(trial_id, [value])
+        first.end(trial_id)
+    second = Sweep(tmp_path, trials=2)
+    second.builder = second.retention.results = first.builder
+    second.retention.catch_up({"t0001"})
+    for trial_id, value in (("t0003", 3.0), ("t0004", 4.0)):
+        second.train(trial_id, [value])
+        second.end(trial_id)
+    assert second.kept("t0001") == second.kept("t0003") == second.kept("t0004") == [0]
+    assert second.kept("t0002") == []

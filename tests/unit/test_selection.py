@@ -19,6 +19,7 @@ from sweeper.scoring import metric_value, score_reports
 from sweeper.selection import (
     NothingToSelect,
     Selection,
+    check_metric,
     load_selection,
     select,
     write_selection,
@@ -141,7 +142,13 @@ def test_an_errored_trial_has_no_score() -> None:
     assert score_of(trial("a", [9.0], state="ERROR"), metric=METRIC) is None
 
 
-@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=6))
+@given(
+    st.lists(
+        st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False),
+        min_size=1,
+        max_size=6,
+    )
+)
 def test_the_area_lies_between_the_least_and_the_greatest_value(values: list[float]) -> None:
     area = score_of(trial("a", values), metric=METRIC, score="auc")
     assert area is not None
@@ -303,8 +310,17 @@ def test_a_run_without_trials_has_no_champion() -> None:
 
 
 def test_a_metric_that_no_trial_knows_is_answered_with_the_known_ones() -> None:
+    results = SweepResults(ROOT, (trial("a", [1.0]),))
+    check_metric(results, METRIC)
     with pytest.raises(UserError, match=r"'episode_return_men'.*nearest: episode_return_mean"):
-        select(SweepResults(ROOT, (trial("a", [1.0]),)), "episode_return_men")
+        check_metric(results, "episode_return_men")
+
+
+def test_a_run_that_has_not_reported_its_metric_yet_failed_and_is_no_mistake_of_the_user() -> None:
+    results = SweepResults(ROOT, (trial("a", [1.0]),))
+    with pytest.raises(NothingToSelect, match="never reported evaluation/episode_return_mean"):
+        select(results, "evaluation/episode_return_mean")
+    check_metric(SweepResults(ROOT, ()), "anything")
 
 
 # --- the checkpoint that belongs to the score ------------------------------------------------

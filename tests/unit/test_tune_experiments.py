@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from sweeper.errors import UserError
+from sweeper.metrics import Rules
 from sweeper.records import SweepResults, TrialRecord
 from sweeper.selection import select
-from sweeper.tune_experiments import is_tune_experiment, open_tune, recorded_metric
+from sweeper.tune_experiments import find_rules, is_tune_experiment, open_tune
 
 METRIC = "env_runners/episode_return_mean"
 NOW = 1_700_000_000
@@ -184,7 +185,7 @@ def test_tunes_state_says_how_trials_ended_and_what_was_searched(tmp_path: Path)
     assert (first.started, first.ended, first.retries) == (11.0, 12.0, 2)
     assert results.trials[2].configuration == {"lr": 0.1, "m": {"h": 8}}
     assert results.state == "interrupted"
-    assert recorded_metric(tmp_path) == "episode_return_mean"
+    assert find_rules(tmp_path) == Rules("episode_return_mean", "max", "last")
 
 
 def test_of_several_launches_the_newest_state_counts(tmp_path: Path) -> None:
@@ -400,3 +401,17 @@ def test_a_grid_is_read_with_its_folder_where_that_is_at_hand(tmp_path: Path) ->
     assert len(record.reports) == 2
     assert iterations(record) == [1]
     assert record.state == "PAUSED"  # though after Ctrl-C the grid would call it finished
+
+
+def test_a_metric_whose_direction_tune_did_not_write_down_needs_a_mode(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is more loss better, or less"):
+        find_rules(tmp_path, metric="loss")
+    assert find_rules(tmp_path, metric="loss", mode="min") == Rules("loss", "min", "last")
+
+
+def test_what_fit_returned_knows_its_metric_and_mode() -> None:
+    analysis = SimpleNamespace(default_metric="loss", default_mode="min")
+    grid = SimpleNamespace(_experiment_analysis=analysis)
+    assert find_rules(grid) == Rules("loss", "min", "last")
+    assert find_rules(grid, score="best").score == "best"
+    assert find_rules(grid, metric="env_runners/episode_return_mean").mode == "max"

@@ -1,0 +1,302 @@
+"""What `ppo_throughput.py` trains, and how each contestant trains it, one function each."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+__all__ = [
+    "SHAPES",
+    "Shape",
+    "hyperparameters",
+    "measure_ours",
+    "measure_rllib",
+    "measure_stable_baselines3",
+]
+
+LAST_EPISODES = 20
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is trained; the names are RLlib's.
+
+    Attributes:
+        env_steps: of one seed, in the long form and in the short one.
+        initial: lr and clip_param at the start; they decay linearly to 0 if ``decays``.
+        replicas: how many ours trains at once, one measurement each.
+        against: the other contestants.
+    """
+
+    title: str
+    env: str
+    env_steps: tuple[int, int]
+    envs: int
+    steps: int
+    minibatch: int
+    epochs: int
+    gamma: float
+    lambda_: float
+    lr: float
+    clip_param: float = 0.2
+    entropy_coeff: float = 0.0
+    hiddens: tuple[int, ...] = (64, 64)
+    decays: bool = False
+    is_normalized: bool = False
+    is_continuous: bool = False
+    replicas: tuple[int, ...] = (5,)
+    against: tuple[str, ...] = ("Stable-Baselines3",)
+    needs: tuple[str, ...] = ()
+    vectorization: str = "auto"
+
+
+SHAPES = {
+    "cartpole": Shape(
+        "CartPole-v1, RL Zoo",
+        "CartPole-v1",
+        (100_000, 20_480),
+        envs=8,
+        steps=32,
+        minibatch=256,
+        epochs=20,
+        gamma=0.98,
+        lambda_=0.8,
+        lr=1e-3,
+        decays=True,
+        replicas=(1, 5, 16),
+        against=("RLlib", "Stable-Baselines3"),
+    ),
+    "acrobot": Shape(
+        "Acrobot-v1, RL Zoo",
+        "Acrobot-v1",
+        (102_400, 12_288),
+        envs=16,
+        steps=256,
+        minibatch=64,
+        epochs=4,
+        gamma=0.99,
+        lambda_=0.94,
+        lr=3e-4,
+        is_normalized=True,
+    ),
+    "pendulum": Shape(
+        "Pendulum-v1, RL Zoo (without state-dependent exploration)",
+        "Pendulum-v1",
+        (102_400, 12_288),
+        envs=4,
+        steps=1024,
+        minibatch=64,
+        epochs=10,
+        gamma=0.9,
+        lambda_=0.95,
+        lr=1e-3,
+        is_continuous=True,
+    ),
+    "lunarlander": Shape(
+        "LunarLander-v3, RL Zoo",
+        "LunarLander-v3",
+        (98_304, 16_384),
+        envs=16,
+        steps=1024,
+        minibatch=64,
+        epochs=4,
+        gamma=0.999,
+        lambda_=0.98,
+        lr=3e-4,
+        entropy_coeff=0.01,
+        needs=("Box2D", "pygame"),
+    ),
+    "rllib-default": Shape(
+        "CartPole-v1, RLlib's defaults",
+        "CartPole-v1",
+        (40_000, 12_000),
+        envs=1,
+        steps=4000,
+        minibatch=128,
+        epochs=30,
+        gamma=0.99,
+        lambda_=1.0,
+        lr=5e-5,
+        clip_param=0.3,
+        hiddens=(256, 256),
+        against=("RLlib",),
+    ),
+}
+
+# Where the simulator is the bottleneck; Stable-Baselines3 keeps gymnasium's.
+for _key in ("acrobot", "lunarlander"):
+    SHAPES[f"{_key}-envpool"] = replace(
+        SHAPES[_key],
+        title=f"{SHAPES[_key].title}; ours on envpool",
+        vectorization="envpool",
+        needs=("envpool", *SHAPES[_key].needs),
+    )
+
+
+class Stopwatch:
+    """By the clock, and by this process's own time."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter(), time.process_time()
+
+    def speeds(self, env_steps: int) -> dict[str, float]:
+        """Of this many env steps since the start."""
+        clock, cpu = self._started
+        return {
+            "env_steps_per_s": env_steps / (time.perf_counter() - clock),
+            "env_steps_per_cpu_s": env_steps / (time.process_time() - cpu),
+        }
+
+
+def schedule(shape: Shape, value: float, env_steps: int) -> Any:
+    """A constant, or a linear decay to 0 over the run."""
+    return [[0, value], [env_steps, 0.0]] if shape.decays else value
+
+
+def hyperparameters(shape: Shape, env_steps: int) -> dict[str, Any]:
+    """For RLlib and ours; with RL Zoo's, the losses are Stable-Baselines3's."""
+    given: dict[str, Any] = {
+        "lr": schedule(shape, shape.lr, env_steps),
+        "gamma": shape.gamma,
+        "lambda_": shape.lambda_,
+        "clip_param": shape.clip_param,
+        "entropy_coeff": shape.entropy_coeff,
+        "num_epochs": shape.epochs,
+        "minibatch_size": shape.minibatch,
+        "train_batch_size_per_learner": shape.envs * shape.steps,
+        "num_envs_per_env_runner": shape.envs,
+        "model_config": {
+            "fcnet_hiddens": list(shape.hiddens),
+            "free_log_std": shape.is_continuous,
+        },
+    }
+    if shape.clip_param != 0.3:
+        given |= {
+            "use_kl_loss": False,
+            "vf_loss_coeff": 0.5,
+            "vf_clip_param": float("inf"),
+            "grad_clip": 0.5,
+        }
+    return given
+
+
+def measure_ours(shape: Shape, env_steps: int, replicas: int, seed: int) -> dict[str, Any]:
+    """Train ``replicas`` seeds with the torch backend."""
+    from sweeper.environments import EnvironmentSettings, NormalizeSettings
+    from sweeper.trainables.ppo import TorchPPOTrainer
+    from sweeper.trainables.replicas import TrialSettings
+
+    given = hyperparameters(shape, env_steps)
+    given["clip_param"] = schedule(shape, shape.clip_param, env_steps)
+    normalize = NormalizeSettings(shape.is_normalized, shape.is_normalized)
+    environment = EnvironmentSettings(
+        shape.env, vectorization=shape.vectorization, normalize=normalize
+    )
+    settings = TrialSettings(
+        algorithm="PPO",
+        backend="torch",
+        environment=environment,
+        constants={},
+        seeds=tuple(range(seed * replicas, (seed + 1) * replicas)),
+    )
+    trainer = TorchPPOTrainer(settings, given)
+    returns: list[list[float]] = [[] for _ in range(replicas)]
+    taken, iterations = 0, 0
+    stopwatch = Stopwatch()
+    while taken < env_steps:
+        progress = trainer.train()
+        taken, iterations = progress[0].env_steps, iterations + 1
+        for mine, replica in zip(returns, progress, strict=True):
+            mine += replica.episode_returns
+    batch = shape.envs * shape.steps
+    return {
+        **stopwatch.speeds(taken * replicas),
+        "episode_return": statistics.mean(
+            statistics.mean(mine[-LAST_EPISODES:]) for mine in returns
+        ),
+        "gradient_steps": iterations * -(-shape.epochs * batch // shape.minibatch),
+    }
+
+
+def measure_rllib(shape: Shape, env_steps: int, seed: int) -> dict[str, Any]:
+    """Train one seed with an RLlib Algorithm in this process."""
+    import ray
+    from ray.rllib.algorithms.ppo import PPOConfig
+
+    ray.init(
+        address="local",
+        num_cpus=1,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=200 * 2**20,
+        logging_level="ERROR",
+    )
+    given = hyperparameters(shape, env_steps)
+    model_config = given.pop("model_config")
+    envs = given.pop("num_envs_per_env_runner")
+    algorithm = (
+        PPOConfig()
+        .environment(shape.env)
+        .env_runners(num_env_runners=0, num_envs_per_env_runner=envs)
+        .training(**given)
+        .rl_module(model_config=model_config)
+        .debugging(seed=10_000 * (seed + 1))
+        .build_algo()
+    )
+    taken, iterations, returns = 0, 0, math.nan
+    stopwatch = Stopwatch()
+    while taken < env_steps:
+        result = algorithm.train()
+        runners = result["env_runners"]
+        taken, iterations = int(runners["num_env_steps_sampled_lifetime"]), iterations + 1
+        latest = runners.get("episode_return_mean", math.nan)
+        returns = returns if math.isnan(latest) else latest  # NaN where no episode ended
+    batch = shape.envs * shape.steps
+    return {
+        **stopwatch.speeds(taken),
+        "episode_return": float(returns),
+        "gradient_steps": iterations * -(-shape.epochs * batch // shape.minibatch),
+    }
+
+
+def measure_stable_baselines3(shape: Shape, env_steps: int, seed: int) -> dict[str, Any]:
+    """Train one seed with Stable-Baselines3."""
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.env_util import make_vec_env
+    from stable_baselines3.common.vec_env import VecNormalize
+
+    envs = make_vec_env(shape.env, n_envs=shape.envs, seed=10_000 * (seed + 1))
+    if shape.is_normalized:
+        envs = VecNormalize(envs, gamma=shape.gamma)
+
+    def decaying(value: float) -> Any:
+        return (lambda left: left * value) if shape.decays else value
+
+    model = PPO(
+        "MlpPolicy",
+        envs,
+        learning_rate=decaying(shape.lr),
+        clip_range=decaying(shape.clip_param),
+        n_steps=shape.steps,
+        batch_size=shape.minibatch,
+        n_epochs=shape.epochs,
+        gamma=shape.gamma,
+        gae_lambda=shape.lambda_,
+        ent_coef=shape.entropy_coeff,
+        policy_kwargs={"net_arch": list(shape.hiddens)},
+        seed=seed,
+        device="cpu",
+    )
+    stopwatch = Stopwatch()
+    model.learn(env_steps)
+    batch = shape.envs * shape.steps
+    iterations = model.num_timesteps // batch
+    last = [episode["r"] for episode in list(model.ep_info_buffer)[-LAST_EPISODES:]]
+    return {
+        **stopwatch.speeds(model.num_timesteps),
+        "episode_return": statistics.mean(last) if last else float("nan"),
+        "gradient_steps": iterations * shape.epochs * -(-batch // shape.minibatch),
+    }

@@ -1,0 +1,130 @@
+"""Where the torch backend's PPO spends its time, at the first shape of `ppo_throughput.py`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ppo_contestants import SHAPES, hyperparameters
+
+__all__ = ["measure_arithmetic", "measure_phases"]
+
+
+def measure_arithmetic(replicas: int) -> dict[str, Any]:
+    """The share of one core's peak that an update of the first row's shape reaches."""
+    import numpy as np
+    import torch
+    from gymnasium.spaces import Discrete
+
+    from sweeper.trainables.actions import build_distribution
+    from sweeper.trainables.architectures import build_architecture
+    from sweeper.trainables.networks import ReplicaNetworks
+    from sweeper.trainables.ppo_loss import Minibatch
+    from sweeper.trainables.ppo_settings import read_settings
+    from sweeper.trainables.ppo_update import PPOLearner, TrainBatch
+
+    torch.set_num_threads(1)
+    square = np.random.default_rng(0).normal(size=(1024, 1024)).astype(np.float32)
+    peak = 2 * 1024**3 / _shortest(lambda: square @ square, 20)
+
+    shape, observation, actions = SHAPES["cartpole"], 4, 2
+    rows = shape.envs * shape.steps
+    distribution = build_distribution(Discrete(actions), normalize_actions=True, clip_actions=False)
+    architecture = build_architecture(
+        {"fcnet_hiddens": list(shape.hiddens)},
+        observation_shape=(observation,),
+        distribution_inputs=actions,
+        is_gaussian=False,
+    )
+    networks = ReplicaNetworks(architecture, replicas=replicas, device=torch.device("cpu"))
+    networks.initialise([torch.Generator().manual_seed(i) for i in range(replicas)])
+    learner = PPOLearner(
+        networks,
+        distribution,
+        read_settings(hyperparameters(shape, 100_000)),
+        [np.random.default_rng(i) for i in range(replicas)],
+    )
+    batch = TrainBatch.build(
+        Minibatch(
+            torch.randn(replicas, rows, observation),
+            torch.zeros(replicas, rows, 1),
+            torch.full((replicas, rows), -0.7),
+            torch.randn(replicas, rows),
+            torch.randn(replicas, rows),
+            torch.full((replicas, rows, actions), -0.7),
+        )
+    )
+    seconds = _shortest(lambda: learner.update(batch, 0), 20)
+    first, second = shape.hiddens
+    # Forward once, backward twice, but for the first layer, whose input needs no gradient.
+    encoder = 2 * observation * first + 3 * first * second
+    heads = 3 * second * (actions + 1)
+    operations = 2 * shape.epochs * rows * replicas * (2 * encoder + heads)
+    return {
+        "update_ms": 1000 * seconds / shape.epochs,
+        "gflops": operations / seconds / 1e9,
+        "peak_gflops": peak / 1e9,
+        "share": operations / seconds / peak,
+    }
+
+
+def measure_phases(replicas: int) -> dict[str, float]:
+    """Milliseconds of an iteration of the first row, by what they are spent on."""
+    from sweeper.environments import EnvironmentSettings
+    from sweeper.trainables import ppo_update
+    from sweeper.trainables.ppo import TorchPPOTrainer
+    from sweeper.trainables.replicas import TrialSettings
+
+    spent: dict[str, float] = {}
+
+    def timed(owner: Any, name: str, phase: str) -> None:
+        function = getattr(owner, name)
+
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            started = time.perf_counter()
+            result = function(*arguments, **keywords)
+            spent[phase] = spent.get(phase, 0.0) + time.perf_counter() - started
+            return result
+
+        setattr(owner, name, call)
+
+    shape = SHAPES["cartpole"]
+    settings = TrialSettings(
+        algorithm="PPO",
+        backend="torch",
+        environment=EnvironmentSettings(shape.env),
+        constants={},
+        seeds=tuple(range(replicas)),
+    )
+    trainer = TorchPPOTrainer(settings, hyperparameters(shape, 100_000))
+    for _ in range(20):
+        trainer.train()
+    for envs in trainer._envs:
+        timed(envs, "step", "collect: environments")
+    timed(trainer._networks, "policy", "collect: policy")
+    timed(trainer._collector, "collect", "collect")
+    timed(trainer, "_to_fields", "values and advantages")
+    timed(trainer._learner, "update", "update")
+    timed(trainer._networks, "forward", "update: networks forward")
+    timed(ppo_update, "compute_loss", "update: loss")
+    timed(ppo_update, "clip_gradients", "update: clipping")
+    timed(trainer._learner._optimiser, "step", "update: Adam")
+    timed(trainer, "train", "iteration")
+    iterations = 100
+    for _ in range(iterations):
+        trainer.train()
+    spent["update: backward, gather and the rest"] = spent["update"] - sum(
+        spent[phase] for phase in spent if phase.startswith("update: ")
+    )
+    return {phase: 1000 * seconds / iterations for phase, seconds in sorted(spent.items())}
+
+
+def _shortest(call: Callable[[], Any], times: int) -> float:
+    def once() -> float:
+        started = time.perf_counter()
+        call()
+        return time.perf_counter() - started
+
+    once()
+    return min(once() for _ in range(times))

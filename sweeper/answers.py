@@ -1,0 +1,103 @@
+"""How a wrong value is shown, and what may have been meant: the words of every refusal.
+
+Values come from files that nobody vouches for, so that whatever is shown is cut short, and
+nothing here takes longer for a longer value.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+__all__ = ["did_you_mean", "nearest", "number_hint", "quote_hint", "show", "switch_hint"]
+
+_MAX_SHOWN = 60
+_MAX_NAME = 80  # a longer one is no slip of the finger, and takes difflib long
+
+
+def show(value: Any) -> str:
+    """A value as a spec would have it, in one line of at most about 60 characters."""
+    text = ""
+    for piece in _pieces(value):
+        text += piece
+        if len(text) > _MAX_SHOWN:
+            return f"{text[: _MAX_SHOWN - 1]}…"
+    return text
+
+
+def nearest(name: object, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The known name that ``name`` was most likely meant to be; None if none is near."""
+    text = str(name).lower()
+    if len(text) > _MAX_NAME:
+        return None
+    folded: dict[str, str] = {}
+    for one in known:
+        folded.setdefault(one.lower(), one)
+    near = difflib.get_close_matches(text, folded, n=1, cutoff=cutoff)
+    return folded[near[0]] if near else None
+
+
+def did_you_mean(name: object, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """``; did you mean lr?``, or nothing."""
+    near = nearest(name, known, cutoff)
+    return f"; did you mean {near}?" if near else ""
+
+
+def number_hint(found: Any) -> str:
+    """What to write instead of a number that is text."""
+    if not isinstance(found, str) or len(found) > _MAX_SHOWN:
+        return ""
+    try:
+        float(found)
+    except ValueError:
+        return ""
+    plain = found.replace("_", "").strip()
+    return f"; that is text, write {plain}"
+
+
+def switch_hint(found: Any) -> str:
+    """What to write instead of a truth value that is text in YAML 1.2."""
+    if not isinstance(found, str) or found.lower() not in _SWITCHES:
+        return ""
+    return f"; {found} is text in YAML 1.2, write {_SWITCHES[found.lower()]}"
+
+
+_SWITCHES: Mapping[str, str] = {
+    **dict.fromkeys(("yes", "on", "true"), "true"),
+    **dict.fromkeys(("no", "off", "false"), "false"),
+}
+
+
+def quote_hint(found: Any) -> str:
+    """What to write instead of a text that YAML takes for something else."""
+    return f'; for a text write "{show(found)}"' if isinstance(found, bool | int | float) else ""
+
+
+def _pieces(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        yield "{"
+        for number, (key, item) in enumerate(value.items()):
+            yield f"{', ' if number else ''}{str(key)[:_MAX_SHOWN]}: "
+            yield from _pieces(item)
+        yield "}"
+    elif isinstance(value, list | tuple):
+        yield "["
+        for number, item in enumerate(value):
+            if number:
+                yield ", "
+            yield from _pieces(item)
+        yield "]"
+    else:
+        yield _scalar(value)
+
+
+def _scalar(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and not math.isfinite(value):
+        return ".nan" if math.isnan(value) else f"{'-' if value < 0 else ''}.inf"
+    return repr(value[: _MAX_SHOWN + 1]) if isinstance(value, str) else repr(value)

@@ -1,0 +1,8 @@
+"""The command line: words in, words and exit codes out."""
+
+from __future__ import annotations
+
+from sweeper.cli import launches, runs, specs, upkeep
+from sweeper.cli.frame import cli, main
+
+__all__ = ["cli", "launches", "main", "runs", "specs", "upkeep"]

@@ -1,0 +1,174 @@
+"""Verbs that carry a plan out, and end that."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from sweeper.cli.frame import (
+    cli,
+    json_option,
+    overrides_argument,
+    print_json,
+    quiet_option,
+    run_argument,
+    say,
+    spec_argument,
+    storage_option,
+)
+from sweeper.cli.specs import plan
+from sweeper.errors import RunError, UserError
+
+if TYPE_CHECKING:
+    from sweeper.api import Run
+    from sweeper.plan import SweepPlan
+
+__all__ = ["resume", "run", "stop", "train"]
+
+
+@cli.command()
+@spec_argument
+@overrides_argument
+@click.option("--dry-run", is_flag=True, help="As `plan`.")
+@json_option
+@quiet_option
+@click.pass_context
+def run(
+    context: click.Context,
+    spec: str,
+    overrides: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Run a sweep: every trial, the selection, MLflow. Prints the run folder."""
+    if dry_run:
+        context.invoke(plan, spec=spec, overrides=overrides, as_json=as_json)
+        return
+    from sweeper.plan import load_plan
+
+    _execute(load_plan(spec, overrides), as_json=as_json, quiet=quiet)
+
+
+@cli.command()
+@spec_argument
+@overrides_argument
+@json_option
+@quiet_option
+def train(spec: str, overrides: tuple[str, ...], as_json: bool, quiet: bool) -> None:
+    """Train one configuration: searched parameters at the algorithm's defaults."""
+    from sweeper.plan import load_plan
+
+    _execute(load_plan(spec, overrides, is_training=True), as_json=as_json, quiet=quiet)
+
+
+def _execute(made: SweepPlan, *, as_json: bool, quiet: bool) -> NoReturn:
+    from sweeper.api import execute
+    from sweeper.progress import make_progress
+    from sweeper.tables import headline
+
+    if not quiet:
+        say(headline(made))
+        for note in (*made.notes, *made.warnings):
+            say(f"note: {note}")
+    _report(execute(made, progress=None if quiet else make_progress), as_json=as_json, quiet=quiet)
+
+
+@cli.command()
+@run_argument
+@storage_option
+@click.option("--num-samples", type=int, metavar="N", help="Samples in all, earlier ones too.")
+@click.option("--time", "time_s", type=float, metavar="S", help="Seconds more for the search.")
+@click.option(
+    "--stop",
+    "stops",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A later end for the trials; finished ones with a checkpoint go on.",
+)
+@click.option("--retry-errored", is_flag=True, help="Try failed trials again.")
+@json_option
+@quiet_option
+def resume(
+    reference: str,
+    storage: str,
+    num_samples: int | None,
+    time_s: float | None,
+    stops: tuple[str, ...],
+    retry_errored: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Go on with a run: after an interruption, a crash, or with more to do."""
+    from sweeper.api import Extension
+    from sweeper.api import resume as resume_run
+    from sweeper.progress import make_progress
+
+    extension = Extension(
+        num_samples, time_s, dict(_read_criterion(text) for text in stops), retry_errored
+    )
+    finished = resume_run(
+        reference,
+        storage,
+        extension=extension,
+        progress=None if quiet else make_progress,
+        say=(lambda _: None) if quiet else say,
+    )
+    _report(finished, as_json=as_json, quiet=quiet)
+
+
+def _read_criterion(text: str) -> tuple[str, float]:
+    key, _, value = text.partition("=")
+    try:
+        return key.strip(), float(value)
+    except ValueError:
+        raise UserError(f"--stop {text}: KEY=NUMBER is due") from None
+
+
+@cli.command()
+@run_argument
+@storage_option
+def stop(reference: str, storage: str) -> None:
+    """End a run from another shell, as its first Ctrl-C would; it can be resumed."""
+    from sweeper.api import request_stop
+
+    request_stop(reference, storage, say=say)
+
+
+def _report(finished: Run, *, as_json: bool, quiet: bool) -> NoReturn:
+    from sweeper.tables import summarise
+
+    for warning in finished.warnings:
+        say(f"warning: {warning}")
+    if not quiet:
+        say(summarise(finished))
+    results = finished.results
+    errored = results.counts().get("ERROR", 0)
+    if as_json:
+        print_json(
+            {
+                "run": str(finished.paths.root),
+                "state": results.state,
+                "trials": len(results.trials),
+                "errored": errored,
+                "best": finished.best_trial,
+            }
+        )
+    else:
+        click.echo(str(finished.paths.root))
+    if results.state == "interrupted":
+        sys.exit(130)
+    if results.state == "disk nearly full":
+        raise RunError(
+            "the disk is nearly full, so the trials were saved and the search ended; free some "
+            f"space, then `sweeper resume {finished.paths.root.name}`"
+        )
+    if errored and errored == len(results.trials):
+        first = results.trials[0]
+        raise RunError(
+            f"every trial failed; the first, {first.trial_id}: {first.error}; "
+            f"its log: {finished.paths.trial_log(first.trial_id)}"
+        )
+    sys.exit(0)

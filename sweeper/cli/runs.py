@@ -1,0 +1,216 @@
+"""Verbs that look at runs and change nothing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+from sweeper.cli.frame import (
+    cli,
+    json_option,
+    open_reference,
+    print_json,
+    run_argument,
+    say,
+    storage_option,
+)
+from sweeper.completion import complete_run
+from sweeper.errors import UserError
+
+__all__ = ["best", "evaluate", "list_command", "logs", "results", "status", "ui"]
+
+
+@cli.command()
+@run_argument
+@storage_option
+@json_option
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV on stdout.")
+@click.option("--parquet", type=click.Path(path_type=Path), help="Write a Parquet file.")
+@click.option("--metric", help="Score by another metric than the spec's.")
+@click.option("--mode", type=click.Choice(["max", "min"]))
+def results(
+    reference: str,
+    storage: str,
+    as_json: bool,
+    as_csv: bool,
+    parquet: Path | None,
+    metric: str | None,
+    mode: str | None,
+) -> None:
+    """The trials of a run, or of any Ray Tune experiment's folder."""
+    opened = open_reference(reference, storage, metric=metric, mode=mode)
+    if as_json:
+        print_json(opened.rows)
+    elif as_csv:
+        click.echo(opened.results.trials_frame().to_csv(index=False), nl=False)
+    elif parquet:
+        opened.results.write_parquet(parquet)
+        say(f"wrote {parquet}")
+    else:
+        from sweeper.tables import print_trials
+
+        print_trials(opened)
+
+
+@cli.command()
+@run_argument
+@storage_option
+@json_option
+@click.option("--metric", help="Choose by another metric than the spec's.")
+@click.option("--mode", type=click.Choice(["max", "min"]))
+def best(reference: str, storage: str, as_json: bool, metric: str | None, mode: str | None) -> None:
+    """The champion: configuration, score, checkpoint."""
+    opened = open_reference(reference, storage, metric=metric, mode=mode)
+    if as_json:
+        print_json(opened.best)
+    else:
+        from sweeper.tables import print_best
+
+        print_best(opened)
+
+
+@cli.command()
+@run_argument
+@storage_option
+@json_option
+def status(reference: str, storage: str, as_json: bool) -> None:
+    """How far a run is, live or not."""
+    from sweeper.overview import describe_run
+
+    described = describe_run(open_reference(reference, storage))
+    if as_json:
+        print_json(described)
+    else:
+        from sweeper.tables import print_status
+
+        print_status(described)
+
+
+@cli.command("list")
+@storage_option
+@json_option
+def list_command(storage: str, as_json: bool) -> None:
+    """The runs under the storage."""
+    from sweeper.overview import list_described
+
+    rows = list_described(Path(storage))
+    if as_json:
+        print_json(rows)
+    else:
+        from sweeper.tables import print_runs
+
+        print_runs(rows, storage)
+
+
+@cli.command()
+@run_argument
+@click.argument("trial", metavar="[TRIAL]", required=False)
+@storage_option
+@json_option
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is added, until it ends.")
+@click.option(
+    "-n",
+    "--lines",
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="The last lines only.  [default: all, or 10]",
+)
+def logs(
+    reference: str,
+    trial: str | None,
+    storage: str,
+    as_json: bool,
+    follow: bool,
+    lines: int | None,
+) -> None:
+    """What the trials of a run printed.
+
+    Without TRIAL: which logs there are, and the ends of those whose trials failed; with -f,
+    what all running trials print. A trial's id alone is one of the last run.
+    """
+    from sweeper.trial_logs import find_log, follow_logs, list_logs, tail_lines
+
+    if trial is None and re.fullmatch(r"t\d{4,}", reference):
+        reference, trial = "last", reference
+    results = open_reference(reference, storage).results
+    if follow and (trial is not None or results.is_live):
+        if trial is not None:
+            find_log(results, trial)
+        root = str(results.root)
+        load = lambda: open_reference(root, storage).results  # noqa: E731
+        for name, line in follow_logs(load, trial, tail=10 if lines is None else lines):
+            click.echo(line if trial is not None else f"{name}  {line}")
+        return
+    if trial is None:
+        found = list_logs(results)
+        if as_json:
+            print_json([log.to_json() for log in found])
+            return
+        from sweeper.tables import print_logs
+
+        print_logs(found, results.root.name, 10 if lines is None else lines)
+        return
+    log = find_log(results, trial)
+    if as_json:
+        print_json(log.to_json())
+    elif lines is not None:
+        for line in tail_lines(log.path, lines):
+            click.echo(line)
+    else:
+        with log.path.open("rb") as stream:
+            shutil.copyfileobj(stream, sys.stdout.buffer)
+
+
+@cli.command()
+@click.argument("target", metavar="CHECKPOINT|RUN", shell_complete=complete_run)
+@storage_option
+@json_option
+@click.option("--episodes", metavar="N", type=click.IntRange(min=1), default=100, show_default=True)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the episodes."
+)
+@click.option(
+    "--replica", metavar="SEED", type=int, help="Of a trial's checkpoint only this seed's."
+)
+def evaluate(
+    target: str, storage: str, as_json: bool, episodes: int, seed: int, replica: int | None
+) -> None:
+    """Play episodes that training never saw: mean, IQM, interval.
+
+    Of a RUN, its champion plays; of a trial's checkpoint, all replicas.
+    """
+    from sweeper import evaluation
+
+    made = evaluation.evaluate(target, storage, episodes=episodes, seed=seed, replica=replica)
+    if as_json:
+        print_json(made.to_json())
+    else:
+        from sweeper.tables import print_evaluation
+
+        print_evaluation(made)
+
+
+@cli.command()
+@run_argument
+@storage_option
+@click.option("--port", default=5000, show_default=True, help="On loopback.")
+def ui(reference: str, storage: str, port: int) -> None:
+    """Open the MLflow UI on the tracking database of a run."""
+    opened = open_reference(reference, storage)
+    if opened.spec is None or opened.spec.tracking is None:
+        raise UserError(f"{opened.results.root.name} was run without tracking; nothing to show")
+    from sweeper.tracking import open_ui
+
+    server = open_ui(
+        opened.spec.tracking.uri, port=port, experiment=opened.spec.tracking.experiment
+    )
+    say(f"MLflow UI on {server.url} (Ctrl-C ends it)")
+    try:
+        sys.exit(server.process.wait())
+    except KeyboardInterrupt:
+        server.stop()
+        sys.exit(0)

@@ -1,0 +1,139 @@
+"""Verbs around the runs: their deletion, their record, the machine, the shell."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from sweeper.cli.frame import (
+    cli,
+    json_option,
+    open_reference,
+    print_json,
+    run_argument,
+    say,
+    storage_option,
+)
+from sweeper.completion import SHELLS, complete_run, completion_script
+from sweeper.errors import RunError, UserError
+
+__all__ = ["clean", "completion", "doctor", "log_command"]
+
+
+@cli.command()
+@click.argument("references", metavar="[RUN]...", nargs=-1, shell_complete=complete_run)
+@click.option("--older-than", metavar="AGE", help="Nothing happened for so long: 12h, 7d, 2w.")
+@click.option("--failed", is_flag=True, help="They came to nothing: every trial failed.")
+@click.option("--keep", metavar="N", type=click.IntRange(min=0), help="The newest ones stay.")
+@click.option("-y", "--yes", is_flag=True, help="Don't ask.")
+@storage_option
+@click.option("--json", "as_json", is_flag=True, help="Print what would go; delete with --yes.")
+def clean(
+    references: tuple[str, ...],
+    older_than: str | None,
+    failed: bool,
+    keep: int | None,
+    yes: bool,
+    storage: str,
+    as_json: bool,
+) -> None:
+    """Delete old runs, after asking.
+
+    Runs are chosen by name or by the options, all of which must hold. One that is running is
+    never deleted, nor is a folder that is no run. MLflow's record of them stays as it is.
+    """
+    from sweeper.cleaning import Wish, choose_runs, delete_run, parse_age
+
+    wish = Wish(
+        names=references,
+        older_than_s=None if older_than is None else parse_age(older_than),
+        only_failed=failed,
+        keep=keep,
+    )
+    if wish.is_empty:
+        raise UserError(
+            "say which runs: their names, --older-than 7d, --failed or --keep N "
+            "(--keep 0: all); nothing was deleted"
+        )
+    chosen = choose_runs(Path(storage), wish)
+    if as_json:
+        print_json([run.to_json() for run in chosen])
+    elif not chosen:
+        say(f"no run in {storage} is to be deleted")
+    else:
+        from sweeper.tables import print_old_runs
+
+        print_old_runs(chosen)
+    if not chosen or (as_json and not yes):
+        return
+    if not yes and not _is_agreed(len(chosen), sum(run.size for run in chosen)):
+        say("nothing was deleted")
+        return
+    for run in chosen:
+        delete_run(run)
+        say(f"deleted {run.root}")
+    say("MLflow's record of them was left as it is")
+
+
+def _is_agreed(count: int, size: int) -> bool:
+    from sweeper.wording import count_noun, format_bytes
+
+    if not sys.stdin.isatty():
+        raise UserError("there is no terminal to ask on; add --yes to delete them")
+    question = (
+        f"Delete {count_noun(count, 'run')}, {format_bytes(size)}, for good? "
+        "(MLflow's record of them stays)"
+    )
+    return click.confirm(question, err=True)
+
+
+@cli.command()
+@storage_option
+@json_option
+@click.option("--quick", is_flag=True, help="Leave out what takes seconds: torch, Ray.")
+def doctor(storage: str, as_json: bool, quick: bool) -> None:
+    """What is installed, and whether it fits."""
+    from sweeper.doctor import examine, is_fit
+
+    checks = []
+    for check in examine(Path(storage), quick=quick):
+        checks.append(check)
+        if not as_json:
+            from sweeper.tables import print_check
+
+            print_check(check)
+    if as_json:
+        print_json({"fit": is_fit(checks), "checks": [check.to_json() for check in checks]})
+    elif is_fit(checks):
+        say("fit")
+    if not is_fit(checks):
+        count = sum(check.status == "failed" for check in checks)
+        raise RunError(f"not fit for a sweep: {count} of {len(checks)} checks failed")
+
+
+@cli.command("log")
+@run_argument
+@storage_option
+@click.option("--uri", help="Another tracking server or database than the spec's.")
+@click.option("--experiment", help="Another experiment than the spec's.")
+def log_command(reference: str, storage: str, uri: str | None, experiment: str | None) -> None:
+    """Write a run to MLflow again; what is there already stays."""
+    from sweeper.relog import log_run
+
+    opened = open_reference(reference, storage)
+    say(f"{opened.results.root.name} is in {log_run(opened, uri=uri, experiment=experiment)}")
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(SHELLS))
+def completion(shell: str) -> None:
+    """The script that switches completion on in a shell.
+
+    \b
+    bash: echo 'eval "$(sweeper completion bash)"' >> ~/.bashrc
+    zsh:  echo 'eval "$(sweeper completion zsh)"' >> ~/.zshrc
+    fish: sweeper completion fish > ~/.config/fish/completions/sweeper.fish
+    """  # noqa: D301 - click wants the character \\b
+    click.echo(completion_script(cli, shell))

@@ -1,0 +1,69 @@
+"""Completion in a shell: the script that switches it on, and what RUN and SPEC can be.
+
+It runs at every press of the tab key, so it looks at names of files and opens none.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from sweeper.paths import list_runs
+
+__all__ = ["SHELLS", "complete_run", "complete_spec", "completion_script"]
+
+SHELLS = ("bash", "zsh", "fish")
+_PROGRAM = "sweeper"
+_SPEC_SUFFIXES = (".yaml", ".yml")
+
+
+def completion_script(command: click.Command, shell: str) -> str:
+    """The script that a shell has to read at its start."""
+    found = get_completion_class(shell)
+    assert found is not None, shell  # noqa: S101 - click has all of `SHELLS`
+    variable = f"_{_PROGRAM.upper()}_COMPLETE"
+    return found(command, {}, _PROGRAM, variable).source()
+
+
+def complete_run(
+    context: click.Context,
+    parameter: click.Parameter,  # noqa: ARG001
+    incomplete: str,
+) -> list[CompletionItem]:
+    """Names of runs under the storage, newest first, and ``last``; paths where one is begun."""
+    if "/" in incomplete or incomplete.startswith((".", "~")):
+        return [CompletionItem(incomplete, type="dir")]
+    try:
+        runs = list_runs(Path(context.params.get("storage") or "runs"))
+    except OSError:
+        runs = []
+    names = [run.root.name for run in reversed(runs)]
+    if runs:
+        names.insert(0, "last")
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def complete_spec(
+    context: click.Context,  # noqa: ARG001 - click's signature
+    parameter: click.Parameter,  # noqa: ARG001
+    incomplete: str,
+) -> list[CompletionItem]:
+    """YAML files; where folders may lead to some, the shell's own completion of files."""
+    folder, _, begun = incomplete.rpartition("/")
+    place = Path(f"{folder}/" if folder or incomplete.startswith("/") else ".")
+    try:
+        entries = [
+            entry
+            for entry in sorted(place.iterdir())
+            if entry.name.startswith(begun) and (begun or not entry.name.startswith("."))
+        ]
+    except OSError:
+        return []
+    if any(entry.is_dir() for entry in entries) or incomplete.startswith("~"):
+        return [CompletionItem(incomplete, type="file")]
+    prefix = incomplete[: len(incomplete) - len(begun)]
+    return [
+        CompletionItem(prefix + entry.name) for entry in entries if entry.suffix in _SPEC_SUFFIXES
+    ]

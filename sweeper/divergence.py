@@ -1,0 +1,51 @@
+"""What a diverged replica counts for: the worst value that any replica of the run has reported.
+
+A trial knows only its own replicas and counts a diverged one with their worst; the driver sees
+every trial's reports and puts the run's worst in place before anyone judges by them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["DivergenceCorrection"]
+
+_PREFIX = "replica/"
+_DIVERGED = "replica/diverged"
+
+
+class DivergenceCorrection:
+    """Follows a run's reports in their order; ``mode`` says what is worst."""
+
+    def __init__(self, mode: str) -> None:
+        self._pick_worst = min if mode == "max" else max
+        self._worst: dict[str, float] = {}
+
+    def apply(self, metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Take note of a report; the same report with the run's worst for diverged replicas.
+
+        Args:
+            metrics: a flat row, with ``replica/<metric>`` lists and, once a replica has
+                diverged, ``replica/diverged``.
+        """
+        diverged = metrics.get(_DIVERGED)
+        corrected = dict(metrics)
+        for name, values in metrics.items():
+            metric = name.removeprefix(_PREFIX)
+            if metric == name or metric not in metrics or not isinstance(values, list):
+                continue
+            flags = diverged or [False] * len(values)
+            for value, is_diverged in zip(values, flags, strict=True):
+                if not is_diverged and value is not None and math.isfinite(value):
+                    self._worst[metric] = self._pick_worst(value, self._worst.get(metric, value))
+            # Only what the trial itself averages over replicas: env steps are their least.
+            if any(flags) and metric.endswith("episode_return_mean") and metric in self._worst:
+                counted = [
+                    self._worst[metric] if is_diverged else value
+                    for value, is_diverged in zip(values, flags, strict=True)
+                ]
+                corrected[name] = counted
+                corrected[metric] = sum(counted) / len(counted)
+        return corrected

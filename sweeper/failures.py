@@ -1,0 +1,124 @@
+"""Why a trial failed, and whether trying it again can help."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from sweeper.trainables.replicas import ConfigurationRefusedError
+
+__all__ = ["OUT_OF_MEMORY", "TIMEOUT", "Failure", "Retries", "Retry", "describe_failure"]
+
+REFUSED = "configuration refused"
+OUT_OF_MEMORY = "out of memory"
+TIMEOUT = "timeout"
+WORKER_DIED = "the worker died"
+
+_MAX_DELAY_S = 60.0
+_MAX_ERROR = 300
+
+# What Tune puts before each failure in a trial's error file (ray/tune/experiment/trial.py).
+_FAILURE_HEAD = re.compile(r"^Failure # \d+ .*$", re.MULTILINE)
+# By the text alone, for Tune writes no more: of Ray's own errors their words (ray/exceptions.py),
+# of others the class.
+_MARKS = (
+    ("TrialDivergedError", "diverged"),
+    ("running low on memory", OUT_OF_MEMORY),
+    ("OutOfMemoryError", OUT_OF_MEMORY),
+    ("MemoryError", OUT_OF_MEMORY),
+    *(
+        (words, WORKER_DIED)
+        for words in (
+            "The actor died",
+            "The actor is dead",
+            "The actor never ran",
+            "The actor experienced an error",
+            " is unavailable: ",
+            "ActorDiedError",
+            "ActorUnavailableError",
+            "NodeDiedError",
+        )
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One failure of a trial.
+
+    Attributes:
+        reason: a word or two for the kind.
+        error: the exception's last line.
+        iteration: the last training iteration that was reported before it.
+    """
+
+    reason: str
+    error: str
+    iteration: float | None = None
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How a failed trial is taken up again.
+
+    Attributes:
+        delay_s: not before so many seconds.
+        alone: while no other trial runs.
+    """
+
+    delay_s: float
+    alone: bool = False
+
+
+def describe_failure(text: str, iteration: float | None = None) -> Failure:
+    """The newest failure in what Tune wrote of a trial's failures.
+
+    Args:
+        text: all of them, the newest last; may be empty.
+        iteration: the last one reported.
+    """
+    newest = _FAILURE_HEAD.split(text)[-1]
+    lines = [line.strip() for line in newest.splitlines() if line.strip()]
+    error = lines[-1][:_MAX_ERROR] if lines else "no error text was left"
+    if ConfigurationRefusedError.__name__ in newest:
+        return Failure(REFUSED, error, iteration)
+    for mark, reason in _MARKS:
+        if mark in newest:
+            return Failure(reason, error, iteration)
+    return Failure("crashed", error, iteration)
+
+
+@dataclass
+class Retries:
+    """Decides, failure by failure, whether a trial is tried again in this launch.
+
+    Not again: a configuration that the algorithm refuses, or that diverged; a failure that
+    repeats itself, with
+    the same words after the same iteration; one more than ``limit`` allows. Out of memory is
+    tried once more alone, whatever the limit, and then not again.
+
+    Args:
+        limit: retries a trial.
+    """
+
+    limit: int
+    _failures: dict[str, list[Failure]] = field(default_factory=dict)
+
+    def decide(self, trial_id: str, failure: Failure) -> Retry | None:
+        """How the trial is tried again; None if it is not."""
+        earlier = self._failures.setdefault(trial_id, [])
+        count = len(earlier)
+        again = failure in earlier
+        earlier.append(failure)
+        delay_s = min(_MAX_DELAY_S, 2.0**count)
+        # Diverging is what the configuration does; another try would be a second chance that
+        # its rivals do not get.
+        if failure.reason in (REFUSED, "diverged"):
+            return None
+        if failure.reason == OUT_OF_MEMORY:
+            was_alone = any(one.reason == OUT_OF_MEMORY for one in earlier[:-1])
+            return None if was_alone else Retry(delay_s, alone=True)
+        # A worker that died says little of why, and the same each time.
+        if again and failure.reason == "crashed":
+            return None
+        return Retry(delay_s) if count < self.limit else None

@@ -1,0 +1,109 @@
+"""Ray for the length of a launch: its switches, the session, what can go wrong with it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sweeper.errors import UserError
+
+# Ray reads these when it is imported and when it starts, so they come first. What our own
+# promises rest on is set, whatever it was; the rest is the user's to change.
+os.environ.update(
+    {
+        # Tune's newer output engine prints to stdout even when it is told to be quiet.
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        # Tune's snapshots are for its own restore, which nothing of ours uses.
+        "TUNE_GLOBAL_CHECKPOINT_S": "inf",
+    }
+)
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+
+__all__ = ["only_node", "ray_session"]
+
+_PROBE_S = 5.0
+_OBJECT_STORE_BYTES = 200 * 2**20
+
+
+@contextmanager
+def ray_session(address: str | None, install_signals: Callable[[], None]) -> Iterator[None]:
+    """A local Ray, or the cluster that the spec names; one that is there already is taken.
+
+    Args:
+        address: None for a local one.
+        install_signals: sets the caller's signal handlers anew, for Ray brings its own.
+
+    Raises:
+        UserError: Ray can't be started or reached.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    # SIGTERM sent to the whole process group must not end Ray before the trials are saved:
+    # processes inherit the mask.
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        _probe(address)
+        ray.init(**_arguments(address))
+    except (OSError, ValueError, RuntimeError, TimeoutError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if address is None:
+            raise UserError(f"Ray can't be started on this machine: {reason}") from error
+        raise UserError(
+            f"no Ray cluster answers at ray.address {address}: {reason}; start one with "
+            "`ray start --head`, or leave ray.address out to run on this machine"
+        ) from error
+    finally:
+        install_signals()
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _probe(address: str | None) -> None:
+    """Find out in seconds whether anyone answers; Ray itself takes minutes, and many words."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_S).close()
+
+
+def only_node() -> str | None:
+    """The address of the node, where there is but one, so that nobody has to ask a trial."""
+    nodes = [node for node in ray.nodes() if node.get("Alive")]
+    return str(nodes[0]["NodeManagerAddress"]) if len(nodes) == 1 else None
+
+
+def _arguments(address: str | None) -> dict[str, Any]:
+    level = logging.getLogger().getEffectiveLevel()
+    is_verbose = level <= logging.INFO
+    # What Ray calls errors (a trial that failed, metrics that it has no file of) is in the
+    # journal and in what we say ourselves.
+    common: dict[str, Any] = {
+        "log_to_driver": is_verbose,
+        "logging_level": level if is_verbose else logging.CRITICAL,
+    }
+    logging.getLogger("ray").setLevel(common["logging_level"])
+    if address is not None:
+        return {**common, "address": address}
+    return {
+        **common,
+        # Not "auto": a cluster that happens to run here is not the one that was asked for.
+        "address": "local",
+        "include_dashboard": False,
+        "object_store_memory": _OBJECT_STORE_BYTES,
+    }

@@ -1,0 +1,121 @@
+"""A scheduler's options, and how it goes with the searcher, the space and the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeGuard
+
+from pydantic import ValidationError
+
+from sweeper.answers import did_you_mean
+from sweeper.metrics import ENV_STEPS
+from sweeper.space import Distribution, distributions
+from sweeper.spec.documents import KeyPath
+from sweeper.spec.draft import Draft
+from sweeper.spec.findings import explain_finding
+from sweeper.spec.schedulers import SCHEDULER_OPTIONS
+from sweeper.spec.sections import Scheduler, Search
+
+__all__ = ["check_scheduler"]
+
+Finding = tuple[KeyPath, str]
+
+_POPULATION = ("pbt", "pb2")
+# Options counted in env steps that must lie inside a trial, and what happens if they don't.
+_WITHIN_BUDGET = {
+    "grace_period": "none is ever stopped",
+    "perturbation_interval": "nothing is ever exchanged",
+    "burn_in_period": "nothing is ever exchanged",
+}
+
+
+def check_scheduler(draft: Draft) -> Iterator[Finding]:
+    """What is wrong with the spec's scheduler."""
+    scheduler = draft.get(Scheduler)
+    if scheduler is None:
+        return
+    if scheduler.type == "fifo":
+        for key in scheduler.model_extra or {}:
+            hint = did_you_mean(key, ["type"]) or _owners(key) or "; fifo has no options"
+            yield ("scheduler", key), f"unknown key{hint}"
+        return
+    yield from _check_options(scheduler)
+    yield from _check_budget(draft, scheduler)
+    if scheduler.type in _POPULATION:
+        yield from _check_population(draft, scheduler.type)
+
+
+def _owners(key: str) -> str:
+    owners = [name for name, model in SCHEDULER_OPTIONS.items() if key in model.model_fields]
+    return f"; an option of {', '.join(owners)}: give the type" if owners else ""
+
+
+def _check_options(scheduler: Scheduler) -> Iterator[Finding]:
+    model = SCHEDULER_OPTIONS[scheduler.type]
+    given = dict(scheduler.model_extra or {})
+    pair = given.get("perturbation_factors")
+    if isinstance(pair, list):
+        given["perturbation_factors"] = tuple(pair)
+    try:
+        model.model_validate({key: value for key, value in given.items() if value is not None})
+    except ValidationError as error:
+        for details in error.errors(include_url=False):
+            key = str(details["loc"][0]) if details["loc"] else ""
+            if details["type"] == "extra_forbidden" and key in ("metric", "mode"):
+                message = f"not an option here; use selection.{key}"
+            elif details["type"] == "extra_forbidden" and key == "time_attr":
+                message = f"not an option here: time is {ENV_STEPS}"
+            else:
+                message = explain_finding(details, model)
+            yield ("scheduler", *details["loc"]), message
+
+
+def _check_budget(draft: Draft, scheduler: Scheduler) -> Iterator[Finding]:
+    given = scheduler.model_extra or {}
+    steps = draft.stop.get(ENV_STEPS)
+    limit = given.get("max_t")
+    if _is_number(limit) and steps is not None and limit > steps > 0:
+        yield (
+            ("scheduler", "max_t"),
+            f"must not lie beyond a trial's end (stop.{ENV_STEPS}: {steps:,g}); found {limit:,g}",
+        )
+    end, source = (limit, "max_t") if _is_number(limit) else (steps, f"stop.{ENV_STEPS}")
+    for key, consequence in _WITHIN_BUDGET.items():
+        value = given.get(key)
+        if _is_number(value) and end is not None and value >= end > 0:
+            yield (
+                ("scheduler", key),
+                f"must lie before a trial's end ({source}: {end:,g}), else {consequence}; found "
+                f"{value:,g}",
+            )
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_population(draft: Draft, kind: str) -> Iterator[Finding]:
+    search = draft.get(Search)
+    if search is not None and search.algorithm not in {"grid", "random"}:
+        yield (
+            ("search", "algorithm"),
+            f"{kind} chooses configurations itself and can't go with {search.algorithm}; use "
+            "search.algorithm: random",
+        )
+    leaves = list(distributions(draft.space))
+    if not leaves:
+        yield ("param_space",), f"{kind} varies searched parameters, and there are none"
+    for path, leaf in leaves:
+        problem = _explain_unvaried(kind, leaf)
+        if problem is not None:
+            yield ("param_space", *path), problem
+
+
+def _explain_unvaried(kind: str, leaf: Distribution) -> str | None:
+    if leaf.values is not None and any(isinstance(value, list | dict) for value in leaf.values):
+        return (
+            f"{kind} varies single values, not lists or mappings; fix it, or use another scheduler"
+        )
+    if kind == "pb2" and leaf.bounds is None:
+        return f"pb2 varies ranges of numbers, not {leaf.kind}; use uniform or loguniform"
+    return None

@@ -1,0 +1,271 @@
+"""Acts as an agent of the torch backend acts, greedily: observations in, actions out.
+
+This file imports nothing of sweeper, and neither ray nor gymnasium: it travels as it is into the
+champion's MLflow model. Loading an agent reads JSON and safetensors and runs no code out of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["TorchPolicy"]
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+_VERSION = 1
+_LAYERNORM_EPSILON = 1e-3
+_NORMALISER_EPSILON = 1e-8
+_NORMALISER_CLIP = 10.0
+_ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "silu": functional.silu,
+    "elu": functional.elu,
+    "linear": lambda hidden: hidden,
+}
+
+
+class TorchPolicy:
+    """One replica of an agent.
+
+    Args:
+        folder: holds ``agent.json`` and ``weights.safetensors``, whose tensors' first axis is
+            the replica.
+        replica: its index.
+
+    Attributes:
+        description: what ``agent.json`` says.
+        observation_shape: of one observation as a plain array; a Dict's or Tuple's is that of
+            ``gymnasium.spaces.flatten``.
+
+    Raises:
+        FileNotFoundError: the folder holds no agent.
+        ValueError: the agent was written by a newer version, or has no such replica.
+    """
+
+    def __init__(self, folder: str | Path, replica: int = 0) -> None:
+        root = Path(folder)
+        self.description: dict[str, Any] = json.loads((root / "agent.json").read_text("utf-8"))
+        if self.description["version"] > _VERSION:
+            raise ValueError(
+                f"{root} was written in format {self.description['version']}; this version "
+                f"reads up to {_VERSION}"
+            )
+        tensors: dict[str, Tensor] = load_file(root / "weights.safetensors")
+        replicas = len(self.description["seeds"])
+        if not 0 <= replica < replicas:
+            raise ValueError(f"{root} has replicas 0 to {replicas - 1}, not {replica}")
+        self._tensors = {name: tensor[replica] for name, tensor in tensors.items()}
+        self._network: Mapping[str, Any] = self.description["network"]
+        self._space: Mapping[str, Any] = self.description["observation_space"]
+        self._actions: Mapping[str, Any] = self.description["action_space"]
+        shape = self._space["shape"] if self._space["type"] == "Box" else None
+        self.observation_shape: tuple[int, ...] = (
+            _plain_shape(self._space) if shape is None else tuple(shape)
+        )
+
+    def act(self, observations: Any) -> Array:
+        """The greedy action for each observation of a batch.
+
+        Args:
+            observations: numbers[batch, *observation_shape]; for a Dict or Tuple space also
+                the space's own structure with batched leaves.
+
+        Returns:
+            What the environment takes: int64[batch] for Discrete, int64[batch, parts] for
+            MultiDiscrete, float32[batch, *shape] for Box.
+
+        Raises:
+            ValueError: the batch has another shape.
+        """
+        outputs = self.module_outputs(observations)
+        if self.description["algorithm"] == "DQN":
+            return self._choose(self._q_values(outputs))
+        return self._mode(outputs["policy"])
+
+    def q_values(self, observations: Any) -> Array:
+        """``float32[batch, actions]``, of an agent that has them.
+
+        Raises:
+            ValueError: it has none.
+        """
+        if self.description["algorithm"] != "DQN":
+            raise ValueError(f"{self.description['algorithm']} has no Q-values")
+        return self._q_values(self.module_outputs(observations))
+
+    def module_outputs(self, observations: Any) -> dict[str, Array]:
+        """The heads' outputs: ``policy`` (or DQN's advantages) and ``value``."""
+        batch = self._encode(observations)
+        with torch.no_grad():
+            encoders = ("shared", "shared") if self._network["is_shared"] else ("policy", "value")
+            encoded = {name: self._run_encoder(name, batch) for name in dict.fromkeys(encoders)}
+            outputs = {}
+            for head, encoder in zip(("policy", "value"), encoders, strict=True):
+                outputs[head] = self._run_head(head, encoded[encoder]).numpy()
+        return outputs
+
+    # -- observations -------------------------------------------------------------------------
+
+    def _encode(self, observations: Any) -> Tensor:
+        if isinstance(observations, Mapping | tuple):
+            array = np.concatenate(_encode_parts(self._space, observations), axis=1)
+        else:
+            array = np.asarray(observations)
+            if array.shape[1:] != self.observation_shape or array.ndim == 0:
+                raise ValueError(
+                    f"observations of shape {array.shape}; expected a batch of "
+                    f"{self.observation_shape}, that is (batch, *{self.observation_shape})"
+                )
+            if self._space["type"] in ("Discrete", "MultiDiscrete"):
+                array = np.concatenate(_encode_parts(self._space, array), axis=1)
+        if "normalisation.observations.mean" in self._tensors:
+            mean = self._tensors["normalisation.observations.mean"].numpy()
+            variance = self._tensors["normalisation.observations.variance"].numpy()
+            standardised = (array - mean) / np.sqrt(variance + _NORMALISER_EPSILON)
+            array = np.clip(standardised, -_NORMALISER_CLIP, _NORMALISER_CLIP)
+        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+
+    # -- the network --------------------------------------------------------------------------
+
+    def _run_encoder(self, encoder: str, batch: Tensor) -> Tensor:
+        activate = _ACTIVATIONS[self._network["activation"]]
+        hidden = batch
+        if self._network["convolutions"]:
+            hidden = hidden.permute(0, 3, 1, 2)
+            for index, layer in enumerate(self._network["convolutions"]):
+                weight = self._tensors[f"encoder.{encoder}.{index}.weight"]
+                bias = self._tensors[f"encoder.{encoder}.{index}.bias"]
+                hidden = functional.pad(hidden, tuple(layer["padding"]))
+                hidden = functional.conv2d(hidden, weight, bias, tuple(layer["stride"]))
+                hidden = activate(hidden)
+            return hidden.permute(0, 2, 3, 1).flatten(1)
+        for index in range(len(self._network["hiddens"])):
+            hidden = activate(self._run_dense(f"encoder.{encoder}.{index}", hidden))
+        return hidden
+
+    def _run_head(self, head: str, encoded: Tensor) -> Tensor:
+        activate = _ACTIVATIONS[self._network["head_activation"]]
+        hidden = encoded
+        for index in range(len(self._network["head_hiddens"])):
+            hidden = activate(self._run_dense(f"head.{head}.{index}", hidden))
+        return self._run_dense(f"head.{head}.out", hidden)
+
+    def _run_dense(self, name: str, batch: Tensor) -> Tensor:
+        weight, bias = self._tensors[f"{name}.weight"], self._tensors[f"{name}.bias"]
+        output = functional.linear(batch, weight, bias)
+        if f"{name}.norm.weight" not in self._tensors:
+            return output
+        scale, shift = self._tensors[f"{name}.norm.weight"], self._tensors[f"{name}.norm.bias"]
+        return functional.layer_norm(output, scale.shape, scale, shift, _LAYERNORM_EPSILON)
+
+    # -- actions ------------------------------------------------------------------------------
+
+    def _choose(self, merits: Array) -> Array:
+        best: Array = merits.argmax(axis=-1).astype(np.int64)
+        return best + int(self._actions["start"])
+
+    def _mode(self, inputs: Array) -> Array:
+        kind = self._actions["type"]
+        if kind == "Discrete":
+            return self._choose(inputs)
+        if kind == "MultiDiscrete":
+            parts = np.split(inputs, np.cumsum(self._actions["nvec"][:-1]), axis=-1)
+            chosen: Array = np.stack([part.argmax(axis=-1) for part in parts], axis=-1)
+            return chosen + np.asarray(self._actions["start"], dtype=np.int64)
+        shape = tuple(self._actions["shape"])
+        size = int(np.prod(shape))
+        low, high = (_bounds(self._actions[name], size) for name in ("low", "high"))
+        actions = inputs[:, :size]
+        is_bounded = bool(np.isfinite(low).all() and np.isfinite(high).all())
+        if self.description["normalize_actions"]:
+            if is_bounded:
+                actions = np.clip(low + (actions + 1.0) * (high - low) / 2.0, low, high)
+        elif self.description["clip_actions"]:
+            actions = np.clip(actions, low, high)
+        shaped: Array = actions.reshape(len(actions), *shape).astype(self._actions["dtype"])
+        return shaped
+
+    def _q_values(self, outputs: Mapping[str, Array]) -> Array:
+        head, advantages = self.description, outputs["policy"]
+        atoms = head["num_atoms"]
+        if atoms == 1:
+            if not head["dueling"]:
+                return advantages
+            plain: Array = advantages + outputs["value"] - advantages.mean(axis=-1, keepdims=True)
+            return plain
+        logits = advantages.reshape(len(advantages), -1, atoms)
+        if head["dueling"]:
+            # Over the atoms, as RLlib does (default_dqn_torch_rl_module.py).
+            logits = logits - logits.mean(axis=-1, keepdims=True) + outputs["value"][..., None]
+        weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        support = np.linspace(head["v_min"], head["v_max"], atoms, dtype=np.float32)
+        values: Array = (weights / weights.sum(axis=-1, keepdims=True) * support).sum(axis=-1)
+        return values
+
+
+def _plain_shape(space: Mapping[str, Any]) -> tuple[int, ...]:
+    """Of one observation as an array: numbers as they are, structures flattened."""
+    if space["type"] == "Discrete":
+        return ()
+    if space["type"] == "MultiDiscrete":
+        return (len(space["nvec"]),)
+    return (_flat_size(space),)
+
+
+def _flat_size(space: Mapping[str, Any]) -> int:
+    match space["type"]:
+        case "Box":
+            return int(np.prod(space["shape"]))
+        case "Discrete":
+            return int(space["n"])
+        case "MultiDiscrete":
+            return int(sum(space["nvec"]))
+    return sum(_flat_size(part) for part in _parts(space))
+
+
+def _parts(space: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    inner = space["spaces"]
+    return list(inner.values()) if space["type"] == "Dict" else list(inner)
+
+
+def _encode_parts(space: Mapping[str, Any], batch: Any) -> list[Array]:
+    """Flat columns of a batch in the space's own structure, integers one-hot."""
+    match space["type"]:
+        case "Discrete":
+            return [_one_hot(np.asarray(batch) - space["start"], space["n"])]
+        case "MultiDiscrete":
+            columns = np.asarray(batch) - np.asarray(space["start"])
+            return [_one_hot(columns[:, i], n) for i, n in enumerate(space["nvec"])]
+        case "Dict":
+            return [
+                part
+                for key, below in space["spaces"].items()
+                for part in _encode_parts(below, batch[key])
+            ]
+        case "Tuple":
+            return [
+                part
+                for below, values in zip(space["spaces"], batch, strict=True)
+                for part in _encode_parts(below, values)
+            ]
+    array = np.asarray(batch, dtype=np.float32)
+    return [array.reshape(len(array), -1)]
+
+
+def _one_hot(values: Array, size: int) -> Array:
+    rows: Array = np.eye(size, dtype=np.float32)[values.astype(np.int64)]
+    return rows
+
+
+def _bounds(bounds: Any, size: int) -> Array:
+    numbers = bounds if isinstance(bounds, list) else [bounds] * size
+    return np.array([float(number) for number in numbers], dtype=np.float32)

@@ -1,0 +1,125 @@
+"""The files of a torch checkpoint: JSON and safetensors, so that loading one runs no code.
+
+``agent.json`` and ``weights.safetensors`` are the agent: what acting needs. The first axis of
+every tensor is the replica, in the order of ``agent.json``'s seeds. ``trainer.safetensors`` is
+what training needs beside them; counters and generator states are JSON in ``trainer.json``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sweeper.errors import SweeperError
+from sweeper.paths import write_atomically
+from sweeper.trainables.architectures import Architecture
+from sweeper.trainables.replicas import TrialSettings
+from sweeper.trainables.spaces import space_to_json
+
+__all__ = [
+    "AGENT_FILE",
+    "TRAINER_FILE",
+    "WEIGHTS_FILE",
+    "describe_agent",
+    "read_tensors",
+    "write_agent",
+    "write_tensors",
+]
+
+AGENT_FILE = "agent.json"
+WEIGHTS_FILE = "weights.safetensors"
+TRAINER_FILE = "trainer.safetensors"
+
+_FORMAT_VERSION = 1
+
+
+def describe_agent(
+    settings: TrialSettings,
+    *,
+    observation_space: gymnasium.Space[Any],
+    action_space: gymnasium.Space[Any],
+    model_config: Mapping[str, Any],
+    architecture: Architecture,
+    normalize_actions: bool,
+    clip_actions: bool,
+    normalisers: Sequence[str],
+) -> dict[str, Any]:
+    """What ``agent.json`` says.
+
+    Args:
+        settings: of the trial.
+        observation_space: of one environment.
+        action_space: of one environment.
+        model_config: the whole of it, with the defaults.
+        architecture: the layers that it came to.
+        normalize_actions: whether actions in [-1, 1] are mapped to the bounds.
+        clip_actions: whether actions are clipped to the bounds.
+        normalisers: which of ``observations`` and ``rewards`` are normalised; their moments are
+            tensors ``normalisation.<name>.mean``, ``.variance`` and ``.count``.
+    """
+    return {
+        "version": _FORMAT_VERSION,
+        "algorithm": settings.algorithm,
+        "backend": "torch",
+        "environment": settings.environment.to_json(),
+        "observation_space": space_to_json(observation_space),
+        "action_space": space_to_json(action_space),
+        "model_config": dict(model_config),
+        "network": dataclasses.asdict(architecture),
+        "normalize_actions": normalize_actions,
+        "clip_actions": clip_actions,
+        "normalisation": list(normalisers),
+        "seeds": list(settings.seeds),
+        "stage": settings.stage,
+        "versions": {"torch": torch.__version__, "gymnasium": gymnasium.__version__},
+    }
+
+
+def write_agent(folder: Path, agent: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Write an agent into an existing folder."""
+    write_tensors(folder / WEIGHTS_FILE, tensors)
+    text = json.dumps(_to_json(agent), indent=2, allow_nan=False)
+    write_atomically(folder / AGENT_FILE, text + "\n")
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors to one file, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    save_file(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary
+    )
+    temporary.replace(path)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The inverse of `write_tensors`.
+
+    Raises:
+        SweeperError: the file is missing or damaged.
+    """
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise SweeperError(f"checkpoint file {path} can't be read: {error}") from error
+    return tensors
+
+
+def _to_json(value: Any) -> Any:
+    """The same with infinite numbers as texts, as the spec has them: JSON knows none."""
+    if isinstance(value, Mapping):
+        return {key: _to_json(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_json(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

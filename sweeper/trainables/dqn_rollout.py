@@ -1,0 +1,156 @@
+"""Stepping all replicas' environments into their replay memories.
+
+Gymnasium's NEXT_STEP autoreset spends a step of a sub-environment on its reset. Such a step is
+never counted and never stored: with one sub-environment a replica it is taken at once, with
+several while the others go on. Then a replica may have taken a few steps more than were asked
+for; they are in the replay memory, and are counted with the next ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+
+from sweeper.trainables.dqn_actions import EpsilonGreedy, choose_actions
+from sweeper.trainables.observation_store import ObservationStore
+from sweeper.trainables.replay import ReplayBuffer
+from sweeper.trainables.rollout import Episode
+from sweeper.trainables.schedules import Schedule
+
+__all__ = ["ReplayCollector"]
+
+Array = NDArray[Any]
+Mask = NDArray[np.bool_]
+
+
+class ReplayCollector:
+    """Owns the current state of the environments.
+
+    Attributes:
+        steps: that were asked for so far, of each replica that is not frozen.
+        episodes: finished since they were last taken, a list a replica.
+    """
+
+    def __init__(
+        self,
+        envs: Sequence[VectorEnv],
+        buffer: ReplayBuffer,
+        store: ObservationStore,
+        *,
+        epsilon: Schedule,
+        distribution: EpsilonGreedy,
+        action_generators: Sequence[np.random.Generator],
+        env_generators: Sequence[np.random.Generator],
+    ) -> None:
+        self._envs, self._buffer, self._store = envs, buffer, store
+        self._epsilon, self._distribution = epsilon, distribution
+        self._action_generators, self._env_generators = action_generators, env_generators
+        shape = len(envs), envs[0].num_envs
+        self._observations: Array = np.zeros((*shape, *store.shape), dtype=store.dtype)
+        self._lanes = np.arange(shape[0] * shape[1]).reshape(shape)
+        self._resetting = np.zeros(shape, dtype=np.bool_)
+        self._returns = np.zeros(shape)
+        self._lengths = np.zeros(shape, dtype=np.int64)
+        self._taken = np.zeros(len(envs), dtype=np.int64)
+        self.steps = 0
+        self.episodes: list[list[Episode]] = [[] for _ in envs]
+        self._has_started = False
+
+    def restart(self, steps: int) -> None:
+        """Begin new episodes everywhere, with seeds from the environments' generators."""
+        for replica, envs in enumerate(self._envs):
+            seed = int(self._env_generators[replica].integers(2**31))
+            self._observations[replica] = self._pack(envs.reset(seed=seed)[0])
+        self._resetting[:] = False
+        self._returns[:] = 0
+        self._lengths[:] = 0
+        self._taken[:] = self.steps = steps
+        self._begin(np.ones_like(self._resetting))
+        self._has_started = True
+
+    def collect(self, values: Callable[[Array], Array], steps: int, is_frozen: Mask) -> None:
+        """Step every replica's environments on, by ``steps`` env steps each.
+
+        Args:
+            values: Q values for ``float32[replicas, envs, *shape]``.
+            steps: more for each replica.
+            is_frozen: replicas that do not step.
+        """
+        if not self._has_started:
+            self.restart(self.steps)
+        self.steps += steps
+        while True:
+            active: list[int] = np.flatnonzero((self._taken < self.steps) & ~is_frozen).tolist()
+            if not active:
+                return
+            self._step(values, active)
+
+    def take_episodes(self) -> list[list[Episode]]:
+        """The episodes that finished since the last call."""
+        taken, self.episodes = self.episodes, [[] for _ in self._envs]
+        return taken
+
+    def _step(self, values: Callable[[Array], Array], active: list[int]) -> None:
+        points = np.ones(self._resetting.shape)
+        for replica in active:
+            self._action_generators[replica].random(out=points[replica])
+        epsilon = self._epsilon.value(int(self._taken[active[0]]))
+        actions = choose_actions(values(self._store.unpack(self._observations)), points, epsilon)
+        rewards = np.zeros(points.shape)
+        terminated, ended, is_active = np.zeros((3, *points.shape), dtype=np.bool_)
+        for replica in active:
+            observations, rewards[replica], terminated[replica], truncated, _ = self._envs[
+                replica
+            ].step(self._distribution.to_env(actions[replica, :, None]))
+            self._observations[replica] = self._pack(observations)
+            is_active[replica] = True
+            ended[replica] = terminated[replica] | truncated
+        has_reset = self._resetting & is_active
+        is_real = ~self._resetting & is_active
+        ended &= is_real
+        self._store_steps(is_real, actions, rewards, terminated)
+        self._count_episodes(rewards, is_real, ended)
+        self._resetting[is_active] = ended[is_active]
+        if has_reset.any():
+            self._begin(has_reset)
+        if len(ended[0]) == 1 and ended.any():
+            self._reset_at_once(ended)
+
+    def _reset_at_once(self, ended: Mask) -> None:
+        for replica in np.flatnonzero(ended[:, 0]).tolist():
+            first = self._distribution.to_env(np.zeros((1, 1)))
+            self._observations[replica] = self._pack(self._envs[replica].step(first)[0])
+        self._resetting[ended] = False
+        self._begin(ended)
+
+    def _begin(self, chosen: Mask) -> None:
+        self._buffer.begin(self._lanes[chosen], self._observations[chosen])
+
+    def _store_steps(self, is_real: Mask, actions: Array, rewards: Array, terminated: Mask) -> None:
+        self._taken += is_real.sum(axis=1)
+        self._buffer.append(
+            self._lanes[is_real],
+            actions=actions[is_real],
+            rewards=rewards[is_real],
+            terminated=terminated[is_real],
+            observations=self._observations[is_real],
+        )
+
+    def _count_episodes(self, rewards: Array, is_real: Mask, ended: Mask) -> None:
+        self._returns += rewards * is_real
+        self._lengths += is_real
+        if not ended.any():
+            return
+        for replica, env in np.argwhere(ended):
+            self.episodes[replica].append(
+                Episode(float(self._returns[replica, env]), int(self._lengths[replica, env]))
+            )
+        self._returns[ended] = 0.0
+        self._lengths[ended] = 0
+
+    def _pack(self, observations: Any) -> Array:
+        return self._store.pack(observations)

@@ -1,0 +1,117 @@
+"""Playing whole episodes with all replicas, for evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+
+from sweeper.trainables.actions import ActionDistribution
+from sweeper.trainables.replicas import EvaluationResult
+from sweeper.trainables.spaces import ObservationEncoder
+
+__all__ = ["divide_episodes", "play_episodes"]
+
+Array = NDArray[Any]
+
+_MOST_ENVS = 20
+
+
+def divide_episodes(episodes: int) -> list[int]:
+    """How many of the episodes each sub-environment plays.
+
+    The number is fixed beforehand and exactly these count: taking the first episodes to finish
+    would favour short ones.
+    """
+    envs = min(episodes, _MOST_ENVS)
+    return [episodes // envs + (env < episodes % envs) for env in range(envs)]
+
+
+def play_episodes(
+    policy: Callable[[Array], Array],
+    envs: Sequence[VectorEnv],
+    *,
+    episodes: int,
+    env_seeds: Sequence[int],
+    generators: Sequence[np.random.Generator] | None,
+    encoder: ObservationEncoder,
+    distribution: ActionDistribution,
+    normalise: Callable[[Array], Array],
+    skipped: NDArray[np.bool_],
+) -> list[EvaluationResult | None]:
+    """Play the same number of episodes with every replica, the same ones for equal seeds.
+
+    Args:
+        policy: the distribution's inputs for ``float32[replicas, envs, *shape]``.
+        envs: one a replica, as many sub-environments as `divide_episodes` has entries.
+        episodes: of each replica.
+        env_seeds: one a replica.
+        generators: of the actions, one a replica; None: the most likely action.
+        encoder: of the observations.
+        distribution: of the actions.
+        normalise: of the observations, with moments that stay as they are.
+        skipped: replicas not to be played; their result is None, as that of a replica whose
+            policy is not finite.
+    """
+    quotas = divide_episodes(episodes)
+    raw = np.zeros((len(envs), len(quotas), *encoder.shape), dtype=encoder.dtype)
+    for replica, seed in enumerate(env_seeds):
+        raw[replica] = encoder.encode(envs[replica].reset(seed=seed)[0])
+    finished: list[list[list[tuple[float, int]]]] = [[[] for _ in quotas] for _ in envs]
+    returns, lengths = np.zeros(raw.shape[:2]), np.zeros(raw.shape[:2], dtype=np.int64)
+    resetting = np.zeros(raw.shape[:2], dtype=np.bool_)
+    skipped = skipped.copy()
+    playing = [replica for replica in range(len(envs)) if not skipped[replica]]
+    while playing:
+        with np.errstate(all="ignore"):
+            inputs = policy(normalise(raw))
+        for replica in playing:  # environments would choke on actions that are not numbers
+            skipped[replica] = not np.isfinite(inputs[replica]).all()
+        playing = [replica for replica in playing if not skipped[replica]]
+        if generators is None:
+            actions = distribution.mode(inputs)
+        else:
+            noise = np.zeros((*raw.shape[:2], distribution.columns), dtype=np.float32)
+            for replica in playing:
+                distribution.draw_noise(generators[replica], noise[replica])
+            actions = distribution.sample(inputs, noise)
+        for replica in playing:
+            observations, rewards, terminated, truncated, _ = envs[replica].step(
+                distribution.to_env(actions[replica])
+            )
+            raw[replica] = encoder.encode(observations)
+            real = ~resetting[replica]
+            returns[replica] += rewards * real
+            lengths[replica] += real
+            resetting[replica] = ended = (terminated | truncated) & real
+            for env in np.flatnonzero(ended):
+                episode = (float(returns[replica, env]), int(lengths[replica, env]))
+                finished[replica][env].append(episode)
+            returns[replica][ended] = 0
+            lengths[replica][ended] = 0
+        playing = [replica for replica in playing if not _is_done(finished[replica], quotas)]
+    return [
+        None if skipped[replica] else _to_result(finished[replica], quotas)
+        for replica in range(len(envs))
+    ]
+
+
+def _is_done(finished: Sequence[Sequence[Any]], quotas: Sequence[int]) -> bool:
+    return all(len(played) >= quota for played, quota in zip(finished, quotas, strict=True))
+
+
+def _to_result(
+    finished: Sequence[Sequence[tuple[float, int]]], quotas: Sequence[int]
+) -> EvaluationResult:
+    counted = [
+        episode
+        for played, quota in zip(finished, quotas, strict=True)
+        for episode in played[:quota]
+    ]
+    return EvaluationResult(
+        episode_returns=tuple(value for value, _ in counted),
+        episode_lengths=tuple(length for _, length in counted),
+    )

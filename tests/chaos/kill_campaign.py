@@ -1,0 +1,373 @@
+"""Kills a sweep at random moments, resumes it each time, and holds it against an uninterrupted one.
+
+The driver is killed by SIGKILL at moments of every kind: while it starts, while trials run, right
+after a trial's last report, while its end is being written. Trial workers are killed beside a
+driver that goes on. Afterwards every trial must be there exactly once, with its whole budget and
+the configuration of the uninterrupted sweep; trials that no kill has touched must have reported
+the same numbers, bit for bit.
+
+    python tests/chaos/kill_campaign.py                              # 20 driver, 10 worker kills
+    python tests/chaos/kill_campaign.py --driver-kills 2 --worker-kills 1 --trials 4   # a minute
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sweeper.journal import (
+    Event,
+    LaunchStarted,
+    TrialAsked,
+    TrialEnded,
+    TrialReported,
+    TrialRetried,
+    TrialStarted,
+    read_journal,
+)
+from sweeper.paths import RunPaths
+from sweeper.records import SweepResults, TrialRecord
+from sweeper.results import load_results
+
+SPEC = """
+name: chaos
+environment: CartPole-v1
+algorithm: PPO
+backend: rllib
+seeds: 1
+param_space:
+  lr: {{loguniform: [1.0e-4, 1.0e-2]}}
+  train_batch_size_per_learner: 100
+  minibatch_size: 50
+  num_epochs: 1
+  model_config: {{fcnet_hiddens: [8]}}
+search: {{num_samples: {trials}, seed: 3, max_concurrent: {concurrent}}}
+stop: {{num_env_steps_sampled_lifetime: {steps}}}
+checkpoint: {{every_env_steps: 500}}
+resources: {{retries: 50}}
+tracking: {tracking}
+"""
+STEPS = 5000
+# Wall-clock numbers are the only ones that may differ between two equal trials.
+CLOCKS = {"time_total_s", "env_steps_per_s"}
+
+
+@dataclass
+class Kill:
+    """One kill: when it was meant, when it came, what the journal had by then."""
+
+    kind: str
+    after_s: float
+    events: int
+    ended: int
+
+
+@dataclass
+class Campaign:
+    """A sweep that is killed and resumed until it is done."""
+
+    folder: Path
+    random: random.Random
+    driver_kills: int
+    worker_kills: int
+    kills: list[Kill] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def run(self) -> RunPaths | None:
+        found = sorted(self.folder.glob("runs/*/journal.jsonl"))
+        return RunPaths(found[0].parent) if found else None
+
+    def carry_out(self) -> SweepResults:
+        """Kill and resume as often as was asked, then let the sweep end."""
+        moments = [self._moment(index) for index in range(self.driver_kills)]
+        workers = self.worker_kills
+        while True:
+            moment = moments.pop(0) if moments else None
+            code = self._launch(moment, workers)
+            workers = 0  # all in the first launch, while there is most to do
+            if code is not None:
+                assert code == 0, self.said[-1]
+                break
+        assert self.run is not None
+        return load_results(self.run)
+
+    def _moment(self, index: int) -> tuple[str, float]:
+        kinds = ("running", "starting", "running", "last report", "running")
+        kind = kinds[index % len(kinds)]
+        if index == self.driver_kills - 1:
+            kind = "last second"
+        longest = {"starting": 7.0, "running": 4.0, "last report": 0.05, "last second": 1.0}[kind]
+        return kind, self.random.uniform(0.0, longest)
+
+    def _launch(self, moment: tuple[str, float] | None, workers: int) -> int | None:
+        """Start or resume; kill workers, then the driver at its moment.
+
+        Returns:
+            The exit code, or None if the driver was killed.
+        """
+        words = ("run", "chaos.yaml") if self.run is None else ("resume", str(self.run.root))
+        process = start(*words, cwd=self.folder)
+        began = time.monotonic()
+        before = self._lines()
+        try:
+            self._kill_workers(process, workers)
+            if moment is not None:
+                kind, delay_s = moment
+                if self._wait_for(kind, process, before):
+                    self._wait(delay_s, process)
+                if process.poll() is None:
+                    os.kill(process.pid, signal.SIGKILL)
+                    process.communicate()
+                    lines = self._lines()
+                    ended = sum(b'"trial_ended"' in line for line in lines)
+                    after_s = time.monotonic() - began
+                    self.kills.append(Kill(kind, after_s, len(lines), ended))
+                    return None
+            _, said = process.communicate(timeout=600)
+            self.said.append(said)
+            return process.returncode
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+
+    def _wait_for(self, kind: str, process: subprocess.Popen[str], before: list[bytes]) -> bool:
+        """Wait for what the kind's delay counts from; False if the sweep ended first."""
+        if kind == "starting":
+            return True
+        old = len(before)
+
+        def is_there() -> bool:
+            new = self._lines()[old:]
+            if kind == "running":
+                return any(b'"trial_reported"' in line for line in new)
+            if kind == "last report":
+                return any(b'"stopped_by": "' in line for line in new)
+            ended = sum(b'"trial_ended"' in line for line in self._lines())
+            return ended >= self._trials() - 1
+
+        while process.poll() is None:
+            if is_there():
+                return True
+            time.sleep(0.005)
+        return False
+
+    def _trials(self) -> int:
+        assert self.run is not None
+        return int(json.loads(self.run.plan.read_text())["trials"])
+
+    def _wait(self, delay_s: float, process: subprocess.Popen[str]) -> None:
+        deadline = time.monotonic() + delay_s
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+
+    def _kill_workers(self, process: subprocess.Popen[str], left: int) -> None:
+        while left and process.poll() is None:
+            time.sleep(self.random.uniform(0.3, 2.0))
+            workers = [pid for pid, name in descendants(process.pid) if "SweepTrial" in name]
+            if not workers:
+                continue
+            os.kill(self.random.choice(workers), signal.SIGKILL)
+            lines = self._lines()
+            ended = sum(b'"trial_ended"' in line for line in lines)
+            self.kills.append(Kill("worker", 0.0, len(lines), ended))
+            left -= 1
+
+    def _lines(self) -> list[bytes]:
+        if self.run is None:
+            return []
+        return self.run.journal.read_bytes().split(b"\n")[:-1]
+
+
+def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    """A command of ours, as the leader of its own session."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "sweeper", *arguments],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def descendants(pid: int) -> Iterator[tuple[int, str]]:
+    """The ids and command lines of all processes below one."""
+    below: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        below.setdefault(int(fields[1]), []).append(int(entry.name))
+    waiting = list(below.get(pid, []))
+    while waiting:
+        child = waiting.pop()
+        waiting += below.get(child, [])
+        try:
+            command = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ")
+        except OSError:
+            continue
+        yield child, command.decode(errors="replace")
+
+
+def compare(reference: SweepResults, killed: SweepResults, events: list[Event]) -> list[str]:
+    """What is not as it must be, in words; empty if all is well."""
+    problems = []
+    ids = [record.trial_id for record in reference.trials]
+    if [record.trial_id for record in killed.trials] != ids:
+        problems.append(f"trials {[r.trial_id for r in killed.trials]}, not {ids}")
+    asked = Counter(e.trial_id for e in events if isinstance(e, TrialAsked))
+    ends = Counter(
+        e.trial_id for e in events if isinstance(e, TrialEnded) and e.state == "TERMINATED"
+    )
+    for name, counted in (("asked", asked), ("ended", ends)):
+        if counted != Counter(ids):
+            problems.append(f"{name} not exactly once each: {dict(counted)}")
+    touched = interrupted_trials(events)
+    for left, right in zip(reference.trials, killed.trials, strict=False):
+        problems += _compare_trials(left, right, was_touched=right.trial_id in touched)
+    return problems
+
+
+def interrupted_trials(events: list[Event]) -> set[str]:
+    """Trials that were taken up more than once."""
+    starts = Counter(e.trial_id for e in events if isinstance(e, TrialStarted))
+    retried = {e.trial_id for e in events if isinstance(e, TrialRetried)}
+    return {trial_id for trial_id, count in starts.items() if count > 1} | retried
+
+
+def _compare_trials(
+    reference: TrialRecord, killed: TrialRecord, *, was_touched: bool
+) -> Iterator[str]:
+    name = killed.trial_id
+    if killed.state != "TERMINATED":
+        yield f"{name} is {killed.state}: {killed.reason}"
+    if (killed.configuration, killed.seeds) != (reference.configuration, reference.seeds):
+        yield f"{name} has another configuration"
+    if killed.env_steps != reference.env_steps:
+        yield f"{name} has {killed.env_steps} env steps, not {reference.env_steps}"
+    iterations = [report["training_iteration"] for report in killed.reports]
+    if iterations != [report["training_iteration"] for report in reference.reports]:
+        yield f"{name} reported iterations {iterations}"
+    clock = [report["time_total_s"] for report in killed.reports]
+    if clock != sorted(clock):
+        yield f"{name}: its time went backwards"
+    if not killed.checkpoints:
+        yield f"{name} has no checkpoint"
+    elif killed.checkpoints[-1].metrics["training_iteration"] != iterations[-1]:
+        yield f"{name}: its last checkpoint is not of its last report"
+    if not was_touched and _numbers(killed) != _numbers(reference):
+        yield f"{name} was never interrupted and yet reported other numbers"
+
+
+def _numbers(record: TrialRecord) -> list[dict[str, Any]]:
+    return [
+        {key: value for key, value in report.items() if key not in CLOCKS}
+        for report in record.reports
+    ]
+
+
+def run_campaign(
+    folder: Path,
+    *,
+    trials: int,
+    concurrent: int,
+    driver_kills: int,
+    worker_kills: int,
+    seed: int,
+    tracking: bool,
+    say: Callable[[str], None] = print,
+) -> list[str]:
+    """Both sweeps, one after the other; returns what is not as it must be."""
+    spec = SPEC.format(
+        trials=trials,
+        concurrent=concurrent,
+        steps=STEPS,
+        tracking="{uri: 'sqlite:///runs/mlflow.db', experiment: chaos}" if tracking else "null",
+    )
+    for name in ("reference", "killed"):
+        (folder / name).mkdir()
+        (folder / name / "chaos.yaml").write_text(spec)
+    whole = Campaign(folder / "reference", random.Random(seed), 0, 0)  # noqa: S311
+    reference = whole.carry_out()
+    campaign = Campaign(folder / "killed", random.Random(seed), driver_kills, worker_kills)  # noqa: S311
+    killed = campaign.carry_out()
+    assert campaign.run is not None
+    events = list(read_journal(campaign.run.journal))
+    problems = compare(reference, killed, events)
+    say("kind         after  journal lines  trials ended")
+    for kill in campaign.kills:
+        say(f"{kill.kind:<12} {kill.after_s:4.1f}s {kill.events:14d} {kill.ended:13d}")
+    if len(campaign.kills) != driver_kills + worker_kills:
+        problems.append(f"only {len(campaign.kills)} kills came in time: give it more trials")
+    launches = sum(isinstance(event, LaunchStarted) for event in events)
+    rows = sum(isinstance(event, TrialReported) for event in events)
+    kept = sum(len(record.reports) for record in killed.trials)
+    say(
+        f"{len(killed.trials)} trials in {launches} launches, {len(interrupted_trials(events))} of "
+        f"them interrupted, {rows - kept} of {rows} iterations done twice"
+    )
+    if tracking:
+        problems += _check_mlflow(campaign.run, len(killed.trials))
+    return problems
+
+
+def _check_mlflow(run: RunPaths, trials: int) -> Iterator[str]:
+    import sqlite3
+
+    database = sqlite3.connect(run.root.parent / "mlflow.db")
+    statuses = Counter(database.execute("select status from runs").fetchall())
+    if statuses != Counter({("FINISHED",): trials + 1}):
+        yield f"MLflow has runs {dict(statuses)}, not {trials + 1} finished ones"
+    steps = database.execute(
+        "select r.name, count(distinct m.step) from runs r join metrics m using (run_uuid) "
+        "where m.key = 'episode_return_mean' group by r.name"
+    ).fetchall()
+    wrong = {name: count for name, count in steps if count != STEPS // 100}
+    if wrong:
+        yield f"MLflow has other numbers of steps: {wrong}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--driver-kills", type=int, default=20)
+    parser.add_argument("--worker-kills", type=int, default=10)
+    parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--concurrent", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--no-tracking", action="store_true")
+    parser.add_argument("--folder", type=Path, help="An empty one, kept; by default a temporary.")
+    arguments = parser.parse_args()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as temporary:
+        problems = run_campaign(
+            arguments.folder or Path(temporary),
+            trials=arguments.trials,
+            concurrent=arguments.concurrent,
+            driver_kills=arguments.driver_kills,
+            worker_kills=arguments.worker_kills,
+            seed=arguments.seed,
+            tracking=not arguments.no_tracking,
+        )
+    print(f"took {time.monotonic() - began:.0f} s")  # noqa: T201
+    if problems:
+        sys.exit("\n".join(problems))
+    print("every trial there exactly once, as in the uninterrupted sweep")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""The verbs that look at a run, on a real one: while it goes on, and when it is over."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SPEC = """
+name: watched
+environment: CartPole-v1
+algorithm: PPO
+backend: rllib
+seeds: 1
+param_space:
+  lr: {grid_search: [1.0e-3, 1.0e-4]}
+  train_batch_size_per_learner: 200
+  minibatch_size: 100
+  num_epochs: 2
+  model_config: {fcnet_hiddens: [16]}
+stop: {num_env_steps_sampled_lifetime: 1000000}
+checkpoint: {every_env_steps: 1000}
+"""
+
+
+def sweeper(*arguments: str, cwd: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sweeper", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+class Watched:
+    """What was seen of a run while it went on, and after its end."""
+
+    folder: Path
+    run: Path
+    status: dict[str, Any]
+    status_text: str
+    refused: subprocess.CompletedProcess[str]
+    relogged: subprocess.CompletedProcess[str]
+    followed: str
+    said: str
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    """A run that is watched from other processes and then interrupted."""
+    seen = Watched()
+    seen.folder = tmp_path_factory.mktemp("watched")
+    (seen.folder / "spec.yaml").write_text(SPEC)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sweeper", "run", "spec.yaml"],
+        cwd=seen.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    follower = None
+    try:
+        seen.run = _wait_for_reports(seen.folder, process)
+        follower = subprocess.Popen(
+            [sys.executable, "-m", "sweeper", "logs", "-f"],
+            cwd=seen.folder,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        seen.status = json.loads(sweeper("status", "--json", cwd=seen.folder).stdout)
+        seen.status_text = sweeper("status", cwd=seen.folder).stdout
+        seen.refused = sweeper("clean", "--keep", "0", "--yes", cwd=seen.folder)
+        seen.relogged = sweeper("log", cwd=seen.folder)
+        os.kill(process.pid, signal.SIGINT)
+        _, seen.said = process.communicate(timeout=120)
+        seen.followed, _ = follower.communicate(timeout=30)
+    finally:
+        for one in (process, follower):
+            if one is not None and one.poll() is None:
+                os.killpg(one.pid, signal.SIGKILL) if one is process else one.kill()
+    return seen
+
+
+def _wait_for_reports(folder: Path, process: subprocess.Popen[str]) -> Path:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        for journal in folder.glob("runs/*/journal.jsonl"):
+            if journal.read_text().count("trial_reported") >= 6:
+                return journal.parent
+        time.sleep(0.2)
+    raise AssertionError("no reports")
+
+
+def _count_records(database: Path) -> dict[str, int]:
+    connection = sqlite3.connect(database)
+    tables = ("runs", "params", "metrics", "tags", "logged_models")
+    return {
+        table: connection.execute(f"select count(*) from {table}").fetchone()[0]  # noqa: S608
+        for table in tables
+    }
+
+
+def test_status_from_another_process_shows_what_a_live_run_is_doing(watched: Watched) -> None:
+    assert watched.status["state"] == "running"
+    assert watched.status["run"] == str(watched.run)
+    assert {trial["trial_id"] for trial in watched.status["running"]} <= {"t0001", "t0002"}
+    assert all(trial["env_steps_per_s"] > 0 for trial in watched.status["running"])
+    assert watched.status["left_s"] > 60  # a million steps
+    assert re.search(r"^left +about ", watched.status_text, re.MULTILINE)
+
+
+def test_a_live_run_is_neither_cleaned_nor_logged_again(watched: Watched) -> None:
+    assert watched.refused.returncode == 0
+    assert watched.refused.stderr == "no run in runs is to be deleted\n"
+    assert watched.relogged.returncode == 2
+    assert watched.relogged.stderr == (
+        f"error: {watched.run.name} is running, and writes its record itself\n"
+    )
+    assert (watched.run / "journal.jsonl").is_file()
+
+
+def test_logs_are_followed_until_the_run_ends(watched: Watched) -> None:
+    lines = watched.followed.splitlines()
+    assert {line.split()[0] for line in lines} == {"t0001", "t0002"}
+    assert len(lines) > 2
+
+
+def test_without_a_terminal_the_end_is_told_in_lines(watched: Watched) -> None:
+    assert "t0001 paused (interrupted)" in watched.said
+    assert "\x1b" not in watched.said
+    assert watched.said.count("interrupted: 0 of 2 done, 2 paused") == 1
+
+
+def test_a_run_written_to_mlflow_again_changes_nothing(watched: Watched) -> None:
+    database = watched.folder / "runs" / "mlflow.db"
+    before = _count_records(database)
+    done = sweeper("log", cwd=watched.folder)
+    assert done.returncode == 0, done.stderr
+    assert watched.run.name in done.stderr
+    assert _count_records(database) == before
+    assert before["runs"] == 3
+
+
+def test_a_run_is_written_to_another_database_whole(watched: Watched) -> None:
+    other = watched.folder / "other.db"
+    arguments = ("log", "--uri", f"sqlite:///{other}", "--experiment", "elsewhere")
+    done = sweeper(*arguments, cwd=watched.folder)
+    assert done.returncode == 0, done.stderr
+    first = _count_records(watched.folder / "runs" / "mlflow.db")
+    copied = _count_records(other)
+    assert (copied["runs"], copied["params"]) == (first["runs"], first["params"])
+    assert copied["logged_models"] == first["logged_models"] == 1
+    assert sweeper(*arguments, cwd=watched.folder).returncode == 0
+    assert _count_records(other) == copied
+
+
+def test_a_server_that_is_not_there_is_one_line(watched: Watched) -> None:
+    done = sweeper("log", "--uri", "http://127.0.0.1:9", cwd=watched.folder)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: MLflow: not everything is recorded: no server answers at")
+    assert done.stderr.count("\n") == 1
+
+
+def test_doctor_starts_a_ray(tmp_path: Path) -> None:
+    done = sweeper("doctor", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert checks["local Ray"] == {
+        "name": "local Ray",
+        "status": "ok",
+        "detail": "starts and answers",
+    }
+
+
+def test_a_champion_and_a_checkpoint_are_evaluated_on_the_same_episodes(watched: Watched) -> None:
+    arguments = ("evaluate", "last", "--episodes", "4", "--json")
+    champion = json.loads(sweeper(*arguments, cwd=watched.folder).stdout)
+    assert champion["environment"] == "CartPole-v1"
+    assert champion["checkpoint"] == str(watched.run / "champion")
+    (agent,) = champion["agents"]
+    assert agent["returns"] == [float(length) for length in agent["lengths"]]
+    assert champion["mean"] == sum(agent["returns"]) / 4
+    assert champion["interval_over"] == "episodes of one agent"
+    best = json.loads(sweeper("best", "--json", cwd=watched.folder).stdout)
+    arguments = ("evaluate", best["checkpoint"], "--episodes", "4", "--json")
+    (replica,) = json.loads(sweeper(*arguments, cwd=watched.folder).stdout)["agents"]
+    assert replica["agent"] == "replica_0"
+    assert replica["returns"] == agent["returns"]

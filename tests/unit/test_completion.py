@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from run_folders import make_run
+
+from sweeper.cli import cli
+from sweeper.completion import SHELLS, completion_script
+
+
+def complete(words: str, cwd: Path) -> list[str]:
+    """What bash offers for a line that ends where the cursor is: kind and value, each."""
+    code = "import sys; sys.argv[0] = 'sweeper'; from sweeper.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={
+            **os.environ,
+            "_SWEEPER_COMPLETE": "bash_complete",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(len(words.split()) - (not words.endswith(" "))),
+        },
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    make_run(tmp_path / "runs", "a-20260101-000000")
+    make_run(tmp_path / "runs", "b-20260102-000000")
+    make_run(tmp_path / "other", "c-20260103-000000")
+    (tmp_path / "configs").mkdir()
+    for name in ("one.yaml", "two.yml", "notes.txt"):
+        (tmp_path / "configs" / name).write_text("")
+    (tmp_path / "spec.yaml").write_text("")
+    return tmp_path
+
+
+def test_runs_are_offered_newest_first_with_last(folder: Path) -> None:
+    assert complete("sweeper status ", folder) == [
+        "plain,last", "plain,b-20260102-000000", "plain,a-20260101-000000",
+    ]  # fmt: skip
+    assert complete("sweeper results a", folder) == ["plain,a-20260101-000000"]
+    assert complete("sweeper clean a-20260101-000000 b", folder) == ["plain,b-20260102-000000"]
+
+
+def test_runs_are_looked_for_under_the_storage_that_was_given(folder: Path) -> None:
+    assert complete("sweeper logs --storage other ", folder) == [
+        "plain,last", "plain,c-20260103-000000",
+    ]  # fmt: skip
+    assert complete("sweeper logs --storage nowhere ", folder) == []
+
+
+def test_a_path_is_left_to_the_shell(folder: Path) -> None:
+    assert complete("sweeper status ./ru", folder) == ["dir,./ru"]
+
+
+def test_specs_are_yaml_files(folder: Path) -> None:
+    assert complete("sweeper run configs/", folder) == [
+        "plain,configs/one.yaml", "plain,configs/two.yml",
+    ]  # fmt: skip
+    assert complete("sweeper plan sp", folder) == ["plain,spec.yaml"]
+    # A folder on the way: the shell itself knows how to go on.
+    assert complete("sweeper run ", folder) == ["file,"]
+
+
+def test_verbs_and_options_are_offered(folder: Path) -> None:
+    assert complete("sweeper res", folder)[0] == "plain,results"
+    assert "plain,--metric" in complete("sweeper best --", folder)
+
+
+def test_completing_imports_nothing_heavy(folder: Path) -> None:
+    code = (
+        "import sys, atexit\n"
+        "sys.argv[0] = 'sweeper'\n"
+        "heavy = {'ray', 'torch', 'mlflow', 'pandas', 'numpy', 'gymnasium', 'rich'}\n"
+        "atexit.register(lambda: print(heavy & sys.modules.keys(), file=sys.stderr))\n"
+        "from sweeper.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={
+            **os.environ,
+            "_SWEEPER_COMPLETE": "bash_complete",
+            "COMP_WORDS": "sweeper status ",
+            "COMP_CWORD": "2",
+        },
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.startswith("plain,last")
+    assert done.stderr == "set()\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_script_is_one_that_the_shell_takes(shell: str, tmp_path: Path) -> None:
+    script = completion_script(cli, shell)
+    assert f"_SWEEPER_COMPLETE={shell}_complete" in script
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"no {shell} here")
+    file = tmp_path / "script"
+    file.write_text(script)
+    assert subprocess.run([program, "-n", str(file)], capture_output=True).stderr == b""

@@ -1,0 +1,130 @@
+"""What a sweep will take is said where a like one has run, and nowhere else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeper import feasibility
+from sweeper.estimates import estimate_plan
+from sweeper.plan import SweepPlan, load_plan
+from sweeper.spec import dump_spec
+
+STEPS = "num_env_steps_sampled_lifetime"
+SPEC = f"""
+name: demo
+environment: CartPole-v1
+algorithm: PPO
+backend: rllib
+param_space: {{lr: {{loguniform: [1.0e-4, 1.0e-2]}}}}
+search: {{num_samples: 8, max_concurrent: 2}}
+stop: {{{STEPS}: 10000}}
+checkpoint: {{keep_trials: 3}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feasibility, "cores", lambda: 4)
+    monkeypatch.chdir(tmp_path)
+
+
+def plan_of(*overrides: str) -> SweepPlan:
+    Path("spec.yaml").write_text(SPEC)
+    return estimate_plan(load_plan("spec.yaml", overrides))
+
+
+def record_run(name: str, *overrides: str, seconds: float = 20.0, size: int = 500) -> None:
+    """A run folder with one finished trial of 1,000 env steps."""
+    root = Path("runs") / name
+    checkpoint = root / "trials" / "t0001" / "checkpoint_000001"
+    (checkpoint / "replica_0").mkdir(parents=True)
+    (checkpoint / "replica_0" / "weights").write_bytes(b"x" * size)
+    (root / "spec.yaml").write_text(dump_spec(plan_of(*overrides).spec))
+    report = {STEPS: 1000, "time_total_s": seconds, "episode_return_mean": 9.0}
+    asked: dict[str, Any] = {
+        "event": "trial_asked", "time": 1.0, "trial_id": "t0001", "configuration": {},
+        "parameters": {}, "seeds": [0],
+    }  # fmt: skip
+    reported = {"event": "trial_reported", "time": 2.0, "trial_id": "t0001", "metrics": report}
+    saved = {
+        "event": "trial_checkpointed", "time": 3.0, "trial_id": "t0001",
+        "path": "trials/t0001/checkpoint_000001", "metrics": {},
+    }  # fmt: skip
+    lines = [asked, reported, saved]
+    (root / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_where_nothing_has_run_nothing_is_estimated() -> None:
+    assert plan_of().estimate is None
+
+
+def test_a_run_of_the_same_kind_is_gone_by() -> None:
+    record_run("demo-20261124-100000")
+    # 4 rounds of 2 trials, each 10,000 steps of 20 ms; the best three keep 500 bytes.
+    assert plan_of().estimate == {
+        "time_s": pytest.approx(800),
+        "disk_bytes": 1500,
+        "based_on": "demo-20261124-100000",
+        "is_limit": False,
+    }
+
+
+def test_the_newest_run_is_gone_by() -> None:
+    record_run("demo-20261124-100000", seconds=20)
+    record_run("demo-20261124-110000", seconds=40)
+    estimate = plan_of().estimate
+    assert estimate is not None
+    assert estimate["time_s"] == pytest.approx(1600)
+
+
+def test_replicas_multiply_what_rllib_takes() -> None:
+    record_run("demo-20261124-100000")
+    estimate = plan_of("seeds=3").estimate
+    assert estimate is not None
+    assert (estimate["time_s"], estimate["disk_bytes"]) == (pytest.approx(2400), 4500)
+
+
+def test_replicas_of_torch_are_not_multiplied() -> None:
+    record_run("demo-20261124-100000", "backend=torch", "seeds=1")
+    assert plan_of("backend=torch", "seeds=5").estimate is None
+    assert plan_of("backend=torch", "seeds=1").estimate is not None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "environment=Acrobot-v1",
+        "algorithm=IMPALA",
+        "environment.kwargs={sutton_barto_reward: true}",
+        "environment.wrappers=[{TimeLimit: {max_episode_steps: 5}}]",
+    ],
+)
+def test_a_run_of_another_kind_tells_nothing(other: str) -> None:
+    record_run("demo-20261124-100000", other)
+    assert plan_of().estimate is None
+
+
+def test_a_clock_bounds_the_time() -> None:
+    estimate = plan_of("budget={time_s: 300}").estimate
+    assert estimate is not None
+    assert (estimate["time_s"], estimate["is_limit"], estimate["based_on"]) == (300, True, None)
+    record_run("demo-20261124-100000")
+    estimate = plan_of("budget={time_s: 300}").estimate
+    assert estimate is not None
+    assert (estimate["time_s"], estimate["is_limit"]) == (300, True)
+    estimate = plan_of("stop.time_total_s=60").estimate
+    assert estimate is not None
+    assert (estimate["time_s"], estimate["is_limit"]) == (240, True)
+
+
+def test_a_damaged_run_is_passed_over() -> None:
+    record_run("demo-20261124-100000")
+    record_run("demo-20261124-110000")
+    Path("runs/demo-20261124-110000/spec.yaml").write_text("nonsense")
+    estimate = plan_of().estimate
+    assert estimate is not None
+    assert estimate["based_on"] == "demo-20261124-100000"

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sweeper.errors import UserError
+from sweeper.locks import is_locked, read_owner, run_lock
+
+HOLD = (
+    "import sys, time\n"
+    "from pathlib import Path\n"
+    "from sweeper.locks import run_lock\n"
+    "with run_lock(Path(sys.argv[1])):\n"
+    "    print('held', flush=True)\n"
+    "    time.sleep(60)\n"
+)
+
+
+def test_the_lock_is_held_in_the_block_and_only_there(tmp_path: Path) -> None:
+    lock = tmp_path / ".lock"
+    assert is_locked(lock) is None
+    with run_lock(lock):
+        assert is_locked(lock) is True
+    assert is_locked(lock) is False
+
+
+def test_the_holder_writes_itself_in(tmp_path: Path) -> None:
+    with run_lock(tmp_path / ".lock"):
+        owner = read_owner(tmp_path / ".lock")
+    assert owner is not None
+    assert (owner.pid, owner.host) == (os.getpid(), socket.gethostname())
+
+
+def test_looking_does_not_take_the_lock_away(tmp_path: Path) -> None:
+    lock = tmp_path / ".lock"
+    with run_lock(lock):
+        for _ in range(3):
+            assert is_locked(lock)
+            assert read_owner(lock)
+        with pytest.raises(UserError), run_lock(lock):
+            pass
+
+
+def test_a_second_process_is_refused_by_the_firsts_name_until_that_is_killed(
+    tmp_path: Path,
+) -> None:
+    lock = tmp_path / "cartpole-1" / ".lock"
+    lock.parent.mkdir()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(lock)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with (
+            pytest.raises(UserError, match=f"cartpole-1 .* process {holder.pid} on "),
+            run_lock(lock),
+        ):
+            pass
+    finally:
+        holder.send_signal(signal.SIGKILL)
+        holder.communicate()
+    with run_lock(lock):
+        assert is_locked(lock)
+
+
+def test_a_child_that_outlives_its_parent_does_not_keep_the_lock(tmp_path: Path) -> None:
+    lock = tmp_path / ".lock"
+    code = (
+        "import os, subprocess, sys\n"
+        "from pathlib import Path\n"
+        "from sweeper.locks import run_lock\n"
+        "with run_lock(Path(sys.argv[1])):\n"
+        "    child = subprocess.Popen(['sleep', '30'], stdout=subprocess.DEVNULL)\n"
+        "    print(child.pid, flush=True)\n"
+        "    os._exit(0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(lock)], capture_output=True, text=True)
+    try:
+        assert is_locked(lock) is False
+    finally:
+        os.kill(int(done.stdout), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", json.dumps({"pid": "x"})])
+def test_a_damaged_lock_file_names_nobody_and_can_be_taken(tmp_path: Path, text: str) -> None:
+    lock = tmp_path / ".lock"
+    lock.write_text(text)
+    assert read_owner(lock) is None
+    with run_lock(lock):
+        assert read_owner(lock) is not None
+
+
+def test_a_folder_that_is_not_there_is_a_users_mistake(tmp_path: Path) -> None:
+    with (
+        pytest.raises(UserError, match="can't write to the run folder"),
+        run_lock(tmp_path / "gone" / ".lock"),
+    ):
+        pass

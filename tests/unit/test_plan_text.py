@@ -1,0 +1,177 @@
+"""A plan reads like a colleague's summary, at 80 columns and at 120."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sweeper import feasibility
+from sweeper.plan import SweepPlan, load_plan
+from sweeper.plan_text import describe_distribution, describe_plan
+from sweeper.space import Distribution
+
+SPEC = """
+name: demo
+environment: CartPole-v1
+algorithm: PPO
+seeds: 2
+param_space:
+  lr: {loguniform: [1.0e-4, 1.0e-2]}
+  minibatch_size: {choice: [64, 128, 256]}
+  gamma: 0.98
+search: {num_samples: 6, seed: 3, points_to_evaluate: [{lr: 1.0e-3}]}
+stop: {num_env_steps_sampled_lifetime: 50000, episode_return_mean: 475}
+evaluation: {episodes: 5}
+budget: {time_s: 600}
+checkpoint: {keep: 2, keep_trials: 4}
+tracking: {uri: "https://mlflow.example", register_as: walker}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feasibility, "cores", lambda: 4)
+    monkeypatch.setattr("sweeper.plan_text.cores", lambda: 4)
+    monkeypatch.chdir(tmp_path)
+
+
+def plan_of(text: str, *overrides: str) -> SweepPlan:
+    Path("spec.yaml").write_text(text)
+    return load_plan("spec.yaml", overrides)
+
+
+def test_the_summary_says_what_is_tried_trained_judged_and_written() -> None:
+    assert (
+        "\n".join(describe_plan(plan_of(SPEC), 100))
+        == """\
+demo tries 6 configurations of PPO on CartPole-v1: drawn at random (seed 3), beginning with 1 point
+of yours.
+
+Searched
+  lr              0.0001 to 0.01, on a log scale (default 5e-05)
+  minibatch_size  64, 128 or 256 (default 128)
+
+Fixed
+  gamma 0.98; all else at RLlib's defaults of PPO
+
+Training
+  6 trials of 2 replicas (seeds 0, 1): 12 training runs with torch
+  4 trials at a time on this machine's 4 cores
+  each until 50,000 env steps a replica or episode_return_mean of 475: at most 600,000 env steps in
+    all
+  all of it within 10m00s
+
+Judged by
+  the last evaluation/episode_return_mean; more is better
+  evaluated over 5 greedy episodes on seeds of their own, every 5,000 env steps and at the end
+
+Cost
+  time  not known: nothing like it has run under this storage yet
+  disk  size not known yet: the last 2 checkpoints of each of the best 4 trials
+
+Written
+  runs/demo-<date>-<time>/: journal, logs, checkpoints, champion
+  https://mlflow.example: MLflow, experiment demo, model walker"""
+    )
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("name", ["quickstart", "rllib_ppo_lr"])
+def test_lines_fit_the_terminal(width: int, name: str) -> None:
+    config = Path(__file__).parents[2] / "configs" / f"{name}.yaml"
+    for line in describe_plan(load_plan(config), width):
+        assert len(line) <= width or "/" in line, line
+
+
+def test_an_estimate_says_what_it_goes_by() -> None:
+    estimate = {"time_s": 125.0, "disk_bytes": 3e6, "based_on": "demo-1", "is_limit": False}
+    text = "\n".join(describe_plan(replace(plan_of(SPEC), estimate=estimate)))
+    assert "about 2 minutes if every trial goes its full length, by demo-1" in text
+    assert "about 3.0 MB: the last 2 checkpoints" in text
+    text = "\n".join(describe_plan(replace(plan_of(SPEC), estimate=estimate | {"is_limit": True})))
+    assert "at most 2m05s, by the spec's own limits" in text
+
+
+def test_what_is_off_or_unbounded_is_said() -> None:
+    text = "\n".join(describe_plan(plan_of(
+        "environment: CartPole-v1\nalgorithm: PPO\nbudget: {time_s: 60}\ntracking: null\n"
+    )))  # fmt: skip
+    assert "spec trains one configuration of PPO on CartPole-v1; nothing is searched." in text
+    assert "each until the budget is used up; env steps are not bounded" in text
+    assert "no evaluation: returns are those of training, exploring" in text
+    assert "MLflow is off" in text
+    assert "everything at RLlib's defaults of PPO" in text
+    assert "nothing but the search's budget ends a trial" in text
+
+
+@pytest.mark.parametrize(
+    ("leaf", "words"),
+    [
+        (Distribution("choice", (64,)), "64"),
+        (Distribution("choice", (64, 128)), "64 or 128"),
+        (Distribution("choice", tuple(range(20))), "0, 1, 2, 3, 4, 5, 6, 7 and 12 more"),
+        (Distribution("choice", ([64, 64], None)), "[64, 64] or null"),
+        (Distribution("grid_search", (0.1, 0.2, 0.3)), "all of 0.1, 0.2 and 0.3"),
+        (Distribution("uniform", (0.1, 0.9)), "0.1 to 0.9"),
+        (Distribution("randint", (1, 31)), "1 to 30, whole"),
+        (Distribution("lograndint", (1, 1001)), "1 to 1000, whole, on a log scale"),
+        (Distribution("quniform", (0.0, 1.0, 0.25)), "0 to 1, in steps of 0.25"),
+        (Distribution("randn", ()), "normal, mean 0, deviation 1"),
+        (Distribution("randn", (2.0, 0.5)), "normal, mean 2, deviation 0.5"),
+        (Distribution("uniform", (0.1, 1), {"use_kl_loss": True}),
+         "0.1 to 1, where use_kl_loss is true"),
+    ],
+)  # fmt: skip
+def test_distributions_are_said_in_words(leaf: Distribution, words: str) -> None:
+    assert describe_distribution(leaf) == words
+
+
+# --- warnings --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["param_space.lr={loguniform: [1e-2, 1e-1]}", "search.points_to_evaluate=[]"],
+         "lr is searched from 0.01 to 0.1, all of it more than 10 times above PPO's default, "
+         "5e-05"),
+        (["param_space.vf_clip_param={uniform: [0.1, 0.5]}"],
+         "vf_clip_param is searched from 0.1 to 0.5, all of it more than 10 times below PPO's "
+         "default, 10.0"),
+        (["param_space.lr={uniform: [1e-5, 1e-2]}"],
+         "lr is drawn evenly from 1e-05 to 0.01: nine in ten draws lie above 0.001009; loguniform "
+         "spreads them over the decades"),
+        (["stop={time_total_s: 60}"],
+         "trials are stopped by the clock, so that slower ones train less; for equal budgets give "
+         "stop.num_env_steps_sampled_lifetime"),
+        (["stop={episode_return_mean: 475}"],
+         "nothing but the search's budget ends a trial, and the first ones may use it up; give "
+         "stop.num_env_steps_sampled_lifetime too"),
+        (["stop={num_env_steps_sampled_lifetime: 3000}"],
+         "an iteration takes 4,000 env steps, more than stop's 3,000: each trial trains once; "
+         "lower train_batch_size_per_learner"),
+        (["evaluation.every_env_steps=60000"],
+         "evaluation.every_env_steps (60,000) lies beyond a trial's end (50,000 env steps): it is "
+         "evaluated once, at the end"),
+        (["search.num_samples=1"],
+         "only one configuration will be tried; raise search.num_samples"),
+        (["search.max_concurrent=6"],
+         "max_concurrent 6 is more than this machine has room for: 4 will run"),
+    ],
+)  # fmt: skip
+def test_what_may_not_have_been_meant_is_a_warning(overrides: list[str], words: str) -> None:
+    assert words in plan_of(SPEC, *overrides).warnings
+
+
+def test_an_ordinary_sweep_warns_of_nothing() -> None:
+    assert plan_of(SPEC).warnings == ()
+
+
+def test_warnings_end_the_summary() -> None:
+    assert "\n".join(describe_plan(plan_of(SPEC, "backend=rllib"), 100)).endswith(
+        """
+Mind
+  - 2 replicas on rllib are 2 training runs a trial, one after the other: 12 in all"""
+    )

@@ -1,0 +1,131 @@
+"""Tasks that an agent must really learn, in a second or so each."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ppo_tasks import build_trainer, settings_of, train
+
+from sweeper.environments import NormalizeSettings
+from sweeper.trainables import ppo
+from sweeper.trainables.rollout import RolloutCollector
+
+SEEDS = (0, 1, 2)
+ENVS = 16
+
+
+def learn(env_id, iterations, *, normalize=None, kwargs=None, **hyperparameters):
+    settings = settings_of(env_id, seeds=SEEDS, normalize=normalize, **(kwargs or {}))
+    trainer = build_trainer(settings, **hyperparameters)
+    try:
+        returns = train(trainer, iterations)
+    finally:
+        trainer.close()
+    return trainer, [float(np.mean(mine)) for mine in returns]
+
+
+@pytest.mark.parametrize("kind", ["discrete", "multi-discrete", "nested"])
+def test_an_identity_of_choices_is_learned(kind):
+    _, returns = learn("ppo_tasks/Identity-v0", 60, kwargs={"kind": kind}, gamma=0.0)
+    assert min(returns) > 8.5  # of 10; chance gives at most 5
+
+
+@pytest.mark.parametrize("free_log_std", [False, True])
+def test_an_identity_of_numbers_is_learned(free_log_std):
+    _, returns = learn(
+        "ppo_tasks/Identity-v0",
+        60,
+        kwargs={"kind": "continuous"},
+        gamma=0.0,
+        lr=2e-3,
+        clip_param=0.2,
+        grad_clip=0.5,
+        num_envs_per_env_runner=16,
+        train_batch_size_per_learner=256,
+        minibatch_size=64,
+        model_config={"fcnet_hiddens": [16], "free_log_std": free_log_std},
+    )
+    assert min(returns) > -0.5  # the best constant gives -3.3
+
+
+def credit(terminates):
+    trainer, _ = learn(
+        "ppo_tasks/TwoSteps-v0",
+        100,
+        kwargs={"terminates": terminates},
+        lr=1e-2,
+        num_envs_per_env_runner=ENVS,
+        rollout_fragment_length=5,  # odd: the fragments cut episodes in the middle
+        train_batch_size_per_learner=5 * ENVS,
+        minibatch_size=40,
+    )
+    states = np.repeat(np.eye(2, dtype=np.float32)[None], len(SEEDS), axis=0)
+    logits = trainer._networks.policy(states)[:, 0]
+    return trainer._networks.values(states), logits[:, 1] - logits[:, 0]
+
+
+# The values of patience: discounted by 0.5, the end is worth 0 or the first state again.
+VALUES = {True: (0.5, 1.0), False: (2 / 3, 4 / 3)}
+
+
+def is_solved(terminates):
+    values, preference = credit(terminates)
+    return bool(np.allclose(values, VALUES[terminates], atol=0.03) and (preference > 1).all())
+
+
+@pytest.mark.parametrize("terminates", [True, False])
+def test_credit_for_an_earlier_step_is_given(terminates):
+    assert is_solved(terminates)
+
+
+def test_the_credit_task_fails_if_terminal_states_are_bootstrapped(monkeypatch):
+    estimate = ppo.estimate_advantages
+
+    def wrong(**given):
+        return estimate(**{**given, "terminated": np.zeros_like(given["terminated"])})
+
+    monkeypatch.setattr(ppo, "estimate_advantages", wrong)
+    assert not is_solved(terminates=True)
+
+
+def test_the_credit_task_fails_if_truncated_episodes_are_not_bootstrapped(monkeypatch):
+    estimate = ppo.estimate_advantages
+
+    def wrong(**given):
+        return estimate(**{**given, "terminated": given["ended"]})
+
+    monkeypatch.setattr(ppo, "estimate_advantages", wrong)
+    assert not is_solved(terminates=False)
+
+
+def test_the_credit_task_fails_if_nothing_flows_back(monkeypatch):
+    estimate = ppo.estimate_advantages
+
+    def wrong(**given):
+        return estimate(**{**given, "gamma": 0.0})
+
+    monkeypatch.setattr(ppo, "estimate_advantages", wrong)
+    assert not is_solved(terminates=True)
+
+
+@pytest.mark.parametrize("terminates", [True, False])
+def test_the_credit_task_fails_if_resets_are_learned_from(monkeypatch, terminates):
+    never = property(
+        lambda self: np.zeros((len(SEEDS), ENVS), dtype=bool), lambda self, value: None
+    )
+    monkeypatch.setattr(RolloutCollector, "_resetting", never, raising=False)
+    assert not is_solved(terminates)
+
+
+def test_a_badly_scaled_task_is_learned_with_normalisation_only():
+    normalize = NormalizeSettings(observations=True, rewards=True)
+    _, returns = learn("ppo_tasks/Scaled-v0", 60, normalize=normalize, gamma=0.0)
+    assert min(returns) > 0.9 * 40_000
+    _, returns = learn("ppo_tasks/Scaled-v0", 60, gamma=0.0)
+    assert max(returns) < 0.5 * 40_000
+
+
+def test_pictures_are_told_apart():
+    trainer, returns = learn("ppo_tasks/Picture-v0", 30, model_config={}, gamma=0.0, lr=1e-3)
+    assert min(returns) > 0.9
+    assert trainer._collector._buffers.observations.dtype == np.uint8

@@ -1,0 +1,329 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeper.errors import UserError
+from sweeper.journal import (
+    Event,
+    Journal,
+    JournalError,
+    LaunchEnded,
+    LaunchStarted,
+    TrialAsked,
+    TrialCheckpointed,
+    TrialEnded,
+    TrialReported,
+    TrialRetried,
+    TrialStarted,
+)
+from sweeper.paths import RunPaths
+from sweeper.results import ResultsBuilder
+from sweeper.resumption import (
+    Extension,
+    History,
+    LaunchState,
+    continue_trial,
+    extend_spec,
+    find_left,
+    load_recorded_spec,
+    read_history,
+)
+from sweeper.spec import ExperimentSpec, dump_spec, load_spec
+
+STOP = {"num_env_steps_sampled_lifetime": 300}
+MET = "num_env_steps_sampled_lifetime >= 300"
+SPEC = """
+name: tiny
+environment: CartPole-v1
+algorithm: PPO
+backend: rllib
+param_space:
+  lr: {uniform: [0.1, 0.2]}
+search: {num_samples: 4}
+stop: {num_env_steps_sampled_lifetime: 300, episode_return_mean: 100}
+tracking: null
+"""
+
+
+class RunFolder:
+    """A run folder whose journal is written by hand; checkpoints are really there."""
+
+    def __init__(self, root: Path) -> None:
+        self.paths = RunPaths(root)
+        self.events: list[Event] = []
+        self.time = 0.0
+
+    def tell(self, make: Callable[..., Event], *arguments: Any, **named: Any) -> None:
+        self.time += 1.0
+        self.events.append(make(self.time, *arguments, **named))
+
+    def launch(self, number: int = 1, spec: str = "") -> None:
+        self.tell(LaunchStarted, number, 1, ("sweeper",), spec=spec)
+
+    def begin(self, trial_id: str) -> None:
+        self.tell(TrialAsked, trial_id, {"gamma": 0.9, "lr": 0.1}, {"lr": 0.1}, (0,))
+        self.tell(TrialStarted, trial_id, "")
+
+    def report(self, trial_id: str, iteration: int, stopped_by: str | None = None) -> None:
+        row = {
+            "training_iteration": iteration,
+            "num_env_steps_sampled_lifetime": 100 * iteration,
+            "time_total_s": 2.0 * iteration,
+        }
+        self.tell(TrialReported, trial_id, row, stopped_by)
+
+    def save(self, trial_id: str, iteration: int, index: int) -> None:
+        relative = f"trials/{trial_id}/checkpoint_{index:06d}"
+        self.leave(relative)
+        self.tell(TrialCheckpointed, trial_id, relative, {"training_iteration": iteration})
+
+    def leave(self, relative: str, *, is_whole: bool = True) -> None:
+        folder = self.paths.root / relative
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ("trainer.json" if is_whole else "half")).write_text("{}")
+
+    def end(self, trial_id: str, state: str = "TERMINATED", reason: str = MET) -> None:
+        self.tell(TrialEnded, trial_id, state, reason)
+
+    def finish(self, trial_id: str) -> None:
+        self.begin(trial_id)
+        self.report(trial_id, 3, MET)
+        self.save(trial_id, 3, 0)
+        self.end(trial_id)
+
+    def left(self, stop: dict[str, float] | None = None, **options: Any) -> LaunchState:
+        history, builder = self.read()
+        return find_left(history, builder.snapshot(is_live=False), stop or STOP, **options)
+
+    def read(self) -> tuple[History, ResultsBuilder]:
+        self.paths.journal.unlink(missing_ok=True)
+        journal = Journal(self.paths.journal)
+        for event in self.events:
+            journal.append(event)
+        journal.close()
+        builder = ResultsBuilder(self.paths.root)
+        return read_history(self.paths, [builder.apply]), builder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path)
+
+
+def test_finished_trials_stay_and_interrupted_ones_go_on_from_their_last_checkpoint(
+    run: RunFolder,
+) -> None:
+    run.launch()
+    run.finish("t0001")
+    run.begin("t0002")
+    run.report("t0002", 1)
+    run.save("t0002", 1, 0)
+    run.report("t0002", 2)
+    run.begin("t0003")
+    state = run.left()
+    assert (state.launch, state.asked, state.ends, state.lost) == (2, 3, (), ())
+    second, third = state.continuations
+    assert second.trial_id == "t0002"
+    assert second.parameters == {"lr": 0.1}
+    assert second.checkpoint == run.paths.trial("t0002") / "checkpoint_000000"
+    assert second.metrics == {"training_iteration": 1}
+    assert second.last_report["time_total_s"] == 2.0
+    assert (third.checkpoint, third.last_checkpoint, third.last_report) == (None, -1, {})
+
+
+def test_failed_trials_go_on_only_when_asked(run: RunFolder) -> None:
+    run.launch()
+    run.begin("t0001")
+    run.end("t0001", "ERROR", "crashed")
+    assert run.left().continuations == ()
+    assert [again.trial_id for again in run.left(retry_errored=True).continuations] == ["t0001"]
+
+
+def test_a_trial_killed_after_its_last_checkpoint_gets_the_end_that_nobody_wrote(
+    run: RunFolder,
+) -> None:
+    run.launch()
+    run.begin("t0001")
+    run.report("t0001", 3, MET)
+    run.save("t0001", 3, 0)
+    state = run.left()
+    assert state.continuations == ()
+    assert [(end.trial_id, end.state, end.reason) for end in state.ends] == [
+        ("t0001", "TERMINATED", MET)
+    ]
+
+
+def test_a_trial_killed_before_its_last_checkpoint_goes_on_so_that_its_score_has_an_agent(
+    run: RunFolder,
+) -> None:
+    run.launch()
+    run.begin("t0001")
+    run.report("t0001", 2)
+    run.save("t0001", 2, 4)
+    run.report("t0001", 3, MET)
+    state = run.left()
+    assert state.ends == ()
+    (again,) = state.continuations
+    assert again.metrics == {"training_iteration": 2}
+    assert again.last_report["training_iteration"] == 2
+
+
+def test_no_checkpoint_is_overwritten_and_what_a_kill_left_half_written_is_deleted(
+    run: RunFolder,
+) -> None:
+    run.launch()
+    run.begin("t0001")
+    run.report("t0001", 1)
+    run.save("t0001", 1, 6)
+    run.leave("trials/t0001/checkpoint_000007", is_whole=False)
+    (again,) = run.left().continuations
+    assert again.last_checkpoint == 7
+    assert [path.name for path in run.paths.trial("t0001").iterdir()] == ["checkpoint_000006"]
+
+
+def test_a_checkpoint_that_is_gone_or_damaged_is_passed_over(run: RunFolder) -> None:
+    run.launch()
+    run.begin("t0001")
+    for iteration in (1, 2):
+        run.report("t0001", iteration)
+        run.save("t0001", iteration, iteration)
+    (run.paths.trial("t0001") / "checkpoint_000002" / "trainer.json").unlink()
+    (again,) = run.left().continuations
+    assert again.metrics == {"training_iteration": 1}
+
+
+def test_a_retry_goes_on_from_where_the_journal_says(run: RunFolder) -> None:
+    run.launch()
+    run.begin("t0001")
+    run.report("t0001", 1)
+    run.save("t0001", 1, 0)
+    run.report("t0001", 2)
+    run.tell(TrialRetried, "t0001", "boom")
+    _, builder = run.read()
+    again = continue_trial(builder.trial("t0001"), run.paths)
+    assert again.metrics == {"training_iteration": 1}
+
+
+def test_a_later_stop_has_finished_trials_go_on_where_their_checkpoint_was_kept(
+    run: RunFolder,
+) -> None:
+    run.launch()
+    run.finish("t0001")
+    run.finish("t0002")
+    (run.paths.trial("t0002") / "checkpoint_000000" / "trainer.json").unlink()
+    run.tell(LaunchEnded, "finished")
+    later: dict[str, float] = {"num_env_steps_sampled_lifetime": 500}
+    state = run.left(later, is_stop_extended=True)
+    assert [again.trial_id for again in state.continuations] == ["t0001"]
+    assert state.lost == ("t0002",)
+    assert run.left(later).continuations == ()
+
+
+def test_the_time_spent_is_that_of_all_launches_without_their_start_up(run: RunFolder) -> None:
+    run.launch()  # at 1
+    run.time = 100.0
+    run.begin("t0001")  # from 101
+    run.time = 160.0
+    run.tell(LaunchEnded, "interrupted")  # at 161
+    run.time = 5000.0
+    run.launch(2)
+    run.time = 5100.0
+    run.report("t0001", 1)  # from 5101
+    run.time = 5108.0
+    run.report("t0001", 2)  # at 5109
+    history, _ = run.read()
+    assert history.launches == 2
+    assert history.spent_s == 60.0 + 8.0
+
+
+def test_a_damaged_journal_is_not_gone_on_with(run: RunFolder) -> None:
+    run.launch()
+    run.finish("t0001")
+    run.read()
+    lines = run.paths.journal.read_bytes().split(b"\n")
+    lines[1] = lines[1][:9]
+    run.paths.journal.write_bytes(b"\n".join(lines))
+    with pytest.raises(JournalError, match="damaged line"):
+        read_history(run.paths)
+
+
+@pytest.fixture
+def spec(run: RunFolder) -> ExperimentSpec:
+    run.paths.spec.write_text(SPEC)
+    return load_spec(run.paths.spec)
+
+
+def test_the_recorded_spec_is_the_one_that_counts(run: RunFolder, spec: ExperimentSpec) -> None:
+    history = History(1, (dump_spec(spec),))
+    assert load_recorded_spec(run.paths, history) == spec
+    run.paths.spec.unlink()
+    assert load_recorded_spec(run.paths, history) == spec
+
+
+def test_a_changed_spec_is_refused_with_the_difference(
+    run: RunFolder, spec: ExperimentSpec
+) -> None:
+    history = History(1, (dump_spec(spec),))
+    run.paths.spec.write_text(SPEC.replace("0.2]", "0.3]"))
+    with pytest.raises(UserError, match="was changed") as caught:
+        load_recorded_spec(run.paths, history)
+    lines = [line.strip() for line in str(caught.value).splitlines()]
+    assert any(line.startswith("-") and "0.2" in line for line in lines)
+    assert any(line.startswith("+") and "0.3" in line for line in lines)
+
+
+def test_a_comment_is_no_change(run: RunFolder, spec: ExperimentSpec) -> None:
+    run.paths.spec.write_text("# tried at night\n" + SPEC)
+    assert load_recorded_spec(run.paths, History(1, (dump_spec(spec),))) == spec
+
+
+def test_an_extension_whose_file_was_not_written_any_more_counts(
+    run: RunFolder, spec: ExperimentSpec
+) -> None:
+    later, _ = extend_spec(run.paths, spec, Extension(num_samples=9), 0.0)
+    history = History(2, (dump_spec(spec), dump_spec(later)))
+    assert load_recorded_spec(run.paths, history) == later
+
+
+def test_an_extension_changes_what_it_names_and_says_so(
+    run: RunFolder, spec: ExperimentSpec
+) -> None:
+    extension = Extension(
+        num_samples=6, time_s=30.0, stop={"num_env_steps_sampled_lifetime": 900.0}
+    )
+    extended, changes = extend_spec(run.paths, spec, extension, 12.5)
+    assert changes == {
+        "search.num_samples": 6,
+        "budget.time_s": 42.5,
+        "stop.num_env_steps_sampled_lifetime": 900.0,
+    }
+    assert extended.search.num_samples == 6
+    assert extended.budget.time_s == 42.5
+    assert extended.stop == {"num_env_steps_sampled_lifetime": 900, "episode_return_mean": 100}
+    assert extended.param_space == spec.param_space
+
+
+def test_what_an_extension_leaves_as_it_is_is_no_change(
+    run: RunFolder, spec: ExperimentSpec
+) -> None:
+    assert extend_spec(run.paths, spec, Extension(num_samples=4), 3.0) == (spec, {})
+
+
+@pytest.mark.parametrize(
+    ("extension", "message"),
+    [
+        (Extension(num_samples=3), "--num-samples 3 is less than the run has already: 4"),
+        (Extension(time_s=0.0), "--time is in seconds, above 0"),
+        (Extension(stop={"episode_return_mean": 50.0}), "is less than .*: 100"),
+        (Extension(stop={"training_iteration": 5.0}), "no such criterion; it has: num_env_steps"),
+    ],
+)
+def test_an_extension_that_takes_away_or_names_nothing_is_a_mistake(
+    run: RunFolder, spec: ExperimentSpec, extension: Extension, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        extend_spec(run.paths, spec, extension, 0.0)

@@ -1,0 +1,141 @@
+"""Files that were made to hurt are refused within two seconds and without much memory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from spec_cases import LEAST
+
+from sweeper.errors import SpecError
+from sweeper.plan import load_plan
+
+MIB = 1 << 20
+
+
+def _fill(line: Callable[[int], str], size: int = MIB - 1000) -> str:
+    """Numbered lines up to a size."""
+    lines, length, number = [], 0, 0
+    while length < size:
+        lines.append(line(number))
+        length += len(lines[-1])
+        number += 1
+    return "".join(lines)
+
+
+def _bomb(levels: int) -> str:
+    text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n"
+    for level in range(1, levels):
+        text += f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]\n"
+    return text
+
+
+def _conditional_grids() -> str:
+    keys = ("gamma", "lambda_", "clip_param", "kl_coeff", "kl_target", "vf_loss_coeff", "lr")
+    values = ", ".join(f"0.{digit}" for digit in range(1, 10))
+    grid = f"{{grid_search: [{values}], when: {{use_kl_loss: true}}}}"
+    space = "".join(f"  {key}: {grid}\n" for key in keys)
+    return f"{LEAST}param_space:\n  use_kl_loss: {{grid_search: [true, false]}}\n{space}"
+
+
+def _lines(number: int, line: str) -> str:
+    """A line a number of times; N is the line's number, M the next one's."""
+    return "".join(
+        line.replace("N", str(at)).replace("M", str(at + 1)) + "\n" for at in range(number)
+    )
+
+
+_MUCH = MIB - 100
+HOSTILE = {
+    "aliases that explode": _bomb(9),
+    "aliases as values of the space": "x: &x {lr: 1}\nparam_space:\n" + _lines(9000, "  kN: *x"),
+    "sequences thousands deep": "[" * 500_000,
+    "mappings thousands deep": "{a: " * 200_000,
+    "a block mapping thousands deep": "".join(f"{' ' * n}k:\n" for n in range(1200)),
+    "a million unknown keys": _fill(lambda n: f"k{n}: 1\n"),
+    "nine thousand unknown keys": LEAST + _lines(9000, "kN: 1"),
+    "one key a hundred thousand times": _fill(lambda _: "seeds: 1\n"),
+    "hyperparameters without number": LEAST + "param_space:\n" + _lines(9000, "  hN: 1"),
+    "keys of a section without number": LEAST + "search:\n" + _lines(9000, "  sN: 1"),
+    "points without number": LEAST + "search:\n  points_to_evaluate:\n" + _lines(4000, "  - lr: N"),
+    "wrappers without number": "environment:\n  id: CartPole-v1\n  wrappers:\n"
+    + _lines(9000, "  - WN"),
+    "seeds without number": "seeds: [" + "1, " * 9000 + "2]\n",
+    "metrics without number": "stop:\n" + _lines(9000, "  rewardN: 1"),
+    "a key of a megabyte": LEAST + "k" * _MUCH + ": 1\n",
+    "a name of a megabyte": LEAST + "name: " + "n" * _MUCH + "\n",
+    "an environment of a megabyte": LEAST.replace("CartPole-v1", "e" * _MUCH),
+    "a storage of a megabyte": LEAST + "storage: " + "s" * _MUCH + "\n",
+    "a number of a megabyte": LEAST + "seeds: " + "9" * _MUCH + "\n",
+    "references that explode": LEAST + "a0: x\n" + _lines(9, "aM: '" + "${aN}" * 9 + "'"),
+    "references that multiply mappings": LEAST
+    + "a0: {x: 1, y: 2}\n"
+    + _lines(40, "aM: {x: '${aN}', y: '${aN}'}"),
+    "quotes that never end": LEAST + 'name: "' + "\\\\" * 500_000,
+    "a regular expression's nightmare": LEAST + "name: '" + "${" * 250_000 + "'\n",
+    "conditions in a long chain": LEAST
+    + "param_space:\n"
+    + _lines(2000, "  cN: {choice: [1], when: {cM: 1}}"),
+    "grids with conditions": _conditional_grids(),
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=list(HOSTILE))
+def test_a_hostile_file_is_refused_in_time(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "spec.yaml").write_text(text)
+    started = time.perf_counter()
+    with pytest.raises(SpecError) as raised:
+        load_plan("spec.yaml")
+    assert time.perf_counter() - started < 2
+    assert len(str(raised.value)) < 100_000
+
+
+def test_large_bases_merge_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    keys = "".join(f"  h{number}: 1\n" for number in range(4000))
+    for number in range(19):
+        (tmp_path / f"b{number}.yaml").write_text(
+            f"extends: b{number + 1}.yaml\nparam_space:\n{keys}"
+        )
+    (tmp_path / "b19.yaml").write_text(f"param_space:\n{keys}")
+    (tmp_path / "spec.yaml").write_text(f"extends: b1.yaml\n{LEAST}")
+    started = time.perf_counter()
+    with pytest.raises(SpecError):
+        load_plan("spec.yaml")
+    assert time.perf_counter() - started < 2
+
+
+@pytest.mark.parametrize("kind", ["fifty megabytes", "a bomb", "no end"])
+def test_memory_stays_bounded(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    if kind == "fifty megabytes":
+        path.write_bytes(LEAST.encode() + b"# " + b"x" * (50 * MIB))
+    elif kind == "a bomb":
+        path.write_text(_bomb(30))
+    else:
+        path = Path("/dev/zero")
+    code = (
+        "import json, resource, sys, time\n"
+        "from sweeper.errors import SpecError\n"
+        "from sweeper.plan import load_plan\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before, started = peak(), time.perf_counter()\n"
+        "try:\n"
+        f"    load_plan({str(path)!r})\n"
+        "except SpecError as error:\n"
+        "    took = time.perf_counter() - started\n"
+        "    print(json.dumps([len(error.problems), took, peak() - before]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    problems, took_s, grown_kib = json.loads(done.stdout)
+    assert problems
+    assert took_s < 2
+    assert grown_kib < 100_000

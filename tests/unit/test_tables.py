@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from run_folders import make_run
+
+from sweeper.api import Run, open_run
+from sweeper.evaluation import AgentEvaluation, Evaluation
+from sweeper.records import SweepResults, TrialRecord
+from sweeper.scoring import Rules
+from sweeper.tables import print_evaluation, print_trials, summarise
+from sweeper.wording import (
+    describe_counts,
+    format_bytes,
+    format_clock,
+    format_duration,
+    format_number,
+    last_parts,
+    shorten_names,
+)
+
+
+def run_of(*records: TrialRecord) -> Run:
+    return Run(SweepResults(Path("/runs/x"), records), Rules())
+
+
+def record(
+    number: int, value: float = 1.0, error: str | None = None, **parameters: object
+) -> TrialRecord:
+    return TrialRecord(
+        f"t{number:04d}",
+        "ERROR" if error else "TERMINATED",
+        error=error,
+        parameters=parameters,
+        reports=({"episode_return_mean": value, "num_env_steps_sampled_lifetime": 100},),
+    )
+
+
+def test_trials_come_best_first_and_those_in_error_last(capsys: pytest.CaptureFixture[str]) -> None:
+    print_trials(run_of(record(1, 5.0), record(2, 9.0, "ValueError: x"), record(3, 7.0)))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["t0003", "t0001", "t0002"]
+    assert lines[-1] == "t0002: ValueError: x"
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_values_that_look_like_markup_are_shown_as_they_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+    print_trials(run_of(record(1, layers=["bold"], name="[red]x[/red]")))
+    out = capsys.readouterr().out
+    assert "['bold']" in out
+    assert "[red]x[/red]" in out
+
+
+def test_thousands_of_trials_are_printed_in_a_moment(capsys: pytest.CaptureFixture[str]) -> None:
+    run = run_of(*(record(number, number / 7, lr=number / 1e5) for number in range(5000)))
+    began = time.process_time()
+    print_trials(run)
+    assert time.process_time() - began < 1.0
+    assert len(capsys.readouterr().out.splitlines()) == 5002
+
+
+def test_a_thousand_failures_do_not_take_a_thousand_lines(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_trials(run_of(*(record(number, error=f"E: {number}") for number in range(1000))))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + 1000 + 1 + 20 + 1
+    assert lines[-1] == "… and 980 more that failed: sweeper logs"
+
+
+def test_the_summary_says_who_won_what_failed_and_what_comes_next(tmp_path: Path) -> None:
+    make_run(tmp_path, "a-20260101-000000", ["TERMINATED", "ERROR", "PAUSED"], reason="interrupted")
+    lines = summarise(open_run("last", tmp_path)).splitlines()
+    assert lines[0] == "interrupted: 1 of 4 done, 1 failed, 1 paused"
+    assert lines[1] == "  best        t0003: episode_return_mean 30 at 500 env steps"
+    assert lines[2] == "              lr=0.3"
+    assert "  go on       sweeper resume a-20260101-000000" in lines
+    assert "  why         sweeper logs a-20260101-000000  (1 failed trial)" in lines
+    assert max(len(line) for line in lines if str(tmp_path) not in line) <= 80
+
+
+def test_the_summary_of_a_run_without_a_score_says_so(tmp_path: Path) -> None:
+    make_run(tmp_path, "a-20260101-000000", ["ERROR"])
+    assert "  no trial has a value of episode_return_mean" in summarise(open_run("last", tmp_path))
+
+
+def test_an_evaluation_says_what_its_interval_is_over(capsys: pytest.CaptureFixture[str]) -> None:
+    one = AgentEvaluation("champion", (1.0, 2.0, 3.0, 4.0), (1, 1, 1, 1))
+    print_evaluation(Evaluation(Path("/x"), "E-v0", 4, 0, (one,)))
+    out = capsys.readouterr().out
+    assert re.search(r"^interval +0.4457 to 4.554 \(95 %, over episodes of one agent\)$", out, re.M)
+    same = AgentEvaluation("replica_0", (2.0, 2.0), (1, 1))
+    print_evaluation(Evaluation(Path("/x"), "E-v0", 2, 0, (same, same)))
+    out = capsys.readouterr().out
+    assert re.search(r"^interval +none: all 2 values are equal$", out, re.MULTILINE)
+    assert re.search(r"^replica_0 +2$", out, re.MULTILINE)
+
+
+def test_tables_need_no_ray() -> None:
+    code = "import sys, sweeper.tables; sys.exit('ray' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (9949, "9.9 kB"), (9950, "10 kB"),
+     (999_499, "999 kB"), (999_500, "1.0 MB"), (3.14e9, "3.1 GB"), (5e15, "5000 TB")],
+)  # fmt: skip
+def test_sizes_are_short(size: float, text: str) -> None:
+    assert format_bytes(size) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-1, "0s"), (59.4, "59s"), (60, "1m00s"), (3599.6, "1h00m"), (90061, "1d01h")],
+)
+def test_times_are_short(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "-"), (True, "True"), (0.0003, "0.0003"), (1e-5, "1e-05"), (475.25, "475.2"),
+     (10_000, "10,000"), (9999, "9999"), (float("nan"), "nan"), (float("inf"), "inf"),
+     ([64, 64], "[64, 64]"), ("relu", "relu"), (-3.0, "-3")],
+)  # fmt: skip
+def test_numbers_are_short(value: object, text: str) -> None:
+    assert format_number(value) == text
+
+
+def test_a_time_on_another_day_has_its_date() -> None:
+    now = time.mktime((2026, 11, 24, 12, 0, 0, 0, 0, -1))
+    assert format_clock(now + 3600, now) == "13:00"
+    assert format_clock(now + 86400, now) == "Nov 25 12:00"
+
+
+def test_names_are_cut_only_where_they_stay_apart() -> None:
+    assert last_parts(["a.x", "b.x", "c.y", "z"]) == ["a.x", "b.x", "y", "z"]
+    assert shorten_names({"model": {"lr": 1}, "lr": 2}) == "model.lr=1 lr=2"
+
+
+def test_counts_are_told_in_plain_words() -> None:
+    counts = {"TERMINATED": 3, "PRUNED": 2, "ERROR": 1, "RUNNING": 2, "PENDING": 1, "PAUSED": 4}
+    assert describe_counts(counts, 32) == "3 of 32 done, 2 pruned, 1 failed, 2 running, 4 paused"
+    assert describe_counts({}, 5) == "0 of 5 done"

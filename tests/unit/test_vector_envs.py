@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sweeper.environments import EnvironmentSettings, WrapperSettings
+from sweeper.errors import UserError
+from sweeper.trainables.vector_envs import build_vector_env, has_native_vector_env
+
+CARTPOLE = EnvironmentSettings("CartPole-v1")
+needs_envpool = pytest.mark.skipif(
+    not importlib.util.find_spec("envpool"), reason="envpool is an extra"
+)
+
+
+def play(settings, *, steps, envs=8, seed=3):
+    """Lengths of the episodes that a random policy finishes, and all observations."""
+    vector = build_vector_env(settings, envs)
+    generator = np.random.default_rng(0)
+    observations, _ = vector.reset(seed=seed)
+    seen, lengths, running = [np.array(observations)], [], np.zeros(envs, dtype=int)
+    resetting = np.zeros(envs, dtype=bool)
+    for _ in range(steps):
+        actions = generator.integers(2, size=envs)
+        observations, _, terminated, truncated, _ = vector.step(actions)
+        seen.append(np.array(observations))
+        running += ~resetting
+        ended = (terminated | truncated) & ~resetting
+        lengths += running[ended].tolist()
+        running[ended] = 0
+        resetting = ended
+    vector.close()
+    return lengths, np.stack(seen)
+
+
+def test_a_native_vector_environment_is_taken_where_there_is_one_and_no_wrapper():
+    assert has_native_vector_env(CARTPOLE)
+    assert not has_native_vector_env(EnvironmentSettings("Pendulum-v1"))
+    wrapped = replace(CARTPOLE, wrappers=(WrapperSettings("FlattenObservation"),))
+    assert not has_native_vector_env(wrapped)
+    names = [type(build_vector_env(s, 2)).__name__ for s in (CARTPOLE, wrapped)]
+    assert names == ["CartPoleVectorEnv", "SyncVectorEnv"]
+
+
+def test_asking_for_a_native_one_where_there_is_none_is_an_error():
+    settings = EnvironmentSettings("Pendulum-v1", vectorization="vector_entry_point")
+    with pytest.raises(UserError, match=r"Pendulum-v1.*sync"):
+        build_vector_env(settings, 2)
+
+
+def test_native_and_sync_give_the_same_episodes_to_a_random_policy():
+    native, _ = play(CARTPOLE, steps=1500)
+    sync, _ = play(replace(CARTPOLE, vectorization="sync"), steps=1500)
+    spread = np.hypot(np.std(native) / len(native) ** 0.5, np.std(sync) / len(sync) ** 0.5)
+    assert abs(np.mean(native) - np.mean(sync)) < 4 * spread
+
+
+@pytest.mark.parametrize("vectorization", ["auto", "sync"])
+def test_a_seed_decides_all_episodes(vectorization):
+    settings = replace(CARTPOLE, vectorization=vectorization)
+    (_, first), (_, again), (_, other) = (play(settings, steps=50, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, other)
+
+
+@pytest.mark.skipif(bool(importlib.util.find_spec("envpool")), reason="envpool is installed")
+def test_envpool_says_how_it_is_installed():
+    with pytest.raises(UserError, match="pip install"):
+        build_vector_env(replace(CARTPOLE, vectorization="envpool"), 2)
+
+
+def test_envpool_refuses_wrappers():
+    settings = replace(
+        CARTPOLE, vectorization="envpool", wrappers=(WrapperSettings("FlattenObservation"),)
+    )
+    with pytest.raises(UserError, match="wrappers"):
+        build_vector_env(settings, 2)
+
+
+@needs_envpool
+def test_envpools_episodes_are_distributed_as_gymnasiums():
+    envpool, _ = play(replace(CARTPOLE, vectorization="envpool"), steps=3000)
+    native, _ = play(CARTPOLE, steps=3000)
+    spread = np.hypot(np.std(native) / len(native) ** 0.5, np.std(envpool) / len(envpool) ** 0.5)
+    assert abs(np.mean(native) - np.mean(envpool)) < 4 * spread
+
+
+@needs_envpool
+def test_envpools_seed_decides_all_episodes():
+    settings = replace(CARTPOLE, vectorization="envpool")
+    (_, first), (_, again), (_, other) = (play(settings, steps=50, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, other)
+
+
+@needs_envpool
+def test_an_environment_that_envpool_lacks_is_an_error():
+    with pytest.raises(UserError, match="envpool has no environment"):
+        build_vector_env(EnvironmentSettings("CartPoll-v1", vectorization="envpool"), 2)
