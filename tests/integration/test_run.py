@@ -42,6 +42,8 @@ def sweeper(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         timeout=240,
+        # `make` tells its children's children to say `make ui`.
+        env={name: value for name, value in os.environ.items() if name != "MAKELEVEL"},
     )
 
 

@@ -1,6 +1,6 @@
 """Mutated specs are refused in words, or are specs that can be run; a short form of the campaign.
 
-The long one, with RLlib's own word on what was accepted, is ``tests/acceptance/test_spec_fuzz.py``.
+The long one, with RLlib's own word on what was accepted, is in ``tests/acceptance``.
 """
 
 from __future__ import annotations
