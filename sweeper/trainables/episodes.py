@@ -10,7 +10,11 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from sweeper.trainables.actions import ActionDistribution
-from sweeper.trainables.replicas import EvaluationResult
+from sweeper.trainables.replicas import (
+    LONGEST_EPISODE_STEPS,
+    EvaluationNeverEndsError,
+    EvaluationResult,
+)
 from sweeper.trainables.spaces import ObservationEncoder
 
 __all__ = ["divide_episodes", "play_episodes"]
@@ -55,6 +59,9 @@ def play_episodes(
         normalise: of the observations, with moments that stay as they are.
         skipped: replicas not to be played; their result is None, as that of a replica whose
             policy is not finite.
+
+    Raises:
+        EvaluationNeverEndsError: an episode has no end.
     """
     quotas = divide_episodes(episodes)
     raw = np.zeros((len(envs), len(quotas), *encoder.shape), dtype=encoder.dtype)
@@ -92,6 +99,8 @@ def play_episodes(
                 finished[replica][env].append(episode)
             returns[replica][ended] = 0
             lengths[replica][ended] = 0
+            if lengths[replica].max() >= LONGEST_EPISODE_STEPS:
+                raise EvaluationNeverEndsError
         playing = [replica for replica in playing if not _is_done(finished[replica], quotas)]
     return [
         None if skipped[replica] else _to_result(finished[replica], quotas)

@@ -22,8 +22,10 @@ from sweeper.errors import SweeperError, UserError
 from sweeper.metrics import BOUNDS, Rules
 
 __all__ = [
+    "LONGEST_EPISODE_STEPS",
     "STAGES",
     "ConfigurationRefusedError",
+    "EvaluationNeverEndsError",
     "EvaluationResult",
     "EvaluationSettings",
     "Purpose",
@@ -64,6 +66,20 @@ class Purpose(IntEnum):
 
 class TrialDivergedError(SweeperError):
     """More than half of the trial's replicas have non-finite weights or losses."""
+
+
+# No environment that people tune on has longer episodes, and one that never ends would hang.
+LONGEST_EPISODE_STEPS = 200_000
+
+
+class EvaluationNeverEndsError(SweeperError):
+    """The policy never ends an episode and the environment has no time limit."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"an evaluation episode took more than {LONGEST_EPISODE_STEPS:,} steps; give the "
+            "environment a time limit, e.g. wrappers: [{TimeLimit: {max_episode_steps: 1000}}]"
+        )
 
 
 class ConfigurationRefusedError(UserError):

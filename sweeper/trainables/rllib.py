@@ -29,9 +29,10 @@ from ray.rllib.utils.metrics import (
 )
 
 from sweeper.environments import import_module
-from sweeper.errors import SweeperError
 from sweeper.trainables.generators import Generators
 from sweeper.trainables.replicas import (
+    LONGEST_EPISODE_STEPS,
+    EvaluationNeverEndsError,
     EvaluationResult,
     EvaluationSettings,
     Purpose,
@@ -46,7 +47,7 @@ from sweeper.trainables.rllib_config import (
     build_algorithm_config,
 )
 
-__all__ = ["EvaluationNeverEndsError", "RLlibTrainer", "replica_folder"]
+__all__ = ["RLlibTrainer", "replica_folder"]
 
 _logger = logging.getLogger(__name__)
 
@@ -61,12 +62,6 @@ _BOOKKEEPING = (
 )
 _EVALUATION_ENVS = 20
 _EVALUATION_CHUNK_STEPS = 32
-# No environment that people tune on has longer episodes, and one that never ends would hang.
-_LONGEST_EPISODE_STEPS = 200_000
-
-
-class EvaluationNeverEndsError(SweeperError):
-    """The policy never ends an episode and the environment has no time limit."""
 
 
 @dataclass
@@ -278,17 +273,13 @@ class _Evaluator:
             episodes.clear()
         # What makes the runner reset its environments with this seed in the next sample().
         runner._seed, runner._needs_initial_reset = env_seed, True
-        left = _LONGEST_EPISODE_STEPS * max(self._quota)
+        left = LONGEST_EPISODE_STEPS * max(self._quota)
         while any(
             len(done) < quota for done, quota in zip(self._finished, self._quota, strict=True)
         ):
             left -= _EVALUATION_CHUNK_STEPS
             if left < 0:
-                raise EvaluationNeverEndsError(
-                    f"an evaluation episode took more than {_LONGEST_EPISODE_STEPS:,} steps; give "
-                    "the environment a time limit, e.g. wrappers: [{TimeLimit: "
-                    "{max_episode_steps: 1000}}]"
-                )
+                raise EvaluationNeverEndsError
             steps = _EVALUATION_CHUNK_STEPS * len(self._quota)
             runner.sample(num_timesteps=steps, explore=self._explore)
             runner.get_metrics()  # lets go of the finished episodes' data

@@ -13,7 +13,11 @@ from safetensors.torch import load_file
 from sweeper.environments import NormalizeSettings
 from sweeper.errors import UserError
 from sweeper.trainables.ppo import TorchPPOTrainer
-from sweeper.trainables.replicas import ConfigurationRefusedError, EvaluationSettings
+from sweeper.trainables.replicas import (
+    ConfigurationRefusedError,
+    EvaluationNeverEndsError,
+    EvaluationSettings,
+)
 
 CARTPOLE = {
     "lr": 1e-3,
@@ -369,3 +373,14 @@ def test_training_returns_episodes_as_the_environment_gave_them():
     settings = settings_of("ppo_tasks/Scaled-v0", normalize=NORMALIZE)
     returns = train(build_trainer(settings), 2)[0]
     assert set(np.abs(returns)) <= {0.0, 10_000.0, 20_000.0, 30_000.0, 40_000.0}
+
+
+def test_an_evaluation_that_never_ends_is_an_error_that_names_the_remedy(monkeypatch):
+    monkeypatch.setattr("sweeper.trainables.episodes.LONGEST_EPISODE_STEPS", 50)
+    evaluation = EvaluationSettings(episodes=2, every_env_steps=None)
+    trainer = build_trainer(settings_of("MountainCar-v0", evaluation=evaluation))
+    try:
+        with pytest.raises(EvaluationNeverEndsError, match="TimeLimit"):
+            trainer.evaluate()
+    finally:
+        trainer.close()
