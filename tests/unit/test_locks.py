@@ -78,7 +78,9 @@ def test_a_child_that_outlives_its_parent_does_not_keep_the_lock(tmp_path: Path)
         "from pathlib import Path\n"
         "from sweeper.locks import run_lock\n"
         "with run_lock(Path(sys.argv[1])):\n"
-        "    child = subprocess.Popen(['sleep', '30'], stdout=subprocess.DEVNULL)\n"
+        # Not our pipes: whoever reads them would wait for the child.
+        "    quiet = subprocess.DEVNULL\n"
+        "    child = subprocess.Popen(['sleep', '30'], stdout=quiet, stderr=quiet)\n"
         "    print(child.pid, flush=True)\n"
         "    os._exit(0)\n"
     )
