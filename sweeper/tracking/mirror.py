@@ -18,6 +18,7 @@ from sweeper.journal import (
     TrialRetried,
     TrialStarted,
 )
+from sweeper.metrics import ENV_STEPS
 from sweeper.tracking.naming import (
     clip_tag,
     describe_value,
@@ -30,7 +31,6 @@ __all__ = ["ENV_STEPS", "EVENTS_TAG", "STATE_TAG", "MetricValue", "RunMirror", "
 
 EVENTS_TAG = "sweeper.events"
 STATE_TAG = "sweeper.state"
-ENV_STEPS = "num_env_steps_sampled_lifetime"
 
 # A pruned trial did what it was told to; its tag tells the difference.
 _STATUS = {"TERMINATED": "FINISHED", "PRUNED": "FINISHED", "ERROR": "FAILED", "PAUSED": "KILLED"}

@@ -19,7 +19,7 @@ import numpy as np
 
 from sweeper.environments import EnvironmentSettings
 from sweeper.errors import SweeperError, UserError
-from sweeper.metrics import BOUNDS, Rules
+from sweeper.metrics import BOUNDS, ENV_STEPS, Rules
 
 __all__ = [
     "LONGEST_EPISODE_STEPS",
@@ -43,7 +43,6 @@ __all__ = [
 ]
 
 RETURN_MEAN = "episode_return_mean"
-ENV_STEPS = "num_env_steps_sampled_lifetime"
 EVALUATION_RETURN_MEAN = "evaluation/episode_return_mean"
 
 # The integers are part of every recorded result: append, never renumber.
