@@ -88,12 +88,12 @@ def measure(size: int, folder: Path, *, with_mlflow: bool) -> dict[str, float]:
 
 def sweep(size: int, folder: Path, *, with_mlflow: bool) -> dict[str, float]:
     """One sweep in this process, with trainers that train nothing."""
-    from sweeper import runner
     from sweeper.api import execute
     from sweeper.journal import TrialEnded, read_journal
-    from sweeper.plan import build_plan
-    from sweeper.progress import make_progress
+    from sweeper.planning.plan import build_plan
+    from sweeper.running import runner
     from sweeper.spec import load_spec
+    from sweeper.views.progress import make_progress
 
     runner.trial_class = idle_trial_class
     file = folder / "idle.yaml"

@@ -20,9 +20,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from sweeper.evidence.statistics import summarise_sample
 from sweeper.journal import TrialReported, read_journal
 from sweeper.metrics import ENV_STEPS
-from sweeper.statistics import summarise_sample
 
 ZOO = Path(__file__).parent.parent / "configs" / "zoo"
 METRIC = "replica/evaluation/episode_return_mean"

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sweeper.api import Run, open_run, open_tune, run, train
     from sweeper.errors import Problem, RunError, SpecError, SweeperError, UserError
-    from sweeper.plan import SweepPlan
+    from sweeper.planning.plan import SweepPlan
+    from sweeper.running.tuning import to_tune
     from sweeper.spec import ExperimentSpec, load_spec
-    from sweeper.tuning import to_tune
 
 __all__ = [
     "ExperimentSpec",
@@ -39,14 +39,14 @@ _HOMES = {
     "Run": "api",
     "RunError": "errors",
     "SpecError": "errors",
-    "SweepPlan": "plan",
+    "SweepPlan": "planning.plan",
     "SweeperError": "errors",
     "UserError": "errors",
     "load_spec": "spec",
     "open_run": "api",
     "open_tune": "api",
     "run": "api",
-    "to_tune": "tuning",
+    "to_tune": "running.tuning",
     "train": "api",
 }
 

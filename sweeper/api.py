@@ -14,8 +14,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sweeper import tune_experiments
 from sweeper.errors import SweeperError, UserError
+from sweeper.evidence.selection import (
+    NothingToSelect,
+    Selection,
+    check_metric,
+    select,
+    write_selection,
+)
 from sweeper.journal import (
     Event,
     Journal,
@@ -27,11 +33,13 @@ from sweeper.journal import (
 from sweeper.locks import is_locked, read_owner, run_lock
 from sweeper.metrics import canonical_metric
 from sweeper.paths import RunPaths, create_run_folder, find_run, write_atomically
-from sweeper.plan import SweepPlan, build_plan, load_plan, training_plan
-from sweeper.provenance import describe_environment
-from sweeper.records import SweepResults
-from sweeper.results import ResultsBuilder, load_results
-from sweeper.resumption import (
+from sweeper.planning.plan import SweepPlan, build_plan, load_plan, training_plan
+from sweeper.results import tune_experiments
+from sweeper.results.records import SweepResults
+from sweeper.results.scoring import Rules
+from sweeper.results.sweep_results import ResultsBuilder, load_results
+from sweeper.running.provenance import describe_environment
+from sweeper.running.resumption import (
     Extension,
     LaunchState,
     describe_left,
@@ -39,14 +47,6 @@ from sweeper.resumption import (
     find_left,
     load_recorded_spec,
     read_history,
-)
-from sweeper.scoring import Rules
-from sweeper.selection import (
-    NothingToSelect,
-    Selection,
-    check_metric,
-    select,
-    write_selection,
 )
 from sweeper.spec import ExperimentSpec, dump_spec, load_spec
 
@@ -368,8 +368,8 @@ def _carry_out(
     progress: ProgressFactory | None,
 ) -> Run:
     """One launch with all around it; the caller holds the run's lock."""
-    from sweeper.retention import CheckpointRetention
-    from sweeper.runner import launch
+    from sweeper.running.retention import CheckpointRetention
+    from sweeper.running.runner import launch
 
     spec = plan.spec
     rules = _rules_of(spec)

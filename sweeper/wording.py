@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sweeper.records import flatten_parameters
+from sweeper.results.records import flatten_parameters
 
 __all__ = [
     "count_noun",

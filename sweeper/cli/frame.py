@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from sweeper.completion import complete_run, complete_spec
+from sweeper.cli.completion import complete_run, complete_spec
 from sweeper.errors import SpecError, SweeperError, UserError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def say(text: str) -> None:
 
 def _print_version(context: click.Context, _: click.Parameter, value: bool) -> None:
     if value and not context.resilient_parsing:
-        from sweeper.provenance import package_versions
+        from sweeper.running.provenance import package_versions
 
         versions = package_versions()
         click.echo(f"sweeper {versions.pop('sweeper')}")

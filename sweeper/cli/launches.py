@@ -23,7 +23,7 @@ from sweeper.errors import RunError, UserError
 
 if TYPE_CHECKING:
     from sweeper.api import Run
-    from sweeper.plan import SweepPlan
+    from sweeper.planning.plan import SweepPlan
 
 __all__ = ["resume", "run", "stop", "train"]
 
@@ -47,7 +47,7 @@ def run(
     if dry_run:
         context.invoke(plan, spec=spec, overrides=overrides, as_json=as_json)
         return
-    from sweeper.plan import load_plan
+    from sweeper.planning.plan import load_plan
 
     _execute(load_plan(spec, overrides), as_json=as_json, quiet=quiet)
 
@@ -59,15 +59,15 @@ def run(
 @quiet_option
 def train(spec: str, overrides: tuple[str, ...], as_json: bool, quiet: bool) -> None:
     """Train one configuration: searched parameters at the algorithm's defaults."""
-    from sweeper.plan import load_plan
+    from sweeper.planning.plan import load_plan
 
     _execute(load_plan(spec, overrides, is_training=True), as_json=as_json, quiet=quiet)
 
 
 def _execute(made: SweepPlan, *, as_json: bool, quiet: bool) -> NoReturn:
     from sweeper.api import execute
-    from sweeper.progress import make_progress
-    from sweeper.tables import headline
+    from sweeper.views.progress import make_progress
+    from sweeper.views.tables import headline
 
     if not quiet:
         say(headline(made))
@@ -104,7 +104,7 @@ def resume(
     """Go on with a run: after an interruption, a crash, or with more to do."""
     from sweeper.api import Extension
     from sweeper.api import resume as resume_run
-    from sweeper.progress import make_progress
+    from sweeper.views.progress import make_progress
 
     extension = Extension(
         num_samples, time_s, dict(_read_criterion(text) for text in stops), retry_errored
@@ -138,7 +138,7 @@ def stop(reference: str, storage: str) -> None:
 
 
 def _report(finished: Run, *, as_json: bool, quiet: bool) -> NoReturn:
-    from sweeper.tables import summarise
+    from sweeper.views.tables import summarise
 
     for warning in finished.warnings:
         say(f"warning: {warning}")

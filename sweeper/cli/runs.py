@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from sweeper.cli.completion import complete_run
 from sweeper.cli.frame import (
     cli,
     json_option,
@@ -18,7 +19,6 @@ from sweeper.cli.frame import (
     say,
     storage_option,
 )
-from sweeper.completion import complete_run
 from sweeper.errors import UserError
 
 __all__ = ["best", "evaluate", "list_command", "logs", "results", "status", "ui"]
@@ -51,7 +51,7 @@ def results(
         opened.results.write_parquet(parquet)
         say(f"wrote {parquet}")
     else:
-        from sweeper.tables import print_trials
+        from sweeper.views.tables import print_trials
 
         print_trials(opened)
 
@@ -68,7 +68,7 @@ def best(reference: str, storage: str, as_json: bool, metric: str | None, mode: 
     if as_json:
         print_json(opened.best)
     else:
-        from sweeper.tables import print_best
+        from sweeper.views.tables import print_best
 
         print_best(opened)
 
@@ -79,13 +79,13 @@ def best(reference: str, storage: str, as_json: bool, metric: str | None, mode: 
 @json_option
 def status(reference: str, storage: str, as_json: bool) -> None:
     """How far a run is, live or not."""
-    from sweeper.overview import describe_run
+    from sweeper.views.overview import describe_run
 
     described = describe_run(open_reference(reference, storage))
     if as_json:
         print_json(described)
     else:
-        from sweeper.tables import print_status
+        from sweeper.views.tables import print_status
 
         print_status(described)
 
@@ -95,13 +95,13 @@ def status(reference: str, storage: str, as_json: bool) -> None:
 @json_option
 def list_command(storage: str, as_json: bool) -> None:
     """The runs under the storage."""
-    from sweeper.overview import list_described
+    from sweeper.views.overview import list_described
 
     rows = list_described(Path(storage))
     if as_json:
         print_json(rows)
     else:
-        from sweeper.tables import print_runs
+        from sweeper.views.tables import print_runs
 
         print_runs(rows, storage)
 
@@ -132,7 +132,7 @@ def logs(
     Without TRIAL: which logs there are, and the ends of those whose trials failed; with -f,
     what all running trials print. A trial's id alone is one of the last run.
     """
-    from sweeper.trial_logs import find_log, follow_logs, list_logs, tail_lines
+    from sweeper.views.trial_logs import find_log, follow_logs, list_logs, tail_lines
 
     if trial is None and re.fullmatch(r"t\d{4,}", reference):
         reference, trial = "last", reference
@@ -150,7 +150,7 @@ def logs(
         if as_json:
             print_json([log.to_json() for log in found])
             return
-        from sweeper.tables import print_logs
+        from sweeper.views.tables import print_logs
 
         print_logs(found, results.root.name, 10 if lines is None else lines)
         return
@@ -183,13 +183,13 @@ def evaluate(
 
     Of a RUN, its champion plays; of a trial's checkpoint, all replicas.
     """
-    from sweeper import evaluation
+    from sweeper.evidence import evaluation
 
     made = evaluation.evaluate(target, storage, episodes=episodes, seed=seed, replica=replica)
     if as_json:
         print_json(made.to_json())
     else:
-        from sweeper.tables import print_evaluation
+        from sweeper.views.tables import print_evaluation
 
         print_evaluation(made)
 

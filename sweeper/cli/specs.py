@@ -18,7 +18,7 @@ __all__ = ["init", "plan", "schema"]
 @click.option("-o", "--output", metavar="FILE", help="Where to write; - is stdout.")
 def init(env: str, algorithm: str | None, backend: str | None, output: str | None) -> None:
     """Write a first spec for an environment, with a search space."""
-    from sweeper.starter import make_starter, write_new
+    from sweeper.spec.starter import make_starter, write_new
 
     starter = make_starter(env, algorithm, backend)
     if output == "-":
@@ -33,7 +33,7 @@ def init(env: str, algorithm: str | None, backend: str | None, output: str | Non
 @cli.command()
 def schema() -> None:
     """Print the JSON Schema of a spec, for editors."""
-    from sweeper.schema import spec_schema
+    from sweeper.spec.schema import spec_schema
 
     print_json(spec_schema())
 
@@ -44,13 +44,13 @@ def schema() -> None:
 @json_option
 def plan(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Check a spec and say what it will do; start nothing."""
-    from sweeper.estimates import estimate_plan
-    from sweeper.plan import load_plan
+    from sweeper.planning.estimates import estimate_plan
+    from sweeper.planning.plan import load_plan
 
     made = estimate_plan(load_plan(spec, overrides))
     if as_json:
         print_json(made.to_json())
     else:
-        from sweeper.plan_text import print_plan
+        from sweeper.planning.plan_text import print_plan
 
         print_plan(made)

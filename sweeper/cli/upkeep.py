@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from sweeper.cli.completion import SHELLS, complete_run, completion_script
 from sweeper.cli.frame import (
     cli,
     json_option,
@@ -16,7 +17,6 @@ from sweeper.cli.frame import (
     say,
     storage_option,
 )
-from sweeper.completion import SHELLS, complete_run, completion_script
 from sweeper.errors import RunError, UserError
 
 __all__ = ["clean", "completion", "doctor", "log_command"]
@@ -44,7 +44,7 @@ def clean(
     Runs are chosen by name or by the options, all of which must hold. One that is running is
     never deleted, nor is a folder that is no run. MLflow's record of them stays as it is.
     """
-    from sweeper.cleaning import Wish, choose_runs, delete_run, parse_age
+    from sweeper.running.cleaning import Wish, choose_runs, delete_run, parse_age
 
     wish = Wish(
         names=references,
@@ -63,7 +63,7 @@ def clean(
     elif not chosen:
         say(f"no run in {storage} is to be deleted")
     else:
-        from sweeper.tables import print_old_runs
+        from sweeper.views.tables import print_old_runs
 
         print_old_runs(chosen)
     if not chosen or (as_json and not yes):
@@ -101,7 +101,7 @@ def doctor(storage: str, as_json: bool, quick: bool) -> None:
     for check in examine(Path(storage), quick=quick):
         checks.append(check)
         if not as_json:
-            from sweeper.tables import print_check
+            from sweeper.views.tables import print_check
 
             print_check(check)
     if as_json:
@@ -120,7 +120,7 @@ def doctor(storage: str, as_json: bool, quick: bool) -> None:
 @click.option("--experiment", help="Another experiment than the spec's.")
 def log_command(reference: str, storage: str, uri: str | None, experiment: str | None) -> None:
     """Write a run to MLflow again; what is there already stays."""
-    from sweeper.relog import log_run
+    from sweeper.tracking.relog import log_run
 
     opened = open_reference(reference, storage)
     say(f"{opened.results.root.name} is in {log_run(opened, uri=uri, experiment=experiment)}")

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sweeper.space import Distribution, SpaceProblem
 from sweeper.spec.backends import key_table
 from sweeper.spec.hyperparameters import default
 from sweeper.spec.network_keys import check_initialisers
+from sweeper.spec.space import Distribution, SpaceProblem
 
 __all__ = ["check_combinations"]
 

@@ -19,7 +19,6 @@ from pydantic import ValidationError
 from sweeper.answers import did_you_mean, nearest, number_hint, quote_hint, show
 from sweeper.errors import Problem
 from sweeper.metrics import ENV_STEPS, canonical_metric
-from sweeper.space import distributions, parse_space
 from sweeper.spec.availability import default_backend, default_seeds
 from sweeper.spec.backends import BACKEND_NAMES
 from sweeper.spec.documents import Document, KeyPath, dotted
@@ -40,6 +39,7 @@ from sweeper.spec.sections import (
     Selection,
     Tracking,
 )
+from sweeper.spec.space import distributions, parse_space
 
 __all__ = ["SECTIONS", "TOP_LEVEL", "Draft", "read_draft"]
 

@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from sweeper.errors import Location, Problem, SpecError
 from sweeper.metrics import canonical_metric
-from sweeper.space import Distribution, is_distribution
 from sweeper.spec.documents import Document, KeyPath, load_document, plain_document
 from sweeper.spec.draft import TOP_LEVEL, Draft, read_draft
 from sweeper.spec.rules import apply_rules
@@ -28,10 +27,11 @@ from sweeper.spec.sections import (
     Selection,
     Tracking,
 )
+from sweeper.spec.space import Distribution, is_distribution
 from sweeper.spec.yaml_text import parse_scalar
 
 if TYPE_CHECKING:
-    from sweeper.plan import SweepPlan
+    from sweeper.planning.plan import SweepPlan
 
 __all__ = ["ExperimentSpec", "Reading", "dump_spec", "load_spec", "parse", "read_spec"]
 
@@ -44,7 +44,7 @@ class ExperimentSpec(BaseModel):
 
     Attributes:
         seeds: one a replica.
-        param_space: nested; leaves are constants or `sweeper.space.Distribution`.
+        param_space: nested; leaves are constants or `sweeper.spec.space.Distribution`.
         stop: our metric names to values; a trial ends when one is reached.
         evaluation: None: off.
         tracking: None: off.
@@ -97,7 +97,7 @@ class ExperimentSpec(BaseModel):
         Raises:
             SpecError: the environment can't be built, or doesn't fit the algorithm.
         """
-        from sweeper.plan import build_plan  # the plan is built on the spec, not below it
+        from sweeper.planning.plan import build_plan  # the plan is built on the spec, not below it
 
         return build_plan(self)
 

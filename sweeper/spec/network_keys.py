@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sweeper.answers import did_you_mean, show
-from sweeper.space import Distribution, SpaceProblem
+from sweeper.spec.space import Distribution, SpaceProblem
 
 __all__ = ["BIAS_INITIALISERS", "INITIALISERS", "check_filters", "check_initialisers"]
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeper.answers import did_you_mean, show
-from sweeper.space import KINDS, Distribution, SpaceProblem
 from sweeper.spec.backends import key_table
 from sweeper.spec.combinations import check_combinations
 from sweeper.spec.domains import Domain, check_value, describe_domain
@@ -19,6 +18,7 @@ from sweeper.spec.hyperparameters import (
     is_network_key,
     is_refused_key,
 )
+from sweeper.spec.space import KINDS, Distribution, SpaceProblem
 
 __all__ = ["check_param_space"]
 

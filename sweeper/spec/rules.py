@@ -9,7 +9,6 @@ from typing import Any
 
 from sweeper.answers import show
 from sweeper.metrics import BOUNDS, ENV_STEPS, canonical_metric, explain_metric
-from sweeper.space import check_points, distributions, expand
 from sweeper.spec import availability
 from sweeper.spec.backends import carries_out
 from sweeper.spec.combinations import check_combinations
@@ -18,6 +17,7 @@ from sweeper.spec.draft import Draft
 from sweeper.spec.param_space import check_param_space
 from sweeper.spec.scheduler_rules import check_scheduler
 from sweeper.spec.sections import Budget, Checkpoint, Environment, Scheduler, Search, Selection
+from sweeper.spec.space import check_points, distributions, expand
 
 __all__ = ["apply_rules"]
 

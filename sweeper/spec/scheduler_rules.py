@@ -9,12 +9,12 @@ from pydantic import ValidationError
 
 from sweeper.answers import did_you_mean
 from sweeper.metrics import ENV_STEPS
-from sweeper.space import Distribution, distributions
 from sweeper.spec.documents import KeyPath
 from sweeper.spec.draft import Draft
 from sweeper.spec.findings import explain_finding
 from sweeper.spec.schedulers import SCHEDULER_OPTIONS
 from sweeper.spec.sections import Scheduler, Search
+from sweeper.spec.space import Distribution, distributions
 
 __all__ = ["check_scheduler"]
 

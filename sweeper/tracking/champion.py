@@ -127,10 +127,10 @@ def _kind_of(checkpoint: Path) -> _Kind:
 
 def _load_policy(checkpoint: Path) -> Any:
     if _kind_of(checkpoint) is _TORCH:
-        from sweeper.torch_policy import TorchPolicy
+        from sweeper.agents.torch_policy import TorchPolicy
 
         return TorchPolicy(checkpoint)
-    from sweeper.rllib_policy import RLlibPolicy
+    from sweeper.agents.rllib_policy import RLlibPolicy
 
     return RLlibPolicy(checkpoint)
 
@@ -194,7 +194,7 @@ def _save(target: Path, checkpoint: Path, model: Any, run_id: str) -> None:
             model_id=model.model_id,
         ),
         python_model=str(_MODEL_CODE),
-        code_paths=[str(Path(__file__).parents[1] / kind.code)],
+        code_paths=[str(Path(__file__).parents[1] / "agents" / kind.code)],
         artifacts={"checkpoint": str(checkpoint)},
         signature=ModelSignature(
             inputs=Schema([TensorSpec(example.dtype, (-1, *example.shape[1:]))]), outputs=outputs

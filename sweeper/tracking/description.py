@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.paths import RunPaths
-from sweeper.plan import SweepPlan
+from sweeper.planning.plan import SweepPlan
 from sweeper.spec import ExperimentSpec
 from sweeper.tracking.naming import describe_value, flatten_parameters
 

@@ -20,7 +20,7 @@ from typing import Any
 from sweeper.errors import UserError
 from sweeper.journal import Event, parse_event
 from sweeper.paths import RunPaths
-from sweeper.plan import SweepPlan
+from sweeper.planning.plan import SweepPlan
 from sweeper.spec import ExperimentSpec
 from sweeper.tracking.description import describe_sweep
 from sweeper.tracking.destination import (

@@ -262,7 +262,7 @@ class TrialMetrics:
 
     A diverged replica counts with the worst value that any replica of the trial has reported:
     a trial knows no others. The driver knows the whole run and puts its worst in place
-    (`sweeper.divergence`); ``replica/diverged`` is in the row for that.
+    (`sweeper.results.divergence`); ``replica/diverged`` is in the row for that.
 
     Args:
         replicas: how many.

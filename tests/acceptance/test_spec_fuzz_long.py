@@ -10,11 +10,11 @@ from pathlib import Path
 import gymnasium
 import pytest
 
-from sweeper import feasibility
 from sweeper.environments import build_env
 from sweeper.errors import SpecError
-from sweeper.plan import SweepPlan, load_plan, trial_settings
-from sweeper.space import expand
+from sweeper.planning import feasibility
+from sweeper.planning.plan import SweepPlan, load_plan, trial_settings
+from sweeper.spec.space import expand
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 from spec_mutations import mutations

@@ -38,8 +38,8 @@ from sweeper.journal import (
     read_journal,
 )
 from sweeper.paths import RunPaths
-from sweeper.records import SweepResults, TrialRecord
-from sweeper.results import load_results
+from sweeper.results.records import SweepResults, TrialRecord
+from sweeper.results.sweep_results import load_results
 
 SPEC = """
 name: chaos

@@ -154,7 +154,7 @@ def stack(space: gym.Space[Any], items: list[Any]) -> Any:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_policy_acts_greedily_as_rllibs_env_runner(case: Case, tmp_path: Path) -> None:
-    from sweeper.rllib_policy import RLlibPolicy
+    from sweeper.agents.rllib_policy import RLlibPolicy
 
     algorithm = build(case)
     try:
@@ -336,7 +336,7 @@ def test_a_folder_without_an_agent_is_the_users_mistake(
 
 
 def test_a_batch_of_the_wrong_shape_is_refused(trial_checkpoint: Path) -> None:
-    from sweeper.rllib_policy import RLlibPolicy
+    from sweeper.agents.rllib_policy import RLlibPolicy
 
     policy = RLlibPolicy(trial_checkpoint / "replica_7")
     for wrong in (np.zeros(4), np.zeros((2, 3)), np.zeros((0, 4))):
@@ -347,10 +347,10 @@ def test_a_batch_of_the_wrong_shape_is_refused(trial_checkpoint: Path) -> None:
 def test_the_policy_needs_neither_sweeper_nor_a_started_ray(
     trial_checkpoint: Path, tmp_path: Path
 ) -> None:
-    import sweeper.rllib_policy
+    import sweeper.agents.rllib_policy
 
     copied = tmp_path / "rllib_policy.py"
-    copied.write_text(Path(sweeper.rllib_policy.__file__).read_text())
+    copied.write_text(Path(sweeper.agents.rllib_policy.__file__).read_text())
     code = (
         "import sys, numpy, rllib_policy, ray\n"
         f"policy = rllib_policy.RLlibPolicy({str(trial_checkpoint / 'replica_7')!r})\n"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from sweeper.records import SweepResults
-from sweeper.selection import select
-from sweeper.tune_experiments import open_tune
+from sweeper.evidence.selection import select
+from sweeper.results.records import SweepResults
+from sweeper.results.tune_experiments import open_tune
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

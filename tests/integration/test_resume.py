@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.failures import OUT_OF_MEMORY, describe_failure
 from sweeper.journal import (
     LaunchStarted,
     TrialAsked,
@@ -26,6 +25,7 @@ from sweeper.journal import (
     read_journal,
 )
 from sweeper.paths import RunPaths
+from sweeper.running.failures import OUT_OF_MEMORY, describe_failure
 
 CAMPAIGN = Path(__file__).parents[1] / "chaos" / "kill_campaign.py"
 TINY = """

@@ -598,7 +598,7 @@ def _models(sweep: Sweep) -> list[Any]:
 def test_the_champion_acts_in_a_process_without_sweeper(
     sweep: Sweep, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sweeper.rllib_policy import RLlibPolicy
+    from sweeper.agents.rllib_policy import RLlibPolicy
 
     mlflow = import_mlflow()
     monkeypatch.chdir(tmp_path)

@@ -16,10 +16,10 @@ from sweeper.journal import (
     TrialReported,
     TrialStarted,
 )
-from sweeper.plan import SweepPlan
-from sweeper.progress import LaunchWatch
-from sweeper.results import ResultsBuilder
+from sweeper.planning.plan import SweepPlan
+from sweeper.results.sweep_results import ResultsBuilder
 from sweeper.spec import load_spec
+from sweeper.views.progress import LaunchWatch
 
 SPEC = """
 name: {name}

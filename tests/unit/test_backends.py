@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from sweeper.space import parse_space
 from sweeper.spec.backends import key_table
 from sweeper.spec.hyperparameters import default, defaults, domain
 from sweeper.spec.param_space import check_param_space
+from sweeper.spec.space import parse_space
 from sweeper.trainables import dqn_settings, ppo_settings
 from sweeper.trainables.architectures import MODEL_CONFIG_DEFAULTS
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from run_folders import make_run
 
-from sweeper.cleaning import OldRun, Wish, choose_runs, delete_run, parse_age, weigh_folder
 from sweeper.errors import SweeperError, UserError
 from sweeper.locks import run_lock
+from sweeper.running.cleaning import OldRun, Wish, choose_runs, delete_run, parse_age, weigh_folder
 
 DAY_S = 86400.0
 

@@ -10,7 +10,7 @@ import pytest
 from run_folders import make_run
 
 from sweeper.cli import cli
-from sweeper.completion import SHELLS, completion_script
+from sweeper.cli.completion import SHELLS, completion_script
 
 
 def complete(words: str, cwd: Path) -> list[str]:

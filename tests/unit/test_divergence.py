@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 
-from sweeper.divergence import DivergenceCorrection
+from sweeper.results.divergence import DivergenceCorrection
 
 METRIC = "episode_return_mean"
 

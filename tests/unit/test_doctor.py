@@ -12,7 +12,7 @@ import pytest
 
 from sweeper import doctor
 from sweeper.doctor import Check, examine, is_fit
-from sweeper.results import is_process_alive
+from sweeper.results.sweep_results import is_process_alive
 
 
 def check(name: str, folder: Path, **options: Any) -> Check:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.space import is_distribution
 from sweeper.spec.documents import Document, load_document
+from sweeper.spec.space import is_distribution
 from sweeper.spec.yaml_text import parse_scalar, parse_yaml
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from sweeper import feasibility
-from sweeper.estimates import estimate_plan
-from sweeper.plan import SweepPlan, load_plan
+from sweeper.planning import feasibility
+from sweeper.planning.estimates import estimate_plan
+from sweeper.planning.plan import SweepPlan, load_plan
 from sweeper.spec import dump_spec
 
 STEPS = "num_env_steps_sampled_lifetime"

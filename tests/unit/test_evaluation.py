@@ -11,7 +11,7 @@ from run_folders import make_run
 
 from sweeper.environments import EnvironmentSettings
 from sweeper.errors import UserError
-from sweeper.evaluation import AgentEvaluation, Evaluation, evaluate, play_episodes
+from sweeper.evidence.evaluation import AgentEvaluation, Evaluation, evaluate, play_episodes
 
 
 class Lottery(gymnasium.Env[Any, Any]):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sweeper.failures import Failure, Retries, Retry, describe_failure
+from sweeper.running.failures import Failure, Retries, Retry, describe_failure
 
 CRASH = Failure("crashed", "RuntimeError: the simulator broke", 7)
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from sweeper.space import parse_space
 from sweeper.spec.hyperparameters import (
     algorithms,
     check_algorithm,
@@ -14,6 +13,7 @@ from sweeper.spec.hyperparameters import (
     defaults,
 )
 from sweeper.spec.param_space import check_param_space
+from sweeper.spec.space import parse_space
 
 
 def problems(algorithm: str, raw: dict[str, Any]) -> list[tuple[str, str]]:

@@ -10,10 +10,10 @@ from click.testing import CliRunner
 
 from sweeper.cli import cli
 from sweeper.errors import UserError
-from sweeper.plan import load_plan
-from sweeper.space import distributions
+from sweeper.planning.plan import load_plan
 from sweeper.spec.hyperparameters import default
-from sweeper.starter import make_starter, write_new
+from sweeper.spec.space import distributions
+from sweeper.spec.starter import make_starter, write_new
 
 DISCRETE = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "FrozenLake-v1", "Taxi-v3")
 CONTINUOUS = ("Pendulum-v1", "MountainCarContinuous-v0")

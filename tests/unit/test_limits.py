@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from sweeper import limits as limits_module
 from sweeper.journal import Event, TrialAsked, TrialEnded, TrialReported, TrialStarted
-from sweeper.limits import Budgets, Drain, Limits
 from sweeper.paths import RunPaths
-from sweeper.results import ResultsBuilder
-from sweeper.scoring import Rules
+from sweeper.results.scoring import Rules
+from sweeper.results.sweep_results import ResultsBuilder
+from sweeper.running import limits as limits_module
+from sweeper.running.limits import Budgets, Drain, Limits
 
 
 class Launch:

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from sweeper import api, feasibility
+from sweeper import api
 from sweeper.errors import SpecError
-from sweeper.plan import SweepPlan, build_plan, load_plan, training_plan, trial_settings
+from sweeper.planning import feasibility
+from sweeper.planning.plan import SweepPlan, build_plan, load_plan, training_plan, trial_settings
 from sweeper.spec import ExperimentSpec, dump_spec, load_spec
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -497,7 +498,7 @@ def test_planning_is_quick_and_imports_nothing_heavy() -> None:
     code = (
         "import sys\n"
         "from sweeper.spec import load_spec\n"
-        "from sweeper.plan import build_plan\n"
+        "from sweeper.planning.plan import build_plan\n"
         f"build_plan(load_spec({str(CONFIGS / 'quickstart.yaml')!r}))\n"
         "print([m for m in ('ray', 'torch', 'mlflow', 'pandas') if m in sys.modules])\n"
     )

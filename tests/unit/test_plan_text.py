@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sweeper import feasibility
-from sweeper.plan import SweepPlan, load_plan
-from sweeper.plan_text import describe_distribution, describe_plan
-from sweeper.space import Distribution
+from sweeper.planning import feasibility
+from sweeper.planning.plan import SweepPlan, load_plan
+from sweeper.planning.plan_text import describe_distribution, describe_plan
+from sweeper.spec.space import Distribution
 
 SPEC = """
 name: demo
@@ -33,7 +33,7 @@ tracking: {uri: "https://mlflow.example", register_as: walker}
 @pytest.fixture(autouse=True)
 def _a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feasibility, "cores", lambda: 4)
-    monkeypatch.setattr("sweeper.plan_text.cores", lambda: 4)
+    monkeypatch.setattr("sweeper.planning.plan_text.cores", lambda: 4)
     monkeypatch.chdir(tmp_path)
 
 

@@ -12,9 +12,9 @@ from rich.console import Console
 from terminals import run_on_a_terminal
 
 from sweeper.journal import TrialRetried
-from sweeper.live_view import draw
 from sweeper.paths import RunPaths
-from sweeper.progress import LineProgress, make_progress
+from sweeper.views.live_view import draw
+from sweeper.views.progress import LineProgress, make_progress
 
 
 @pytest.fixture
@@ -228,7 +228,7 @@ def test_where_ray_is_to_speak_there_are_lines(
 
 
 def test_lines_need_no_rich() -> None:
-    code = "import sys, sweeper.progress; sys.exit('rich' in sys.modules)"
+    code = "import sys, sweeper.views.progress; sys.exit('rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
@@ -237,7 +237,7 @@ import logging, os, sys, time
 from pathlib import Path
 from launch_events import Launch, make_plan
 from terminals import run_on_a_terminal
-from sweeper.live_view import LiveProgress
+from sweeper.views.live_view import LiveProgress
 launch = Launch(make_plan(Path(sys.argv[1])))
 view = LiveProgress(launch.watch)
 launch.to = view

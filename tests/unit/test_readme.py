@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.cli import cli
-from sweeper.plan import build_plan
+from sweeper.planning.plan import build_plan
 from sweeper.spec import load_spec
 
 ROOT = Path(__file__).parents[2]

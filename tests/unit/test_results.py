@@ -24,8 +24,13 @@ from sweeper.journal import (
     TrialStarted,
 )
 from sweeper.paths import RunPaths
-from sweeper.records import SweepResults
-from sweeper.results import ResultsBuilder, is_process_alive, load_results, results_from_events
+from sweeper.results.records import SweepResults
+from sweeper.results.sweep_results import (
+    ResultsBuilder,
+    is_process_alive,
+    load_results,
+    results_from_events,
+)
 
 NOBODY = 2**22 + 1  # above Linux's largest process id
 

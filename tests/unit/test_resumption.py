@@ -21,8 +21,8 @@ from sweeper.journal import (
     TrialStarted,
 )
 from sweeper.paths import RunPaths
-from sweeper.results import ResultsBuilder
-from sweeper.resumption import (
+from sweeper.results.sweep_results import ResultsBuilder
+from sweeper.running.resumption import (
     Extension,
     History,
     LaunchState,

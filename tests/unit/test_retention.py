@@ -6,9 +6,9 @@ import pytest
 
 from sweeper.journal import TrialAsked, TrialCheckpointed, TrialEnded, TrialReported
 from sweeper.paths import RunPaths
-from sweeper.results import ResultsBuilder
-from sweeper.retention import CheckpointRetention
-from sweeper.scoring import Rules
+from sweeper.results.scoring import Rules
+from sweeper.results.sweep_results import ResultsBuilder
+from sweeper.running.retention import CheckpointRetention
 
 
 class Sweep:

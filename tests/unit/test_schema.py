@@ -11,11 +11,11 @@ import jsonschema
 import pytest
 from spec_mutations import valid_specs
 
-from sweeper.schema import spec_schema
 from sweeper.spec.backends import BACKEND_NAMES, carries_out
 from sweeper.spec.draft import SECTIONS, TOP_LEVEL
 from sweeper.spec.hyperparameters import algorithms, defaults
 from sweeper.spec.schedulers import SCHEDULER_OPTIONS
+from sweeper.spec.schema import spec_schema
 from sweeper.spec.yaml_text import parse_yaml
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))
@@ -135,7 +135,7 @@ def test_hyperparameters_are_described_in_words_with_their_defaults() -> None:
 
 
 def test_equal_names_of_domains_mean_equal_domains() -> None:
-    from sweeper.schema import _domains
+    from sweeper.spec.schema import _domains
 
     found: dict[str, Any] = {}
     for name, schema in _domains():

@@ -13,10 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.errors import UserError
-from sweeper.metrics import canonical_metric
-from sweeper.records import SweepResults, TrialCheckpoint, TrialRecord, judge_trial
-from sweeper.scoring import metric_value, score_reports
-from sweeper.selection import (
+from sweeper.evidence.selection import (
     NothingToSelect,
     Selection,
     check_metric,
@@ -24,6 +21,9 @@ from sweeper.selection import (
     select,
     write_selection,
 )
+from sweeper.metrics import canonical_metric
+from sweeper.results.records import SweepResults, TrialCheckpoint, TrialRecord, judge_trial
+from sweeper.results.scoring import metric_value, score_reports
 
 METRIC = "episode_return_mean"
 ROOT = Path("/runs/x")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweeper.space import (
+from sweeper.spec.space import (
     Distribution,
     Sample,
     check_points,

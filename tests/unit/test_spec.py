@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeper.errors import SpecError
-from sweeper.space import Distribution
 from sweeper.spec import ExperimentSpec, dump_spec, load_spec, parse
+from sweeper.spec.space import Distribution
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 STEPS = "num_env_steps_sampled_lifetime"

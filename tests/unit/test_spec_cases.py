@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from spec_cases import FOLDER, LEAST, Case, read_cases
 
-from sweeper import feasibility
 from sweeper.errors import SpecError
-from sweeper.plan import load_plan
+from sweeper.planning import feasibility
+from sweeper.planning.plan import load_plan
 from sweeper.spec import dump_spec, load_spec
 
 CASES = [

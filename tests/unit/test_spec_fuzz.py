@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from spec_mutations import mutations, valid_specs
 
-from sweeper import feasibility
 from sweeper.errors import SpecError
-from sweeper.plan import SweepPlan, load_plan
-from sweeper.space import expand
+from sweeper.planning import feasibility
+from sweeper.planning.plan import SweepPlan, load_plan
 from sweeper.spec import dump_spec, load_spec
+from sweeper.spec.space import expand
 
 NUMBER, SEED = 400, 20261124
 

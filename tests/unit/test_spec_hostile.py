@@ -13,7 +13,7 @@ import pytest
 from spec_cases import LEAST
 
 from sweeper.errors import SpecError
-from sweeper.plan import load_plan
+from sweeper.planning.plan import load_plan
 
 MIB = 1 << 20
 
@@ -125,7 +125,7 @@ def test_memory_stays_bounded(kind: str, tmp_path: Path) -> None:
     code = (
         "import json, resource, sys, time\n"
         "from sweeper.errors import SpecError\n"
-        "from sweeper.plan import load_plan\n"
+        "from sweeper.planning.plan import load_plan\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before, started = peak(), time.perf_counter()\n"
         "try:\n"

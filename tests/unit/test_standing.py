@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from sweeper.records import SweepResults, TrialRecord
-from sweeper.scoring import Rules
-from sweeper.selection import select
-from sweeper.standing import Standing, Workload, trial_share
+from sweeper.evidence.selection import select
+from sweeper.results.records import SweepResults, TrialRecord
+from sweeper.results.scoring import Rules
+from sweeper.results.standing import Standing, Workload, trial_share
 
 STEPS = "num_env_steps_sampled_lifetime"
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sweeper.statistics import interquartile_mean, summarise_sample
+from sweeper.evidence.statistics import interquartile_mean, summarise_sample
 
 
 def test_the_interval_is_students() -> None:

@@ -10,10 +10,10 @@ import pytest
 from run_folders import make_run
 
 from sweeper.api import Run, open_run
-from sweeper.evaluation import AgentEvaluation, Evaluation
-from sweeper.records import SweepResults, TrialRecord
-from sweeper.scoring import Rules
-from sweeper.tables import print_evaluation, print_trials, summarise
+from sweeper.evidence.evaluation import AgentEvaluation, Evaluation
+from sweeper.results.records import SweepResults, TrialRecord
+from sweeper.results.scoring import Rules
+from sweeper.views.tables import print_evaluation, print_trials, summarise
 from sweeper.wording import (
     describe_counts,
     format_bytes,
@@ -105,7 +105,7 @@ def test_an_evaluation_says_what_its_interval_is_over(capsys: pytest.CaptureFixt
 
 
 def test_tables_need_no_ray() -> None:
-    code = "import sys, sweeper.tables; sys.exit('ray' in sys.modules)"
+    code = "import sys, sweeper.views.tables; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

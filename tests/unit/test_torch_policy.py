@@ -12,8 +12,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from sweeper.agents.torch_policy import TorchPolicy
 from sweeper.environments import EnvironmentSettings
-from sweeper.torch_policy import TorchPolicy
 from sweeper.trainables.ppo import TorchPPOTrainer
 from sweeper.trainables.replicas import TrialSettings
 
@@ -100,7 +100,7 @@ def test_it_needs_neither_sweeper_nor_ray_nor_gymnasium(tmp_path: Path) -> None:
         trainer.save(tmp_path)
     finally:
         trainer.close()
-    source = Path(__file__).parents[2] / "sweeper" / "torch_policy.py"
+    source = Path(__file__).parents[2] / "sweeper" / "agents" / "torch_policy.py"
     code = (
         "import sys\n"
         "for name in ('sweeper', 'ray', 'gymnasium'): sys.modules[name] = None\n"

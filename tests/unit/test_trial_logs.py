@@ -8,9 +8,9 @@ import pytest
 from run_folders import make_run
 
 from sweeper.paths import RunPaths
-from sweeper.records import SweepResults
-from sweeper.results import load_results
-from sweeper.trial_logs import follow_logs, tail_lines
+from sweeper.results.records import SweepResults
+from sweeper.results.sweep_results import load_results
+from sweeper.views.trial_logs import follow_logs, tail_lines
 
 
 class LiveRun:

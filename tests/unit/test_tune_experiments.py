@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from sweeper.errors import UserError
+from sweeper.evidence.selection import select
 from sweeper.metrics import Rules
-from sweeper.records import SweepResults, TrialRecord
-from sweeper.selection import select
-from sweeper.tune_experiments import find_rules, is_tune_experiment, open_tune
+from sweeper.results.records import SweepResults, TrialRecord
+from sweeper.results.tune_experiments import find_rules, is_tune_experiment, open_tune
 
 METRIC = "env_runners/episode_return_mean"
 NOW = 1_700_000_000
@@ -326,7 +326,7 @@ def test_opening_a_folder_runs_no_code_out_of_it_and_imports_no_ray(tmp_path: Pa
     write_state(root, (trial, {}))
     code = (
         "import sys\n"
-        "from sweeper.tune_experiments import open_tune\n"
+        "from sweeper.results.tune_experiments import open_tune\n"
         f"assert open_tune({str(root)!r}).trials[0].state == 'ERROR'\n"
         "assert not {'ray', 'torch', 'pandas', 'mlflow'} & sys.modules.keys()\n"
     )

@@ -1,0 +1,255 @@
+"""Playing episodes with finished agents, on environment seeds that nothing else ever uses."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from sweeper.agents import AGENT_FILE, load_agent
+from sweeper.environments import EnvironmentSettings, build_env
+from sweeper.errors import UserError
+from sweeper.evidence.statistics import Summary, summarise_sample
+from sweeper.paths import RunPaths, find_run, is_run
+from sweeper.spec import load_spec
+from sweeper.trainables.replicas import Purpose, seed_sequence
+
+__all__ = ["AgentEvaluation", "Evaluation", "evaluate", "play_episodes"]
+
+_MOST_ENVS = 20
+_STAGE = "agent evaluation"
+
+
+class _Player(Protocol):
+    """What plays (`sweeper.agents.Agent`)."""
+
+    def act(self, observation: Any) -> Any:
+        """The greedy action for one observation."""
+
+    def act_batch(self, observations: Any) -> Any:
+        """The greedy actions for a batch."""
+
+
+@dataclass(frozen=True)
+class AgentEvaluation:
+    """One agent's episodes.
+
+    Attributes:
+        name: of its folder, e.g. ``replica_0``.
+        returns: one an episode.
+        lengths: likewise, in env steps.
+    """
+
+    name: str
+    returns: tuple[float, ...]
+    lengths: tuple[int, ...]
+
+    @property
+    def mean(self) -> float:
+        """The mean return."""
+        return math.fsum(self.returns) / len(self.returns)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one agent, or all replicas of a checkpoint, came to.
+
+    Attributes:
+        folder: what was evaluated.
+        environment: the environment's id.
+        episodes: of each agent.
+        seed: of the episodes.
+        agents: one for each agent.
+    """
+
+    folder: Path
+    environment: str
+    episodes: int
+    seed: int
+    agents: tuple[AgentEvaluation, ...]
+
+    @property
+    def summary(self) -> Summary:
+        """Of several replicas over their means: the unit is the training run.
+
+        Of one agent over its episodes, which says nothing about what training again would give.
+        """
+        if len(self.agents) > 1:
+            return summarise_sample([agent.mean for agent in self.agents])
+        return summarise_sample(self.agents[0].returns)
+
+    @property
+    def unit(self) -> str:
+        """What the interval is over."""
+        return "training runs" if len(self.agents) > 1 else "episodes of one agent"
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `sweeper evaluate --json` prints."""
+        return {
+            "checkpoint": str(self.folder),
+            "environment": self.environment,
+            "episodes": self.episodes,
+            "seed": self.seed,
+            **self.summary.to_json(),
+            "interval_over": self.unit,
+            "runs": [agent.mean for agent in self.agents],
+            "agents": [
+                {
+                    "agent": agent.name,
+                    **summarise_sample(agent.returns).to_json(),
+                    "returns": list(agent.returns),
+                    "lengths": list(agent.lengths),
+                }
+                for agent in self.agents
+            ],
+        }
+
+
+def evaluate(
+    target: str, storage: str, *, episodes: int = 100, seed: int = 0, replica: int | None = None
+) -> Evaluation:
+    """Play episodes with a run's champion, or with a checkpoint.
+
+    Args:
+        target: a run's name, path or ``last``: its champion; an agent's folder; a trial's
+            checkpoint: all its replicas; or one replica's.
+        storage: the folder that holds the runs.
+        episodes: of each agent.
+        seed: which episodes; the same ones for every agent, so that results can be compared.
+        replica: of a trial's checkpoint only the one that was trained with this seed.
+
+    Raises:
+        UserError: there is nothing to be evaluated.
+    """
+    folder = _find_folder(target, storage)
+    description = _read_description(folder)
+    agents = _find_agents(folder, description, replica)
+    settings = _find_environment(folder, description)
+    evaluated = []
+    for agent in agents:
+        player = load_agent(agent.folder, agent.index)
+        returns, lengths = play_episodes(player, settings, episodes=episodes, seed=seed)
+        evaluated.append(AgentEvaluation(agent.name, tuple(returns), tuple(lengths)))
+    return Evaluation(folder, settings.id, episodes, seed, tuple(evaluated))
+
+
+def play_episodes(
+    player: _Player, settings: EnvironmentSettings, *, episodes: int, seed: int
+) -> tuple[list[float], list[int]]:
+    """Whole episodes, each with a seed of its own that does not depend on how they are played.
+
+    Args:
+        player: acts greedily.
+        settings: of the environment.
+        episodes: how many; exactly these count, however short or long they are.
+        seed: which ones.
+
+    Returns:
+        Returns and lengths, in the order of the episodes.
+    """
+    sequence = seed_sequence(seed, _STAGE, Purpose.EVALUATION_ENVIRONMENTS)
+    seeds = [int(word >> 1) for word in sequence.generate_state(episodes)]
+    envs = [build_env(settings) for _ in range(min(episodes, _MOST_ENVS))]
+    returns, lengths = [0.0] * episodes, [0] * episodes
+    try:
+        waiting = iter(range(episodes))
+        playing: list[tuple[Any, int, Any]] = []
+        for env, episode in zip(envs, waiting, strict=False):
+            playing.append((env, episode, env.reset(seed=seeds[episode])[0]))
+        while playing:
+            actions = _act(player, [observation for _, _, observation in playing])
+            going_on = []
+            for (env, episode, _), action in zip(playing, actions, strict=True):
+                observation, reward, terminated, truncated, _ = env.step(action)
+                returns[episode] += float(reward)
+                lengths[episode] += 1
+                if not (terminated or truncated):
+                    going_on.append((env, episode, observation))
+                elif (following := next(waiting, None)) is not None:
+                    observation, _ = env.reset(seed=seeds[following])
+                    going_on.append((env, following, observation))
+            playing = going_on
+    finally:
+        for env in envs:
+            env.close()
+    return returns, lengths
+
+
+def _act(player: _Player, observations: Sequence[Any]) -> Sequence[Any]:
+    first = observations[0]
+    if isinstance(first, np.ndarray):
+        return list(player.act_batch(np.stack(observations)))
+    return [player.act(observation) for observation in observations]
+
+
+def _find_folder(target: str, storage: str) -> Path:
+    folder = Path(target)
+    if folder.is_dir() and not is_run(folder):
+        return folder.absolute()
+    paths = find_run(target, Path(storage))
+    if not paths.champion.is_dir():
+        raise UserError(
+            f"{paths.root.name} has no champion; give a checkpoint of one of its trials: "
+            f"{paths.trials}/<trial>/<checkpoint>"
+        )
+    return paths.champion
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where an agent lies: a folder, and which of the replicas in it."""
+
+    name: str
+    folder: Path
+    index: int = 0
+
+
+def _read_description(folder: Path) -> Mapping[str, Any]:
+    """What ``agent.json`` says; empty if there is none."""
+    path = folder / AGENT_FILE
+    if not path.is_file():
+        return {}
+    try:
+        document: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+    return document
+
+
+def _find_agents(
+    folder: Path, description: Mapping[str, Any], replica: int | None
+) -> Sequence[_Place]:
+    """A torch checkpoint has its replicas' seeds in its description, RLlib's a folder for each."""
+    seeds = description.get("seeds") or ()
+    found = [_Place(f"replica_{seed}", folder, index) for index, seed in enumerate(seeds)]
+    if not description:
+        paths = [path for path in folder.glob("replica_*") if path.is_dir()]
+        paths.sort(key=lambda path: (len(path.name), path.name))
+        found = [_Place(path.name, path) for path in paths]
+    if replica is None:
+        return found or [_Place(folder.name, folder)]
+    chosen = [place for place in found if place.name == f"replica_{replica}"]
+    if not chosen:
+        known = ", ".join(place.name.removeprefix("replica_") for place in found)
+        raise UserError(
+            f"no replica {replica} in {folder}; "
+            + (f"it has those of the seeds {known}" if known else "it is one agent")
+        )
+    return chosen
+
+
+def _find_environment(folder: Path, description: Mapping[str, Any]) -> EnvironmentSettings:
+    """As the agent's own description has it, else the run's spec."""
+    if "environment" in description:
+        return EnvironmentSettings.from_json(description["environment"])
+    for parent in folder.parents:
+        if is_run(parent):
+            return load_spec(RunPaths(parent).spec).environment.settings()
+    raise UserError(
+        f"{folder} lies in no run and has no {AGENT_FILE}: its environment is not known"
+    )

@@ -1,0 +1,417 @@
+"""Who won: the best trial of a run by written rules, the checkpoint that belongs to its score.
+
+The rules:
+
+1. A trial is a candidate if it has a finite score (`scoring.score_reports`) and is not
+   in error. One that did not run to its own end (pruned, paused, still running) counts with
+   what it has reported, and is marked ``partial``. Everything else is excluded, with a reason.
+2. The best score wins. Of equal scores the one at fewer env steps, then the lower trial id.
+3. The checkpoint is the winner's last one for ``last`` and ``auc``; for ``best`` the one made
+   at the report that earned the score, else the one whose own recorded metric is best (of
+   equals the nearest to that report). Only checkpoints still on disk count.
+4. The agent is the replica that did best at that checkpoint, by its own value of the metric; of
+   equals the first in the order of the seeds.
+
+So neither the order of trials, nor a worse one added, nor anything that reported NaN changes
+the winner.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sweeper.errors import RunError, UserError
+from sweeper.journal import decode_json, encode_json
+from sweeper.metrics import canonical_metric
+from sweeper.paths import write_atomically
+from sweeper.results.records import (
+    SweepResults,
+    TrialCheckpoint,
+    TrialRecord,
+    judge_trial,
+    to_json,
+)
+from sweeper.results.scoring import (
+    ITERATION,
+    env_steps_of,
+    metric_value,
+)
+
+__all__ = [
+    "Exclusion",
+    "NothingToSelect",
+    "Selection",
+    "check_metric",
+    "load_selection",
+    "rank_trial",
+    "select",
+    "write_selection",
+]
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """A trial that could not win, and why."""
+
+    trial_id: str
+    reason: str
+
+
+class NothingToSelect(RunError):  # noqa: N818  (a state of the run, not a mishap)
+    """No trial of the run is a candidate.
+
+    Attributes:
+        excluded: every trial, with its reason.
+    """
+
+    def __init__(self, message: str, excluded: tuple[Exclusion, ...]) -> None:
+        super().__init__(message)
+        self.excluded = excluded
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The winner and the circumstances.
+
+    Attributes:
+        trial_id: the winning trial.
+        state: its state.
+        configuration: its whole point of the param space, nested.
+        metric: what was compared.
+        mode: ``max`` or ``min``.
+        score_kind: ``last``, ``best`` or ``auc``.
+        score: the winner's.
+        env_steps: at the report that earned the score; None where not reported.
+        partial: it did not run to its own end.
+        checkpoint: absolute path; None if none is left.
+        checkpoint_note: what the user should know about it, e.g. that it is not the score's.
+        replica: index of the best replica.
+        seed: that replica's seed; None where the run recorded no seeds.
+        candidates: how many trials could have won.
+        runner_up: the next best trial.
+        runner_up_score: its score.
+        excluded: who could not win.
+    """
+
+    trial_id: str
+    state: str
+    configuration: Mapping[str, Any]
+    metric: str
+    mode: str
+    score_kind: str
+    score: float
+    env_steps: int | None
+    partial: bool
+    checkpoint: str | None
+    checkpoint_note: str | None
+    replica: int
+    seed: int | None
+    candidates: int
+    runner_up: str | None = None
+    runner_up_score: float | None = None
+    excluded: tuple[Exclusion, ...] = field(default=())
+
+    @property
+    def verdict_text(self) -> str:
+        """The outcome in plain sentences, with what can't be concluded from it."""
+        scored = f"{self.metric} {_format(self.score)} ({_SCORE_WORDS[self.score_kind]})"
+        if self.runner_up is None or self.runner_up_score is None:
+            sentences = [f"{self.trial_id} has {scored}; it is the only candidate."]
+        else:
+            gap = abs(self.score - self.runner_up_score)
+            lead = f"{_format(gap)} better than" if gap else "equal to"
+            sentences = [
+                f"{self.trial_id} has the best of {self.candidates} scores, {scored}, "
+                f"{lead} {self.runner_up}."
+            ]
+        if self.partial:
+            sentences.append(f"It did not run to its own end ({self.state}).")
+        if self.excluded:
+            sentences.append(f"{_count(len(self.excluded), 'trial')} could not be judged.")
+        sentences.append(
+            "Unconfirmed: the best of several noisy scores is likely too high; training it "
+            "again on fresh seeds would tell."
+        )
+        return " ".join(sentences)
+
+    @property
+    def replica_checkpoint(self) -> Path | None:
+        """The best replica's folder in the checkpoint; None if there is none."""
+        if self.checkpoint is None or self.seed is None:
+            return None
+        return Path(self.checkpoint) / f"replica_{self.seed}"
+
+    def to_best_json(self, run: str | Path, agent_path: Path | None) -> dict[str, Any]:
+        """The object that ``best --json`` prints, JSON-ready.
+
+        Args:
+            run: the run's folder.
+            agent_path: the champion's folder; None if there is none.
+        """
+        return {
+            "run": str(run),
+            "trial_id": self.trial_id,
+            "configuration": to_json(self.configuration),
+            "metric": self.metric,
+            "mode": self.mode,
+            "score": self.score,
+            "checkpoint": self.checkpoint,
+            "agent": None if agent_path is None else str(agent_path),
+            "env_steps": self.env_steps,
+            "excluded": [dataclasses.asdict(exclusion) for exclusion in self.excluded],
+            "verdict": "unconfirmed",
+            "verdict_text": self.verdict_text,
+        }
+
+
+_SCORE_WORDS = {
+    "last": "last reported",
+    "best": "best reported, which is optimistic",
+    "auc": "mean over env steps",
+}
+
+
+def rank_trial(
+    trial: TrialRecord, *, metric: str, mode: str = "max", score: str = "last"
+) -> tuple[float, float, tuple[int, str]]:
+    """A key that sorts trials as rule 2 prefers them; those without a score come last."""
+    verdict = judge_trial(trial, metric=metric, mode=mode, score=score)
+    if verdict.value is None or verdict.report is None:
+        return math.inf, math.inf, _id_key(trial.trial_id)
+    return _Candidate(trial, verdict.value, verdict.report).rank(mode)
+
+
+def select(
+    results: SweepResults,
+    metric: str,
+    mode: str = "max",
+    score: str = "last",
+    *,
+    exists: Callable[[Path], bool] = Path.is_dir,
+) -> Selection:
+    """The winner of a run by the rules of this module.
+
+    Args:
+        results: of a finished, interrupted or live run.
+        metric: under our name, or as a foreign experiment reported it.
+        mode: ``max`` or ``min``.
+        score: ``last``, ``best`` or ``auc``.
+        exists: tells whether a checkpoint's folder is still there.
+
+    Raises:
+        NothingToSelect: no trial is a candidate.
+        UserError: an unknown mode or score.
+    """
+    verdicts = [
+        (trial, judge_trial(trial, metric=metric, mode=mode, score=score))
+        for trial in results.trials
+    ]
+    excluded = tuple(
+        Exclusion(trial.trial_id, verdict.problem or "no score")
+        for trial, verdict in sorted(verdicts, key=lambda item: _id_key(item[0].trial_id))
+        if verdict.value is None
+    )
+    ranked = sorted(
+        (
+            _Candidate(trial, verdict.value, verdict.report)
+            for trial, verdict in verdicts
+            if verdict.value is not None and verdict.report is not None
+        ),
+        key=lambda candidate: candidate.rank(mode),
+    )
+    if not ranked:
+        raise _nothing_to_select(excluded)
+    winner = ranked[0]
+    runner_up = ranked[1] if len(ranked) > 1 else None
+    checkpoint, note = _choose_checkpoint(
+        winner,
+        metric=metric,
+        mode=mode,
+        score=score,
+        exists=lambda item: exists(results.resolve(item)),
+    )
+    replica = _best_replica(winner, checkpoint, metric=metric, mode=mode)
+    trial = winner.trial
+    return Selection(
+        trial_id=trial.trial_id,
+        state=trial.state,
+        configuration=trial.configuration,
+        metric=metric,
+        mode=mode,
+        score_kind=score,
+        score=winner.score,
+        env_steps=None if math.isinf(winner.env_steps) else int(winner.env_steps),
+        partial=trial.state != "TERMINATED",
+        checkpoint=None if checkpoint is None else str(results.resolve(checkpoint)),
+        checkpoint_note=note,
+        replica=replica,
+        seed=trial.seeds[replica] if replica < len(trial.seeds) else None,
+        candidates=len(ranked),
+        runner_up=None if runner_up is None else runner_up.trial.trial_id,
+        runner_up_score=None if runner_up is None else runner_up.score,
+        excluded=excluded,
+    )
+
+
+def write_selection(path: Path, selection: Selection) -> None:
+    """Write a selection as JSON."""
+    document = encode_json(dataclasses.asdict(selection))
+    write_atomically(path, json.dumps(document, indent=2) + "\n")
+
+
+def load_selection(path: Path) -> Selection:
+    """Read what `write_selection` wrote.
+
+    Raises:
+        UserError: there is no such file, or it is something else.
+    """
+    try:
+        document = decode_json(json.loads(path.read_text(encoding="utf-8")))
+        excluded = tuple(Exclusion(**item) for item in document.pop("excluded"))
+        return Selection(**document, excluded=excluded)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path} is no selection: {error}") from error
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A trial that can win; ``report`` is the index of the one that earned the score."""
+
+    trial: TrialRecord
+    score: float
+    report: int
+
+    @property
+    def row(self) -> Mapping[str, Any]:
+        return self.trial.reports[self.report]
+
+    @property
+    def env_steps(self) -> float:
+        steps = env_steps_of(self.row)
+        return math.inf if steps is None or not math.isfinite(steps) else steps
+
+    def rank(self, mode: str) -> tuple[float, float, tuple[int, str]]:
+        sign = -1.0 if mode == "max" else 1.0
+        return sign * self.score, self.env_steps, _id_key(self.trial.trial_id)
+
+
+def check_metric(results: SweepResults, metric: str) -> None:
+    """Whether a metric that the user names is one that the run has.
+
+    Raises:
+        UserError: no trial reported it, though trials did report; with the nearest names.
+    """
+    names = {name for trial in results.trials for report in trial.reports for name in report}
+    names = {name for name in names if not name.startswith("replica/")}
+    if names and not {metric, canonical_metric(metric)} & names:
+        nearest = difflib.get_close_matches(metric, names, n=1)
+        hint = f" (nearest: {nearest[0]})" if nearest else ""
+        raise UserError(
+            f"no trial reported {metric!r}{hint}; reported were: {', '.join(sorted(names))}"
+        )
+
+
+def _nothing_to_select(excluded: tuple[Exclusion, ...]) -> NothingToSelect:
+    if not excluded:
+        return NothingToSelect("no champion: the run has no trials", excluded)
+    reasons = Counter(item.reason for item in excluded).most_common()
+    told = "; ".join(f"{reason} ({_count(number, 'trial')})" for reason, number in reasons[:3])
+    rest = f"; and {_count(len(reasons) - 3, 'other reason')}" if len(reasons) > 3 else ""
+    what = f"none of {_count(len(excluded), 'trial')} has a score"
+    return NothingToSelect(f"no champion: {what}: {told}{rest}", excluded)
+
+
+def _choose_checkpoint(
+    winner: _Candidate,
+    *,
+    metric: str,
+    mode: str,
+    score: str,
+    exists: Callable[[TrialCheckpoint], bool],
+) -> tuple[TrialCheckpoint | None, str | None]:
+    if score != "best":
+        for checkpoint in reversed(winner.trial.checkpoints):
+            if exists(checkpoint):
+                return checkpoint, _lag_note(winner.trial, checkpoint)
+        return None, "no checkpoint is left"
+    kept = [checkpoint for checkpoint in winner.trial.checkpoints if exists(checkpoint)]
+    if not kept:
+        return None, "no checkpoint is left"
+    earned_at = _iteration(winner.row)
+    for checkpoint in reversed(kept):
+        if earned_at is not None and _iteration(checkpoint.metrics) == earned_at:
+            return checkpoint, None
+    sign = 1.0 if mode == "max" else -1.0
+
+    def merit(checkpoint: TrialCheckpoint) -> tuple[float, float]:
+        value = metric_value(checkpoint.metrics, metric)
+        at = _iteration(checkpoint.metrics)
+        return (
+            -math.inf if value is None or not math.isfinite(value) else sign * value,
+            -math.inf if at is None or earned_at is None else -abs(at - earned_at),
+        )
+
+    chosen = max(kept, key=merit)
+    value = metric_value(chosen.metrics, metric)
+    worth = "an unknown value" if value is None else f"{metric} {_format(value)}"
+    return chosen, (
+        f"no checkpoint was kept at the report that earned the score; this one had {worth}"
+    )
+
+
+def _lag_note(trial: TrialRecord, checkpoint: TrialCheckpoint) -> str | None:
+    made, last = _iteration(checkpoint.metrics), _iteration(trial.last_report)
+    if made is None:
+        return "it is not known which report the checkpoint belongs to; it is the last one"
+    if last is None or made >= last:
+        return None
+    return f"made at iteration {made:g}; the trial went on to iteration {last:g}"
+
+
+def _best_replica(
+    winner: _Candidate, checkpoint: TrialCheckpoint | None, *, metric: str, mode: str
+) -> int:
+    row = winner.row
+    made = None if checkpoint is None else _iteration(checkpoint.metrics)
+    if made is not None:
+        row = next((item for item in winner.trial.reports if _iteration(item) == made), row)
+    values = row.get(f"replica/{metric}")
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        return 0
+    # A diverged replica counts in the aggregate with a stand-in; it is the agent only if there
+    # is no other.
+    diverged = row.get("replica/diverged") or ()
+    sign = 1.0 if mode == "max" else -1.0
+    merits = [
+        (
+            not (index < len(diverged) and diverged[index]),
+            sign * value if isinstance(value, int | float) and math.isfinite(value) else -math.inf,
+        )
+        for index, value in enumerate(values)
+    ]
+    return merits.index(max(merits)) if merits else 0
+
+
+def _id_key(trial_id: str) -> tuple[int, str]:
+    """Orders t9999 before t10000."""
+    return len(trial_id), trial_id
+
+
+def _iteration(metrics: Mapping[str, Any]) -> float | None:
+    return metric_value(metrics, ITERATION)
+
+
+def _format(value: float) -> str:
+    return f"{value:.6g}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,375 @@
+"""Whether the environment and this machine can carry a spec out; builds the environment once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from sweeper.answers import show
+from sweeper.environments import (
+    EnvironmentBuildError,
+    EnvironmentDescription,
+    EnvironmentSettings,
+    describe,
+)
+from sweeper.errors import Location, Problem
+from sweeper.spec import ExperimentSpec
+from sweeper.spec.backends import carries_out, key_table
+from sweeper.spec.documents import KeyPath, dotted
+from sweeper.spec.draft import Draft
+from sweeper.spec.hyperparameters import default
+from sweeper.spec.sections import Environment, Ray, Resources
+from sweeper.spec.space import Distribution
+
+__all__ = [
+    "Candidate",
+    "Feasibility",
+    "can_act",
+    "check_feasibility",
+    "cores",
+    "count_fitting",
+    "gpus",
+]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is asked of the environment and the machine; None where it could not be read."""
+
+    algorithm: str | None
+    backend: str
+    environment: EnvironmentSettings | None
+    param_space: Mapping[str, Any]
+    replicas: int
+    resources: Resources | None
+    is_local: bool
+    storage: str
+    locate: Callable[[KeyPath], Location]
+
+    @classmethod
+    def of_spec(cls, spec: ExperimentSpec) -> Candidate:
+        """All that a whole spec asks."""
+        return cls(
+            algorithm=spec.algorithm,
+            backend=spec.backend,
+            environment=spec.environment.settings(),
+            param_space=spec.param_space,
+            replicas=len(spec.seeds),
+            resources=spec.resources,
+            is_local=spec.ray.address is None,
+            storage=spec.storage,
+            locate=spec.locate,
+        )
+
+    @classmethod
+    def of_draft(cls, draft: Draft) -> Candidate:
+        """What a spec with problems asks, where it could be read."""
+        environment, ray = draft.get(Environment), draft.get(Ray)
+        is_whole = environment is not None and "environment" not in draft.broken
+        return cls(
+            algorithm=draft.algorithm,
+            backend=draft.backend,
+            environment=environment.settings() if environment and is_whole else None,
+            param_space=draft.space,
+            replicas=len(draft.seeds),
+            resources=draft.get(Resources),
+            is_local=ray is not None and ray.address is None,
+            storage=draft.storage,
+            locate=draft.document.locate,
+        )
+
+
+@dataclass(frozen=True)
+class Feasibility:
+    """What came of looking.
+
+    Attributes:
+        problems: everything that can't be carried out, at the keys that ask for it.
+        environment: what was built; None if it could not be.
+    """
+
+    problems: tuple[Problem, ...]
+    environment: EnvironmentDescription | None
+
+
+def check_feasibility(candidate: Candidate) -> Feasibility:
+    """Build the environment and look at the machine."""
+    described, found = None, []
+    if candidate.environment is not None:
+        try:
+            described = describe(candidate.environment)
+        except EnvironmentBuildError as error:
+            found.append((("environment", *error.key), str(error)))
+        else:
+            found.extend(_check_environment(candidate, candidate.environment, described))
+    found.extend(_check_resources(candidate))
+    found.extend(_check_storage(candidate))
+    problems = (Problem(candidate.locate(path), dotted(path), words) for path, words in found)
+    return Feasibility(tuple(problems), described)
+
+
+# --- the environment -------------------------------------------------------------------------
+
+
+def _check_environment(
+    candidate: Candidate, settings: EnvironmentSettings, described: EnvironmentDescription
+) -> Iterator[tuple[KeyPath, str]]:
+    if candidate.algorithm is None:
+        return
+    refusal = _refuse_spaces(candidate, candidate.algorithm, described)
+    if refusal is not None:
+        yield ("environment", "id"), f"{settings.id}: {refusal}"
+    if _wants_free_log_std(candidate) and not isinstance(described.action_space, spaces.Box):
+        yield (
+            ("param_space", "model_config"),
+            f"free_log_std goes with continuous actions; {settings.id} has "
+            f"{_short(described.action_space)}",
+        )
+    yield from _check_replay(candidate, described)
+    yield from _check_vectorization(candidate, settings)
+
+
+_NUMBERS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete)
+_Kinds = tuple[type[gymnasium.Space[Any]], ...]
+# What each algorithm acts in: rllib/core/models/catalog.py, dqn_catalog.py, sac_catalog.py.
+_ACTIONS: Mapping[str, _Kinds] = {
+    "DQN": (spaces.Discrete,),
+    "SAC": (spaces.Box, spaces.Discrete),
+}
+_OBSERVATIONS: Mapping[str, _Kinds] = {
+    "rllib": (*_NUMBERS, spaces.MultiBinary),
+    "torch": _NUMBERS,
+}
+# Images that the networks have default filters for (rllib/models/utils.py, get_filter_config).
+_IMAGE_SIZES = (96, 84, 64, 42, 10)
+
+
+def can_act(algorithm: str, actions: gymnasium.Space[Any]) -> bool:
+    """Whether an algorithm has a policy for a space of actions."""
+    return isinstance(actions, _ACTIONS.get(algorithm, _NUMBERS))
+
+
+def _refuse_spaces(
+    candidate: Candidate, algorithm: str, described: EnvironmentDescription
+) -> str | None:
+    taken = _ACTIONS.get(algorithm, _NUMBERS)
+    action = described.action_space
+    if not can_act(algorithm, action):
+        names = " or ".join(kind.__name__ for kind in taken)
+        able = [
+            name if carries_out(candidate.backend, name) else f"{name} (backend: rllib)"
+            for name in ("PPO", "SAC", "DQN")
+            if can_act(name, action)
+        ]
+        hint = f"; {' and '.join(able)} can" if able else ""
+        return f"{algorithm} can't act in {_short(action)}, only in {names}{hint}"
+    if isinstance(action, spaces.Box) and action.dtype.kind != "f":
+        return f"actions are a Box of {action.dtype}; must be a Box of floats, or a MultiDiscrete"
+    refusal = _refuse_actions_on_backend(candidate.backend, algorithm, action)
+    if refusal is not None:
+        return refusal
+    observation = described.observation_space
+    for leaf in _leaves(observation):
+        if not _can_see(candidate.backend, leaf):
+            refusal = f"{algorithm} can't see observations of {_short(leaf)}"
+            if _can_see("rllib", leaf):
+                return f"{refusal} on backend {candidate.backend}; backend: rllib can"
+            return f"{refusal}; wrap the environment"
+    if isinstance(observation, spaces.Box):
+        return _refuse_shape(candidate, observation)
+    return None
+
+
+def _can_see(backend: str, leaf: gymnasium.Space[Any]) -> bool:
+    is_flat = not isinstance(leaf, spaces.MultiDiscrete) or len(leaf.shape) == 1
+    return isinstance(leaf, _OBSERVATIONS[backend]) and is_flat
+
+
+def _refuse_actions_on_backend(
+    backend: str, algorithm: str, action: gymnasium.Space[Any]
+) -> str | None:
+    if backend == "torch" and len(action.shape or ()) > 1:
+        return (
+            f"actions are {_short(action)}; backend torch takes vectors only; backend: rllib takes "
+            "them"
+        )
+    # RLlib's policies count from 0, and nothing adds the offset on the way to the environment.
+    is_counted = isinstance(action, spaces.Discrete | spaces.MultiDiscrete)
+    if backend == "rllib" and is_counted and np.any(action.start):
+        torch = "use backend: torch, or " if carries_out("torch", algorithm) else ""
+        return (
+            f"actions are {_short(action)}, but RLlib sends numbers from 0 on; {torch}number "
+            "them from 0"
+        )
+    return None
+
+
+def _refuse_shape(candidate: Candidate, observation: spaces.Box) -> str | None:
+    shape = observation.shape
+    if len(shape) == 1:
+        return None
+    if len(shape) != 3:
+        return (
+            f"observations have the shape {list(shape)}; must be a vector or an image (height, "
+            "width, channels): wrappers: [FlattenObservation] makes a vector of it"
+        )
+    network = candidate.param_space.get("model_config", {})
+    has_filters = not isinstance(network, Mapping) or network.get("conv_filters") is not None
+    if has_filters or any(shape[:2] == (n, n) or shape[1:] == (n, n) for n in _IMAGE_SIZES):
+        return None
+    sizes = ", ".join(f"{n} x {n}" for n in reversed(_IMAGE_SIZES))
+    return (
+        f"images of {shape[0]} x {shape[1]} have no default filters, only {sizes}; resize them "
+        "(wrappers: [{ResizeObservation: {shape: [84, 84]}}]), or give model_config.conv_filters"
+    )
+
+
+def _check_replay(
+    candidate: Candidate, described: EnvironmentDescription
+) -> Iterator[tuple[KeyPath, str]]:
+    """RLlib evicts whole episodes, and fails over one that is longer than its buffer."""
+    if candidate.backend != "rllib":
+        return
+    replay = candidate.param_space.get("replay_buffer_config")
+    capacity = replay.get("capacity") if isinstance(replay, Mapping) else None
+    limit = described.max_episode_steps
+    sizes = capacity.values or () if isinstance(capacity, Distribution) else (capacity,)
+    least = min((size for size in sizes if isinstance(size, int)), default=None)
+    if least is not None and limit is not None and least < limit:
+        yield (
+            ("param_space", "replay_buffer_config", "capacity"),
+            f"must hold an episode, of {limit} steps here, at least; found {least}",
+        )
+
+
+def _wants_free_log_std(candidate: Candidate) -> bool:
+    network = candidate.param_space.get("model_config")
+    choices = network.values or () if isinstance(network, Distribution) else (network,)
+    asked = [one.get("free_log_std") for one in choices if isinstance(one, Mapping)]
+    return any(
+        True in (one.values or ()) if isinstance(one, Distribution) else one is True
+        for one in asked
+    )
+
+
+def _leaves(space: gymnasium.Space[Any]) -> Iterator[gymnasium.Space[Any]]:
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        inner = space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces
+        for one in inner:
+            yield from _leaves(one)
+    else:
+        yield space
+
+
+def _short(space: gymnasium.Space[Any]) -> str:
+    text = " ".join(str(space).split())
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def _check_vectorization(
+    candidate: Candidate, settings: EnvironmentSettings
+) -> Iterator[tuple[KeyPath, str]]:
+    if settings.vectorization != "vector_entry_point":
+        return
+    here = ("environment", "vectorization")
+    if settings.wrappers or _greatest(candidate, "num_env_runners"):
+        yield (
+            here,
+            "vector_entry_point goes with neither wrappers nor num_env_runners above 0; use auto, "
+            "sync or async",
+        )
+    elif gymnasium.spec(settings.id).vector_entry_point is None:
+        yield here, f"{settings.id} has no vector entry point; use auto, sync or async"
+
+
+# --- the machine -----------------------------------------------------------------------------
+
+
+def _check_resources(candidate: Candidate) -> Iterator[tuple[KeyPath, str]]:
+    resources = candidate.resources
+    if resources is None or not candidate.is_local:
+        return  # what could not be read says so itself; a cluster decides when it is asked
+    asked, has = _cpus_per_trial(candidate), cores()
+    if asked > has:
+        runners = [key for key in _PROCESSES if _greatest(candidate, key)]
+        path = ("param_space", runners[0]) if runners else ("resources", "cpus")
+        beside = f" with its {_PROCESSES[runners[0]]}" if runners else ""
+        yield path, f"a trial asks for {asked:g} cores{beside}; this machine has {has}"
+    there = gpus()
+    if resources.gpus > there:
+        found = f"has {there}" if there else "has none that can be seen"
+        yield (
+            ("resources", "gpus"),
+            f"a trial asks for {_gpu(resources.gpus)}; this machine {found}",
+        )
+
+
+def _gpu(number: float) -> str:
+    return f"{number:g} GPU{'' if number == 1 else 's'}" if number >= 1 else f"{number:g} of a GPU"
+
+
+_PROCESSES = {"num_env_runners": "env runners", "num_learners": "learners"}
+
+
+def _greatest(candidate: Candidate, key: str) -> int:
+    """The greatest whole number that a configuration can have under a key."""
+    algorithm = candidate.algorithm
+    if algorithm and key in key_table(candidate.backend, algorithm).fixed:
+        return int(default(algorithm, (key,)) or 0)  # another value has its own problem
+    fallback = default(algorithm, (key,)) if algorithm else 0
+    value = candidate.param_space.get(key, fallback or 0)
+    found = value.values or value.bounds or (0,) if isinstance(value, Distribution) else (value,)
+    return max((one for one in found if isinstance(one, int)), default=0)
+
+
+def count_fitting(candidate: Candidate) -> int:
+    """How many trials this machine has room for at a time."""
+    fits = int(cores() // _cpus_per_trial(candidate))
+    asked = candidate.resources.gpus if candidate.resources else 0
+    # A share of a GPU never spans two.
+    on_gpus = gpus() * int(1 // asked) if 0 < asked < 1 else gpus() // asked if asked else fits
+    return min(fits, int(on_gpus))
+
+
+def _cpus_per_trial(candidate: Candidate) -> float:
+    """A core for each env runner and learner of each replica, beside the trial's process."""
+    resources = candidate.resources or Resources()
+    learners = 0 if resources.gpus else _greatest(candidate, "num_learners")
+    runners = _greatest(candidate, "num_env_runners")
+    return resources.cpus + candidate.replicas * (runners + learners)
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def gpus() -> int:
+    """The NVIDIA GPUs that this process may use, without asking CUDA, which takes seconds."""
+    devices = [path for path in Path("/dev").glob("nvidia*") if path.name[6:].isdecimal()]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return len(devices)
+    chosen = [one for one in visible.split(",") if one.strip() not in {"", "-1"}]
+    return min(len(chosen), len(devices)) if devices else 0
+
+
+def _check_storage(candidate: Candidate) -> Iterator[tuple[KeyPath, str]]:
+    if "://" in candidate.storage:
+        return
+    path = Path(candidate.storage).expanduser().absolute()
+    try:
+        there = next(one for one in (path, *path.parents) if one.exists())
+        if not there.is_dir():
+            yield ("storage",), f"must be a folder for runs; {there} is a file"
+        elif not os.access(there, os.W_OK | os.X_OK):
+            yield ("storage",), f"the folder {there} can't be written"
+    except OSError as error:
+        yield ("storage",), f"{show(candidate.storage)} can't be a folder: {error.strerror}"

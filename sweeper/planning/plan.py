@@ -1,0 +1,193 @@
+"""The plan: what running a spec will do, checked against its environment, without starting it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweeper.answers import show
+from sweeper.errors import Problem, SpecError
+from sweeper.metrics import ENV_STEPS, Rules
+from sweeper.planning.feasibility import Candidate, check_feasibility, count_fitting
+from sweeper.planning.plan_warnings import find_warnings
+from sweeper.spec import ExperimentSpec, read_spec
+from sweeper.spec.hyperparameters import default
+from sweeper.spec.param_space import check_param_space
+from sweeper.spec.space import Distribution, constants, count, distributions
+from sweeper.spec.yaml_text import dotted
+from sweeper.trainables.replicas import EvaluationSettings, TrialSettings
+
+__all__ = ["SweepPlan", "build_plan", "load_plan", "training_plan", "trial_settings"]
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What a launch will do.
+
+    Attributes:
+        spec: what is run.
+        source: the spec's file, if it came from one.
+        trials: how many configurations are tried.
+        replicas: training runs a trial.
+        env_steps: of all trials and replicas together; None where only time bounds them.
+        concurrent: trials at a time.
+        warnings: what the user may not have meant.
+        notes: what was decided for the user.
+        estimate: seconds and bytes; None where nothing was measured.
+    """
+
+    spec: ExperimentSpec
+    source: Path | None
+    trials: int
+    replicas: int
+    env_steps: int | None
+    concurrent: int
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    estimate: Mapping[str, float] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as `sweeper plan --json` prints it."""
+        return {
+            "name": self.spec.name,
+            "trials": self.trials,
+            "replicas": self.replicas,
+            "env_steps": self.env_steps,
+            "concurrent": self.concurrent,
+            "param_space": _plain(self.spec.param_space),
+            "search": _plain(self.spec.search.model_dump()),
+            "scheduler": self.spec.scheduler.model_dump(mode="json"),
+            "estimate": dict(self.estimate) if self.estimate is not None else None,
+            "warnings": list(self.warnings),
+            "notes": list(self.notes),
+        }
+
+
+def load_plan(
+    path: str | Path, overrides: Sequence[str] = (), *, is_training: bool = False
+) -> SweepPlan:
+    """Read a spec and plan it, so that all its problems are found at once.
+
+    Args:
+        path: the YAML file.
+        overrides: ``key.path=value`` each.
+        is_training: plan one configuration instead of the sweep, as `training_plan`.
+
+    Raises:
+        SpecError: with the spec's problems and those of the environment and the machine.
+    """
+    reading = read_spec(path, overrides, is_training=is_training)
+    if reading.spec is None:
+        draft = reading.draft
+        found = () if draft is None else check_feasibility(Candidate.of_draft(draft)).problems
+        raise SpecError([*reading.problems, *found])
+    return training_plan(reading.spec) if is_training else build_plan(reading.spec)
+
+
+def build_plan(spec: ExperimentSpec) -> SweepPlan:
+    """Plan the sweep; builds the environment once, and nothing else.
+
+    Raises:
+        SpecError: the environment can't be built, its spaces don't fit the algorithm, or a
+            trial asks for more than this machine has.
+    """
+    feasibility = check_feasibility(Candidate.of_spec(spec))
+    if feasibility.problems:
+        raise SpecError(feasibility.problems)
+    trials = count(spec.param_space, spec.search.num_samples, spec.search.points_to_evaluate)
+    replicas = len(spec.seeds)
+    return SweepPlan(
+        spec=spec,
+        source=spec.source,
+        trials=trials,
+        replicas=replicas,
+        env_steps=_env_steps(spec, replicas * trials),
+        concurrent=_concurrent(spec, trials),
+        warnings=tuple(find_warnings(spec, trials, feasibility.environment)),
+    )
+
+
+def training_plan(spec: ExperimentSpec) -> SweepPlan:
+    """Plan the training of one configuration, without a search.
+
+    Constants stay; searched parameters are left out, so that the algorithm's defaults hold,
+    which the plan's notes say.
+
+    Raises:
+        SpecError: as `build_plan`, or the constants don't go with the defaults.
+    """
+    space = constants(spec.param_space)
+    problems = [
+        Problem(
+            spec.locate(("param_space", *problem.path)),
+            dotted(("param_space", *problem.path)),
+            f"{problem.message} (with searched parameters at their defaults)",
+        )
+        for problem in check_param_space(spec.algorithm, space, spec.backend)
+    ]
+    if problems:
+        raise SpecError(problems)
+    search = spec.search.model_copy(
+        update={"algorithm": "grid", "num_samples": 1, "points_to_evaluate": []}
+    )
+    plan = build_plan(spec.model_copy(update={"param_space": space, "search": search}))
+    notes = tuple(
+        f"{dotted(path)} is searched; training takes {spec.algorithm}'s default, "
+        f"{show(default(spec.algorithm, path, spec.backend))}"
+        for path, _ in distributions(spec.param_space)
+    )
+    return SweepPlan(**{**vars(plan), "notes": notes})
+
+
+def trial_settings(plan: SweepPlan, stage: str = "search") -> TrialSettings:
+    """What is the same for every trial of the plan."""
+    spec = plan.spec
+    evaluation = spec.evaluation
+    return TrialSettings(
+        algorithm=spec.algorithm,
+        backend=spec.backend,
+        environment=spec.environment.settings(),
+        constants=constants(spec.param_space),
+        seeds=spec.seeds,
+        stage=stage,
+        stop=dict(spec.stop),
+        evaluation=None
+        if evaluation is None
+        else EvaluationSettings(
+            episodes=evaluation.episodes,
+            every_env_steps=evaluation.every_env_steps,
+            explore=evaluation.explore,
+        ),
+        checkpoint_every_env_steps=spec.checkpoint.every_env_steps,
+        time_budget_s=spec.budget.time_s,
+        rules=Rules(spec.selection.metric, spec.selection.mode, spec.selection.score),
+        cpus=spec.resources.cpus,
+        gpus=spec.resources.gpus,
+    )
+
+
+def _env_steps(spec: ExperimentSpec, runs: int) -> int | None:
+    """The most that all training runs take; None where nothing bounds them."""
+    of_run, of_search = spec.stop.get(ENV_STEPS), spec.budget.env_steps
+    bounds = [None if of_run is None else int(of_run) * runs, of_search]
+    return min((bound for bound in bounds if bound is not None), default=None)
+
+
+def _concurrent(spec: ExperimentSpec, trials: int) -> int:
+    asked = spec.search.max_concurrent
+    fits = max(1, count_fitting(Candidate.of_spec(spec)))
+    return max(1, min(trials, fits if asked == "auto" else asked))
+
+
+def _plain(value: Any) -> Any:
+    """A param space as JSON's types; JSON has no infinity, so that is the text ``inf``."""
+    if isinstance(value, Distribution):
+        return _plain(value.to_plain())
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,1 @@
+"""From a journal to what is known of a run: its trials, their scores, who stands where."""

@@ -1,0 +1,278 @@
+"""What a run came to, as data: one record a trial, with all its reports; tables of them."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sweeper.results.scoring import ENV_STEPS, Score, env_steps_of, metric_value, score_reports
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "INTERRUPTED",
+    "STATES",
+    "SweepResults",
+    "TrialCheckpoint",
+    "TrialRecord",
+    "describe_error",
+    "flatten_parameters",
+    "judge_trial",
+    "to_json",
+]
+
+STATES = ("TERMINATED", "PRUNED", "ERROR", "RUNNING", "PENDING", "PAUSED")
+INTERRUPTED = "interrupted"
+
+
+class TrialCheckpoint(NamedTuple):
+    """A checkpoint as recorded; it may have been deleted since.
+
+    Attributes:
+        path: relative to the run folder with forward slashes, or absolute.
+        metrics: the scalar metrics of the report it belongs to; empty where that is not known.
+    """
+
+    path: str
+    metrics: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial: what it was, how far it came, how it ended.
+
+    Attributes:
+        trial_id: e.g. ``t0007``.
+        state: one of `STATES`.
+        reason: what ended or interrupted it; None while it goes on.
+        error: for ``ERROR`` the exception's last line.
+        configuration: the whole point of the param space, nested.
+        parameters: the part of it that the search varies, nested.
+        seeds: one a replica.
+        reports: flat rows of metrics, in the order of training.
+        checkpoints: in the order they were made.
+        log: what its process printed; None where that is not kept.
+        node: where it ran last.
+        started: when it was first taken up, seconds since the epoch.
+        ended: when it was last heard of, if it does not run any more.
+        retries: how often it failed and went on.
+    """
+
+    trial_id: str
+    state: str
+    reason: str | None = None
+    error: str | None = None
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    seeds: tuple[int, ...] = ()
+    reports: tuple[Mapping[str, Any], ...] = ()
+    checkpoints: tuple[TrialCheckpoint, ...] = ()
+    log: Path | None = None
+    node: str | None = None
+    started: float | None = None
+    ended: float | None = None
+    retries: int = 0
+
+    @property
+    def last_report(self) -> Mapping[str, Any]:
+        """The last row of metrics; empty before the first."""
+        return self.reports[-1] if self.reports else {}
+
+    @property
+    def env_steps(self) -> int | None:
+        """Real env steps a replica, by the last report."""
+        steps = env_steps_of(self.last_report)
+        return None if steps is None or not math.isfinite(steps) else int(steps)
+
+    @property
+    def time_total_s(self) -> float | None:
+        """Seconds of training, by the last report."""
+        return metric_value(self.last_report, "time_total_s")
+
+
+@dataclass(frozen=True)
+class SweepResults:
+    """All trials of a run, in the order they were asked for.
+
+    Attributes:
+        root: the run's folder.
+        trials: one record a trial.
+        is_live: a process is carrying the run out right now.
+        ended_by: how the last launch ended (``finished``, ``interrupted``, …); None if it is
+            live or was killed.
+        started: time of the first event, seconds since the epoch.
+        updated: time of the last event.
+    """
+
+    root: Path
+    trials: tuple[TrialRecord, ...]
+    is_live: bool = False
+    ended_by: str | None = None
+    started: float | None = None
+    updated: float | None = None
+
+    @property
+    def state(self) -> str:
+        """``running``, ``interrupted``, or the reason that the last launch ended for."""
+        if self.is_live:
+            return "running"
+        return self.ended_by or INTERRUPTED
+
+    def trial(self, trial_id: str) -> TrialRecord:
+        """The record of one trial.
+
+        Raises:
+            KeyError: there is no such trial.
+        """
+        for record in self.trials:
+            if record.trial_id == trial_id:
+                return record
+        raise KeyError(trial_id)
+
+    def counts(self) -> dict[str, int]:
+        """How many trials are in each state, states without any left out."""
+        counts = dict.fromkeys(STATES, 0)
+        for record in self.trials:
+            counts[record.state] += 1
+        return {state: count for state, count in counts.items() if count}
+
+    def resolve(self, checkpoint: TrialCheckpoint) -> Path:
+        """The absolute folder of a checkpoint."""
+        return self.root / checkpoint.path
+
+    def to_rows(
+        self, *, metric: str, mode: str = "max", score: str = "last"
+    ) -> list[dict[str, Any]]:
+        """One JSON-ready object a trial, as ``results --json`` prints them.
+
+        Non-finite numbers become the strings ``nan``, ``inf``, ``-inf``; a trial without a
+        score has null.
+        """
+        return [
+            {
+                "trial_id": record.trial_id,
+                "state": record.state,
+                "configuration": to_json(record.configuration),
+                "score": judge_trial(record, metric=metric, mode=mode, score=score).value,
+                ENV_STEPS: record.env_steps,
+                "time_total_s": to_json(record.time_total_s),
+                "error": describe_error(record),
+                "log": None if record.log is None else str(record.log),
+            }
+            for record in self.trials
+        ]
+
+    def trials_frame(self) -> pd.DataFrame:
+        """One row a trial: state, parameters under their dotted names, the last metrics.
+
+        A metric that has a parameter's name keeps it; the parameter becomes ``config.<name>``.
+        """
+        import pandas as pd
+
+        rows = [
+            {
+                "trial_id": record.trial_id,
+                "state": record.state,
+                "reason": record.reason,
+                "error": record.error,
+                **_parameter_columns(record),
+                **record.last_report,
+                "retries": record.retries,
+                "started": record.started,
+                "ended": record.ended,
+            }
+            for record in self.trials
+        ]
+        columns = ["trial_id", "state", "reason", "error"]
+        return pd.DataFrame(rows, columns=None if rows else columns)
+
+    def history_frame(self) -> pd.DataFrame:
+        """One row a trial and report, with the trial's parameters beside the metrics."""
+        import pandas as pd
+
+        rows: list[dict[str, Any]] = []
+        for record in self.trials:
+            parameters = _parameter_columns(record)
+            rows.extend(
+                {"trial_id": record.trial_id, **parameters, **report} for report in record.reports
+            )
+        return pd.DataFrame(rows, columns=None if rows else ["trial_id"])
+
+    def write_parquet(self, path: Path, *, table: str = "trials") -> None:
+        """Write `trials_frame` or `history_frame` (``table="history"``) to a Parquet file."""
+        import pandas as pd
+
+        frame = self.history_frame() if table == "history" else self.trials_frame()
+        for column in frame.columns:
+            # A column of Parquet has one type; choices such as [64, "auto"] have not.
+            values = [None if _is_nan(value) else value for value in frame[column]]
+            kinds = {type(value) for value in values if value is not None}
+            if len(kinds) > 1 and not kinds <= {int, float, bool}:
+                values = [None if value is None else json.dumps(to_json(value)) for value in values]
+            if frame[column].dtype == object:
+                frame[column] = pd.Series(values, dtype=object, index=frame.index)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            frame.to_parquet(temporary, index=False)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def flatten_parameters(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested parameters under dotted names: ``{"a": {"b": 1}}`` is ``{"a.b": 1}``."""
+    return dict(_flat_items(nested, prefix))
+
+
+def judge_trial(
+    record: TrialRecord, *, metric: str, mode: str = "max", score: str = "last"
+) -> Score:
+    """The score that a trial's reports earn; one in error has none, whatever it reported."""
+    if record.state == "ERROR":
+        return Score(None, problem=f"error: {describe_error(record)}")
+    return score_reports(record.reports, metric=metric, mode=mode, score=score)
+
+
+def describe_error(record: TrialRecord) -> str | None:
+    """Why a trial is in error, in a line; None for any other state."""
+    if record.state != "ERROR":
+        return None
+    return ": ".join(part for part in (record.reason, record.error) if part) or "unknown"
+
+
+def to_json(value: Any) -> Any:
+    """A JSON-ready value: non-finite numbers as the strings ``nan``, ``inf``, ``-inf``."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    return value
+
+
+def _parameter_columns(record: TrialRecord) -> dict[str, Any]:
+    flat = flatten_parameters(record.parameters)
+    return {
+        f"config.{name}" if name in record.last_report else name: value
+        for name, value in flat.items()
+    }
+
+
+def _flat_items(nested: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in nested.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from _flat_items(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)

@@ -1,0 +1,194 @@
+"""How far a run is: its trials by state, the best of them so far, the time that is left.
+
+A `Standing` takes in one trial's record after the other, so that keeping it up to date costs
+the same whether a run has ten trials or thousands.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from sweeper.evidence.selection import rank_trial
+from sweeper.metrics import BOUNDS
+from sweeper.results.records import STATES, TrialRecord
+from sweeper.results.scoring import Rules, metric_value
+from sweeper.spec import ExperimentSpec
+
+__all__ = ["Best", "Standing", "Workload", "describe_workload", "trial_share"]
+
+_ENDED = ("TERMINATED", "PRUNED", "ERROR")
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a run set out to do.
+
+    Attributes:
+        trials: how many in all.
+        concurrent: at a time.
+        stop: what ends a trial, the spec's ``stop``.
+        budget_s: of the whole launch.
+    """
+
+    trials: int
+    concurrent: int = 1
+    stop: Mapping[str, float] = field(default_factory=dict)
+    budget_s: float | None = None
+
+
+def describe_workload(spec: ExperimentSpec, *, trials: int, concurrent: int) -> Workload:
+    """The workload of a spec with its plan's numbers."""
+    return Workload(
+        trials=trials, concurrent=concurrent, stop=spec.stop, budget_s=spec.budget.time_s
+    )
+
+
+class Best(NamedTuple):
+    """The best trial so far and its score."""
+
+    trial_id: str
+    score: float
+
+
+class _Entry(NamedTuple):
+    """What the standing needs to know of a trial."""
+
+    state: str
+    rank: tuple[float, float, tuple[int, str]]
+    spent_s: float | None
+    whole_s: float | None
+    heard: float
+
+
+class Standing:
+    """The state of a run as a whole.
+
+    Args:
+        workload: what is to be done.
+        rules: what decides between trials.
+    """
+
+    def __init__(self, workload: Workload, rules: Rules) -> None:
+        self._workload = workload
+        self._rules = rules
+        self._entries: dict[str, _Entry] = {}
+
+    def update(self, record: TrialRecord, heard: float) -> None:
+        """Take in a trial as it is now.
+
+        Args:
+            record: the trial.
+            heard: time of its last event, seconds since the epoch.
+        """
+        rules = self._rules
+        is_over = record.state in _ENDED
+        self._entries[record.trial_id] = _Entry(
+            state=record.state,
+            rank=rank_trial(record, metric=rules.metric, mode=rules.mode, score=rules.score),
+            spent_s=record.time_total_s,
+            whole_s=record.time_total_s if is_over else _whole_s(record, self._workload.stop),
+            heard=heard,
+        )
+
+    @property
+    def trials(self) -> int:
+        """How many trials there will be; a run may turn out to have more than was planned."""
+        return max(self._workload.trials, len(self._entries))
+
+    def counts(self) -> dict[str, int]:
+        """How many trials are in each state, states without any left out."""
+        counts = Counter(entry.state for entry in self._entries.values())
+        return {state: counts[state] for state in STATES if counts[state]}
+
+    def score(self, trial_id: str) -> float | None:
+        """What a trial is worth by the rules so far; None before it has a score."""
+        entry = self._entries.get(trial_id)
+        if entry is None or math.isinf(entry.rank[0]):
+            return None
+        return -entry.rank[0] if self._rules.mode == "max" else entry.rank[0]
+
+    def best(self) -> Best | None:
+        """The best trial so far, as `evidence.selection` would choose it; None without a score."""
+        if not self._entries:
+            return None
+        trial_id = min(self._entries, key=lambda name: self._entries[name].rank)
+        score = self.score(trial_id)
+        return None if score is None else Best(trial_id, score)
+
+    def left_s(self, now: float, elapsed_s: float) -> float | None:
+        """Seconds until the last trial ends, as far as can be told.
+
+        A trial that is not over is taken to cost what the others cost: the ended ones what
+        they took, the running ones what they will have taken at their present speed. So the
+        estimate gets better with every trial that ends, and knows of pruning and early stops.
+
+        Args:
+            now: seconds since the epoch.
+            elapsed_s: since the launch began; the budget counts from there.
+        """
+        lefts = [] if self._workload.budget_s is None else [self._workload.budget_s - elapsed_s]
+        known = [entry.whole_s for entry in self._entries.values() if entry.whole_s is not None]
+        if known:
+            lefts.append(self._makespan_s(now, sum(known) / len(known)))
+        return max(0.0, min(lefts)) if lefts else None
+
+    def _makespan_s(self, now: float, mean_s: float) -> float:
+        """How long the open trials take, each given to the slot that is free first."""
+        busy, waiting = [], []
+        for entry in self._entries.values():
+            if entry.state in _ENDED:
+                continue
+            whole_s = mean_s if entry.whole_s is None else entry.whole_s
+            rest_s = max(0.0, whole_s - (entry.spent_s or 0.0))
+            if entry.state == "RUNNING":
+                busy.append(max(0.0, rest_s - max(0.0, now - entry.heard)))
+            else:
+                waiting.append(rest_s)
+        waiting += [mean_s] * (self._workload.trials - len(self._entries))
+        slots = busy + [0.0] * (self._workload.concurrent - len(busy))
+        heapq.heapify(slots)
+        for rest_s in waiting:
+            heapq.heapreplace(slots, slots[0] + rest_s)
+        return max(slots, default=0.0)
+
+
+def trial_share(report: Mapping[str, Any], stop: Mapping[str, float]) -> float:
+    """How much of its way a trial has gone, 0 to 1, by the criteria that bound every trial.
+
+    A return to be reached bounds nothing: 0 if there is no other criterion.
+
+    Args:
+        report: the trial's last one.
+        stop: what ends it.
+    """
+    shares = [
+        value / limit
+        for name, limit in stop.items()
+        if name in BOUNDS
+        and limit > 0
+        and (value := metric_value(report, name)) is not None
+        and math.isfinite(value)
+    ]
+    return min(1.0, max(shares, default=0.0))
+
+
+def _whole_s(record: TrialRecord, stop: Mapping[str, float]) -> float | None:
+    """What a trial will have taken at its end, at its speed from the first report to the last.
+
+    The time before the first report is for imports and building, once; with one report there
+    is nothing else to go by.
+    """
+    spent_s = record.time_total_s
+    share = trial_share(record.last_report, stop)
+    if spent_s is None or share <= 0:
+        return None
+    first = record.reports[0]
+    first_s, first_share = metric_value(first, "time_total_s"), trial_share(first, stop)
+    if first_s is None or share <= first_share:
+        return spent_s / share
+    return spent_s + (1 - share) * (spent_s - first_s) / (share - first_share)

@@ -1,0 +1,216 @@
+"""What ends a launch before its trials do: signals and requests, budgets, a disk that is full.
+
+An orderly end is a *drain*: every running trial is paused at its next report, which saves it,
+and no other is started; once none runs, the experiment stops. Budgets that count trials only
+close the queue: what runs goes on to its own end.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sweeper.journal import Event, TrialCheckpointed, TrialEnded, TrialReported, TrialStarted
+from sweeper.paths import RunPaths
+from sweeper.results.records import SweepResults, judge_trial
+from sweeper.results.scoring import Rules, env_steps_of
+from sweeper.results.sweep_results import ResultsBuilder
+from sweeper.wording import format_duration
+
+__all__ = ["DISK_FULL", "Budgets", "Drain", "Limits"]
+
+_logger = logging.getLogger(__name__)
+
+DISK_FULL = "disk nearly full"
+
+_TICK_S = 0.5
+_DISK_EVERY_S = 5.0
+# Checkpoints in flight and MLflow's database still have to find room.
+_LEAST_FREE_BYTES = 512 * 2**20
+_LEAST_FREE_PART = 0.02
+# A trial is called silent after this, or after ten times the longest silence so far.
+_SILENCE_S = 300.0
+
+
+@dataclass
+class Drain:
+    """The orderly end of a launch, asked for from a signal handler or by a limit.
+
+    Attributes:
+        deadline: monotonic time at which the search's own budget asks for the end.
+        reason: why the launch ends early, or None while it does not.
+        running: ids of the trials that have a worker and may still be saved.
+        pausing: those of them that are being saved for the last time.
+        over_since: monotonic time since which nothing is left to wait for.
+    """
+
+    deadline: float | None = None
+    reason: str | None = None
+    running: set[str] = field(default_factory=set)
+    pausing: set[str] = field(default_factory=set)
+    over_since: float | None = None
+
+    def request(self, reason: str) -> None:
+        """Ask for the end; the first reason stays."""
+        if self.reason is None:
+            self.reason = reason
+
+    def is_over(self) -> bool:
+        """Whether the experiment may stop: asked for, and every running trial is saved."""
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            self.request("budget.time_s")
+        is_over = self.reason is not None and not self.running
+        if is_over and self.over_since is None:
+            self.over_since = time.monotonic()
+        return is_over
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """What the search may take beside time; None: no such bound.
+
+    Attributes:
+        env_steps: of all trials and replicas together.
+        trials: how many trials are begun.
+        no_improvement_trials: how many trials in a row may end without a new best score.
+        timeout_s: how long a trial may report nothing before it is ended.
+    """
+
+    env_steps: int | None = None
+    trials: int | None = None
+    no_improvement_trials: int | None = None
+    timeout_s: float | None = None
+
+
+class Limits:
+    """Counts what a launch uses, as a journal listener, and ends it when a limit is reached.
+
+    Listening only counts; `tick`, called often by the driver's loop, acts.
+
+    Args:
+        paths: the run's folder.
+        results: the state of the run, already updated with each event.
+        rules: what an improvement is.
+        budgets: the bounds.
+        drain: asked for an end that pauses what runs.
+    """
+
+    def __init__(
+        self,
+        paths: RunPaths,
+        results: ResultsBuilder,
+        rules: Rules,
+        budgets: Budgets,
+        drain: Drain,
+    ) -> None:
+        self._paths = paths
+        self._results = results
+        self._rules = rules
+        self._budgets = budgets
+        self._drain = drain
+        self._env_steps: dict[str, int] = {}
+        self._total_env_steps = 0
+        self._best: float | None = None
+        self._without_improvement = 0
+        self._heard: dict[str, float] = {}
+        self._longest_silence = 0.0
+        self._called_silent: set[str] = set()
+        self._ticked = 0.0
+        self._disk_seen = 0.0
+
+    def catch_up(self, results: SweepResults) -> None:
+        """Count what earlier launches used."""
+        for record in results.trials:
+            for report in record.reports[-1:]:
+                self._count_env_steps(record.trial_id, report)
+        ended = [r for r in results.trials if r.state in ("TERMINATED", "PRUNED")]
+        for record in sorted(ended, key=lambda record: record.ended or 0.0):
+            self._count_end(record.trial_id)
+
+    def __call__(self, event: Event) -> None:
+        """Count what the event means; acts on nothing."""
+        now = time.monotonic()
+        if isinstance(event, TrialReported):
+            self._count_env_steps(event.trial_id, event.metrics)
+        if isinstance(event, TrialEnded):
+            self._heard.pop(event.trial_id, None)
+            self._called_silent.discard(event.trial_id)
+            if event.state in ("TERMINATED", "PRUNED"):
+                self._count_end(event.trial_id)
+        elif isinstance(event, TrialStarted | TrialReported | TrialCheckpointed):
+            before = self._heard.get(event.trial_id)
+            if before is not None:
+                self._longest_silence = max(self._longest_silence, now - before)
+            self._heard[event.trial_id] = now
+            self._called_silent.discard(event.trial_id)
+
+    def tick(self, *, close_queue: Callable[[str], None], end_trial: Callable[[str], None]) -> None:
+        """Act on what is reached; cheap enough for every turn of a loop.
+
+        Args:
+            close_queue: begins no other trial, for a reason.
+            end_trial: ends a trial's process.
+        """
+        now = time.monotonic()
+        if now - self._ticked < _TICK_S:
+            return
+        self._ticked = now
+        if self._paths.stop_request.exists() and self._drain.reason is None:
+            self._drain.request("interrupted")
+            _logger.warning("a stop was asked for: saving %d trials", len(self._drain.running))
+        budgets = self._budgets
+        if budgets.env_steps is not None and self._total_env_steps >= budgets.env_steps:
+            self._drain.request("budget.env_steps")
+        most = budgets.no_improvement_trials
+        if most is not None and self._without_improvement >= most:
+            close_queue("budget.no_improvement_trials")
+        self._check_disk(now)
+        self._check_silence(now, end_trial)
+
+    def _check_disk(self, now: float) -> None:
+        if now - self._disk_seen < _DISK_EVERY_S:
+            return
+        self._disk_seen = now
+        usage = shutil.disk_usage(self._paths.root)
+        if usage.free < min(_LEAST_FREE_BYTES, _LEAST_FREE_PART * usage.total):
+            self._drain.request(DISK_FULL)
+
+    def _check_silence(self, now: float, end_trial: Callable[[str], None]) -> None:
+        timeout_s = self._budgets.timeout_s
+        long_s = max(_SILENCE_S, 10 * self._longest_silence)
+        for trial_id in sorted(self._heard.keys() & self._drain.running):
+            silent_s = now - self._heard[trial_id]
+            if timeout_s is not None and silent_s >= timeout_s:
+                self._heard[trial_id] = now
+                end_trial(trial_id)
+            elif silent_s >= long_s and trial_id not in self._called_silent:
+                self._called_silent.add(trial_id)
+                _logger.warning(
+                    "%s has reported nothing for %s; its log: %s",
+                    trial_id,
+                    format_duration(silent_s),
+                    self._paths.trial_log(trial_id),
+                )
+
+    def _count_env_steps(self, trial_id: str, report: object) -> None:
+        if not isinstance(report, dict):
+            return
+        replicas = report.get("replica/num_env_steps_sampled_lifetime")
+        steps = sum(replicas) if isinstance(replicas, list) else int(env_steps_of(report) or 0)
+        self._total_env_steps += steps - self._env_steps.get(trial_id, 0)
+        self._env_steps[trial_id] = steps
+
+    def _count_end(self, trial_id: str) -> None:
+        rules = self._rules
+        score = judge_trial(
+            self._results.trial(trial_id), metric=rules.metric, mode=rules.mode, score=rules.score
+        ).value
+        merit = None if score is None else score if rules.mode == "max" else -score
+        if merit is not None and (self._best is None or merit > self._best):
+            self._best = merit
+            self._without_improvement = 0
+        else:
+            self._without_improvement += 1

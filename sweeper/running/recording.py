@@ -1,0 +1,258 @@
+"""Tune's callbacks turned into the journal's events, and into what a launch does about them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+
+from sweeper.errors import RunError
+from sweeper.journal import (
+    Journal,
+    TrialCheckpointed,
+    TrialEnded,
+    TrialReported,
+    TrialRetried,
+    TrialStarted,
+)
+from sweeper.paths import RunPaths
+from sweeper.results.divergence import DivergenceCorrection
+from sweeper.results.scoring import ITERATION, Rules
+from sweeper.results.sweep_results import ResultsBuilder
+from sweeper.running.failures import TIMEOUT, Failure, Retries, describe_failure
+from sweeper.running.limits import Drain, Limits
+from sweeper.running.resumption import continue_trial
+from sweeper.running.tuning import TrialQueue, read_error
+
+__all__ = ["JournalCallback", "LimitsCallback"]
+
+_MOST_TRIALS = 200
+_RAY_EVERY_S = 5.0
+
+# What Tune adds to each row and the journal has elsewhere or nobody reads.
+_TUNE_KEYS = frozenset(
+    {
+        "config",
+        "date",
+        "done",
+        "experiment_tag",
+        "hostname",
+        "iterations_since_restore",
+        "node_ip",
+        "pid",
+        "should_checkpoint",
+        "stopped_by",
+        "time_since_restore",
+        "time_this_iter_s",
+        "timestamp",
+        "trial_id",
+        "checkpoint_dir_name",
+    }
+)
+
+
+class JournalCallback(tune.Callback):  # type: ignore[misc]
+    """Appends what happens to the journal; has failed trials tried again.
+
+    Args:
+        journal: takes the events.
+        paths: the run's folder.
+        results: the state of the run, updated by the journal with each event.
+        queue: takes trials that are tried again.
+        retries: decides which.
+        drain: told who runs.
+        rules: whose metric is recorded with every checkpoint, and whose mode says what is
+            worst.
+        node: where all trials run; None: each is asked.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        paths: RunPaths,
+        *,
+        results: ResultsBuilder,
+        queue: TrialQueue,
+        retries: Retries,
+        drain: Drain,
+        rules: Rules,
+        node: str | None,
+    ) -> None:
+        self._journal = journal
+        self._paths = paths
+        self._results = results
+        self._queue = queue
+        self._retries = retries
+        self._drain = drain
+        self._node = node
+        self._recorded = (ITERATION, "num_env_steps_sampled_lifetime", "time_total_s", rules.metric)
+        self._correction = DivergenceCorrection(rules.mode)
+        for record in results.snapshot().trials:
+            for report in record.reports:
+                self._correction.apply(report)
+        self._stopped_by: dict[str, str] = {}
+        self._open: set[str] = set()
+        self._timed_out: set[str] = set()
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        """A worker took the trial up."""
+        trial_id = trial.trial_id
+        self._open.add(trial_id)
+        self._drain.running.add(trial_id)
+        self._stopped_by.pop(trial_id, None)
+        node = self._node or _node_of(trial)
+        self._journal.append(TrialStarted(time=time.time(), trial_id=trial_id, node=node))
+
+    def on_trial_result(
+        self,
+        iteration: int,  # noqa: ARG002
+        trials: list[Any],  # noqa: ARG002
+        trial: Any,
+        result: dict[str, Any],
+        **info: Any,  # noqa: ARG002
+    ) -> None:
+        """It reported."""
+        stopped_by = result.get("stopped_by")
+        if stopped_by:
+            self._stopped_by[trial.trial_id] = stopped_by
+        metrics = {key: value for key, value in result.items() if key not in _TUNE_KEYS}
+        self._journal.append(
+            TrialReported(
+                time=time.time(),
+                trial_id=trial.trial_id,
+                metrics=self._correction.apply(metrics),
+                stopped_by=stopped_by,
+            )
+        )
+
+    def on_checkpoint(
+        self,
+        iteration: int,  # noqa: ARG002
+        trials: list[Any],  # noqa: ARG002
+        trial: Any,
+        checkpoint: Any,
+        **info: Any,  # noqa: ARG002
+    ) -> None:
+        """A checkpoint of it is complete."""
+        row = trial.last_result
+        self._journal.append(
+            TrialCheckpointed(
+                time=time.time(),
+                trial_id=trial.trial_id,
+                path=Path(checkpoint.path).relative_to(self._paths.root).as_posix(),
+                metrics={name: row[name] for name in self._recorded if name in row},
+            )
+        )
+
+    def on_trial_save(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        """Saved: a trial that is paused has nothing more to say; others may be just saving."""
+        if trial.trial_id in self._drain.pausing:
+            self._drain.running.discard(trial.trial_id)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        """It ran to its own end."""
+        reason = self._stopped_by.get(trial.trial_id, "the trial said done")
+        self._end(trial.trial_id, "TERMINATED", reason)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        """It failed: once more, or not."""
+        trial_id = trial.trial_id
+        failure = describe_failure(read_error(trial), (trial.last_result or {}).get(ITERATION))
+        if trial_id in self._timed_out:
+            self._timed_out.discard(trial_id)
+            failure = Failure(TIMEOUT, "reported nothing for too long", failure.iteration)
+        retry = self._retries.decide(trial_id, failure)
+        if retry is None:
+            self._end(trial_id, "ERROR", failure.reason, failure.error)
+        elif self._drain.reason:
+            # It would be tried again, by the launch that goes on with the run.
+            self._end(trial_id, "PAUSED", self._drain.reason)
+        else:
+            self._open.add(trial_id)
+            self._drain.running.discard(trial_id)
+            self._journal.append(
+                TrialRetried(time=time.time(), trial_id=trial_id, error=failure.error)
+            )
+            again = continue_trial(self._results.trial(trial_id), self._paths)
+            self._queue.put_back(again, delay_s=retry.delay_s, alone=retry.alone)
+
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
+        """Whoever was not over is interrupted, but for one that had met its own criterion."""
+        for trial_id in sorted(self._open):
+            if trial_id in self._stopped_by:
+                self._end(trial_id, "TERMINATED", self._stopped_by[trial_id])
+            else:
+                self._end(trial_id, "PAUSED", self._drain.reason or "interrupted")
+
+    def time_out(self, trial_id: str) -> None:
+        """Take note that a trial is being ended for its silence."""
+        self._timed_out.add(trial_id)
+
+    def _end(self, trial_id: str, state: str, reason: str, error: str | None = None) -> None:
+        self._open.discard(trial_id)
+        self._drain.running.discard(trial_id)
+        self._journal.append(
+            TrialEnded(time=time.time(), trial_id=trial_id, state=state, reason=reason, error=error)
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its parts into a file that nothing of ours reads."""
+        return {}
+
+
+class LimitsCallback(tune.Callback):  # type: ignore[misc]
+    """Looks after a launch's limits at every turn of Tune's loop."""
+
+    def __init__(
+        self, limits: Limits, queue: TrialQueue, journal: JournalCallback, drain: Drain
+    ) -> None:
+        self._limits = limits
+        self._queue = queue
+        self._journal = journal
+        self._drain = drain
+        self._ray_seen = time.monotonic()
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
+        """Look after the limits."""
+        self._limits.tick(
+            close_queue=self._queue.close,
+            end_trial=lambda trial_id: self._kill(trials, trial_id),
+        )
+        self._check_ray()
+        if len(trials) > _MOST_TRIALS:
+            # The list is Tune's own, which goes through all of it several times a trial and
+            # writes all of it down in the end. What is over is in the journal.
+            trials[:] = [trial for trial in trials if not trial.is_finished()] or trials[-1:]
+
+    def _check_ray(self) -> None:
+        """Without a node Tune would wait for one for ever."""
+        now = time.monotonic()
+        if now - self._ray_seen < _RAY_EVERY_S:
+            return
+        self._ray_seen = now
+        if not any(node["Alive"] for node in ray.nodes()):
+            # What is left of Ray may not end by itself: the watchdog's time begins.
+            self._drain.over_since = now
+            raise RunError("Ray's last node has died")
+
+    def _kill(self, trials: list[Any], trial_id: str) -> None:
+        for trial in reversed(trials):
+            actor = trial.temporary_state.ray_actor
+            if trial.trial_id == trial_id and actor is not None:
+                self._journal.time_out(trial_id)
+                ray.kill(actor)
+                return
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its parts into a file that nothing of ours reads."""
+        return {}
+
+
+def _node_of(trial: Any) -> str:
+    try:
+        return str(trial.get_ray_actor_ip() or "")
+    except ray.exceptions.RayError:  # it died in the meantime, which Tune will say
+        return ""

@@ -1,0 +1,341 @@
+"""The JSON Schema of a spec, for editors that complete and check YAML by one.
+
+Made from the sections' models and the tables of hyperparameters, so that it says what the spec's
+own checks say, as far as JSON Schema can: what needs the environment or two keys at once is left
+to `sweeper plan`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sweeper.spec.availability import default_backend
+from sweeper.spec.backends import BACKEND_NAMES, carries_out, key_table
+from sweeper.spec.descriptions import METRICS, TOP_LEVEL_KEYS, describe_key
+from sweeper.spec.domains import Domain, describe_domain
+from sweeper.spec.draft import SECTIONS, TOP_LEVEL
+from sweeper.spec.hyperparameters import algorithms, default, defaults, domain, recorded_version
+from sweeper.spec.schedulers import SCHEDULER_OPTIONS
+from sweeper.spec.space import KINDS
+
+__all__ = ["spec_schema"]
+
+Schema = dict[str, Any]
+
+_NULL: Schema = {"type": "null"}
+_REFERENCE: Schema = {"$ref": "#/$defs/reference"}
+_MOST = 10**9  # greater bounds guard the libraries below, and would only distract here
+
+
+def spec_schema() -> Schema:
+    """The schema, as JSON's types."""
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "sweeper spec",
+        "description": f"A sweep; hyperparameters are those of RLlib {recorded_version()}.",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {key: _top_level(key) for key in TOP_LEVEL},
+        "anyOf": [{"required": ["environment", "algorithm"]}, {"required": ["extends"]}],
+        "allOf": list(_spaces()),
+        "$defs": {
+            "reference": {
+                "type": "string",
+                "pattern": r"\$\{[^}]+\}",
+                "description": "${a.b}: another key of this spec; ${env:NAME}: a variable.",
+            },
+            **{
+                _space_name(algorithm, backend): _space(algorithm, backend)
+                for algorithm, backend in _pairs()
+            },
+            **dict(_domains()),
+        },
+    }
+
+
+# --- keys of the top level -------------------------------------------------------------------
+
+
+def _top_level(key: str) -> Schema:
+    described = {"description": TOP_LEVEL_KEYS[key]}
+    if key in SECTIONS:
+        return described | _section(key)
+    if key == "algorithm":
+        return described | _open({"enum": list(algorithms())})
+    if key == "backend":
+        return described | _open({"enum": list(BACKEND_NAMES)})
+    if key == "seeds":
+        seed = {"type": "integer", "minimum": 0}
+        count = {"type": "integer", "minimum": 1, "maximum": 1000}
+        listed = {"type": "array", "items": seed, "minItems": 1, "uniqueItems": True}
+        return described | _open(count, listed)
+    if key == "param_space":
+        return described | {"type": ["object", "null"]}
+    if key == "stop":
+        return described | {
+            "type": ["object", "null"],
+            "properties": {
+                name: {"description": text, **_open({"type": "number"})}
+                for name, text in METRICS.items()
+            },
+            "additionalProperties": _open({"type": "number"}),
+        }
+    if key == "name":
+        return described | _open({"type": "string", "pattern": r"^[A-Za-z0-9._-]{1,100}$"})
+    return described | _open({"type": "string", "minLength": 1})
+
+
+def _section(name: str) -> Schema:
+    schema = SECTIONS[name].model_json_schema()
+    definitions = schema.get("$defs", {})
+    section = _object(schema, definitions)
+    # What is left out has a default that depends on the rest of the spec.
+    section.pop("required", None)
+    if name == "environment":
+        wrappers = {
+            "type": "array",
+            "items": {
+                "anyOf": [
+                    {"type": "string"},
+                    {"type": "object", "minProperties": 1, "maxProperties": 1},
+                ]
+            },
+        }
+        section["properties"]["wrappers"] |= {"anyOf": [wrappers, _NULL]}
+        return {"anyOf": [{"type": "string", "minLength": 1}, section, _NULL]}
+    if name == "scheduler":
+        names = schema["properties"]["type"]["enum"]
+        return {"anyOf": [{"enum": names}, *_schedulers(), _NULL]}
+    return {"anyOf": [section, _NULL]}
+
+
+def _schedulers() -> Iterator[Schema]:
+    yield {
+        "type": "object",
+        "properties": {"type": {"const": "fifo"}},
+        "additionalProperties": False,
+    }
+    for name, model in SCHEDULER_OPTIONS.items():
+        section = _object(model.model_json_schema(), {})
+        section["properties"] = {"type": {"const": name}, **section["properties"]}
+        yield section | {"required": ["type"]}
+
+
+def _object(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
+    """A model's schema with what a spec allows beside it: null and references, everywhere."""
+    return {
+        "type": "object",
+        **({"description": schema["description"]} if "description" in schema else {}),
+        "properties": {
+            key: _property(value, definitions) for key, value in schema["properties"].items()
+        },
+        "additionalProperties": False,
+    }
+
+
+def _property(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
+    about = {key: schema[key] for key in ("description", "default") if key in schema}
+    if "description" in about:
+        about["description"] = " ".join(about["description"].split())
+    if "$ref" in schema:
+        inner = definitions[schema["$ref"].rpartition("/")[2]]
+        about.setdefault("description", inner.get("description", ""))
+        return about | {"anyOf": [_object(inner, definitions), _NULL]}
+    kinds = schema.get("anyOf") or [
+        {key: value for key, value in schema.items() if key not in ("description", "default")}
+    ]
+    return about | _open(*(_tidy(kind) for kind in kinds if kind != _NULL))
+
+
+def _tidy(schema: Schema) -> Schema:
+    # pydantic leaves the bounds of what is first made whole by us in its own words.
+    words = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum"}
+    kept = {words.get(key, key): value for key, value in schema.items() if key != "title"}
+    if kept.get("maximum", 0) > _MOST:
+        del kept["maximum"]
+    return kept
+
+
+def _open(*kinds: Schema) -> Schema:
+    return {"anyOf": [*kinds, _REFERENCE, _NULL]}
+
+
+# --- the param space -------------------------------------------------------------------------
+
+
+def _pairs() -> Iterator[tuple[str, str]]:
+    for backend in BACKEND_NAMES:
+        for algorithm in algorithms():
+            if carries_out(backend, algorithm):
+                yield algorithm, backend
+
+
+def _space_name(algorithm: str, backend: str) -> str:
+    return f"{algorithm}-{backend}"
+
+
+def _spaces() -> Iterator[Schema]:
+    """Which keys ``param_space`` has, by the algorithm and the backend."""
+    for algorithm, backend in _pairs():
+        is_default = backend == default_backend(algorithm)
+        yield {
+            "if": {
+                "properties": {"algorithm": {"const": algorithm}, "backend": {"const": backend}},
+                "required": ["algorithm", *([] if is_default else ["backend"])],
+            },
+            "then": {
+                "properties": {
+                    "param_space": {"$ref": f"#/$defs/{_space_name(algorithm, backend)}"}
+                }
+            },
+        }
+
+
+def _space(algorithm: str, backend: str) -> Schema:
+    known = defaults(algorithm, backend)
+    fixed = key_table(backend, algorithm).fixed
+    properties: Schema = {}
+    for key, usual in known.items():
+        if isinstance(usual, Mapping):
+            inner = {name: _leaf(algorithm, (key, name), backend) for name in usual}
+            whole = {"type": "object", "properties": inner, "additionalProperties": False}
+            properties[key] = _described(key, _open(whole, _choice({"type": "object"})))
+        elif key in fixed:
+            properties[key] = _described(key, _open({"const": fixed[key]}), fixed[key])
+        else:
+            properties[key] = _leaf(algorithm, (key,), backend)
+    return {
+        "type": ["object", "null"],
+        "description": f"Hyperparameters of {algorithm} on {backend}.",
+        "properties": properties,
+        "additionalProperties": False,
+    }
+
+
+def _leaf(algorithm: str, path: tuple[str, ...], backend: str) -> Schema:
+    found = domain(algorithm, path, backend)
+    # Draft 7 has nothing beside a $ref count.
+    schema = {"anyOf": [{"$ref": f"#/$defs/{_domain_name(found)}"}]}
+    usual = default(algorithm, path, backend)
+    return _described(".".join(path), schema, usual, has_default=True)
+
+
+def _domains() -> Iterator[tuple[str, Schema]]:
+    """Each domain once, however many hyperparameters have it."""
+    for algorithm, backend in _pairs():
+        for key, usual in defaults(algorithm, backend).items():
+            inner = [(key, name) for name in usual] if isinstance(usual, Mapping) else [(key,)]
+            for path in inner:
+                found = domain(algorithm, path, backend)
+                values = list(_values(found))
+                value = values[0] if len(values) == 1 else {"anyOf": values}
+                yield _domain_name(found), _open(*values, _distribution(value, found))
+
+
+def _domain_name(found: Domain) -> str:
+    words = re.sub(r"[^A-Za-z0-9.]+", "-", describe_domain(found)).strip("-")
+    return f"value-{words or 'any'}"
+
+
+def _described(
+    name: str, schema: Schema, usual: Any = None, *, has_default: bool = False
+) -> Schema:
+    about: Schema = {"description": describe_key(name) or name}
+    is_json = not isinstance(usual, float) or math.isfinite(usual)
+    if is_json and (has_default or usual is not None):
+        about["default"] = usual
+    return about | schema
+
+
+def _values(found: Domain) -> Iterator[Schema]:
+    """What one value of a domain can be."""
+    if found.is_free:
+        yield {}
+        return
+    if found.is_bool:
+        yield {"type": "boolean"}
+    if found.is_mapping:
+        yield {"type": "object"}
+    if found.is_filters:
+        yield {"type": "array", "items": {"type": "array", "minItems": 3, "maxItems": 3}}
+    if found.is_sizes:
+        size = {"type": "integer", "minimum": 1}
+        yield (
+            {"type": "array", "items": size, "minItems": max(0, int(found.lower))}
+            if (found.lower > 0)
+            else {"type": "array", "items": size}
+        )
+    if found.is_number:
+        yield _number(found)
+    if found.words is not None:
+        yield {"enum": list(found.words)} if found.words else {"type": "string"}
+    if found.has_range:
+        yield {"type": "array", "items": _number(found), "minItems": 2, "maxItems": 2}
+    if found.has_schedule:
+        # A schedule may end at its bound.
+        point = [{"type": "integer", "minimum": 0}, {"type": "number", "minimum": found.lower}]
+        yield {
+            "type": "array",
+            "items": {"type": "array", "items": point, "minItems": 2, "maxItems": 2},
+            "minItems": 2,
+            "description": "A schedule: [[0, value], [step, value], …], steps in env steps.",
+        }
+    if found.is_nullable or found.is_filters:
+        yield _NULL
+
+
+def _number(found: Domain) -> Schema:
+    schema: Schema = {"type": "integer" if found.is_integer else "number"}
+    if found.lower > -1e300:
+        schema["exclusiveMinimum" if found.is_open else "minimum"] = found.lower
+    if found.upper < _MOST:
+        schema["maximum"] = found.upper
+    return schema
+
+
+def _choice(value: Schema) -> Schema:
+    return _distribution(value, Domain(is_free=True), kinds=("choice", "grid_search"))
+
+
+def _distribution(value: Schema, found: Domain, kinds: tuple[str, ...] = tuple(KINDS)) -> Schema:
+    """A distribution over values: one key, and the condition under which it matters."""
+    offered: Schema = {}
+    for kind in kinds:
+        names = KINDS[kind]
+        if names is None:
+            text = "Every value is tried." if kind == "grid_search" else "One of the values."
+            offered[kind] = {
+                "type": "array",
+                "items": value,
+                "minItems": 1,
+                "description": text,
+            }
+        elif found.is_number and _suits(kind, found):
+            offered[kind] = {
+                "type": "array",
+                "items": {"type": "number"},
+                "minItems": 0 if kind == "randn" else len(names),
+                "maxItems": len(names),
+                "description": f"{kind}: [{', '.join(names)}]",
+            }
+    when = {
+        "type": "object",
+        "minProperties": 1,
+        "description": "Other parameters and the values that they must have for this to matter.",
+    }
+    return {
+        "type": "object",
+        "properties": {**offered, "when": when},
+        "additionalProperties": False,
+        "oneOf": [{"required": [kind]} for kind in offered],
+    }
+
+
+def _suits(kind: str, found: Domain) -> bool:
+    """Whether a range can draw from a domain; integers are numbers, but not the other way."""
+    if kind in ("randn", "qrandn"):
+        return not found.is_bounded and not found.is_integer
+    return "int" in kind or not found.is_integer
