@@ -7,7 +7,6 @@ that ``Tuner.fit()`` returned, the checkpoints' own metrics are taken as well.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import logging
@@ -22,30 +21,12 @@ from sweeper.errors import UserError
 from sweeper.metrics import Rules, canonical_metric
 from sweeper.results.records import SweepResults, TrialCheckpoint, TrialRecord, flatten_parameters
 from sweeper.results.scoring import ITERATION
+from sweeper.results.tune_rows import Row, as_row, finite_time, plain, read_rows
 
 __all__ = ["find_rules", "is_tune_experiment", "open_tune"]
 
 _logger = logging.getLogger(__name__)
 
-# What Tune adds to each row for its own use.
-_BOOKKEEPING = frozenset(
-    {
-        "checkpoint_dir_name",
-        "config",
-        "date",
-        "done",
-        "experiment_tag",
-        "hostname",
-        "iterations_since_restore",
-        "node_ip",
-        "pid",
-        "should_checkpoint",
-        "time_since_restore",
-        "time_this_iter_s",
-        "timestamp",
-        "trial_id",
-    }
-)
 _STATES = {"TERMINATED": "TERMINATED", "ERROR": "ERROR"}
 _UNFINISHED = "not finished when Tune last wrote its state"
 _UNRECORDED = "no record of its end"
@@ -131,14 +112,6 @@ class _TuneState:
     runtime: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Row:
-    """One report as Tune wrote it, and as we name it."""
-
-    raw: Mapping[str, Any]
-    metrics: Mapping[str, Any]
-
-
 def _open_folder(root: Path) -> SweepResults:
     if not is_tune_experiment(root):
         raise UserError(
@@ -174,12 +147,12 @@ def _results(root: Path, records: Iterable[TrialRecord]) -> SweepResults:
 
 
 def _read_trial(root: Path, folder: Path, state: _TuneState) -> TrialRecord:
-    rows = _read_rows(folder)
+    rows = read_rows(folder)
     last_result = state.runtime.get("last_result")
     if not rows and isinstance(last_result, Mapping) and ITERATION in last_result:
-        rows = [_row(last_result)]  # no logger kept a history
+        rows = [as_row(last_result)]  # no logger kept a history
     first, last = (rows[0].raw, rows[-1].raw) if rows else ({}, {})
-    configuration = _read_json(folder / "params.json") or _plain(state.trial.get("config") or {})
+    configuration = _read_json(folder / "params.json") or plain(state.trial.get("config") or {})
     error = _read_error(folder / "error.txt")
     status = state.trial.get("status")
     if status is None:
@@ -192,13 +165,14 @@ def _read_trial(root: Path, folder: Path, state: _TuneState) -> TrialRecord:
         reason=_end_reason(trial_state, status),
         error=error if trial_state == "ERROR" else None,
         configuration=configuration,
-        parameters=_nest(_plain(evaluated)) if isinstance(evaluated, Mapping) else {},
+        parameters=_nest(plain(evaluated)) if isinstance(evaluated, Mapping) else {},
         reports=tuple(row.metrics for row in rows),
         checkpoints=tuple(_read_checkpoints(root, folder, rows)),
         log=folder / "error.txt" if error else None,
         node=last.get("node_ip"),
-        started=_time(state.runtime.get("start_time")) or _time(first.get("timestamp")),
-        ended=_time(state.runtime.get("last_result_time")) or _time(last.get("timestamp")),
+        started=finite_time(state.runtime.get("start_time")) or finite_time(first.get("timestamp")),
+        ended=finite_time(state.runtime.get("last_result_time"))
+        or finite_time(last.get("timestamp")),
         retries=max(0, int(state.runtime.get("num_failures") or 0) - (trial_state == "ERROR")),
     )
 
@@ -228,90 +202,10 @@ def _with_parameters(records: list[TrialRecord]) -> list[TrialRecord]:
     ]
 
 
-# --- reports ---------------------------------------------------------------------------------
-
-
-def _read_rows(folder: Path) -> list[_Row]:
-    rows: list[_Row] = []
-    for raw in _raw_rows(folder):
-        row = _row(raw)
-        iteration = raw.get(ITERATION)
-        # After a failure Tune goes on from the last checkpoint and reports iterations again.
-        while isinstance(iteration, int) and rows and rows[-1].raw.get(ITERATION, -1) >= iteration:
-            rows.pop()
-        rows.append(row)
-    return rows
-
-
-def _raw_rows(folder: Path) -> Iterator[Mapping[str, Any]]:
-    try:
-        lines = (folder / "result.json").read_text(encoding="utf-8", errors="replace").split("\n")
-    except OSError:
-        yield from _raw_csv_rows(folder)
-        return
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            document = json.loads(line)
-        except ValueError:
-            _logger.warning("%s:%d: dropped a damaged line", folder / "result.json", number)
-            continue
-        if isinstance(document, dict):
-            yield document
-
-
-def _raw_csv_rows(folder: Path) -> Iterator[Mapping[str, Any]]:
-    try:
-        stream = (folder / "progress.csv").open(encoding="utf-8", errors="replace", newline="")
-    except OSError:
-        return
-    with stream:
-        for line in csv.DictReader(stream):
-            yield {
-                name: _parse_cell(cell)
-                for name, cell in line.items()
-                if isinstance(name, str) and isinstance(cell, str) and cell
-            }
-
-
-def _parse_cell(cell: str) -> Any:
-    if cell in ("True", "False"):
-        return cell == "True"
-    for kind in (int, float):
-        try:
-            return kind(cell)
-        except ValueError:
-            pass
-    return cell
-
-
-def _row(raw: Mapping[str, Any]) -> _Row:
-    flat = {
-        name: value
-        for name, value in _flatten(raw, "")
-        if name not in _BOOKKEEPING and not name.startswith("config/")
-    }
-    metrics = {canonical_metric(name): value for name, value in flat.items()}
-    # A name that was ours from the start goes before one that becomes it.
-    metrics.update({name: value for name, value in flat.items() if canonical_metric(name) == name})
-    return _Row(raw, metrics)
-
-
-def _flatten(nested: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in nested.items():
-        if not prefix and key in _BOOKKEEPING:
-            continue
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}/")
-        else:
-            yield f"{prefix}{key}", _plain(value)
-
-
 # --- checkpoints -----------------------------------------------------------------------------
 
 
-def _read_checkpoints(root: Path, folder: Path, rows: Sequence[_Row]) -> Iterator[TrialCheckpoint]:
+def _read_checkpoints(root: Path, folder: Path, rows: Sequence[Row]) -> Iterator[TrialCheckpoint]:
     found: list[tuple[int, Path]] = []
     if folder.is_dir():
         found = sorted(
@@ -324,7 +218,7 @@ def _read_checkpoints(root: Path, folder: Path, rows: Sequence[_Row]) -> Iterato
         yield TrialCheckpoint(_relative(path, root), {} if owner is None else rows[owner].metrics)
 
 
-def _match_reports(found: Sequence[tuple[int, Path]], rows: Sequence[_Row]) -> list[int | None]:
+def _match_reports(found: Sequence[tuple[int, Path]], rows: Sequence[Row]) -> list[int | None]:
     """Which report each checkpoint was made after; None where the files leave it open.
 
     A function that reports a checkpoint has its name in the row. A class's row does not say,
@@ -350,9 +244,9 @@ def _match_reports(found: Sequence[tuple[int, Path]], rows: Sequence[_Row]) -> l
     return [low if low == high else None for low, high in ranges]
 
 
-def _possible_reports(index: int, path: Path, rows: Sequence[_Row]) -> tuple[int, int]:
+def _possible_reports(index: int, path: Path, rows: Sequence[Row]) -> tuple[int, int]:
     low, high = index, len(rows) - 1
-    times = [_time(row.raw.get("timestamp")) for row in rows]
+    times = [finite_time(row.raw.get("timestamp")) for row in rows]
     made = path.stat().st_mtime
     if any(time is None for time in times) or made > (times[-1] or 0.0) + _LONGEST_SAVE_S:
         return low, high
@@ -390,15 +284,15 @@ def _from_result(root: Path, result: Any, on_disk: Mapping[str, TrialRecord]) ->
             trial_id=trial_id,
             state="ERROR" if error else "TERMINATED",
             reason="crashed" if error else None,
-            configuration=_plain(getattr(result, "config", None) or metrics.get("config") or {}),
+            configuration=plain(getattr(result, "config", None) or metrics.get("config") or {}),
             reports=tuple(row.metrics for row in rows),
             node=metrics.get("node_ip"),
-            ended=_time(metrics.get("timestamp")),
+            ended=finite_time(metrics.get("timestamp")),
         )
     checkpoints = {item.path: item for item in record.checkpoints}
     for checkpoint, its_metrics in _result_checkpoints(result):
         key = _relative(Path(str(checkpoint.path)), root)
-        checkpoints[key] = TrialCheckpoint(key, _row(its_metrics).metrics)
+        checkpoints[key] = TrialCheckpoint(key, as_row(its_metrics).metrics)
     return dataclasses.replace(
         record,
         error=_last_line(str(error)) if error and not record.error else record.error,
@@ -417,18 +311,18 @@ def _result_checkpoints(result: Any) -> list[tuple[Any, Mapping[str, Any]]]:
     return pairs
 
 
-def _history(result: Any) -> list[_Row]:
+def _history(result: Any) -> list[Row]:
     frame = getattr(result, "metrics_dataframe", None)
     metrics = getattr(result, "metrics", None) or {}
-    rows: list[_Row] = []
+    rows: list[Row] = []
     if frame is not None and len(frame):
         # In a table a value that was not reported is NaN as well; the last row tells them apart.
         rows = [
-            _row({name: value for name, value in row.items() if not _is_nan(value)})
+            as_row({name: value for name, value in row.items() if not _is_nan(value)})
             for row in frame.to_dict("records")[:-1]
         ]
     if metrics:
-        rows.append(_row(metrics))
+        rows.append(as_row(metrics))
     return rows
 
 
@@ -477,23 +371,6 @@ def _last_line(text: str) -> str:
     return lines[-1] if lines else ""
 
 
-def _plain(value: Any) -> Any:
-    """JSON-ready data: numpy's scalars become Python's, objects their text, pickles a remark."""
-    if isinstance(value, Mapping):
-        if "_type" in value and "value" in value:
-            return f"<{str(value['_type']).lower()}>"
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
-        return value.item()
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    return str(value)
-
-
 def _nest(flat: Mapping[str, Any], separator: str = "/") -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for name, value in flat.items():
@@ -515,10 +392,6 @@ def _relative(path: Path, root: Path) -> str:
 def _checkpoint_key(path: str) -> tuple[int, str]:
     match = _CHECKPOINT.search(path)
     return (int(match[1]) if match else -1), path
-
-
-def _time(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _is_nan(value: Any) -> bool:
