@@ -13,16 +13,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from importlib import metadata
 from pathlib import Path
 
+from conditions import Conditions
+from tables import print_head, print_row, spread, verdict
+
+MOST = 1.05  # ours / plain
 SPEC = Path(__file__).parent.parent / "configs" / "rllib_ppo_lr.yaml"
 
 PLAIN = """
@@ -106,6 +107,7 @@ def main() -> None:
     arguments = parser.parse_args()
     turns = 1 if arguments.short else arguments.turns
     env_steps = 8_000 if arguments.short else arguments.env_steps
+    conditions = Conditions(("ray", "torch", "mlflow"))
     sides = {"plain tune.Tuner": run_plain, "sweeper run": run_ours}
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     last: dict[str, dict[str, list[float]]] = {}
@@ -118,6 +120,7 @@ def main() -> None:
                 seconds[name].append(time.perf_counter() - began)
                 print(f"turn {turn + 1}: {name}: {seconds[name][-1]:.1f} s", file=sys.stderr)
     report(seconds, last, env_steps)
+    print(f"\n{conditions.describe()}")
     if arguments.json:
         arguments.json.write_text(
             json.dumps({"env_steps": env_steps, "seconds": seconds, "last": last}, indent=2)
@@ -128,28 +131,21 @@ def report(
     seconds: dict[str, list[float]], last: dict[str, dict[str, list[float]]], env_steps: int
 ) -> None:
     """The table, in Markdown."""
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("ray", "torch", "mlflow"))
-    print(
-        f"PPO, CartPole-v1, lr 0.01 / 0.001 / 0.0001, {env_steps:,} env steps a trial; "
-        f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, "
-        f"{versions}\n"
-    )
-    print("| side | median s | min to max | env steps | returns at the end |")
-    print("|---|---|---|---|---|")
+    print(f"PPO, CartPole-v1, lr 0.01 / 0.001 / 0.0001, {env_steps:,} env steps a trial")
+    print_head("side", "s: median (least to greatest)", "env steps", "returns at the end")
     for name, times in seconds.items():
         steps = " / ".join(f"{value:.0f}" for value in last[name]["steps"])
         returns = " / ".join(f"{value:.0f}" for value in last[name]["returns"])
-        print(
-            f"| {name} | {statistics.median(times):.1f} | {min(times):.1f} to {max(times):.1f} "
-            f"| {steps} | {returns} |"
-        )
+        print_row(name, spread(times, ".1f"), steps, returns)
     print(
         "\nThe two returns are not the same quantity: plain Tune's is of the last iteration's "
         "episodes, ours of the last 100."
     )
     plain, ours = seconds.values()
     ratios = [mine / theirs for mine, theirs in zip(ours, plain, strict=True)]
-    print(f"\nratio ours / plain, median of the turns: {statistics.median(ratios):.3f}")
+    met = verdict(statistics.median(ratios) <= MOST)
+    print_head("what", "asked", "reached: median (least to greatest)", "met")
+    print_row("sweeper run / plain tune.Tuner", f"at most {MOST}", spread(ratios, ".3f"), met)
 
 
 if __name__ == "__main__":

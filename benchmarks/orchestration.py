@@ -1,13 +1,17 @@
-"""What a trial costs beside its training: sweeps of trials that train nothing.
+"""What a trial costs beside its training: sweeps of trials that train nothing; MLflow's share.
 
-Everything is as in a real sweep (Ray Tune, the trial's process, its checkpoint at the end, the
-journal, retention, selection, the command line afterwards) except that the trial's trainer, put
-in by this file alone, takes no time. Each size is a process of its own; what is measured per trial
-is the time between the journal's first event and its last, so Ray's start is left out.
+In the first part everything is as in a real sweep (Ray Tune, the trial's process, its checkpoint
+at the end, the journal, retention, selection, the command line afterwards) except that the trial's
+trainer, put in by this file alone, takes no time. Each size is a process of its own; what is
+measured per trial is the time between the journal's first event and its last, so Ray's start is
+left out. The second part is `mlflow_share`: what MLflow takes of a sweep that really trains.
 
-    python benchmarks/orchestration.py                     # 100, 1,000 and 5,000 trials, ~5 minutes
-    python benchmarks/orchestration.py --sizes 100 500     # a short form
-    python benchmarks/orchestration.py --mlflow            # with the MLflow record
+    python benchmarks/orchestration.py                     # both parts, ~25 minutes
+    python benchmarks/orchestration.py --short             # 100 and 300 trials, a short sweep
+    python benchmarks/orchestration.py --only idle         # 100, 1,000 and 5,000 trials, ~5 minutes
+    python benchmarks/orchestration.py --only mlflow
+    python benchmarks/orchestration.py --sizes 100 500     # the first part with other sizes
+    python benchmarks/orchestration.py --sizes 100 --mlflow  # with the MLflow record
 """
 
 from __future__ import annotations
@@ -15,13 +19,18 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import mlflow_share
+from conditions import Conditions
+from tables import print_head, print_row, verdict
 
 SPEC = """
 name: idle
@@ -42,32 +51,105 @@ tracking: {tracking}
 """
 ENV_STEPS = 1000  # an iteration
 LEARNER = dict.fromkeys(("policy_loss", "vf_loss", "entropy", "mean_kl_loss", "total_loss"), 0.5)
+VERBS = ("results", "best")
+
+# At the most.
+MS_PER_TRIAL = 30.0
+FLATNESS = 1.3
+MEMORY_MB = 1024.0
+KB_PER_TRIAL = 25.0
+ANSWER_S = 2.0
+
+Row = Mapping[str, float]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 1000, 5000])
-    parser.add_argument("--mlflow", action="store_true")
+    parser.add_argument("--sizes", type=int, nargs="+", help="100 1000 5000; the first part alone")
+    parser.add_argument("--mlflow", action="store_true", help="the first part with MLflow")
+    parser.add_argument("--only", choices=("idle", "mlflow"))
+    parser.add_argument("--short", action="store_true", help="100 and 300 trials, a short sweep")
+    parser.add_argument("--turns", type=int, help="of the second part (3; 1 with --short)")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--storage", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         print(json.dumps(sweep(arguments.one, arguments.storage, with_mlflow=arguments.mlflow)))
         return
-    print(f"{'trials':>6} {'ms/trial':>9} {'first':>6} {'last':>6} {'driver MB':>10}", end="")
-    print(f" {'KB/trial':>9} {'results':>8} {'best':>6}")
-    for size in arguments.sizes:
+    parts = {arguments.only} if arguments.only else {"idle", "mlflow"}
+    if arguments.sizes or arguments.mlflow:
+        parts = {"idle"}
+    conditions = Conditions(mlflow_share.PACKAGES)
+    if "idle" in parts:
+        sizes = arguments.sizes or ([100, 300] if arguments.short else [100, 1000, 5000])
+        rows = measure_sizes(sizes, with_mlflow=arguments.mlflow)
+        print_targets(rows)
+    if "mlflow" in parts:
+        share = mlflow_share.SHORT if arguments.short else mlflow_share.LONG
+        mlflow_share.run(share, arguments.turns)
+    print(f"\n{conditions.describe()}")
+
+
+def measure_sizes(sizes: Sequence[int], *, with_mlflow: bool) -> dict[int, Row]:
+    """Each size, its row printed as soon as it is known."""
+    print_head(
+        "trials", "ms a trial", "first tenth", "last tenth", "driver MB", "KB a trial",
+        "of these, journal", "`results` s", "`best` s",
+    )  # fmt: skip
+    rows = {}
+    for size in sizes:
         with tempfile.TemporaryDirectory() as folder:
-            row = measure(size, Path(folder), with_mlflow=arguments.mlflow)
-        print(
-            f"{size:>6} {row['ms']:9.1f} {row['first_ms']:6.1f} {row['last_ms']:6.1f} "
-            f"{row['memory_mb']:10.0f} {row['folder_kb']:9.1f} {row['results_s']:7.2f}s "
-            f"{row['best_s']:5.2f}s",
-            flush=True,
+            rows[size] = row = measure(size, Path(folder), with_mlflow=with_mlflow)
+        print_row(
+            f"{size:,}",
+            *(f"{row[name]:.1f}" for name in ("ms", "first_ms", "last_ms")),
+            f"{row['memory_mb']:.0f}",
+            *(f"{row[name]:.1f}" for name in ("folder_kb", "journal_kb")),
+            *(f"{row[f'{verb}_s']:.2f}" for verb in VERBS),
         )
+    return rows
 
 
-def measure(size: int, folder: Path, *, with_mlflow: bool) -> dict[str, float]:
+def print_targets(rows: Mapping[int, Row]) -> None:
+    """What is asked for, over all sizes."""
+    largest = rows[max(rows)]
+    found = [
+        (
+            "ms a trial, at the worst size",
+            MS_PER_TRIAL,
+            max(row["ms"] for row in rows.values()),
+            ".1f",
+        ),
+        (
+            f"ms a trial at {max(rows):,} trials / at {min(rows):,}",
+            FLATNESS,
+            largest["ms"] / rows[min(rows)]["ms"],
+            ".2f",
+        ),
+        (
+            f"last tenth / first tenth of {max(rows):,} trials",
+            FLATNESS,
+            largest["last_ms"] / largest["first_ms"],
+            ".2f",
+        ),
+        (f"driver MB at {max(rows):,} trials", MEMORY_MB, largest["memory_mb"], ".0f"),
+        (
+            "KB a trial without checkpoints, at the worst size",
+            KB_PER_TRIAL,
+            max(row["folder_kb"] for row in rows.values()),
+            ".1f",
+        ),
+        *(
+            (f"`{verb}` on {max(rows):,} trials, s", ANSWER_S, largest[f"{verb}_s"], ".2f")
+            for verb in VERBS
+        ),
+    ]
+    print_head("what", "asked", "reached", "met")
+    for title, most, reached, form in found:
+        print_row(title, f"at most {most:g}", f"{reached:{form}}", verdict(reached <= most))
+
+
+def measure(size: int, folder: Path, *, with_mlflow: bool) -> Row:
     command = [sys.executable, __file__, "--one", str(size), "--storage", str(folder)]
     done = subprocess.run(
         [*command, *(["--mlflow"] if with_mlflow else [])], capture_output=True, text=True
@@ -75,15 +157,20 @@ def measure(size: int, folder: Path, *, with_mlflow: bool) -> dict[str, float]:
     if done.returncode:
         sys.exit(done.stderr)
     row: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    for verb in ("results", "best"):
-        began = time.monotonic()
-        subprocess.run(
-            [sys.executable, "-m", "sweeper", verb, "--json", "--storage", str(folder)],
-            check=True,
-            capture_output=True,
-        )
-        row[f"{verb}_s"] = time.monotonic() - began
+    for verb in VERBS:
+        row[f"{verb}_s"] = statistics.median(answer_s(verb, folder) for _ in range(3))
     return row
+
+
+def answer_s(verb: str, storage: Path) -> float:
+    """How long the command line takes for an answer about the run."""
+    began = time.monotonic()
+    subprocess.run(
+        [sys.executable, "-m", "sweeper", verb, "--json", "--storage", str(storage)],
+        check=True,
+        capture_output=True,
+    )
+    return time.monotonic() - began
 
 
 def sweep(size: int, folder: Path, *, with_mlflow: bool) -> dict[str, float]:
@@ -112,6 +199,7 @@ def sweep(size: int, folder: Path, *, with_mlflow: bool) -> dict[str, float]:
         "last_ms": 1000 * (ends[-1] - ends[-tenth]) / (tenth - 1),
         "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "folder_kb": folder_bytes(run.paths.root) / size / 1024,
+        "journal_kb": run.paths.journal.stat().st_size / size / 1024,
     }
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-import statistics
-import time
 from dataclasses import dataclass, replace
 from typing import Any
+
+import contest
+from measuring import Stopwatch, mean_of_last, start_ray
 
 __all__ = [
     "SHAPES",
@@ -17,23 +18,16 @@ __all__ = [
     "measure_stable_baselines3",
 ]
 
-LAST_EPISODES = 20
 
-
-@dataclass(frozen=True)
-class Shape:
+@dataclass(frozen=True, kw_only=True)
+class Shape(contest.Shape):
     """What is trained; the names are RLlib's.
 
     Attributes:
-        env_steps: of one seed, in the long form and in the short one.
-        initial: lr and clip_param at the start; they decay linearly to 0 if ``decays``.
-        replicas: how many ours trains at once, one measurement each.
-        against: the other contestants.
+        decays: lr and clip_param fall linearly to 0.
     """
 
-    title: str
     env: str
-    env_steps: tuple[int, int]
     envs: int
     steps: int
     minibatch: int
@@ -47,17 +41,15 @@ class Shape:
     decays: bool = False
     is_normalized: bool = False
     is_continuous: bool = False
-    replicas: tuple[int, ...] = (5,)
     against: tuple[str, ...] = ("Stable-Baselines3",)
-    needs: tuple[str, ...] = ()
     vectorization: str = "auto"
 
 
 SHAPES = {
     "cartpole": Shape(
-        "CartPole-v1, RL Zoo",
-        "CartPole-v1",
-        (100_000, 20_480),
+        title="CartPole-v1, RL Zoo",
+        env="CartPole-v1",
+        env_steps=(100_000, 20_480),
         envs=8,
         steps=32,
         minibatch=256,
@@ -70,9 +62,9 @@ SHAPES = {
         against=("RLlib", "Stable-Baselines3"),
     ),
     "acrobot": Shape(
-        "Acrobot-v1, RL Zoo",
-        "Acrobot-v1",
-        (102_400, 12_288),
+        title="Acrobot-v1, RL Zoo",
+        env="Acrobot-v1",
+        env_steps=(102_400, 12_288),
         envs=16,
         steps=256,
         minibatch=64,
@@ -83,9 +75,9 @@ SHAPES = {
         is_normalized=True,
     ),
     "pendulum": Shape(
-        "Pendulum-v1, RL Zoo (without state-dependent exploration)",
-        "Pendulum-v1",
-        (102_400, 12_288),
+        title="Pendulum-v1, RL Zoo (without state-dependent exploration)",
+        env="Pendulum-v1",
+        env_steps=(102_400, 12_288),
         envs=4,
         steps=1024,
         minibatch=64,
@@ -96,9 +88,9 @@ SHAPES = {
         is_continuous=True,
     ),
     "lunarlander": Shape(
-        "LunarLander-v3, RL Zoo",
-        "LunarLander-v3",
-        (98_304, 16_384),
+        title="LunarLander-v3, RL Zoo",
+        env="LunarLander-v3",
+        env_steps=(98_304, 16_384),
         envs=16,
         steps=1024,
         minibatch=64,
@@ -110,9 +102,9 @@ SHAPES = {
         needs=("Box2D", "pygame"),
     ),
     "rllib-default": Shape(
-        "CartPole-v1, RLlib's defaults",
-        "CartPole-v1",
-        (40_000, 12_000),
+        title="CartPole-v1, RLlib's defaults",
+        env="CartPole-v1",
+        env_steps=(40_000, 12_000),
         envs=1,
         steps=4000,
         minibatch=128,
@@ -134,21 +126,6 @@ for _key in ("acrobot", "lunarlander"):
         vectorization="envpool",
         needs=("envpool", *SHAPES[_key].needs),
     )
-
-
-class Stopwatch:
-    """By the clock, and by this process's own time."""
-
-    def __init__(self) -> None:
-        self._started = time.perf_counter(), time.process_time()
-
-    def speeds(self, env_steps: int) -> dict[str, float]:
-        """Of this many env steps since the start."""
-        clock, cpu = self._started
-        return {
-            "env_steps_per_s": env_steps / (time.perf_counter() - clock),
-            "env_steps_per_cpu_s": env_steps / (time.process_time() - cpu),
-        }
 
 
 def schedule(shape: Shape, value: float, env_steps: int) -> Any:
@@ -214,26 +191,16 @@ def measure_ours(shape: Shape, env_steps: int, replicas: int, seed: int) -> dict
     batch = shape.envs * shape.steps
     return {
         **stopwatch.speeds(taken * replicas),
-        "episode_return": statistics.mean(
-            statistics.mean(mine[-LAST_EPISODES:]) for mine in returns
-        ),
+        "episode_returns": [mean_of_last(mine) for mine in returns],
         "gradient_steps": iterations * -(-shape.epochs * batch // shape.minibatch),
     }
 
 
-def measure_rllib(shape: Shape, env_steps: int, seed: int) -> dict[str, Any]:
+def measure_rllib(shape: Shape, env_steps: int, _: int, seed: int) -> dict[str, Any]:
     """Train one seed with an RLlib Algorithm in this process."""
-    import ray
     from ray.rllib.algorithms.ppo import PPOConfig
 
-    ray.init(
-        address="local",
-        num_cpus=1,
-        include_dashboard=False,
-        log_to_driver=False,
-        object_store_memory=200 * 2**20,
-        logging_level="ERROR",
-    )
+    start_ray()
     given = hyperparameters(shape, env_steps)
     model_config = given.pop("model_config")
     envs = given.pop("num_envs_per_env_runner")
@@ -257,12 +224,12 @@ def measure_rllib(shape: Shape, env_steps: int, seed: int) -> dict[str, Any]:
     batch = shape.envs * shape.steps
     return {
         **stopwatch.speeds(taken),
-        "episode_return": float(returns),
+        "episode_returns": [float(returns)],
         "gradient_steps": iterations * -(-shape.epochs * batch // shape.minibatch),
     }
 
 
-def measure_stable_baselines3(shape: Shape, env_steps: int, seed: int) -> dict[str, Any]:
+def measure_stable_baselines3(shape: Shape, env_steps: int, _: int, seed: int) -> dict[str, Any]:
     """Train one seed with Stable-Baselines3."""
     from stable_baselines3 import PPO
     from stable_baselines3.common.env_util import make_vec_env
@@ -294,9 +261,8 @@ def measure_stable_baselines3(shape: Shape, env_steps: int, seed: int) -> dict[s
     model.learn(env_steps)
     batch = shape.envs * shape.steps
     iterations = model.num_timesteps // batch
-    last = [episode["r"] for episode in list(model.ep_info_buffer)[-LAST_EPISODES:]]
     return {
         **stopwatch.speeds(model.num_timesteps),
-        "episode_return": statistics.mean(last) if last else float("nan"),
+        "episode_returns": [mean_of_last(episode["r"] for episode in model.ep_info_buffer)],
         "gradient_steps": iterations * shape.epochs * -(-batch // shape.minibatch),
     }

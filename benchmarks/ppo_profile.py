@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
+from measuring import matmul_peak, shortest
 from ppo_contestants import SHAPES, hyperparameters
 
 __all__ = ["measure_arithmetic", "measure_phases"]
@@ -25,9 +25,7 @@ def measure_arithmetic(replicas: int) -> dict[str, Any]:
     from sweeper.trainables.ppo_update import PPOLearner, TrainBatch
 
     torch.set_num_threads(1)
-    square = np.random.default_rng(0).normal(size=(1024, 1024)).astype(np.float32)
-    peak = 2 * 1024**3 / _shortest(lambda: square @ square, 20)
-
+    peak = matmul_peak()
     shape, observation, actions = SHAPES["cartpole"], 4, 2
     rows = shape.envs * shape.steps
     distribution = build_distribution(Discrete(actions), normalize_actions=True, clip_actions=False)
@@ -55,7 +53,7 @@ def measure_arithmetic(replicas: int) -> dict[str, Any]:
             torch.full((replicas, rows, actions), -0.7),
         )
     )
-    seconds = _shortest(lambda: learner.update(batch, 0), 20)
+    seconds = shortest(lambda: learner.update(batch, 0), 20)
     first, second = shape.hiddens
     # Forward once, backward twice, but for the first layer, whose input needs no gradient.
     encoder = 2 * observation * first + 3 * first * second
@@ -106,25 +104,20 @@ def measure_phases(replicas: int) -> dict[str, float]:
     timed(trainer._collector, "collect", "collect")
     timed(trainer, "_to_fields", "values and advantages")
     timed(trainer._learner, "update", "update")
-    timed(trainer._networks, "forward", "update: networks forward")
-    timed(ppo_update, "compute_loss", "update: loss")
+    timed(trainer._learner, "_draw_order", "update: shuffling")
+    timed(trainer._networks.packed, "forward", "update: networks forward")
+    timed(trainer._networks.packed, "backward", "update: networks backward")
+    timed(ppo_update, "differentiate_loss", "update: loss and networks")
     timed(ppo_update, "clip_gradients", "update: clipping")
     timed(trainer._learner._optimiser, "step", "update: Adam")
     timed(trainer, "train", "iteration")
     iterations = 100
     for _ in range(iterations):
         trainer.train()
-    spent["update: backward, gather and the rest"] = spent["update"] - sum(
+    spent["update: loss"] = spent.pop("update: loss and networks") - sum(
+        spent[phase] for phase in spent if phase.startswith("update: networks ")
+    )
+    spent["update: gather and the rest"] = spent["update"] - sum(
         spent[phase] for phase in spent if phase.startswith("update: ")
     )
     return {phase: 1000 * seconds / iterations for phase, seconds in sorted(spent.items())}
-
-
-def _shortest(call: Callable[[], Any], times: int) -> float:
-    def once() -> float:
-        started = time.perf_counter()
-        call()
-        return time.perf_counter() - started
-
-    once()
-    return min(once() for _ in range(times))

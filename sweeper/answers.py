@@ -8,10 +8,20 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["did_you_mean", "nearest", "number_hint", "quote_hint", "show", "switch_hint"]
+__all__ = [
+    "did_you_mean",
+    "join_words",
+    "nearest",
+    "number_hint",
+    "quote_hint",
+    "seconds_hint",
+    "show",
+    "switch_hint",
+]
 
 _MAX_SHOWN = 60
 _MAX_NAME = 80  # a longer one is no slip of the finger, and takes difflib long
@@ -45,16 +55,44 @@ def did_you_mean(name: object, known: Iterable[str], cutoff: float = 0.6) -> str
     return f"; did you mean {near}?" if near else ""
 
 
+def join_words(words: Sequence[str], last: str = "and") -> str:
+    """``PPO``, ``PPO and DQN``, ``PPO, DQN and SAC``."""
+    *first, final = words
+    return f"{', '.join(first)} {last} {final}" if first else final
+
+
 def number_hint(found: Any) -> str:
     """What to write instead of a number that is text."""
     if not isinstance(found, str) or len(found) > _MAX_SHOWN:
         return ""
+    plain = found.replace("_", "").strip()
+    if re.fullmatch(r"\d{1,3}(,\d{3})+", plain):
+        plain = plain.replace(",", "")
+    elif short := re.fullmatch(r"(\d+(?:\.\d+)?)([kKM])", plain):
+        number = float(short[1]) * (1e6 if short[2] == "M" else 1e3)
+        plain = str(int(number)) if number.is_integer() else str(number)
     try:
-        float(found)
+        float(plain)
     except ValueError:
         return ""
-    plain = found.replace("_", "").strip()
     return f"; that is text, write {plain}"
+
+
+def seconds_hint(found: Any) -> str:
+    """What to write instead of a time with a unit, where seconds are due."""
+    if not isinstance(found, str) or len(found) > _MAX_SHOWN:
+        return ""
+    time = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-z]+)", found.strip().lower())
+    unit = _TIME_UNITS_S.get(time[2].rstrip("s") or "s") if time else None
+    return f"; in seconds: {float(time[1]) * unit:g}" if time and unit else ""
+
+
+_TIME_UNITS_S: Mapping[str, float] = {
+    **dict.fromkeys(("s", "sec", "second"), 1),
+    **dict.fromkeys(("m", "min", "minute"), 60),
+    **dict.fromkeys(("h", "hr", "hour"), 3600),
+    **dict.fromkeys(("d", "day"), 86_400),
+}
 
 
 def switch_hint(found: Any) -> str:

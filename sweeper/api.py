@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,20 +13,19 @@ from pathlib import Path
 from sweeper.errors import UserError
 from sweeper.locks import is_locked, read_owner, run_lock
 from sweeper.opened import Rules, Run, open_run, open_tune, rules_of
-from sweeper.paths import create_run_folder, find_run
+from sweeper.paths import create_run_folder, find_run, is_run
 from sweeper.planning.plan import SweepPlan, build_plan, load_plan, training_plan
 from sweeper.results.records import SweepResults
 from sweeper.results.sweep_results import ResultsBuilder, load_results
-from sweeper.running.resumption import (
-    Extension,
-    LaunchState,
-    describe_left,
-    extend_spec,
-    find_left,
-    load_recorded_spec,
-    read_history,
+from sweeper.running.extension import Extension, extend_spec, load_recorded_spec, relocate
+from sweeper.running.resumption import LaunchState, describe_left, find_left, read_history
+from sweeper.running.stages import (
+    Progress,
+    ProgressFactory,
+    carry_out,
+    restore_champion,
+    write_provenance,
 )
-from sweeper.running.stages import Progress, ProgressFactory, carry_out, write_provenance
 from sweeper.spec import ExperimentSpec, load_spec
 
 __all__ = [
@@ -84,11 +84,20 @@ def execute(plan: SweepPlan, *, progress: ProgressFactory | None = None) -> Run:
     A failed trial is a result; a run in which none has a score has no champion.
     """
     spec = plan.spec
+    if spec.ray.address is not None:
+        from sweeper.running.ray_session import check_cluster
+
+        check_cluster(spec.ray.address)
     paths = create_run_folder(Path(spec.storage), spec.name, datetime.now())
-    with run_lock(paths.lock):
-        write_provenance(plan, paths)
-        builder = ResultsBuilder(paths.root)
-        return carry_out(plan, paths, builder, LaunchState(), {}, progress)
+    try:
+        with run_lock(paths.lock):
+            write_provenance(plan, paths)
+            builder = ResultsBuilder(paths.root)
+            return carry_out(plan, paths, builder, LaunchState(), {}, progress)
+    except BaseException:
+        if not is_run(paths.root):  # it ended before it was one, and nobody would find it
+            shutil.rmtree(paths.root, ignore_errors=True)
+        raise
 
 
 def resume(
@@ -124,7 +133,7 @@ def resume(
         before = builder.snapshot(is_live=False)
         recorded = load_recorded_spec(paths, history)
         spec, changes = extend_spec(paths, recorded, extension, history.spent_s)
-        plan = build_plan(spec)
+        plan = build_plan(relocate(paths, spec))
         state = find_left(
             history,
             before,
@@ -136,7 +145,9 @@ def resume(
         for line in left.lines:
             say(line)
         if left.is_nothing and before.ended_by is not None and not state.ends:
-            return Run(before, rules_of(spec), spec)
+            opened = Run(before, rules_of(spec), spec)
+            restore_champion(opened, plan)
+            return opened
         if left.is_nothing:  # but its end was not written
             state = replace(state, continuations=(), asked=plan.trials)
         return carry_out(plan, paths, builder, state, changes, progress)
@@ -166,7 +177,8 @@ def request_stop(
         paths.stop_request.touch()
     except OSError as error:
         raise UserError(f"can't write to the run folder {paths.root}: {error.strerror}") from error
-    say(f"asked {read_owner(paths.lock) or 'the process'} to end {name}; waiting for it")
+    owner = read_owner(paths.lock)
+    say(f"asked {name} to end{f' ({owner})' if owner else ''}; waiting for it")
     while is_locked(paths.lock):
         time.sleep(_POLL_S)
     results = load_results(paths)

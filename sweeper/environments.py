@@ -34,6 +34,10 @@ __all__ = [
 
 # What gymnasium says is missing, and our extra that has it as a ready wheel.
 _EXTRAS = {"Box2D": "; or pip install 'sweeper[box2d]', which needs no compiler"}
+# Ids that only another package registers.
+_ELSEWHERE = {
+    "ALE/": "; the Atari games need pip install 'sweeper[atari]', and environment.module: ale_py"
+}
 
 
 @dataclass(frozen=True)
@@ -184,6 +188,7 @@ def make_registered(
         _find_wrapper(wrapper, position, settings.search_paths)
         for position, wrapper in enumerate(settings.wrappers)
     ]
+    _check_id(settings.id)
     env = _make(settings, kwargs)
     for position, (wrapper, constructor) in enumerate(
         zip(settings.wrappers, constructors, strict=True)
@@ -279,6 +284,25 @@ def _make(settings: EnvironmentSettings, kwargs: Mapping[str, Any]) -> gymnasium
         ) from error
 
 
+def _check_id(env_id: str) -> None:
+    """Refuse what gymnasium can't read as an id, or would complete with a version of its own."""
+    name = env_id.rpartition(":")[2]
+    if gymnasium.envs.registration.ENV_ID_RE.fullmatch(name) is None:
+        hint = did_you_mean(name, gymnasium.registry, cutoff=0.7)
+        raise EnvironmentBuildError(
+            ("id",), f"{show(env_id)} is no gymnasium id, such as CartPole-v1{hint}"
+        )
+    if name in gymnasium.registry:
+        return
+    versions = [one for one in gymnasium.registry if one.rpartition("-v")[0] == name]
+    if versions:
+        # gymnasium would take the newest one that is installed: another one after an upgrade.
+        newest = max(versions, key=_version)
+        raise EnvironmentBuildError(
+            ("id",), f"{name} comes in versions; name one: {newest} is the newest"
+        )
+
+
 def _explain_arguments(env_id: str, given: Mapping[str, Any]) -> str | None:
     """Which arguments a constructor has, if it was given another; None if that can't be said."""
     entry = gymnasium.spec(env_id).entry_point
@@ -313,8 +337,9 @@ def _unknown_id(env_id: str) -> str:
         hint = f"; did you mean {newest}?"
     else:
         hint = did_you_mean(env_id, known, cutoff=0.7)
+    package = next((words for begin, words in _ELSEWHERE.items() if env_id.startswith(begin)), "")
     return f"unknown environment {show(env_id)}" + (
-        hint or "; an environment of your own needs environment.module"
+        hint or package or "; an environment of your own needs environment.module"
     )
 
 

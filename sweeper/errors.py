@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 __all__ = ["Location", "Problem", "RunError", "SpecError", "SweeperError", "UserError"]
 
@@ -45,6 +45,18 @@ class SweeperError(Exception):
     """Base of every error that sweeper raises on purpose."""
 
     exit_code: ClassVar[int] = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Whatever the constructor takes, for a worker's errors travel to the driver."""
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(
+    kind: type[SweeperError], args: tuple[Any, ...], attributes: dict[str, Any]
+) -> SweeperError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 class UserError(SweeperError):

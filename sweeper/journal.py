@@ -108,14 +108,18 @@ class TrialReported(Event):
     """One row of metrics, flat keys as in the spec's vocabulary.
 
     Attributes:
-        stopped_by: the stop criterion that this report met, as ``key >= value``; a trial whose
+        stopped_by: the stop criterion that this report met, as ``key >= value``, or
+            ``plateau of …``; a trial whose
             last report has one ran to its own end, whether or not the process lived to say so.
+        replaces: it is the last report once more, with the evaluation that a trial is given
+            when the search's budget is used up.
     """
 
     kind: ClassVar[str] = "trial_reported"
     trial_id: str
     metrics: Mapping[str, Any]
     stopped_by: str | None = None
+    replaces: bool = False
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def run_lock(path: Path) -> Iterator[None]:
             owner = read_owner(path)
             raise UserError(
                 f"{path.parent.name} is being carried out by {owner or 'another process'}; "
-                f"`sweeper stop {path.parent.name}` would end that"
+                f"`sweeper stop {path.parent.name}` ends it"
             )
         me = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
         os.ftruncate(descriptor, 0)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sweeper.errors import UserError
 
-__all__ = ["RunPaths", "create_run_folder", "find_run", "list_runs", "write_atomically"]
+__all__ = ["RunPaths", "create_run_folder", "find_run", "is_run", "list_runs", "write_atomically"]
 
 _STAMP = re.compile(r"-(\d{8}-\d{6})(?:-(\d+))?$")
 

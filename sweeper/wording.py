@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from sweeper.answers import show
 from sweeper.results.records import flatten_parameters
 
 __all__ = [
     "count_noun",
     "describe_counts",
+    "fold_parameters",
     "format_bytes",
     "format_clock",
     "format_duration",
     "format_number",
     "format_parameters",
+    "format_value",
     "short_path",
     "shorten_names",
 ]
@@ -51,11 +56,22 @@ def format_number(value: Any) -> str:
         return str(value)
     if isinstance(value, int) or (value.is_integer() and abs(value) < 1e6):
         return f"{int(value):,}" if abs(value) >= 10_000 else str(int(value))
+    if 10_000 <= abs(value) < 1e6:
+        return f"{float(f'{value:.4g}'):,.0f}"
     return f"{value:.4g}"
 
 
+def format_value(value: Any) -> str:
+    """A hyperparameter as a spec has it, numbers as `format_number` does: ``true``, ``.inf``."""
+    if value is None or isinstance(value, bool):
+        return show(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return show(value)
+    return format_number(value)
+
+
 def format_parameters(parameters: Mapping[str, Any]) -> str:
-    """``lr=0.0003 model_config.vf_share_layers=True``."""
+    """``lr=0.0003 model_config.vf_share_layers=true``."""
     return _join_parameters(flatten_parameters(parameters))
 
 
@@ -73,8 +89,25 @@ def last_parts(names: Sequence[str]) -> list[str]:
     ]
 
 
+def fold_parameters(words: str, width: int, most: int | None = None) -> list[str]:
+    """Break what `format_parameters` made between parameters, into lines of a width.
+
+    Args:
+        words: as it made them.
+        width: in characters; a parameter that is longer has a line of its own.
+        most: so many lines at most, the last one then of any width.
+    """
+    lines: list[str] = []
+    for word in re.split(r" (?=[\w.]+=)", words):
+        if lines and (len(lines) == most or len(lines[-1]) + len(word) < width):
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return [line for line in lines if line]
+
+
 def _join_parameters(flat: Mapping[str, Any]) -> str:
-    return " ".join(f"{name}={format_number(value)}" for name, value in flat.items())
+    return " ".join(f"{name}={format_value(value)}" for name, value in flat.items())
 
 
 def format_bytes(size: float) -> str:

@@ -162,9 +162,12 @@ def _load_torch_agent(root: Path, description: Mapping[str, Any], replica: int) 
 def _load_rllib_agent(root: Path, description: Mapping[str, Any]) -> Agent:
     if not (root / _ALGORITHM_FILE).is_file():
         replicas = sorted(path.name for path in root.glob("replica_*"))
-        hint = (
-            f"; it is a trial's checkpoint, take one of {', '.join(replicas)}" if replicas else ""
-        )
+        checkpoints = sorted(path.name for path in root.glob("checkpoint_*"))
+        hint = ""
+        if replicas:
+            hint = f"; it is a trial's checkpoint, take one of {', '.join(replicas)}"
+        elif checkpoints:
+            hint = f"; it is a trial's folder, take one of {', '.join(checkpoints)} in it"
         raise UserError(f"no agent in {root}{hint}")
     from sweeper.agents.rllib_policy import RLlibPolicy
 

@@ -9,7 +9,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
+import signal
 import sys
+from collections.abc import Mapping
+from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -32,12 +36,45 @@ __all__ = [
     "say",
     "spec_argument",
     "storage_option",
+    "verbose_option",
 ]
 
+_CLICKS_HINT = re.compile(r"\. \(?Did you mean( one of)?:?( [^?]*)\?\)?$")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+_SECTIONS: Mapping[str, tuple[str, ...]] = {
+    "A spec": ("init", "plan", "schema"),
+    "A sweep": ("run", "train", "resume", "stop"),
+    "What came of it": ("status", "list", "results", "best", "logs", "evaluate", "ui"),
+    "Upkeep": ("log", "clean", "doctor", "completion"),
+}
+
+
+def _set_log_level(level: str) -> None:
+    logging.getLogger().setLevel(level)
+    # Our own warnings are always worth a line.
+    logging.getLogger("sweeper").setLevel("WARNING" if level == "ERROR" else level)
+
+
+def _speak_up(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        _set_log_level("INFO")
+
 
 storage_option = click.option(
-    "--storage", default="runs", show_default=True, help="The folder that holds the runs."
+    "--storage",
+    metavar="FOLDER",
+    default="runs",
+    show_default=True,
+    help="The folder that holds the runs.",
+)
+# Where people look for it, beside the one before the verb.
+verbose_option = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=_speak_up,
+    help="Let Ray, RLlib and MLflow speak.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
@@ -50,12 +87,16 @@ overrides_argument = click.argument("overrides", metavar="[KEY=VALUE]...", nargs
 
 def main() -> NoReturn:
     """Entry point of the console script: every error becomes a line and an exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="sweeper", standalone_mode=False)
     except click.exceptions.Exit as stop:
         code = stop.exit_code
+    except click.UsageError as error:
+        say(_explain_usage(error))
+        code = error.exit_code
     except click.ClickException as error:
-        error.show()
+        say(f"error: {error.format_message()}")
         code = error.exit_code
     except SpecError as error:
         say("\n".join(str(problem) for problem in error.problems))
@@ -79,9 +120,41 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's signature
+    """SIGTERM ends a verb as Ctrl-C does; a launch has a handler of its own."""
+    raise KeyboardInterrupt
+
+
 def say(text: str) -> None:
     """Write words to stderr."""
     click.echo(text, err=True)
+
+
+def _explain_usage(error: click.UsageError) -> str:
+    """What is wrong with the arguments in our own form, and where they are explained."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return error.format_message()
+    message = " ".join(error.format_message().split()).rstrip(".")
+    message = _CLICKS_HINT.sub(r"; did you mean\1\2?", message)
+    lines = [f"error: {message[:1].lower()}{message[1:]}"]
+    if error.ctx is None:
+        return lines[0]
+    takes_overrides = any(one.name == "overrides" for one in error.ctx.command.params)
+    if isinstance(error, click.NoSuchOption) and takes_overrides:
+        lines[0] = _explain_dashes(error.option_name) or lines[0]
+    usage = " ".join(error.ctx.get_usage().split()).replace("Usage:", "usage:", 1)
+    lines += [usage, f"`{error.ctx.command_path} --help` explains it"]
+    return "\n".join(lines)
+
+
+def _explain_dashes(option: str) -> str | None:
+    """What to write instead of a key of the spec as an option; None for any other option."""
+    from sweeper.spec.top_level import TOP_LEVEL
+
+    key = option.lstrip("-").replace("-", "_")
+    if key.partition(".")[0] not in TOP_LEVEL:
+        return None
+    return f"error: no such option {option!r}; a key of the spec is set without dashes: {key}=VALUE"
 
 
 def _print_version(context: click.Context, _: click.Parameter, value: bool) -> None:
@@ -94,12 +167,39 @@ def _print_version(context: click.Context, _: click.Parameter, value: bool) -> N
         context.exit()
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("-v", "--verbose", is_flag=True, help="Let Ray, RLlib and MLflow speak (INFO).")
+class _Verbs(click.Group):
+    """The verbs in the order of a first hour, where click would sort them by the alphabet."""
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """One list a section, its columns where the others have them."""
+        width = max(map(len, self.commands))
+        told = {name for names in _SECTIONS.values() for name in names}
+        others = tuple(sorted(self.commands.keys() - told))
+        for title, names in {**_SECTIONS, "Others": others}.items():
+            rows = [
+                (f"{name:<{width}}", self.commands[name].get_short_help_str(formatter.width))
+                for name in names
+                if name in self.commands
+            ]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+
+@click.group(
+    cls=_Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option("-v", "--verbose", is_flag=True, help="Let Ray, RLlib and MLflow speak.")
 @click.option(
     "--log-level",
     type=click.Choice(_LOG_LEVELS, case_sensitive=False),
-    help="The same, by level.  [default: ERROR]",
+    metavar="LEVEL",
+    help="How much: debug, info, warning or error.  [default: error]",
 )
 @click.option(
     "--version",
@@ -112,13 +212,16 @@ def _print_version(context: click.Context, _: click.Parameter, value: bool) -> N
 def cli(verbose: bool, log_level: str | None) -> None:
     """Hyperparameter sweeps for reinforcement learning, with evidence.
 
-    A spec is one YAML file; RUN is a path, a folder's name under the storage, or `last`.
-    """
-    level = log_level or ("INFO" if verbose else "ERROR")
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
-    # Our own warnings are always worth a line.
-    ours = "WARNING" if level == "ERROR" else level
-    logging.getLogger("sweeper").setLevel(ours)
+    A spec is one YAML file. RUN is a path, a folder's name under the storage, or `last`, the
+    default.
+
+    \b
+    sweeper init CartPole-v1         write a first spec
+    sweeper run cartpole-ppo.yaml    run it
+    sweeper best                     see who won
+    """  # noqa: D301 - click wants the character \\b
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    _set_log_level(log_level or ("INFO" if verbose else "ERROR"))
 
 
 def open_reference(

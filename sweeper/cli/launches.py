@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
@@ -17,6 +18,7 @@ from sweeper.cli.frame import (
     say,
     spec_argument,
     storage_option,
+    verbose_option,
 )
 from sweeper.cli.specs import plan
 from sweeper.errors import RunError, UserError
@@ -31,9 +33,10 @@ __all__ = ["resume", "run", "stop", "train"]
 @cli.command()
 @spec_argument
 @overrides_argument
-@click.option("--dry-run", is_flag=True, help="As `plan`.")
+@click.option("--dry-run", is_flag=True, help="Say what it will do, as `sweeper plan`.")
 @json_option
 @quiet_option
+@verbose_option
 @click.pass_context
 def run(
     context: click.Context,
@@ -43,7 +46,12 @@ def run(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Run a sweep: every trial, the selection, MLflow. Prints the run folder."""
+    """Run a sweep: every trial, the selection, MLflow.
+
+    KEY=VALUE sets a key of the spec: search.num_samples=8 'param_space.lr={choice: [1e-4, 1e-3]}'.
+    The first Ctrl-C saves the running trials and ends the run, and `sweeper resume` goes on with
+    it; a second one ends it at once. Prints the run folder.
+    """
     if dry_run:
         context.invoke(plan, spec=spec, overrides=overrides, as_json=as_json)
         return
@@ -57,8 +65,13 @@ def run(
 @overrides_argument
 @json_option
 @quiet_option
+@verbose_option
 def train(spec: str, overrides: tuple[str, ...], as_json: bool, quiet: bool) -> None:
-    """Train one configuration: searched parameters at the algorithm's defaults."""
+    """Train one configuration, without a search.
+
+    Constants are taken as the spec has them, searched parameters at the algorithm's defaults.
+    KEY=VALUE sets a key of the spec. Prints the run folder.
+    """
     from sweeper.planning.plan import load_plan
 
     _execute(load_plan(spec, overrides, is_training=True), as_json=as_json, quiet=quiet)
@@ -79,7 +92,9 @@ def _execute(made: SweepPlan, *, as_json: bool, quiet: bool) -> NoReturn:
 @cli.command()
 @run_argument
 @storage_option
-@click.option("--num-samples", type=int, metavar="N", help="Samples in all, earlier ones too.")
+@click.option(
+    "--num-samples", type=int, metavar="N", help="Samples in all, those of earlier launches too."
+)
 @click.option("--time", "time_s", type=float, metavar="S", help="Seconds more for the search.")
 @click.option(
     "--stop",
@@ -91,6 +106,7 @@ def _execute(made: SweepPlan, *, as_json: bool, quiet: bool) -> NoReturn:
 @click.option("--retry-errored", is_flag=True, help="Try failed trials again.")
 @json_option
 @quiet_option
+@verbose_option
 def resume(
     reference: str,
     storage: str,
@@ -101,7 +117,11 @@ def resume(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Go on with a run: after an interruption, a crash, or with more to do."""
+    """Go on with a run that was interrupted or has more to do.
+
+    After an interruption or a crash, trials go on from their last checkpoint; the options give a
+    run more to do. Prints the run folder.
+    """
     from sweeper.api import Extension
     from sweeper.api import resume as resume_run
     from sweeper.views.progress import make_progress
@@ -124,14 +144,19 @@ def _read_criterion(text: str) -> tuple[str, float]:
     try:
         return key.strip(), float(value)
     except ValueError:
-        raise UserError(f"--stop {text}: KEY=NUMBER is due") from None
+        raise UserError(
+            f"--stop {text}: write KEY=NUMBER, as in num_env_steps_sampled_lifetime=200000"
+        ) from None
 
 
 @cli.command()
 @run_argument
 @storage_option
 def stop(reference: str, storage: str) -> None:
-    """End a run from another shell, as its first Ctrl-C would; it can be resumed."""
+    """End a run from another shell, as its first Ctrl-C would.
+
+    Its running trials are saved, and `sweeper resume` goes on with it.
+    """
     from sweeper.api import request_stop
 
     request_stop(reference, storage, say=say)
@@ -143,7 +168,8 @@ def _report(finished: Run, *, as_json: bool, quiet: bool) -> NoReturn:
     for warning in finished.warnings:
         say(f"warning: {warning}")
     if not quiet:
-        say(summarise(finished))
+        width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
+        say(summarise(finished, width))
     results = finished.results
     errored = results.counts().get("ERROR", 0)
     if as_json:

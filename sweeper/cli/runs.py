@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -21,6 +22,10 @@ from sweeper.cli.frame import (
 )
 from sweeper.errors import UserError
 
+mode_option = click.option(
+    "--mode", type=click.Choice(["max", "min"]), help="Whether more is better, or less."
+)
+
 __all__ = ["best", "evaluate", "list_command", "logs", "results", "status", "ui"]
 
 
@@ -29,9 +34,11 @@ __all__ = ["best", "evaluate", "list_command", "logs", "results", "status", "ui"
 @storage_option
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV on stdout.")
-@click.option("--parquet", type=click.Path(path_type=Path), help="Write a Parquet file.")
-@click.option("--metric", help="Score by another metric than the spec's.")
-@click.option("--mode", type=click.Choice(["max", "min"]))
+@click.option(
+    "--parquet", metavar="FILE", type=click.Path(path_type=Path), help="Write a Parquet file."
+)
+@click.option("--metric", metavar="NAME", help="Score by another metric than the spec's.")
+@mode_option
 def results(
     reference: str,
     storage: str,
@@ -41,17 +48,23 @@ def results(
     metric: str | None,
     mode: str | None,
 ) -> None:
-    """The trials of a run, or of any Ray Tune experiment's folder."""
+    """Show the trials of a run, or of a Ray Tune experiment."""
     opened = open_reference(reference, storage, metric=metric, mode=mode)
     if as_json:
         print_json(opened.rows)
     elif as_csv:
         click.echo(opened.results.trials_frame().to_csv(index=False), nl=False)
     elif parquet:
-        opened.results.write_parquet(parquet)
+        if not parquet.parent.is_dir():
+            raise UserError(f"{parquet} can't be written: there is no folder {parquet.parent}")
+        try:
+            opened.results.write_parquet(parquet)
+        except OSError as error:  # the writer's own words name a file of its own
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise UserError(f"{parquet} can't be written: {reason}") from error
         say(f"wrote {parquet}")
     else:
-        from sweeper.views.tables import print_trials
+        from sweeper.views.trial_tables import print_trials
 
         print_trials(opened)
 
@@ -60,10 +73,10 @@ def results(
 @run_argument
 @storage_option
 @json_option
-@click.option("--metric", help="Choose by another metric than the spec's.")
-@click.option("--mode", type=click.Choice(["max", "min"]))
+@click.option("--metric", metavar="NAME", help="Choose by another metric than the spec's.")
+@mode_option
 def best(reference: str, storage: str, as_json: bool, metric: str | None, mode: str | None) -> None:
-    """The champion: configuration, score, checkpoint."""
+    """Show the champion: configuration, score, checkpoint."""
     opened = open_reference(reference, storage, metric=metric, mode=mode)
     if as_json:
         print_json(opened.best)
@@ -78,7 +91,7 @@ def best(reference: str, storage: str, as_json: bool, metric: str | None, mode: 
 @storage_option
 @json_option
 def status(reference: str, storage: str, as_json: bool) -> None:
-    """How far a run is, live or not."""
+    """Show how far a run is, live or not."""
     from sweeper.views.overview import describe_run
 
     described = describe_run(open_reference(reference, storage))
@@ -94,7 +107,7 @@ def status(reference: str, storage: str, as_json: bool) -> None:
 @storage_option
 @json_option
 def list_command(storage: str, as_json: bool) -> None:
-    """The runs under the storage."""
+    """List the runs under the storage."""
     from sweeper.views.overview import list_described
 
     rows = list_described(Path(storage))
@@ -111,7 +124,7 @@ def list_command(storage: str, as_json: bool) -> None:
 @click.argument("trial", metavar="[TRIAL]", required=False)
 @storage_option
 @json_option
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is added, until it ends.")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is added, to the end.")
 @click.option(
     "-n",
     "--lines",
@@ -127,7 +140,7 @@ def logs(
     follow: bool,
     lines: int | None,
 ) -> None:
-    """What the trials of a run printed.
+    """Show what the trials of a run printed.
 
     Without TRIAL: which logs there are, and the ends of those whose trials failed; with -f,
     what all running trials print. A trial's id alone is one of the last run.
@@ -169,19 +182,32 @@ def logs(
 @click.argument("target", metavar="CHECKPOINT|RUN", shell_complete=complete_run)
 @storage_option
 @json_option
-@click.option("--episodes", metavar="N", type=click.IntRange(min=1), default=100, show_default=True)
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the episodes."
+    "--episodes",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="How many, of each agent.",
 )
 @click.option(
-    "--replica", metavar="SEED", type=int, help="Of a trial's checkpoint only this seed's."
+    "--seed",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Which ones.",
+)
+@click.option(
+    "--replica", metavar="SEED", type=int, help="Of a trial's checkpoint, only this seed's agent."
 )
 def evaluate(
     target: str, storage: str, as_json: bool, episodes: int, seed: int, replica: int | None
 ) -> None:
-    """Play episodes that training never saw: mean, IQM, interval.
+    """Play episodes that training never saw.
 
-    Of a RUN, its champion plays; of a trial's checkpoint, all replicas.
+    Of a RUN, its champion plays; of a trial's checkpoint, all replicas. Shows the mean, the
+    interquartile mean (IQM) and an interval.
     """
     from sweeper.evidence import evaluation
 
@@ -197,9 +223,9 @@ def evaluate(
 @cli.command()
 @run_argument
 @storage_option
-@click.option("--port", default=5000, show_default=True, help="On loopback.")
+@click.option("--port", metavar="PORT", default=5000, show_default=True, help="On loopback.")
 def ui(reference: str, storage: str, port: int) -> None:
-    """Open the MLflow UI on the tracking database of a run."""
+    """Open the MLflow UI on a run's tracking database."""
     opened = open_reference(reference, storage)
     if opened.spec is None or opened.spec.tracking is None:
         raise UserError(f"{opened.results.root.name} was run without tracking; nothing to show")

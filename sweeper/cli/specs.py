@@ -13,9 +13,14 @@ __all__ = ["init", "plan", "schema"]
 
 @cli.command()
 @click.argument("env", metavar="ENV")
-@click.option("--algorithm", metavar="NAME", help="RLlib's name of it.  [default: PPO]")
-@click.option("--backend", metavar="NAME", help="torch or rllib.")
-@click.option("-o", "--output", metavar="FILE", help="Where to write; - is stdout.")
+@click.option("--algorithm", metavar="NAME", help="PPO, DQN, SAC, APPO or IMPALA.  [default: PPO]")
+@click.option("--backend", metavar="NAME", help="torch or rllib.  [default: torch where it can]")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Where to write; - for stdout.  [default: ENV-ALGORITHM.yaml]",
+)
 def init(env: str, algorithm: str | None, backend: str | None, output: str | None) -> None:
     """Write a first spec for an environment, with a search space."""
     from sweeper.spec.starter import make_starter, write_new
@@ -41,13 +46,35 @@ def schema() -> None:
 @cli.command()
 @spec_argument
 @overrides_argument
+@click.option(
+    "--rehearse",
+    is_flag=True,
+    help="Train some of the trials for a few seconds, and go by what was measured.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    metavar="S",
+    help="How long a rehearsal trains.",
+)
 @json_option
-def plan(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
+def plan(
+    spec: str, overrides: tuple[str, ...], rehearse: bool, seconds: float, as_json: bool
+) -> None:
     """Check a spec and say what it will do; start nothing."""
     from sweeper.planning.estimates import estimate_plan
     from sweeper.planning.plan import load_plan
 
-    made = estimate_plan(load_plan(spec, overrides))
+    made = load_plan(spec, overrides)
+    if rehearse:
+        from sweeper.planning.rehearsed import estimate_rehearsed
+        from sweeper.running.rehearsal import rehearse_plan
+
+        made = estimate_rehearsed(made, rehearse_plan(made, seconds, say=say))
+    else:
+        made = estimate_plan(made)
     if as_json:
         print_json(made.to_json())
     else:

@@ -16,6 +16,7 @@ from sweeper.cli.frame import (
     run_argument,
     say,
     storage_option,
+    verbose_option,
 )
 from sweeper.errors import RunError, UserError
 
@@ -24,9 +25,9 @@ __all__ = ["clean", "completion", "doctor", "log_command"]
 
 @cli.command()
 @click.argument("references", metavar="[RUN]...", nargs=-1, shell_complete=complete_run)
-@click.option("--older-than", metavar="AGE", help="Nothing happened for so long: 12h, 7d, 2w.")
-@click.option("--failed", is_flag=True, help="They came to nothing: every trial failed.")
-@click.option("--keep", metavar="N", type=click.IntRange(min=0), help="The newest ones stay.")
+@click.option("--older-than", metavar="AGE", help="Where nothing happened for so long: 12h, 7d.")
+@click.option("--failed", is_flag=True, help="Where every trial failed.")
+@click.option("--keep", metavar="N", type=click.IntRange(min=0), help="All but the newest N.")
 @click.option("-y", "--yes", is_flag=True, help="Don't ask.")
 @storage_option
 @click.option("--json", "as_json", is_flag=True, help="Print what would go; delete with --yes.")
@@ -94,7 +95,7 @@ def _is_agreed(count: int, size: int) -> bool:
 @json_option
 @click.option("--quick", is_flag=True, help="Leave out what takes seconds: torch, Ray.")
 def doctor(storage: str, as_json: bool, quick: bool) -> None:
-    """What is installed, and whether it fits."""
+    """Check what is installed and whether a sweep can run here."""
     from sweeper.doctor import examine, is_fit
 
     checks = []
@@ -116,10 +117,11 @@ def doctor(storage: str, as_json: bool, quick: bool) -> None:
 @cli.command("log")
 @run_argument
 @storage_option
-@click.option("--uri", help="Another tracking server or database than the spec's.")
-@click.option("--experiment", help="Another experiment than the spec's.")
+@click.option("--uri", metavar="URI", help="Another tracking server or database than the spec's.")
+@click.option("--experiment", metavar="NAME", help="Another experiment than the spec's.")
+@verbose_option
 def log_command(reference: str, storage: str, uri: str | None, experiment: str | None) -> None:
-    """Write a run to MLflow again; what is there already stays."""
+    """Write a run to MLflow again; what is there stays."""
     from sweeper.tracking.relog import log_run
 
     opened = open_reference(reference, storage)
@@ -129,7 +131,7 @@ def log_command(reference: str, storage: str, uri: str | None, experiment: str |
 @cli.command()
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
-    """The script that switches completion on in a shell.
+    """Print the script that switches completion on in a shell.
 
     \b
     bash: echo 'eval "$(sweeper completion bash)"' >> ~/.bashrc

@@ -251,5 +251,6 @@ def _find_environment(folder: Path, description: Mapping[str, Any]) -> Environme
         if is_run(parent):
             return load_spec(RunPaths(parent).spec).environment.settings()
     raise UserError(
-        f"{folder} lies in no run and has no {AGENT_FILE}: its environment is not known"
+        f"{folder} is no checkpoint: it has no {AGENT_FILE} and lies in no run; give a run, its "
+        "champion/, or a checkpoint_… folder of one of its trials"
     )

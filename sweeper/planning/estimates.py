@@ -20,7 +20,9 @@ from sweeper.paths import RunPaths, list_runs
 from sweeper.planning.plan import SweepPlan
 from sweeper.results.records import SweepResults, TrialRecord
 from sweeper.results.sweep_results import load_results
+from sweeper.running.retention import TRAINER_FILES
 from sweeper.spec import ExperimentSpec, load_spec
+from sweeper.trainables.dqn_memory import REPLAY_FILE
 
 __all__ = ["estimate_plan"]
 
@@ -61,6 +63,9 @@ def estimate_plan(plan: SweepPlan) -> SweepPlan:
         kept = plan.spec.checkpoint
         trials = min(plan.trials, kept.keep_trials)
         disk = trials * kept.keep * plan.replicas * measured.checkpoint_bytes
+        if kept.replay and plan.replay is not None:
+            holders = trials if kept.trainer else plan.concurrent  # else only who still trains
+            disk += holders * kept.keep * plan.replay.saved_bytes
     if time_s is None and disk is None:
         return plan
     estimate: dict[str, Any] = {
@@ -89,7 +94,7 @@ def _measure(spec: ExperimentSpec) -> Iterator[_Measured]:
         try:
             if paths.journal.stat().st_size > _MAX_JOURNAL_BYTES or not _is_alike(paths, spec):
                 continue
-            found = _read(paths.root.name, load_results(paths))
+            found = _read(paths.root.name, load_results(paths), keeps_trainer=_keeps_trainer(spec))
         except (OSError, SweeperError) as error:
             _logger.debug("%s tells nothing: %s", paths.root, error)
             continue
@@ -110,7 +115,11 @@ def _is_alike(paths: RunPaths, spec: ExperimentSpec) -> bool:
     )
 
 
-def _read(run: str, results: SweepResults) -> _Measured | None:
+def _keeps_trainer(spec: ExperimentSpec) -> bool:
+    return spec.backend != "torch" or spec.checkpoint.trainer
+
+
+def _read(run: str, results: SweepResults, *, keeps_trainer: bool) -> _Measured | None:
     speeds = [speed for record in results.trials if (speed := _step_s(record)) is not None]
     if not speeds:
         return None
@@ -119,7 +128,11 @@ def _read(run: str, results: SweepResults) -> _Measured | None:
         for record in results.trials
         if record.checkpoints
     ]
-    sizes = [_folder_bytes(folder) / replicas for folder, replicas in last if folder.is_dir()]
+    sizes = [
+        size / replicas
+        for folder, replicas in last
+        if (size := _checkpoint_bytes(folder, keeps_trainer=keeps_trainer))
+    ]
     return _Measured(run, statistics.median(speeds), max(sizes, default=None))
 
 
@@ -130,5 +143,13 @@ def _step_s(record: TrialRecord) -> float | None:
     return float(seconds) / (steps * max(1, len(record.seeds)))
 
 
-def _folder_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def _checkpoint_bytes(folder: Path, *, keeps_trainer: bool) -> int:
+    """Of what a finished trial keeps; 0 where this checkpoint does not tell.
+
+    Without a replay memory, whose size follows from the spec instead.
+    """
+    if keeps_trainer and not (folder / TRAINER_FILES[0]).is_file():
+        return 0
+    left_out = (REPLAY_FILE,) if keeps_trainer else TRAINER_FILES
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name not in left_out)
+    return sum(path.stat().st_size for path in files)

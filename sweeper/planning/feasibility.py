@@ -20,6 +20,8 @@ from sweeper.environments import (
     describe,
 )
 from sweeper.errors import Location, Problem
+from sweeper.planning.possible_values import possible_values
+from sweeper.planning.replay_memory import explain_too_much, find_greatest_replay
 from sweeper.spec import ExperimentSpec
 from sweeper.spec.backends import carries_out, key_table
 from sweeper.spec.documents import KeyPath, dotted
@@ -27,6 +29,7 @@ from sweeper.spec.draft import Draft
 from sweeper.spec.hyperparameters import default
 from sweeper.spec.sections import Environment, Ray, Resources
 from sweeper.spec.space import Distribution
+from sweeper.trainables.dqn_memory import ReplayMemory
 
 __all__ = [
     "Candidate",
@@ -93,15 +96,17 @@ class Feasibility:
     Attributes:
         problems: everything that can't be carried out, at the keys that ask for it.
         environment: what was built; None if it could not be.
+        replay: the most that a trial's replay memories take; None if it has none of ours.
     """
 
     problems: tuple[Problem, ...]
     environment: EnvironmentDescription | None
+    replay: ReplayMemory | None = None
 
 
-def check_feasibility(candidate: Candidate) -> Feasibility:
+def check_feasibility(candidate: Candidate, trials_at_once: int = 1) -> Feasibility:
     """Build the environment and look at the machine."""
-    described, found = None, []
+    described, replay, found = None, None, []
     if candidate.environment is not None:
         try:
             described = describe(candidate.environment)
@@ -109,10 +114,12 @@ def check_feasibility(candidate: Candidate) -> Feasibility:
             found.append((("environment", *error.key), str(error)))
         else:
             found.extend(_check_environment(candidate, candidate.environment, described))
+            replay = _describe_replay(candidate, described)
+            found.extend(_check_memory(candidate, replay, trials_at_once))
     found.extend(_check_resources(candidate))
     found.extend(_check_storage(candidate))
     problems = (Problem(candidate.locate(path), dotted(path), words) for path, words in found)
-    return Feasibility(tuple(problems), described)
+    return Feasibility(tuple(problems), described, replay)
 
 
 # --- the environment -------------------------------------------------------------------------
@@ -249,14 +256,18 @@ def _check_replay(
         )
 
 
+def _describe_replay(
+    candidate: Candidate, described: EnvironmentDescription
+) -> ReplayMemory | None:
+    is_ours = (candidate.backend, candidate.algorithm) == ("torch", "DQN")
+    if not is_ours or _refuse_spaces(candidate, "DQN", described) is not None:
+        return None
+    return find_greatest_replay(candidate.param_space, described, candidate.replicas)
+
+
 def _wants_free_log_std(candidate: Candidate) -> bool:
-    network = candidate.param_space.get("model_config")
-    choices = network.values or () if isinstance(network, Distribution) else (network,)
-    asked = [one.get("free_log_std") for one in choices if isinstance(one, Mapping)]
-    return any(
-        True in (one.values or ()) if isinstance(one, Distribution) else one is True
-        for one in asked
-    )
+    asked = possible_values(candidate.param_space, ("model_config", "free_log_std"), None)
+    return any(one is True for one in asked)
 
 
 def _leaves(space: gymnasium.Space[Any]) -> Iterator[gymnasium.Space[Any]]:
@@ -311,6 +322,16 @@ def _check_resources(candidate: Candidate) -> Iterator[tuple[KeyPath, str]]:
         )
 
 
+def _check_memory(
+    candidate: Candidate, replay: ReplayMemory | None, trials_at_once: int
+) -> Iterator[tuple[KeyPath, str]]:
+    if replay is None or not candidate.is_local:
+        return
+    problem = explain_too_much(replay, candidate.replicas, trials_at_once)
+    if problem is not None:
+        yield ("param_space", "replay_buffer_config", "capacity"), problem
+
+
 def _gpu(number: float) -> str:
     return f"{number:g} GPU{'' if number == 1 else 's'}" if number >= 1 else f"{number:g} of a GPU"
 
@@ -323,9 +344,8 @@ def _greatest(candidate: Candidate, key: str) -> int:
     algorithm = candidate.algorithm
     if algorithm and key in key_table(candidate.backend, algorithm).fixed:
         return int(default(algorithm, (key,)) or 0)  # another value has its own problem
-    fallback = default(algorithm, (key,)) if algorithm else 0
-    value = candidate.param_space.get(key, fallback or 0)
-    found = value.values or value.bounds or (0,) if isinstance(value, Distribution) else (value,)
+    usual = default(algorithm, (key,)) if algorithm else 0
+    found = possible_values(candidate.param_space, (key,), usual or 0)
     return max((one for one in found if isinstance(one, int)), default=0)
 
 
@@ -370,6 +390,7 @@ def _check_storage(candidate: Candidate) -> Iterator[tuple[KeyPath, str]]:
         if not there.is_dir():
             yield ("storage",), f"must be a folder for runs; {there} is a file"
         elif not os.access(there, os.W_OK | os.X_OK):
-            yield ("storage",), f"the folder {there} can't be written"
+            message = f"the folder {there} can't be written; give another with storage=PATH"
+            yield ("storage",), message
     except OSError as error:
         yield ("storage",), f"{show(candidate.storage)} can't be a folder: {error.strerror}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,16 @@ from sweeper.errors import Problem, SpecError
 from sweeper.metrics import ENV_STEPS, Rules
 from sweeper.planning.feasibility import Candidate, check_feasibility, count_fitting
 from sweeper.planning.plan_warnings import find_warnings
+from sweeper.planning.possible_values import possible_values
 from sweeper.spec import ExperimentSpec, read_spec
 from sweeper.spec.hyperparameters import default
 from sweeper.spec.param_space import check_param_space
 from sweeper.spec.space import Distribution, constants, count, distributions
 from sweeper.spec.yaml_text import dotted
+from sweeper.trainables.dqn_memory import ReplayMemory
+from sweeper.trainables.plateau import Plateau
 from sweeper.trainables.replicas import EvaluationSettings, TrialSettings
+from sweeper.trainables.vector_envs import choose_vectorization
 
 __all__ = ["SweepPlan", "build_plan", "load_plan", "training_plan", "trial_settings"]
 
@@ -36,6 +40,9 @@ class SweepPlan:
         concurrent: trials at a time.
         warnings: what the user may not have meant.
         notes: what was decided for the user.
+        replay: the most that the replay memories of a trial take; None if it has none of ours.
+        vectorization: how the torch backend steps a trial's environments, one way for each
+            number of them that is tried; empty on another backend.
         estimate: seconds and bytes; None where nothing was measured.
     """
 
@@ -47,6 +54,8 @@ class SweepPlan:
     concurrent: int
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    replay: ReplayMemory | None = None
+    vectorization: tuple[str, ...] = ()
     estimate: Mapping[str, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -63,6 +72,8 @@ class SweepPlan:
             "estimate": dict(self.estimate) if self.estimate is not None else None,
             "warnings": list(self.warnings),
             "notes": list(self.notes),
+            "replay_memory": None if self.replay is None else asdict(self.replay),
+            "vectorization": list(self.vectorization),
         }
 
 
@@ -94,10 +105,13 @@ def build_plan(spec: ExperimentSpec) -> SweepPlan:
         SpecError: the environment can't be built, its spaces don't fit the algorithm, or a
             trial asks for more than this machine has.
     """
-    feasibility = check_feasibility(Candidate.of_spec(spec))
+    candidate = Candidate.of_spec(spec)
+    trials = count(spec.param_space, spec.search.num_samples, spec.search.points_to_evaluate)
+    fits = max(1, count_fitting(candidate))
+    concurrent = _concurrent(spec, trials, fits)
+    feasibility = check_feasibility(candidate, min(concurrent, fits))
     if feasibility.problems:
         raise SpecError(feasibility.problems)
-    trials = count(spec.param_space, spec.search.num_samples, spec.search.points_to_evaluate)
     replicas = len(spec.seeds)
     return SweepPlan(
         spec=spec,
@@ -105,8 +119,10 @@ def build_plan(spec: ExperimentSpec) -> SweepPlan:
         trials=trials,
         replicas=replicas,
         env_steps=_env_steps(spec, replicas * trials),
-        concurrent=_concurrent(spec, trials),
+        concurrent=concurrent,
         warnings=tuple(find_warnings(spec, trials, feasibility.environment)),
+        replay=feasibility.replay,
+        vectorization=_vectorization(spec),
     )
 
 
@@ -154,6 +170,7 @@ def trial_settings(plan: SweepPlan, stage: str = "search") -> TrialSettings:
         seeds=spec.seeds,
         stage=stage,
         stop=dict(spec.stop),
+        plateau=None if spec.plateau is None else Plateau(**spec.plateau.model_dump()),
         evaluation=None
         if evaluation is None
         else EvaluationSettings(
@@ -162,7 +179,11 @@ def trial_settings(plan: SweepPlan, stage: str = "search") -> TrialSettings:
             explore=evaluation.explore,
         ),
         checkpoint_every_env_steps=spec.checkpoint.every_env_steps,
+        checkpoint_replay=spec.checkpoint.replay,
         time_budget_s=spec.budget.time_s,
+        env_steps_share=None
+        if spec.budget.env_steps is None
+        else spec.budget.env_steps / (plan.concurrent * plan.replicas),
         rules=Rules(spec.selection.metric, spec.selection.mode, spec.selection.score),
         cpus=spec.resources.cpus,
         gpus=spec.resources.gpus,
@@ -176,9 +197,17 @@ def _env_steps(spec: ExperimentSpec, runs: int) -> int | None:
     return min((bound for bound in bounds if bound is not None), default=None)
 
 
-def _concurrent(spec: ExperimentSpec, trials: int) -> int:
+def _vectorization(spec: ExperimentSpec) -> tuple[str, ...]:
+    if spec.backend != "torch":
+        return ()
+    key, settings = "num_envs_per_env_runner", spec.environment.settings()
+    numbers = possible_values(spec.param_space, (key,), default(spec.algorithm, (key,)))
+    modes = (choose_vectorization(settings, number, spec.algorithm) for number in sorted(numbers))
+    return tuple(dict.fromkeys(modes))
+
+
+def _concurrent(spec: ExperimentSpec, trials: int, fits: int) -> int:
     asked = spec.search.max_concurrent
-    fits = max(1, count_fitting(Candidate.of_spec(spec)))
     return max(1, min(trials, fits if asked == "auto" else asked))
 
 

@@ -13,9 +13,17 @@ from sweeper.answers import show
 from sweeper.metrics import ENV_STEPS
 from sweeper.planning.feasibility import cores
 from sweeper.planning.plan import SweepPlan
+from sweeper.planning.rehearsal_text import (
+    describe_memory,
+    describe_probes,
+    describe_time,
+    roughly,
+    summarise_rehearsal,
+)
 from sweeper.spec.hyperparameters import default
 from sweeper.spec.space import Distribution, constants, distributions, flatten
 from sweeper.spec.yaml_text import dotted
+from sweeper.trainables.dqn_memory import ReplayMemory
 from sweeper.wording import count_noun, format_bytes, format_duration, format_number, short_path
 
 __all__ = ["describe_distribution", "describe_plan", "print_plan"]
@@ -23,6 +31,12 @@ __all__ = ["describe_distribution", "describe_plan", "print_plan"]
 _INDENT = "  "
 _WIDEST = 100  # longer lines are hard to read
 _MOST_VALUES = 8
+_VECTORIZATIONS = {
+    "sync": "one after the other (sync)",
+    "async": "in processes of their own (async)",
+    "vector_entry_point": "as one, by gymnasium's own vector version (vector_entry_point)",
+    "envpool": "by envpool",
+}
 
 
 def print_plan(plan: SweepPlan) -> None:
@@ -42,6 +56,7 @@ def describe_plan(plan: SweepPlan, width: int = 80) -> list[str]:
         ("Training", _training(plan, width)),
         ("Judged by", _judged(plan, width)),
         ("Cost", _cost(plan, width)),
+        ("Rehearsed", _rehearsed(plan, width)),
         ("Written", _written(plan)),
         ("Noted", _listed(plan.notes, width)),
         ("Mind", _listed(plan.warnings, width)),
@@ -151,6 +166,10 @@ def _training(plan: SweepPlan, width: int) -> Iterator[str]:
         else f"on this machine's {count_noun(cores(), 'core')}"
     )
     yield from _wrapped(f"{count_noun(plan.concurrent, 'trial')} at a time {where}", width)
+    if plan.vectorization:
+        ways = " or ".join(_VECTORIZATIONS[mode] for mode in plan.vectorization)
+        by = ", by their number" if len(plan.vectorization) > 1 else ""
+        yield from _wrapped(f"a replica's environments are stepped {ways}{by}", width)
     yield from _wrapped(_ends(plan), width)
     if spec.scheduler.type != "fifo":
         options = (
@@ -185,6 +204,12 @@ def _ends(plan: SweepPlan) -> str:
         else f"{name} of {format_number(value)}"
         for name, value in plan.spec.stop.items()
     ]
+    plateau = plan.spec.plateau
+    if plateau is not None:
+        ends.append(
+            f"{plateau.metric} no longer moves (deviation below {plateau.std:g} over "
+            f"{plateau.num_results} values)"
+        )
     until = f"each until {' or '.join(ends)}" if ends else "each until the budget is used up"
     if plan.env_steps is None:
         return f"{until}; env steps are not bounded"
@@ -204,7 +229,8 @@ def _judged(plan: SweepPlan, width: int) -> Iterator[str]:
         yield from _wrapped("no evaluation: returns are those of training, exploring", width)
         return
     every = evaluation.every_env_steps
-    rhythm = "at the end" if every is None else f"every {every:,} env steps and at the end"
+    tenths = "at every tenth of the way and at the end"
+    rhythm = tenths if every is None else f"every {every:,} env steps and at the end"
     how = "exploring" if evaluation.explore else "greedy"
     yield from _wrapped(
         f"evaluated over {evaluation.episodes} {how} episodes on seeds of their own, {rhythm}",
@@ -219,27 +245,49 @@ def _cost(plan: SweepPlan, width: int) -> Iterator[str]:
     estimate = plan.estimate or {}
     time_s, disk, basis = (estimate.get(key) for key in ("time_s", "disk_bytes", "based_on"))
     if time_s is None:
-        text = "not known: nothing like it has run under this storage yet"
+        text = "not known: nothing like it has run under this storage; try --rehearse"
+    elif "rehearsal" in estimate:
+        text = describe_time(estimate)
     elif estimate.get("is_limit"):
         text = f"at most {format_duration(time_s)}, by the spec's own limits"
     else:
-        text = f"about {_roughly(time_s)} if every trial goes its full length, by {basis}"
+        text = f"about {roughly(time_s)} if every trial goes its full length, by {basis}"
     kept = plan.spec.checkpoint
     trials = min(plan.trials, kept.keep_trials)
     last = "the last checkpoint" if kept.keep == 1 else f"the last {kept.keep} checkpoints"
     of_which = "the trial" if plan.trials == 1 else f"each of the {plan.trials} trials"
     if trials < plan.trials:
         of_which = f"each of the best {trials} trials"
-    what = f"{last} of {of_which}"
+    is_whole = plan.spec.backend != "torch" or kept.trainer
+    what = f"{last} of {of_which}{'' if is_whole else ', of finished ones the agent only'}"
     size = f"about {format_bytes(disk)}" if disk is not None else "size not known yet"
-    yield from _pairs([("time", text), ("disk", f"{size}: {what}")], width)
+    rows = [("time", text), ("disk", f"{size}: {what}")]
+    if plan.replay is not None:
+        if kept.replay:
+            saved = format_bytes(plan.replay.saved_bytes)
+            rows[-1] = ("disk", f"{size}: {what}, with up to {saved} of replay")
+        rows.append(("replay", _replay(plan, plan.replay)))
+    if "rehearsal" in estimate:
+        rows[1] = ("disk", f"{rows[1][1]}, and the run's records")
+        rows.append(("memory", describe_memory(plan, estimate)))
+    yield from _pairs(rows, width)
 
 
-def _roughly(seconds: float) -> str:
-    """A duration no more exact than an estimate is."""
-    if seconds < 100:
-        return f"{max(5, round(seconds / 5) * 5)} seconds"
-    return f"{round(seconds / 60)} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+def _replay(plan: SweepPlan, replay: ReplayMemory) -> str:
+    shape = f"{replay.observation_dtype}{list(replay.observation_shape)}"
+    at_once = plan.concurrent * replay.replay_bytes
+    together = "" if plan.concurrent == 1 else f", {format_bytes(at_once)} of all at a time"
+    return (
+        f"up to {format_bytes(replay.replay_bytes)} of memory a trial{together}: "
+        f"{replay.places:,} places a replica, observations as {shape}"
+    )
+
+
+def _rehearsed(plan: SweepPlan, width: int) -> Iterator[str]:
+    estimate = plan.estimate or {}
+    if "rehearsal" in estimate:
+        yield from _wrapped(summarise_rehearsal(plan, estimate), width)
+        yield from _pairs(list(describe_probes(plan, estimate)), width)
 
 
 def _written(plan: SweepPlan) -> Iterator[str]:

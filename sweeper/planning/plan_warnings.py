@@ -67,6 +67,14 @@ def _iterations(spec: ExperimentSpec, trials: int) -> Iterator[str]:  # noqa: AR
             f"evaluation.every_env_steps ({evaluation.every_env_steps:,}) lies beyond a trial's "
             f"end ({steps:,} env steps): it is evaluated once, at the end"
         )
+    plateau = spec.plateau
+    if plateau is not None and evaluation is not None and evaluation.every_env_steps:
+        made = int(steps // evaluation.every_env_steps)
+        if plateau.metric.startswith("evaluation/") and made < plateau.num_results:
+            yield (
+                f"stop.plateau looks at {plateau.num_results} evaluations, and a trial has "
+                f"{made}: it never ends one; lower evaluation.every_env_steps"
+            )
 
 
 def _repetitions(spec: ExperimentSpec, trials: int) -> Iterator[str]:

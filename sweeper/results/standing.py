@@ -16,12 +16,14 @@ from typing import Any, NamedTuple
 from sweeper.evidence.selection import rank_trial
 from sweeper.metrics import BOUNDS
 from sweeper.results.records import STATES, TrialRecord
-from sweeper.results.scoring import Rules, metric_value
+from sweeper.results.scoring import Rules, env_steps_of, metric_value
 from sweeper.spec import ExperimentSpec
 
 __all__ = ["Best", "Standing", "Workload", "describe_workload", "trial_share"]
 
 _ENDED = ("TERMINATED", "PRUNED", "ERROR")
+# A trial that has waited for its process longer than this waits for room.
+_STARTING_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class _Entry(NamedTuple):
     rank: tuple[float, float, tuple[int, str]]
     spent_s: float | None
     whole_s: float | None
+    startup_s: float
     heard: float
 
 
@@ -92,6 +95,7 @@ class Standing:
             rank=rank_trial(record, metric=rules.metric, mode=rules.mode, score=rules.score),
             spent_s=record.time_total_s,
             whole_s=record.time_total_s if is_over else _whole_s(record, self._workload.stop),
+            startup_s=_startup_s(record),
             heard=heard,
         )
 
@@ -124,15 +128,20 @@ class Standing:
         """Seconds until the last trial ends, as far as can be told.
 
         A trial that is not over is taken to cost what the others cost: the ended ones what
-        they took, the running ones what they will have taken at their present speed. So the
-        estimate gets better with every trial that ends, and knows of pruning and early stops.
+        they took, the running ones what they will have taken at their present speed, both
+        without the start of their process, which trials to come find there. So the estimate
+        gets better with every trial that ends, and knows of pruning and early stops.
 
         Args:
             now: seconds since the epoch.
             elapsed_s: since the launch began; the budget counts from there.
         """
         lefts = [] if self._workload.budget_s is None else [self._workload.budget_s - elapsed_s]
-        known = [entry.whole_s for entry in self._entries.values() if entry.whole_s is not None]
+        known = [
+            entry.whole_s - entry.startup_s
+            for entry in self._entries.values()
+            if entry.whole_s is not None
+        ]
         if known:
             lefts.append(self._makespan_s(now, sum(known) / len(known)))
         return max(0.0, min(lefts)) if lefts else None
@@ -150,7 +159,13 @@ class Standing:
             else:
                 waiting.append(rest_s)
         waiting += [mean_s] * (self._workload.trials - len(self._entries))
+        has_room = not any(
+            entry.state == "PENDING" and now - entry.heard > _STARTING_S
+            for entry in self._entries.values()
+        )
         slots = busy + [0.0] * (self._workload.concurrent - len(busy))
+        if busy and not has_room:
+            slots = busy
         heapq.heapify(slots)
         for rest_s in waiting:
             heapq.heapreplace(slots, slots[0] + rest_s)
@@ -177,18 +192,37 @@ def trial_share(report: Mapping[str, Any], stop: Mapping[str, float]) -> float:
     return min(1.0, max(shares, default=0.0))
 
 
-def _whole_s(record: TrialRecord, stop: Mapping[str, float]) -> float | None:
-    """What a trial will have taken at its end, at its speed from the first report to the last.
+def _startup_s(record: TrialRecord) -> float:
+    """What of the time until the first report was not training: imports and building, once.
 
-    The time before the first report is for imports and building, once; with one report there
-    is nothing else to go by.
+    A report says how fast its iteration was, all replicas together.
+    """
+    if not record.reports:
+        return 0.0
+    first = record.reports[0]
+    spent_s, speed = metric_value(first, "time_total_s"), metric_value(first, "env_steps_per_s")
+    steps = env_steps_of(first)
+    if spent_s is None or steps is None or speed is None or not speed > 0:
+        return 0.0
+    return max(0.0, spent_s - steps * max(1, len(record.seeds)) / speed)
+
+
+def _whole_s(record: TrialRecord, stop: Mapping[str, float]) -> float | None:
+    """What a trial will have taken at its end, at its speed since its first report.
+
+    With one report there is that one's own speed. Of several bounds the one that will be met
+    first counts.
     """
     spent_s = record.time_total_s
-    share = trial_share(record.last_report, stop)
-    if spent_s is None or share <= 0:
+    if spent_s is None:
         return None
+    limit_s = stop.get("time_total_s", math.inf)
+    way = {name: limit for name, limit in stop.items() if name != "time_total_s"}
+    share = trial_share(record.last_report, way)
+    if share <= 0:
+        return limit_s if math.isfinite(limit_s) else None
     first = record.reports[0]
-    first_s, first_share = metric_value(first, "time_total_s"), trial_share(first, stop)
-    if first_s is None or share <= first_share:
-        return spent_s / share
-    return spent_s + (1 - share) * (spent_s - first_s) / (share - first_share)
+    begun_s, begun_share = metric_value(first, "time_total_s"), trial_share(first, way)
+    if begun_s is None or share <= begun_share:
+        begun_s, begun_share = _startup_s(record), 0.0
+    return min(limit_s, spent_s + (1 - share) * (spent_s - begun_s) / (share - begun_share))

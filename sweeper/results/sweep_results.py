@@ -296,7 +296,9 @@ def is_process_alive(pid: int, *, started_before: float) -> bool:
 def _append_report(trial: _OpenTrial, event: TrialReported) -> None:
     """After a rollback the later life of the trial counts, from where it begins."""
     iteration = event.metrics.get(ITERATION)
-    if isinstance(iteration, int | float):
+    if event.replaces and trial.reports and _iteration(trial.reports[-1]) == iteration:
+        trial.reports.pop()  # what was saved after it is still good
+    elif isinstance(iteration, int | float):
         is_rollback = False
         while trial.reports and _iteration(trial.reports[-1]) >= iteration:
             trial.reports.pop()

@@ -7,12 +7,24 @@ from dataclasses import dataclass, field
 
 from sweeper.trainables.replicas import ConfigurationRefusedError
 
-__all__ = ["OUT_OF_MEMORY", "TIMEOUT", "Failure", "Retries", "Retry", "describe_failure"]
+__all__ = [
+    "DIVERGED",
+    "NO_SPACE",
+    "OUT_OF_MEMORY",
+    "REFUSED",
+    "TIMEOUT",
+    "Failure",
+    "Retries",
+    "Retry",
+    "describe_failure",
+]
 
 REFUSED = "configuration refused"
+DIVERGED = "diverged"
 OUT_OF_MEMORY = "out of memory"
 TIMEOUT = "timeout"
 WORKER_DIED = "the worker died"
+NO_SPACE = "no space left"
 
 _MAX_DELAY_S = 60.0
 _MAX_ERROR = 300
@@ -22,7 +34,10 @@ _FAILURE_HEAD = re.compile(r"^Failure # \d+ .*$", re.MULTILINE)
 # By the text alone, for Tune writes no more: of Ray's own errors their words (ray/exceptions.py),
 # of others the class.
 _MARKS = (
-    ("TrialDivergedError", "diverged"),
+    ("TrialDivergedError", DIVERGED),
+    # Of the operating system, whoever met it: a checkpoint, a log, the environment.
+    ("No space left on device", NO_SPACE),
+    ("Disk quota exceeded", NO_SPACE),
     ("running low on memory", OUT_OF_MEMORY),
     ("OutOfMemoryError", OUT_OF_MEMORY),
     ("MemoryError", OUT_OF_MEMORY),
@@ -113,7 +128,7 @@ class Retries:
         delay_s = min(_MAX_DELAY_S, 2.0**count)
         # Diverging is what the configuration does; another try would be a second chance that
         # its rivals do not get.
-        if failure.reason in (REFUSED, "diverged"):
+        if failure.reason in (REFUSED, DIVERGED):
             return None
         if failure.reason == OUT_OF_MEMORY:
             was_alone = any(one.reason == OUT_OF_MEMORY for one in earlier[:-1])

@@ -44,6 +44,8 @@ class Drain:
         reason: why the launch ends early, or None while it does not.
         running: ids of the trials that have a worker and may still be saved.
         pausing: those of them that are being saved for the last time.
+        evaluates: whether trials that a budget ends are to be evaluated once more.
+        winding_up: those that were asked to.
         over_since: monotonic time since which nothing is left to wait for.
     """
 
@@ -51,12 +53,25 @@ class Drain:
     reason: str | None = None
     running: set[str] = field(default_factory=set)
     pausing: set[str] = field(default_factory=set)
+    evaluates: bool = False
+    winding_up: set[str] = field(default_factory=set)
     over_since: float | None = None
 
     def request(self, reason: str) -> None:
         """Ask for the end; the first reason stays."""
         if self.reason is None:
             self.reason = reason
+
+    def is_to_evaluate(self, trial_id: str) -> bool:
+        """Whether a trial that has just reported is to be evaluated before it is paused.
+
+        Only for a budget, and once: an interruption is to be quick, and a full disk has to be.
+        """
+        is_asked = self.evaluates and (self.reason or "").startswith("budget.")
+        if not is_asked or trial_id in self.winding_up:
+            return False
+        self.winding_up.add(trial_id)
+        return True
 
     def is_over(self) -> bool:
         """Whether the experiment may stop: asked for, and every running trial is saved."""

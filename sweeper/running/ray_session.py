@@ -31,11 +31,42 @@ os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
+from ray._private import utils as ray_utils
+from ray._private.services import canonicalize_bootstrap_address_or_die
 
-__all__ = ["only_node", "ray_session"]
+__all__ = ["check_cluster", "only_node", "ray_session"]
 
 _PROBE_S = 5.0
 _OBJECT_STORE_BYTES = 200 * 2**20
+
+
+def check_cluster(address: str) -> None:
+    """Find out in seconds whether a cluster answers, before anything is made for a run on it.
+
+    Raises:
+        UserError: it does not.
+    """
+    if ray.is_initialized():
+        return
+    try:
+        _probe(canonicalize_bootstrap_address_or_die(address) if address == "auto" else address)
+    except (OSError, ValueError, RuntimeError, TimeoutError) as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> UserError:
+    found = f"no Ray cluster answers at ray.address {address} ({_first_line(error)})"
+    if address == "auto":
+        found = "ray.address is auto, but no Ray cluster runs on this machine"
+    return UserError(
+        f"{found}; start one with `ray start --head`, or leave ray.address out to run on this "
+        "machine alone"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return (text.strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextmanager
@@ -57,15 +88,15 @@ def ray_session(address: str | None, install_signals: Callable[[], None]) -> Ite
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         _probe(address)
-        ray.init(**_arguments(address))
+        with _without_rays_handlers():
+            ray.init(**_arguments(address))
     except (OSError, ValueError, RuntimeError, TimeoutError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         if address is None:
-            raise UserError(f"Ray can't be started on this machine: {reason}") from error
-        raise UserError(
-            f"no Ray cluster answers at ray.address {address}: {reason}; start one with "
-            "`ray start --head`, or leave ray.address out to run on this machine"
-        ) from error
+            reason = _first_line(error)
+            raise UserError(
+                f"Ray can't be started on this machine: {reason}; `sweeper doctor` looks into it"
+            ) from error
+        raise _no_cluster(address, error) from error
     finally:
         install_signals()
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
@@ -73,6 +104,21 @@ def ray_session(address: str | None, install_signals: Callable[[], None]) -> Ite
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _without_rays_handlers() -> Iterator[None]:
+    """Keep Ray from putting a handler of its own in the place of the caller's, which exits.
+
+    The mask alone does not do: the system gives the signal to any thread that has not blocked
+    it, numpy's for one, and Python then calls whatever handler is set.
+    """
+    theirs = ray_utils.set_sigterm_handler
+    ray_utils.set_sigterm_handler = lambda _: None
+    try:
+        yield
+    finally:
+        ray_utils.set_sigterm_handler = theirs
 
 
 def _probe(address: str | None) -> None:

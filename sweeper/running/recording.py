@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import re
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
+from ray._private.state import actors
 
 from sweeper.errors import RunError
 from sweeper.journal import (
@@ -22,13 +26,28 @@ from sweeper.paths import RunPaths
 from sweeper.results.divergence import DivergenceCorrection
 from sweeper.results.scoring import ITERATION, Rules
 from sweeper.results.sweep_results import ResultsBuilder
-from sweeper.running.failures import TIMEOUT, Failure, Retries, describe_failure
-from sweeper.running.limits import Drain, Limits
+from sweeper.running.failures import (
+    DIVERGED,
+    NO_SPACE,
+    REFUSED,
+    TIMEOUT,
+    Failure,
+    Retries,
+    describe_failure,
+)
+from sweeper.running.limits import DISK_FULL, Drain, Limits
+from sweeper.running.nodes import Node, NodeHealth
 from sweeper.running.resumption import continue_trial
 from sweeper.running.tuning import TrialQueue, read_error
 
 __all__ = ["JournalCallback", "LimitsCallback"]
 
+_logger = logging.getLogger(__name__)
+
+# As Ray names an actor in the errors of its tasks and of its own death (ray/exceptions.py).
+_ACTOR = re.compile(r"actor_id[=:]\s*([0-9a-f]{32})")
+_TIGHT_BYTES = 5 * 2**30
+_TIGHT_PART = 0.2
 _MOST_TRIALS = 200
 _RAY_EVERY_S = 5.0
 
@@ -43,6 +62,7 @@ _TUNE_KEYS = frozenset(
         "iterations_since_restore",
         "node_ip",
         "pid",
+        "replaces",
         "should_checkpoint",
         "stopped_by",
         "time_since_restore",
@@ -66,7 +86,8 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
         drain: told who runs.
         rules: whose metric is recorded with every checkpoint, and whose mode says what is
             worst.
-        node: where all trials run; None: each is asked.
+        node: where all trials run; None: on several nodes.
+        health: told where trials get on, and where they fail.
     """
 
     def __init__(
@@ -80,6 +101,7 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
         drain: Drain,
         rules: Rules,
         node: str | None,
+        health: NodeHealth | None = None,
     ) -> None:
         self._journal = journal
         self._paths = paths
@@ -88,6 +110,8 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
         self._retries = retries
         self._drain = drain
         self._node = node
+        self._health = health or NodeHealth()
+        self._nodes: dict[str, Node] = {}
         self._recorded = (ITERATION, "num_env_steps_sampled_lifetime", "time_total_s", rules.metric)
         self._correction = DivergenceCorrection(rules.mode)
         for record in results.snapshot().trials:
@@ -103,8 +127,8 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
         self._open.add(trial_id)
         self._drain.running.add(trial_id)
         self._stopped_by.pop(trial_id, None)
-        node = self._node or _node_of(trial)
-        self._journal.append(TrialStarted(time=time.time(), trial_id=trial_id, node=node))
+        address = self._node or self._find_node(trial_id, trial.temporary_state.ray_actor)
+        self._journal.append(TrialStarted(time=time.time(), trial_id=trial_id, node=address))
 
     def on_trial_result(
         self,
@@ -115,6 +139,9 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
         **info: Any,  # noqa: ARG002
     ) -> None:
         """It reported."""
+        if trial.trial_id in self._nodes:
+            self._health.note_report(self._nodes[trial.trial_id])
+            self._name_failing_nodes()
         stopped_by = result.get("stopped_by")
         if stopped_by:
             self._stopped_by[trial.trial_id] = stopped_by
@@ -125,6 +152,7 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
                 trial_id=trial.trial_id,
                 metrics=self._correction.apply(metrics),
                 stopped_by=stopped_by,
+                replaces=bool(result.get("replaces")),
             )
         )
 
@@ -160,13 +188,20 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         """It failed: once more, or not."""
         trial_id = trial.trial_id
-        failure = describe_failure(read_error(trial), (trial.last_result or {}).get(ITERATION))
+        text = read_error(trial)
+        failure = describe_failure(text, (trial.last_result or {}).get(ITERATION))
         if trial_id in self._timed_out:
             self._timed_out.discard(trial_id)
             failure = Failure(TIMEOUT, "reported nothing for too long", failure.iteration)
+        if failure.reason == NO_SPACE and self._is_full():
+            # Nobody gets on any more, and no trial is to blame.
+            self._drain.request(DISK_FULL)
+            self._end(trial_id, "PAUSED", self._drain.reason or DISK_FULL)
+            return
         retry = self._retries.decide(trial_id, failure)
+        where = self._note_node(trial_id, failure, text)
         if retry is None:
-            self._end(trial_id, "ERROR", failure.reason, failure.error)
+            self._end(trial_id, "ERROR", failure.reason, failure.error + where)
         elif self._drain.reason:
             # It would be tried again, by the launch that goes on with the run.
             self._end(trial_id, "PAUSED", self._drain.reason)
@@ -174,7 +209,7 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
             self._open.add(trial_id)
             self._drain.running.discard(trial_id)
             self._journal.append(
-                TrialRetried(time=time.time(), trial_id=trial_id, error=failure.error)
+                TrialRetried(time=time.time(), trial_id=trial_id, error=failure.error + where)
             )
             again = continue_trial(self._results.trial(trial_id), self._paths)
             self._queue.put_back(again, delay_s=retry.delay_s, alone=retry.alone)
@@ -186,6 +221,37 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
                 self._end(trial_id, "TERMINATED", self._stopped_by[trial_id])
             else:
                 self._end(trial_id, "PAUSED", self._drain.reason or "interrupted")
+
+    def _is_full(self) -> bool:
+        """Whether it is the disk of the run that is full, rather than a node's own."""
+        usage = shutil.disk_usage(self._paths.root)
+        # What could not be written whole is deleted, so that there is some room again.
+        return self._node is not None or usage.free < min(_TIGHT_BYTES, _TIGHT_PART * usage.total)
+
+    def _find_node(self, trial_id: str, actor: Any) -> str:
+        node = None if actor is None else _locate(actor._actor_id.hex())
+        if node is not None:
+            self._nodes[trial_id] = node
+        return "" if node is None else node.address
+
+    def _note_node(self, trial_id: str, failure: Failure, text: str) -> str:
+        """Take note of where a trial failed; that in words, where there are several nodes."""
+        node = self._nodes.pop(trial_id, None)
+        # One that failed while it was built was never started, in Tune's words.
+        if self._node is None and node is None and (found := _ACTOR.findall(text)):
+            node = _locate(found[-1])
+        if node is None:
+            return ""
+        if failure.reason not in (REFUSED, DIVERGED):
+            self._health.note_failure(node, trial_id)
+        self._name_failing_nodes()
+        return f" (on node {node})"
+
+    def _name_failing_nodes(self) -> None:
+        for node in self._health.take_new():
+            _logger.warning(
+                "everything fails on node %s: this launch sends no more trials there", node
+            )
 
     def time_out(self, trial_id: str) -> None:
         """Take note that a trial is being ended for its silence."""
@@ -251,8 +317,8 @@ class LimitsCallback(tune.Callback):  # type: ignore[misc]
         return {}
 
 
-def _node_of(trial: Any) -> str:
-    try:
-        return str(trial.get_ray_actor_ip() or "")
-    except ray.exceptions.RayError:  # it died in the meantime, which Tune will say
-        return ""
+def _locate(actor_id: str) -> Node | None:
+    """The node of an actor, dead or alive, by Ray's own table: nobody has to be asked."""
+    address = (actors(actor_id) or {}).get("Address") or {}
+    node_id, ip = address.get("NodeID"), address.get("IPAddress")
+    return Node(str(node_id), str(ip)) if node_id and ip else None

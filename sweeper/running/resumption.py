@@ -1,4 +1,4 @@
-"""Going on with a run: what its journal says is done, what is left, and what may be changed.
+"""Going on with a run: what its journal says is done, and what is left.
 
 A launch never trusts what an earlier one left in Tune's files. It is told by this module how
 many configurations were asked for, which trials go on and from which checkpoint, and how much of
@@ -8,17 +8,14 @@ which goes on where it stood.
 
 from __future__ import annotations
 
-import difflib
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sweeper.errors import UserError
 from sweeper.journal import (
     Event,
     LaunchStarted,
@@ -28,26 +25,22 @@ from sweeper.journal import (
     TrialStarted,
     read_journal,
 )
-from sweeper.metrics import canonical_metric
 from sweeper.paths import RunPaths
 from sweeper.planning.plan import SweepPlan
 from sweeper.results.records import SweepResults, TrialRecord
 from sweeper.results.scoring import ENV_STEPS, ITERATION
-from sweeper.spec import ExperimentSpec, dump_spec, load_spec
+from sweeper.trainables.plateau import PLATEAU
 from sweeper.trainables.replicas import find_met_criterion
 from sweeper.wording import format_duration
 
 __all__ = [
     "Continuation",
-    "Extension",
     "History",
     "LaunchState",
     "Left",
     "continue_trial",
     "describe_left",
-    "extend_spec",
     "find_left",
-    "load_recorded_spec",
     "read_history",
 ]
 
@@ -90,6 +83,7 @@ class LaunchState:
         ends: of trials that were over when nobody lived to write it; to be written.
         lost: finished trials that an extension would have go on, but whose checkpoint was not
             kept.
+        trimmed: such trials of whose checkpoint the agent alone was kept.
         spent_s: how much of the search's time earlier launches took.
     """
 
@@ -98,6 +92,7 @@ class LaunchState:
     continuations: tuple[Continuation, ...] = ()
     ends: tuple[TrialEnded, ...] = ()
     lost: tuple[str, ...] = ()
+    trimmed: tuple[str, ...] = ()
     spent_s: float = 0.0
 
 
@@ -116,23 +111,6 @@ class History:
     specs: tuple[str, ...] = ()
     open_trials: frozenset[str] = frozenset()
     spent_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class Extension:
-    """What a run may be given more of.
-
-    Attributes:
-        num_samples: the new number of samples, earlier ones included.
-        time_s: seconds from now on, for the search.
-        stop: criteria of the spec, each with its new, higher value.
-        retry_errored: failed trials go on, too.
-    """
-
-    num_samples: int | None = None
-    time_s: float | None = None
-    stop: Mapping[str, float] = field(default_factory=dict)
-    retry_errored: bool = False
 
 
 def read_history(paths: RunPaths, listeners: Sequence[Listener] = ()) -> History:
@@ -196,6 +174,7 @@ def find_left(
     continuations: list[Continuation] = []
     ends: list[TrialEnded] = []
     lost: list[str] = []
+    trimmed: list[str] = []
     unfinished = {"PAUSED", "RUNNING", "PENDING"} | ({"ERROR"} if retry_errored else set())
     for record in results.trials:
         if record.state in unfinished:
@@ -212,9 +191,13 @@ def find_left(
             if is_unsaid:
                 reason = record.reason or "the trial said done"
                 ends.append(TrialEnded(time.time(), record.trial_id, "TERMINATED", reason))
-            if is_stop_extended and find_met_criterion(stop, record.last_report) is None:
+            is_flat = (record.reason or "").startswith(PLATEAU)  # which an extension leaves so
+            is_short = find_met_criterion(stop, record.last_report) is None and not is_flat
+            if is_stop_extended and is_short:
                 if again.checkpoint is not None and saved:
                     continuations.append(again)
+                elif any((paths.root / kept.path).is_dir() for kept in record.checkpoints):
+                    trimmed.append(record.trial_id)
                 else:
                     lost.append(record.trial_id)
     return LaunchState(
@@ -223,6 +206,7 @@ def find_left(
         continuations=tuple(continuations),
         ends=tuple(ends),
         lost=tuple(lost),
+        trimmed=tuple(trimmed),
         spent_s=history.spent_s,
     )
 
@@ -284,12 +268,24 @@ def describe_left(plan: SweepPlan, state: LaunchState, before: SweepResults) -> 
 
 
 def _describe_lost(state: LaunchState) -> tuple[str, ...]:
-    if not state.lost:
-        return ()
-    return (
-        f"  {_count(len(state.lost), 'finished trial')} can't go on: no checkpoint that training "
-        "can go on from was kept (checkpoint.keep_trials, checkpoint.trainer)",
+    reasons = (
+        (
+            state.trimmed,
+            "the optimiser's state of finished trials was not kept; a run with "
+            "checkpoint.trainer: true keeps it",
+        ),
+        (
+            state.lost,
+            "no checkpoint was kept; a run with a greater checkpoint.keep_trials keeps more",
+        ),
     )
+    return tuple(f"  {_name(trials)} can't go on: {reason}" for trials, reason in reasons if trials)
+
+
+def _name(trials: Sequence[str]) -> str:
+    if len(trials) <= _MOST_NAMED:
+        return ", ".join(trials)
+    return f"{', '.join(trials[:_MOST_NAMED])} and {len(trials) - _MOST_NAMED} others"
 
 
 def _count(number: int, noun: str) -> str:
@@ -330,89 +326,3 @@ def _numbers(names: Iterable[str]) -> set[int]:
 def _report_at(record: TrialRecord, iteration: Any) -> Mapping[str, Any]:
     newest_first: Iterable[Mapping[str, Any]] = reversed(record.reports)
     return next((report for report in newest_first if report.get(ITERATION) == iteration), {})
-
-
-def load_recorded_spec(paths: RunPaths, history: History) -> ExperimentSpec:
-    """The spec that the last launch carried out.
-
-    Raises:
-        UserError: ``spec.yaml`` is neither it nor one of an earlier launch; with the
-            difference.
-        SpecError: ``spec.yaml`` is broken.
-    """
-    if not history.specs:  # a run of a version that did not record it
-        return load_spec(paths.spec)
-    recorded = _load_text(history.specs[-1], paths)
-    if not paths.spec.is_file():
-        return recorded
-    written = load_spec(paths.spec)
-    # A kill between an extension's first event and its file leaves the file of before.
-    if written == recorded or any(
-        written == _load_text(text, paths) for text in history.specs[:-1]
-    ):
-        return recorded
-    difference = difflib.unified_diff(
-        dump_spec(recorded).splitlines(),
-        dump_spec(written).splitlines(),
-        "as run",
-        "spec.yaml now",
-        lineterm="",
-        n=1,
-    )
-    raise UserError(
-        f"{paths.spec} was changed since the run was started; a changed spec is another run:\n"
-        + "\n".join(f"  {line}" for line in difference)
-        + "\nput it back, or start a new run with `sweeper run`; more samples, time or steps "
-        "are given with --num-samples, --time and --stop"
-    )
-
-
-def _load_text(text: str, paths: RunPaths) -> ExperimentSpec:
-    """A spec from its text, as if it were the run's file."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / paths.spec.name
-        file.write_text(text, encoding="utf-8")
-        return load_spec(file)
-
-
-def extend_spec(
-    paths: RunPaths, spec: ExperimentSpec, extension: Extension, spent_s: float
-) -> tuple[ExperimentSpec, dict[str, Any]]:
-    """The spec with an extension, and what that changed, by dotted key.
-
-    ``budget.time_s`` is of all launches together, so an extension by time sets it to what is
-    spent and what is given.
-
-    Raises:
-        UserError: the extension would take something away, or names what the spec has not.
-    """
-    changes: dict[str, Any] = {}
-    if extension.num_samples is not None:
-        _check_more("--num-samples", extension.num_samples, spec.search.num_samples)
-        changes["search.num_samples"] = extension.num_samples
-    if extension.time_s is not None:
-        if extension.time_s <= 0:
-            raise UserError("--time is in seconds, above 0")
-        changes["budget.time_s"] = round(spent_s + extension.time_s, 3)
-    for name, value in extension.stop.items():
-        key = canonical_metric(name)
-        if key not in spec.stop:
-            known = ", ".join(spec.stop) or "none"
-            raise UserError(f"--stop {name}: the run has no such criterion; it has: {known}")
-        _check_more(f"--stop {name}", value, spec.stop[key])
-        changes[f"stop.{key}"] = value
-    present = {"search.num_samples": spec.search.num_samples} | {
-        f"stop.{key}": value for key, value in spec.stop.items()
-    }
-    changes = {key: value for key, value in changes.items() if present.get(key) != value}
-    if not changes:
-        return spec, {}
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / paths.spec.name
-        file.write_text(dump_spec(spec), encoding="utf-8")
-        return load_spec(file, [f"{key}={value}" for key, value in changes.items()]), changes
-
-
-def _check_more(option: str, value: float, before: float) -> None:
-    if value < before:
-        raise UserError(f"{option} {value:g} is less than the run has already: {before:g}")

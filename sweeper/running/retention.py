@@ -2,7 +2,8 @@
 
 Of a trial the newest `checkpoint.keep` stay, and with ``selection.score: best`` the one that
 earned the score as well. Of the finished trials only the best `checkpoint.keep_trials` keep
-any. A trial that can go on (paused, or running) always keeps its own.
+any, and on torch without `checkpoint.trainer` no more of them than the agent. A trial that can
+go on (paused, or running) always keeps its own, whole.
 """
 
 from __future__ import annotations
@@ -20,8 +21,13 @@ from sweeper.journal import Event, TrialCheckpointed, TrialEnded
 from sweeper.paths import RunPaths
 from sweeper.results.scoring import Rules, metric_value
 from sweeper.results.sweep_results import ResultsBuilder
+from sweeper.trainables.dqn_memory import REPLAY_FILE
 
-__all__ = ["CheckpointRetention"]
+__all__ = ["TRAINER_FILES", "CheckpointRetention"]
+
+# What training needs beside the agent, the file without which it can't go on first: so that what
+# is trimmed in part is never taken for whole.
+TRAINER_FILES = ("trainer.json", "trainer.safetensors", REPLAY_FILE)
 
 _logger = logging.getLogger(__name__)
 
@@ -36,6 +42,8 @@ class CheckpointRetention:
         rules: what decides between trials.
         keep: newest checkpoints a trial keeps.
         keep_trials: finished trials that keep theirs.
+        keep_trainer: finished trials keep what training could go on from; RLlib's checkpoints
+            are one with it.
     """
 
     paths: RunPaths
@@ -43,6 +51,7 @@ class CheckpointRetention:
     rules: Rules
     keep: int
     keep_trials: int
+    keep_trainer: bool = True
     _ranked: list[tuple[tuple[float, float, tuple[int, str]], str]] = field(default_factory=list)
 
     def catch_up(self, continued: Collection[str] = ()) -> None:
@@ -77,6 +86,9 @@ class CheckpointRetention:
         rank = rank_trial(
             self.results.trial(trial_id), metric=rules.metric, mode=rules.mode, score=rules.score
         )
+        if not self.keep_trainer:
+            for checkpoint in self.results.trial(trial_id).checkpoints:
+                self._trim_checkpoint(checkpoint.path)
         insort(self._ranked, (rank, trial_id))
         for _, loser in self._ranked[self.keep_trials :]:
             for checkpoint in self.results.trial(loser).checkpoints:
@@ -88,6 +100,14 @@ class CheckpointRetention:
         if value is None or not math.isfinite(value):
             return -math.inf
         return value if self.rules.mode == "max" else -value
+
+    def _trim_checkpoint(self, relative: str) -> None:
+        for name in TRAINER_FILES:
+            file = self.paths.root / relative / name
+            try:
+                file.unlink(missing_ok=True)
+            except OSError as error:
+                _logger.warning("can't delete %s: %s", file, error)
 
     def _delete(self, relative: str) -> None:
         folder = self.paths.root / relative

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -33,6 +33,7 @@ from sweeper.results.scoring import Rules
 from sweeper.results.sweep_results import ResultsBuilder
 from sweeper.running.failures import Retries
 from sweeper.running.limits import Budgets, Drain, Limits
+from sweeper.running.nodes import NodeHealth
 from sweeper.running.recording import JournalCallback, LimitsCallback
 from sweeper.running.resumption import LaunchState
 from sweeper.running.tuning import TrialQueue, build_tuner
@@ -80,7 +81,7 @@ def launch(
         RunError: Ray or the journal's disk failed; the run can be resumed.
     """
     state = state or LaunchState()
-    drain = Drain()
+    drain = Drain(evaluates=plan.spec.evaluation is not None)
     with _signals_end(drain) as install_signals:
         journal.append(
             LaunchStarted(
@@ -115,6 +116,7 @@ def _search(
 ) -> str:
     spec = plan.spec
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(plan.concurrent)
+    health = NodeHealth()
     queue = TrialQueue(
         # A pure function of space and seed: what was asked for before comes out again.
         itertools.islice(
@@ -136,6 +138,7 @@ def _search(
         asked=state.asked,
         max_trials=spec.budget.trials,
         continuations=state.continuations,
+        avoided=health.avoided_by,
     )
     limits = _limits(plan, paths, results, drain)
     limits.catch_up(results.snapshot())
@@ -149,6 +152,7 @@ def _search(
         drain=drain,
         rules=Rules(spec.selection.metric, spec.selection.mode, spec.selection.score),
         node=only_node(),
+        health=health,
     )
     if spec.budget.time_s is not None:
         drain.deadline = time.monotonic() + spec.budget.time_s - state.spent_s
@@ -199,6 +203,17 @@ def _last_line(error: BaseException) -> str:
     return f"Ray Tune failed: {lines[-1] if lines else type(error).__name__}"
 
 
+def _end_line() -> None:
+    """Leave the terminal's line, where ^C was echoed behind a table, to the shell's prompt.
+
+    Standard error may be a pipe of the live view's, which nobody empties any more.
+    """
+    with suppress(OSError):
+        terminal = os.open("/dev/tty", os.O_WRONLY | os.O_NOCTTY)
+        os.write(terminal, b"\r\n")
+        os.close(terminal)
+
+
 @contextmanager
 def _signals_end(drain: Drain) -> Iterator[Callable[[], None]]:
     """While in the block, SIGINT and SIGTERM ask for the end; the second one exits at once.
@@ -212,14 +227,13 @@ def _signals_end(drain: Drain) -> Iterator[Callable[[], None]]:
 
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         if drain.reason == "interrupted":
+            _end_line()
             os._exit(130)
         drain.reason = "interrupted"
         count = len(drain.running)
         # A signal handler can't log: the lock may be held.
-        text = (
-            f"\ninterrupted: saving {count} running trial{'s' if count != 1 else ''}; "
-            "again to end at once\n"
-        )
+        trials = f"saving {count} running trial{'s' if count != 1 else ''}" if count else "ending"
+        text = f"\ninterrupted: {trials}; again to end at once\n"
         os.write(sys.stderr.fileno(), text.encode())
 
     numbers = (signal.SIGINT, signal.SIGTERM)

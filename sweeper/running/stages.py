@@ -26,7 +26,7 @@ from sweeper.spec import dump_spec
 if TYPE_CHECKING:
     from sweeper.tracking import MlflowTracker
 
-__all__ = ["Progress", "ProgressFactory", "carry_out", "write_provenance"]
+__all__ = ["Progress", "ProgressFactory", "carry_out", "restore_champion", "write_provenance"]
 
 _logger = logging.getLogger(__name__)
 
@@ -59,7 +59,12 @@ def carry_out(
     spec = plan.spec
     rules = rules_of(spec)
     retention = CheckpointRetention(
-        paths, builder, rules, keep=spec.checkpoint.keep, keep_trials=spec.checkpoint.keep_trials
+        paths,
+        builder,
+        rules,
+        keep=spec.checkpoint.keep,
+        keep_trials=spec.checkpoint.keep_trials,
+        keep_trainer=spec.backend != "torch" or spec.checkpoint.trainer,
     )
     retention.catch_up({again.trial_id for again in state.continuations})
     paths.stop_request.unlink(missing_ok=True)
@@ -113,7 +118,7 @@ def _start_tracker(plan: SweepPlan, paths: RunPaths) -> MlflowTracker | None:
     tracker = MlflowTracker(
         uri=tracking.uri,
         experiment=tracking.experiment,
-        artifact_root=Path(plan.spec.storage).absolute() / "mlartifacts",
+        artifact_root=paths.root.parent.absolute() / "mlartifacts",
         run_name=paths.root.name,
         run_paths=paths,
         spec=plan.spec,
@@ -121,6 +126,12 @@ def _start_tracker(plan: SweepPlan, paths: RunPaths) -> MlflowTracker | None:
     )
     tracker.start()
     return tracker
+
+
+def restore_champion(opened: Run, plan: SweepPlan) -> None:
+    """Write ``selection.json`` and ``champion/`` anew where someone has deleted one of them."""
+    if not (opened.paths.selection.is_file() and opened.paths.champion.is_dir()):
+        _write_champion(opened, plan, None)
 
 
 def _write_champion(opened: Run, plan: SweepPlan, tracker: MlflowTracker | None) -> None:

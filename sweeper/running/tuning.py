@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 from ray.train._internal.session import _TrainingResult
 from ray.train._internal.storage import StorageContext
@@ -26,8 +27,11 @@ from ray.tune.stopper import Stopper
 from sweeper.errors import UserError
 from sweeper.planning.plan import SweepPlan
 from sweeper.running.limits import Drain
+from sweeper.running.nodes import can_hold
 from sweeper.running.resumption import Continuation
 from sweeper.spec.space import Distribution, Sample
+
+_NODE_LABEL = "ray.io/node-id"  # which Ray gives every node
 
 __all__ = ["TrialQueue", "build_tuner", "read_error", "to_tune"]
 
@@ -60,7 +64,10 @@ def _to_tune(value: Any, path: str) -> Any:
 
 
 class _DrainingFIFOScheduler(FIFOScheduler):  # type: ignore[misc]
-    """First in, first out, until the drain is on: then whoever reports is paused and saved."""
+    """First in, first out, until the drain is on: then whoever reports is paused and saved.
+
+    A trial that the search's budget ends is evaluated before.
+    """
 
     def __init__(self, drain: Drain) -> None:
         super().__init__()
@@ -69,6 +76,10 @@ class _DrainingFIFOScheduler(FIFOScheduler):  # type: ignore[misc]
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         decision = super().on_trial_result(tune_controller, trial, result)
         if self._drain.reason and decision == TrialScheduler.CONTINUE:
+            if self._drain.is_to_evaluate(trial.trial_id):
+                # Carried out before the step that Tune asks for next.
+                trial.temporary_state.ray_actor.wind_up.remote()
+                return str(TrialScheduler.CONTINUE)
             self._drain.pausing.add(trial.trial_id)
             return str(TrialScheduler.PAUSE)
         return str(decision)
@@ -103,6 +114,30 @@ class _Waiting:
     alone: bool = False
 
 
+class _PlacedTrial(Trial):  # type: ignore[misc]
+    """A trial that is kept off some nodes, as long as there is room elsewhere."""
+
+    avoided: frozenset[str] = frozenset()
+    placement_group_factory: Any
+
+    def create_placement_group_factory(self) -> None:
+        """Take what the trainable asks for, with the nodes that it is not to be on."""
+        super().create_placement_group_factory()
+        asked = self.placement_group_factory
+        rest = [
+            node["Resources"]
+            for node in (ray.nodes() if self.avoided else ())
+            if node["Alive"] and node["NodeID"] not in self.avoided
+        ]
+        if can_hold(asked.bundles, rest):
+            selector = {_NODE_LABEL: f"!in({','.join(sorted(self.avoided))})"}
+            self.placement_group_factory = tune.PlacementGroupFactory(
+                asked.bundles,
+                strategy=asked.strategy,
+                bundle_label_selector=[selector] * len(asked.bundles),
+            )
+
+
 class TrialQueue(SearchAlgorithm):  # type: ignore[misc]
     """Hands Tune one trial after the other, under our ids.
 
@@ -119,6 +154,7 @@ class TrialQueue(SearchAlgorithm):  # type: ignore[misc]
         asked: how many configurations were asked for before.
         max_trials: no more configurations than these are asked for, earlier ones included.
         continuations: trials that go on, in their order.
+        avoided: the nodes that a trial is to be kept off, by its id.
     """
 
     def __init__(
@@ -132,6 +168,7 @@ class TrialQueue(SearchAlgorithm):  # type: ignore[misc]
         asked: int = 0,
         max_trials: int | None = None,
         continuations: Sequence[Continuation] = (),
+        avoided: Callable[[str], frozenset[str]] = lambda _: frozenset(),
     ) -> None:
         self._samples = samples
         self._on_ask = on_ask
@@ -141,6 +178,7 @@ class TrialQueue(SearchAlgorithm):  # type: ignore[misc]
         self._asked = asked
         self._max_trials = max_trials
         self._waiting = [_Waiting(continuation) for continuation in continuations]
+        self._avoided = avoided
         self._closed: str | None = None
         self._next = self._draw()
         self._alive: set[str] = set()
@@ -235,7 +273,7 @@ class TrialQueue(SearchAlgorithm):  # type: ignore[misc]
 
     def _make(self, trial_id: str, parameters: Mapping[str, Any]) -> Trial:
         self._alive.add(trial_id)
-        return Trial(
+        trial = _PlacedTrial(
             self._experiment["run"],
             config=dict(parameters),
             trial_id=trial_id,
@@ -248,6 +286,8 @@ class TrialQueue(SearchAlgorithm):  # type: ignore[misc]
             trial_name_creator=_trial_id_of,
             trial_dirname_creator=_trial_id_of,
         )
+        trial.avoided = self._avoided(trial_id)
+        return trial
 
     def _draw(self) -> Sample | None:
         if self._max_trials is not None and self._asked >= self._max_trials:

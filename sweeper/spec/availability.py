@@ -13,6 +13,7 @@ __all__ = [
     "ALGORITHMS_LATER",
     "BACKENDS",
     "NORMALIZING",
+    "SAVING_REPLAY",
     "SCHEDULERS",
     "SEARCH_ALGORITHMS",
     "default_backend",
@@ -23,6 +24,8 @@ __all__ = [
 BACKENDS: tuple[str, ...] = ("torch", "rllib")
 # (backend, algorithm) pairs that normalise observations and rewards by running statistics.
 NORMALIZING = frozenset({("torch", "PPO")})
+# (backend, algorithm) pairs whose checkpoints can hold the replay memory.
+SAVING_REPLAY = frozenset({("torch", "DQN")})
 SEARCH_ALGORITHMS = frozenset({"grid", "random"})
 SCHEDULERS = frozenset({"fifo"})
 ALGORITHMS_LATER = frozenset({"DreamerV3", "TQC"})

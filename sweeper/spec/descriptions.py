@@ -17,8 +17,8 @@ TOP_LEVEL_KEYS: Mapping[str, str] = {
     "param_space": "Hyperparameters by RLlib's names: constants and distributions, side by side.",
     "search": "Which configurations are tried.",
     "scheduler": "Which trials are stopped early; a name, or a mapping with options.",
-    "stop": "Metrics and the values at which a trial ends, whichever comes first; one must bound "
-    "its env steps or its time.",
+    "stop": "Metrics and the values at which a trial ends, whichever comes first, and plateau; one "
+    "must bound its env steps or its time, or budget must.",
     "budget": "What the whole search may take.",
     "evaluation": "Episodes on environment seeds that training never used; left out: none, {}: "
     "the defaults.",

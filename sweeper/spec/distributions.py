@@ -265,7 +265,7 @@ def _check_range(kind: str, args: list[Any], names: tuple[str, ...]) -> str | No
     form = f"{kind} takes [{', '.join(names)}]"
     optional = kind == "randn"
     if len(args) > len(names) or (len(args) < len(names) and not optional):
-        return f"{form}; found {len(args)} values"
+        return f"{form}; found {show(args)}"
     for name, value in zip(names, args, strict=False):
         if isinstance(value, bool) or not isinstance(value, int | float):
             return f"{form}, all numbers; {name} is {show(value)}{number_hint(value)}"

@@ -245,7 +245,13 @@ class _Composer:
         path: KeyPath = tuple(name.strip().split("."))
         if not equals or not all(path):
             message = f"{show(override)} is no override; write key.path=value"
-            self.problems.append(Problem(place, "", message))
+            # A shell has split what was not quoted.
+            hint = ", in quotes where it has blanks" if _is_fragment(override) else ""
+            self.problems.append(Problem(place, "", f"{message}{hint}"))
+            return
+        if not text.strip():
+            message = f"has no value; write {name.strip()}=null to leave it out"
+            self.problems.append(Problem(place, name.strip(), message))
             return
         if path[0] == "extends":
             message = "can't be set here: it is composed before the overrides"
@@ -282,6 +288,10 @@ class _Composer:
         where = tuple(_as_index(data, path))
         self._relocate(where, place)
         self._expand_shorthands(data, self.locations)
+
+
+def _is_fragment(override: str) -> bool:
+    return override.startswith("=") or bool(set(override) & set("[]{},"))
 
 
 @dataclass(frozen=True)

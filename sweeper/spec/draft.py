@@ -16,21 +16,21 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from sweeper.answers import did_you_mean, nearest, number_hint, quote_hint, show
+from sweeper.answers import did_you_mean, number_hint, quote_hint, show
 from sweeper.errors import Problem
 from sweeper.metrics import ENV_STEPS, canonical_metric
 from sweeper.spec.availability import default_backend, default_seeds
 from sweeper.spec.backends import BACKEND_NAMES
 from sweeper.spec.documents import Document, KeyPath, dotted
 from sweeper.spec.findings import explain_finding
-from sweeper.spec.foreign_names import explain_foreign_name
-from sweeper.spec.hyperparameters import check_algorithm, defaults
+from sweeper.spec.hyperparameters import check_algorithm
 from sweeper.spec.sections import (
     MAX_NUMBER,
     Budget,
     Checkpoint,
     Environment,
     Evaluation,
+    Plateau,
     Ray,
     Resources,
     Scheduler,
@@ -40,6 +40,7 @@ from sweeper.spec.sections import (
     Tracking,
 )
 from sweeper.spec.space import distributions, parse_space
+from sweeper.spec.top_level import TOP_LEVEL, explain_stranger, find_meant
 
 __all__ = ["SECTIONS", "TOP_LEVEL", "Draft", "read_draft"]
 
@@ -55,12 +56,8 @@ SECTIONS: Mapping[str, type[Section]] = {
     "ray": Ray,
     "tracking": Tracking,
 }
+_PLATEAU = ("stop", "plateau")
 _OPTIONAL = ("evaluation", "tracking")  # None where they are switched off
-TOP_LEVEL = (
-    "name", "extends", "environment", "algorithm", "backend", "seeds", "param_space", "search",
-    "scheduler", "stop", "budget", "evaluation", "selection", "checkpoint", "resources",
-    "storage", "ray", "tracking",
-)  # fmt: skip
 
 _MAX_NAME = 100
 _MAX_SEEDS = 1000
@@ -80,6 +77,8 @@ class Draft:
         is_training: whether one configuration is trained, so that nothing need be drawn.
         sections: by name; None if switched off or unreadable.
         broken: the sections that had problems of their own.
+        misspelt: the keys of the top level that a stranger was probably meant to be; they are
+            not missing.
         space: the param space without the leaves that are wrong.
     """
 
@@ -93,8 +92,10 @@ class Draft:
     storage: str = "runs"
     space: dict[str, Any] = field(default_factory=dict)
     stop: dict[str, float] = field(default_factory=dict)
+    plateau: Plateau | None = None
     sections: dict[str, Section | None] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
+    misspelt: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
 
     def get(self, kind: type[AnySection]) -> AnySection | None:
@@ -113,7 +114,10 @@ def read_draft(document: Document, *, is_training: bool = False) -> Draft:
     draft = Draft(document, raw, is_training)
     for key in document.data:
         if key not in TOP_LEVEL:
-            draft.complain((key,), _explain_unknown(key, raw))
+            draft.complain((key,), explain_stranger(key, raw, SECTIONS))
+            meant = find_meant(key)
+            if meant is not None and meant not in raw:
+                draft.misspelt.add(meant)
     draft.name = _read_name(draft)
     draft.storage = _read_storage(draft)
     draft.algorithm = _read_algorithm(draft)
@@ -124,29 +128,11 @@ def read_draft(document: Document, *, is_training: bool = False) -> Draft:
     draft.stop = _read_stop(draft)
     for name, model in SECTIONS.items():
         draft.sections[name] = _read_section(draft, name, model)
+    draft.plateau = _read_plateau(draft)
     return draft
 
 
 # --- keys of the top level -------------------------------------------------------------------
-
-
-def _explain_unknown(key: str, raw: Mapping[str, Any]) -> str:
-    near = nearest(key, TOP_LEVEL, cutoff=0.75)
-    if near:
-        return f"unknown key; did you mean {near}?"
-    algorithm = raw.get("algorithm")
-    known = isinstance(algorithm, str) and check_algorithm(algorithm) is None
-    if known and key in defaults(str(algorithm)):
-        return f"a hyperparameter stands under param_space: param_space.{key}"
-    if key == "env":
-        return "unknown key; its name here is environment"
-    for name, model in SECTIONS.items():
-        if key in model.model_fields:
-            return f"stands under {name}: {name}.{key}"
-    foreign = explain_foreign_name(str(algorithm) if known else "PPO", key)
-    if foreign is not None and foreign.startswith("its name here"):
-        return f"unknown key; as a hyperparameter {foreign}, under param_space"
-    return f"unknown key; a spec has {', '.join(TOP_LEVEL)}"
 
 
 def _read_name(draft: Draft) -> str:
@@ -193,7 +179,7 @@ def _read_choice(draft: Draft, key: str, choices: tuple[str, ...], fallback: str
 
 def _read_algorithm(draft: Draft) -> str | None:
     if "algorithm" not in draft.raw:
-        if draft.document.is_partial:
+        if draft.document.is_partial or "algorithm" in draft.misspelt:
             return None
         draft.complain(("algorithm",), "is missing; name one, e.g. algorithm: PPO")
         return None
@@ -250,10 +236,13 @@ def _read_stop(draft: Draft) -> dict[str, float]:
         draft.complain(("stop",), f"{message}; found {show(value)}")
         return {}
     for key, bound in value.items():
-        if bound is None:
+        if bound is None or key == _PLATEAU[-1]:
             continue
         name = canonical_metric(key)
-        if isinstance(bound, bool) or not isinstance(bound, int | float):
+        if isinstance(bound, Mapping):
+            message = f"must be a number; found {show(bound)}; of mappings there is but plateau"
+            draft.complain(("stop", key), message)
+        elif isinstance(bound, bool) or not isinstance(bound, int | float):
             message = f"must be a number; found {show(bound)}" + number_hint(bound)
             draft.complain(("stop", key), message)
         elif not math.isfinite(bound):
@@ -273,13 +262,27 @@ def _read_section(draft: Draft, name: str, model: type[Section]) -> Section | No
         return None
     value = draft.raw.get(name, {})
     if name == "environment" and name not in draft.raw:
-        if draft.document.is_partial:
+        if draft.document.is_partial or name in draft.misspelt:
             return None
         draft.complain((name,), "is missing; give a gymnasium id, e.g. environment: CartPole-v1")
         return None
+    return _read_model(draft, (name,), model, value)
+
+
+def _read_plateau(draft: Draft) -> Plateau | None:
+    """``stop.plateau``; after the sections, for it watches selection's metric by default."""
+    stop = draft.raw.get("stop")
+    value = stop.get(_PLATEAU[-1]) if isinstance(stop, Mapping) else None
+    return None if value is None else _read_model(draft, _PLATEAU, Plateau, value)
+
+
+def _read_model(
+    draft: Draft, path: KeyPath, model: type[AnySection], value: Any
+) -> AnySection | None:
+    section, name = str(path[0]), str(path[-1])
     if not isinstance(value, Mapping):
-        draft.broken.add(name)
-        draft.complain((name,), _explain_no_mapping(name, model, value))
+        draft.broken.add(section)
+        draft.complain(path, _explain_no_mapping(name, model, value))
         return None
     values = {key: item for key, item in value.items() if item is not None}
     while True:
@@ -287,13 +290,13 @@ def _read_section(draft: Draft, name: str, model: type[Section]) -> Section | No
         try:
             return model.model_validate(filled)
         except ValidationError as error:
-            draft.broken.add(name)
+            draft.broken.add(section)
             wrong = set()
             for details in error.errors(include_url=False):
                 key = details["loc"][0] if details["loc"] else None
                 if details["type"] == "missing" and key in value:
                     continue  # it was there, wrong, and has been reported
-                draft.complain((name, *details["loc"]), explain_finding(details, model))
+                draft.complain((*path, *details["loc"]), explain_finding(details, model))
                 wrong.add(key)
             kept = {key: item for key, item in values.items() if key not in wrong}
             if len(kept) == len(values):
@@ -328,6 +331,9 @@ def _defaults(draft: Draft, name: str, values: Mapping[str, Any]) -> dict[str, A
         evaluates = "evaluation" in draft.raw
         metric = "evaluation/episode_return_mean" if evaluates else "episode_return_mean"
         return {"metric": metric}
+    if name == _PLATEAU[-1]:
+        selection = draft.get(Selection)
+        return {} if selection is None else {"metric": selection.metric}
     if name == "environment":
         return _environment_defaults(draft, values)
     if name == "tracking":
@@ -340,7 +346,7 @@ def _search_defaults(draft: Draft, values: Mapping[str, Any]) -> dict[str, Any]:
     leaves = [leaf for _, leaf in distributions(draft.space)]
     only_grid = all(leaf.is_grid for leaf in leaves)
     is_random = not only_grid and values.get("algorithm") != "grid"
-    is_counted = "num_samples" in values or draft.is_training
+    is_counted = "num_samples" in values or draft.is_training or "search" in draft.misspelt
     if is_random and not is_counted and "search" not in draft.broken:
         draft.complain(
             ("search", "num_samples"), "is missing: how many configurations to draw, e.g. 16"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, PrivateAttr
@@ -20,6 +20,7 @@ from sweeper.spec.sections import (
     Checkpoint,
     Environment,
     Evaluation,
+    Plateau,
     Ray,
     Resources,
     Scheduler,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ExperimentSpec", "Reading", "dump_spec", "load_spec", "parse", "read_spec"]
 
+Watching = TypeVar("Watching", Selection, Plateau)
+
 # Sections that may be given as a bare text, and the key that it stands for.
 _SHORTHANDS = {"environment": "id", "scheduler": "type"}
 
@@ -46,6 +49,7 @@ class ExperimentSpec(BaseModel):
         seeds: one a replica.
         param_space: nested; leaves are constants or `sweeper.spec.space.Distribution`.
         stop: our metric names to values; a trial ends when one is reached.
+        plateau: the spec's ``stop.plateau``; None: a trial goes on however flat it is.
         evaluation: None: off.
         tracking: None: off.
     """
@@ -61,6 +65,7 @@ class ExperimentSpec(BaseModel):
     search: Search
     scheduler: Scheduler
     stop: dict[str, Any]
+    plateau: Plateau | None = None
     budget: Budget
     evaluation: Evaluation | None
     selection: Selection
@@ -188,8 +193,7 @@ def _build(draft: Draft) -> ExperimentSpec:
     sections = dict(draft.sections)
     selection = sections["selection"]
     if isinstance(selection, Selection):
-        metric = canonical_metric(selection.metric)
-        sections["selection"] = selection.model_copy(update={"metric": metric})
+        sections["selection"] = _with_our_metric(selection)
     spec = ExperimentSpec.model_validate(
         {
             "name": draft.name,
@@ -198,12 +202,17 @@ def _build(draft: Draft) -> ExperimentSpec:
             "seeds": draft.seeds,
             "param_space": draft.space,
             "stop": draft.stop,
+            "plateau": draft.plateau and _with_our_metric(draft.plateau),
             "storage": draft.storage,
             **sections,
         }
     )
     spec._document = draft.document
     return spec
+
+
+def _with_our_metric(section: Watching) -> Watching:
+    return section.model_copy(update={"metric": canonical_metric(section.metric)})
 
 
 def dump_spec(spec: ExperimentSpec) -> str:
@@ -213,6 +222,8 @@ def dump_spec(spec: ExperimentSpec) -> str:
         value = getattr(spec, name)
         if isinstance(value, Environment):
             plain[name] = _plain_environment(value)
+        elif isinstance(value, Plateau):
+            plain["stop"] = {**plain["stop"], name: value.model_dump(exclude_none=True)}
         elif isinstance(value, BaseModel):
             plain[name] = value.model_dump(exclude_none=True)
         elif name == "param_space":

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args
 
 from pydantic_core import ErrorDetails
 
-from sweeper.answers import did_you_mean, number_hint, quote_hint, show, switch_hint
+from sweeper.answers import did_you_mean, number_hint, quote_hint, seconds_hint, show, switch_hint
+from sweeper.spec.availability import SCHEDULERS, SEARCH_ALGORITHMS
 from sweeper.spec.sections import Section
 
 __all__ = ["explain_finding"]
@@ -25,13 +26,15 @@ def explain_finding(details: ErrorDetails, model: type[Section]) -> str:
     if kind == "value_error":
         return str(context.get("error", details["msg"]))
     if kind == "literal_error":
-        return _explain_literal(str(context.get("expected", "")), found)
+        return _explain_literal(str(context.get("expected", "")), found, model)
     due = _DUE.get(kind)
     if due is None:
         due = _explain_bound(context, is_whole=_is_whole(model, details["loc"]))
     if due is None:
         return f"{details['msg']}; found {show(found)}"
     hint = number_hint(found) if "number" in due else ""
+    if not hint and "number" in due and str(details["loc"][-1]).endswith("_s"):
+        hint = seconds_hint(found)
     hint += switch_hint(found) if "true" in due else ""
     hint += quote_hint(found) if due == "a text" else ""
     return f"must be {due}; found {show(found)}{hint}"
@@ -71,10 +74,27 @@ def _mentions(annotation: Any, kind: type) -> bool:
     return annotation is kind or any(_mentions(part, kind) for part in parts)
 
 
-def _explain_literal(expected: str, found: Any) -> str:
+def _explain_literal(expected: str, found: Any, model: type[Section]) -> str:
     choices = re.findall(r"'([^']*)'", expected)
-    hint = did_you_mean(found, choices)
+    available = _AVAILABLE.get(model.__name__)
+    if available is not None:
+        choices = [choice for choice in choices if choice in available] or choices
+    hint = did_you_mean(found, choices) or _begun_like(found, choices)
     return f"must be one of {', '.join(choices)}; found {show(found)}{hint}"
+
+
+# What the design has and this version lacks is no advice.
+_AVAILABLE: Mapping[str, frozenset[str]] = {
+    "Search": SEARCH_ALGORITHMS,
+    "Scheduler": SCHEDULERS,
+}
+
+
+def _begun_like(found: Any, choices: Iterable[str]) -> str:
+    """``; did you mean max?`` for ``maximize``, which differs too much to be near."""
+    text = str(found).lower()
+    near = next((one for one in choices if len(one) > 2 and text.startswith(one)), None)
+    return f"; did you mean {near}?" if near else ""
 
 
 def _explain_extra(details: ErrorDetails, model: type[Section]) -> str:

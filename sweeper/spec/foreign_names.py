@@ -8,16 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["dead_network_reason", "dead_reason", "explain_foreign_name"]
+__all__ = [
+    "SECOND_NAMES",
+    "dead_network_reason",
+    "dead_reason",
+    "explain_foreign_name",
+    "renamed_to",
+]
 
+# Names that RLlib itself takes for the same thing. A spec takes one name only: two would make two
+# hyperparameters of one.
+SECOND_NAMES: Mapping[str, str] = {
+    "lambda": "lambda_",
+    "train_batch_size": "train_batch_size_per_learner",
+}
 _RENAMED: Mapping[str, str] = {
+    **SECOND_NAMES,
     "activation_fn": "model_config.fcnet_activation",
+    "batch_size": "train_batch_size_per_learner",
     "clip_range": "clip_param",
     "clip_range_vf": "vf_clip_param",
     "ent_coef": "entropy_coeff",
     "entropy_coef": "entropy_coeff",
     "gae_lambda": "lambda_",
-    "lambda": "lambda_",
     "lam": "lambda_",
     "learning_rate": "lr",
     "learning_starts": "num_steps_sampled_before_learning_starts",
@@ -34,8 +47,8 @@ _RENAMED: Mapping[str, str] = {
     "policy_kwargs": "model_config",
     "sgd_minibatch_size": "minibatch_size",
     "target_kl": "kl_target, with use_kl_loss: true",
+    "target_update_frequency": "target_network_update_freq",
     "target_update_interval": "target_network_update_freq",
-    "train_batch_size": "train_batch_size_per_learner",
     "vf_coef": "vf_loss_coeff",
     "buffer_size": "replay_buffer_config.capacity",
     "prioritized_replay_alpha": "replay_buffer_config.alpha",
@@ -95,8 +108,9 @@ _DEAD: Mapping[str, str] = {
     "noisy": "there are no noisy networks",
     "observation_filter": "wrap the environment in NormalizeObservation",
     "optimizer": "the optimiser is Adam",
+    "sample_collector": "only the old stack has one",
     "sigma0": "there are no noisy networks",
-    "store_buffer_in_checkpoints": "replay is not saved",
+    "store_buffer_in_checkpoints": "backend torch has checkpoint.replay",
     "optimization": "use actor_lr, critic_lr and alpha_lr",
     "policy_model_config": "use model_config",
     "q_model_config": "use model_config",
@@ -137,6 +151,8 @@ def dead_network_reason(algorithm: str, key: str) -> str | None:
         return "only SAC has a fusion network"
     if key.startswith("head_fcnet_") and "_initializer" in key and algorithm != "DQN":
         return "the heads keep torch's own initialisation"
+    if key == "head_fcnet_use_layernorm" and algorithm in ("DQN", "SAC"):
+        return f"RLlib's {algorithm} builds its heads without it"
     if key == "vf_share_layers" and algorithm in ("DQN", "SAC"):
         return f"{algorithm} has no value network"
     if key == "free_log_std" and algorithm in ("DQN", "SAC"):
@@ -160,11 +176,13 @@ def explain_foreign_name(algorithm: str, key: str) -> str | None:
         return "not a hyperparameter; use the spec's evaluation"
     if key.startswith("callbacks_"):
         return _elsewhere(_DECIDED_ELSEWHERE["callbacks"])
-    if key == "batch_size":
-        ours = _RENAMED_FOR.get(algorithm, {}).get(key, "train_batch_size_per_learner")
-        return f"its name here is {ours}"
-    ours = _RENAMED_FOR.get(algorithm, {}).get(key) or _RENAMED.get(key, "")
+    ours = renamed_to(algorithm, key)
     return f"its name here is {ours}" if ours else None
+
+
+def renamed_to(algorithm: str, key: str) -> str | None:
+    """What a key of Stable-Baselines3's, or an old one of RLlib's, is called here."""
+    return _RENAMED_FOR.get(algorithm, {}).get(key) or _RENAMED.get(key)
 
 
 def _elsewhere(place: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.answers import did_you_mean, show
+from sweeper.answers import did_you_mean, join_words, show
 from sweeper.spec.backends import key_table
 from sweeper.spec.combinations import check_combinations
 from sweeper.spec.domains import Domain, check_value, describe_domain
@@ -79,7 +79,7 @@ def _explain_unknown(subject: _Subject, key: str) -> str:
     owners = [other for other in algorithms() if key in defaults(other)]
     if owners:
         verb = "has" if len(owners) == 1 else "have"
-        return f"{algorithm} has no such hyperparameter; {' and '.join(owners)} {verb} it"
+        return f"{algorithm} has no such hyperparameter; {join_words(owners)} {verb} it"
     hint = did_you_mean(key, known) or f"; it has {', '.join(known)}"
     return f"unknown hyperparameter of {algorithm}{hint}"
 
@@ -142,13 +142,22 @@ def _check_leaf(subject: _Subject, path: tuple[str, ...], value: Any) -> Iterato
         elif problem is None and path in fixed and one != fixed[path]:
             problem = _explain_fixed(subject, fixed[path], one)
         if problem is not None:
-            yield SpaceProblem(where, problem)
+            yield SpaceProblem(where, problem + _choice_hint(here_domain, one))
     if is_range:
         problems = list(_check_range(here_domain, path, value))
         if path in fixed and not problems:
             message = _explain_fixed(subject, fixed[path], value.to_plain())
             problems = [SpaceProblem((*path, value.kind), message)]
         yield from problems
+
+
+def _choice_hint(wanted: Domain, value: Any) -> str:
+    """What to write instead of a bare list of values to choose from."""
+    if not isinstance(value, list) or not value or wanted.has_range:
+        return ""
+    if any(check_value(wanted, one) is not None for one in value):
+        return ""
+    return f"; to try each of them write {{choice: {show(value)}}}"
 
 
 def _takes_elsewhere(subject: _Subject, path: tuple[str, ...], value: Any) -> bool:

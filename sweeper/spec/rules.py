@@ -26,6 +26,7 @@ Rule = Callable[[Draft], Iterator[Finding]]
 
 _MAX_TRIALS = 1_000_000
 _LOOKED_AT = 100  # configurations; they are drawn in a millisecond or so
+_WITH_REPLAY = frozenset({"DQN", "SAC"})
 # Optuna's samplers, which Tune drives, draw none of these (ray/tune/search/optuna).
 _NOT_FOR_SEARCHERS = frozenset({"randn", "qrandn", "qlograndint", "qloguniform"})
 
@@ -78,7 +79,7 @@ def _trials_end(draft: Draft) -> Iterator[Finding]:
         for key, _ in _given_stop(draft)
         if explain_metric(canonical_metric(key), draft.algorithm, has_evaluation=True)
     ]
-    if strange:
+    if strange or draft.misspelt & {"stop", "budget"}:
         return  # one of them may have been meant as the bound
     if not any(canonical_metric(key) in BOUNDS for key, bound in stop.items() if bound is not None):
         yield (
@@ -99,12 +100,34 @@ def _metrics_are_reported(draft: Draft) -> Iterator[Finding]:
         problem = explain_metric(canonical_metric(key), draft.algorithm, has_evaluation=evaluates)
         if problem is not None:
             yield ("stop", key), problem
-    selection = draft.get(Selection)
+    selection, plateau = draft.get(Selection), draft.plateau
+    watched: list[tuple[KeyPath, str]] = []
     if selection is not None:
-        name = canonical_metric(selection.metric)
-        problem = explain_metric(name, draft.algorithm, has_evaluation=evaluates)
+        watched.append((("selection", "metric"), selection.metric))
+    # By default a plateau's is selection's, where the problem is said already.
+    if plateau is not None and (selection is None or plateau.metric != selection.metric):
+        watched.append((("stop", "plateau", "metric"), plateau.metric))
+    for path, name in watched:
+        problem = explain_metric(canonical_metric(name), draft.algorithm, has_evaluation=evaluates)
         if problem is not None:
-            yield ("selection", "metric"), problem
+            yield path, problem
+
+
+def _plateau_has_a_side(draft: Draft) -> Iterator[Finding]:
+    plateau = draft.plateau
+    if plateau is None or "stop" in draft.broken:
+        return
+    if plateau.metric_threshold is not None and plateau.mode is None:
+        yield (
+            ("stop", "plateau", "mode"),
+            "is missing: max, if metric_threshold is to be reached from below, else min",
+        )
+    if plateau.metric_threshold is None and plateau.mode is not None:
+        yield (
+            ("stop", "plateau", "mode"),
+            "says from which side metric_threshold is reached, and there is none; give it, or "
+            "leave mode out",
+        )
 
 
 def _search_fits_space(draft: Draft) -> Iterator[Finding]:
@@ -173,6 +196,21 @@ def _points_lie_in_space(draft: Draft) -> Iterator[Finding]:
         )
 
 
+def _replay_can_be_saved(draft: Draft) -> Iterator[Finding]:
+    checkpoint, algorithm = draft.get(Checkpoint), draft.algorithm
+    if checkpoint is None or not checkpoint.replay or algorithm is None:
+        return
+    if algorithm not in _WITH_REPLAY:
+        yield ("checkpoint", "replay"), f"{algorithm} has no replay memory; leave it out"
+    elif (draft.backend, algorithm) not in availability.SAVING_REPLAY:
+        able = ("torch", algorithm) in availability.SAVING_REPLAY
+        remedy = "use backend: torch, or leave it out" if able else "leave it out"
+        yield (
+            ("checkpoint", "replay"),
+            f"RLlib's checkpoints hold no replay memory; {remedy}",
+        )
+
+
 def _is_available(draft: Draft) -> Iterator[Finding]:
     """What the design has and this version has not; listed beside the other problems."""
     for path, words in _not_available(draft):
@@ -204,7 +242,7 @@ def _not_available(draft: Draft) -> Iterator[tuple[KeyPath, str]]:
             ):
                 what = f"normalize.{key} with {draft.algorithm} on backend {draft.backend}"
                 yield ("environment", "normalize", key), what
-    selection, checkpoint = draft.get(Selection), draft.get(Checkpoint)
+    selection = draft.get(Selection)
     if selection is not None:
         if selection.finalists > 0:
             yield ("selection", "finalists"), "confirmation of finalists; use 0"
@@ -212,15 +250,14 @@ def _not_available(draft: Draft) -> Iterator[tuple[KeyPath, str]]:
             yield ("selection", "solved_at"), "selection.solved_at"
         if selection.baseline not in {"defaults", "none"}:
             yield ("selection", "baseline"), "a baseline from a file; use defaults or none"
-    if checkpoint is not None and checkpoint.replay:
-        yield ("checkpoint", "replay"), "checkpoint.replay"
 
 
 def _given_stop(draft: Draft) -> Iterator[tuple[str, Any]]:
     stop = draft.raw.get("stop", {})
     if isinstance(stop, Mapping):
         for key, value in stop.items():
-            if isinstance(value, int | float) and not isinstance(value, bool):
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if is_number and key != "plateau":
                 yield key, value
 
 
@@ -230,10 +267,12 @@ _RULES: tuple[Rule, ...] = (
     _trials_end,
     _bounds_can_be_reached,
     _metrics_are_reported,
+    _plateau_has_a_side,
     _search_fits_space,
     _sweep_is_finite,
     _points_lie_in_space,
     check_scheduler,
+    _replay_can_be_saved,
     _configurations_fit,
     _is_available,
 )

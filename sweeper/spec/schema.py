@@ -19,6 +19,7 @@ from sweeper.spec.domains import Domain, describe_domain
 from sweeper.spec.draft import SECTIONS, TOP_LEVEL
 from sweeper.spec.hyperparameters import algorithms, default, defaults, domain, recorded_version
 from sweeper.spec.schedulers import SCHEDULER_OPTIONS
+from sweeper.spec.sections import Plateau
 from sweeper.spec.space import KINDS
 
 __all__ = ["spec_schema"]
@@ -78,14 +79,23 @@ def _top_level(key: str) -> Schema:
         return described | {
             "type": ["object", "null"],
             "properties": {
-                name: {"description": text, **_open({"type": "number"})}
-                for name, text in METRICS.items()
+                **{
+                    name: {"description": text, **_open({"type": "number"})}
+                    for name, text in METRICS.items()
+                },
+                "plateau": _plateau(),
             },
             "additionalProperties": _open({"type": "number"}),
         }
     if key == "name":
         return described | _open({"type": "string", "pattern": r"^[A-Za-z0-9._-]{1,100}$"})
     return described | _open({"type": "string", "minLength": 1})
+
+
+def _plateau() -> Schema:
+    section = _object(Plateau.model_json_schema(), {})
+    section.pop("required", None)
+    return {"description": section.pop("description"), "anyOf": [section, _NULL]}
 
 
 def _section(name: str) -> Schema:

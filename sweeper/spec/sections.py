@@ -25,6 +25,7 @@ __all__ = [
     "Environment",
     "Evaluation",
     "Normalize",
+    "Plateau",
     "Positive",
     "Ray",
     "Resources",
@@ -167,6 +168,23 @@ class Scheduler(Section):
     """fifo lets every trial run to its end."""
 
 
+class Plateau(Section):
+    """Ends a trial whose metric no longer moves, as Tune's TrialPlateauStopper does."""
+
+    metric: Text
+    """What is watched; by default selection's metric. An evaluation counts when it is made."""
+    std: Positive = 0.01
+    """The standard deviation of the newest values below which they are flat."""
+    num_results: Annotated[Whole, Field(ge=2)] = 4
+    """How many of the newest values are looked at."""
+    grace_period: AtLeast0 = 4
+    """Values before which no trial ends."""
+    metric_threshold: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    """A value that the newest one must reach for the plateau to count."""
+    mode: Literal["max", "min"] | None = None
+    """Whether metric_threshold is reached from below (max) or from above (min)."""
+
+
 class Budget(Section):
     """What the whole search may take."""
 
@@ -226,9 +244,11 @@ class Checkpoint(Section):
     """Env steps of a replica from one checkpoint to the next; by default a tenth of the budget.
     The last one is at the end."""
     trainer: bool = False
-    """Keep the optimiser's state of finished trials too."""
+    """Keep the optimiser's state of finished trials too, so that resume --stop can go on with them;
+    RLlib's checkpoints always have it."""
     replay: bool = False
-    """Put the replay buffer into the checkpoint."""
+    """Put DQN's replay memories into the checkpoints (torch only); without them a trial that goes
+    on collects num_steps_sampled_before_learning_starts env steps before it learns."""
 
 
 def _quantity(value: Any) -> Any:

@@ -238,7 +238,9 @@ def _draw_range(
     leaf: Distribution, lower: float, upper: float, generator: np.random.Generator
 ) -> float | int:
     if leaf.is_log:
-        drawn = np.exp(generator.uniform(np.log(lower), np.log(upper), size=1))
+        # A whole number past 64 bits is an object to numpy, which has no logarithm of it.
+        low, high = float(lower), float(upper)
+        drawn = np.exp(generator.uniform(np.log(low), np.log(high), size=1))
         return int(np.floor(drawn).astype(int)[0]) if leaf.is_integer else float(drawn[0])
     if leaf.is_integer:
         return int(generator.integers(int(lower), int(upper), size=1)[0])

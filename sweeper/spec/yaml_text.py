@@ -121,8 +121,7 @@ def parse_yaml(text: str, file: str) -> YamlText:
     except _GiveUp as hopeless:
         builder.complain((), str(hopeless), fatal=True)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        builder.line = _line(mark)
+        builder.line = _line(_place(error))
         builder.complain((), _explain_syntax(error, text, builder.line), fatal=True)
     except yaml.YAMLError as error:
         builder.line = 0
@@ -297,6 +296,11 @@ class _Builder:
             self.complain(path, f"tags ({short}) are not allowed: a spec is plain data")
 
 
+_TOLD_LATE = (
+    "could not find expected ':'",
+    "unexpected end of stream",
+    "unexpected document indicator",
+)
 _NEAR = "check the indentation, and the brackets and quotes above"
 # libyaml's words (src/parser.c, src/scanner.c) and ours; {} is the line where the context began.
 _SYNTAX: tuple[tuple[str, str], ...] = (
@@ -308,14 +312,15 @@ _SYNTAX: tuple[tuple[str, str], ...] = (
         "expected ',' or '}'",
         "the mapping that begins with { on line {} is not closed, or lacks a comma",
     ),
-    ("unexpected end of stream", "the quoted text that begins on line {} is not closed"),
-    ("unexpected document indicator", "the quoted text that begins on line {} is not closed"),
+    ("unexpected end of stream", "the quoted text that begins here is not closed"),
+    ("unexpected document indicator", "the quoted text that begins here is not closed"),
     (
         "mapping values are not allowed",
         "a key where none can stand: indented too far, two on one line, or no blank after the "
         "colon above",
     ),
-    ("could not find expected ':'", f"the line {{}} has no `key: value`; {_NEAR}"),
+    ("could not find expected ':'", "this line has no `key: value`; a key ends with `: `"),
+    ("found unexpected ':'", "a colon without a blank after it; put one there, or quotes around"),
     ("expected key", f"this does not belong to the mapping that begins on line {{}}; {_NEAR}"),
     ("expected '-' indicator", f"this is no item of the list that begins on line {{}}; {_NEAR}"),
     ("expected node content", f"a value is missing; {_NEAR}"),
@@ -341,6 +346,13 @@ def _explain_syntax(error: yaml.MarkedYAMLError, text: str, line: int) -> str:
             begin = _line(error.context_mark) if error.context_mark else line
             return f"not readable as YAML: {ours.replace('{}', str(begin))}"
     return f"not readable as YAML: {theirs}"
+
+
+def _place(error: yaml.MarkedYAMLError) -> Any:
+    """Where to look: what is found missing only further down is missing where it begins."""
+    if error.context_mark and any(part in str(error.problem) for part in _TOLD_LATE):
+        return error.context_mark
+    return error.problem_mark or error.context_mark
 
 
 def _indents(lines: list[str]) -> Iterator[str]:

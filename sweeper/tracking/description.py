@@ -66,7 +66,7 @@ def describe_sweep(
         parameters={
             **flatten_parameters(spec.param_space),
             "sweep.seeds": describe_value(list(spec.seeds)),
-            "sweep.stop": describe_value(dict(spec.stop)),
+            "sweep.stop": describe_value(_stop(spec)),
             "sweep.search": f"{spec.search.algorithm}, {_count(plan.trials, 'trial')}",
             "sweep.scheduler": spec.scheduler.type,
             "sweep.metric": f"{spec.selection.metric}, {spec.selection.mode}",
@@ -85,6 +85,12 @@ def describe_sweep(
             paths.champion / "agent.json",
         ),
     )
+
+
+def _stop(spec: ExperimentSpec) -> dict[str, Any]:
+    plateau = spec.plateau
+    flat = {} if plateau is None else {"plateau": plateau.model_dump(exclude_none=True)}
+    return {**spec.stop, **flat}
 
 
 def _provenance(path: Path) -> dict[str, str]:

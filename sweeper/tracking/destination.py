@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,8 @@ class Destination:
             try:
                 socket.create_connection((parts.hostname, port), timeout=_PROBE_S).close()
             except OSError as error:
-                raise UnreachableError(f"no server answers at {self.uri} ({error})") from error
+                reason = error.strerror or error
+                raise UnreachableError(f"no server answers at {self.uri} ({reason})") from error
 
 
 def resolve_uri(uri: str) -> str:
@@ -137,6 +139,25 @@ def _check_database(path: Path) -> None:
         with path.open("rb") as stream:
             if stream.read(16) != b"SQLite format 3\0":
                 raise UserError(f"{path} is not an SQLite database")
+    _try_to_write(path)
+
+
+def _try_to_write(path: Path) -> None:
+    """What permissions don't tell: a folder that takes no files, a file system mounted read-only.
+
+    Makes an empty file where there is none, as MLflow would in a moment.
+    """
+    try:
+        with closing(sqlite3.connect(path, timeout=_PROBE_S, isolation_level=None)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            database.execute("CREATE TABLE sweeper_was_here (number)")
+            database.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise UserError(f"{path} can't be written: {error}") from error
+        # Someone else writes there, so it can be written.
+    except sqlite3.DatabaseError as error:
+        raise UserError(f"{path} is not an SQLite database: {error}") from error
 
 
 def import_mlflow() -> Any:

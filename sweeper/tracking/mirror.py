@@ -137,7 +137,11 @@ class RunMirror:
 
     def _take_report(self, event: TrialReported, keep_metrics: bool) -> None:
         iteration = event.metrics.get("training_iteration")
-        if isinstance(iteration, int | float):
+        values = scalar_metrics(event.metrics)
+        if event.replaces and iteration == self._iteration:
+            # The rest is there; of the evaluation the newer value counts.
+            values = {name: v for name, v in values.items() if name.startswith("evaluation/")}
+        elif isinstance(iteration, int | float):
             if iteration <= self._iteration:
                 # Redone after going back to a checkpoint. MLflow can't replace a value, and
                 # two at one step would draw a comb, so the first stays.
@@ -145,7 +149,7 @@ class RunMirror:
             self._iteration = iteration
         self.last_report = event
         if keep_metrics:
-            self._add_metrics(event, scalar_metrics(event.metrics))
+            self._add_metrics(event, values)
 
     def _take_end(self, event: TrialEnded, keep_metrics: bool) -> None:
         self._set_state(event.state, _STATUS.get(event.state, "FAILED"), to_ms(event.time))

@@ -272,6 +272,11 @@ class Record:
         if parent.tags.get("sweeper.champion") != trial_id:
             self._client.set_tag(run_id, "sweeper.champion", trial_id)
             parent.tags["sweeper.champion"] = trial_id
+        for key, mirror in self._mirrors.items():  # an earlier launch may have had another
+            is_former = key not in (_PARENT, trial_id) and "sweeper.champion" in mirror.tags
+            if is_former and mirror.run_id:
+                self._client.delete_tag(mirror.run_id, "sweeper.champion")
+                del mirror.tags["sweeper.champion"]
         if winner and winner.run_id and winner.tags.get("sweeper.champion") != "true":
             self._client.set_tag(winner.run_id, "sweeper.champion", "true")
             winner.tags["sweeper.champion"] = "true"
@@ -284,11 +289,20 @@ class Record:
         }
         from mlflow.entities import Metric
 
-        stamp = to_ms(winner.last_report.time)
         present = self._client.get_run(run_id).data.metrics
-        metrics = {n: v for n, v in scalar_metrics(row).items() if present.get(n) != v}
-        step = env_steps(winner.last_report.metrics)
-        self._client.log_batch(run_id, [Metric(n, v, stamp, step) for n, v in metrics.items()])
+        metrics = []
+        for name, value in scalar_metrics(row).items():
+            if present.get(name) == value:
+                continue
+            stamp = to_ms(winner.last_report.time)
+            step = env_steps(winner.last_report.metrics)
+            if name in present:
+                # A former champion's, and MLflow shows the value of the greatest step, then time.
+                for former in self._client.get_metric_history(run_id, name):
+                    step = max(step, former.step)
+                    stamp = max(stamp, former.timestamp + 1)
+            metrics.append(Metric(name, value, stamp, step))
+        self._client.log_batch(run_id, metrics)
 
     @property
     def states(self) -> dict[str, str]:

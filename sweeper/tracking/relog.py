@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -63,7 +62,7 @@ def log_run(opened: Run, *, uri: str | None = None, experiment: str | None = Non
     tracker = MlflowTracker(
         uri=tracking.uri,
         experiment=tracking.experiment,
-        artifact_root=Path(spec.storage).absolute() / "mlartifacts" if uri is None else None,
+        artifact_root=paths.root.parent.absolute() / "mlartifacts" if uri is None else None,
         run_name=paths.root.name,
         run_paths=paths,
         spec=spec,

@@ -117,9 +117,11 @@ def _free_port(host: str, port: int) -> int:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except (OSError, OverflowError) as error:
+        except OverflowError as error:
+            raise UserError(f"there is no port {port}; choose one up to 65535 by --port") from error
+        except OSError as error:
             raise UserError(
-                f"can't listen on {host}:{port}: {error}; choose another with --port"
+                f"can't listen on {host}:{port}: {error.strerror}; choose another port by --port"
             ) from error
         return int(probe.getsockname()[1])
 

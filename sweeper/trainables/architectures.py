@@ -50,16 +50,6 @@ MODEL_CONFIG_DEFAULTS: Mapping[str, Any] = {
     "vf_share_layers": False,
 }
 
-# RLlib's PPO builds its heads without looking at these (algorithms/ppo/ppo_catalog.py).
-_DEAD_KEYS = frozenset(
-    {
-        "head_fcnet_kernel_initializer",
-        "head_fcnet_kernel_initializer_kwargs",
-        "head_fcnet_bias_initializer",
-        "head_fcnet_bias_initializer_kwargs",
-    }
-)
-
 _ACTIVATIONS = {
     "tanh": "tanh",
     "relu": "relu",
@@ -178,10 +168,6 @@ def build_architecture(
         ConfigurationRefusedError: a key or a value that this backend does not carry out.
     """
     for key in model_config:
-        if key in _DEAD_KEYS:
-            raise ConfigurationRefusedError(
-                f"model_config.{key}: RLlib's PPO ignores it; leave it out"
-            )
         if key not in MODEL_CONFIG_DEFAULTS:
             raise ConfigurationRefusedError(
                 f"model_config.{key} is not carried out on backend torch; backend: rllib has it"

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -33,6 +35,7 @@ __all__ = [
     "describe_agent",
     "read_tensors",
     "write_agent",
+    "write_arrays",
     "write_tensors",
 ]
 
@@ -41,6 +44,12 @@ WEIGHTS_FILE = "weights.safetensors"
 TRAINER_FILE = "trainer.safetensors"
 
 _FORMAT_VERSION = 1
+# Numpy's names of types, without the byte order, and the format's.
+_SAFETENSORS_TYPES: Mapping[str, str] = {
+    "b1": "BOOL",
+    **{f"{kind}{size}": f"{kind.upper()}{8 * size}" for kind in "ui" for size in (1, 2, 4, 8)},
+    **{f"f{size}": f"F{8 * size}" for size in (2, 4, 8)},
+}
 
 
 def describe_agent(
@@ -93,16 +102,50 @@ def write_agent(folder: Path, agent: Mapping[str, Any], tensors: Mapping[str, Te
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors to one file, whole or not at all."""
+    """Write tensors to one file, whole or not at all.
+
+    Raises:
+        OSError: it can't be written, e.g. for a full disk.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
-    save_file(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary
-    )
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        save_file(plain, temporary)
+        temporary.replace(path)
+    except SafetensorError as error:
+        raise OSError(f"{path} can't be written: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays as `write_tensors` does, one row at a time: a copy is never larger than that.
+
+    safetensors' own functions take contiguous arrays, which views of a large one are not.
+    """
+    header, end = {}, 0
+    # The widest numbers first, so that none lies across the width of its type.
+    ordered = sorted(arrays.items(), key=lambda item: -item[1].itemsize)
+    for name, array in ordered:
+        begin, end = end, end + array.nbytes
+        header[name] = {
+            "dtype": _SAFETENSORS_TYPES[array.dtype.str[1:]],
+            "shape": list(array.shape),
+            "data_offsets": [begin, end],
+        }
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # the numbers after it are aligned
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for _, array in ordered:
+            for row in array if array.ndim > 1 else [array]:
+                file.write(np.ascontiguousarray(row).data)
     temporary.replace(path)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The inverse of `write_tensors`.
+    """The inverse of `write_tensors` and `write_arrays`; the file is mapped, not read at once.
 
     Raises:
         SweeperError: the file is missing or damaged.

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sweeper.trainables import checkpoints
 from sweeper.trainables.devices import find_device, limit_threads
 from sweeper.trainables.dqn_actions import build_epsilon_greedy
-from sweeper.trainables.dqn_memory import describe_memory, refuse_too_much
+from sweeper.trainables.dqn_memory import REPLAY_FILE, describe_memory, refuse_too_much
 from sweeper.trainables.dqn_rollout import ReplayCollector
 from sweeper.trainables.dqn_settings import DQN_DEFAULTS, DQNSettings, read_settings
 from sweeper.trainables.dqn_update import DQNLearner
@@ -40,17 +40,13 @@ from sweeper.trainables.replicas import (
     seed_sequence,
 )
 from sweeper.trainables.spaces import build_observation_encoder
-from sweeper.trainables.vector_envs import build_vector_env
+from sweeper.trainables.vector_envs import build_vector_env, choose_vectorization
 
-__all__ = ["REPLAY_FILE", "TorchDQNTrainer", "build_head"]
+__all__ = ["TorchDQNTrainer", "build_head"]
 
 Array = NDArray[Any]
 
-REPLAY_FILE = "replay.safetensors"
-
 _DEFAULT_EVALUATION_EPISODES = 20
-# With fewer environments gymnasium's native ones are slower than a loop over single ones.
-_FEWEST_NATIVE_ENVS = 4
 
 
 class _Generators(NamedTuple):
@@ -72,7 +68,6 @@ class TorchDQNTrainer:
 
     def __init__(self, settings: TrialSettings, configuration: Mapping[str, Any]) -> None:
         self._settings = settings
-        self._configuration = configuration
         self._dqn = read_settings(configuration)
         normalize = settings.environment.normalize
         if normalize.observations or normalize.rewards:
@@ -125,12 +120,10 @@ class TorchDQNTrainer:
             skipped=self._learner.is_frozen,
         )
 
-    def save(self, folder: Path, *, with_replay: bool = False) -> dict[str, Any]:
+    def save(self, folder: Path) -> dict[str, Any]:
         """Write agent.json, weights.safetensors and trainer.safetensors.
 
-        Args:
-            folder: an existing one.
-            with_replay: write the replay memories too, as replay.safetensors.
+        Where the settings ask for it the replay memories are written too, as replay.safetensors.
 
         Returns:
             Counters and generator states; integers beyond 64 bits among them, which JSON takes.
@@ -139,9 +132,9 @@ class TorchDQNTrainer:
         weights = self._networks.online.named_parameters()
         checkpoints.write_agent(folder, self._describe_agent(), weights)
         checkpoints.write_tensors(folder / checkpoints.TRAINER_FILE, tensors)
+        with_replay = self._settings.checkpoint_replay
         if with_replay:
-            replay = {name: torch.from_numpy(array) for name, array in self._buffer.state().items()}
-            checkpoints.write_tensors(folder / REPLAY_FILE, replay)
+            checkpoints.write_arrays(folder / REPLAY_FILE, self._buffer.state())
         return {
             "env_steps": list(self._env_steps),
             "collected_steps": self._collector.steps,
@@ -172,7 +165,7 @@ class TorchDQNTrainer:
         steps = int(state["collected_steps"])
         self._replay_begun = steps
         if state["replay_begun"] is not None:
-            # Read through a memory map, straight into the rings.
+            # Through a memory map, straight into the rings.
             replay = checkpoints.read_tensors(folder / REPLAY_FILE)
             self._buffer.restore({name: tensor.numpy() for name, tensor in replay.items()})
             self._replay_begun = int(state["replay_begun"])
@@ -241,9 +234,10 @@ class TorchDQNTrainer:
         )
         self._learner = DQNLearner(self._networks, dqn)
         memory = describe_memory(
-            self._configuration,
+            dqn.replay,
             observation_space=envs.single_observation_space,
             action_space=envs.single_action_space,
+            envs=dqn.envs,
             replicas=replicas,
         )
         refuse_too_much(memory, replicas)
@@ -268,9 +262,8 @@ class TorchDQNTrainer:
 
     def _build_envs(self, num_envs: int) -> VectorEnv:
         environment = self._settings.environment
-        if environment.vectorization == "auto" and num_envs < _FEWEST_NATIVE_ENVS:
-            environment = dataclasses.replace(environment, vectorization="sync")
-        return build_vector_env(environment, num_envs)
+        mode = choose_vectorization(environment, num_envs, self._settings.algorithm)
+        return build_vector_env(dataclasses.replace(environment, vectorization=mode), num_envs)
 
     def _describe_agent(self) -> dict[str, Any]:
         head = self._networks.head

@@ -1,22 +1,21 @@
-"""What memory a DQN configuration takes: told by the plan, and refused where it can't be had."""
+"""What replay memories take: said by the plan, and refused where it can't be had."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import gymnasium
+from gymnasium import spaces
 
 from sweeper.errors import UserError
-from sweeper.trainables.dqn_actions import build_epsilon_greedy
-from sweeper.trainables.dqn_settings import read_settings
+from sweeper.machine_memory import free_bytes
 from sweeper.trainables.observation_store import ObservationStore
-from sweeper.trainables.replay import ReplayBuffer
+from sweeper.trainables.replay import ReplayBuffer, ReplaySettings
 from sweeper.trainables.spaces import build_observation_encoder
 
-__all__ = ["ReplayMemory", "describe_memory", "free_bytes", "refuse_too_much"]
+__all__ = ["REPLAY_FILE", "ReplayMemory", "describe_memory", "refuse_too_much"]
+
+REPLAY_FILE = "replay.safetensors"
 
 
 @dataclass(frozen=True)
@@ -25,40 +24,45 @@ class ReplayMemory:
 
     Attributes:
         replay_bytes: of all replicas, once they are full; until then only what is used.
+        saved_bytes: of a checkpoint with all of it.
         places: of one replica.
         observation_shape: of one observation as it is stored.
         observation_dtype: likewise.
     """
 
     replay_bytes: int
+    saved_bytes: int
     places: int
     observation_shape: tuple[int, ...]
     observation_dtype: str
 
 
 def describe_memory(
-    configuration: Mapping[str, Any],
+    replay: ReplaySettings,
     *,
-    observation_space: gymnasium.Space[Any],
-    action_space: gymnasium.Space[Any],
+    observation_space: gymnasium.Space[object],
+    action_space: spaces.Discrete,
+    envs: int,
     replicas: int,
 ) -> ReplayMemory:
     """What a trial's replay memories take.
 
+    Args:
+        replay: how steps are kept.
+        observation_space: of one environment.
+        action_space: of one environment.
+        envs: sub-environments of each replica.
+        replicas: of the trial.
+
     Raises:
-        ConfigurationRefusedError: the configuration or a space is not taken.
+        ConfigurationRefusedError: the observations can't be stored.
     """
-    settings = read_settings(configuration)
     store = ObservationStore(build_observation_encoder(observation_space))
+    shape = {"replicas": replicas, "envs": envs, "actions": int(action_space.n)}
     return ReplayMemory(
-        replay_bytes=ReplayBuffer.bytes_needed(
-            store,
-            settings.replay,
-            replicas=replicas,
-            envs=settings.envs,
-            actions=build_epsilon_greedy(action_space).input_size,
-        ),
-        places=settings.replay.capacity,
+        replay_bytes=ReplayBuffer.bytes_needed(store, replay, **shape),
+        saved_bytes=ReplayBuffer.bytes_saved(store, replay, **shape),
+        places=replay.capacity,
         observation_shape=store.shape,
         observation_dtype=str(store.dtype),
     )
@@ -78,13 +82,3 @@ def refuse_too_much(memory: ReplayMemory, replicas: int) -> None:
             f"{list(memory.observation_shape)} each), and {free / 1e9:.1f} GB are free; lower "
             "replay_buffer_config.capacity, or train fewer replicas"
         )
-
-
-def free_bytes() -> int | None:
-    """Memory that processes may still take, or None where Linux does not tell."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    found = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-    return found[0] if found else None

@@ -2,9 +2,9 @@
 
 The parameters of all replicas are one matrix, ``float32[replicas, size]``: a row is a replica,
 a parameter is a column range. So an optimiser sees one tensor, and a norm, a copy or a freeze
-of a replica is one operation on a row. `packed_mlp` evaluates the standard network (dense
-layers without normalisation, on a CPU); whatever else there is goes through plain autograd
-here, which is also what `packed_mlp` is tested against.
+of a replica is one operation on a row. `packed_mlp` evaluates and differentiates the standard
+network (dense layers without normalisation, on a CPU); whatever else there is goes through plain
+autograd here, which is also what `packed_mlp` is tested against.
 """
 
 from __future__ import annotations
@@ -42,7 +42,12 @@ class NetworkOutputs(NamedTuple):
 
 
 class ReplicaNetworks:
-    """The networks of all replicas; ``parameters`` and ``gradients`` are ``[replicas, size]``."""
+    """The networks of all replicas; ``parameters`` and ``gradients`` are ``[replicas, size]``.
+
+    Attributes:
+        packed: evaluates them if they are the standard ones; its backward pass overwrites
+            ``gradients``.
+    """
 
     def __init__(
         self,
@@ -60,9 +65,9 @@ class ReplicaNetworks:
         self.parameters = torch.zeros(replicas, sum(self._sizes), device=device, requires_grad=True)
         self.gradients = torch.zeros_like(self.parameters)
         self.parameters.grad = self.gradients
-        self._packed: PackedMlp | None = None
+        self.packed: PackedMlp | None = None
         if is_packed and device.type == "cpu" and can_pack(architecture):
-            self._packed = PackedMlp(architecture, self.named_parameters(), self.named_gradients())
+            self.packed = PackedMlp(architecture, self.named_parameters(), self.named_gradients())
 
     def initialise(self, generators: Sequence[torch.Generator]) -> None:
         """Draw every replica's parameters from its own generator."""
@@ -92,12 +97,6 @@ class ReplicaNetworks:
 
         Going backward fills ``gradients``, after `clear_gradients`.
         """
-        if self._packed is not None:
-            raw, values = self._packed.forward(self.parameters, observations)
-            log_std = None
-            if self.architecture.free_log_std:
-                log_std = self._split(self.parameters)["log_std"]
-            return NetworkOutputs(self._to_distribution(raw, log_std), values)
         tensors = self._split(self.parameters)
         encoded = self._encode_all(tensors, observations)
         raw = self._head(tensors, "policy", encoded[0])
@@ -105,29 +104,24 @@ class ReplicaNetworks:
         return NetworkOutputs(self._to_distribution(raw, tensors.get("log_std")), values)
 
     def clear_gradients(self) -> None:
-        """Prepare ``gradients`` for the next backward pass."""
-        if self._packed is None or self.architecture.free_log_std:
-            self.gradients.zero_()  # a packed network overwrites them
+        """Prepare ``gradients`` for the next backward pass of autograd, which adds to them."""
+        self.gradients.zero_()
 
     def policy(self, observations: Array) -> Array:
         """Inputs of the action distribution for ``float32[replicas, rows, *observation]``."""
+        if self.packed is not None:
+            return self.packed.policy(observations)
         with torch.no_grad():
             tensors = self.named_parameters()
-            if self._packed is not None:
-                raw = self._packed.policy(observations)
-                if not self.architecture.log_deviations:
-                    return raw
-                outputs = torch.from_numpy(raw)
-            else:
-                batch = torch.from_numpy(observations).to(self.device)
-                encoder = self.architecture.encoders[0]
-                outputs = self._head(tensors, "policy", self._encode(tensors, encoder, batch))
+            batch = torch.from_numpy(observations).to(self.device)
+            encoder = self.architecture.encoders[0]
+            outputs = self._head(tensors, "policy", self._encode(tensors, encoder, batch))
             return self._to_distribution(outputs, tensors.get("log_std")).cpu().numpy()
 
     def values(self, observations: Array) -> Array:
         """``float32[replicas, rows]`` for ``float32[replicas, rows, *observation]``."""
-        if self._packed is not None:
-            return self._packed.values(observations)
+        if self.packed is not None:
+            return self.packed.values(observations)
         tensors = self.named_parameters()
         encoder = self.architecture.encoders[-1]
         parts = []

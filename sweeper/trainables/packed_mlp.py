@@ -2,17 +2,17 @@
 
 Why by hand: with autograd's operators five replicas of two [64, 64] networks spend most of an
 update in allocation, copies and a slow tanh. Here the policy's and the value's network are
-packed beside the replicas, ``[replicas, encoders, rows, units]``; every intermediate lives in
-a buffer that is reused; products and tanh are numpy's, on the tensors' own memory (its BLAS
-writes into strided views, and its tanh is an order of magnitude faster than torch's); and the
-gradient of every parameter is written where the optimiser reads it.
+packed beside the replicas and every intermediate lives in a buffer that is reused. A minibatch
+is a matrix with its rows side by side, ``[replicas, encoders, units, rows]``: then the first
+layer of both encoders is one product, a bias is one number a line, and nothing that follows has
+a handful of outputs as its innermost axis. Products and tanh are numpy's, on the tensors' own
+memory (its BLAS writes into strided views, and its tanh is an order of magnitude faster than
+torch's); the gradient of every parameter is written where the optimiser reads it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from sweeper.trainables.architectures import Architecture
 __all__ = ["PackedMlp", "can_pack"]
 
 Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 
 def can_pack(architecture: Architecture) -> bool:
@@ -36,37 +37,6 @@ def can_pack(architecture: Architecture) -> bool:
     )
 
 
-@dataclass(frozen=True)
-class _Dense:
-    """One layer's weights ``[replicas, (encoders,) outputs, inputs]``, biases, and gradients."""
-
-    weight: Array
-    bias: Tensor
-    weight_gradient: Array
-    bias_gradient: Tensor
-    transposed: Array = field(init=False)
-    bias_array: Array = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "transposed", self.weight.swapaxes(-1, -2))
-        object.__setattr__(self, "bias_array", self.bias.numpy())
-
-
-@dataclass(frozen=True)
-class _Buffers:
-    """Hidden activations and their gradients, one pair a layer, for one number of rows."""
-
-    hidden: list[Tensor]
-    gradients: list[Tensor]
-    hidden_arrays: list[Array]
-    gradient_arrays: list[Array]
-
-    @classmethod
-    def allocate(cls, shapes: Sequence[tuple[int, ...]]) -> _Buffers:
-        hidden, gradients = ([torch.empty(shape) for shape in shapes] for _ in range(2))
-        return cls(hidden, gradients, [h.numpy() for h in hidden], [g.numpy() for g in gradients])
-
-
 class PackedMlp:
     """Evaluates the networks whose parameters and gradients it was given as views."""
 
@@ -76,122 +46,229 @@ class PackedMlp:
         parameters: Mapping[str, Tensor],
         gradients: Mapping[str, Tensor],
     ) -> None:
-        self.activation = architecture.activation
-        self._units = architecture.hiddens
-        encoders = architecture.encoders
-        self.layers = [
-            _view_encoders(
-                [f"encoder.{encoder}.{i}" for encoder in encoders], parameters, gradients
+        self._activation = architecture.activation
+        self._layers = [
+            _Dense.of_encoders(
+                [f"encoder.{encoder}.{i}" for encoder in architecture.encoders],
+                parameters,
+                gradients,
             )
             for i in range(len(architecture.hiddens))
         ]
-        self.policy_head = _view_head("head.policy.out", parameters, gradients)
-        self.value_head = _view_head("head.value.out", parameters, gradients)
-        self._encoders = len(encoders)
-        self._buffers: dict[int, _Buffers] = {}
-
-    def forward(self, parameters: Tensor, observations: Tensor) -> tuple[Tensor, Tensor]:
-        """Differentiable outputs ``[replicas, rows, outputs]`` and values ``[replicas, rows]``.
-
-        Only one forward pass can be waiting for its backward: both use the same buffers.
-        """
-        outputs: tuple[Tensor, Tensor] = _PackedFunction.apply(  # type: ignore[no-untyped-call]
-            parameters, observations, self
+        self._policy_head, self._value_head = (
+            _Dense.of_head(f"head.{head}.out", parameters, gradients)
+            for head in ("policy", "value")
         )
-        return outputs
+        self._deviations = architecture.log_deviations
+        self._clip = architecture.log_std_clip
+        self._log_std = self._log_std_gradient = None
+        if architecture.free_log_std:
+            self._log_std = parameters["log_std"].numpy()
+            self._log_std_gradient = gradients["log_std"].numpy()
+        self._buffers: _Buffers | None = None
 
     def policy(self, observations: Array) -> Array:
-        """The policy head's output, ``float32[replicas, rows, outputs]``."""
-        return _apply_head(self.policy_head, self._encode(observations, encoder=0))
+        """Inputs of the action distribution, ``float32[replicas, rows, inputs]``.
+
+        Args:
+            observations: ``float32[replicas, rows, size]``.
+        """
+        raw = self._policy_head.apply(self._encode(observations, encoder=0))
+        if not self._deviations:
+            return raw
+        if self._log_std is None:
+            deviations = raw[..., self._deviations :]
+            np.clip(deviations, -self._clip, self._clip, out=deviations)
+            return raw
+        clipped = np.clip(self._log_std, -self._clip, self._clip)[:, None]
+        return np.concatenate([raw, np.broadcast_to(clipped, raw.shape)], axis=-1)
 
     def values(self, observations: Array) -> Array:
-        """``float32[replicas, rows]``."""
-        encoded = self._encode(observations, encoder=self._encoders - 1)
-        return _apply_head(self.value_head, encoded)[..., 0]
+        """``float32[replicas, rows]`` for ``float32[replicas, rows, size]``."""
+        return self._value_head.apply(self._encode(observations, encoder=-1))[..., 0]
+
+    def forward(self, observations: Array) -> tuple[Array, Array]:
+        """Both heads' outputs; what `backward` needs stays in the buffers until the next call.
+
+        Args:
+            observations: ``float32[replicas, size, rows]``.
+
+        Returns:
+            Inputs of the action distribution, ``float32[replicas, inputs, rows]``, and values,
+            ``float32[replicas, 1, rows]``.
+        """
+        buffers = self._allocate(len(observations), observations.shape[-1])
+        buffers.observations = observations
+        for i, layer in enumerate(self._layers):
+            hidden = buffers.hidden[i]
+            if i:
+                np.matmul(layer.weight, buffers.hidden[i - 1], out=hidden)
+            else:  # the same observations for every encoder
+                np.matmul(layer.flat_weight, observations, out=buffers.flat_hidden)
+            buffers.hidden_tensors[i].add_(layer.bias_column)
+            _activate(hidden, self._activation)
+        last = buffers.hidden[-1]
+        raw: Array = np.matmul(self._policy_head.weight, last[:, 0])
+        values: Array = np.matmul(self._value_head.weight, last[:, -1])
+        raw += self._policy_head.bias[..., None]
+        values += self._value_head.bias[..., None]
+        return self._clip_deviations(raw, buffers), values
+
+    def backward(self, gradient: Array, value_gradient: Array) -> None:
+        """Write the gradients of all parameters.
+
+        Args:
+            gradient: of the distribution's inputs, as `forward` gave them; it is overwritten.
+            value_gradient: of the values, ``float32[replicas, 1, rows]``.
+        """
+        buffers = self._buffers
+        if buffers is None:
+            raise AssertionError("backward comes after forward")
+        self._backward_heads(self._backward_deviations(gradient, buffers), value_gradient, buffers)
+        for i in range(len(self._layers) - 1, -1, -1):
+            layer, above = self._layers[i], buffers.gradients[i]
+            above_tensor = buffers.gradient_tensors[i]
+            _backward_activation(above_tensor, buffers.hidden_tensors[i], self._activation)
+            torch.sum(above_tensor, dim=-1, keepdim=True, out=layer.bias_gradient_column)
+            if i:
+                below = buffers.hidden[i - 1].swapaxes(-1, -2)
+                np.matmul(above, below, out=layer.weight_gradient)
+                np.matmul(layer.weight.swapaxes(-1, -2), above, out=buffers.gradients[i - 1])
+            else:
+                below = buffers.observations.swapaxes(-1, -2)
+                np.matmul(buffers.flat_gradient, below, out=layer.flat_weight_gradient)
 
     def _encode(self, observations: Array, encoder: int) -> Array:
         hidden = observations
-        for layer in self.layers:
-            hidden = np.matmul(hidden, layer.transposed[:, encoder])
-            hidden += layer.bias_array[:, encoder]
-            _activate(hidden, self.activation)
+        for layer in self._layers:
+            hidden = np.matmul(hidden, layer.weight[:, encoder].swapaxes(-1, -2))
+            hidden += layer.bias[:, None, encoder]
+            _activate(hidden, self._activation)
         return hidden
 
-    def buffers(self, replicas: int, rows: int) -> _Buffers:
-        """The buffers for batches of this many rows."""
-        if rows not in self._buffers:
-            self._buffers.clear()  # a trial's minibatches all have one size
-            shapes = [(replicas, self._encoders, rows, units) for units in self._units]
-            self._buffers[rows] = _Buffers.allocate(shapes)
-        return self._buffers[rows]
+    def _clip_deviations(self, raw: Array, buffers: _Buffers) -> Array:
+        if not self._deviations:
+            return raw
+        if self._log_std is None:
+            deviations = raw[:, self._deviations :]
+            buffers.within = np.abs(deviations) <= self._clip
+            np.clip(deviations, -self._clip, self._clip, out=deviations)
+            return raw
+        column = self._log_std[..., None]
+        buffers.within = np.abs(column) <= self._clip
+        clipped = np.clip(column, -self._clip, self._clip)
+        return np.concatenate([raw, np.broadcast_to(clipped, raw.shape)], axis=1)
+
+    def _backward_deviations(self, gradient: Array, buffers: _Buffers) -> Array:
+        """The gradient of the head's outputs: a number that was clipped has none."""
+        if not self._deviations:
+            return gradient
+        means, deviations = np.split(gradient, [gradient.shape[1] - self._deviations], axis=1)
+        deviations *= buffers.within
+        if self._log_std_gradient is None:
+            return gradient
+        np.sum(deviations, axis=-1, out=self._log_std_gradient)
+        return means
+
+    def _backward_heads(self, raw: Array, values: Array, buffers: _Buffers) -> None:
+        last, gradient = buffers.hidden[-1], buffers.gradients[-1]
+        policy, value = self._policy_head, self._value_head
+        np.matmul(raw, last[:, 0].swapaxes(-1, -2), out=policy.weight_gradient)
+        np.matmul(values, last[:, -1].swapaxes(-1, -2), out=value.weight_gradient)
+        np.sum(raw, axis=-1, out=policy.bias_gradient)
+        np.sum(values, axis=-1, out=value.bias_gradient)
+        np.matmul(policy.weight.swapaxes(-1, -2), raw, out=gradient[:, 0])
+        # One output makes it an outer product, for which numpy has no BLAS.
+        column = value.weight.swapaxes(-1, -2)
+        if gradient.shape[1] == 1:  # one encoder for both heads: their gradients add up
+            gradient[:, 0] += column * values
+        else:
+            np.multiply(column, values, out=gradient[:, 1])
+
+    def _allocate(self, replicas: int, rows: int) -> _Buffers:
+        if self._buffers is None or self._buffers.hidden[0].shape[-1] != rows:
+            self._buffers = _Buffers(
+                [(replicas, *layer.weight.shape[1:3], rows) for layer in self._layers]
+            )
+        return self._buffers
 
 
-class _PackedFunction(torch.autograd.Function):
-    """Both heads' outputs; backward writes the parameters' gradients into their views."""
+class _Dense:
+    """One layer's parameters and their gradients, views into those of the replicas.
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        parameters: Tensor,  # noqa: ARG004  what autograd sees; its memory is the layers' views
-        observations: Tensor,
-        mlp: PackedMlp,
-    ) -> tuple[Tensor, Tensor]:
-        buffers = mlp.buffers(*observations.shape[:2])
-        ctx.observations = below = observations.numpy()[:, None]  # the same for every encoder
-        for layer, hidden, array in zip(
-            mlp.layers, buffers.hidden, buffers.hidden_arrays, strict=True
-        ):
-            np.matmul(below, layer.transposed, out=array)
-            hidden.add_(layer.bias)
-            _activate(array, mlp.activation)
-            below = array
-        ctx.mlp, ctx.buffers = mlp, buffers
-        raw = _apply_head(mlp.policy_head, below[:, 0])
-        values = _apply_head(mlp.value_head, below[:, -1])[..., 0]
-        return torch.from_numpy(raw), torch.from_numpy(values)
+    Attributes:
+        weight: ``[replicas, (encoders,) outputs, inputs]``.
+        bias: ``[replicas, (encoders,) outputs]``.
+        flat_weight: with the encoders' outputs one below the other.
+        bias_column: ``[replicas, (encoders,) outputs, 1]``.
+    """
 
-    @staticmethod
-    def backward(ctx: Any, raw_gradient: Tensor, value_gradient: Tensor) -> tuple[None, None, None]:
-        mlp: PackedMlp = ctx.mlp
-        buffers: _Buffers = ctx.buffers
-        _backward_heads(mlp, buffers, raw_gradient, value_gradient.unsqueeze(-1))
-        for i in range(len(mlp.layers) - 1, -1, -1):
-            layer, gradient, array = mlp.layers[i], buffers.gradients[i], buffers.gradient_arrays[i]
-            _backward_activation(gradient, buffers.hidden[i], mlp.activation)
-            below = buffers.hidden_arrays[i - 1] if i else ctx.observations
-            np.matmul(array.swapaxes(-1, -2), below, out=layer.weight_gradient)
-            torch.sum(gradient, dim=2, keepdim=True, out=layer.bias_gradient)
-            if i:
-                np.matmul(array, layer.weight, out=buffers.gradient_arrays[i - 1])
-        return None, None, None
+    def __init__(
+        self, weight: Tensor, bias: Tensor, weight_gradient: Tensor, bias_gradient: Tensor
+    ) -> None:
+        self.weight: Array = weight.numpy()
+        self.bias: Array = bias.numpy()
+        self.weight_gradient: Array = weight_gradient.numpy()
+        self.bias_gradient: Array = bias_gradient.numpy()
+        self.flat_weight = _flatten(self.weight)
+        self.flat_weight_gradient = _flatten(self.weight_gradient)
+        self.bias_column = bias.unsqueeze(-1)
+        self.bias_gradient_column = bias_gradient.unsqueeze(-1)
 
+    @classmethod
+    def of_encoders(
+        cls, names: list[str], parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
+    ) -> _Dense:
+        """One layer of all encoders."""
+        return cls(
+            *(
+                _side_by_side([tensors[f"{name}.{kind}"] for name in names])
+                for tensors in (parameters, gradients)
+                for kind in ("weight", "bias")
+            )
+        )
 
-def _backward_heads(
-    mlp: PackedMlp, buffers: _Buffers, raw_gradient: Tensor, value_gradient: Tensor
-) -> None:
-    hidden, gradient = buffers.hidden_arrays[-1], buffers.gradients[-1]
-    raw, value = raw_gradient.contiguous().numpy(), value_gradient.contiguous().numpy()
-    policy_head, value_head = mlp.policy_head, mlp.value_head
-    np.matmul(raw.swapaxes(-1, -2), hidden[:, 0], out=policy_head.weight_gradient)
-    np.matmul(value.swapaxes(-1, -2), hidden[:, -1], out=value_head.weight_gradient)
-    torch.sum(raw_gradient, dim=1, keepdim=True, out=policy_head.bias_gradient)
-    torch.sum(value_gradient, dim=1, keepdim=True, out=value_head.bias_gradient)
-    # With one output it is an outer product, for which numpy has no BLAS.
-    policy_weight, value_weight = map(torch.from_numpy, (policy_head.weight, value_head.weight))
-    if raw.shape[-1] == 1:
-        torch.mul(raw_gradient, policy_weight, out=gradient[:, 0])
-    else:
-        np.matmul(raw, policy_head.weight, out=buffers.gradient_arrays[-1][:, 0])
-    if gradient.shape[1] == 1:  # one encoder for both heads: their gradients add up
-        gradient[:, 0].addcmul_(value_gradient, value_weight)
-    else:
-        torch.mul(value_gradient, value_weight, out=gradient[:, 1])
+    @classmethod
+    def of_head(
+        cls, name: str, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
+    ) -> _Dense:
+        """A head's linear layer."""
+        return cls(
+            *(
+                tensors[f"{name}.{kind}"]
+                for tensors in (parameters, gradients)
+                for kind in ("weight", "bias")
+            )
+        )
+
+    def apply(self, rows: Array) -> Array:
+        """``[replicas, rows, outputs]`` from ``[replicas, rows, inputs]``."""
+        output: Array = np.matmul(rows, self.weight.swapaxes(-1, -2))
+        output += self.bias[:, None]
+        return output
 
 
-def _apply_head(head: _Dense, encoded: Array) -> Array:
-    output: Array = np.matmul(encoded, head.transposed)
-    output += head.bias_array
-    return output
+class _Buffers:
+    """What a forward pass leaves for its backward pass, for one number of rows.
+
+    Attributes:
+        hidden: activations, ``[replicas, encoders, units, rows]`` a layer.
+        gradients: theirs.
+        flat_hidden: the first layer's, with the encoders' units one below the other.
+        flat_gradient: its gradient likewise.
+        within: which log deviations were not clipped.
+    """
+
+    observations: Array
+    within: Mask
+
+    def __init__(self, shapes: Sequence[tuple[int, ...]]) -> None:
+        self.hidden_tensors = [torch.empty(shape) for shape in shapes]
+        self.gradient_tensors = [torch.empty(shape) for shape in shapes]
+        self.hidden: list[Array] = [tensor.numpy() for tensor in self.hidden_tensors]
+        self.gradients: list[Array] = [tensor.numpy() for tensor in self.gradient_tensors]
+        self.flat_hidden = _flatten(self.hidden[0])
+        self.flat_gradient = _flatten(self.gradients[0])
 
 
 def _activate(array: Array, activation: str) -> None:
@@ -208,31 +285,15 @@ def _backward_activation(gradient: Tensor, hidden: Tensor, activation: str) -> N
         torch.ops.aten.threshold_backward.grad_input(gradient, hidden, 0, grad_input=gradient)
 
 
-def _view_encoders(
-    names: list[str], parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
-) -> _Dense:
-    """One layer of all encoders."""
-
-    def view(tensors: Mapping[str, Tensor], kind: str) -> Tensor:
-        return _side_by_side([tensors[f"{name}.{kind}"] for name in names])
-
-    return _Dense(
-        weight=view(parameters, "weight").numpy(),
-        bias=view(parameters, "bias").unsqueeze(-2),
-        weight_gradient=view(gradients, "weight").numpy(),
-        bias_gradient=view(gradients, "bias").unsqueeze(-2),
-    )
-
-
-def _view_head(
-    name: str, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
-) -> _Dense:
-    return _Dense(
-        weight=parameters[f"{name}.weight"].numpy(),
-        bias=parameters[f"{name}.bias"].unsqueeze(-2),
-        weight_gradient=gradients[f"{name}.weight"].numpy(),
-        bias_gradient=gradients[f"{name}.bias"].unsqueeze(-2),
-    )
+def _flatten(array: Array) -> Array:
+    """A view with the encoders' axis, where there is one, joined to the next."""
+    if array.ndim < 4:
+        return array
+    replicas, encoders, outputs, columns = array.shape
+    flat: Array = array.reshape(replicas, encoders * outputs, columns)
+    if not np.shares_memory(flat, array):
+        raise AssertionError("the encoders' units do not lie side by side")
+    return flat
 
 
 def _side_by_side(views: list[Tensor]) -> Tensor:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeper.trainables.architectures import MODEL_CONFIG_DEFAULTS
+from sweeper.trainables.configuration import complete
 from sweeper.trainables.replicas import ConfigurationRefusedError
-from sweeper.trainables.schedules import Schedule, parse_schedule
+from sweeper.trainables.schedules import Schedule
 
-__all__ = ["PPO_DEFAULTS", "SCHEDULED_KEYS", "SUPPORTED_KEYS", "PPOSettings", "read_settings"]
+__all__ = ["PPO_DEFAULTS", "SCHEDULED_KEYS", "PPOSettings", "read_settings"]
 
 # A test holds these against PPOConfig() of the installed RLlib; num_env_runners departs.
 PPO_DEFAULTS: Mapping[str, Any] = {
@@ -47,24 +48,8 @@ PPO_DEFAULTS: Mapping[str, Any] = {
     "torch_skip_nan_gradients": False,
 }
 
-SUPPORTED_KEYS = frozenset(PPO_DEFAULTS)
-
 # RLlib schedules the first two; the others are constants there.
 SCHEDULED_KEYS = ("lr", "entropy_coeff", "clip_param", "vf_clip_param", "vf_loss_coeff")
-
-_FIXED_KEYS = (
-    "use_gae",
-    "batch_mode",
-    "num_env_runners",
-    "num_learners",
-    "explore",
-    "torch_skip_nan_gradients",
-)
-_ALIASES: Mapping[str, str] = {
-    "lambda": "lambda_",
-    "train_batch_size": "train_batch_size_per_learner",
-}
-_GRAD_CLIPS = ("global_norm", "norm", "value")
 _BATCH_TOLERANCE = 0.1  # RLlib's (validate_train_batch_size_vs_rollout_fragment_length)
 
 
@@ -115,120 +100,54 @@ def read_settings(configuration: Mapping[str, Any]) -> PPOSettings:
         ConfigurationRefusedError: a key or a value that this backend does not carry out, or
             values that don't go together.
     """
-    given = _with_defaults(configuration)
-    for key in _FIXED_KEYS:
-        if given[key] != PPO_DEFAULTS[key]:
-            raise ConfigurationRefusedError(
-                f"{key}: {given[key]!r} is not carried out on backend torch; backend: rllib has it"
-            )
-    envs = _whole(given, "num_envs_per_env_runner")
-    batch = _whole(given, "train_batch_size_per_learner")
-    steps, fragments = _divide_batch(batch, envs, given["rollout_fragment_length"])
-    minibatch = given["minibatch_size"]
+    given = complete("PPO", configuration, PPO_DEFAULTS)
+    envs = given.whole("num_envs_per_env_runner")
+    batch = given.whole("train_batch_size_per_learner")
+    steps, fragments = _divide_batch(batch, envs, given.whole_or_auto("rollout_fragment_length"))
     # RLlib takes the whole batch at once if no minibatch size is set.
-    minibatch = steps * envs * fragments if minibatch is None else _whole(given, "minibatch_size")
-    if given["minibatch_size"] is not None and minibatch > batch:
-        raise ConfigurationRefusedError(
-            f"minibatch_size {minibatch} is larger than train_batch_size_per_learner {batch}"
-        )
-    clip_by = given["grad_clip_by"]
-    if clip_by not in _GRAD_CLIPS:
-        raise ConfigurationRefusedError(
-            f"grad_clip_by is one of {', '.join(_GRAD_CLIPS)}, not {clip_by!r}"
-        )
-    grad_clip = given["grad_clip"]
-    schedules = {key: _not_negative(key, parse_schedule(key, given[key])) for key in SCHEDULED_KEYS}
+    minibatch = steps * envs * fragments
+    if given["minibatch_size"] is not None:
+        minibatch = given.whole("minibatch_size")
+        if minibatch > batch:
+            raise ConfigurationRefusedError(
+                f"minibatch_size {minibatch} is larger than train_batch_size_per_learner {batch}"
+            )
+    grad_clip, grad_clip_by = given.grad_clip()
     return PPOSettings(
-        **schedules,
-        gamma=_share(given, "gamma"),
-        lambda_=_share(given, "lambda_"),
-        use_critic=_switch(given, "use_critic"),
-        use_kl_loss=_switch(given, "use_kl_loss"),
-        kl_coeff=_number(given, "kl_coeff"),
-        kl_target=_number(given, "kl_target"),
-        grad_clip=_number(given, "grad_clip") if grad_clip else None,
-        grad_clip_by=clip_by,
-        num_epochs=_whole(given, "num_epochs"),
+        **{key: given.schedule(key) for key in SCHEDULED_KEYS},
+        gamma=given.share("gamma"),
+        lambda_=given.share("lambda_"),
+        use_critic=given.switch("use_critic"),
+        use_kl_loss=given.switch("use_kl_loss"),
+        kl_coeff=given.number("kl_coeff"),
+        kl_target=given.number("kl_target"),
+        grad_clip=grad_clip,
+        grad_clip_by=grad_clip_by,
+        num_epochs=given.whole("num_epochs"),
         minibatch_size=minibatch,
-        shuffle_batch_per_epoch=_switch(given, "shuffle_batch_per_epoch"),
+        shuffle_batch_per_epoch=given.switch("shuffle_batch_per_epoch"),
         envs=envs,
         fragment_steps=steps,
         fragments=fragments,
-        normalize_actions=_switch(given, "normalize_actions"),
-        clip_actions=_switch(given, "clip_actions"),
-        model_config=given["model_config"] or {},
+        normalize_actions=given.switch("normalize_actions"),
+        clip_actions=given.switch("clip_actions"),
+        model_config=given["model_config"],
     )
 
 
-def _with_defaults(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    given: dict[str, Any] = {**PPO_DEFAULTS, "model_config": {}}
-    for name, value in configuration.items():
-        key = _ALIASES.get(name, name)
-        if key not in SUPPORTED_KEYS:
-            raise ConfigurationRefusedError(
-                f"{name} is not carried out by PPO on backend torch; backend: rllib has it"
-            )
-        if key != name and key in configuration:
-            raise ConfigurationRefusedError(f"{name} and {key} are the same; give one of them")
-        given[key] = value
-    return given
-
-
-def _divide_batch(batch: int, envs: int, given: Any) -> tuple[int, int]:
+def _divide_batch(batch: int, envs: int, fragment: int | None) -> tuple[int, int]:
     """Steps of a fragment, and fragments of an iteration, as RLlib's local runner takes them.
 
     The runner samples fragments until it has at least the train batch (execution/rollout_ops.py);
-    ``auto`` is the whole batch in one, rounded up.
+    ``auto``, here None, is the whole batch in one, rounded up.
     """
-    if given == "auto":
+    if fragment is None:
         return math.ceil(batch / envs), 1
-    if not _is_whole(given):
-        raise ConfigurationRefusedError(
-            f"rollout_fragment_length is a whole number or auto, not {given!r}"
-        )
-    fragments = math.ceil(batch / (given * envs))
-    if fragments * given * envs - batch > _BATCH_TOLERANCE * batch:
+    fragments = math.ceil(batch / (fragment * envs))
+    if fragments * fragment * envs - batch > _BATCH_TOLERANCE * batch:
         raise ConfigurationRefusedError(
             f"train_batch_size_per_learner {batch} can't be reached within 10 % by fragments of "
-            f"{given} steps x {envs} environments; use rollout_fragment_length: auto or "
+            f"{fragment} steps x {envs} environments; use rollout_fragment_length: auto or "
             f"{max(1, batch // envs)}"
         )
-    return given, fragments
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _whole(given: Mapping[str, Any], key: str) -> int:
-    value = given[key]
-    if not _is_whole(value):
-        raise ConfigurationRefusedError(f"{key} is a whole number from 1 on, not {value!r}")
-    return int(value)
-
-
-def _number(given: Mapping[str, Any], key: str) -> float:
-    value = given[key]
-    if not isinstance(value, int | float) or isinstance(value, bool) or not value >= 0:
-        raise ConfigurationRefusedError(f"{key} is a number from 0 on, not {value!r}")
-    return float(value)
-
-
-def _share(given: Mapping[str, Any], key: str) -> float:
-    value = _number(given, key)
-    if value > 1:
-        raise ConfigurationRefusedError(f"{key} is a number from 0 to 1, not {value!r}")
-    return value
-
-
-def _switch(given: Mapping[str, Any], key: str) -> bool:
-    value = given[key]
-    if not isinstance(value, bool):
-        raise ConfigurationRefusedError(f"{key} is true or false, not {value!r}")
-    return value
-
-
-def _not_negative(key: str, schedule: Schedule) -> Schedule:
-    if min(schedule.values) < 0:
-        raise ConfigurationRefusedError(f"{key} is never negative; found {min(schedule.values)}")
-    return schedule
+    return fragment, fragments

@@ -15,6 +15,7 @@ from torch import Tensor
 from sweeper.trainables.actions import ActionDistribution
 from sweeper.trainables.networks import ReplicaNetworks
 from sweeper.trainables.optimiser import ReplicaAdam, clip_gradients
+from sweeper.trainables.packed_loss import differentiate_loss
 from sweeper.trainables.ppo_loss import (
     LossCoefficients,
     LossTerms,
@@ -71,7 +72,9 @@ class TrainBatch:
         block = max(1, _GATHERED_NUMBERS // (width * order[0].numel()))
         for index in torch.split(order, block):
             flat = index.reshape(-1)
-            table = self.table.index_select(0, flat).view(*index.shape, -1)
+            gathered = self.table.index_select(0, flat).view(*index.shape, -1)
+            # Column by column in memory: what is a row in a batch is a number in the loss.
+            table = gathered.mT.contiguous().mT
             scalars, *fields = torch.split(table, self.widths, dim=-1)
             if self.images is not None:
                 images = self.images.index_select(0, flat)
@@ -160,16 +163,22 @@ class PPOLearner:
     ) -> tuple[Tensor, LossTerms, Tensor]:
         """One step of the optimiser; the values, the loss and the norms of the gradients."""
         networks, settings = self.networks, self._settings
-        networks.clear_gradients()
-        outputs = networks.forward(minibatch.observations)
-        terms = compute_loss(self._distribution, outputs, minibatch, coefficients)
-        # The mean over rows of each replica, without an operation for it.
-        terms.total.backward(self._row_weights)  # type: ignore[no-untyped-call]
+        if networks.packed is not None:
+            values, terms = differentiate_loss(
+                networks.packed, self._distribution, minibatch, coefficients
+            )
+        else:
+            networks.clear_gradients()
+            outputs = networks.forward(minibatch.observations)
+            terms = compute_loss(self._distribution, outputs, minibatch, coefficients)
+            # The mean over rows of each replica, without an operation for it.
+            terms.total.backward(self._row_weights)  # type: ignore[no-untyped-call]
+            values = outputs.values.detach()
         if self.is_frozen.any():
             networks.gradients[self._frozen_rows()] = 0
         norms = clip_gradients(networks, settings.grad_clip, settings.grad_clip_by)
         self._optimiser.step(lr)
-        return outputs.values.detach(), terms, norms
+        return values, terms, norms
 
     def _coefficients(self, env_steps: int) -> LossCoefficients:
         settings = self._settings

@@ -26,10 +26,24 @@ from numpy.typing import NDArray
 from sweeper.trainables.observation_store import ObservationStore
 from sweeper.trainables.sum_tree import SumTree
 
-__all__ = ["ReplayBuffer", "ReplaySample", "ReplaySettings"]
+__all__ = [
+    "PRIORITISED",
+    "REPLAY_DEFAULTS",
+    "UNIFORM",
+    "ReplayBuffer",
+    "ReplaySample",
+    "ReplaySettings",
+]
 
 Array = NDArray[Any]
 Indices = NDArray[np.int64]
+
+PRIORITISED, UNIFORM = "PrioritizedEpisodeReplayBuffer", "EpisodeReplayBuffer"
+# RLlib's: the algorithm's for its own type, the class's own for the other one.
+REPLAY_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    PRIORITISED: {"type": PRIORITISED, "capacity": 50_000, "alpha": 0.6, "beta": 0.4},
+    UNIFORM: {"type": UNIFORM, "capacity": 10_000},
+}
 
 # What a place is: bits of one byte.
 _STEP, _TERMINAL, _START = np.uint8(1), np.uint8(2), np.uint8(4)
@@ -139,13 +153,22 @@ class ReplayBuffer:
         actions: int,
     ) -> int:
         """The memory of a buffer, without building it."""
-        places = replicas * envs * _ring_size(settings, envs)
-        one = math.prod(store.shape) * store.dtype.itemsize
-        one += np.min_scalar_type(actions - 1).itemsize + 4 + 1
-        tree = 0
-        if settings.alpha is not None:
-            tree = SumTree.bytes_needed(replicas, envs * _ring_size(settings, envs))
-        return places * one + tree
+        places = envs * _ring_size(settings, envs)
+        tree = 0 if settings.alpha is None else SumTree.bytes_needed(replicas, places)
+        return replicas * places * _place_bytes(store, actions) + tree
+
+    @staticmethod
+    def bytes_saved(
+        store: ObservationStore,
+        settings: ReplaySettings,
+        *,
+        replicas: int,
+        envs: int,
+        actions: int,
+    ) -> int:
+        """What `state` comes to once the buffer is full, but for some bytes a lane."""
+        one = _place_bytes(store, actions) + (0 if settings.alpha is None else 8)
+        return replicas * envs * _ring_size(settings, envs) * one
 
     def begin(self, lanes: Indices, observations: Array) -> None:
         """Start episodes: their first observations, packed, ``[lanes, *shape]``."""
@@ -225,7 +248,10 @@ class ReplayBuffer:
         self._tree.update(chosen.reshape(-1), weights.reshape(-1))
 
     def state(self) -> dict[str, Array]:
-        """Everything in it, with the replicas first; what was never written is left out."""
+        """Everything in it, with the replicas first; what was never written is left out.
+
+        The arrays are views, for that the state of gigabytes is not as many again.
+        """
         used = int(self._filled.max(initial=0))
         replicas = len(self.starts)
 
@@ -243,7 +269,9 @@ class ReplayBuffer:
             "starts": self.starts,
         }
         if self._tree is not None:
-            state["priorities"] = lanes(self._own(self._tree.weights))
+            # By our places, without the tree's padding.
+            weights = self._tree.weights[:, : self._envs * self._ring]
+            state["priorities"] = weights.reshape(replicas, self._envs, self._ring)[..., :used]
             state["largest_priority"] = self._largest_priority
         return state
 
@@ -358,9 +386,11 @@ class ReplayBuffer:
         importance: Array = (least / weights) ** self._settings.beta * is_drawn
         return importance.astype(np.float32)
 
-    def _own(self, weights: Array) -> Array:
-        """The tree's weights by our places, without its padding."""
-        return np.ascontiguousarray(weights[:, : self._envs * self._ring]).reshape(-1)
+
+def _place_bytes(store: ObservationStore, actions: int) -> int:
+    """Of one place: the observation, the action, the reward, and what the place is."""
+    observation = math.prod(store.shape) * store.dtype.itemsize
+    return observation + np.min_scalar_type(actions - 1).itemsize + 4 + 1
 
 
 def _ring_size(settings: ReplaySettings, envs: int) -> int:

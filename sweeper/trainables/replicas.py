@@ -20,6 +20,7 @@ import numpy as np
 from sweeper.environments import EnvironmentSettings
 from sweeper.errors import SweeperError, UserError
 from sweeper.metrics import BOUNDS, ENV_STEPS, Rules
+from sweeper.trainables.plateau import Plateau
 
 __all__ = [
     "LONGEST_EPISODE_STEPS",
@@ -113,9 +114,12 @@ class TrialSettings:
         seeds: one a replica.
         stage: a key of `STAGES`; generators of different stages never meet.
         stop: canonical metric name to value; a criterion is met when ``metric >= value``.
+        plateau: ends a trial too; None: none does.
         evaluation: None switches it off.
         checkpoint_every_env_steps: as for the evaluation.
+        checkpoint_replay: put the replay memories into checkpoints.
         time_budget_s: of the whole search; a trial without a bound of its own divides it.
+        env_steps_share: of a replica: its part of what the whole search may take, the same way.
         rules: what the trial will be judged by.
         cpus: cores of the trial's process.
         gpus: GPUs of the trial's process.
@@ -128,9 +132,12 @@ class TrialSettings:
     seeds: tuple[int, ...]
     stage: str = "search"
     stop: Mapping[str, float] | None = None
+    plateau: Plateau | None = None
     evaluation: EvaluationSettings | None = None
     checkpoint_every_env_steps: int | None = None
+    checkpoint_replay: bool = False
     time_budget_s: float | None = None
+    env_steps_share: float | None = None
     rules: Rules = field(default_factory=Rules)
     cpus: float = 1
     gpus: float = 0
@@ -231,12 +238,14 @@ def tenths_done(settings: TrialSettings, row: Mapping[str, Any]) -> int:
     """How many tenths of the trial are done, by whichever of its bounds is nearest.
 
     Args:
-        settings: whose ``stop`` and ``time_budget_s`` bound the trial.
+        settings: whose ``stop`` or part of the search's budget bounds the trial.
         row: with the values of those metrics.
     """
     bounds = {name: (settings.stop or {}).get(name) for name in BOUNDS}
     if bounds["time_total_s"] is None:
         bounds["time_total_s"] = settings.time_budget_s
+    if bounds[ENV_STEPS] is None:
+        bounds[ENV_STEPS] = settings.env_steps_share
     shares = [
         10 * float(row[name]) / bound
         for name, bound in bounds.items()

@@ -15,6 +15,12 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.tune.registry import get_trainable_cls
 
 from sweeper.environments import EnvironmentSettings
+from sweeper.spec.foreign_names import (
+    SECOND_NAMES,
+    dead_reason,
+    explain_foreign_name,
+    renamed_to,
+)
 from sweeper.trainables.replicas import ConfigurationRefusedError, TrialSettings
 
 __all__ = ["EPISODE_LENGTHS", "EPISODE_RETURNS", "build_algorithm_config"]
@@ -35,32 +41,6 @@ _METHODS: Mapping[str, frozenset[str] | None] = {
     "environment": frozenset({"normalize_actions", "clip_actions", "clip_rewards"}),
     "debugging": frozenset({"log_level", "log_sys_usage"}),
     "framework": frozenset({"torch_skip_nan_gradients"}),
-}
-# Accepted by RLlib and without effect on its new API stack.
-_DEAD_KEYS = frozenset(
-    {
-        "adam_epsilon",
-        "before_learn_on_batch",
-        "categorical_distribution_temperature",
-        "exploration_config",
-        "hiddens",
-        "model",
-        "noisy",
-        "observation_filter",
-        "optimizer",
-        "sample_collector",
-        "sigma0",
-    }
-)
-# Taken with a warning at best; two names for one hyperparameter would make two of it.
-_RENAMED: Mapping[str, str] = {
-    "entropy_coeff_schedule": "entropy_coeff",
-    "lr_schedule": "lr",
-    "num_envs_per_worker": "num_envs_per_env_runner",
-    "num_rollout_workers": "num_env_runners",
-    "num_sgd_iter": "num_epochs",
-    "sgd_minibatch_size": "minibatch_size",
-    "target_update_frequency": "target_network_update_freq",
 }
 
 
@@ -155,10 +135,11 @@ def _apply_keys(config: AlgorithmConfig, algorithm: str, given: Mapping[str, Any
     problems = []
     calls: dict[str, dict[str, Any]] = {}
     for key, value in given.items():
-        if key in _DEAD_KEYS:
-            problems.append(f"{key} has no effect on RLlib's new API stack")
-        elif key in _RENAMED:
-            problems.append(f"{key} is an old name, write {_RENAMED[key]}")
+        # RLlib itself takes many of these, with a warning at best.
+        is_foreign = dead_reason(algorithm, key) or renamed_to(algorithm, key)
+        explained = explain_foreign_name(algorithm, key)
+        if explained and key not in SECOND_NAMES and (is_foreign or key not in methods):
+            problems.append(f"{key}: {explained}")
         elif key not in methods:
             near = get_close_matches(key, methods, n=1)
             problems.append(f"unknown key {key}" + (f", did you mean {near[0]}?" if near else ""))

@@ -115,6 +115,10 @@ class RolloutCollector:
         self._last_step = np.zeros(replicas, dtype=np.int64)
         self._returns = np.zeros((replicas, num_envs))
         self._lengths = np.zeros((replicas, num_envs), dtype=np.int64)
+        self._rewards = np.zeros((replicas, num_envs))
+        self._terminated = np.zeros((replicas, num_envs), dtype=np.bool_)
+        self._truncated = np.zeros((replicas, num_envs), dtype=np.bool_)
+        self._noise = np.zeros((replicas, num_envs, distribution.columns), dtype=np.float32)
         self.episodes: list[list[Episode]] = [[] for _ in envs]
         self.has_failed = np.zeros(replicas, dtype=np.bool_)
         self._observations: Array = self._raw
@@ -181,32 +185,39 @@ class RolloutCollector:
 
     def _step(self, step: int, policy: Callable[[Array], Array], missing: Array) -> None:
         buffers = self._buffers
-        active: list[int] = np.flatnonzero(missing).tolist()
         buffers.observations[:, step] = self._observations
         inputs = policy(self._observations)
-        noise = np.zeros((*inputs.shape[:2], self._distribution.columns), dtype=np.float32)
+        active = self._drop_failed(np.flatnonzero(missing).tolist(), inputs, missing)
         for replica in active:
-            self._distribution.draw_noise(self._action_generators[replica], noise[replica])
-        actions = self._distribution.sample(inputs, noise)
-        active = self._drop_failed(active, inputs, missing)
+            self._distribution.draw_noise(self._action_generators[replica], self._noise[replica])
+        actions = self._distribution.sample(inputs, self._noise)
         buffers.actions[:, step] = actions
         buffers.distribution[:, step] = inputs
-        rewards: Array = np.zeros(self._returns.shape)
-        terminated = np.zeros(self._returns.shape, dtype=np.bool_)
-        truncated = np.zeros(self._returns.shape, dtype=np.bool_)
+        rewards, terminated, truncated = self._rewards, self._terminated, self._truncated
+        has_all = len(active) == len(self._envs)
+        if not has_all:
+            for array in (rewards, terminated, truncated):
+                array[:] = 0
         env_actions = self._distribution.to_env(actions)
         for replica in active:
             step_result = self._envs[replica].step(env_actions[replica])
             observations, rewards[replica], terminated[replica], truncated[replica], _ = step_result
             self._raw[replica] = self._encoder.encode(observations)
-        is_active = missing > 0
-        real = ~self._resetting & is_active[:, None]
-        ended = (terminated | truncated) & real
+        real = ~self._resetting
+        ended = terminated | truncated
+        ended &= real  # a step that was a reset ends nothing
+        self._resetting = ended
+        acted_on = ~ended
+        if not has_all:
+            is_active = (missing > 0)[:, None]
+            # Those that did not step stay as they were.
+            self._resetting = np.where(is_active, ended, ~real)
+            real &= is_active
+            acted_on &= is_active
         self._count_episodes(rewards, real, ended)
         if self._reward_normaliser is not None:
             rewards = self._reward_normaliser.normalise(rewards, counted=real, ended=ended)
-        self._resetting = np.where(is_active[:, None], ended, self._resetting)
-        self._observations = self._normalise(~ended & is_active[:, None])
+        self._observations = self._normalise(acted_on)
         buffers.rewards[:, step] = rewards
         buffers.terminated[:, step] = terminated
         buffers.ended[:, step] = ended

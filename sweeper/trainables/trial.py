@@ -19,6 +19,7 @@ from ray import tune
 
 from sweeper.errors import SweeperError
 from sweeper.paths import RunPaths
+from sweeper.trainables.plateau import PlateauWatch
 from sweeper.trainables.replicas import (
     ReplicaTrainer,
     TrialMetrics,
@@ -51,7 +52,8 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
     A step's result is the flat row of `TrialMetrics` and of the trial ``done``, ``stopped_by``
     (the criterion that was met, or None) and, where one is due, ``should_checkpoint``. The
     criteria are decided here rather than by Tune, so that the last evaluation and the last
-    checkpoint belong to the step that met them.
+    checkpoint belong to the step that met them. After `wind_up` it is the last row once more,
+    with an evaluation, and ``replaces`` is true.
     """
 
     settings: ClassVar[TrialSettings]
@@ -94,7 +96,15 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         """Train one iteration, evaluate if that is due, decide whether the trial is over."""
         with self._explained_errors():
-            return self._step()
+            return self._last_evaluation() if self._is_winding_up else self._step()
+
+    def wind_up(self) -> None:
+        """The search's budget is used up: the next step evaluates, and trains no more.
+
+        Called between two steps, before the trial is paused; so what it is judged by is an
+        evaluation of what it has become.
+        """
+        self._is_winding_up = True
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write one folder a replica, and what the next rows depend on."""
@@ -106,6 +116,7 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
                 "metrics": self._metrics.state(),
                 "best": self._best,
                 "tenths": self._tenths,
+                "plateau": self._plateau.state(),
             }
             Path(checkpoint_dir, _STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
 
@@ -117,6 +128,7 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
                 raise SweeperError(f"{checkpoint} is no checkpoint of these replicas")
             self._metrics.restore(state["metrics"])
             self._best, self._tenths = state["best"], state["tenths"]
+            self._plateau.restore(state["plateau"])
             self._built().restore(Path(checkpoint), state["trainer"])
 
     def cleanup(self) -> None:
@@ -133,8 +145,12 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
             int(self._configuration.get("metrics_num_episodes_for_smoothing", 100)),
             self.settings.rules.mode,
         )
+        self._plateau = PlateauWatch(self.settings.plateau)
         self._best = None
         self._tenths = 0
+        self._train_time_s = 0.0
+        self._evaluated_at: int | None = None
+        self._is_winding_up = False
 
     def _step(self) -> dict[str, Any]:
         settings, metrics = self.settings, self._metrics
@@ -142,10 +158,10 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
         started = time.monotonic()
         before = metrics.env_steps
         metrics.record_training(trainer.train())
-        train_time_s = time.monotonic() - started
-        row = metrics.row(train_time_s=train_time_s)
+        self._train_time_s = time.monotonic() - started
+        row = metrics.row(train_time_s=self._train_time_s)
         clocked = {**row, **self._clock(started)}
-        stopped_by = find_met_criterion(settings.stop, clocked)
+        stopped_by = self._find_end(clocked, is_evaluation=False)
         tenths = tenths_done(settings, clocked)
         is_tenth, self._tenths = tenths > self._tenths, tenths
 
@@ -155,13 +171,35 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
             return steps_crossed(before, metrics.env_steps, every_env_steps)
 
         if settings.evaluation is not None and is_due(settings.evaluation.every_env_steps):
-            metrics.record_evaluation(trainer.evaluate())
-            row = metrics.row(train_time_s=train_time_s)
+            row = self._evaluate()
             clocked = {**row, **self._clock(started)}
-            stopped_by = stopped_by or find_met_criterion(settings.stop, clocked)
+            stopped_by = stopped_by or self._find_end(clocked, is_evaluation=True)
         if is_due(settings.checkpoint_every_env_steps) or self._is_new_best(row):
             row["should_checkpoint"] = True
         return {**row, "done": stopped_by is not None, "stopped_by": stopped_by}
+
+    def _last_evaluation(self) -> dict[str, Any]:
+        """The last row with an evaluation of its own; no iteration, whatever Tune thinks."""
+        started = time.monotonic()
+        is_made = self._evaluated_at == self._metrics.env_steps
+        row = self._metrics.row(train_time_s=self._train_time_s) if is_made else self._evaluate()
+        self._iteration -= 1
+        self._is_new_best(row)  # it is saved in any case
+        # Not for the plateau: a trial that goes on is to end where an undisturbed one would.
+        stopped_by = find_met_criterion(self.settings.stop, {**row, **self._clock(started)})
+        if stopped_by is not None:
+            row["should_checkpoint"] = True
+        ends = {"done": stopped_by is not None, "stopped_by": stopped_by}
+        return {**row, **ends, "replaces": True}
+
+    def _evaluate(self) -> dict[str, Any]:
+        self._metrics.record_evaluation(self._built().evaluate())
+        self._evaluated_at = self._metrics.env_steps
+        return self._metrics.row(train_time_s=self._train_time_s)
+
+    def _find_end(self, row: Mapping[str, Any], *, is_evaluation: bool) -> str | None:
+        flat = self._plateau.take(row, is_evaluation=is_evaluation)
+        return find_met_criterion(self.settings.stop, row) or flat
 
     def _is_new_best(self, row: Mapping[str, Any]) -> bool:
         """With ``score: best`` the report that earns the score needs a checkpoint of its own."""
@@ -193,8 +231,9 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
         try:
             yield
         except Exception as error:
-            traceback.print_exc()
-            sys.stderr.flush()
+            with contextlib.suppress(OSError):  # the log's disk is full, which may be the error
+                traceback.print_exc()
+                sys.stderr.flush()
             if isinstance(error, SweeperError):
                 raise
             root = _find_root(error)

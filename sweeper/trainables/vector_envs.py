@@ -7,18 +7,24 @@ episode's end ignores the action and returns the next episode's first observatio
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
+import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector.utils import concatenate, create_empty_array
 
 from sweeper.environments import EnvironmentSettings, build_env, import_module
 from sweeper.errors import UserError
 from sweeper.trainables.envpool_envs import EnvpoolVectorEnv
 
-__all__ = ["build_vector_env", "has_native_vector_env"]
+__all__ = ["build_vector_env", "choose_vectorization", "has_native_vector_env"]
+
+# With fewer environments gymnasium's native ones are slower than a loop over single ones. An
+# algorithm that is not here steps long fragments of many, and takes them in any number.
+_FEWEST_NATIVE_ENVS: Mapping[str, int] = {"DQN": 4}
 
 
 def has_native_vector_env(settings: EnvironmentSettings) -> bool:
@@ -29,6 +35,16 @@ def has_native_vector_env(settings: EnvironmentSettings) -> bool:
     return spec.vector_entry_point is not None and not spec.additional_wrappers
 
 
+def choose_vectorization(
+    settings: EnvironmentSettings, num_envs: int, algorithm: str | None = None
+) -> str:
+    """``settings.vectorization``, with what ``auto`` comes to for an algorithm's environments."""
+    if settings.vectorization != "auto":
+        return settings.vectorization
+    is_native = num_envs >= _FEWEST_NATIVE_ENVS.get(algorithm or "", 1)
+    return "vector_entry_point" if is_native and has_native_vector_env(settings) else "sync"
+
+
 def build_vector_env(settings: EnvironmentSettings, num_envs: int) -> VectorEnv:
     """Build one vector environment, vectorised as ``settings.vectorization`` says.
 
@@ -37,9 +53,7 @@ def build_vector_env(settings: EnvironmentSettings, num_envs: int) -> VectorEnv:
             vector environment resets itself in another way than the trainers expect.
         EnvironmentBuildError: as `build_env`.
     """
-    mode = settings.vectorization
-    if mode == "auto":
-        mode = "vector_entry_point" if has_native_vector_env(settings) else "sync"
+    mode = choose_vectorization(settings, num_envs)
     if mode == "vector_entry_point":
         return _build_native(settings, num_envs)
     functions: Sequence[functools.partial[gymnasium.Env]] = [
@@ -48,8 +62,7 @@ def build_vector_env(settings: EnvironmentSettings, num_envs: int) -> VectorEnv:
     if mode == "async":
         return AsyncVectorEnv(functions, autoreset_mode=AutoresetMode.NEXT_STEP)
     if mode == "sync":
-        # Observations are copied into the rollout anyway.
-        return SyncVectorEnv(functions, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
+        return SerialVectorEnv(functions)
     if mode == "envpool":
         return EnvpoolVectorEnv(settings, num_envs)
     raise UserError(f"unknown vectorization {mode!r}")
@@ -78,6 +91,50 @@ def _build_native(settings: EnvironmentSettings, num_envs: int) -> VectorEnv:
     if isinstance(envs.action_space, spaces.MultiDiscrete):
         envs.action_space = _Unchecked(envs.action_space.nvec, start=envs.action_space.start)
     return envs
+
+
+class SerialVectorEnv(SyncVectorEnv):  # type: ignore[misc]
+    """Gymnasium's `SyncVectorEnv` with half of its overhead; there are no infos.
+
+    The observations are one buffer, which the next step overwrites; what is kept of them is
+    copied into a rollout anyway.
+    """
+
+    def __init__(self, functions: Sequence[functools.partial[gymnasium.Env]]) -> None:
+        super().__init__(functions, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
+        self._has_ended = [False] * self.num_envs
+        self._seen = create_empty_array(self.single_observation_space, self.num_envs)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin new episodes everywhere."""
+        self._has_ended = [False] * self.num_envs
+        observations, _ = super().reset(seed=seed, options=options)
+        return observations, {}
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """One step of every sub-environment, or its reset after an episode's end."""
+        seen: list[Any] = []
+        rewards = np.zeros(self.num_envs)
+        terminated, truncated = np.zeros((2, self.num_envs), dtype=np.bool_)
+        for i, (env, action) in enumerate(zip(self.envs, actions, strict=True)):
+            if self._has_ended[i]:
+                seen.append(env.reset()[0])
+                self._has_ended[i] = False
+                continue
+            observation, reward, is_terminal, is_cut, _ = env.step(action)
+            seen.append(observation)
+            rewards[i] = reward
+            if is_terminal or is_cut:
+                terminated[i], truncated[i] = is_terminal, is_cut
+                self._has_ended[i] = True
+        if isinstance(self.single_observation_space, spaces.Box):
+            for i, observation in enumerate(seen):
+                self._seen[i] = observation
+        else:
+            self._seen = concatenate(self.single_observation_space, seen, self._seen)
+        return self._seen, rewards, terminated, truncated, {}
 
 
 class _Unchecked(spaces.MultiDiscrete):  # type: ignore[misc]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ from sweeper.results.records import TrialRecord
 from sweeper.results.scoring import metric_value
 from sweeper.results.standing import trial_share
 from sweeper.views.progress import LaunchWatch
-from sweeper.wording import format_number, format_parameters, shorten_names
+from sweeper.wording import fold_parameters, format_number, format_parameters, shorten_names
 
 __all__ = ["LiveProgress", "draw"]
 
@@ -159,8 +158,7 @@ def draw(watch: LaunchWatch, *, width: int, height: int) -> list[Text]:
 def _head_line(watch: LaunchWatch, width: int) -> Text:
     name = Text(watch.plan.spec.name, style="bold")
     name.truncate(max(10, width // 3), overflow="ellipsis")
-    counts = watch.describe_counts() if watch.standing.counts() else "starting Ray"
-    return Text.assemble(name, _GAP, counts)
+    return Text.assemble(name, _GAP, watch.describe_counts())
 
 
 def _best_lines(watch: LaunchWatch, width: int) -> list[Text]:
@@ -177,18 +175,8 @@ def _best_lines(watch: LaunchWatch, width: int) -> list[Text]:
     words = format_parameters(record.parameters)
     if len(words) > _MAX_BEST_LINES * (width - len(indent) - 10):
         words = shorten_names(record.parameters)
-    return [Text(), first, *(Text(indent + line) for line in _fold(words, width - len(indent)))]
-
-
-def _fold(words: str, width: int) -> list[str]:
-    """Break between parameters into few lines; the last may be too long, and is cut later."""
-    lines: list[str] = []
-    for word in re.split(r" (?=[\w.]+=)", words):
-        if lines and (len(lines) == _MAX_BEST_LINES or len(lines[-1]) + len(word) < width):
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
-    return [line for line in lines if line]
+    folded = fold_parameters(words, width - len(indent), most=_MAX_BEST_LINES)
+    return [Text(), first, *(Text(indent + line) for line in folded)]
 
 
 def _columns(watch: LaunchWatch, width: int) -> list[tuple[str, int]]:

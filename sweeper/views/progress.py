@@ -44,6 +44,8 @@ from sweeper.wording import (
 __all__ = ["LaunchWatch", "LineProgress", "make_progress"]
 
 _LINE_EVERY_S = 15.0
+_SILENT_S = 60.0  # in iterations that take so long, someone may think that all stands still
+_LOOK_EVERY_S = 1.0
 # Trials that take no time must not fill a log: so many ends are told one by one at once, and
 # after that one a second.
 _END_LINES = 10
@@ -62,7 +64,9 @@ def make_progress(plan: SweepPlan, paths: RunPaths, results: ResultsBuilder) -> 
         from sweeper.views.live_view import LiveProgress
 
         return LiveProgress(watch)
-    return LineProgress(watch, paths)
+    lines = LineProgress(watch, paths)
+    lines.start()
+    return lines
 
 
 @dataclass
@@ -130,8 +134,13 @@ class LaunchWatch:
         self.best_record = None if best is None else self._records[best.trial_id]
 
     def describe_counts(self) -> str:
-        """``3 of 32 done, 1 failed, 2 running``."""
-        return describe_counts(self.standing.counts(), self.standing.trials)
+        """``3 of 32 done, 1 failed, 2 running``; before the first report what is starting."""
+        counts = self.standing.counts()
+        if not counts:
+            return "starting Ray"
+        told = describe_counts(counts, self.standing.trials)
+        starting = counts.get("PENDING", 0)
+        return f"{told}, {starting} starting" if starting and not self.running else told
 
     def end(self) -> float | None:
         """When the launch will end, seconds since the epoch, as far as can be told."""
@@ -153,9 +162,14 @@ class LaunchWatch:
 
 
 class LineProgress:
-    """A line when a trial ends, and one now and then."""
+    """A line when a trial ends, and one now and then.
+
+    `start` sees to it that one comes also while nothing happens, from a thread of its own.
+    """
 
     def __init__(self, watch: LaunchWatch, paths: RunPaths) -> None:
+        self._lock = threading.Lock()
+        self._is_over = threading.Event()
         self._watch = watch
         self._paths = paths
         self._last = watch.clock()
@@ -164,9 +178,34 @@ class LineProgress:
         self._unsaid = 0
         self._errors: set[str] = set()
 
+    def start(self) -> None:
+        """Break the silence from now on, until the launch is over."""
+        threading.Thread(target=self._look, name="sweeper-progress", daemon=True).start()
+
     def __call__(self, event: Event) -> None:
         """Say what the event means, if anything."""
         self._watch.hear(event)
+        with self._lock:
+            self._hear(event)
+
+    def break_silence(self) -> None:
+        """Say how far the launch is, if nothing was said for long."""
+        with self._lock:
+            if self._watch.clock() - self._last >= _SILENT_S:
+                self._say(self._describe_standing())
+
+    def close(self) -> None:
+        """Say what was left out."""
+        self._is_over.set()
+        with self._lock:
+            if self._unsaid:
+                self._say(self._describe_standing())
+
+    def _look(self) -> None:
+        while not self._is_over.wait(_LOOK_EVERY_S):
+            self.break_silence()
+
+    def _hear(self, event: Event) -> None:
         since = self._watch.clock() - self._last
         if isinstance(event, TrialEnded):
             is_new = event.error is not None and event.error not in self._errors
@@ -179,11 +218,6 @@ class LineProgress:
         elif isinstance(event, TrialRetried):
             self._say(f"{event.trial_id} failed and is tried again: {event.error}")
         elif isinstance(event, TrialReported | TrialCheckpointed) and since > _LINE_EVERY_S:
-            self._say(self._describe_standing())
-
-    def close(self) -> None:
-        """Say what was left out."""
-        if self._unsaid:
             self._say(self._describe_standing())
 
     def _may_say(self) -> bool:
@@ -211,7 +245,7 @@ class LineProgress:
         score = format_number(metric_value(record.last_report, metric))
         return (
             f"{event.trial_id} {event.state.lower()} ({event.reason}): {metric} {score}, "
-            f"{format_number(record.env_steps)} steps, {format_parameters(record.parameters)}"
+            f"{format_number(record.env_steps)} env steps, {format_parameters(record.parameters)}"
         )
 
     def _say(self, text: str) -> None:

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from sweeper.api import Run
-from sweeper.evidence.selection import rank_trial
 from sweeper.planning.plan import SweepPlan
-from sweeper.results.records import flatten_parameters, judge_trial
+from sweeper.results.records import flatten_parameters
 from sweeper.views.overview import planned_trials
+from sweeper.views.terminal import color_state, make_console, make_table, print_pairs
 from sweeper.views.trial_logs import TrialLog, tail_lines
 from sweeper.wording import (
     count_noun,
     describe_counts,
+    fold_parameters,
     format_bytes,
     format_clock,
     format_duration,
     format_number,
     format_parameters,
-    last_parts,
+    format_value,
     short_path,
     shorten_names,
 )
@@ -48,15 +45,10 @@ __all__ = [
     "print_old_runs",
     "print_runs",
     "print_status",
-    "print_trials",
     "summarise",
 ]
 
 
-_ENDLESS = 100_000
-_MANY_ROWS = 200
-_MANY_ERRORS = 20
-_OWN_COLUMNS = 5  # of a trial, before its parameters
 _ENDED = ("TERMINATED", "PRUNED", "ERROR")
 
 
@@ -74,68 +66,10 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def print_trials(opened: Run) -> None:
-    """The trials, best first, those without a score last."""
-    rules = dataclasses.asdict(opened.rules)
-    records = sorted(opened.results.trials, key=lambda record: rank_trial(record, **rules))
-    names = _varied(records)
-    heads = ["trial", "state", "score", "env steps", "time", *last_parts(names)]
-    rows = []
-    for record in records:
-        flat = flatten_parameters(record.parameters)
-        rows.append(
-            [
-                record.trial_id,
-                record.state,
-                format_number(judge_trial(record, **rules).value),
-                format_number(record.env_steps),
-                "-" if record.time_total_s is None else format_duration(record.time_total_s),
-                *(format_number(flat.get(name)) for name in names),
-            ]
-        )
-    console = _console()
-    if sys.stdout.isatty() and len(rows) <= _MANY_ROWS:
-        console.print(_trials_table(heads, rows))
-    else:
-        for line in _align(heads, rows):
-            click.echo(line)
-    told = "score: {score} {metric}, {mode}".format(**rules)
-    console.print(Text(told, style="dim"), soft_wrap=True)
-    failed = [record for record in records if record.error]
-    for record in failed[:_MANY_ERRORS]:
-        console.print(Text(f"{record.trial_id}: {record.error}"), soft_wrap=True)
-    if len(failed) > _MANY_ERRORS:
-        console.print(f"… and {len(failed) - _MANY_ERRORS} more that failed: sweeper logs")
-
-
-def _trials_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = _table()
-    for column, head in enumerate(heads):
-        justify: Any = "right" if column > 1 else "left"
-        table.add_column(
-            Text(head), justify=justify, overflow="fold", no_wrap=column < _OWN_COLUMNS
-        )
-    for trial_id, state, *rest in rows:
-        table.add_row(trial_id, _state(state), *(Text(cell) for cell in rest))
-    return table
-
-
-def _align(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """The same in plain lines: a table of rich takes seconds for thousands of rows."""
-    cells = [heads, *rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
-    for row in cells:
-        words = [
-            f"{cell:>{width}}" if column > 1 else f"{cell:<{width}}"
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield "  ".join(words).rstrip()
-
-
 def print_best(opened: Run) -> None:
     """The champion."""
     selection, document = opened.selection, opened.best
-    console = _console()
+    console = make_console()
     console.print(Text(selection.verdict_text))
     console.print()
     rows = [
@@ -143,13 +77,13 @@ def print_best(opened: Run) -> None:
         (f"{selection.metric}", format_number(selection.score)),
         ("env steps", format_number(selection.env_steps)),
         *(
-            (name, format_number(value))
+            (name, format_value(value))
             for name, value in flatten_parameters(selection.configuration).items()
         ),
-        ("checkpoint", document["checkpoint"] or "-"),
-        ("agent", document["agent"] or "-"),
+        ("checkpoint", short_path(document["checkpoint"])),
+        ("agent", short_path(document["agent"])),
     ]
-    _print_pairs(console, rows)
+    print_pairs(console, rows)
     if selection.checkpoint_note:
         console.print(Text(f"note: {selection.checkpoint_note}"), soft_wrap=True)
     for exclusion in selection.excluded:
@@ -168,7 +102,9 @@ def print_status(described: Mapping[str, Any]) -> None:
     ]
     if described["best"]:
         rows[-1] = ("best", f"{_describe_best(described)}  {described['metric']}")
-        rows.append(("", format_parameters(described["parameters"] or {})))
+        words = format_parameters(described["parameters"] or {})
+        room = make_console().width - len("running for  ")
+        rows += [("", line) for line in fold_parameters(words, room)]
     if described["updated"]:
         now = time.time()
         until = now if is_live else described["updated"]
@@ -178,17 +114,17 @@ def print_status(described: Mapping[str, Any]) -> None:
         if described["left_s"] is not None:
             end = format_clock(now + described["left_s"], now)
             rows.append(("left", f"about {format_duration(described['left_s'])} ({end})"))
-    if not is_live and described["states"].get("PAUSED"):
+    if not is_live and (described["states"].get("PAUSED") or described["state"] == "interrupted"):
         rows.append(("go on", f"sweeper resume {Path(described['run']).name}"))
-    console = _console()
-    _print_pairs(console, rows)
+    console = make_console()
+    print_pairs(console, rows)
     if described["running"]:
         console.print()
         console.print(_running_table(described["running"]))
 
 
 def _running_table(running: Sequence[Mapping[str, Any]]) -> Table:
-    table = _table()
+    table = make_table()
     table.add_column("trial", no_wrap=True)
     for name in ("score", "steps", "steps/s"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -206,11 +142,11 @@ def _running_table(running: Sequence[Mapping[str, Any]]) -> Table:
 
 def print_runs(described: Sequence[Mapping[str, Any]], storage: str) -> None:
     """The runs of a storage."""
-    console = _console()
+    console = make_console()
     if not described:
         console.print(Text(f"no runs in {storage}"), soft_wrap=True)
         return
-    table = _table()
+    table = make_table()
     table.add_column("run", overflow="fold")
     table.add_column("state", no_wrap=True)
     table.add_column("ended", justify="right", no_wrap=True)
@@ -222,7 +158,7 @@ def print_runs(described: Sequence[Mapping[str, Any]], storage: str) -> None:
         updated = row["updated"]
         table.add_row(
             Text(Path(row["run"]).name),
-            _state(row["state"]),
+            color_state(row["state"]),
             f"{sum(row['states'].get(state, 0) for state in _ENDED)}/{row['trials']}",
             str(row["states"].get("ERROR", 0)),
             _describe_best(row),
@@ -237,18 +173,18 @@ def print_runs(described: Sequence[Mapping[str, Any]], storage: str) -> None:
 
 def print_logs(logs: Sequence[TrialLog], run: str, lines: int) -> None:
     """Which logs a run has, and the last lines of those whose trials failed."""
-    console = _console()
+    console = make_console()
     if not logs:
         console.print(Text(f"{run} has no trials yet"), soft_wrap=True)
         return
-    table = _table()
+    table = make_table()
     table.add_column("trial", no_wrap=True)
     table.add_column("state", no_wrap=True)
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("log", overflow="fold")
     for log in logs:
         size = "-" if log.size is None else format_bytes(log.size)
-        table.add_row(log.trial_id, _state(log.state), size, Text(short_path(log.path)))
+        table.add_row(log.trial_id, color_state(log.state), size, Text(short_path(log.path)))
     console.print(table)
     for log in logs:
         if log.error is None:
@@ -261,7 +197,7 @@ def print_logs(logs: Sequence[TrialLog], run: str, lines: int) -> None:
 
 def print_old_runs(runs: Sequence[OldRun]) -> None:
     """Runs that may be deleted, with their size."""
-    table = _table()
+    table = make_table()
     table.add_column("run", overflow="fold")
     table.add_column("state", no_wrap=True)
     table.add_column("trials", justify="right", no_wrap=True)
@@ -271,8 +207,8 @@ def print_old_runs(runs: Sequence[OldRun]) -> None:
     for run in runs:
         age = f"{format_duration(now - run.updated)} ago"
         size = format_bytes(run.size)
-        table.add_row(Text(run.root.name), _state(run.state), str(run.trials), age, size)
-    _console().print(table)
+        table.add_row(Text(run.root.name), color_state(run.state), str(run.trials), age, size)
+    make_console().print(table)
 
 
 def print_evaluation(made: Evaluation) -> None:
@@ -293,7 +229,7 @@ def print_evaluation(made: Evaluation) -> None:
     ]
     if len(made.agents) > 1:
         rows += [(agent.name, format_number(agent.mean)) for agent in made.agents]
-    _print_pairs(_console(), rows)
+    print_pairs(make_console(), rows)
 
 
 def print_check(check: Check) -> None:
@@ -301,15 +237,20 @@ def print_check(check: Check) -> None:
     colours = {"ok": "green", "warning": "yellow", "failed": "bold red"}
     status = (f"{check.status:<7}", colours.get(check.status, "dim"))
     line = Text.assemble(status, f"  {check.name:<14}  {check.detail}")
-    _console().print(line, soft_wrap=True)
+    make_console().print(line, soft_wrap=True)
 
 
-def summarise(opened: Run) -> str:
-    """The last lines of a launch: who won, with what, where things are, what to do next."""
+def summarise(opened: Run, width: int | None = None) -> str:
+    """The last lines of a launch: who won, with what, where things are, what to do next.
+
+    Args:
+        opened: the run.
+        width: of the terminal, to break long lines at; None for no terminal.
+    """
     root = opened.results.root
     counts = opened.results.counts()
     planned = planned_trials(opened.paths) or sum(counts.values())
-    told = describe_counts(counts, planned) if counts else "no trials"
+    told = describe_counts(counts, planned) if counts else "no trial has started"
     lines = [f"{opened.results.state}: {told}"]
     if opened.best_trial is not None:
         selection = opened.selection
@@ -317,7 +258,7 @@ def summarise(opened: Run) -> str:
         lines += [
             f"  best        {selection.trial_id}: {selection.metric} "
             f"{format_number(selection.score)} at {format_number(selection.env_steps)} env steps",
-            f"              {format_parameters(record.parameters) or 'no searched parameters'}",
+            *_summarise_parameters(record.parameters, width),
             f"  checkpoint  {short_path(selection.checkpoint)}",
         ]
         if opened.paths.champion.is_dir():
@@ -325,8 +266,10 @@ def summarise(opened: Run) -> str:
     elif counts:
         lines.append(f"  no trial has a value of {opened.rules.metric}")
     lines.append(f"  run         {short_path(root)}")
-    if counts.get("PAUSED"):
+    if counts.get("PAUSED") or opened.results.state == "interrupted":
         lines.append(f"  go on       sweeper resume {root.name}")
+    if not counts:
+        return "\n".join(lines)
     if counts.get("ERROR"):
         failed = count_noun(counts["ERROR"], "failed trial")
         lines.append(f"  why         sweeper logs {root.name}  ({failed})")
@@ -335,6 +278,13 @@ def summarise(opened: Run) -> str:
     if opened.spec is not None and opened.spec.tracking is not None:
         lines.append(f"  MLflow UI   {_ui_command(opened)}")
     return "\n".join(lines)
+
+
+def _summarise_parameters(parameters: Mapping[str, Any], width: int | None) -> list[str]:
+    words = format_parameters(parameters) or "no searched parameters"
+    indent = " " * 14
+    lines = [words] if width is None else fold_parameters(words, width - len(indent))
+    return [indent + line for line in lines]
 
 
 def _ui_command(opened: Run) -> str:
@@ -347,31 +297,3 @@ def _describe_best(described: Mapping[str, Any]) -> str:
     if not described["best"]:
         return "-"
     return f"{described['best']} ({format_number(described['score'])})"
-
-
-def _varied(records: Any) -> list[str]:
-    names: dict[str, None] = {}
-    for record in records:
-        names.update(dict.fromkeys(flatten_parameters(record.parameters)))
-    return list(names)
-
-
-def _state(state: str) -> Text:
-    colours = {"RUNNING": "green", "PAUSED": "yellow", "INTERRUPTED": "yellow"}
-    colours |= dict.fromkeys(("ERROR", "FAILED", "DAMAGED"), "red")
-    return Text(state, style=colours.get(state.upper(), ""))
-
-
-def _console() -> Console:
-    """Standard output; what goes into a pipe or a file is not cut or folded to any width."""
-    return Console() if sys.stdout.isatty() else Console(width=_ENDLESS)
-
-
-def _table() -> Table:
-    return Table(box=None, pad_edge=False, header_style="bold")
-
-
-def _print_pairs(console: Console, rows: Sequence[tuple[str, Any]]) -> None:
-    width = max(len(name) for name, _ in rows)
-    for name, value in rows:
-        console.print(Text(f"{name:<{width}}  {value}"), soft_wrap=True)

@@ -21,6 +21,7 @@ from sweeper.trainables.advantages import estimate_advantages
 from sweeper.trainables.architectures import MODEL_CONFIG_DEFAULTS, build_architecture
 from sweeper.trainables.networks import ReplicaNetworks
 from sweeper.trainables.optimiser import clip_gradients
+from sweeper.trainables.packed_loss import differentiate_loss
 from sweeper.trainables.ppo_loss import (
     LossCoefficients,
     Minibatch,
@@ -153,26 +154,36 @@ def assert_equal_step(learner, networks, distribution, action_space, hyperparame
         kl_coeff=kl_coeff,
         use_critic=settings.use_critic,
     )
-    networks.gradients.zero_()
-    outputs = networks.forward(minibatch.observations)
-    terms = compute_loss(distribution, outputs, minibatch, coefficients)
-    terms.total.mean(1).sum().backward()
-    ours = describe_loss(distribution, terms, coefficients)
-    clip_gradients(networks, settings.grad_clip, settings.grad_clip_by)
-
     batch = {MODULE: to_rllib(minibatch, old, action_space)}
     losses = learner.compute_losses(fwd_out=learner.module.forward_train(batch), batch=batch)
     gradients = learner.postprocess_gradients(learner.compute_gradients(losses))
-    assert ours["total_loss"][1].item() == pytest.approx(losses[MODULE].item(), abs=TOLERANCE)
-    for name in ("policy_loss", "vf_loss", "vf_loss_unclipped", "entropy", "mean_kl_loss"):
-        theirs = learner.metrics.peek((MODULE, name)).item()
-        assert ours[name][1].item() == pytest.approx(theirs, abs=TOLERANCE), name
     by_parameter = {parameter: gradients.get(key) for key, parameter in learner._params.items()}
-    found = networks.named_gradients()
-    for name, parameter in match_names(networks, learner.module[MODULE]).items():
-        theirs = by_parameter[parameter]
-        theirs = torch.zeros_like(parameter) if theirs is None else theirs
-        torch.testing.assert_close(found[name][1], theirs, atol=TOLERANCE, rtol=0)
+    for differentiate in (by_autograd, by_hand) if networks.packed else (by_autograd,):
+        terms = differentiate(networks, distribution, minibatch, coefficients)
+        ours = describe_loss(distribution, terms, coefficients)
+        clip_gradients(networks, settings.grad_clip, settings.grad_clip_by)
+        assert ours["total_loss"][1].item() == pytest.approx(losses[MODULE].item(), abs=TOLERANCE)
+        for name in ("policy_loss", "vf_loss", "vf_loss_unclipped", "entropy", "mean_kl_loss"):
+            theirs = learner.metrics.peek((MODULE, name)).item()
+            assert ours[name][1].item() == pytest.approx(theirs, abs=TOLERANCE), name
+        found = networks.named_gradients()
+        for name, parameter in match_names(networks, learner.module[MODULE]).items():
+            theirs = by_parameter[parameter]
+            theirs = torch.zeros_like(parameter) if theirs is None else theirs
+            torch.testing.assert_close(found[name][1], theirs, atol=TOLERANCE, rtol=0)
+
+
+def by_autograd(networks, distribution, minibatch, coefficients):
+    networks.clear_gradients()
+    outputs = networks.forward(minibatch.observations)
+    terms = compute_loss(distribution, outputs, minibatch, coefficients)
+    terms.total.mean(1).sum().backward()
+    return terms
+
+
+def by_hand(networks, distribution, minibatch, coefficients):
+    networks.gradients.fill_(torch.nan)  # what is not written is noticed
+    return differentiate_loss(networks.packed, distribution, minibatch, coefficients)[1]
 
 
 @pytest.mark.parametrize("actions", ACTION_SPACES)

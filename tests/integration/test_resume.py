@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from sweeper.api import open_run
 from sweeper.journal import (
     LaunchStarted,
     TrialAsked,
@@ -275,6 +276,42 @@ def test_a_failure_that_repeats_itself_is_not_tried_a_third_time(tmp_path: Path)
     assert (end.state, end.reason) == ("ERROR", "crashed")
 
 
+def test_a_full_disk_is_no_trials_fault(tmp_path: Path) -> None:
+    (tmp_path / "envs.py").write_text(
+        "import errno, os, pathlib, gymnasium\n"
+        "class Writing(gymnasium.Env):\n"
+        "    observation_space = gymnasium.spaces.Box(-1, 1, (2,))\n"
+        "    action_space = gymnasium.spaces.Discrete(2)\n"
+        "    steps = 0\n"
+        "    def reset(self, *, seed=None, options=None):\n"
+        "        self.count = 0\n"
+        "        return self.observation_space.low, {}\n"
+        "    def step(self, action):\n"
+        "        self.count += 1\n"
+        "        Writing.steps += 1\n"
+        "        room = pathlib.Path(__file__).with_name('room')\n"
+        "        if Writing.steps > 250 and not room.exists():\n"
+        "            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))\n"
+        "        return self.observation_space.low, 1.0, self.count >= 5, False, {}\n"
+        "gymnasium.register('Writing-v0', entry_point=Writing)\n"
+    )
+    (tmp_path / "tiny.yaml").write_text(
+        TINY.replace("CartPole-v1", "{id: Writing-v0, module: envs}").replace(
+            "backend: rllib", "backend: torch"
+        )
+        + "tracking: null\nresources: {retries: 0}\n"
+    )
+    full = sweeper("run", "tiny.yaml", cwd=tmp_path)
+    assert full.returncode == 1, full.stderr
+    assert "the disk is nearly full" in full.stderr
+    assert "PAUSED" in [row["state"] for row in rows(tmp_path)]
+    assert "ERROR" not in [row["state"] for row in rows(tmp_path)]
+    (tmp_path / "room").touch()
+    again = sweeper("resume", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert [row["state"] for row in rows(tmp_path)] == ["TERMINATED"] * 2
+
+
 def test_budgets_by_trials_and_env_steps_end_the_search_and_say_so(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(
         TINY.replace("num_samples: 2", "num_samples: 30") + "tracking: null\n"
@@ -295,9 +332,26 @@ def test_a_cluster_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     began = time.monotonic()
     done = sweeper("run", "tiny.yaml", "-q", cwd=tmp_path)
     assert done.returncode == 2
-    assert "no Ray cluster answers at ray.address 127.0.0.1:1" in done.stderr
+    assert done.stderr == (
+        "error: no Ray cluster answers at ray.address 127.0.0.1:1 (Connection refused); start one "
+        "with `ray start --head`, or leave ray.address out to run on this machine alone\n"
+    )
+    assert not (tmp_path / "runs").exists()
     assert len(done.stderr.strip().splitlines()) == 1
     assert time.monotonic() - began < 60
+
+
+def test_sigterm_to_the_whole_group_while_ray_starts_ends_the_run_in_order(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY + "tracking: null\n")
+    with started("run", "tiny.yaml", cwd=tmp_path) as process:
+        paths = wait_for(tmp_path, "launch_started", 1, process)
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(timeout=120) == 130
+        assert process.stderr is not None
+        said = process.stderr.read()
+    assert "interrupted: " in said
+    assert f"sweeper resume {paths.root.name}" in said
+    assert open_run(paths.root).results.state == "interrupted"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -16,6 +16,8 @@ import pytest
 
 from sweeper.agents import load_agent
 from sweeper.journal import TrialEnded, TrialReported, read_journal
+from sweeper.paths import RunPaths
+from sweeper.results.sweep_results import load_results
 
 TINY = """
 name: tiny
@@ -299,7 +301,7 @@ def test_an_interrupted_run_saves_its_trials_and_exits_130(
 def test_the_search_ends_with_its_time_budget(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(
         FAST.replace("stop: {num_env_steps_sampled_lifetime: 600}", "budget: {time_s: 12}").replace(
-            "evaluation: {episodes: 3, every_env_steps: 400}", ""
+            "every_env_steps: 400", "every_env_steps: 1000000000"
         )
     )
     done = sweeper("run", "tiny.yaml", "--json", cwd=tmp_path)
@@ -309,6 +311,15 @@ def test_the_search_ends_with_its_time_budget(tmp_path: Path) -> None:
     assert summary["best"] is not None
     rows = json.loads(sweeper("results", "--json", cwd=tmp_path).stdout)
     assert {row["state"] for row in rows} == {"PAUSED"}
+    # Judged by what they had become: evaluated once, at the end, and saved after that.
+    run = Path(summary["run"])
+    for record in load_results(RunPaths(run)).trials:
+        metric = "evaluation/episode_return_mean"
+        is_evaluated = [metric in report for report in record.reports]
+        assert is_evaluated == [False] * (len(is_evaluated) - 1) + [True]
+        assert record.checkpoints[-1].metrics[metric] == record.last_report[metric]
+        iterations = [report["training_iteration"] for report in record.reports]
+        assert iterations == list(range(1, len(iterations) + 1))
 
 
 def test_a_killed_run_is_read_from_its_journal(tmp_path: Path) -> None:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 
 from sweeper.agents import load_agent
+from sweeper.api import open_run, resume
+from sweeper.tracking.relog import log_run
+from sweeper.views.overview import describe_run
+from sweeper.views.tables import summarise
 
 SPEC = """
 name: tiny
@@ -52,6 +59,7 @@ def finished(
     folder = tmp_path_factory.mktemp(f"torch-{request.param}")
     more = PPO if request.param == "PPO" else DQN
     text = SPEC.format(algorithm=request.param, more=more.rstrip("\n"))
+    text += "checkpoint: {trainer: true}\n" if request.param == "DQN" else ""
     (folder / "tiny.yaml").write_text(text)
     done = sweeper("run", "tiny.yaml", cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -102,3 +110,92 @@ def test_the_mlflow_model_needs_neither_sweeper_nor_ray(finished: tuple[Path, Pa
     actions = json.loads(done.stdout.splitlines()[-1])
     agent = load_agent(run / "champion")
     assert actions == [agent.act(np.zeros(4, np.float32))] * 5
+
+
+def test_what_is_derived_from_the_journal_is_the_same_when_it_is_made_again(
+    finished: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it is thrown away: the selection, the champion, the tables, MLflow's record."""
+    folder, run = finished
+    monkeypatch.chdir(folder)  # which the storage is relative to
+    caches = [run / "selection.json", run / "champion", folder / "runs" / "mlflow.db"]
+    made = _tables(run), _files(run / "champion"), (run / "selection.json").read_text()
+    record = _record(folder / "runs" / "mlflow.db")
+    assert {len(table) > 0 for table in record.values()} == {True}
+    for cache in caches:
+        shutil.rmtree(cache) if cache.is_dir() else cache.unlink()
+    shutil.rmtree(folder / "runs" / "mlartifacts")
+
+    opened = resume(run)
+    log_run(opened)
+    assert all(cache.exists() for cache in caches)
+    assert _tables(run) == made[0]
+    assert _files(run / "champion") == made[1]
+    assert (run / "selection.json").read_text() == made[2]
+    assert _record(folder / "runs" / "mlflow.db") == record
+
+
+def _tables(run: Path) -> list[str]:
+    """Results as every format and table has them, and who won."""
+    opened = open_run(run)
+    tables = [opened.trials, opened.history]
+    for table in ("trials", "history"):
+        file = run.parent / "table.parquet"
+        opened.results.write_parquet(file, table=table)
+        tables.append(pandas.read_parquet(file))
+        file.unlink()
+    rows, best = json.dumps(opened.rows), json.dumps(opened.best)
+    words = json.dumps(describe_run(opened)), summarise(opened, 80)
+    return [*(table.to_csv() for table in tables), rows, best, *words]
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def _record(database: Path) -> dict[str, list[tuple[str, ...]]]:
+    """What MLflow has of each run, whatever ids it has given."""
+    queries = {
+        "runs": "select name, status, start_time, end_time from runs",
+        "tags": "select r.name, key, value from tags join runs r using (run_uuid)",
+        **{
+            table: f"select r.name, {table}.* from {table} join runs r using (run_uuid)"  # noqa: S608
+            for table in ("params", "metrics", "latest_metrics")
+        },
+    }
+    with closing(sqlite3.connect(database)) as connection:
+        ids = [row[0] for row in connection.execute("select run_uuid from runs")]
+        return {
+            name: sorted(
+                tuple("" if value in ids else str(value) for value in row)
+                for row in connection.execute(query)
+            )
+            for name, query in queries.items()
+        }
+
+
+# Last, for it changes the run.
+def test_a_longer_stop_goes_on_with_finished_trials_whose_trainer_was_kept(
+    finished: tuple[Path, Path],
+) -> None:
+    folder, run = finished
+    checkpoints = sorted(run.glob("trials/*/checkpoint_*"))
+    names = {path.name for checkpoint in checkpoints for path in checkpoint.iterdir()}
+    is_kept = "trainer: true" in (run / "spec.yaml").read_text()
+    trainer = {"trainer.json", "trainer.safetensors"} if is_kept else set()
+    assert names == {"agent.json", "weights.safetensors"} | trainer
+    more = ("resume", "--stop", "num_env_steps_sampled_lifetime=2400")
+    done = sweeper(*more, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(sweeper("results", "--json", cwd=folder).stdout)
+    steps = [row["num_env_steps_sampled_lifetime"] for row in rows]
+    if is_kept:
+        assert "t0001 goes on from its checkpoint at 2,000 env steps" in done.stderr
+        assert min(steps) >= 2400
+    else:
+        assert "nothing left to do" in done.stderr
+        assert "t0001, t0002 can't go on: the optimiser's state of finished trials was not " in (
+            done.stderr
+        )
+        assert "checkpoint.trainer: true" in done.stderr
+        assert max(steps) < 2400

@@ -686,6 +686,28 @@ def test_a_champion_without_an_agent_is_still_named(sweep: Sweep) -> None:
     assert "**Champion: t0001**" in sweep.runs()[""].data.tags["mlflow.note.content"]
 
 
+def test_a_new_champion_takes_the_title_from_the_former_one(sweep: Sweep) -> None:
+    sweep.launch()
+    sweep.trial("t0001")
+    sweep.trial("t0002", reports=1)
+    first = sweep.tracker()
+    first.log_champion(_selection("t0001"), None)
+    assert first.close("finished") == []
+    assert sweep.runs()["t0001"].data.tags["sweeper.champion"] == "true"
+
+    sweep.launch(2)
+    second = sweep.tracker()
+    better = {**_selection("t0002"), "score": 20.0, "env_steps": 100}
+    second.log_champion(better, None)
+    assert second.close("finished") == []
+    runs = sweep.runs()
+    assert runs[""].data.tags["sweeper.champion"] == "t0002"
+    assert "sweeper.champion" not in runs["t0001"].data.tags
+    assert runs["t0002"].data.tags["sweeper.champion"] == "true"
+    assert runs[""].data.metrics["champion/episode_return_mean"] == 20.0
+    assert runs[""].data.metrics["champion/num_env_steps_sampled_lifetime"] == 100
+
+
 def test_a_champion_that_can_t_be_logged_is_a_warning_and_no_more(
     sweep: Sweep, tmp_path: Path
 ) -> None:

@@ -1,8 +1,10 @@
-"""The Tune Trainable: rows, stop, evaluation, checkpoints, errors, logs, resources."""
+"""The Tune Trainable: stop, evaluation, checkpoints, errors, logs, resources.
+
+What trials of real trainers promise is in `test_conformance.py`.
+"""
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from sweeper.environments import EnvironmentSettings
 from sweeper.metrics import Rules
+from sweeper.trainables.plateau import Plateau
 from sweeper.trainables.replicas import (
     ConfigurationRefusedError,
     EvaluationResult,
@@ -205,6 +208,88 @@ def test_a_restored_trial_goes_on_where_its_rows_ended(
     assert rest[0]["time_total_s"] > saved.metrics["time_total_s"]
 
 
+def test_a_plateau_ends_a_trial_at_the_same_step_whether_or_not_it_was_interrupted(
+    make_trial: Callable[..., Any], tmp_path: Path
+) -> None:
+    given = {
+        "stop": {"num_env_steps_sampled_lifetime": 10_000},
+        "plateau": Plateau("episode_return_mean", num_results=3, grace_period=5),
+        "evaluation": EvaluationSettings(episodes=1, every_env_steps=1000),
+    }
+    whole = rows_until_done(make_trial(ScriptedTrainer, **given))
+    assert len(whole) == 5
+    assert whole[-1]["stopped_by"] == "plateau of episode_return_mean (std < 0.01 over 3 values)"
+    assert whole[-1]["should_checkpoint"] is True
+    assert whole[-1]["evaluation/episode_return_mean"] == 1.0
+    trial = make_trial(ScriptedTrainer, **given)
+    trial.train(), trial.train(), trial.train()
+    other = make_trial(ScriptedTrainer, **given)
+    other.restore(trial.save(str(tmp_path / "checkpoint")))
+    assert len(rows_until_done(other)) == 2
+
+
+def test_a_plateau_of_evaluations_waits_for_as_many(make_trial: Callable[..., Any]) -> None:
+    class Steady(ScriptedTrainer):
+        def evaluate(self) -> list[EvaluationResult]:
+            self.evaluations += 1
+            return [EvaluationResult((7.0,), (1,))] * self.replicas
+
+    metric = "evaluation/episode_return_mean"
+    rows = rows_until_done(
+        make_trial(
+            Steady,
+            stop={"num_env_steps_sampled_lifetime": 10_000},
+            plateau=Plateau(metric, num_results=3, grace_period=0),
+            evaluation=EvaluationSettings(episodes=1, every_env_steps=400),
+        )
+    )
+    assert len(rows) == 12
+
+
+def test_winding_up_evaluates_what_the_trial_has_become_and_trains_no_more(
+    make_trial: Callable[..., Any], tmp_path: Path
+) -> None:
+    given = {
+        "stop": {"num_env_steps_sampled_lifetime": 10_000},
+        "evaluation": EvaluationSettings(episodes=1, every_env_steps=200),
+        "plateau": Plateau("evaluation/episode_return_mean", std=99.0, num_results=2),
+    }
+    trial = make_trial(ScriptedTrainer, **given)
+    *_, before = (trial.train() for _ in range(3))
+    trial.wind_up()
+    row = trial.train()
+    assert row["replaces"] is True
+    assert row["done"] is False
+    same = ("training_iteration", "num_env_steps_sampled_lifetime", "episode_return_mean")
+    assert [row[key] for key in same] == [before[key] for key in same]
+    assert before["evaluation/episode_return_mean"] == 1.0
+    assert row["evaluation/episode_return_mean"] == 2.0
+    assert row["time_total_s"] > before["time_total_s"]
+    again = trial.train()
+    assert again["evaluation/episode_return_mean"] == 2.0, "it was evaluated at these steps"
+    saved = trial.save(str(tmp_path / "checkpoint"))
+    other = make_trial(ScriptedTrainer, **given)
+    other.restore(saved)
+    assert other.train()["training_iteration"] == 4
+    reused = make_trial(ScriptedTrainer, **given)
+    reused.wind_up()
+    assert reused.reset({})
+    assert "replaces" not in reused.train()
+
+
+def test_a_last_evaluation_may_meet_a_criterion(make_trial: Callable[..., Any]) -> None:
+    trial = make_trial(
+        ScriptedTrainer,
+        stop={"evaluation/episode_return_mean": 1},
+        evaluation=EvaluationSettings(episodes=1, every_env_steps=1000),
+    )
+    trial.train()
+    trial.wind_up()
+    row = trial.train()
+    assert row["stopped_by"] == "evaluation/episode_return_mean >= 1"
+    assert row["should_checkpoint"] is True
+
+
 def test_a_checkpoint_of_other_seeds_is_refused(
     make_trial: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -249,49 +334,6 @@ def test_an_error_says_in_one_line_what_it_was(
     assert str(raised.value).startswith(message)
     assert "\n" not in str(raised.value)
     assert "Traceback" in capfd.readouterr().err
-
-
-def test_a_broken_simulator_ends_the_trial_with_its_own_words(
-    make_trial: Callable[..., Any], envs_folder: Path
-) -> None:
-    environment = EnvironmentSettings(
-        "Crashing-v0", module="corridor_envs", search_paths=(str(envs_folder),)
-    )
-    with pytest.raises(Exception, match=r"^OSError: the simulator went away$"):
-        make_trial(environment=environment).train()
-
-
-def test_real_replicas_train_evaluate_save_and_go_on(
-    make_trial: Callable[..., Any], tmp_path: Path
-) -> None:
-    given = {
-        "seeds": (3, 8),
-        "evaluation": EvaluationSettings(episodes=2, every_env_steps=None),
-    }
-    trial = make_trial(**given)
-    rows = rows_until_done(trial)
-    row = rows[-1]
-    assert len(rows) == 3
-    assert row["num_env_steps_sampled_lifetime"] == min(
-        row["replica/num_env_steps_sampled_lifetime"]
-    )
-    assert isinstance(row["num_env_steps_sampled_lifetime"], int)
-    assert {"learner/policy_loss", "learner/vf_loss", "learner/entropy"} <= row.keys()
-    assert len(row["replica/evaluation/episode_return_mean"]) == 2
-    json.dumps({key: value for key, value in row.items() if key != "config"}, allow_nan=False)
-
-    saved = trial.save(str(tmp_path / "checkpoint"))
-    names = sorted(path.name for path in (tmp_path / "checkpoint").iterdir())
-    assert [name for name in names if not name.startswith(".")] == [
-        "replica_3",
-        "replica_8",
-        "trainer.json",
-    ]
-    other = make_trial(**given)
-    other.restore(saved)
-    more = other.train()
-    assert more["num_env_steps_sampled_lifetime"] > row["num_env_steps_sampled_lifetime"]
-    assert more["training_iteration"] == row["training_iteration"] + 1
 
 
 def test_the_trials_of_one_actor_under_tune(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ for _task in (Chain, Delayed, Noisy, Coin, Picture):
     gym.register(f"dqn_tasks/{_task.__name__}-v0", entry_point=_task)
 
 
-def settings_of(env_id, *, seeds=(0,), evaluation=None, **kwargs):
+def settings_of(env_id, *, seeds=(0,), evaluation=None, checkpoint_replay=False, **kwargs):
     return TrialSettings(
         algorithm="DQN",
         backend="torch",
@@ -131,6 +131,7 @@ def settings_of(env_id, *, seeds=(0,), evaluation=None, **kwargs):
         constants={},
         seeds=tuple(seeds),
         evaluation=evaluation,
+        checkpoint_replay=checkpoint_replay,
     )
 
 

@@ -18,10 +18,20 @@ PACKAGE = Path(sweeper.__file__).parent
 # A room's `*` stands for its modules that are not named elsewhere.
 LAYERS: list[set[str]] = [
     {"errors", "evidence.statistics", "results.divergence"},
-    {"paths", "metrics", "answers", "locks"},
+    {"paths", "metrics", "answers", "locks", "machine_memory"},
     {"spec.distributions", "spec.space", "environments"},
     {"spec", "spec.*"},
-    {"trainables.replicas"},
+    {"trainables.plateau", "trainables.replicas"},
+    # What the plan counts with, all of it without torch.
+    {
+        "trainables.dqn_memory",
+        "trainables.envpool_envs",
+        "trainables.observation_store",
+        "trainables.replay",
+        "trainables.spaces",
+        "trainables.sum_tree",
+        "trainables.vector_envs",
+    },
     {"planning", "planning.*", "spec.schema"},
     {"spec.starter"},
     {"trainables", "trainables.*"},
@@ -32,18 +42,26 @@ LAYERS: list[set[str]] = [
     {"results.records"},
     {"results", "results.*"},
     {"wording"},
-    {"running.resumption", "running.failures", "running.limits"},
+    {
+        "running.extension",
+        "running.resumption",
+        "running.failures",
+        "running.limits",
+        "running.nodes",
+        "running.processes",
+    },
     {"running.tuning", "running.ray_session"},
     {"running.recording"},
     {"running", "running.runner", "running.provenance"},
     {"evidence", "evidence.selection"},
-    {"running.retention", "results.standing", "planning.estimates"},
+    {"running.retention", "results.standing", "planning.estimates", "planning.rehearsed"},
     {"opened"},
     {"tracking", "tracking.*"},
     {"running.stages"},
     {"api"},
     {"evidence.evaluation", "views.overview", "tracking.relog", "doctor"},
-    {"planning.plan_text", "running.cleaning"},
+    {"running.probes", "running.rehearsal"},
+    {"planning.plan_text", "planning.rehearsal_text", "running.cleaning"},
     {"views", "views.*"},
     {"cli", "cli.*"},
     {"__main__", ""},
@@ -53,6 +71,7 @@ UPWARD = {("spec.experiment", "planning.plan")}
 HEAVY = {
     "ray": {
         "running.tuning",
+        "running.probes",
         "running.ray_session",
         "running.recording",
         "running.runner",
@@ -129,7 +148,13 @@ def test_every_public_name_can_be_imported() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["run", "--help"], ["plan", "configs/quickstart.yaml"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["run", "--help"],
+        ["plan", "configs/quickstart.yaml"],
+        ["plan", "configs/cartpole_dqn.yaml"],
+    ],
     ids=" ".join,
 )
 def test_words_come_without_heavy_imports(arguments: list[str]) -> None:

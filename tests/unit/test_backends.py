@@ -13,6 +13,7 @@ from sweeper.spec.param_space import check_param_space
 from sweeper.spec.space import parse_space
 from sweeper.trainables import dqn_settings, ppo_settings
 from sweeper.trainables.architectures import MODEL_CONFIG_DEFAULTS
+from sweeper.trainables.replicas import ConfigurationRefusedError
 
 # A spec decides these elsewhere.
 ELSEWHERE = {"metrics_num_episodes_for_smoothing"}
@@ -58,7 +59,7 @@ def test_schedules_and_fixed_keys_are_the_trainer_s(
         if domain(algorithm, (key,), "torch").has_schedule
     }
     assert scheduled == set(settings.SCHEDULED_KEYS)
-    assert table.fixed == {key: defaults_of[key] for key in settings._FIXED_KEYS}
+    assert table.fixed == {key: defaults_of[key] for key in table.fixed}
 
 
 def _domain(key: str) -> Any:
@@ -101,3 +102,10 @@ def test_torch_takes_schedules_that_rllib_does_not() -> None:
     space = {"clip_param": [[0, 0.3], [1000, 0.1]]}
     assert not list(check_param_space("PPO", space, "torch"))
     assert list(check_param_space("PPO", space, "rllib"))
+
+
+@pytest.mark.parametrize(("algorithm", "settings"), [("PPO", ppo_settings), ("DQN", dqn_settings)])
+def test_every_key_that_is_taken_is_read(algorithm: str, settings: Any) -> None:
+    for key in set(defaults(algorithm, "torch")) - {"model_config"}:
+        with pytest.raises(ConfigurationRefusedError, match=key):
+            settings.read_settings({key: object()})

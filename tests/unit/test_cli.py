@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import resource
@@ -9,11 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from run_folders import make_run
 from terminals import run_on_a_terminal
 
-from sweeper.cli import main
+from sweeper.cli import cli, main
 
 SWEEPER = [sys.executable, "-m", "sweeper"]
 
@@ -135,18 +137,56 @@ def test_storage_that_can_not_be_written_is_an_error_in_one_line(call: Any) -> N
 def test_a_misspelt_verb_or_option_is_answered_with_the_nearest(call: Any) -> None:
     said = call("reslts")
     assert said.code == 2
-    assert "No such command 'reslts'" in said.err
-    assert "'results'" in said.err
-    said = call("results", "--jsn")
+    assert said.err == (
+        "error: no such command 'reslts'; did you mean one of 'best', 'results'?\n"
+        "usage: sweeper [OPTIONS] COMMAND [ARGS]...\n"
+        "`sweeper --help` explains it\n"
+    )
+    said = call("status", "--jsn")
     assert said.code == 2
-    assert "'--json'" in said.err
+    assert said.err.startswith("error: no such option '--jsn'; did you mean '--json'?\n")
+
+
+def test_a_key_of_the_spec_written_as_an_option_is_explained(call: Any) -> None:
+    for verb in ("plan", "run", "train"):
+        said = call(verb, "spec.yaml", "--seeds", "3")
+        assert said.code == 2
+        assert said.err.splitlines() == [
+            "error: no such option '--seeds'; a key of the spec is set without dashes: seeds=VALUE",
+            f"usage: sweeper {verb} [OPTIONS] SPEC [KEY=VALUE]...",
+            f"`sweeper {verb} --help` explains it",
+        ]
+    said = call("run", "spec.yaml", "--search.num-samples=3")
+    assert "without dashes: search.num_samples=VALUE" in said.err
+    assert "dashes" not in call("status", "--seeds", "3").err
+
+
+def test_without_a_verb_the_help_is_there(call: Any) -> None:
+    said = call()
+    assert said.code == 2
+    assert said.err.startswith("Usage: sweeper [OPTIONS] COMMAND [ARGS]...")
+
+
+def test_a_criterion_without_a_number_is_answered_with_one(call: Any) -> None:
+    said = call("resume", "--stop", "episode_return_mean")
+    assert said.code == 2
+    assert said.err == (
+        "error: --stop episode_return_mean: write KEY=NUMBER, as in "
+        "num_env_steps_sampled_lifetime=200000\n"
+    )
 
 
 def test_a_file_that_can_not_be_written_is_an_error_in_one_line(call: Any) -> None:
     make_run(Path("runs"), "made-20260101-000000")
     said = call("results", "--parquet", "no/such/folder.parquet")
-    assert said.code == 1
-    assert said.err == "error: Cannot save file into a non-existent directory: 'no/such'\n"
+    assert said.code == 2
+    assert said.err == (
+        "error: no/such/folder.parquet can't be written: there is no folder no/such\n"
+    )
+    Path("taken").mkdir()
+    said = call("results", "--parquet", "taken")
+    assert said.code == 2
+    assert said.err == "error: taken can't be written: Is a directory\n"
 
 
 def test_a_tracking_uri_that_is_none_is_an_error_in_one_line(call: Any) -> None:
@@ -363,6 +403,43 @@ def test_nothing_is_coloured_in_a_pipe(call: Any) -> None:
         assert "\x1b" not in said.out + said.err
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_help_shows_every_verb_in_a_line_of_its_own_uncut(width: int) -> None:
+    context = cli.make_context("sweeper", [], resilient_parsing=True, terminal_width=width)
+    shown = cli.get_help(context).splitlines()
+    assert max(map(len, shown)) <= width
+    for name in cli.commands:
+        (line,) = (line for line in shown if line.split()[:1] == [name])
+        assert line.endswith(".")
+        assert not line.endswith("..")
+    assert "Others:" not in shown
+
+
+def test_every_option_of_every_verb_is_explained() -> None:
+    for name, command in cli.commands.items():
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert parameter.help, f"{name} {parameter.opts}"
+            assert parameter.make_metavar(click.Context(command)) not in ("TEXT", "INTEGER RANGE")
+
+
+def test_ray_can_be_let_to_speak_before_the_verb_and_after_it(call: Any) -> None:
+    make_run(Path("runs"), "made-20260101-000000")
+    level = logging.getLogger().level
+    try:
+        for arguments in (("-v", "log"), ("log", "-v"), ("--log-level", "info", "log")):
+            logging.getLogger().setLevel("ERROR")
+            assert call(*arguments).code == 2  # it was run without tracking
+            assert logging.getLogger().level == logging.INFO
+            assert logging.getLogger("sweeper").level == logging.INFO
+        assert call("log").code == 2
+        assert logging.getLogger().level == logging.ERROR
+        assert logging.getLogger("sweeper").level == logging.WARNING
+    finally:
+        logging.getLogger().setLevel(level)
+        logging.getLogger("sweeper").setLevel(logging.NOTSET)
+
+
 def test_help_is_there_at_once_and_knows_nothing_heavy() -> None:
     code = (
         "import sys, sweeper.cli\n"
@@ -379,6 +456,22 @@ def test_help_is_there_at_once_and_knows_nothing_heavy() -> None:
         took.append(ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime)
         assert done.returncode == 0, done.stderr
     assert min(took) < 0.3
+
+
+def test_a_verb_that_is_told_to_end_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "hold.py").write_text("import time\nprint('held')\ntime.sleep(30)\n")
+    (tmp_path / "spec.yaml").write_text(
+        "environment: {id: Held-v0, module: hold}\nalgorithm: PPO\nstop: {training_iteration: 1}\n"
+    )
+    with subprocess.Popen(
+        [*SWEEPER, "run", "spec.yaml"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "held\n"  # from the import, in the middle of the plan
+        process.terminate()
+        assert process.wait() == 130
+        assert process.stderr.read() == "\ninterrupted\n"
+    assert not (tmp_path / "runs").exists()
 
 
 def test_whoever_stops_reading_gets_no_traceback(tmp_path: Path) -> None:

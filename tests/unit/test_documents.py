@@ -353,7 +353,7 @@ def test_overrides_are_yaml(tmp_path: Path) -> None:
         "param_space.lr={loguniform: [1e-4, 1e-2]}",
         "stop.evaluation/episode_return_mean=475",
         "name=a=b",
-        "x=",
+        "x=null",
     )
     assert document.data == {
         "search": {"num_samples": 64},
@@ -382,7 +382,13 @@ def test_an_override_reaches_into_a_shorthand_and_a_list(tmp_path: Path) -> None
     ("override", "expected"),
     [
         ("seeds", "command line: 'seeds' is no override; write key.path=value"),
-        ("=3", "command line: '=3' is no override; write key.path=value"),
+        ("=3", "command line: '=3' is no override; write key.path=value, in quotes where it has "
+         "blanks"),
+        ("[1e-4,", "command line: '[1e-4,' is no override; write key.path=value, in quotes where "
+         "it has blanks"),
+        ("x=", "command line: x: has no value; write x=null to leave it out"),
+        ("x={loguniform:[1, 2]}", "command line: x: not readable as YAML: a colon without a blank "
+         "after it; put one there, or quotes around"),
         ("a..b=3", "command line: 'a..b=3' is no override; write key.path=value"),
         ("extends=x.yaml", "command line: extends: can't be set here: it is composed before the "
          "overrides"),

@@ -1,8 +1,12 @@
-"""What a trainer of DQN promises a trial: seeds, checkpoints, evaluation, divergence, refusals."""
+"""What DQN's trainer promises beside what every trainer does: replay, its rhythm, refusals.
+
+What all of them promise is in `tests/integration/test_conformance.py`.
+"""
 
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -11,9 +15,11 @@ from dqn_tasks import build_trainer, settings_of
 from safetensors.torch import load_file
 
 from sweeper.errors import UserError
+from sweeper.trainables.checkpoints import read_tensors, write_arrays
 from sweeper.trainables.dqn import TorchDQNTrainer
 from sweeper.trainables.dqn_actions import choose_actions
 from sweeper.trainables.dqn_memory import describe_memory
+from sweeper.trainables.dqn_settings import read_settings
 from sweeper.trainables.replicas import ConfigurationRefusedError, EvaluationSettings
 
 CARTPOLE = {
@@ -29,8 +35,10 @@ CARTPOLE = {
 }
 
 
-def cartpole(seeds=(0, 1, 2), *, evaluation=None, **hyperparameters):
-    settings = settings_of("CartPole-v1", seeds=seeds, evaluation=evaluation)
+def cartpole(seeds=(0, 1, 2), *, evaluation=None, checkpoint_replay=False, **hyperparameters):
+    settings = settings_of(
+        "CartPole-v1", seeds=seeds, evaluation=evaluation, checkpoint_replay=checkpoint_replay
+    )
     return build_trainer(settings, **{**CARTPOLE, **hyperparameters})
 
 
@@ -43,26 +51,8 @@ def run(trainer, iterations=3):
     return progress, parameters_of(trainer)
 
 
-def test_a_replica_trains_as_it_does_alone():
-    together, parameters = run(cartpole((3, 1, 4, 1_000_000, 5)))
-    alone, own = run(cartpole((4,)))
-    torch.testing.assert_close(parameters[2], own[0], atol=1e-4, rtol=1e-4)
-    for many, one in zip(together, alone, strict=True):
-        assert many[2].episode_returns == one[0].episode_returns
-        assert many[2].env_steps == one[0].env_steps
-
-
-def test_the_order_of_the_seeds_does_not_matter_bit_for_bit():
-    first, parameters = run(cartpole((0, 1, 2)), 4)
-    second, permuted = run(cartpole((2, 0, 1)), 4)
-    assert torch.equal(parameters[[2, 0, 1]], permuted)
-    for ours, theirs in zip(first, second, strict=True):
-        assert [ours[i] for i in (2, 0, 1)] == theirs
-
-
-@pytest.mark.parametrize("kind", ["PrioritizedEpisodeReplayBuffer", "EpisodeReplayBuffer"])
-def test_the_same_seeds_give_the_same_training_and_others_another(kind):
-    replay = {"type": kind, "capacity": 300}
+def test_uniform_replay_is_drawn_by_the_seed():
+    replay = {"type": "EpisodeReplayBuffer", "capacity": 300}
     _, first = run(cartpole(replay_buffer_config=replay))
     _, second = run(cartpole(replay_buffer_config=replay))
     _, other = run(cartpole((0, 1, 3), replay_buffer_config=replay))
@@ -154,9 +144,9 @@ def test_without_its_replay_a_restored_trainer_collects_before_it_learns(tmp_pat
 
 
 def test_with_its_replay_a_restored_trainer_learns_at_once_from_the_same_steps(tmp_path):
-    trainer = cartpole()
+    trainer = cartpole(checkpoint_replay=True)
     run(trainer)
-    state = trainer.save(tmp_path, with_replay=True)
+    state = trainer.save(tmp_path)
     assert (tmp_path / "replay.safetensors").exists()
     restored = cartpole()
     restored.restore(tmp_path, state)
@@ -168,10 +158,46 @@ def test_with_its_replay_a_restored_trainer_learns_at_once_from_the_same_steps(t
     assert not torch.equal(before, parameters_of(restored))
 
 
+@pytest.mark.parametrize("kind", ["PrioritizedEpisodeReplayBuffer", "EpisodeReplayBuffer"])
+def test_saving_a_replay_memory_takes_its_disk_and_no_second_memory(tmp_path, kind):
+    replay = {"type": kind, "capacity": 150_000}
+    trainer = cartpole((0, 1, 2, 3), checkpoint_replay=True, replay_buffer_config=replay)
+    memory = describe_memory(
+        read_settings({**CARTPOLE, "replay_buffer_config": replay}).replay,
+        observation_space=trainer._envs[0].single_observation_space,
+        action_space=trainer._envs[0].single_action_space,
+        envs=1,
+        replicas=4,
+    )
+    trainer._buffer._filled[:] = 140_000  # as if so much had been collected
+    tracemalloc.start()
+    trainer.save(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    size = (tmp_path / "replay.safetensors").stat().st_size
+    assert size == pytest.approx(memory.saved_bytes * 140 / 150, rel=1e-3)
+    assert peak < 0.3 * size  # one of the four replicas' observations, and change
+
+
+def test_arrays_of_every_kind_are_read_back_as_they_were_written(tmp_path):
+    kinds = "?", "u1", "i1", "u2", "i2", "f2", "u4", "i4", "f4", "u8", "i8", "f8"
+    generator = np.random.default_rng(0)
+    arrays = {kind: generator.integers(0, 2, (3, 5, 4)).astype(kind) for kind in kinds}
+    views = {kind: array[:, 1:4, ::2] for kind, array in arrays.items()}
+    write_arrays(tmp_path / "file", views | {"one": np.arange(3), "none": np.zeros((2, 0, 3))})
+    read = read_tensors(tmp_path / "file")
+    for kind, view in views.items():
+        np.testing.assert_array_equal(read[kind].numpy(), view)
+        assert read[kind].numpy().dtype == view.dtype
+    assert read["one"].tolist() == [0, 1, 2]
+    assert read["none"].shape == (2, 0, 3)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_a_checkpoint_is_json_and_tensors_that_start_with_the_replica(tmp_path):
-    trainer = cartpole((7, 9))
+    trainer = cartpole((7, 9), checkpoint_replay=True)
     run(trainer, 1)
-    json.dumps(trainer.save(tmp_path, with_replay=True))
+    json.dumps(trainer.save(tmp_path))
     assert {path.name for path in tmp_path.iterdir()} == {
         "agent.json",
         "weights.safetensors",
@@ -189,24 +215,14 @@ def test_a_checkpoint_is_json_and_tensors_that_start_with_the_replica(tmp_path):
     assert agent["action_space"] == {"type": "Discrete", "n": 2, "start": 0}
 
 
-@pytest.mark.parametrize("explore", [False, True])
-def test_evaluation_does_not_disturb_training(explore):
-    evaluation = EvaluationSettings(episodes=4, every_env_steps=None, explore=explore)
+def test_an_evaluation_that_explores_does_not_disturb_training():
+    evaluation = EvaluationSettings(episodes=4, every_env_steps=None, explore=True)
     undisturbed, evaluated = cartpole(), cartpole(evaluation=evaluation)
     for _ in range(2):
         first, second = undisturbed.train(), evaluated.train()
         assert first == second
         evaluated.evaluate()
     assert torch.equal(parameters_of(undisturbed), parameters_of(evaluated))
-
-
-def test_evaluation_plays_the_same_episodes_again_and_as_alone():
-    evaluation = EvaluationSettings(episodes=23, every_env_steps=None)
-    together = cartpole((0, 1), evaluation=evaluation)
-    first, second = together.evaluate(), together.evaluate()
-    assert first == second
-    assert all(len(result.episode_returns) == 23 for result in first)
-    assert cartpole((1,), evaluation=evaluation).evaluate()[0] == first[1]
 
 
 class ExplodingRewards:
@@ -243,17 +259,13 @@ def test_a_diverged_replica_is_frozen_and_the_others_train_on_as_before(kind):
     assert sick.evaluate()[0] is not None
 
 
-def test_divergence_survives_a_checkpoint_and_keeps_the_last_finite_weights(tmp_path):
+def test_a_diverged_replica_keeps_its_last_finite_weights():
     trainer = cartpole()
     trainer._collector._envs[1] = ExplodingRewards(trainer._collector._envs[1], after=250)
     _, before = run(trainer, 1)
     _, after = run(trainer, 2)
     assert torch.equal(before[1], after[1])
     assert not torch.equal(before[0], after[0])
-    state = trainer.save(tmp_path)
-    restored = cartpole()
-    restored.restore(tmp_path, state)
-    assert [replica.diverged for replica in restored.train()] == [False, True, False]
 
 
 def test_epsilon_says_how_often_and_evenly_which_action_is_tried():
@@ -328,13 +340,15 @@ def test_learner_metrics_have_rllibs_names():
 @pytest.mark.parametrize(
     ("hyperparameters", "named"),
     [
-        ({"noisy": True}, "noisy: RLlib's DQN takes it and ignores it"),
+        ({"noisy": True}, "noisy: RLlib accepts this key and ignores it"),
         ({"adam_epsilon": 1e-8}, "adam_epsilon.*ignores it"),
         ({"hiddens": [256]}, "hiddens.*head_fcnet_hiddens"),
         ({"sigma0": 0.1}, "sigma0.*ignores it"),
         ({"store_buffer_in_checkpoints": True}, "store_buffer_in_checkpoints.*ignores it"),
-        ({"model_config": {"vf_share_layers": True}}, "vf_share_layers.*ignores it"),
-        ({"model_config": {"use_lstm": True}}, "use_lstm.*backend: rllib"),
+        ({"model_config": {"vf_share_layers": True}}, "vf_share_layers.*no value network"),
+        ({"model_config": {"use_lstm": True}}, "use_lstm.*can't train an LSTM"),
+        ({"model_config": {"head_fcnet_use_layernorm": True}}, "builds its heads without it"),
+        ({"model": {"fcnet_hiddens": [8]}}, "model: its name here is model_config"),
         ({"model_config": {"head_fcnet_kernel_initializer": "zeros_"}}, "backend: rllib"),
         ({"num_env_runners": 2}, "num_env_runners.*backend: rllib"),
         ({"burn_in_len": 2}, "burn_in_len.*backend: rllib"),
@@ -385,12 +399,13 @@ def test_memory_that_can_not_be_had_is_refused(monkeypatch):
 
 
 def test_the_memory_of_a_configuration_is_known_beforehand():
-    trainer = cartpole(replay_buffer_config={"capacity": 10_000})
-    space = trainer._envs[0].single_observation_space
+    replay = {"replay_buffer_config": {"capacity": 10_000}}
+    trainer = cartpole(**replay)
     memory = describe_memory(
-        {**CARTPOLE, "replay_buffer_config": {"capacity": 10_000}},
-        observation_space=space,
+        read_settings({**CARTPOLE, **replay}).replay,
+        observation_space=trainer._envs[0].single_observation_space,
         action_space=trainer._envs[0].single_action_space,
+        envs=1,
         replicas=3,
     )
     assert memory.replay_bytes == trainer._buffer.nbytes

@@ -37,12 +37,17 @@ def plan_of(*overrides: str) -> SweepPlan:
     return estimate_plan(load_plan("spec.yaml", overrides))
 
 
-def record_run(name: str, *overrides: str, seconds: float = 20.0, size: int = 500) -> None:
+def record_run(
+    name: str, *overrides: str, seconds: float = 20.0, size: int = 250, is_whole: bool = True
+) -> None:
     """A run folder with one finished trial of 1,000 env steps."""
     root = Path("runs") / name
     checkpoint = root / "trials" / "t0001" / "checkpoint_000001"
     (checkpoint / "replica_0").mkdir(parents=True)
     (checkpoint / "replica_0" / "weights").write_bytes(b"x" * size)
+    if is_whole:
+        (checkpoint / "trainer.json").write_text("")
+        (checkpoint / "trainer.safetensors").write_bytes(b"x" * size)
     (root / "spec.yaml").write_text(dump_spec(plan_of(*overrides).spec))
     report = {STEPS: 1000, "time_total_s": seconds, "episode_return_mean": 9.0}
     asked: dict[str, Any] = {
@@ -71,6 +76,16 @@ def test_a_run_of_the_same_kind_is_gone_by() -> None:
         "based_on": "demo-20261124-100000",
         "is_limit": False,
     }
+
+
+def test_torch_keeps_the_agent_alone_unless_it_is_told_otherwise() -> None:
+    torch = ("backend=torch", "seeds=1")
+    record_run("demo-20261124-100000", *torch)
+    assert (plan_of(*torch).estimate or {})["disk_bytes"] == 750
+    assert (plan_of(*torch, "checkpoint.trainer=true").estimate or {})["disk_bytes"] == 1500
+    record_run("demo-20261124-110000", *torch, is_whole=False)
+    assert (plan_of(*torch).estimate or {})["disk_bytes"] == 750
+    assert (plan_of(*torch, "checkpoint.trainer=true").estimate or {})["disk_bytes"] is None
 
 
 def test_the_newest_run_is_gone_by() -> None:
@@ -106,6 +121,21 @@ def test_replicas_of_torch_are_not_multiplied() -> None:
 def test_a_run_of_another_kind_tells_nothing(other: str) -> None:
     record_run("demo-20261124-100000", other)
     assert plan_of().estimate is None
+
+
+def test_saved_replay_memories_are_counted_by_what_the_spec_says_of_them() -> None:
+    dqn = ["algorithm=DQN", "backend=torch", "seeds=1"]
+    record_run("demo-20261124-100000", *dqn)
+    folder = Path("runs/demo-20261124-100000/trials/t0001/checkpoint_000001")
+    (folder / "replay.safetensors").write_bytes(b"x" * 70_000)  # of another capacity, say
+    saving = [*dqn, "checkpoint.replay=true", "param_space.replay_buffer_config={capacity: 1000}"]
+    # Of each place an observation, an action, a reward, what it is, and a priority.
+    memory = 1000 * (16 + 1 + 4 + 1 + 8)
+    assert (plan_of(*dqn).estimate or {})["disk_bytes"] == 3 * 250
+    # Two trials train at a time, and finished ones lose theirs.
+    assert (plan_of(*saving).estimate or {})["disk_bytes"] == 3 * 250 + 2 * memory
+    whole = [*saving, "checkpoint.trainer=true"]
+    assert (plan_of(*whole).estimate or {})["disk_bytes"] == 3 * 500 + 3 * memory
 
 
 def test_a_clock_bounds_the_time() -> None:

@@ -20,6 +20,8 @@ def test_a_failure_is_named_by_its_last_line_and_its_kind() -> None:
     assert describe_failure(text("ray.exceptions.ActorDiedError: x")).reason == "the worker died"
     assert describe_failure(text("MemoryError")).reason == "out of memory"
     assert describe_failure(text("TrialDivergedError: 2 of 2")).reason == "diverged"
+    full = "TrialFailedError: OSError: [Errno 28] Error writing bytes to file. Detail: [errno 28] "
+    assert describe_failure(text(f"{full}No space left on device")).reason == "no space left"
     assert describe_failure("").error == "no error text was left"
 
 

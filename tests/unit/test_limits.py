@@ -163,3 +163,28 @@ def test_a_drain_is_over_when_nobody_runs() -> None:
     drain.running.clear()
     assert drain.is_over()
     assert drain.over_since is not None
+
+
+@pytest.mark.parametrize(
+    ("reason", "is_asked"),
+    [
+        ("budget.time_s", True),
+        ("budget.env_steps", True),
+        ("interrupted", False),
+        (limits_module.DISK_FULL, False),
+        (None, False),
+    ],
+)
+def test_only_a_budget_has_a_trial_evaluated_before_it_is_paused_and_once(
+    reason: str | None, is_asked: bool
+) -> None:
+    drain = Drain(evaluates=True, reason=reason)
+    assert [drain.is_to_evaluate("t0001") for _ in range(2)] == [is_asked, False]
+    assert drain.is_to_evaluate("t0002") == is_asked
+    assert not Drain(reason=reason).is_to_evaluate("t0001")
+
+
+def test_an_interruption_cuts_an_orderly_end_short() -> None:
+    drain = Drain(evaluates=True, reason="budget.time_s")
+    drain.reason = "interrupted"
+    assert not drain.is_to_evaluate("t0001")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sweeper.trainables.architectures import build_architecture
-from sweeper.trainables.networks import ReplicaNetworks
+from sweeper.trainables.networks import NetworkOutputs, ReplicaNetworks
 from sweeper.trainables.packed_mlp import can_pack
 from sweeper.trainables.replicas import ConfigurationRefusedError
 
@@ -32,12 +32,18 @@ def draw(*shape):
 
 
 def backward(networks, observations, weights):
-    networks.gradients.zero_()
-    outputs = networks.forward(observations)
-    inputs = outputs.distribution.shape[-1]
-    loss = (outputs.distribution * weights[..., :inputs]).sum()
-    (loss + (outputs.values * weights[..., -1]).sum()).backward()
-    return outputs
+    """The outputs, and their weighted sum's gradients by whatever the networks have for it."""
+    if networks.packed is None:
+        networks.clear_gradients()
+        outputs = networks.forward(observations)
+        inputs = outputs.distribution.shape[-1]
+        loss = (outputs.distribution * weights[..., :inputs]).sum()
+        (loss + (outputs.values * weights[..., -1]).sum()).backward()
+        return outputs
+    columns = weights.mT.contiguous().numpy()
+    distribution, values = networks.packed.forward(observations.mT.numpy())
+    networks.packed.backward(columns[:, : distribution.shape[1]].copy(), columns[:, -1:])
+    return NetworkOutputs(torch.from_numpy(distribution).mT, torch.from_numpy(values)[:, 0])
 
 
 STANDARD = [
@@ -72,8 +78,8 @@ def test_the_packed_network_equals_plain_autograd(model_config, is_gaussian, is_
         for networks in (packed, plain):
             networks.named_parameters()["log_std"].copy_(torch.tensor([0.05, -0.3])[: inputs // 2])
     assert can_pack(packed.architecture)
-    # Minibatches are columns of a wider table.
-    observations = draw(REPLICAS, ROWS, 9)[..., 2:6]
+    # Minibatches are columns of a wider table, in memory one below the other.
+    observations = draw(REPLICAS, 9, ROWS).mT[..., 2:6]
     observations = observations.contiguous() if is_contiguous else observations
     weights = draw(REPLICAS, ROWS, 5)
     ours, expected = (backward(networks, observations, weights) for networks in (packed, plain))
@@ -104,8 +110,9 @@ def test_gradients_of_one_replica_are_those_of_the_replica_alone():
     torch.testing.assert_close(together.gradients[1:2], alone.gradients, atol=1e-6, rtol=1e-5)
 
 
-def test_two_backward_passes_do_not_add_up_after_zeroing():
-    networks = build(STANDARD[0])
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_two_backward_passes_do_not_add_up(is_packed):
+    networks = build(STANDARD[0], is_packed=is_packed)
     observations, weights = draw(REPLICAS, ROWS, 4), draw(REPLICAS, ROWS, 5)
     backward(networks, observations, weights)
     first = networks.gradients.clone()
@@ -163,7 +170,7 @@ def test_images_go_through_the_default_filters():
     ("model_config", "named"),
     [
         ({"use_lstm": True}, "use_lstm.*backend: rllib"),
-        ({"head_fcnet_kernel_initializer": "zeros_"}, "RLlib's PPO ignores"),
+        ({"head_fcnet_kernel_initializer": "zeros_"}, "backend: rllib has it"),
         ({"fcnet_activation": "swoosh"}, "swoosh"),
         ({"fcnet_hiddens": []}, "fcnet_hiddens"),
         ({"fcnet_hiddens": [0]}, "fcnet_hiddens"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -502,9 +502,9 @@ def test_planning_is_quick_and_imports_nothing_heavy() -> None:
         f"build_plan(load_spec({str(CONFIGS / 'quickstart.yaml')!r}))\n"
         "print([m for m in ('ray', 'torch', 'mlflow', 'pandas') if m in sys.modules])\n"
     )
-    durations = []
+    took = []
     for _ in range(3):
-        started = time.monotonic()
+        began = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
             [sys.executable, "-c", code],
             capture_output=True,
@@ -512,6 +512,8 @@ def test_planning_is_quick_and_imports_nothing_heavy() -> None:
             check=True,
             env={**os.environ, "PYTHONPATH": str(CONFIGS.parent)},
         )
-        durations.append(time.monotonic() - started)
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        # Processor time, for other tests may be running beside this one.
+        took.append(ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime)
         assert done.stdout.strip() == "[]"
-    assert min(durations) < 2  # 0.4 s on an idle core; the promise of 1 s is a benchmark's
+    assert min(took) < 1.5  # 0.4 s on an idle core; the promise of 1 s is a benchmark's

@@ -59,6 +59,8 @@ Fixed
 Training
   6 trials of 2 replicas (seeds 0, 1): 12 training runs with torch
   4 trials at a time on this machine's 4 cores
+  a replica's environments are stepped as one, by gymnasium's own vector version
+    (vector_entry_point)
   each until 50,000 env steps a replica or episode_return_mean of 475: at most 600,000 env steps in
     all
   all of it within 10m00s
@@ -68,8 +70,9 @@ Judged by
   evaluated over 5 greedy episodes on seeds of their own, every 5,000 env steps and at the end
 
 Cost
-  time  not known: nothing like it has run under this storage yet
-  disk  size not known yet: the last 2 checkpoints of each of the best 4 trials
+  time  not known: nothing like it has run under this storage; try --rehearse
+  disk  size not known yet: the last 2 checkpoints of each of the best 4 trials, of finished ones
+        the agent only
 
 Written
   runs/demo-<date>-<time>/: journal, logs, checkpoints, champion
@@ -163,6 +166,19 @@ def test_distributions_are_said_in_words(leaf: Distribution, words: str) -> None
 )  # fmt: skip
 def test_what_may_not_have_been_meant_is_a_warning(overrides: list[str], words: str) -> None:
     assert words in plan_of(SPEC, *overrides).warnings
+
+
+def test_a_plateau_is_said_and_one_that_can_t_come_is_warned_of() -> None:
+    metric = "evaluation/episode_return_mean"
+    plan = plan_of(SPEC, f"stop.plateau={{metric: {metric}, std: 2}}", "evaluation={}")
+    text = " ".join("\n".join(describe_plan(plan)).split())
+    assert f"or {metric} no longer moves (deviation below 2 over 4 values)" in text
+    assert plan.warnings == ()
+    plan = plan_of(SPEC, f"stop.plateau={{metric: {metric}, num_results: 20}}", "evaluation={}")
+    assert plan.warnings == (
+        "stop.plateau looks at 20 evaluations, and a trial has 10: it never ends one; lower "
+        "evaluation.every_env_steps",
+    )
 
 
 def test_an_ordinary_sweep_warns_of_nothing() -> None:

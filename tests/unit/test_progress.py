@@ -4,6 +4,7 @@ import logging
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from launch_events import Launch, make_plan
 from rich.console import Console
 from terminals import run_on_a_terminal
 
-from sweeper.journal import TrialRetried
+from sweeper.journal import TrialAsked, TrialRetried, TrialStarted
 from sweeper.paths import RunPaths
 from sweeper.views.live_view import draw
 from sweeper.views.progress import LineProgress, make_progress
@@ -69,7 +70,7 @@ def test_the_table_tells_the_counts_the_times_the_best_and_what_runs(launch: Lau
         "",
     ]
     assert shown[6].split() == ["trial", "score", "steps", "steps/s", "parameters"]
-    assert shown[7].split() == ["t0004", "80", "400", "1234", "lr=4e-05", "num_epochs=4"]
+    assert shown[7].split() == ["t0004", "80", "400", "10", "lr=4e-05", "num_epochs=4"]
     assert [line.split()[0] for line in shown[7:]] == ["t0004", "t0005", "t0006"]
 
 
@@ -125,6 +126,15 @@ def test_before_the_first_event_ray_is_starting(launch: Launch) -> None:
     assert picture(launch) == ["cartpole  starting Ray", "0s elapsed"]
 
 
+def test_trials_whose_workers_are_not_up_yet_are_starting(launch: Launch) -> None:
+    launch.begin()
+    for number in (1, 2):
+        launch.feed(TrialAsked(launch.now, f"t{number:04d}", {}, {}, (0,)))
+    assert picture(launch)[0] == "cartpole  0 of 32 done, 2 starting"
+    launch.feed(TrialStarted(launch.now, "t0001", "127.0.0.1"))
+    assert picture(launch)[0] == "cartpole  0 of 32 done, 1 running"
+
+
 def test_a_run_that_is_taken_up_again_shows_what_it_did_before(launch: Launch) -> None:
     launch.begin()
     launch.start("t0001", lr=0.5)
@@ -158,7 +168,7 @@ def test_a_line_is_said_when_a_trial_ends(
     assert out == ""
     assert err == (
         "t0001 terminated (num_env_steps_sampled_lifetime >= 1000): "
-        "episode_return_mean 99, 1000 steps, lr=0.5\n"
+        "episode_return_mean 99, 1000 env steps, lr=0.5\n"
     )
 
 
@@ -174,6 +184,45 @@ def test_a_line_is_said_now_and_then(
     assert len(said) == 5
     assert said[-1].startswith("0 of 32 done, 1 running, 1m40s elapsed, about ")
     assert said[-1].endswith("; best so far t0001: 10")
+
+
+def test_a_long_silence_is_broken_once_a_minute(
+    launch: Launch, lines: LineProgress, capsys: pytest.CaptureFixture[str]
+) -> None:
+    launch.begin()
+    lines.break_silence()
+    launch.now += 59.0
+    lines.break_silence()
+    assert capsys.readouterr().err == ""
+    launch.now += 1.0
+    for _ in range(3):
+        lines.break_silence()
+    assert capsys.readouterr().err == "starting Ray, 1m00s elapsed\n"
+    launch.start("t0001", lr=1.0)
+    launch.now += 61.0
+    lines.break_silence()
+    assert capsys.readouterr().err == "0 of 32 done, 1 running, 2m01s elapsed\n"
+
+
+def test_the_silence_is_broken_without_any_event(
+    launch: Launch, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeper.views.progress._LOOK_EVERY_S", 0.001)
+    lines = LineProgress(launch.watch, RunPaths(launch.root))
+    launch.to = lines
+    launch.begin()
+    lines.start()
+    launch.now += 60.0
+    said = ""
+    deadline = time.monotonic() + 5
+    while not said and time.monotonic() < deadline:
+        time.sleep(0.001)
+        said = capsys.readouterr().err
+    assert said == "starting Ray, 1m00s elapsed\n"
+    lines.close()
+    launch.now += 60.0
+    time.sleep(0.02)
+    assert capsys.readouterr().err == ""
 
 
 def test_trials_that_take_no_time_do_not_fill_a_log(

@@ -181,6 +181,12 @@ def test_a_trial_knows_its_tenths_by_whichever_bound_is_nearest(
     assert tenths_done(settings(stop=stop, time_budget_s=budget), row) == tenths
 
 
+def test_a_trial_without_env_steps_of_its_own_divides_its_share_of_the_searchs() -> None:
+    row = {ENV_STEPS: 250}
+    assert tenths_done(settings(stop={}, env_steps_share=1000.0), row) == 2
+    assert tenths_done(settings(stop={ENV_STEPS: 500}, env_steps_share=1000.0), row) == 5
+
+
 def test_a_diverged_replica_counts_as_the_worst_seen_and_holds_nobody_back() -> None:
     metrics = TrialMetrics(replicas=3)
     metrics.record_training([progress(10, 1.0), progress(10, 5.0), progress(10, 9.0)])

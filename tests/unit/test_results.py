@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,15 @@ def test_after_a_restart_from_nothing_no_checkpoint_of_the_first_life_is_left() 
         TrialRetried(5.0, "t0001", "boom"), started(), reported(1), checkpointed(1, 1),
     ).trials  # fmt: skip
     assert [item.path[-6:] for item in trial.checkpoints] == ["000001"]
+
+
+def test_a_report_that_is_replaced_leaves_the_checkpoint_that_was_made_of_it() -> None:
+    again = replace(reported(2, 20.0), replaces=True)
+    (trial,) = fold(
+        asked(), started(), reported(1, 1.0), reported(2, 2.0), checkpointed(2, 0), again
+    ).trials
+    assert [row["episode_return_mean"] for row in trial.reports] == [1.0, 20.0]
+    assert [item.path[-6:] for item in trial.checkpoints] == ["000000"]
 
 
 def test_the_checkpoint_that_a_retry_goes_on_from_stays() -> None:

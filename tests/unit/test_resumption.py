@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,17 +23,16 @@ from sweeper.journal import (
 )
 from sweeper.paths import RunPaths
 from sweeper.results.sweep_results import ResultsBuilder
+from sweeper.running.extension import Extension, extend_spec, load_recorded_spec, relocate
 from sweeper.running.resumption import (
-    Extension,
     History,
     LaunchState,
     continue_trial,
-    extend_spec,
     find_left,
-    load_recorded_spec,
     read_history,
 )
 from sweeper.spec import ExperimentSpec, dump_spec, load_spec
+from sweeper.spec.sections import Plateau
 
 STOP = {"num_env_steps_sampled_lifetime": 300}
 MET = "num_env_steps_sampled_lifetime >= 300"
@@ -214,13 +214,26 @@ def test_a_later_stop_has_finished_trials_go_on_where_their_checkpoint_was_kept(
     run.launch()
     run.finish("t0001")
     run.finish("t0002")
+    run.finish("t0003")
     (run.paths.trial("t0002") / "checkpoint_000000" / "trainer.json").unlink()
+    shutil.rmtree(run.paths.trial("t0003") / "checkpoint_000000")
     run.tell(LaunchEnded, "finished")
     later: dict[str, float] = {"num_env_steps_sampled_lifetime": 500}
     state = run.left(later, is_stop_extended=True)
     assert [again.trial_id for again in state.continuations] == ["t0001"]
-    assert state.lost == ("t0002",)
+    assert (state.trimmed, state.lost) == (("t0002",), ("t0003",))
     assert run.left(later).continuations == ()
+
+
+def test_a_later_stop_leaves_trials_that_ended_on_a_plateau_as_they_are(run: RunFolder) -> None:
+    run.launch()
+    run.begin("t0001")
+    run.report("t0001", 3, "plateau of loss (std < 0.01 over 4 values)")
+    run.save("t0001", 3, 0)
+    run.end("t0001", reason="plateau of loss (std < 0.01 over 4 values)")
+    run.tell(LaunchEnded, "finished")
+    state = run.left({"num_env_steps_sampled_lifetime": 500}, is_stop_extended=True)
+    assert (state.continuations, state.lost) == ((), ())
 
 
 def test_the_time_spent_is_that_of_all_launches_without_their_start_up(run: RunFolder) -> None:
@@ -313,6 +326,17 @@ def test_what_an_extension_leaves_as_it_is_is_no_change(
     assert extend_spec(run.paths, spec, Extension(num_samples=4), 3.0) == (spec, {})
 
 
+def test_a_run_is_resumed_into_the_storage_that_it_lies_in_now(
+    run: RunFolder, spec: ExperimentSpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert Path(relocate(run.paths, spec).storage) == run.paths.root.parent
+    at_home = spec.model_copy(update={"storage": str(run.paths.root.parent)})
+    assert relocate(run.paths, at_home) is at_home
+
+
 @pytest.mark.parametrize(
     ("extension", "message"),
     [
@@ -327,3 +351,13 @@ def test_an_extension_that_takes_away_or_names_nothing_is_a_mistake(
 ) -> None:
     with pytest.raises(UserError, match=message):
         extend_spec(run.paths, spec, extension, 0.0)
+
+
+def test_a_plateau_is_kept_by_an_extension_and_not_extended(
+    run: RunFolder, spec: ExperimentSpec
+) -> None:
+    flat = spec.model_copy(update={"plateau": Plateau(metric="episode_return_mean", std=0.5)})
+    extended, _ = extend_spec(run.paths, flat, Extension(num_samples=9), 0.0)
+    assert extended.plateau == flat.plateau
+    with pytest.raises(UserError, match=r"--stop plateau\.std: a plateau is not extended"):
+        extend_spec(run.paths, flat, Extension(stop={"plateau.std": 1.0}), 0.0)

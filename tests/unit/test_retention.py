@@ -8,14 +8,24 @@ from sweeper.journal import TrialAsked, TrialCheckpointed, TrialEnded, TrialRepo
 from sweeper.paths import RunPaths
 from sweeper.results.scoring import Rules
 from sweeper.results.sweep_results import ResultsBuilder
-from sweeper.running.retention import CheckpointRetention
+from sweeper.running.retention import TRAINER_FILES, CheckpointRetention
+from sweeper.trainables.checkpoints import AGENT_FILE, WEIGHTS_FILE
+
+AGENT = {AGENT_FILE, WEIGHTS_FILE}
 
 
 class Sweep:
     """Feeds events to a builder and to the retention, as a journal does."""
 
     def __init__(
-        self, root: Path, *, score: str = "last", mode: str = "max", keep: int = 1, trials: int = 20
+        self,
+        root: Path,
+        *,
+        score: str = "last",
+        mode: str = "max",
+        keep: int = 1,
+        trials: int = 20,
+        keep_trainer: bool = True,
     ) -> None:
         self.paths = RunPaths(root)
         self.builder = ResultsBuilder(root)
@@ -25,6 +35,7 @@ class Sweep:
             Rules("episode_return_mean", mode, score),
             keep=keep,
             keep_trials=trials,
+            keep_trainer=keep_trainer,
         )
 
     def tell(self, event: object) -> None:
@@ -42,11 +53,16 @@ class Sweep:
             self.tell(TrialReported(1.0, trial_id, metrics))
             relative = f"trials/{trial_id}/checkpoint_{index:06d}"
             (self.paths.root / relative).mkdir(parents=True)
-            (self.paths.root / relative / "weights").write_text("w")
+            for name in (*AGENT, *TRAINER_FILES):
+                (self.paths.root / relative / name).write_text("x")
             self.tell(TrialCheckpointed(1.0, trial_id, relative, metrics))
 
     def end(self, trial_id: str, state: str = "TERMINATED") -> None:
         self.tell(TrialEnded(2.0, trial_id, state, "done"))
+
+    def files(self, trial_id: str) -> list[set[str]]:
+        folders = sorted(self.paths.trial(trial_id).iterdir())
+        return [{file.name for file in folder.iterdir()} for folder in folders]
 
     def kept(self, trial_id: str) -> list[int]:
         return sorted(int(path.name[-6:]) for path in self.paths.trial(trial_id).iterdir())
@@ -114,3 +130,38 @@ def test_a_later_launch_knows_what_earlier_ones_finished_and_spares_what_goes_on
         second.end(trial_id)
     assert second.kept("t0001") == second.kept("t0003") == second.kept("t0004") == [0]
     assert second.kept("t0002") == []
+
+
+@pytest.mark.parametrize("state", ["TERMINATED", "PRUNED"])
+def test_of_a_finished_trial_the_agent_alone_stays_unless_the_trainer_is_kept(
+    tmp_path: Path, state: str
+) -> None:
+    sweep = Sweep(tmp_path, keep=2, keep_trainer=False)
+    sweep.train("t0001", [1.0, 2.0])
+    assert sweep.files("t0001") == [{*AGENT, *TRAINER_FILES}] * 2
+    sweep.end("t0001", state)
+    assert sweep.files("t0001") == [AGENT] * 2
+    whole = Sweep(tmp_path, keep=2, keep_trainer=True)
+    whole.train("t0002", [1.0, 2.0])
+    whole.end("t0002", state)
+    assert whole.files("t0002") == [{*AGENT, *TRAINER_FILES}] * 2
+
+
+@pytest.mark.parametrize("state", ["PAUSED", "ERROR"])
+def test_a_trial_that_may_be_tried_again_keeps_its_trainer(tmp_path: Path, state: str) -> None:
+    sweep = Sweep(tmp_path, keep_trainer=False)
+    sweep.train("t0001", [1.0])
+    sweep.end("t0001", state)
+    assert sweep.files("t0001") == [{*AGENT, *TRAINER_FILES}]
+
+
+def test_what_a_kill_left_untrimmed_a_later_launch_trims(tmp_path: Path) -> None:
+    first = Sweep(tmp_path)
+    for trial_id in ("t0001", "t0002"):
+        first.train(trial_id, [1.0])
+        first.end(trial_id)
+    second = Sweep(tmp_path, keep_trainer=False)
+    second.builder = second.retention.results = first.builder
+    second.retention.catch_up({"t0001"})
+    assert second.files("t0001") == [{*AGENT, *TRAINER_FILES}], "it goes on"
+    assert second.files("t0002") == [AGENT]

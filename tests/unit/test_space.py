@@ -290,6 +290,12 @@ def test_counting_agrees_with_expanding_under_conditions(seed: int, num_samples:
     assert len(list(expand(space, num_samples, seed))) == count(space, num_samples)
 
 
+def test_a_range_over_whole_numbers_past_64_bits_can_be_drawn_from() -> None:
+    space = space_of({"lr": {"loguniform": [3e-4, 10**40]}})
+    drawn = [sample.parameters["lr"] for sample in expand(space, 5, 0)]
+    assert all(3e-4 <= value <= 1e40 for value in drawn)
+
+
 # --- parsing ---------------------------------------------------------------------------------
 
 
@@ -313,7 +319,7 @@ def test_constants_are_what_does_not_vary() -> None:
         ({"uniform": [2, 1]}, ("uniform",),
          "an empty range: 2 is not below 1; did you mean [1, 2]?"),
         ({"randint": [1, 1]}, ("randint",), "an empty range: 1 is not below 1"),
-        ({"uniform": [1]}, ("uniform",), "uniform takes [lower, upper]; found 1 values"),
+        ({"uniform": [1]}, ("uniform",), "uniform takes [lower, upper]; found [1]"),
         ({"uniform": [1, "x"]}, ("uniform",),
          "uniform takes [lower, upper], all numbers; upper is 'x'"),
         ({"uniform": [True, 2]}, ("uniform",),

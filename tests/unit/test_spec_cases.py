@@ -9,7 +9,7 @@ import pytest
 from spec_cases import FOLDER, LEAST, Case, read_cases
 
 from sweeper.errors import SpecError
-from sweeper.planning import feasibility
+from sweeper.planning import feasibility, replay_memory
 from sweeper.planning.plan import load_plan
 from sweeper.spec import dump_spec, load_spec
 
@@ -24,7 +24,8 @@ RIGHT = [pytest.param(case, id=case.title) for case in read_cases("right")]
 
 @pytest.fixture(autouse=True)
 def _a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four cores, no GPU, a folder of one's own."""
+    """Four cores, 16 GB, no GPU, a folder of one's own."""
+    monkeypatch.setattr(replay_memory, "total_bytes", lambda: 16 * 10**9)
     monkeypatch.setattr(feasibility, "cores", lambda: 4)
     monkeypatch.setattr(feasibility, "gpus", lambda: 0)
     monkeypatch.setattr(sys, "path", list(sys.path))

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from launch_events import Launch, make_plan
 
 from sweeper.evidence.selection import select
 from sweeper.results.records import SweepResults, TrialRecord
@@ -45,6 +48,91 @@ def test_a_running_trial_is_taken_to_go_on_at_its_speed() -> None:
     # 20 steps take 10 s; the 2 s of the first report's start-up come once.
     assert made.left_s(now=0.0, elapsed_s=22.0) == pytest.approx(30.0)
     assert made.left_s(now=5.0, elapsed_s=27.0) == pytest.approx(25.0)
+
+
+def started(number: int, state: str, *rows: tuple[float, float], speed: float) -> TrialRecord:
+    """A trial whose process took its time to start: its first report says how fast it trains."""
+    made = record(number, state, *rows)
+    first, *rest = made.reports
+    return replace(made, reports=({**first, "env_steps_per_s": speed}, *rest))
+
+
+def test_what_a_process_takes_to_start_is_not_taken_for_the_trials_speed() -> None:
+    made = standing(trials=1)
+    # 10 steps at 5 a second, after 10 s of imports.
+    made.update(started(1, "RUNNING", (10, 12.0), speed=5.0), heard=0.0)
+    assert made.left_s(now=0.0, elapsed_s=12.0) == pytest.approx(18.0)
+
+
+def test_trials_to_come_find_processes_that_have_started() -> None:
+    made = standing(trials=3)
+    made.update(started(1, "TERMINATED", (10, 12.0), (100, 30.0), speed=5.0), heard=0.0)
+    assert made.left_s(now=0.0, elapsed_s=30.0) == pytest.approx(40.0)
+
+
+def test_a_speed_that_does_not_go_with_the_clock_is_not_gone_by() -> None:
+    for speed in (0.0, float("nan"), 1e-3):
+        made = standing(trials=1)
+        made.update(started(1, "RUNNING", (10, 12.0), speed=speed), heard=0.0)
+        assert made.left_s(now=0.0, elapsed_s=12.0) == pytest.approx(108.0)
+
+
+def test_whichever_bound_comes_first_ends_a_trial() -> None:
+    made = Standing(Workload(1, 1, {STEPS: 100, "time_total_s": 60.0}), Rules())
+    # Of its time it has spent more, but by its speed the steps are there first.
+    made.update(started(1, "RUNNING", (10, 12.0), speed=5.0), heard=0.0)
+    assert made.left_s(now=0.0, elapsed_s=12.0) == pytest.approx(18.0)
+    made.update(started(1, "RUNNING", (10, 12.0), speed=1.0), heard=0.0)
+    assert made.left_s(now=0.0, elapsed_s=12.0) == pytest.approx(48.0)
+
+
+def test_trials_that_wait_for_room_leave_no_slot_free() -> None:
+    """More at a time were asked for than the machine has room for."""
+    made = standing(trials=5, concurrent=3)
+    for number in (1, 2):
+        made.update(record(number, "RUNNING", (50, 50.0)), heard=0.0)
+    made.update(record(3, "PENDING"), heard=0.0)
+    # Its process may still be about to start; after a while there is no room for it.
+    assert made.left_s(now=1.0, elapsed_s=51.0) == pytest.approx(149.0)
+    assert made.left_s(now=20.0, elapsed_s=70.0) == pytest.approx(230.0)
+
+
+def test_the_end_that_the_live_view_names_gets_better_as_trials_end(tmp_path: Path) -> None:
+    """Trials of 70 to 130 s on two slots, whose processes take 40 s to start."""
+    lengths = [100.0, 130.0, 70.0, 120.0, 80.0, 110.0, 90.0, 100.0]
+    launch = Launch(make_plan(tmp_path, trials=len(lengths), concurrent=2))
+    launch.begin()
+    begun = launch.now
+    slots, moments = [(begun, 40.0), (begun, 40.0)], []
+    for number, length in enumerate(lengths, start=1):
+        (free, startup), other = sorted(slots)
+        moments.append((free, number, "start", 0.0, length, 0.0))
+        for tenth in range(1, 11):
+            at = startup + length * tenth / 10
+            moments.append((free + at, number, "report", tenth / 10, length, at))
+        moments.append((free + startup + length, number, "end", 1.0, length, 0.0))
+        slots = [(free + startup + length, 0.0), other]
+    ends = max(free for free, _ in slots)
+    misses = []
+    for moment, number, what, share, length, spent in sorted(moments):
+        launch.now = moment
+        name = f"t{number:04d}"
+        if what == "start":
+            launch.start(name)
+        elif what == "end":
+            launch.end(name)
+        else:
+            speed = 1000 / length
+            launch.report(name, share, 1.0, time_total_s=spent, env_steps_per_s=speed)
+        launch.watch.refresh()
+        named = launch.watch.end()
+        if named is not None and what != "start" and (not misses or what == "end"):
+            misses.append(abs(named - ends) / (ends - begun))
+    first, *after_ends = misses
+    assert first < 0.25
+    assert max(after_ends) < 0.2
+    assert max(after_ends[len(lengths) // 2 :]) < 0.07
+    assert after_ends[-1] < 0.001
 
 
 def test_trials_to_come_cost_what_the_others_cost_and_share_the_slots() -> None:

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 from run_folders import make_run
 
@@ -13,13 +14,16 @@ from sweeper.api import Run, open_run
 from sweeper.evidence.evaluation import AgentEvaluation, Evaluation
 from sweeper.results.records import SweepResults, TrialRecord
 from sweeper.results.scoring import Rules
-from sweeper.views.tables import print_evaluation, print_trials, summarise
+from sweeper.views.tables import print_evaluation, summarise
+from sweeper.views.trial_tables import print_trials
 from sweeper.wording import (
     describe_counts,
+    fold_parameters,
     format_bytes,
     format_clock,
     format_duration,
     format_number,
+    format_value,
     last_parts,
     shorten_names,
 )
@@ -59,6 +63,26 @@ def test_values_that_look_like_markup_are_shown_as_they_are(
     assert "[red]x[/red]" in out
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_number_is_never_broken_in_two(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    values = {
+        "lr": 0.0006353, "gamma": 0.995, "lambda_": 0.98, "entropy_coeff": 1.388e-05,
+        "num_epochs": 20, "minibatch_size": 256,
+    }  # fmt: skip
+    print_trials(run_of(record(1, **values), record(2, **values)))
+    lines = click.unstyle(capsys.readouterr().out).splitlines()
+    assert max(map(len, lines)) <= width
+    words = " ".join(lines).split()
+    shown = ["0.0006353", "0.995", "1.388e-05", "256"]
+    if width < 100:
+        shown = ["lr=0.0006353", "gamma=0.995", "entropy_coeff=1.388e-05", "minibatch_size=256"]
+    assert all(words.count(word) == 2 for word in shown)
+
+
 def test_thousands_of_trials_are_printed_in_a_moment(capsys: pytest.CaptureFixture[str]) -> None:
     run = run_of(*(record(number, number / 7, lr=number / 1e5) for number in range(5000)))
     began = time.process_time()
@@ -85,6 +109,36 @@ def test_the_summary_says_who_won_what_failed_and_what_comes_next(tmp_path: Path
     assert "  go on       sweeper resume a-20260101-000000" in lines
     assert "  why         sweeper logs a-20260101-000000  (1 failed trial)" in lines
     assert max(len(line) for line in lines if str(tmp_path) not in line) <= 80
+
+
+def test_the_summary_of_a_run_that_had_no_trial_says_how_to_go_on(tmp_path: Path) -> None:
+    paths = make_run(tmp_path, "a-20260101-000000", [], reason="interrupted")
+    assert summarise(open_run("last", tmp_path)).splitlines() == [
+        "interrupted: no trial has started",
+        f"  run         {paths.root}",
+        "  go on       sweeper resume a-20260101-000000",
+    ]
+
+
+def test_the_summary_breaks_between_parameters_on_a_terminal() -> None:
+    words = "lr=0.1 layers=[64, 64] use_kl_loss=true"
+    assert fold_parameters(words, 24) == ["lr=0.1 layers=[64, 64]", "use_kl_loss=true"]
+    assert fold_parameters(words, 5) == ["lr=0.1", "layers=[64, 64]", "use_kl_loss=true"]
+    assert fold_parameters(words, 5, most=2) == ["lr=0.1", "layers=[64, 64] use_kl_loss=true"]
+    assert fold_parameters("", 80) == []
+
+
+def test_a_speed_in_the_ten_thousands_is_written_out() -> None:
+    assert [format_number(value) for value in (9876.5, 10567.8, -54321.9, 999_949.0)] == [
+        "9876", "10,570", "-54,320", "999,949",
+    ]  # fmt: skip
+
+
+def test_a_hyperparameter_is_shown_as_a_spec_has_it() -> None:
+    values = (True, False, None, float("inf"), -float("inf"), 0.1234567, 128, [64, 64], "relu")
+    assert [format_value(value) for value in values] == [
+        "true", "false", "null", ".inf", "-.inf", "0.1235", "128", "[64, 64]", "relu",
+    ]  # fmt: skip
 
 
 def test_the_summary_of_a_run_without_a_score_says_so(tmp_path: Path) -> None:

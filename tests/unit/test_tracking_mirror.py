@@ -91,6 +91,16 @@ def test_rows_redone_after_a_rollback_are_not_drawn_twice() -> None:
     assert mirror.new_tags["sweeper.retries"] == "1"
 
 
+def test_of_a_report_that_is_replaced_the_new_evaluation_is_added() -> None:
+    first = _report(2, 7.5)
+    row = {**first.metrics, "score": 99.0, "evaluation/score": 8.0}
+    mirror = _fed(ASKED, STARTED, first, TrialReported(15.0, "t0001", row, replaces=True))
+    assert [m for m in mirror.new_metrics if m[0] == "score"] == [("score", 7.5, 12_000, 200)]
+    assert ("evaluation/score", 8.0, 15_000, 200) in mirror.new_metrics
+    assert mirror.last_report is not None
+    assert mirror.last_report.metrics["evaluation/score"] == 8.0
+
+
 def test_a_frozen_step_count_still_has_all_its_rows() -> None:
     rows = [
         TrialReported(

@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+import functools
 import importlib.util
 from dataclasses import replace
 
+import gymnasium
 import numpy as np
+import ppo_tasks  # noqa: F401  registers its environments
 import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from sweeper.environments import EnvironmentSettings, WrapperSettings
 from sweeper.errors import UserError
-from sweeper.trainables.vector_envs import build_vector_env, has_native_vector_env
+from sweeper.trainables.vector_envs import (
+    SerialVectorEnv,
+    build_vector_env,
+    has_native_vector_env,
+)
 
 CARTPOLE = EnvironmentSettings("CartPole-v1")
 needs_envpool = pytest.mark.skipif(
@@ -42,7 +50,7 @@ def test_a_native_vector_environment_is_taken_where_there_is_one_and_no_wrapper(
     wrapped = replace(CARTPOLE, wrappers=(WrapperSettings("FlattenObservation"),))
     assert not has_native_vector_env(wrapped)
     names = [type(build_vector_env(s, 2)).__name__ for s in (CARTPOLE, wrapped)]
-    assert names == ["CartPoleVectorEnv", "SyncVectorEnv"]
+    assert names == ["CartPoleVectorEnv", "SerialVectorEnv"]
 
 
 def test_asking_for_a_native_one_where_there_is_none_is_an_error():
@@ -56,6 +64,44 @@ def test_native_and_sync_give_the_same_episodes_to_a_random_policy():
     sync, _ = play(replace(CARTPOLE, vectorization="sync"), steps=1500)
     spread = np.hypot(np.std(native) / len(native) ** 0.5, np.std(sync) / len(sync) ** 0.5)
     assert abs(np.mean(native) - np.mean(sync)) < 4 * spread
+
+
+@pytest.mark.parametrize(
+    ("env", "kwargs"),
+    [
+        ("CartPole-v1", {"max_episode_steps": 12}),
+        ("Acrobot-v1", {"max_episode_steps": 7}),
+        ("Pendulum-v1", {"max_episode_steps": 5}),
+        ("ppo_tasks/Identity-v0", {"kind": "nested"}),
+        ("ppo_tasks/Identity-v0", {"kind": "multi-discrete"}),
+        ("ppo_tasks/Identity-v0", {"kind": "discrete"}),
+    ],
+)
+def test_stepping_serially_is_gymnasiums_synchronous_stepping(env, kwargs):
+    functions = [functools.partial(gymnasium.make, env, **kwargs) for _ in range(3)]
+    ours = SerialVectorEnv(functions)
+    theirs = SyncVectorEnv(functions, autoreset_mode=AutoresetMode.NEXT_STEP)
+    for seed in (5, None):
+        assert_equal(ours.reset(seed=seed)[0], theirs.reset(seed=seed)[0])
+        theirs.action_space.seed(0)
+        for _ in range(40):
+            actions = theirs.action_space.sample()
+            for found, expected in zip(
+                ours.step(actions)[:4], theirs.step(actions)[:4], strict=True
+            ):
+                assert_equal(found, expected)
+    ours.close()
+    theirs.close()
+
+
+def assert_equal(found, expected):
+    if isinstance(expected, dict | tuple):
+        keys = expected if isinstance(expected, dict) else range(len(expected))
+        for key in keys:
+            assert_equal(found[key], expected[key])
+        return
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == expected.dtype
 
 
 @pytest.mark.parametrize("vectorization", ["auto", "sync"])

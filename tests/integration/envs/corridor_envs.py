@@ -47,5 +47,16 @@ class Crashing(Corridor):
         raise OSError("the simulator\nwent away")
 
 
+class Counted(Corridor):
+    """Counts the steps that all of its kind take together."""
+
+    steps = 0
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        Counted.steps += 1
+        return super().step(action)
+
+
 gymnasium.register("Corridor-v0", entry_point=Corridor, max_episode_steps=20)
 gymnasium.register("Crashing-v0", entry_point=Crashing, max_episode_steps=20)
+gymnasium.register("Counted-v0", entry_point=Counted, max_episode_steps=20)

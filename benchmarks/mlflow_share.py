@@ -1,0 +1,250 @@
+"""MLflow's share of a real sweep: the same one with tracking on and with `tracking: null`.
+
+PPO on CartPole-v1 by the torch backend, five replicas a trial, as many trials at once as there
+are cores, some 100 reports a trial, evaluations and checkpoints as always. Each sweep is a process
+of its own, timed from its start; on and off take turns, and the one that goes first changes, so
+that a slow spell of the machine hits both. What counts is the time until the last trial's end;
+what comes after it (the champion, what MLflow still has to get, its model) is told apart.
+
+Two sweeps differ by more than MLflow takes, unless there are many turns: so the tracker's own CPU
+time stands beside the clock's figures. It is what MLflow can take from trials at most, where they
+fill all cores.
+
+    python benchmarks/mlflow_share.py                 # 3 turns of 24 trials, ~20 minutes
+    python benchmarks/mlflow_share.py --short         # 1 turn of 8 trials
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from conditions import Conditions
+from tables import print_head, print_row, spread, verdict
+
+__all__ = ["LONG", "PACKAGES", "SHORT", "run"]
+
+PACKAGES = ("ray", "torch", "mlflow", "gymnasium")
+_MOST = 0.02  # of a sweep's time
+
+_SPEC = """
+name: share
+environment: CartPole-v1
+algorithm: PPO
+backend: torch
+seeds: 5
+param_space:
+  lr: {{loguniform: [3.0e-4, 3.0e-3]}}
+  gamma: {{choice: [0.98, 0.99]}}
+  clip_param: 0.2
+  num_epochs: 8
+  minibatch_size: 128
+  train_batch_size_per_learner: 1024
+  num_envs_per_env_runner: 8
+  model_config: {{fcnet_hiddens: [64, 64]}}
+search: {{num_samples: {trials}, seed: 0}}
+stop: {{num_env_steps_sampled_lifetime: {env_steps}}}
+evaluation: {{episodes: 20, every_env_steps: 10000}}
+storage: {storage}
+tracking: {tracking}
+"""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How much is swept, and how often; env steps are a trial's."""
+
+    trials: int
+    env_steps: int
+    turns: int
+
+
+# 100,000 is what RL Zoo trains CartPole-v1 for.
+LONG, SHORT = Form(24, 100_000, 3), Form(8, 20_000, 1)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What one sweep took.
+
+    Attributes:
+        trials_s: from the process's start to the last trial's end.
+        training_s: of these, from the first trial's start on.
+        after_s: from then to the process's exit.
+        flush_s: of these, the tracker's: what was left to write, and the model.
+        tracker_cpu_s: the CPU time of the tracker's thread up to the last trial's end.
+        start_cpu_s: of these, MLflow's import and a new database, which every sweep has once.
+        env_steps: that were trained, all trials together: the same on both sides.
+        mlflow_runs: that are in the database afterwards; a trial each, and the sweep's.
+        mlflow_values: values of metrics in it.
+    """
+
+    trials_s: float
+    training_s: float
+    after_s: float
+    flush_s: float = 0.0
+    tracker_cpu_s: float = 0.0
+    start_cpu_s: float = 0.0
+    env_steps: int = 0
+    mlflow_runs: int = 0
+    mlflow_values: int = 0
+
+
+def run(form: Form, turns: int | None = None) -> None:
+    """Sweep with tracking and without it, a pair a turn, and print the tables."""
+    found: dict[str, list[Sweep]] = {"on": [], "off": []}
+    for turn in range(turns or form.turns):
+        for side in ("on", "off") if turn % 2 == 0 else ("off", "on"):
+            with tempfile.TemporaryDirectory() as folder:
+                sweep = _run(form, Path(folder), is_tracked=side == "on")
+            found[side].append(sweep)
+            print(f"turn {turn + 1}, tracking {side}: {sweep}", file=sys.stderr)
+    _print_tables(form, found)
+
+
+def _print_tables(form: Form, found: dict[str, list[Sweep]]) -> None:
+    tracked, plain = found["on"], found["off"]
+    print(
+        f"\nA sweep of {form.trials} trials of {form.env_steps:,} env steps, 5 replicas each, "
+        f"{len(tracked)} turn{'s' if len(tracked) > 1 else ''}; MLflow got "
+        f"{tracked[0].mlflow_runs} runs and {tracked[0].mlflow_values:,} values of metrics."
+    )
+    print_head("s: median (least to greatest)", "tracking on", "tracking: null")
+    for title, name in (
+        ("to the last trial's end", "trials_s"),
+        ("of these, from the first trial's start on", "training_s"),
+        ("afterwards: champion, flush, exit", "after_s"),
+        ("of these, the flush", "flush_s"),
+        ("the tracker's CPU time to the last trial's end", "tracker_cpu_s"),
+        ("of these, MLflow's import and the new database", "start_cpu_s"),
+    ):
+        cells = (spread([getattr(one, name) for one in side], ".1f") for side in found.values())
+        print_row(title, *cells)
+    print_head("MLflow's share", "asked", "reached: median (least to greatest)", "met")
+    pairs = list(zip(tracked, plain, strict=True))
+    cores = os.cpu_count() or 1
+    for title, shares in (
+        ("of the time to the last trial's end", [a.trials_s / b.trials_s - 1 for a, b in pairs]),
+        (
+            "of the time from the first trial's start to the last one's end",
+            [a.training_s / b.training_s - 1 for a, b in pairs],
+        ),
+        (
+            "of all cores' time until then, by the tracker's CPU time",
+            [one.tracker_cpu_s / one.trials_s / cores for one in tracked],
+        ),
+    ):
+        met = verdict(statistics.median(shares) <= _MOST)
+        print_row(title, f"at most {_MOST:.0%}", spread(shares, ".1%"), met)
+
+
+def _run(form: Form, folder: Path, *, is_tracked: bool) -> Sweep:
+    """One sweep in a process of its own, as `sweeper run` does it."""
+    database = folder / "mlflow.db"
+    tracking = f"{{uri: 'sqlite:///{database}', experiment: share}}" if is_tracked else "null"
+    spec = folder / "share.yaml"
+    spec.write_text(
+        _SPEC.format(
+            trials=form.trials, env_steps=form.env_steps, storage=folder, tracking=tracking
+        )
+    )
+    began = time.time()
+    done = subprocess.run(
+        [sys.executable, __file__, "--one", str(spec)], capture_output=True, text=True
+    )
+    ended = time.time()
+    if done.returncode:
+        sys.exit(done.stderr)
+    noted = json.loads(done.stdout.splitlines()[-1])
+    sweep = Sweep(
+        trials_s=noted["last_end"] - began,
+        training_s=noted["last_end"] - noted["first_start"],
+        after_s=ended - noted["last_end"],
+        flush_s=noted["flush_s"],
+        tracker_cpu_s=noted["tracker_cpu_s"],
+        start_cpu_s=noted["start_cpu_s"],
+        env_steps=noted["env_steps"],
+    )
+    if not is_tracked:
+        return sweep
+    with sqlite3.connect(database) as connection:
+        counts = {
+            f"mlflow_{name}": connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
+            for name, table in (("runs", "runs"), ("values", "metrics"))
+        }
+    connection.close()
+    if counts["mlflow_runs"] != form.trials + 1:
+        sys.exit(f"MLflow has {counts['mlflow_runs']} runs, not {form.trials + 1}")
+    return Sweep(**{**asdict(sweep), **counts})
+
+
+def _sweep(spec: Path) -> dict[str, float]:
+    """The sweep, in this process; what only it can see of its times."""
+    from sweeper import tracking
+    from sweeper.api import execute
+    from sweeper.journal import TrialEnded, TrialStarted, read_journal
+    from sweeper.metrics import ENV_STEPS
+    from sweeper.planning.plan import build_plan
+    from sweeper.spec import load_spec
+
+    noted = {"flush_s": 0.0, "tracker_cpu_s": 0.0, "start_cpu_s": 0.0}
+
+    class TimedTracker(tracking.MlflowTracker):
+        def _connect(self) -> Any:
+            record = super()._connect()
+            noted["start_cpu_s"] = noted["start_cpu_s"] or time.thread_time()
+            return record
+
+        def close(self, reason: str, timeout_s: float = 60.0) -> list[str]:
+            thread = self._thread.ident
+            if thread is not None and self._thread.is_alive():
+                clock = time.pthread_getcpuclockid(thread)
+                noted["tracker_cpu_s"] = time.clock_gettime(clock)
+            began = time.perf_counter()
+            warnings = super().close(reason, timeout_s)
+            noted["flush_s"] = time.perf_counter() - began
+            if warnings:
+                sys.exit("; ".join(warnings))
+            return warnings
+
+    tracking.MlflowTracker = TimedTracker  # type: ignore[misc]
+    run = execute(build_plan(load_spec(spec)))
+    states = run.results.counts()
+    if set(states) != {"TERMINATED"}:
+        sys.exit(f"not all trials ended as they should: {states}")
+    events = list(read_journal(run.paths.journal))
+    return {
+        **noted,
+        "first_start": min(event.time for event in events if isinstance(event, TrialStarted)),
+        "last_end": max(event.time for event in events if isinstance(event, TrialEnded)),
+        "env_steps": sum(row[ENV_STEPS] for row in run.rows),
+    }
+
+
+def main() -> None:
+    """Take turns, print the tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--short", action="store_true", help="1 turn of 8 trials of 20,000 steps")
+    parser.add_argument("--turns", type=int, help="3; 1 with --short")
+    parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(_sweep(arguments.one)))
+        return
+    conditions = Conditions(PACKAGES)
+    run(SHORT if arguments.short else LONG, arguments.turns)
+    print(f"\n{conditions.describe()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""The replay memory that a trial takes at worst, and whether this machine has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gymnasium import spaces
+
+from sweeper.environments import EnvironmentDescription
+from sweeper.machine_memory import total_bytes
+from sweeper.planning.possible_values import greatest_whole, possible_values
+from sweeper.trainables.dqn_memory import ReplayMemory, describe_memory
+from sweeper.trainables.replay import PRIORITISED, REPLAY_DEFAULTS, ReplaySettings
+
+__all__ = ["explain_too_much", "find_greatest_replay"]
+
+
+def find_greatest_replay(
+    param_space: Mapping[str, Any], environment: EnvironmentDescription, replicas: int
+) -> ReplayMemory | None:
+    """The most that the torch backend's DQN keeps, over all configurations of a space.
+
+    Returns:
+        None where the actions are none that DQN takes.
+
+    Raises:
+        ConfigurationRefusedError: the backend can't see the observations.
+    """
+    if not isinstance(environment.action_space, spaces.Discrete):
+        return None
+    envs = greatest_whole(possible_values(param_space, ("num_envs_per_env_runner",), 1), 1)
+    return max(
+        (
+            describe_memory(
+                replay,
+                observation_space=environment.observation_space,
+                action_space=environment.action_space,
+                envs=envs,
+                replicas=replicas,
+            )
+            for replay in _possible_settings(param_space)
+        ),
+        key=lambda memory: memory.replay_bytes,
+    )
+
+
+def explain_too_much(memory: ReplayMemory, replicas: int, trials_at_once: int) -> str | None:
+    """Why this machine can't hold so many trials' replay at a time; None if it can."""
+    total = total_bytes()
+    if total is None or memory.replay_bytes * trials_at_once <= total:
+        return None
+    shape = f"{memory.observation_dtype}{list(memory.observation_shape)}"
+    times = "" if trials_at_once == 1 else f", and {trials_at_once} trials run at a time"
+    fewer = "seeds" if trials_at_once == 1 else "search.max_concurrent or seeds"
+    return (
+        f"the replay memories of a trial take {memory.replay_bytes / 1e9:.1f} GB ({replicas} "
+        f"replicas of {memory.places:,} places of {shape}){times}; this machine has "
+        f"{total / 1e9:.1f} GB; lower it, or {fewer}"
+    )
+
+
+def _possible_settings(param_space: Mapping[str, Any]) -> Iterator[ReplaySettings]:
+    n_steps = [
+        greatest_whole(list(value) if isinstance(value, list | tuple) else [value], 1)
+        for value in possible_values(param_space, ("n_step",), 1)
+    ]
+    for given in possible_values(param_space, ("replay_buffer_config",), {}):
+        config = given if isinstance(given, Mapping) else {}
+        for kind in possible_values(config, ("type",), PRIORITISED):
+            # Of a kind that is no text, or none of ours, the spec's own problems tell.
+            defaults = REPLAY_DEFAULTS.get(str(kind), REPLAY_DEFAULTS[PRIORITISED])
+            usual = int(defaults["capacity"])
+            yield ReplaySettings(
+                capacity=greatest_whole(possible_values(config, ("capacity",), usual), usual),
+                alpha=defaults.get("alpha"),
+                beta=0.0,
+                n_step=(1, max(n_steps)),
+                gamma=1.0,
+            )

@@ -1,0 +1,89 @@
+"""Which nodes of a cluster a trial is not sent to: those on which everything fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+__all__ = ["Node", "NodeHealth", "can_hold"]
+
+# Failures since the last report from a node, and of how many trials, until it is avoided.
+_MANY_FAILURES = 3
+_MANY_TRIALS = 2
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of the cluster.
+
+    Attributes:
+        node_id: Ray's, which several nodes of one machine don't share.
+        address: its IP address.
+    """
+
+    node_id: str
+    address: str
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"{self.address} ({self.node_id[:8]})"
+
+
+@dataclass
+class NodeHealth:
+    """Remembers, for a launch, where trials got on and where they failed."""
+
+    _failures: dict[str, list[str]] = field(default_factory=dict)
+    _working: set[str] = field(default_factory=set)
+    _named: set[str] = field(default_factory=set)
+    _nodes: dict[str, Node] = field(default_factory=dict)
+
+    def note_report(self, node: Node) -> None:
+        """A trial reported from there: whatever failed there before has passed."""
+        self._working.add(node.node_id)
+        self._failures.pop(node.node_id, None)
+
+    def note_failure(self, node: Node, trial_id: str) -> None:
+        """A trial failed there, and not for what it is."""
+        self._nodes[node.node_id] = node
+        self._failures.setdefault(node.node_id, []).append(trial_id)
+
+    def avoided_by(self, trial_id: str) -> frozenset[str]:
+        """Where a trial had better not go: ids of nodes.
+
+        Nobody goes where several trials failed and none got on, if others get on elsewhere;
+        and a trial that is tried again does not go where it failed.
+        """
+        own = {node for node, trials in self._failures.items() if trial_id in trials}
+        return frozenset(own | self._failing())
+
+    def take_new(self) -> list[Node]:
+        """The nodes that everyone avoids, each once, for whoever tells the user."""
+        new = sorted(self._failing() - self._named)
+        self._named.update(new)
+        return [self._nodes[node_id] for node_id in new]
+
+    def _failing(self) -> set[str]:
+        failing = {
+            node
+            for node, trials in self._failures.items()
+            if len(trials) >= _MANY_FAILURES and len(set(trials)) >= _MANY_TRIALS
+        }
+        # Where nobody gets on anywhere, it is not the node.
+        return failing if self._working - failing else set()
+
+
+def can_hold(bundles: Sequence[Mapping[str, float]], nodes: Sequence[Mapping[str, float]]) -> bool:
+    """Whether nodes of these resources have room for a trial once nothing else runs on them.
+
+    A trial sent where there is none would wait for ever.
+    """
+    totals: dict[str, float] = {}
+    for bundle in bundles:
+        for name, amount in bundle.items():
+            totals[name] = totals.get(name, 0.0) + amount
+    has_all = all(sum(node.get(name, 0.0) for node in nodes) >= due for name, due in totals.items())
+    return has_all and all(
+        any(all(node.get(name, 0.0) >= due for name, due in bundle.items()) for node in nodes)
+        for bundle in bundles
+    )

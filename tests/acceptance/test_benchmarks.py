@@ -1,0 +1,66 @@
+"""The slow tier: the benchmarks' short forms run, and compare like with like."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+pytestmark = pytest.mark.acceptance
+
+
+def run(name: str, *arguments: str) -> str:
+    return subprocess.run(
+        [sys.executable, str(BENCHMARKS / name), *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def rows(text: str, head: str) -> list[list[str]]:
+    """The cells of the table whose first column is called so."""
+    table = text.partition(f"\n| {head} |")[2].partition("\n\n")[0]
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("script", "shape", "asked"),
+    [("ppo_throughput.py", "cartpole", "15 x (25)"), ("dqn_throughput.py", "default", "7 x (14)")],
+)
+def test_a_contest_gives_everyone_the_same_number_of_gradient_steps(
+    script: str, shape: str, asked: str
+) -> None:
+    text = run(script, "--short", "--shapes", shape)
+    contestants = {row[1]: row for row in rows(text, "shape")}
+    assert {"RLlib", "ours, 5 replicas"} <= set(contestants)
+    steps = [int(row[5].replace(",", "")) for row in contestants.values()]
+    assert max(steps) <= 1.02 * min(steps)
+    targets = {row[0].partition(": ")[2]: row for row in rows(text, "what")}
+    row = targets["ours, 5 replicas / RLlib"]
+    assert row[1] == asked
+    assert float(row[3].split()[0]) > 1
+    assert row[4] in ("yes", "the aim too", "**no**")
+
+
+def test_orchestration_stays_within_its_limits_on_a_small_sweep() -> None:
+    text = run("orchestration.py", "--sizes", "30", "60")
+    assert [row[0] for row in rows(text, "trials")] == ["30", "60"]
+    reached = {row[0]: row[-1] for row in rows(text, "what")}
+    assert reached["driver MB at 60 trials"] == "yes"
+    assert reached["KB a trial without checkpoints, at the worst size"] == "yes"
+
+
+def test_mlflow_s_share_is_of_two_equal_sweeps() -> None:
+    text = run("mlflow_share.py", "--short")
+    assert re.search(r"MLflow got 9 runs and [\d,]{5,} values", text)
+    share = rows(text, "MLflow's share")
+    assert len(share) == 3
+    assert all(row[1] == "at most 2%" and re.match(r"-?\d+\.\d%", row[2]) for row in share)

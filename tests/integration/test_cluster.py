@@ -1,0 +1,91 @@
+"""A sweep on a cluster of two nodes, one of which is broken: real Ray, on one machine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ray.cluster_utils import Cluster
+
+from sweeper.journal import TrialEnded, TrialRetried, read_journal
+
+SPEC = """
+name: tiny
+environment: {{id: Picky-v0, module: envs}}
+algorithm: PPO
+backend: torch
+seeds: 1
+param_space:
+  lr: {{loguniform: [1.0e-4, 1.0e-2]}}
+  train_batch_size_per_learner: 100
+  minibatch_size: 50
+  num_epochs: 1
+  num_envs_per_env_runner: 1
+  model_config: {{fcnet_hiddens: [8]}}
+search: {{num_samples: 12, seed: 3, max_concurrent: 4}}
+stop: {{training_iteration: 2}}
+resources: {{retries: 1}}
+ray: {{address: "{address}"}}
+tracking: null
+"""
+ENVIRONMENT = """
+import pathlib, gymnasium, ray
+class Picky(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,))
+    action_space = gymnasium.spaces.Discrete(2)
+    def __init__(self):
+        broken = pathlib.Path(__file__).with_name("broken").read_text()
+        if ray.is_initialized() and ray.get_runtime_context().get_node_id() == broken:
+            raise OSError("libpicky.so is not on this node")
+    def reset(self, *, seed=None, options=None):
+        self.count = 0
+        return self.observation_space.low, {}
+    def step(self, action):
+        self.count += 1
+        return self.observation_space.low, 1.0, self.count >= 5, False, {}
+gymnasium.register("Picky-v0", entry_point=Picky)
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    memory = 80 * 2**20
+    made = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 1, "include_dashboard": False, "object_store_memory": memory},
+    )
+    made.add_node(num_cpus=3, object_store_memory=memory)
+    yield made
+    made.shutdown()
+
+
+def test_a_node_on_which_everything_fails_is_avoided_and_named(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    broken = cluster.list_all_nodes()[-1].node_id
+    (tmp_path / "broken").write_text(broken)
+    (tmp_path / "envs.py").write_text(ENVIRONMENT)
+    (tmp_path / "tiny.yaml").write_text(SPEC.format(address=cluster.address))
+    done = subprocess.run(
+        [sys.executable, "-m", "sweeper", "run", "tiny.yaml", "--json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    events = list(read_journal(Path(json.loads(done.stdout)["run"]) / "journal.jsonl"))
+    failed = [event for event in events if isinstance(event, TrialRetried)]
+    # Each of them got on at the other node, and once that was known to work nobody was sent to
+    # this one any more.
+    assert 3 <= len(failed) <= 9
+    assert all(f"({broken[:8]})" in event.error for event in failed)
+    assert all("libpicky.so is not on this node" in event.error for event in failed)
+    states = [event.state for event in events if isinstance(event, TrialEnded)]
+    assert states == ["TERMINATED"] * 12
+    (line,) = [line for line in done.stderr.splitlines() if "everything fails on node" in line]
+    assert broken[:8] in line

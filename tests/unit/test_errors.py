@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from sweeper.environments import EnvironmentBuildError
+from sweeper.errors import Location, Problem, SpecError, SweeperError, UserError
+from sweeper.trainables.replicas import EvaluationNeverEndsError
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UserError("wrong"),
+        EnvironmentBuildError(("wrappers", 0), "no such wrapper"),
+        EvaluationNeverEndsError(),
+        SpecError([Problem(Location("a.yaml", 3), "seeds", "must be more")]),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_is_the_same_in_another_process(error: SweeperError) -> None:
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert again.__dict__ == error.__dict__
