@@ -131,9 +131,7 @@ def test_a_replica_that_is_not_there_is_answered_with_those_that_are(tmp_path: P
 
 
 def test_a_folder_whose_environment_is_not_known_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(
-        UserError, match=r"it has no agent.json and lies in no run"
-    ):
+    with pytest.raises(UserError, match=r"it has no agent.json and lies in no run"):
         evaluate(str(tmp_path), str(tmp_path))
 
 
