@@ -72,10 +72,10 @@ def number_hint(found: Any) -> str:
         number = float(short[1]) * (1e6 if short[2] == "M" else 1e3)
         plain = str(int(number)) if number.is_integer() else str(number)
     try:
-        float(plain)
+        is_number = math.isfinite(float(plain))  # `inf`, bare, is text as well
     except ValueError:
         return ""
-    return f"; that is text, write {plain}"
+    return f"; that is text, write {plain}" if is_number else ""
 
 
 def seconds_hint(found: Any) -> str:

@@ -149,7 +149,7 @@ def resume(
             restore_champion(opened, plan)
             return opened
         if left.is_nothing:  # but its end was not written
-            state = replace(state, continuations=(), asked=plan.trials)
+            state = replace(state, is_over=True)
         return carry_out(plan, paths, builder, state, changes, progress)
 
 

@@ -131,7 +131,7 @@ class _Worker:
     def _rehearse(
         self, trial: SweepTrial, parameters: Mapping[str, Any], starts: int, seconds: float
     ) -> dict[str, Any]:
-        self._doing = "training"
+        self._doing, self._built = "training", None  # it will be no fresh one any more
         first, *rest = steps = list(_train(trial, starts, seconds, row := {}))
         found: dict[str, Any] = {
             "env_steps": sum(step.env_steps for step in steps),
@@ -239,7 +239,9 @@ def main() -> None:
 
 def _end_with_parent(folder: Path) -> None:
     """Nobody is left to hear the result, or to tidy up; Ray's processes end with this one."""
-    sys.stdin.buffer.read()
+    # Not by `sys.stdin`, whose lock a thread that waits would hold when Python ends: it aborts.
+    while os.read(0, 4096):
+        pass
     shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 

@@ -85,6 +85,7 @@ class LaunchState:
             kept.
         trimmed: such trials of whose checkpoint the agent alone was kept.
         spent_s: how much of the search's time earlier launches took.
+        is_over: nothing of it is done, for want of time; it only writes down what is the case.
     """
 
     launch: int = 1
@@ -94,6 +95,7 @@ class LaunchState:
     lost: tuple[str, ...] = ()
     trimmed: tuple[str, ...] = ()
     spent_s: float = 0.0
+    is_over: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,12 +106,15 @@ class History:
         launches: how many there were.
         specs: what they carried out, as YAML, each different one once, in order.
         open_trials: trials whose last life has no end in the journal.
+        owed_trials: those that were there when ``stop`` was last extended, and were not taken
+            up since: that launch may have ended before their turn came.
         spent_s: time of all launches together, without their start-up.
     """
 
     launches: int = 0
     specs: tuple[str, ...] = ()
     open_trials: frozenset[str] = frozenset()
+    owed_trials: frozenset[str] = frozenset()
     spent_s: float = 0.0
 
 
@@ -126,6 +131,8 @@ def read_history(paths: RunPaths, listeners: Sequence[Listener] = ()) -> History
     specs: dict[str, None] = {}
     launches, spent_s = 0, 0.0
     open_trials: set[str] = set()
+    asked: set[str] = set()
+    owed: set[str] = set()
     began: float | None = None
     last: Event | None = None
     for event in read_journal(paths.journal):
@@ -136,17 +143,21 @@ def read_history(paths: RunPaths, listeners: Sequence[Listener] = ()) -> History
                 specs[event.spec] = None
             spent_s += _length(began, last)
             began = None
+            if any(key.startswith("stop.") for key in event.changes):
+                owed = set(asked)
         elif began is None:
             began = event.time
         if isinstance(event, TrialAsked | TrialStarted):
             open_trials.add(event.trial_id)
+            asked.add(event.trial_id)
+            owed.discard(event.trial_id)
         elif isinstance(event, TrialEnded):
             open_trials.discard(event.trial_id)
         for listener in listeners:
             listener(event)
         last = event
     spent_s += _length(began, last)
-    return History(launches, tuple(specs), frozenset(open_trials), spent_s)
+    return History(launches, tuple(specs), frozenset(open_trials), frozenset(owed), spent_s)
 
 
 def _length(began: float | None, last: Event | None) -> float:
@@ -167,7 +178,8 @@ def find_left(
         history: of the launches.
         results: the same journal's trials; the run is not live.
         stop: the criteria that hold from now on.
-        is_stop_extended: finished trials may have some way to go.
+        is_stop_extended: finished trials may have some way to go; without it those that an
+            earlier extension did not come to.
         retry_errored: failed trials go on, too.
     """
     paths = RunPaths(results.root)
@@ -193,7 +205,7 @@ def find_left(
                 ends.append(TrialEnded(time.time(), record.trial_id, "TERMINATED", reason))
             is_flat = (record.reason or "").startswith(PLATEAU)  # which an extension leaves so
             is_short = find_met_criterion(stop, record.last_report) is None and not is_flat
-            if is_stop_extended and is_short:
+            if is_short and (is_stop_extended or record.trial_id in history.owed_trials):
                 if again.checkpoint is not None and saved:
                     continuations.append(again)
                 elif any((paths.root / kept.path).is_dir() for kept in record.checkpoints):

@@ -89,6 +89,8 @@ class CheckpointRetention:
         if not self.keep_trainer:
             for checkpoint in self.results.trial(trial_id).checkpoints:
                 self._trim_checkpoint(checkpoint.path)
+        # Once only: an end that nobody lived to write comes in after `catch_up` has seen the trial.
+        self._ranked = [entry for entry in self._ranked if entry[1] != trial_id]
         insort(self._ranked, (rank, trial_id))
         for _, loser in self._ranked[self.keep_trials :]:
             for checkpoint in self.results.trial(loser).checkpoints:

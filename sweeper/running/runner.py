@@ -97,7 +97,7 @@ def launch(
         for end in state.ends:
             journal.append(end)
         reason = "finished"
-        if state.continuations or state.asked < plan.trials:
+        if not state.is_over and (state.continuations or state.asked < plan.trials):
             with ray_session(plan.spec.ray.address, install_signals):
                 if drain.reason is None:
                     reason = _search(plan, paths, journal, results, state, drain)

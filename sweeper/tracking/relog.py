@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from pydantic import ValidationError
 
@@ -68,16 +70,27 @@ def log_run(opened: Run, *, uri: str | None = None, experiment: str | None = Non
         spec=spec,
         plan=plan,
     )
-    # It warns as of a sweep that goes on; here the error at the end says it all.
-    logging.getLogger("sweeper.tracking").setLevel(logging.CRITICAL)
-    tracker.start()
-    try:
-        best = opened.best
-    except (NothingToSelect, UserError):
-        pass
-    else:
-        tracker.log_champion(best, paths.champion if paths.champion.is_dir() else None)
-    problems = tracker.close(opened.results.state, timeout_s=_LIMIT_S)
+    with _without_warnings():
+        tracker.start()
+        try:
+            best = opened.best
+        except (NothingToSelect, UserError):
+            pass
+        else:
+            tracker.log_champion(best, paths.champion if paths.champion.is_dir() else None)
+        problems = tracker.close(opened.results.state, timeout_s=_LIMIT_S)
     if problems:
         raise SweeperError("; ".join(problems))
     return f"{tracking.uri}, experiment {tracking.experiment}"
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """The tracker warns as of a sweep that goes on; here the error at the end says it all."""
+    logger = logging.getLogger("sweeper.tracking")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

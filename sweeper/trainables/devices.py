@@ -31,7 +31,7 @@ def limit_threads(settings: TrialSettings) -> threadpoolctl.threadpool_limits:
     """One thread a core, for torch and for numpy's BLAS, which has a pool of its own.
 
     Returns:
-        What gives BLAS back its threads, by ``restore_original_limits``.
+        A context at whose end BLAS gets its threads back.
     """
     threads = max(1, int(settings.cpus))
     torch.set_num_threads(threads)

@@ -8,14 +8,14 @@ Hyperparameters and their meaning are RLlib's (`dqn_settings`).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from sweeper.trainables import checkpoints
@@ -25,37 +25,24 @@ from sweeper.trainables.dqn_memory import REPLAY_FILE, describe_memory, refuse_t
 from sweeper.trainables.dqn_rollout import ReplayCollector
 from sweeper.trainables.dqn_settings import DQN_DEFAULTS, DQNSettings, read_settings
 from sweeper.trainables.dqn_update import DQNLearner
-from sweeper.trainables.episodes import divide_episodes, play_episodes
+from sweeper.trainables.episodes import HeldOutEpisodes, play_episodes
 from sweeper.trainables.observation_store import ObservationStore
 from sweeper.trainables.q_networks import QHead, QNetworks, build_q_architecture
 from sweeper.trainables.replay import ReplayBuffer
+from sweeper.trainables.replica_envs import open_replica_envs
+from sweeper.trainables.replica_progress import describe_progress
+from sweeper.trainables.replica_streams import ReplicaStreams
 from sweeper.trainables.replicas import (
     ConfigurationRefusedError,
     EvaluationResult,
-    EvaluationSettings,
-    Purpose,
     ReplicaProgress,
     TrialSettings,
-    derive_seed,
-    seed_sequence,
 )
 from sweeper.trainables.spaces import build_observation_encoder
-from sweeper.trainables.vector_envs import build_vector_env, choose_vectorization
 
 __all__ = ["TorchDQNTrainer", "build_head"]
 
 Array = NDArray[Any]
-
-_DEFAULT_EVALUATION_EPISODES = 20
-
-
-class _Generators(NamedTuple):
-    """The generators of one replica, one a purpose."""
-
-    initialisation: np.random.Generator
-    actions: np.random.Generator
-    environments: np.random.Generator
-    replay: np.random.Generator
 
 
 class TorchDQNTrainer:
@@ -73,47 +60,47 @@ class TorchDQNTrainer:
         if normalize.observations or normalize.rewards:
             raise ConfigurationRefusedError("environment.normalize is not carried out by DQN")
         device = find_device(settings)
-        self._thread_limits = limit_threads(settings)
-        self._generators = [_spawn_generators(seed, settings.stage) for seed in settings.seeds]
-        self._envs: list[VectorEnv] = []
-        self._evaluation_envs: list[VectorEnv] = []
-        try:
-            self._envs += [self._build_envs(self._dqn.envs) for _ in settings.seeds]
+        self._streams = ReplicaStreams(
+            settings, ("initialisation", "actions", "environments"), with_replay=True
+        )
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(limit_threads(settings))
+            self._envs = opened.enter_context(open_replica_envs(settings, self._dqn.envs))
+            self._held_out = opened.enter_context(contextlib.closing(HeldOutEpisodes(settings)))
             self._build(device)
-        except BaseException:
-            self.close()
-            raise
+            self._opened = opened.pop_all()  # open until `close`; closed here if that failed
         self._env_steps = [0] * len(settings.seeds)
         # Env steps at which the replay memory was empty: learning waits for so many more.
         self._replay_begun = 0
 
+    # Numbers that are not finite end a replica; they are looked for, not warned of.
+    @np.errstate(all="ignore")
     def train(self) -> list[ReplicaProgress]:
         """Collect and learn until every replica has taken an iteration's env steps."""
-        # Numbers that are not finite end a replica; they are looked for, not warned of.
-        with np.errstate(all="ignore"):
-            return self._train()
+        # Copied: a learner that freezes a replica does not change what happened here.
+        was_frozen = self._learner.is_frozen.copy()
+        before = self._collector.steps
+        self._learner.begin_iteration()
+        while True:
+            self._run_round(was_frozen)
+            if self._collector.steps - before >= self._dqn.iteration_steps:
+                break
+        for replica in np.flatnonzero(~was_frozen):
+            self._env_steps[replica] = self._collector.steps
+        metrics = self._learner.end_iteration()
+        return describe_progress(
+            env_steps=self._env_steps,
+            episodes=self._collector.take_episodes(),
+            metrics=metrics,
+            diverged=self._learner.is_frozen,
+        )
 
     def evaluate(self) -> list[EvaluationResult | None]:
         """Play held-out episodes, the same ones at every evaluation."""
-        settings = self._settings
-        evaluation = settings.evaluation or EvaluationSettings(_DEFAULT_EVALUATION_EPISODES, None)
-        if not self._evaluation_envs:
-            envs = len(divide_episodes(evaluation.episodes))
-            self._evaluation_envs = [self._build_envs(envs) for _ in settings.seeds]
-        generators = [
-            np.random.default_rng(seed_sequence(seed, settings.stage, Purpose.EVALUATION_ACTIONS))
-            for seed in settings.seeds
-        ]
         epsilon = self._dqn.epsilon.value(self._collector.steps)
         return play_episodes(
             self._networks.values,
-            self._evaluation_envs,
-            episodes=evaluation.episodes,
-            env_seeds=[
-                derive_seed(seed, settings.stage, Purpose.EVALUATION_ENVIRONMENTS)
-                for seed in settings.seeds
-            ],
-            generators=generators if evaluation.explore else None,
+            self._held_out,
             encoder=self._encoder,
             distribution=dataclasses.replace(self._distribution, epsilon=epsilon),
             normalise=lambda observations: observations,
@@ -140,13 +127,7 @@ class TorchDQNTrainer:
             "collected_steps": self._collector.steps,
             "replay_begun": self._replay_begun if with_replay else None,
             "learner": learner,
-            "generators": [
-                {
-                    name: generator.bit_generator.state
-                    for name, generator in generators._asdict().items()
-                }
-                for generators in self._generators
-            ],
+            "generators": self._streams.state(),
         }
 
     def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
@@ -159,9 +140,7 @@ class TorchDQNTrainer:
         trainer = checkpoints.read_tensors(folder / checkpoints.TRAINER_FILE)
         self._learner.restore(trainer, state["learner"])
         self._env_steps = [int(steps) for steps in state["env_steps"]]
-        for generators, saved in zip(self._generators, state["generators"], strict=True):
-            for name, generator in generators._asdict().items():
-                generator.bit_generator.state = saved[name]
+        self._streams.restore(state["generators"])
         steps = int(state["collected_steps"])
         self._replay_begun = steps
         if state["replay_begun"] is not None:
@@ -173,37 +152,7 @@ class TorchDQNTrainer:
 
     def close(self) -> None:
         """Close the environments, and give BLAS back its threads."""
-        for envs in (*self._envs, *self._evaluation_envs):
-            envs.close()
-        self._evaluation_envs = []
-        self._thread_limits.restore_original_limits()
-
-    def _train(self) -> list[ReplicaProgress]:
-        # Copied: a learner that freezes a replica does not change what happened here.
-        was_frozen = self._learner.is_frozen.copy()
-        before = self._collector.steps
-        self._learner.begin_iteration()
-        while True:
-            self._run_round(was_frozen)
-            if self._collector.steps - before >= self._dqn.iteration_steps:
-                break
-        for replica in np.flatnonzero(~was_frozen):
-            self._env_steps[replica] = self._collector.steps
-        metrics = self._learner.end_iteration()
-        return [
-            ReplicaProgress(
-                env_steps=self._env_steps[replica],
-                episode_returns=tuple(episode.episode_return for episode in episodes),
-                episode_lengths=tuple(episode.length for episode in episodes),
-                learner={
-                    key: float(values[replica])
-                    for key, values in metrics.items()
-                    if np.isfinite(values[replica])
-                },
-                diverged=bool(self._learner.is_frozen[replica]),
-            )
-            for replica, episodes in enumerate(self._collector.take_episodes())
-        ]
+        self._opened.close()
 
     def _run_round(self, is_frozen: NDArray[np.bool_]) -> None:
         dqn, steps = self._dqn, self._collector.steps + self._dqn.round_steps
@@ -226,12 +175,7 @@ class TorchDQNTrainer:
             dqn.model_config, observation_shape=self._encoder.shape, head=head
         )
         self._networks = QNetworks(architecture, head, replicas=replicas, device=device)
-        self._networks.initialise(
-            [
-                torch.Generator().manual_seed(int(generators.initialisation.integers(2**63)))
-                for generators in self._generators
-            ]
-        )
+        self._networks.initialise(self._streams.torch_generators("initialisation"))
         self._learner = DQNLearner(self._networks, dqn)
         memory = describe_memory(
             dqn.replay,
@@ -248,7 +192,7 @@ class TorchDQNTrainer:
             replicas=replicas,
             envs=dqn.envs,
             actions=actions,
-            generators=[generators.replay for generators in self._generators],
+            generators=self._streams["replay"],
         )
         self._collector = ReplayCollector(
             self._envs,
@@ -256,14 +200,9 @@ class TorchDQNTrainer:
             store,
             epsilon=dqn.epsilon,
             distribution=self._distribution,
-            action_generators=[generators.actions for generators in self._generators],
-            env_generators=[generators.environments for generators in self._generators],
+            action_generators=self._streams["actions"],
+            env_generators=self._streams["environments"],
         )
-
-    def _build_envs(self, num_envs: int) -> VectorEnv:
-        environment = self._settings.environment
-        mode = choose_vectorization(environment, num_envs, self._settings.algorithm)
-        return build_vector_env(dataclasses.replace(environment, vectorization=mode), num_envs)
 
     def _describe_agent(self) -> dict[str, Any]:
         head = self._networks.head
@@ -283,13 +222,6 @@ class TorchDQNTrainer:
             "v_min": head.v_min,
             "v_max": head.v_max,
         }
-
-
-def _spawn_generators(seed: int, stage: str) -> _Generators:
-    training = seed_sequence(seed, stage, Purpose.TRAINING).spawn(3)
-    return _Generators(
-        *map(np.random.default_rng, (*training, seed_sequence(seed, stage, Purpose.REPLAY)))
-    )
 
 
 def build_head(settings: DQNSettings, actions: int) -> QHead:

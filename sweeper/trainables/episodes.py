@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,17 +11,25 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from sweeper.trainables.actions import ActionDistribution
+from sweeper.trainables.replica_envs import open_replica_envs
 from sweeper.trainables.replicas import (
     LONGEST_EPISODE_STEPS,
     EvaluationNeverEndsError,
     EvaluationResult,
+    EvaluationSettings,
+    Purpose,
+    TrialSettings,
+    derive_seed,
+    seed_sequence,
 )
 from sweeper.trainables.spaces import ObservationEncoder
 
-__all__ = ["divide_episodes", "play_episodes"]
+__all__ = ["HeldOutEpisodes", "divide_episodes", "play_episodes"]
 
 Array = NDArray[Any]
 
+# Of an evaluation that is asked for where the spec has none.
+_DEFAULT_EPISODES = 20
 _MOST_ENVS = 20
 
 
@@ -34,26 +43,62 @@ def divide_episodes(episodes: int) -> list[int]:
     return [episodes // envs + (env < episodes % envs) for env in range(envs)]
 
 
+class HeldOutEpisodes:
+    """Which episodes replicas are evaluated on: never trained on, the same at every playing.
+
+    Attributes:
+        quotas: how many each sub-environment plays.
+        env_seeds: one a replica.
+    """
+
+    def __init__(self, settings: TrialSettings) -> None:
+        evaluation = settings.evaluation or EvaluationSettings(_DEFAULT_EPISODES, None)
+        self.quotas = divide_episodes(evaluation.episodes)
+        self.env_seeds = [
+            derive_seed(seed, settings.stage, Purpose.EVALUATION_ENVIRONMENTS)
+            for seed in settings.seeds
+        ]
+        self._explores = evaluation.explore
+        self._settings = settings
+        self._opened = contextlib.ExitStack()
+        self._envs: list[VectorEnv] = []
+
+    def open_envs(self) -> list[VectorEnv]:
+        """The environments, one a replica; built when first asked for, and kept until `close`."""
+        if not self._envs:
+            envs = open_replica_envs(self._settings, len(self.quotas))
+            self._envs = self._opened.enter_context(envs)
+        return self._envs
+
+    def action_generators(self) -> list[np.random.Generator] | None:
+        """New generators for one playing, one a replica; None: the most likely action is taken."""
+        if not self._explores:
+            return None
+        stage = self._settings.stage
+        return [
+            np.random.default_rng(seed_sequence(seed, stage, Purpose.EVALUATION_ACTIONS))
+            for seed in self._settings.seeds
+        ]
+
+    def close(self) -> None:
+        """Close the environments."""
+        self._opened.close()
+
+
 def play_episodes(
     policy: Callable[[Array], Array],
-    envs: Sequence[VectorEnv],
+    held_out: HeldOutEpisodes,
     *,
-    episodes: int,
-    env_seeds: Sequence[int],
-    generators: Sequence[np.random.Generator] | None,
     encoder: ObservationEncoder,
     distribution: ActionDistribution,
     normalise: Callable[[Array], Array],
     skipped: NDArray[np.bool_],
 ) -> list[EvaluationResult | None]:
-    """Play the same number of episodes with every replica, the same ones for equal seeds.
+    """Play the held-out episodes with every replica.
 
     Args:
         policy: the distribution's inputs for ``float32[replicas, envs, *shape]``.
-        envs: one a replica, as many sub-environments as `divide_episodes` has entries.
-        episodes: of each replica.
-        env_seeds: one a replica.
-        generators: of the actions, one a replica; None: the most likely action.
+        held_out: the episodes.
         encoder: of the observations.
         distribution: of the actions.
         normalise: of the observations, with moments that stay as they are.
@@ -63,9 +108,9 @@ def play_episodes(
     Raises:
         EvaluationNeverEndsError: an episode has no end.
     """
-    quotas = divide_episodes(episodes)
+    quotas, envs, generators = held_out.quotas, held_out.open_envs(), held_out.action_generators()
     raw = np.zeros((len(envs), len(quotas), *encoder.shape), dtype=encoder.dtype)
-    for replica, seed in enumerate(env_seeds):
+    for replica, seed in enumerate(held_out.env_seeds):
         raw[replica] = encoder.encode(envs[replica].reset(seed=seed)[0])
     finished: list[list[list[tuple[float, int]]]] = [[[] for _ in quotas] for _ in envs]
     returns, lengths = np.zeros(raw.shape[:2]), np.zeros(raw.shape[:2], dtype=np.int64)

@@ -7,13 +7,13 @@ An iteration collects one train batch with every replica (`rollout`), judges it 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from sweeper.trainables import checkpoints
@@ -21,39 +21,22 @@ from sweeper.trainables.actions import build_distribution
 from sweeper.trainables.advantages import estimate_advantages, standardise
 from sweeper.trainables.architectures import MODEL_CONFIG_DEFAULTS, build_architecture
 from sweeper.trainables.devices import find_device, limit_threads
-from sweeper.trainables.episodes import divide_episodes, play_episodes
+from sweeper.trainables.episodes import HeldOutEpisodes, play_episodes
 from sweeper.trainables.networks import ReplicaNetworks
 from sweeper.trainables.normalisation import ObservationNormaliser, RewardNormaliser
 from sweeper.trainables.ppo_loss import Minibatch
 from sweeper.trainables.ppo_settings import read_settings
 from sweeper.trainables.ppo_update import PPOLearner, TrainBatch
-from sweeper.trainables.replicas import (
-    EvaluationResult,
-    EvaluationSettings,
-    Purpose,
-    ReplicaProgress,
-    TrialSettings,
-    derive_seed,
-    seed_sequence,
-)
+from sweeper.trainables.replica_envs import open_replica_envs
+from sweeper.trainables.replica_progress import describe_progress
+from sweeper.trainables.replica_streams import ReplicaStreams
+from sweeper.trainables.replicas import EvaluationResult, ReplicaProgress, TrialSettings
 from sweeper.trainables.rollout import Fragment, RolloutCollector
 from sweeper.trainables.spaces import build_observation_encoder
-from sweeper.trainables.vector_envs import build_vector_env
 
 __all__ = ["TorchPPOTrainer"]
 
 Array = NDArray[Any]
-
-_DEFAULT_EVALUATION_EPISODES = 20
-
-
-class _Generators(NamedTuple):
-    """The generators of one replica, one a purpose."""
-
-    initialisation: np.random.Generator
-    actions: np.random.Generator
-    shuffling: np.random.Generator
-    environments: np.random.Generator
 
 
 class TorchPPOTrainer:
@@ -68,52 +51,47 @@ class TorchPPOTrainer:
         self._settings = settings
         self._ppo = read_settings(configuration)
         device = find_device(settings)
-        self._thread_limits = limit_threads(settings)
-        self._generators = [
-            _Generators(*map(np.random.default_rng, root.spawn(len(_Generators._fields))))
-            for root in (
-                seed_sequence(seed, settings.stage, Purpose.TRAINING) for seed in settings.seeds
-            )
-        ]
-        self._envs: list[VectorEnv] = []
-        self._evaluation_envs: list[VectorEnv] = []
-        try:
-            for _ in settings.seeds:
-                self._envs.append(build_vector_env(settings.environment, self._ppo.envs))
+        self._streams = ReplicaStreams(
+            settings, ("initialisation", "actions", "shuffling", "environments")
+        )
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(limit_threads(settings))
+            self._envs = opened.enter_context(open_replica_envs(settings, self._ppo.envs))
+            self._held_out = opened.enter_context(contextlib.closing(HeldOutEpisodes(settings)))
             self._build(device)
-        except BaseException:
-            self.close()
-            raise
+            self._opened = opened.pop_all()  # open until `close`; closed here if that failed
         self._env_steps = [0] * len(settings.seeds)
 
+    # Numbers that are not finite end a replica; they are looked for, not warned of.
+    @np.errstate(all="ignore")
     def train(self) -> list[ReplicaProgress]:
         """Collect one train batch with every replica, and learn from it."""
-        # Numbers that are not finite end a replica; they are looked for, not warned of.
-        with np.errstate(all="ignore"):
-            return self._train()
+        steps_before = self._lifetime_env_steps
+        # Copied: a learner that freezes a replica does not change what happened here.
+        was_frozen = self._learner.is_frozen.copy()
+        fields = [
+            self._to_fields(self._collector.collect(self._networks.policy, was_frozen))
+            for _ in range(self._ppo.fragments)
+        ]
+        failed = self._collector.has_failed & ~was_frozen
+        if failed.any():
+            self._learner.freeze(failed)
+        for replica in np.flatnonzero(~was_frozen & ~failed):
+            self._env_steps[replica] += self._ppo.rows
+        metrics = self._learner.update(self._to_batch(fields), steps_before)
+        metrics |= self._scheduled_metrics()
+        return describe_progress(
+            env_steps=self._env_steps,
+            episodes=self._collector.take_episodes(),
+            metrics=metrics,
+            diverged=self._learner.is_frozen,
+        )
 
     def evaluate(self) -> list[EvaluationResult | None]:
         """Play held-out episodes, the same ones at every evaluation."""
-        settings = self._settings
-        evaluation = settings.evaluation or EvaluationSettings(_DEFAULT_EVALUATION_EPISODES, None)
-        if not self._evaluation_envs:
-            envs = len(divide_episodes(evaluation.episodes))
-            self._evaluation_envs = [
-                build_vector_env(settings.environment, envs) for _ in settings.seeds
-            ]
-        generators = [
-            np.random.default_rng(seed_sequence(seed, settings.stage, Purpose.EVALUATION_ACTIONS))
-            for seed in settings.seeds
-        ]
         return play_episodes(
             self._networks.policy,
-            self._evaluation_envs,
-            episodes=evaluation.episodes,
-            env_seeds=[
-                derive_seed(seed, settings.stage, Purpose.EVALUATION_ENVIRONMENTS)
-                for seed in settings.seeds
-            ],
-            generators=generators if evaluation.explore else None,
+            self._held_out,
             encoder=self._encoder,
             distribution=self._distribution,
             normalise=self._normalise,
@@ -134,13 +112,7 @@ class TorchPPOTrainer:
         return {
             "env_steps": list(self._env_steps),
             "learner": learner,
-            "generators": [
-                {
-                    name: generator.bit_generator.state
-                    for name, generator in generators._asdict().items()
-                }
-                for generators in self._generators
-            ],
+            "generators": self._streams.state(),
         }
 
     def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
@@ -158,47 +130,12 @@ class TorchPPOTrainer:
         moments = {name.removeprefix("optimiser."): tensor for name, tensor in trainer.items()}
         self._learner.restore(moments, state["learner"])
         self._env_steps = [int(steps) for steps in state["env_steps"]]
-        for generators, saved in zip(self._generators, state["generators"], strict=True):
-            for name, generator in generators._asdict().items():
-                generator.bit_generator.state = saved[name]
+        self._streams.restore(state["generators"])
         self._collector.restart()
 
     def close(self) -> None:
         """Close the environments, and give BLAS back its threads."""
-        for envs in (*self._envs, *self._evaluation_envs):
-            envs.close()
-        self._evaluation_envs = []
-        self._thread_limits.restore_original_limits()
-
-    def _train(self) -> list[ReplicaProgress]:
-        steps_before = self._lifetime_env_steps
-        # Copied: a learner that freezes a replica does not change what happened here.
-        was_frozen = self._learner.is_frozen.copy()
-        fields = [
-            self._to_fields(self._collector.collect(self._networks.policy, was_frozen))
-            for _ in range(self._ppo.fragments)
-        ]
-        failed = self._collector.has_failed & ~was_frozen
-        if failed.any():
-            self._learner.freeze(failed)
-        for replica in np.flatnonzero(~was_frozen & ~failed):
-            self._env_steps[replica] += self._ppo.rows
-        metrics = self._learner.update(self._to_batch(fields), steps_before)
-        metrics |= self._scheduled_metrics()
-        return [
-            ReplicaProgress(
-                env_steps=self._env_steps[replica],
-                episode_returns=tuple(episode.episode_return for episode in episodes),
-                episode_lengths=tuple(episode.length for episode in episodes),
-                learner={
-                    key: float(values[replica])
-                    for key, values in metrics.items()
-                    if np.isfinite(values[replica])
-                },
-                diverged=bool(self._learner.is_frozen[replica]),
-            )
-            for replica, episodes in enumerate(self._collector.take_episodes())
-        ]
+        self._opened.close()
 
     @property
     def _lifetime_env_steps(self) -> int:
@@ -228,25 +165,17 @@ class TorchPPOTrainer:
             RewardNormaliser(replicas, ppo.envs, ppo.gamma) if normalize.rewards else None
         )
         self._networks = ReplicaNetworks(architecture, replicas=replicas, device=device)
-        self._networks.initialise(
-            [
-                torch.Generator().manual_seed(int(generators.initialisation.integers(2**63)))
-                for generators in self._generators
-            ]
-        )
+        self._networks.initialise(self._streams.torch_generators("initialisation"))
         self._learner = PPOLearner(
-            self._networks,
-            self._distribution,
-            ppo,
-            [generators.shuffling for generators in self._generators],
+            self._networks, self._distribution, ppo, self._streams["shuffling"]
         )
         self._collector = RolloutCollector(
             self._envs,
             steps=ppo.fragment_steps,
             encoder=self._encoder,
             distribution=self._distribution,
-            action_generators=[generators.actions for generators in self._generators],
-            env_generators=[generators.environments for generators in self._generators],
+            action_generators=self._streams["actions"],
+            env_generators=self._streams["environments"],
             observation_normaliser=self._observation_normaliser,
             reward_normaliser=self._reward_normaliser,
         )

@@ -128,7 +128,8 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
                 raise SweeperError(f"{checkpoint} is no checkpoint of these replicas")
             self._metrics.restore(state["metrics"])
             self._best, self._tenths = state["best"], state["tenths"]
-            self._plateau.restore(state["plateau"])
+            if "plateau" in state:  # a checkpoint of a version before plateaus has none
+                self._plateau.restore(state["plateau"])
             self._built().restore(Path(checkpoint), state["trainer"])
 
     def cleanup(self) -> None:

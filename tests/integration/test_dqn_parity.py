@@ -278,8 +278,10 @@ def test_prioritised_draws_are_rllibs_transitions(n_step):
                 observations=np.stack(observations[i + 1 : i + 2]),
             )
 
+    draws = 2000  # the rarest transition is one in fifty
+
     def draw_theirs():
-        episodes = theirs.sample(200, n_step=n_step, beta=beta, gamma=gamma)
+        episodes = theirs.sample(draws, n_step=n_step, beta=beta, gamma=gamma)
         return {
             float(episode.get_observations(0)[0]): (
                 float(episode.get_observations(1)[0]),
@@ -292,16 +294,16 @@ def test_prioritised_draws_are_rllibs_transitions(n_step):
         }
 
     def draw_ours():
-        sample = ours.sample(200)
+        sample = ours.sample(draws)
         fields = (
-            sample.observations[0, 200:, 0],
+            sample.observations[0, draws:, 0],
             sample.actions[0],
             sample.rewards[0],
             sample.discounts[0],
             sample.weights[0],
         )
         return dict(
-            zip(sample.observations[0, :200, 0].tolist(), zip(*fields, strict=True), strict=True)
+            zip(sample.observations[0, :draws, 0].tolist(), zip(*fields, strict=True), strict=True)
         )
 
     def assert_equal():

@@ -122,6 +122,34 @@ stop: {num_env_steps_sampled_lifetime: 20000}
     assert plan["estimate"]["time_s"] > 5
 
 
+def test_a_configuration_that_is_rehearsed_twice_in_a_row_starts_anew(tmp_path: Path) -> None:
+    from sweeper.planning.plan import build_plan, trial_settings
+    from sweeper.running.probes import _without_end, _Worker
+    from sweeper.spec import load_spec
+
+    (tmp_path / "small.yaml").write_text(SPEC)
+    spec = load_spec(tmp_path / "small.yaml")
+    worker = _Worker(spec, _without_end(trial_settings(build_plan(spec))), tmp_path)
+    worker.prepare({"num_epochs": 2})
+    for _ in range(2):
+        found = worker.rehearse({"num_epochs": 2}, 0, 0.1)
+        assert found["iteration_steps"] == 512
+
+
+def test_what_ends_the_rehearsals_process_is_the_last_that_it_says(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", "from sweeper.running.probes import main; main()", str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.wait(timeout=120) == 1
+        assert process.stderr is not None
+        last = process.stderr.read().splitlines()[-1]
+    assert last.startswith("FileNotFoundError")
+    assert "rehearsal.json" in last
+
+
 def test_an_interrupted_rehearsal_leaves_nothing_behind(tmp_path: Path) -> None:
     spec = tmp_path / "small.yaml"
     spec.write_text(SPEC)

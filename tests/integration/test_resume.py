@@ -10,23 +10,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from sweeper.api import open_run
+from sweeper.api import open_run, resume
 from sweeper.journal import (
+    Journal,
     LaunchStarted,
     TrialAsked,
+    TrialCheckpointed,
     TrialEnded,
     TrialReported,
     TrialRetried,
     TrialStarted,
     read_journal,
 )
-from sweeper.paths import RunPaths
+from sweeper.paths import RunPaths, create_run_folder
 from sweeper.running.failures import OUT_OF_MEMORY, describe_failure
+from sweeper.spec import dump_spec, load_spec
 
 CAMPAIGN = Path(__file__).parents[1] / "chaos" / "kill_campaign.py"
 TINY = """
@@ -188,6 +192,31 @@ def test_a_finished_run_has_nothing_left_until_it_is_given_more(tmp_path: Path) 
     whole = json.loads(sweeper("results", "--storage", "whole", "--json", cwd=tmp_path).stdout)
     assert [row["configuration"] for row in extended] == [row["configuration"] for row in whole]
     assert "nothing left to do" in sweeper("resume", cwd=tmp_path).stderr
+
+
+def test_a_trial_for_which_no_time_is_left_can_still_go_on_when_there_is(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(
+        "{name: spent, environment: CartPole-v1, algorithm: PPO, param_space: {lr: 0.001}, "
+        f"storage: {tmp_path}, stop: {{num_env_steps_sampled_lifetime: 200}}, "
+        "budget: {time_s: 10}, tracking: null}"
+    )
+    spec = load_spec(tmp_path / "spec.yaml")
+    paths = create_run_folder(tmp_path, "spent", datetime.now())
+    checkpoint = paths.trial("t0001") / "checkpoint_000000"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "trainer.json").write_text("{}")
+    rows = [{"training_iteration": n, "num_env_steps_sampled_lifetime": 100 * n} for n in (1, 2)]
+    with closing(Journal(paths.journal)) as journal:
+        journal.append(LaunchStarted(1.0, 1, 1, ("sweeper",), spec=dump_spec(spec)))
+        journal.append(TrialAsked(1.0, "t0001", {"lr": 0.001}, {}, spec.seeds))
+        journal.append(TrialStarted(1.0, "t0001", ""))
+        journal.append(TrialReported(2.0, "t0001", rows[0]))
+        relative = checkpoint.relative_to(paths.root).as_posix()
+        journal.append(TrialCheckpointed(2.0, "t0001", relative, rows[0]))
+        # Killed between this report and its checkpoint, when the budget was spent.
+        journal.append(TrialReported(99.0, "t0001", rows[1], "steps >= 200"))
+    assert resume(paths.root).results.ended_by is not None
+    assert (checkpoint / "trainer.json").is_file()
 
 
 def test_a_second_signal_ends_at_once_and_loses_nothing_of_the_journal(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ What trials of real trainers promise is in `test_conformance.py`.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -226,6 +227,21 @@ def test_a_plateau_ends_a_trial_at_the_same_step_whether_or_not_it_was_interrupt
     other = make_trial(ScriptedTrainer, **given)
     other.restore(trial.save(str(tmp_path / "checkpoint")))
     assert len(rows_until_done(other)) == 2
+
+
+def test_a_checkpoint_from_before_there_were_plateaus_can_be_gone_on_from(
+    make_trial: Callable[..., Any], tmp_path: Path
+) -> None:
+    trial = make_trial(ScriptedTrainer)
+    trial.train()
+    saved = trial.save(str(tmp_path / "checkpoint"))
+    file = Path(saved.checkpoint.path, "trainer.json")
+    state = json.loads(file.read_text())
+    del state["plateau"]
+    file.write_text(json.dumps(state))
+    other = make_trial(ScriptedTrainer)
+    other.restore(saved)
+    assert [row["num_env_steps_sampled_lifetime"] for row in rows_until_done(other)] == [200]
 
 
 def test_a_plateau_of_evaluations_waits_for_as_many(make_trial: Callable[..., Any]) -> None:

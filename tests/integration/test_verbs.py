@@ -97,7 +97,9 @@ def _wait_for_reports(folder: Path, process: subprocess.Popen[str]) -> Path:
     while time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
         for journal in folder.glob("runs/*/journal.jsonl"):
-            if journal.read_text().count("trial_reported") >= 6:
+            events = [json.loads(line) for line in journal.read_text().splitlines()]
+            reported = [event["trial_id"] for event in events if event["event"] == "trial_reported"]
+            if len(reported) >= 6 and set(reported) == {"t0001", "t0002"}:
                 return journal.parent
         time.sleep(0.2)
     raise AssertionError("no reports")

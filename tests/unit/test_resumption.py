@@ -61,8 +61,8 @@ class RunFolder:
         self.time += 1.0
         self.events.append(make(self.time, *arguments, **named))
 
-    def launch(self, number: int = 1, spec: str = "") -> None:
-        self.tell(LaunchStarted, number, 1, ("sweeper",), spec=spec)
+    def launch(self, number: int = 1, spec: str = "", **changes: Any) -> None:
+        self.tell(LaunchStarted, number, 1, ("sweeper",), spec=spec, changes=changes)
 
     def begin(self, trial_id: str) -> None:
         self.tell(TrialAsked, trial_id, {"gamma": 0.9, "lr": 0.1}, {"lr": 0.1}, (0,))
@@ -223,6 +223,27 @@ def test_a_later_stop_has_finished_trials_go_on_where_their_checkpoint_was_kept(
     assert [again.trial_id for again in state.continuations] == ["t0001"]
     assert (state.trimmed, state.lost) == (("t0002",), ("t0003",))
     assert run.left(later).continuations == ()
+
+
+def test_what_an_interrupted_extension_did_not_come_to_goes_on_at_the_next_launch(
+    run: RunFolder,
+) -> None:
+    later: dict[str, float] = {"num_env_steps_sampled_lifetime": 500}
+    run.launch()
+    run.finish("t0001")
+    run.finish("t0002")
+    run.tell(LaunchEnded, "finished")
+    run.launch(2, **{"stop.num_env_steps_sampled_lifetime": 500})
+    assert [again.trial_id for again in run.left(later).continuations] == ["t0001", "t0002"]
+    run.tell(TrialStarted, "t0001", "")
+    run.report("t0001", 5, "num_env_steps_sampled_lifetime >= 500")
+    run.save("t0001", 5, 1)
+    run.end("t0001", reason="num_env_steps_sampled_lifetime >= 500")
+    run.tell(LaunchEnded, "interrupted")
+    run.launch(3)  # of which nothing is left
+    assert [again.trial_id for again in run.left(later).continuations] == ["t0002"]
+    run.launch(4, **{"search.num_samples": 3})
+    assert [again.trial_id for again in run.left(later).continuations] == ["t0002"]
 
 
 def test_a_later_stop_leaves_trials_that_ended_on_a_plateau_as_they_are(run: RunFolder) -> None:

@@ -165,3 +165,23 @@ def test_what_a_kill_left_untrimmed_a_later_launch_trims(tmp_path: Path) -> None
     second.retention.catch_up({"t0001"})
     assert second.files("t0001") == [{*AGENT, *TRAINER_FILES}], "it goes on"
     assert second.files("t0002") == [AGENT]
+
+
+def test_an_end_that_is_written_late_does_not_cost_the_best_trial_its_checkpoint(
+    tmp_path: Path,
+) -> None:
+    first = Sweep(tmp_path, trials=1)
+    first.train("t0001", [1.0])
+    first.end("t0001")
+    first.train("t0002", [2.0])
+    met = first.builder.trial("t0002").last_report
+    first.builder.apply(TrialReported(1.0, "t0002", met, "episode_return_mean >= 2"))
+    # Killed here; its checkpoint, rewritten by nobody, is as good as before.
+    first.builder.apply(TrialCheckpointed(1.0, "t0002", "trials/t0002/checkpoint_000000", met))
+    first.builder.snapshot(is_live=False)
+    second = Sweep(tmp_path, trials=1)
+    second.builder = second.retention.results = first.builder
+    second.retention.catch_up()
+    second.end("t0002")
+    assert second.kept("t0002") == [0]
+    assert second.kept("t0001") == []
