@@ -53,7 +53,7 @@ def _to_tune(value: Any, path: str) -> Any:
         if value.when:
             raise UserError(
                 f"param_space.{path}: `when` has no counterpart in Tune's param spaces; "
-                "expand the plan with sweeper.expand instead"
+                "draw the configurations with sweeper.spec.space.expand instead"
             )
         if value.kind in ("choice", "grid_search"):
             return getattr(tune, value.kind)(list(value.args))
