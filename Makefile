@@ -4,11 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SPEC ?= configs/quickstart.yaml
+# Two tests at a time, for many wait while Ray starts. A file's tests stay together, since they
+# share runs; in the order of the folders the long ones come first.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep test test-unit lint format ui bench chaos acceptance constraints clean
+.PHONY: help install sweep test test-unit test-envpool lint format ui bench chaos acceptance constraints clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -27,10 +30,15 @@ sweep: $(STAMP) ## Run the quickstart sweep (SPEC=... for another)
 	$(BIN)/sweeper run $(SPEC)
 
 test: $(STAMP) ## Run all tests but the slow tier
-	$(BIN)/python -m pytest tests -m 'not acceptance'
+	$(PYTEST) tests -m 'not acceptance'
 
 test-unit: $(STAMP) ## Run the tests that take seconds
-	$(BIN)/python -m pytest tests/unit
+	$(PYTEST) tests/unit
+
+# Not among the other tests' packages: its assets are 300 MB to download, 750 MB installed.
+test-envpool: $(STAMP) ## Install envpool (300 MB) and run the tests that need it
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[envpool]'
+	$(BIN)/python -m pytest tests/unit/test_envpool_envs.py tests/integration/test_envpool_run.py
 
 lint: $(STAMP) ## Check style and types
 	$(BIN)/ruff check .

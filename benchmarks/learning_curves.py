@@ -5,7 +5,7 @@ Every spec below is trained by `sweeper run`, once with ``backend: torch`` and o
 seed's mean over its last 100, read off at a few numbers of env steps; what is compared are the
 two samples of seeds at each, and each seed's mean over all of them.
 
-    python benchmarks/learning_curves.py                       # both: 15 minutes or more
+    python benchmarks/learning_curves.py                       # all: 20 minutes or more
     python benchmarks/learning_curves.py cartpole_ppo --seeds 3
 """
 
@@ -30,7 +30,17 @@ from sweeper.evidence.statistics import Summary, summarise_sample
 from sweeper.journal import TrialReported, read_journal
 from sweeper.metrics import ENV_STEPS
 
-__all__ = ["BACKENDS", "TASKS", "Comparison", "Curves", "Task", "compare", "read_off", "train"]
+__all__ = [
+    "BACKENDS",
+    "TASKS",
+    "Comparison",
+    "Curves",
+    "Task",
+    "compare",
+    "describe",
+    "read_off",
+    "train",
+]
 
 BACKENDS = ("torch", "rllib")
 _RETURNS = "replica/episode_return_mean"
@@ -90,6 +100,22 @@ param_space:
 """,
         marks=(10_000, 20_000, 30_000, 45_000, 60_000),
         learned=-500.0,
+    ),
+    # An update for every fourth env step, which RLlib's pace asks for.
+    "cartpole_dqn": Task(
+        """
+environment: CartPole-v1
+algorithm: DQN
+param_space:
+  lr: 1.0e-3
+  epsilon: [[0, 1.0], [5000, 0.05]]
+  train_batch_size_per_learner: 64
+  training_intensity: 16
+  target_network_update_freq: 200
+  model_config: {fcnet_hiddens: [64, 64], fcnet_activation: relu}
+""",
+        marks=(2_000, 4_000, 6_000, 8_000, 10_000),
+        learned=50.0,
     ),
 }
 
@@ -191,7 +217,8 @@ def _bounds(summary: Summary) -> tuple[float, float]:
     return summary.interval or (summary.mean, summary.mean)
 
 
-def _describe(summary: Summary) -> str:
+def describe(summary: Summary) -> str:
+    """Two cells of a table: the mean, the interval."""
     low, high = _bounds(summary)
     return f"{summary.mean:.1f} | {low:.1f} to {high:.1f}"
 
@@ -219,7 +246,7 @@ def main() -> None:
         print("| env steps | torch | 95 % interval | RLlib | 95 % interval | overlap |")
         print("|---" * 6 + "|")
         for row in compare(TASKS[name], curves["torch"], curves["rllib"]):
-            ours, theirs = map(_describe, row.summaries)
+            ours, theirs = map(describe, row.summaries)
             print(
                 f"| {row.at} | {ours} | {theirs} | {'yes' if row.overlaps else 'NO'} |", flush=True
             )

@@ -17,6 +17,8 @@ fill all cores.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import os
 import sqlite3
@@ -190,12 +192,9 @@ def _run(form: Form, folder: Path, *, is_tracked: bool) -> Sweep:
 
 def _sweep(spec: Path) -> dict[str, float]:
     """The sweep, in this process; what only it can see of its times."""
-    from sweeper import tracking
-    from sweeper.api import execute
+    from sweeper import cli, open_run, tracking
     from sweeper.journal import TrialEnded, TrialStarted, read_journal
     from sweeper.metrics import ENV_STEPS
-    from sweeper.planning.plan import build_plan
-    from sweeper.spec import load_spec
 
     noted = {"flush_s": 0.0, "tracker_cpu_s": 0.0, "start_cpu_s": 0.0}
 
@@ -218,7 +217,14 @@ def _sweep(spec: Path) -> dict[str, float]:
             return warnings
 
     tracking.MlflowTracker = TimedTracker  # type: ignore[misc]
-    run = execute(build_plan(load_spec(spec)))
+    sys.argv = ["sweeper", "run", str(spec), "--quiet"]
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        try:
+            cli.main()
+        except SystemExit as stop:
+            if stop.code:
+                sys.exit(f"the sweep failed, code {stop.code}")
+    run = open_run(said.getvalue().strip())
     states = run.results.counts()
     if set(states) != {"TERMINATED"}:
         sys.exit(f"not all trials ended as they should: {states}")

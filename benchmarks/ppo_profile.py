@@ -98,7 +98,7 @@ def measure_phases(replicas: int) -> dict[str, float]:
     trainer = TorchPPOTrainer(settings, hyperparameters(shape, 100_000))
     for _ in range(20):
         trainer.train()
-    for envs in trainer._envs:
+    for envs in trainer._envs.vector_envs:
         timed(envs, "step", "collect: environments")
     timed(trainer._networks, "policy", "collect: policy")
     timed(trainer._collector, "collect", "collect")

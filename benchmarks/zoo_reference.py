@@ -1,22 +1,28 @@
-"""Stable-Baselines3 itself on Zoo's two specs that were tuned with state-dependent exploration.
+"""Stable-Baselines3 itself on those of Zoo's specs where the torch backend's row needs a reference.
 
 The same hyperparameters as configs/zoo, the same evaluation as benchmarks/zoo.py (the final
-agent plays 100 greedy episodes, averaged per run), with gSDE as RL Baselines3 Zoo has it and
-without, as RLlib's PPO and so our specs have it. Needs the extra ``bench``.
+agent plays 100 greedy episodes, averaged per run). The two specs of PPO were tuned with
+state-dependent exploration: they run with gSDE, as RL Baselines3 Zoo has it, and without, as
+RLlib's PPO and so our specs have it. Needs the extra ``bench``, for LunarLander ``box2d`` too.
 
     python benchmarks/zoo_reference.py pendulum --seeds 5
     python benchmarks/zoo_reference.py mountaincar_continuous --seeds 3
+    python benchmarks/zoo_reference.py cartpole_dqn --seeds 10
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
+import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3 import PPO
+from stable_baselines3 import DQN, PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
@@ -72,7 +78,33 @@ def play_mountaincar_continuous(seed: int, variant: Mapping[str, Any]) -> float:
     return _evaluate(agent, evaluation)
 
 
-def _evaluate(agent: PPO, envs: VecEnv) -> float:
+def play_dqn(
+    seed: int, variant: Mapping[str, Any], *, env_id: str, env_steps: int, **hyperparameters: Any
+) -> float:
+    """As `play_pendulum`, for the specs of DQN.
+
+    Args:
+        seed: of networks, exploration and the training environment.
+        variant: more hyperparameters, in Stable-Baselines3's names.
+        env_id: what is played.
+        env_steps: of training.
+        hyperparameters: in Stable-Baselines3's names, but ``epsilon_steps``: the env steps in
+            which epsilon falls from 1.
+    """
+    epsilon_steps = hyperparameters.pop("epsilon_steps")
+    agent = DQN(
+        "MlpPolicy",
+        make_vec_env(env_id, n_envs=1, seed=seed),
+        exploration_fraction=epsilon_steps / env_steps,
+        policy_kwargs={"net_arch": [256, 256]},
+        seed=seed,
+        device="cpu",
+        **{**hyperparameters, **variant},
+    ).learn(env_steps)
+    return _evaluate(agent, make_vec_env(env_id, n_envs=10, seed=_EVALUATION_SEED + seed))
+
+
+def _evaluate(agent: BaseAlgorithm, envs: VecEnv) -> float:
     returns, _ = evaluate_policy(
         agent, envs, n_eval_episodes=_EPISODES, return_episode_rewards=True
     )
@@ -95,6 +127,60 @@ TASKS: Mapping[str, tuple[Play, Mapping[str, Mapping[str, Any]]]] = {
             "without, from 1": {"policy_kwargs": {"ortho_init": False}},
         },
     ),
+    "cartpole_dqn": (
+        partial(
+            play_dqn,
+            env_id="CartPole-v1",
+            env_steps=50_000,
+            learning_rate=2.3e-3,
+            batch_size=64,
+            buffer_size=100_000,
+            learning_starts=1000,
+            gamma=0.99,
+            target_update_interval=10,
+            train_freq=256,
+            gradient_steps=128,
+            epsilon_steps=8_000,
+            exploration_final_eps=0.04,
+        ),
+        {"as Zoo": {}},
+    ),
+    "mountaincar_dqn": (
+        partial(
+            play_dqn,
+            env_id="MountainCar-v0",
+            env_steps=120_000,
+            learning_rate=4e-3,
+            batch_size=128,
+            buffer_size=10_000,
+            learning_starts=1000,
+            gamma=0.98,
+            target_update_interval=600,
+            train_freq=16,
+            gradient_steps=8,
+            epsilon_steps=24_000,
+            exploration_final_eps=0.07,
+        ),
+        {"as Zoo": {}},
+    ),
+    "lunarlander_dqn": (
+        partial(
+            play_dqn,
+            env_id="LunarLander-v3",
+            env_steps=100_000,
+            learning_rate=6.3e-4,
+            batch_size=128,
+            buffer_size=50_000,
+            learning_starts=0,
+            gamma=0.99,
+            target_update_interval=250,
+            train_freq=4,
+            gradient_steps=-1,
+            epsilon_steps=12_000,
+            exploration_final_eps=0.1,
+        ),
+        {"as Zoo": {}},
+    ),
 }
 
 
@@ -109,7 +195,12 @@ def main() -> None:
     print("| variant | seeds | mean | 95 % interval | least to greatest |")
     print("|---" * 5 + "|", flush=True)
     for name, variant in variants.items():
-        values = [play(seed, variant) for seed in range(arguments.seeds)]
+        values = []
+        for seed in range(arguments.seeds):
+            began = time.perf_counter()
+            values.append(play(seed, variant))
+            seconds = time.perf_counter() - began
+            print(f"{name}, seed {seed}: {values[-1]:.1f} ({seconds:.0f} s)", file=sys.stderr)
         summary = summarise_sample(values)
         interval = summary.interval_reason
         if summary.interval:

@@ -17,8 +17,15 @@ from sweeper.paths import create_run_folder, find_run, is_run
 from sweeper.planning.plan import SweepPlan, build_plan, load_plan, training_plan
 from sweeper.results.records import SweepResults
 from sweeper.results.sweep_results import ResultsBuilder, load_results
-from sweeper.running.extension import Extension, extend_spec, load_recorded_spec, relocate
-from sweeper.running.resumption import LaunchState, describe_left, find_left, read_history
+from sweeper.running.extension import (
+    Extension,
+    complete_environment,
+    extend_spec,
+    load_recorded_spec,
+    relocate,
+)
+from sweeper.running.remaining import describe_left
+from sweeper.running.resumption import LaunchState, find_left, read_history
 from sweeper.running.stages import (
     Progress,
     ProgressFactory,
@@ -128,10 +135,13 @@ def resume(
     extension = extension or Extension()
     paths = find_run(str(reference), Path(storage))
     with run_lock(paths.lock):
+        paths.stop_request.unlink(missing_ok=True)  # one that a killed launch did not heed
         builder = ResultsBuilder(paths.root)
         history = read_history(paths, [builder.apply])
         before = builder.snapshot(is_live=False)
-        recorded = load_recorded_spec(paths, history)
+        recorded, note = complete_environment(load_recorded_spec(paths, history))
+        if note is not None:
+            say(note)
         spec, changes = extend_spec(paths, recorded, extension, history.spent_s)
         plan = build_plan(relocate(paths, spec))
         state = find_left(
@@ -144,12 +154,10 @@ def resume(
         left = describe_left(plan, state, before)
         for line in left.lines:
             say(line)
-        if left.is_nothing and before.ended_by is not None and not state.ends:
-            opened = Run(before, rules_of(spec), spec)
-            restore_champion(opened, plan)
-            return opened
-        if left.is_nothing:  # but its end was not written
-            state = replace(state, is_over=True)
+        if left.is_nothing and before.ended_by in left.reasons and not state.ends:
+            return restore_champion(Run(before, rules_of(spec), spec), plan)
+        if left.is_nothing:  # but its end was not written, or was that of an interrupted search
+            state = replace(state, over=left.reasons[0])
         return carry_out(plan, paths, builder, state, changes, progress)
 
 

@@ -329,7 +329,11 @@ def read_journal(path: Path, *, strict: bool = True) -> Iterator[Event]:
         if damaged and not isinstance(event, LaunchStarted):
             where = f"{path}:{damaged}: damaged line in the middle of the journal"
             if strict:
-                raise JournalError(where)
+                raise JournalError(
+                    f"{where}: going on could lose trials or do them twice; put back a whole copy "
+                    f"of the file, or start a new run (`sweeper results {path.parent.name}` shows "
+                    "what the other lines say)"
+                )
             _logger.warning("%s: skipped, what it said is missing", where)
             damaged = 0
         if event is None:

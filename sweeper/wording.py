@@ -15,6 +15,7 @@ from sweeper.results.records import flatten_parameters
 __all__ = [
     "count_noun",
     "describe_counts",
+    "describe_state",
     "fold_parameters",
     "format_bytes",
     "format_clock",
@@ -131,6 +132,11 @@ def format_clock(moment: float, now: float) -> str:
 def count_noun(number: int, noun: str) -> str:
     """``1 trial``, ``2 trials``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def describe_state(state: str) -> str:
+    """A trial's state as people read it: ``done`` for Tune's ``TERMINATED``."""
+    return _STATE_WORDS.get(state, state)
 
 
 def describe_counts(counts: Mapping[str, int], total: int) -> str:

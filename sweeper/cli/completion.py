@@ -24,7 +24,9 @@ def completion_script(command: click.Command, shell: str) -> str:
     found = get_completion_class(shell)
     assert found is not None, shell  # noqa: S101 - click has all of `SHELLS`
     variable = f"_{_PROGRAM.upper()}_COMPLETE"
-    return found(command, {}, _PROGRAM, variable).source()
+    script = found(command, {}, _PROGRAM, variable).source()
+    # click 8.5's script for fish cuts a description at its first comma.
+    return script.replace('string split ","', 'string split --max 1 ","')
 
 
 def complete_run(

@@ -101,7 +101,8 @@ def _execute(made: SweepPlan, *, as_json: bool, quiet: bool) -> NoReturn:
     "stops",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A later end for the trials; finished ones with a checkpoint go on.",
+    help="A later end for the trials (finished ones with a checkpoint go on), or a greater "
+    "budget.env_steps or budget.trials of the search.",
 )
 @click.option("--retry-errored", is_flag=True, help="Try failed trials again.")
 @json_option

@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sweeper.planning.feasibility import Candidate, count_fitting
 from sweeper.planning.plan import SweepPlan
 from sweeper.spec import ExperimentSpec
 from sweeper.spec.hyperparameters import default
@@ -15,8 +14,6 @@ from sweeper.spec.space import Sample, expand
 
 __all__ = [
     "choose_probes",
-    "count_concurrent",
-    "count_trials",
     "does_cost_differ",
     "find_nearest",
     "read_number",
@@ -51,8 +48,8 @@ def choose_probes(plan: SweepPlan) -> list[list[int]]:
         Places in the search, from 0.
     """
     samples = samples_of(plan.spec)
-    trials = min(count_trials(plan), len(samples))
-    slots = min(count_concurrent(plan), trials)
+    trials = min(plan.most_trials, len(samples))
+    slots = min(plan.concurrent, trials)
     rounds = {1: 3, 2: 2}.get(slots, 1) if does_cost_differ(plan) else 1
     number = slots * min(rounds, trials // slots)  # nobody trains with less company than others
     ranked = [place for place in _rank(plan) if place < trials]
@@ -67,7 +64,7 @@ def choose_probes(plan: SweepPlan) -> list[list[int]]:
 
 def does_cost_differ(plan: SweepPlan) -> bool:
     """Whether some of the search's configurations are dearer to train than others."""
-    samples = samples_of(plan.spec)[: count_trials(plan)]
+    samples = samples_of(plan.spec)[: plan.most_trials]
     return len({_work(plan.spec, sample.configuration) for sample in samples}) > 1
 
 
@@ -99,19 +96,6 @@ def find_nearest(plan: SweepPlan, places: Sequence[int]) -> list[int]:
     chosen = sorted(places, key=rank.__getitem__)
     ends = [(rank[one] + rank[other]) / 2 for one, other in itertools.pairwise(chosen)]
     return [chosen[sum(rank[index] > end for end in ends)] for index in range(len(ranked))]
-
-
-def count_trials(plan: SweepPlan) -> int:
-    """How many trials there will be, as far as a budget allows them."""
-    most = plan.spec.budget.trials
-    return plan.trials if most is None else min(plan.trials, most)
-
-
-def count_concurrent(plan: SweepPlan) -> int:
-    """Trials at a time, as far as this machine has room for them."""
-    if plan.spec.ray.address is not None:
-        return plan.concurrent
-    return max(1, min(plan.concurrent, count_fitting(Candidate.of_spec(plan.spec))))
 
 
 def _work(spec: ExperimentSpec, configuration: Mapping[str, Any]) -> float:

@@ -17,8 +17,9 @@ from typing import Any
 from sweeper.errors import SweeperError
 from sweeper.metrics import ENV_STEPS
 from sweeper.paths import RunPaths, list_runs
-from sweeper.planning.plan import SweepPlan
+from sweeper.planning.plan import SweepPlan, may_end_early
 from sweeper.results.records import SweepResults, TrialRecord
+from sweeper.results.standing import startup_s
 from sweeper.results.sweep_results import load_results
 from sweeper.running.retention import TRAINER_FILES
 from sweeper.spec import ExperimentSpec, load_spec
@@ -29,14 +30,21 @@ __all__ = ["estimate_plan"]
 _NEWEST = 10  # runs that are looked at
 _MAX_JOURNAL_BYTES = 20_000_000  # a plan is there in a second
 
+_OF_TRIAL = "time_total_s"
+_CLOCKS = (f"stop.{_OF_TRIAL}", "budget.time_s")
+
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """What one run tells: seconds a trial needs for an env step of a replica, bytes a replica."""
+    """What one run tells: seconds a trial needs for an env step of a replica, bytes a replica.
+
+    The start of a trial's process counts once, for the processes are reused.
+    """
 
     run: str
+    startup_s: float
     step_s: float
     checkpoint_bytes: float | None
 
@@ -45,23 +53,18 @@ def estimate_plan(plan: SweepPlan) -> SweepPlan:
     """The plan with its ``estimate``, if there is something to go by.
 
     The estimate has ``time_s`` and ``disk_bytes`` (null where unknown), ``based_on`` (a run's
-    name, null where only a clock bounds the time) and ``is_limit`` (whether the time is all that
-    the spec allows, rather than what it will take).
+    name, null where only a clock bounds the time), ``limit`` (the key of the spec that ends the
+    search, or its trials, by then; null where the trials' env steps do), ``is_limit`` (whether
+    that is a clock, so that nothing measured counts) and ``is_upper_bound`` (whether something
+    may end it earlier).
     """
     measured = next(_measure(plan.spec), None)
-    limit_s = _limit_s(plan)
-    steps = plan.spec.stop.get(ENV_STEPS)
-    time_s = None
-    if measured is not None and steps is not None:
-        rounds = math.ceil(plan.trials / plan.concurrent)
-        time_s = rounds * steps * plan.replicas * measured.step_s
-    is_limit = time_s is None or (limit_s is not None and limit_s < time_s)
-    if is_limit:
-        time_s = limit_s
+    ends = list(_ends(plan, measured))
+    time_s, limit = min(ends, key=lambda end: end[0], default=(None, None))
     disk = None
     if measured is not None and measured.checkpoint_bytes is not None:
         kept = plan.spec.checkpoint
-        trials = min(plan.trials, kept.keep_trials)
+        trials = min(plan.most_trials, kept.keep_trials)
         disk = trials * kept.keep * plan.replicas * measured.checkpoint_bytes
         if kept.replay and plan.replay is not None:
             holders = trials if kept.trainer else plan.concurrent  # else only who still trains
@@ -72,18 +75,30 @@ def estimate_plan(plan: SweepPlan) -> SweepPlan:
         "time_s": time_s,
         "disk_bytes": disk,
         "based_on": measured.run if measured is not None else None,
-        "is_limit": is_limit,
+        "limit": limit,
+        "is_limit": limit in _CLOCKS,
+        "is_upper_bound": limit in _CLOCKS
+        or may_end_early(plan.spec)
+        or "training_iteration" in plan.spec.stop,
     }
     return replace(plan, estimate=estimate)
 
 
-def _limit_s(plan: SweepPlan) -> float | None:
-    """What the spec's clocks allow."""
-    of_trial = plan.spec.stop.get("time_total_s")
-    limits = [plan.spec.budget.time_s]
-    if of_trial is not None:
-        limits.append(of_trial * math.ceil(plan.trials / plan.concurrent))
-    return min((limit for limit in limits if limit is not None), default=None)
+def _ends(plan: SweepPlan, measured: _Measured | None) -> Iterator[tuple[float, str | None]]:
+    """Seconds after which the search is over, and by what: whichever comes first."""
+    spec = plan.spec
+    rounds = math.ceil(plan.most_trials / plan.concurrent)
+    if measured is not None and ENV_STEPS in spec.stop:
+        steps = spec.stop[ENV_STEPS] * plan.replicas
+        yield measured.startup_s + rounds * steps * measured.step_s, None
+    if measured is not None and spec.budget.env_steps is not None:
+        # All trials at a time count on it together.
+        steps = spec.budget.env_steps / plan.concurrent
+        yield measured.startup_s + steps * measured.step_s, "budget.env_steps"
+    if _OF_TRIAL in spec.stop:
+        yield rounds * spec.stop[_OF_TRIAL], f"stop.{_OF_TRIAL}"
+    if spec.budget.time_s is not None:
+        yield spec.budget.time_s, "budget.time_s"
 
 
 def _measure(spec: ExperimentSpec) -> Iterator[_Measured]:
@@ -133,14 +148,16 @@ def _read(run: str, results: SweepResults, *, keeps_trainer: bool) -> _Measured 
         for folder, replicas in last
         if (size := _checkpoint_bytes(folder, keeps_trainer=keeps_trainer))
     ]
-    return _Measured(run, statistics.median(speeds), max(sizes, default=None))
+    startup = max(startup_s(record) for record in results.trials)
+    return _Measured(run, startup, statistics.median(speeds), max(sizes, default=None))
 
 
 def _step_s(record: TrialRecord) -> float | None:
     steps, seconds = record.env_steps, record.last_report.get("time_total_s")
     if not steps or not isinstance(seconds, int | float) or not seconds > 0:
         return None
-    return float(seconds) / (steps * max(1, len(record.seeds)))
+    trained_s = seconds - startup_s(record)
+    return trained_s / (steps * max(1, len(record.seeds))) if trained_s > 0 else None
 
 
 def _checkpoint_bytes(folder: Path, *, keeps_trainer: bool) -> int:

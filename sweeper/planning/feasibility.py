@@ -30,6 +30,7 @@ from sweeper.spec.hyperparameters import default
 from sweeper.spec.sections import Environment, Ray, Resources
 from sweeper.spec.space import Distribution
 from sweeper.trainables.dqn_memory import ReplayMemory
+from sweeper.trainables.envpool_envs import check_envpool
 
 __all__ = [
     "Candidate",
@@ -54,6 +55,7 @@ class Candidate:
     resources: Resources | None
     is_local: bool
     storage: str
+    stop: Mapping[str, float]
     locate: Callable[[KeyPath], Location]
 
     @classmethod
@@ -68,6 +70,7 @@ class Candidate:
             resources=spec.resources,
             is_local=spec.ray.address is None,
             storage=spec.storage,
+            stop=spec.stop,
             locate=spec.locate,
         )
 
@@ -85,6 +88,7 @@ class Candidate:
             resources=draft.get(Resources),
             is_local=ray is not None and ray.address is None,
             storage=draft.storage,
+            stop=draft.stop,
             locate=draft.document.locate,
         )
 
@@ -140,7 +144,7 @@ def _check_environment(
             f"{_short(described.action_space)}",
         )
     yield from _check_replay(candidate, described)
-    yield from _check_vectorization(candidate, settings)
+    yield from _check_vectorization(candidate, settings, described)
 
 
 _NUMBERS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete)
@@ -262,7 +266,9 @@ def _describe_replay(
     is_ours = (candidate.backend, candidate.algorithm) == ("torch", "DQN")
     if not is_ours or _refuse_spaces(candidate, "DQN", described) is not None:
         return None
-    return find_greatest_replay(candidate.param_space, described, candidate.replicas)
+    return find_greatest_replay(
+        candidate.param_space, described, candidate.replicas, candidate.stop
+    )
 
 
 def _wants_free_log_std(candidate: Candidate) -> bool:
@@ -285,8 +291,13 @@ def _short(space: gymnasium.Space[Any]) -> str:
 
 
 def _check_vectorization(
-    candidate: Candidate, settings: EnvironmentSettings
+    candidate: Candidate, settings: EnvironmentSettings, described: EnvironmentDescription
 ) -> Iterator[tuple[KeyPath, str]]:
+    if settings.vectorization == "envpool" and candidate.backend == "torch":
+        try:
+            check_envpool(settings, described)
+        except EnvironmentBuildError as error:
+            yield ("environment", *error.key), str(error)
     if settings.vectorization != "vector_entry_point":
         return
     here = ("environment", "vectorization")
@@ -329,7 +340,7 @@ def _check_memory(
         return
     problem = explain_too_much(replay, candidate.replicas, trials_at_once)
     if problem is not None:
-        yield ("param_space", "replay_buffer_config", "capacity"), problem
+        yield ("param_space", *replay.cause.split(".")), problem
 
 
 def _gpu(number: float) -> str:
@@ -351,11 +362,18 @@ def _greatest(candidate: Candidate, key: str) -> int:
 
 def count_fitting(candidate: Candidate) -> int:
     """How many trials this machine has room for at a time."""
-    fits = int(cores() // _cpus_per_trial(candidate))
+    fits = _count_shares(cores(), _cpus_per_trial(candidate))
     asked = candidate.resources.gpus if candidate.resources else 0
+    if not asked:
+        return fits
     # A share of a GPU never spans two.
-    on_gpus = gpus() * int(1 // asked) if 0 < asked < 1 else gpus() // asked if asked else fits
-    return min(fits, int(on_gpus))
+    on_gpus = gpus() * _count_shares(1, asked) if asked < 1 else _count_shares(gpus(), asked)
+    return min(fits, on_gpus)
+
+
+def _count_shares(whole: int, share: float) -> int:
+    """How often a share goes into a whole, in Ray's ten-thousandths: 0.2 five times into 1."""
+    return whole * 10_000 // round(share * 10_000)
 
 
 def _cpus_per_trial(candidate: Candidate) -> float:

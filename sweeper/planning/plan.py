@@ -10,7 +10,7 @@ from typing import Any
 
 from sweeper.answers import show
 from sweeper.errors import Problem, SpecError
-from sweeper.metrics import ENV_STEPS, Rules
+from sweeper.metrics import BOUNDS, ENV_STEPS, Rules
 from sweeper.planning.feasibility import Candidate, check_feasibility, count_fitting
 from sweeper.planning.plan_warnings import find_warnings
 from sweeper.planning.possible_values import possible_values
@@ -24,7 +24,14 @@ from sweeper.trainables.plateau import Plateau
 from sweeper.trainables.replicas import EvaluationSettings, TrialSettings
 from sweeper.trainables.vector_envs import choose_vectorization
 
-__all__ = ["SweepPlan", "build_plan", "load_plan", "training_plan", "trial_settings"]
+__all__ = [
+    "SweepPlan",
+    "build_plan",
+    "load_plan",
+    "may_end_early",
+    "training_plan",
+    "trial_settings",
+]
 
 
 @dataclass(frozen=True)
@@ -34,10 +41,10 @@ class SweepPlan:
     Attributes:
         spec: what is run.
         source: the spec's file, if it came from one.
-        trials: how many configurations are tried.
+        trials: how many configurations there are to try.
         replicas: training runs a trial.
         env_steps: of all trials and replicas together; None where only time bounds them.
-        concurrent: trials at a time.
+        concurrent: trials at a time; with a Ray cluster, whose size is not asked, at most.
         warnings: what the user may not have meant.
         notes: what was decided for the user.
         replay: the most that the replay memories of a trial take; None if it has none of ours.
@@ -57,6 +64,11 @@ class SweepPlan:
     replay: ReplayMemory | None = None
     vectorization: tuple[str, ...] = ()
     estimate: Mapping[str, float] | None = None
+
+    @property
+    def most_trials(self) -> int:
+        """How many trials are begun, as far as a budget allows them."""
+        return most_trials(self.spec, self.trials)
 
     def to_json(self) -> dict[str, Any]:
         """The plan as `sweeper plan --json` prints it."""
@@ -109,7 +121,7 @@ def build_plan(spec: ExperimentSpec) -> SweepPlan:
     trials = count(spec.param_space, spec.search.num_samples, spec.search.points_to_evaluate)
     fits = max(1, count_fitting(candidate))
     concurrent = _concurrent(spec, trials, fits)
-    feasibility = check_feasibility(candidate, min(concurrent, fits))
+    feasibility = check_feasibility(candidate, concurrent)
     if feasibility.problems:
         raise SpecError(feasibility.problems)
     replicas = len(spec.seeds)
@@ -118,7 +130,7 @@ def build_plan(spec: ExperimentSpec) -> SweepPlan:
         source=spec.source,
         trials=trials,
         replicas=replicas,
-        env_steps=_env_steps(spec, replicas * trials),
+        env_steps=_env_steps(spec, replicas * most_trials(spec, trials)),
         concurrent=concurrent,
         warnings=tuple(find_warnings(spec, trials, feasibility.environment)),
         replay=feasibility.replay,
@@ -190,6 +202,22 @@ def trial_settings(plan: SweepPlan, stage: str = "search") -> TrialSettings:
     )
 
 
+def most_trials(spec: ExperimentSpec, trials: int) -> int:
+    """Of the trials that a spec has, how many its budget lets begin."""
+    allowed = spec.budget.trials
+    return trials if allowed is None else min(trials, allowed)
+
+
+def may_end_early(spec: ExperimentSpec) -> bool:
+    """Whether a trial, or the search, can end before what bounds it is used up."""
+    return (
+        any(name not in BOUNDS for name in spec.stop)
+        or spec.plateau is not None
+        or spec.scheduler.type != "fifo"
+        or spec.budget.no_improvement_trials is not None
+    )
+
+
 def _env_steps(spec: ExperimentSpec, runs: int) -> int | None:
     """The most that all training runs take; None where nothing bounds them."""
     of_run, of_search = spec.stop.get(ENV_STEPS), spec.budget.env_steps
@@ -207,8 +235,10 @@ def _vectorization(spec: ExperimentSpec) -> tuple[str, ...]:
 
 
 def _concurrent(spec: ExperimentSpec, trials: int, fits: int) -> int:
-    asked = spec.search.max_concurrent
-    return max(1, min(trials, fits if asked == "auto" else asked))
+    asked, most = spec.search.max_concurrent, most_trials(spec, trials)
+    if asked == "auto":
+        return min(most, fits)
+    return min(most, asked) if spec.ray.address is not None else min(most, asked, fits)
 
 
 def _plain(value: Any) -> Any:

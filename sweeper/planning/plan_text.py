@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 
@@ -24,6 +25,7 @@ from sweeper.spec.hyperparameters import default
 from sweeper.spec.space import Distribution, constants, distributions, flatten
 from sweeper.spec.yaml_text import dotted
 from sweeper.trainables.dqn_memory import ReplayMemory
+from sweeper.trainables.envpool_envs import has_envpool, is_faster_in_envpool
 from sweeper.wording import count_noun, format_bytes, format_duration, format_number, short_path
 
 __all__ = ["describe_distribution", "describe_plan", "print_plan"]
@@ -35,7 +37,7 @@ _VECTORIZATIONS = {
     "sync": "one after the other (sync)",
     "async": "in processes of their own (async)",
     "vector_entry_point": "as one, by gymnasium's own vector version (vector_entry_point)",
-    "envpool": "by envpool",
+    "envpool": "with those of the others as one pool, in envpool's own implementation",
 }
 
 
@@ -103,9 +105,11 @@ def _searched(plan: SweepPlan, width: int) -> Iterator[str]:
 
 def _fixed(plan: SweepPlan, width: int) -> Iterator[str]:
     spec = plan.spec
-    given = [
-        f"{dotted(path)} {_value(value)}" for path, value in flatten(constants(spec.param_space))
-    ]
+    given = []
+    for path, value in flatten(constants(spec.param_space)):
+        words = f"{dotted(path)} {_value(value)}"
+        fits = len(words) + 2 * len(_INDENT) < width
+        given.append(words.replace(" ", "\u00a0") if fits else words)
     rest = f"RLlib's defaults of {spec.algorithm}"
     text = f"{', '.join(given)}; all else at {rest}" if given else f"everything at {rest}"
     yield from _wrapped(text, width)
@@ -150,8 +154,12 @@ def _value(value: object) -> str:
 
 def _training(plan: SweepPlan, width: int) -> Iterator[str]:
     spec = plan.spec
-    seeds = ", ".join(str(seed) for seed in spec.seeds[:_MOST_VALUES])
-    seeds += ", …" if plan.replicas > _MOST_VALUES else ""
+    first, last = spec.seeds[0], spec.seeds[-1]
+    if plan.replicas > 2 and spec.seeds == tuple(range(first, last + 1)):
+        seeds = f"{first} to {last}"
+    else:
+        seeds = ", ".join(str(seed) for seed in spec.seeds[:_MOST_VALUES])
+        seeds += ", …" if plan.replicas > _MOST_VALUES else ""
     runs = plan.trials * plan.replicas
     replicas = count_noun(plan.replicas, "replica")
     seed = "seed" if plan.replicas == 1 else "seeds"
@@ -165,11 +173,13 @@ def _training(plan: SweepPlan, width: int) -> Iterator[str]:
         if spec.ray.address
         else f"on this machine's {count_noun(cores(), 'core')}"
     )
-    yield from _wrapped(f"{count_noun(plan.concurrent, 'trial')} at a time {where}", width)
+    most = "at most " if spec.ray.address else ""
+    yield from _wrapped(f"{most}{count_noun(plan.concurrent, 'trial')} at a time {where}", width)
     if plan.vectorization:
         ways = " or ".join(_VECTORIZATIONS[mode] for mode in plan.vectorization)
         by = ", by their number" if len(plan.vectorization) > 1 else ""
         yield from _wrapped(f"a replica's environments are stepped {ways}{by}", width)
+        yield from _wrapped(_faster(plan), width)
     yield from _wrapped(_ends(plan), width)
     if spec.scheduler.type != "fifo":
         options = (
@@ -178,6 +188,20 @@ def _training(plan: SweepPlan, width: int) -> Iterator[str]:
         text = ", ".join([f"bad trials are stopped early by {spec.scheduler.type}", *options])
         yield from _wrapped(text, width)
     yield from _wrapped(_budget(plan), width)
+
+
+def _faster(plan: SweepPlan) -> str:
+    """That envpool would help: where the simulator, not the learner, takes most of the time."""
+    environment, is_ppo = plan.spec.environment, plan.spec.algorithm == "PPO"
+    if not (is_ppo and "sync" in plan.vectorization):
+        return ""
+    if not is_faster_in_envpool(environment.settings()):
+        return ""
+    install = "" if has_envpool() else ", after pip install 'sweeper[envpool]'"
+    return (
+        f"environment.vectorization: envpool would step them several times as fast{install}, in "
+        f"its own implementation of {environment.id}"
+    )
 
 
 def _budget(plan: SweepPlan) -> str:
@@ -249,17 +273,25 @@ def _cost(plan: SweepPlan, width: int) -> Iterator[str]:
     elif "rehearsal" in estimate:
         text = describe_time(estimate)
     elif estimate.get("is_limit"):
-        text = f"at most {format_duration(time_s)}, by the spec's own limits"
+        text = f"at most {format_duration(time_s)}, by {estimate['limit']}"
     else:
-        text = f"about {roughly(time_s)} if every trial goes its full length, by {basis}"
+        bound = "at most about" if estimate["is_upper_bound"] else "about"
+        text = f"{bound} {roughly(time_s)}, by {basis}"
+        if estimate["limit"] is not None:
+            text += f"; {estimate['limit']} is used up then"
+        if estimate["is_upper_bound"]:
+            text += "; less where trials end early"
     kept = plan.spec.checkpoint
-    trials = min(plan.trials, kept.keep_trials)
+    trials = min(plan.most_trials, kept.keep_trials)
     last = "the last checkpoint" if kept.keep == 1 else f"the last {kept.keep} checkpoints"
-    of_which = "the trial" if plan.trials == 1 else f"each of the {plan.trials} trials"
-    if trials < plan.trials:
+    of_which = "the trial" if plan.most_trials == 1 else f"each of the {plan.most_trials} trials"
+    if trials < plan.most_trials:
         of_which = f"each of the best {trials} trials"
     is_whole = plan.spec.backend != "torch" or kept.trainer
-    what = f"{last} of {of_which}{'' if is_whole else ', of finished ones the agent only'}"
+    finished = ", once finished the agent only"
+    if plan.most_trials > 1:
+        finished = ", of finished ones the agent only"
+    what = f"{last} of {of_which}{'' if is_whole else finished}"
     size = f"about {format_bytes(disk)}" if disk is not None else "size not known yet"
     rows = [("time", text), ("disk", f"{size}: {what}")]
     if plan.replay is not None:
@@ -277,9 +309,14 @@ def _replay(plan: SweepPlan, replay: ReplayMemory) -> str:
     shape = f"{replay.observation_dtype}{list(replay.observation_shape)}"
     at_once = plan.concurrent * replay.replay_bytes
     together = "" if plan.concurrent == 1 else f", {format_bytes(at_once)} of all at a time"
+    places = (
+        f"{replay.places:,} places a replica"
+        if replay.most_steps is None
+        else "a place for every env step of a replica and every episode's end"
+    )
     return (
-        f"up to {format_bytes(replay.replay_bytes)} of memory a trial{together}: "
-        f"{replay.places:,} places a replica, observations as {shape}"
+        f"up to {format_bytes(replay.replay_bytes)} of memory a trial{together}: {places}, "
+        f"observations as {shape}"
     )
 
 
@@ -314,7 +351,7 @@ def _wrapped(
     text: str, width: int, first: str = _INDENT, rest: str = _INDENT + _INDENT
 ) -> list[str]:
     return textwrap.wrap(
-        text,
+        _hold_together(text, width // 2),
         width,
         initial_indent=first,
         subsequent_indent=rest,
@@ -323,10 +360,28 @@ def _wrapped(
     )
 
 
+def _hold_together(text: str, most: int) -> str:
+    """Keep on one line a number with its unit, and a list of at most so many characters."""
+    text = re.sub(r"(\d) (B|kB|MB|GB|TB|s)\b", "\\1\u00a0\\2", text)
+    depth, held, start = 0, list(text), 0
+    for place, character in enumerate(text):
+        if character == "[":
+            start = place if depth == 0 else start
+            depth += 1
+        elif character == "]":
+            depth -= 1
+            if depth == 0 and place - start < most:
+                held[start:place] = text[start:place].replace(" ", "\u00a0")
+    return "".join(held)
+
+
 def _pairs(rows: Sequence[tuple[str, str]], width: int) -> Iterator[str]:
     column = max((len(name) for name, _ in rows), default=0)
-    column = min(column, width // 2)
     for name, text in rows:
+        if column > width // 2:  # too long for two columns
+            yield from _wrapped(name, width)
+            yield from _wrapped(text, width, 3 * _INDENT, 4 * _INDENT)
+            continue
         rest = " " * (len(_INDENT) + column + 2)
         yield from _wrapped(text, width, f"{_INDENT}{name:<{column}}  ", rest)
 

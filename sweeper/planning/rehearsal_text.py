@@ -45,8 +45,8 @@ def describe_time(estimate: Mapping[str, Any], now: float | None = None) -> str:
         low, high = (roughly(value) for value in estimate["time_range_s"])
         text += f" ({low} to {high}, by how long the evaluation's episodes get)"
     parts = [text]
-    if estimate["is_limit"]:
-        parts.append("the budget is used up then")
+    if estimate["limit"] is not None:
+        parts.append(f"{estimate['limit']} is used up then")
     if estimate["trial_s"] is not None:
         rate = f"{format_number(round(estimate['trials_per_hour']))} trials an hour"
         parts.append(f"{rate}, {format_duration(estimate['trial_s'])} each")

@@ -17,8 +17,8 @@ from typing import Any
 
 from sweeper.machine_memory import free_bytes
 from sweeper.metrics import ENV_STEPS
-from sweeper.planning.dearness import count_trials, find_nearest
-from sweeper.planning.plan import SweepPlan
+from sweeper.planning.dearness import find_nearest
+from sweeper.planning.plan import SweepPlan, may_end_early
 from sweeper.wording import count_noun, format_bytes
 
 __all__ = ["Probe", "Rehearsal", "estimate_rehearsed"]
@@ -122,16 +122,15 @@ def estimate_rehearsed(plan: SweepPlan, rehearsal: Rehearsal) -> SweepPlan:
     lengths = [_trial_s(plan, probe, 0.5) for probe in assigned]
     bounded = [length for length in lengths if math.isfinite(length)]
     trial_s = statistics.fmean(bounded) if bounded else None
-    around_s = _around_s(plan, rehearsal)
-    budget_s = spec.budget.time_s
-    is_limit = budget_s is not None and middle - around_s >= budget_s
+    limit = _find_limit(plan, rehearsal, assigned)
     estimate: dict[str, Any] = {
         "time_s": _finite(middle),
         "time_range_s": [low, high] if 1.2 * low < high < math.inf else None,
         "disk_bytes": _disk_bytes(plan, rehearsal, assigned),
         "based_on": "rehearsal",
-        "is_limit": is_limit,
-        "is_upper_bound": _may_end_early(plan),
+        "limit": limit,
+        "is_limit": limit == "budget.time_s",
+        "is_upper_bound": may_end_early(spec),
         "trial_s": trial_s,
         "trials_per_hour": None if not trial_s else 3600 * rehearsal.concurrent / trial_s,
         "memory_bytes": _whole_memory_bytes(plan, rehearsal),
@@ -163,7 +162,7 @@ def _assign(plan: SweepPlan, probes: Sequence[Probe]) -> list[Probe]:
     """For every trial of the sweep, in its order, the probe that is nearest to it in cost."""
     by_place = {probe.index: probe for probe in probes}
     nearest = [by_place[place] for place in find_nearest(plan, list(by_place))]
-    return [nearest[trial % len(nearest)] for trial in range(count_trials(plan))]
+    return [nearest[trial % len(nearest)] for trial in range(plan.most_trials)]
 
 
 # --- how long --------------------------------------------------------------------------------
@@ -230,16 +229,31 @@ def _search_s(
     budget = plan.spec.budget
     lengths = [_trial_s(plan, probe, long_share) for probe in assigned]
     found = rehearsal.worker_s + _makespan(lengths, rehearsal.concurrent)
-    step_s = statistics.fmean(probe.step_s for probe in assigned)
-    if budget.env_steps is not None:
-        share = budget.env_steps / (plan.replicas * rehearsal.concurrent)
-        found = min(found, rehearsal.worker_s + share * step_s)
+    found = min(found, _env_steps_s(plan, rehearsal, assigned))
     if budget.time_s is not None:
         # Whoever reports next is saved, and evaluated where the spec evaluates.
         last = assigned[-1]
         last_s = last.iteration_steps * last.step_s / 2 + last.save_s
         found = min(found, budget.time_s + last_s + _evaluation_s(last, long_share))
     return found
+
+
+def _env_steps_s(plan: SweepPlan, rehearsal: Rehearsal, assigned: Sequence[Probe]) -> float:
+    """When the search's budget of env steps is used up; infinite without one."""
+    budget = plan.spec.budget.env_steps
+    if budget is None:
+        return math.inf
+    share = budget / (plan.replicas * rehearsal.concurrent)
+    return rehearsal.worker_s + share * statistics.fmean(probe.step_s for probe in assigned)
+
+
+def _find_limit(plan: SweepPlan, rehearsal: Rehearsal, assigned: Sequence[Probe]) -> str | None:
+    """The budget that ends the search; None where its trials come to their own ends before."""
+    search_s = _search_s(plan, rehearsal, assigned, 0.5)
+    if plan.spec.budget.time_s is not None and search_s >= plan.spec.budget.time_s:
+        return "budget.time_s"
+    is_used_up = search_s == _env_steps_s(plan, rehearsal, assigned)
+    return "budget.env_steps" if is_used_up and math.isfinite(search_s) else None
 
 
 def _whole_s(
@@ -259,18 +273,6 @@ def _makespan(lengths: Iterable[float], slots: int) -> float:
     for length in lengths:
         heapq.heapreplace(free, free[0] + length)
     return max(free)
-
-
-def _may_end_early(plan: SweepPlan) -> bool:
-    """Whether a trial, or the search, can end before what bounds it is used up."""
-    spec = plan.spec
-    bounds = (ENV_STEPS, "training_iteration", "time_total_s")
-    return (
-        any(name not in bounds for name in spec.stop)
-        or spec.plateau is not None
-        or spec.scheduler.type != "fifo"
-        or spec.budget.no_improvement_trials is not None
-    )
 
 
 def _timeouts(plan: SweepPlan, lengths: Sequence[float]) -> list[str]:

@@ -10,16 +10,25 @@ from gymnasium import spaces
 from sweeper.environments import EnvironmentDescription
 from sweeper.machine_memory import total_bytes
 from sweeper.planning.possible_values import greatest_whole, possible_values
-from sweeper.trainables.dqn_memory import ReplayMemory, describe_memory
+from sweeper.trainables.dqn_memory import ReplayMemory, bound_steps, describe_memory
 from sweeper.trainables.replay import PRIORITISED, REPLAY_DEFAULTS, ReplaySettings
 
 __all__ = ["explain_too_much", "find_greatest_replay"]
 
 
 def find_greatest_replay(
-    param_space: Mapping[str, Any], environment: EnvironmentDescription, replicas: int
+    param_space: Mapping[str, Any],
+    environment: EnvironmentDescription,
+    replicas: int,
+    stop: Mapping[str, float] | None = None,
 ) -> ReplayMemory | None:
     """The most that the torch backend's DQN keeps, over all configurations of a space.
+
+    Args:
+        param_space: nested, with everything that a configuration can have.
+        environment: whose steps are kept.
+        replicas: of a trial.
+        stop: a trial's criteria, which may bound its env steps.
 
     Returns:
         None where the actions are none that DQN takes.
@@ -39,7 +48,7 @@ def find_greatest_replay(
                 envs=envs,
                 replicas=replicas,
             )
-            for replay in _possible_settings(param_space)
+            for replay in _possible_settings(param_space, stop)
         ),
         key=lambda memory: memory.replay_bytes,
     )
@@ -48,19 +57,21 @@ def find_greatest_replay(
 def explain_too_much(memory: ReplayMemory, replicas: int, trials_at_once: int) -> str | None:
     """Why this machine can't hold so many trials' replay at a time; None if it can."""
     total = total_bytes()
-    if total is None or memory.replay_bytes * trials_at_once <= total:
+    if total is None or memory.needed_bytes * trials_at_once <= total:
         return None
-    shape = f"{memory.observation_dtype}{list(memory.observation_shape)}"
     times = "" if trials_at_once == 1 else f", and {trials_at_once} trials run at a time"
     fewer = "seeds" if trials_at_once == 1 else "search.max_concurrent or seeds"
     return (
-        f"the replay memories of a trial take {memory.replay_bytes / 1e9:.1f} GB ({replicas} "
-        f"replicas of {memory.places:,} places of {shape}){times}; this machine has "
-        f"{total / 1e9:.1f} GB; lower it, or {fewer}"
+        f"the replay memories of a trial take {memory.describe_need(replicas)}{times}; this "
+        f"machine has {total / 1e9:.1f} GB; {memory.remedy}, or {fewer}"
     )
 
 
-def _possible_settings(param_space: Mapping[str, Any]) -> Iterator[ReplaySettings]:
+def _possible_settings(
+    param_space: Mapping[str, Any], stop: Mapping[str, float] | None
+) -> Iterator[ReplaySettings]:
+    iterations = possible_values(param_space, ("min_sample_timesteps_per_iteration",), 1000)
+    most_steps = bound_steps(stop, greatest_whole(iterations, 1))
     n_steps = [
         greatest_whole(list(value) if isinstance(value, list | tuple) else [value], 1)
         for value in possible_values(param_space, ("n_step",), 1)
@@ -77,4 +88,5 @@ def _possible_settings(param_space: Mapping[str, Any]) -> Iterator[ReplaySetting
                 beta=0.0,
                 n_step=(1, max(n_steps)),
                 gamma=1.0,
+                most_steps=most_steps,
             )

@@ -19,7 +19,7 @@ from sweeper.results.records import STATES, TrialRecord
 from sweeper.results.scoring import Rules, env_steps_of, metric_value
 from sweeper.spec import ExperimentSpec
 
-__all__ = ["Best", "Standing", "Workload", "describe_workload", "trial_share"]
+__all__ = ["Best", "Standing", "Workload", "describe_workload", "startup_s", "trial_share"]
 
 _ENDED = ("TERMINATED", "PRUNED", "ERROR")
 # A trial that has waited for its process longer than this waits for room.
@@ -95,7 +95,7 @@ class Standing:
             rank=rank_trial(record, metric=rules.metric, mode=rules.mode, score=rules.score),
             spent_s=record.time_total_s,
             whole_s=record.time_total_s if is_over else _whole_s(record, self._workload.stop),
-            startup_s=_startup_s(record),
+            startup_s=startup_s(record),
             heard=heard,
         )
 
@@ -192,7 +192,7 @@ def trial_share(report: Mapping[str, Any], stop: Mapping[str, float]) -> float:
     return min(1.0, max(shares, default=0.0))
 
 
-def _startup_s(record: TrialRecord) -> float:
+def startup_s(record: TrialRecord) -> float:
     """What of the time until the first report was not training: imports and building, once.
 
     A report says how fast its iteration was, all replicas together.
@@ -224,5 +224,5 @@ def _whole_s(record: TrialRecord, stop: Mapping[str, float]) -> float | None:
     first = record.reports[0]
     begun_s, begun_share = metric_value(first, "time_total_s"), trial_share(first, way)
     if begun_s is None or share <= begun_share:
-        begun_s, begun_share = _startup_s(record), 0.0
+        begun_s, begun_share = startup_s(record), 0.0
     return min(limit_s, spent_s + (1 - share) * (spent_s - begun_s) / (share - begun_share))

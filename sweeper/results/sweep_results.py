@@ -181,8 +181,9 @@ class ResultsBuilder:
             trial.started = event.time if trial.started is None else trial.started
         elif isinstance(event, TrialRetried):
             trial.retries += 1
-            # It failed after its last report, whatever that said.
-            trial.stopped_by = None
+            # Until it is started anew, which may be after others. It failed after its last
+            # report, whatever that said.
+            trial.state, trial.stopped_by = "PENDING", None
         elif isinstance(event, TrialEnded):
             trial.state, trial.reason, trial.error = event.state, event.reason, event.error
             self._open.discard(trial_id)

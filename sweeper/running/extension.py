@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import difflib
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sweeper.environments import EnvironmentBuildError, complete_id
 from sweeper.errors import UserError
 from sweeper.metrics import canonical_metric
-from sweeper.paths import RunPaths
+from sweeper.paths import RunPaths, write_atomically
 from sweeper.running.resumption import History
 from sweeper.spec import ExperimentSpec, dump_spec, load_spec
 from sweeper.trainables.plateau import PLATEAU
 
-__all__ = ["Extension", "extend_spec", "load_recorded_spec", "relocate"]
+__all__ = [
+    "Extension",
+    "complete_environment",
+    "extend_spec",
+    "load_recorded_spec",
+    "relocate",
+]
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class Extension:
     Attributes:
         num_samples: the new number of samples, earlier ones included.
         time_s: seconds from now on, for the search.
-        stop: criteria of the spec, each with its new, higher value.
+        stop: criteria of the spec and numbers of its budget, each with its new, higher value.
         retry_errored: failed trials go on, too.
     """
 
@@ -37,7 +43,7 @@ class Extension:
 
 
 def load_recorded_spec(paths: RunPaths, history: History) -> ExperimentSpec:
-    """The spec that the last launch carried out.
+    """The spec that the last launch carried out; its file is written anew if it is gone.
 
     Raises:
         UserError: ``spec.yaml`` is neither it nor one of an earlier launch; with the
@@ -46,13 +52,14 @@ def load_recorded_spec(paths: RunPaths, history: History) -> ExperimentSpec:
     """
     if not history.specs:  # a run of a version that did not record it
         return load_spec(paths.spec)
-    recorded = _load_text(history.specs[-1], paths)
+    recorded = load_spec(paths.spec, text=history.specs[-1])
     if not paths.spec.is_file():
+        write_atomically(paths.spec, dump_spec(recorded))
         return recorded
     written = load_spec(paths.spec)
     # A kill between an extension's first event and its file leaves the file of before.
     if written == recorded or any(
-        written == _load_text(text, paths) for text in history.specs[:-1]
+        written == load_spec(paths.spec, text=text) for text in history.specs[:-1]
     ):
         return recorded
     difference = difflib.unified_diff(
@@ -66,17 +73,29 @@ def load_recorded_spec(paths: RunPaths, history: History) -> ExperimentSpec:
     raise UserError(
         f"{paths.spec} was changed since the run was started; a changed spec is another run:\n"
         + "\n".join(f"  {line}" for line in difference)
-        + "\nput it back, or start a new run with `sweeper run`; more samples, time or steps "
-        "are given with --num-samples, --time and --stop"
+        + "\nput it back (delete the file, and `sweeper resume` writes it as it was), or start a "
+        "new run with `sweeper run`; more samples, time or steps are given with --num-samples, "
+        "--time and --stop"
     )
 
 
-def _load_text(text: str, paths: RunPaths) -> ExperimentSpec:
-    """A spec from its text, as if it were the run's file."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / paths.spec.name
-        file.write_text(text, encoding="utf-8")
-        return load_spec(file)
+def complete_environment(spec: ExperimentSpec) -> tuple[ExperimentSpec, str | None]:
+    """A recorded spec whose environment's id has a version, and what the user should know of it.
+
+    Earlier releases took an id without one, for which gymnasium takes the newest that is there.
+    """
+    try:
+        full_id = complete_id(spec.environment.settings())
+    except EnvironmentBuildError:  # the plan says so, with everything else
+        return spec, None
+    if full_id == spec.environment.id:
+        return spec, None
+    environment = spec.environment.model_copy(update={"id": full_id})
+    note = (
+        f"the run's environment {spec.environment.id} has no version in its name; it goes on with "
+        f"{full_id}, the newest that is installed"
+    )
+    return spec.model_copy(update={"environment": environment}), note
 
 
 def relocate(paths: RunPaths, spec: ExperimentSpec) -> ExperimentSpec:
@@ -110,6 +129,9 @@ def extend_spec(
             raise UserError("--time is in seconds, above 0")
         changes["budget.time_s"] = round(spent_s + extension.time_s, 3)
     for name, value in extension.stop.items():
+        if name.partition(".")[0] == "budget":
+            changes[name] = _extend_budget(spec, name, value)
+            continue
         key = canonical_metric(name)
         if key.partition(".")[0] == PLATEAU and spec.plateau is not None:
             raise UserError(
@@ -122,15 +144,31 @@ def extend_spec(
         _check_more(f"--stop {name}", value, spec.stop[key])
         changes[f"stop.{key}"] = value
     present = {"search.num_samples": spec.search.num_samples} | {
-        f"stop.{key}": value for key, value in spec.stop.items()
+        f"{section}.{key}": value
+        for section, values in (("stop", spec.stop), ("budget", spec.budget.model_dump()))
+        for key, value in values.items()
     }
     changes = {key: value for key, value in changes.items() if present.get(key) != value}
     if not changes:
         return spec, {}
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / paths.spec.name
-        file.write_text(dump_spec(spec), encoding="utf-8")
-        return load_spec(file, [f"{key}={value}" for key, value in changes.items()]), changes
+    overrides = [f"{key}={value}" for key, value in changes.items()]
+    return load_spec(paths.spec, overrides, text=dump_spec(spec)), changes
+
+
+def _extend_budget(spec: ExperimentSpec, name: str, value: float) -> int:
+    """A number of the search's budget, which counts all launches."""
+    key = name.partition(".")[2]
+    if key == "time_s":
+        raise UserError(f"--stop {name}: the search is given more time with --time SECONDS")
+    given = {known: number for known, number in spec.budget.model_dump().items() if number}
+    before = given.get(key)
+    if before is None:
+        known = ", ".join(f"budget.{known}" for known in given) or "none"
+        raise UserError(f"--stop {name}: the run has no such budget; it has: {known}")
+    if not float(value).is_integer():
+        raise UserError(f"--stop {name}: must be a whole number; found {value:g}")
+    _check_more(f"--stop {name}", value, before)
+    return int(value)
 
 
 def _check_more(option: str, value: float, before: float) -> None:

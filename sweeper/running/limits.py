@@ -10,22 +10,24 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from sweeper.journal import Event, TrialCheckpointed, TrialEnded, TrialReported, TrialStarted
 from sweeper.paths import RunPaths
-from sweeper.results.records import SweepResults, judge_trial
+from sweeper.results.records import SweepResults, TrialRecord, judge_trial
 from sweeper.results.scoring import Rules, env_steps_of
 from sweeper.results.sweep_results import ResultsBuilder
-from sweeper.wording import format_duration
+from sweeper.wording import count_noun, format_duration
 
-__all__ = ["DISK_FULL", "Budgets", "Drain", "Limits"]
+__all__ = ["DISK_FULL", "Budgets", "Drain", "Limits", "Usage"]
 
 _logger = logging.getLogger(__name__)
 
 DISK_FULL = "disk nearly full"
 
+_OVER = ("TERMINATED", "PRUNED")
 _TICK_S = 0.5
 _DISK_EVERY_S = 5.0
 # Checkpoints in flight and MLflow's database still have to find room.
@@ -100,6 +102,55 @@ class Budgets:
     timeout_s: float | None = None
 
 
+class Usage:
+    """What the trials have used of a search's budgets, over all launches.
+
+    Args:
+        rules: what an improvement is.
+
+    Attributes:
+        env_steps: of all trials and replicas together.
+        without_improvement: how many trials in a row have ended without a new best score.
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._env_steps: dict[str, int] = {}
+        self._best: float | None = None
+        self.env_steps = 0
+        self.without_improvement = 0
+
+    @classmethod
+    def of(cls, results: SweepResults, rules: Rules) -> Usage:
+        """What a run's trials have used so far."""
+        usage = cls(rules)
+        for record in results.trials:
+            for report in record.reports[-1:]:
+                usage.count_report(record.trial_id, report)
+        ended = [record for record in results.trials if record.state in _OVER]
+        for record in sorted(ended, key=lambda record: record.ended or 0.0):
+            usage.count_end(record)
+        return usage
+
+    def count_report(self, trial_id: str, report: Mapping[str, Any]) -> None:
+        """A trial has come so far; after a rollback it may be less far than before."""
+        replicas = report.get("replica/num_env_steps_sampled_lifetime")
+        steps = sum(replicas) if isinstance(replicas, list) else int(env_steps_of(report) or 0)
+        self.env_steps += steps - self._env_steps.get(trial_id, 0)
+        self._env_steps[trial_id] = steps
+
+    def count_end(self, record: TrialRecord) -> None:
+        """A trial has ended, and not by a failure."""
+        rules = self._rules
+        score = judge_trial(record, metric=rules.metric, mode=rules.mode, score=rules.score).value
+        merit = None if score is None else score if rules.mode == "max" else -score
+        if merit is not None and (self._best is None or merit > self._best):
+            self._best = merit
+            self.without_improvement = 0
+        else:
+            self.without_improvement += 1
+
+
 class Limits:
     """Counts what a launch uses, as a journal listener, and ends it when a limit is reached.
 
@@ -126,10 +177,7 @@ class Limits:
         self._rules = rules
         self._budgets = budgets
         self._drain = drain
-        self._env_steps: dict[str, int] = {}
-        self._total_env_steps = 0
-        self._best: float | None = None
-        self._without_improvement = 0
+        self._usage = Usage(rules)
         self._heard: dict[str, float] = {}
         self._longest_silence = 0.0
         self._called_silent: set[str] = set()
@@ -138,23 +186,18 @@ class Limits:
 
     def catch_up(self, results: SweepResults) -> None:
         """Count what earlier launches used."""
-        for record in results.trials:
-            for report in record.reports[-1:]:
-                self._count_env_steps(record.trial_id, report)
-        ended = [r for r in results.trials if r.state in ("TERMINATED", "PRUNED")]
-        for record in sorted(ended, key=lambda record: record.ended or 0.0):
-            self._count_end(record.trial_id)
+        self._usage = Usage.of(results, self._rules)
 
     def __call__(self, event: Event) -> None:
         """Count what the event means; acts on nothing."""
         now = time.monotonic()
         if isinstance(event, TrialReported):
-            self._count_env_steps(event.trial_id, event.metrics)
+            self._usage.count_report(event.trial_id, event.metrics)
         if isinstance(event, TrialEnded):
             self._heard.pop(event.trial_id, None)
             self._called_silent.discard(event.trial_id)
-            if event.state in ("TERMINATED", "PRUNED"):
-                self._count_end(event.trial_id)
+            if event.state in _OVER:
+                self._usage.count_end(self._results.trial(event.trial_id))
         elif isinstance(event, TrialStarted | TrialReported | TrialCheckpointed):
             before = self._heard.get(event.trial_id)
             if before is not None:
@@ -175,12 +218,16 @@ class Limits:
         self._ticked = now
         if self._paths.stop_request.exists() and self._drain.reason is None:
             self._drain.request("interrupted")
-            _logger.warning("a stop was asked for: saving %d trials", len(self._drain.running))
+            count = len(self._drain.running)
+            _logger.warning(
+                "a stop was asked for: %s",
+                f"saving {count_noun(count, 'running trial')}" if count else "ending",
+            )
         budgets = self._budgets
-        if budgets.env_steps is not None and self._total_env_steps >= budgets.env_steps:
+        if budgets.env_steps is not None and self._usage.env_steps >= budgets.env_steps:
             self._drain.request("budget.env_steps")
         most = budgets.no_improvement_trials
-        if most is not None and self._without_improvement >= most:
+        if most is not None and self._usage.without_improvement >= most:
             close_queue("budget.no_improvement_trials")
         self._check_disk(now)
         self._check_silence(now, end_trial)
@@ -209,23 +256,3 @@ class Limits:
                     format_duration(silent_s),
                     self._paths.trial_log(trial_id),
                 )
-
-    def _count_env_steps(self, trial_id: str, report: object) -> None:
-        if not isinstance(report, dict):
-            return
-        replicas = report.get("replica/num_env_steps_sampled_lifetime")
-        steps = sum(replicas) if isinstance(replicas, list) else int(env_steps_of(report) or 0)
-        self._total_env_steps += steps - self._env_steps.get(trial_id, 0)
-        self._env_steps[trial_id] = steps
-
-    def _count_end(self, trial_id: str) -> None:
-        rules = self._rules
-        score = judge_trial(
-            self._results.trial(trial_id), metric=rules.metric, mode=rules.mode, score=rules.score
-        ).value
-        merit = None if score is None else score if rules.mode == "max" else -score
-        if merit is not None and (self._best is None or merit > self._best):
-            self._best = merit
-            self._without_improvement = 0
-        else:
-            self._without_improvement += 1

@@ -1,6 +1,6 @@
 """The process behind ``sweeper plan --rehearse``: Ray, workers, trials as the sweep's, for seconds.
 
-Started by `sweeper.running.rehearsal`, which reads the JSON lines on stdout: what goes on, and
+Started by `sweeper.running.rehearsal`, which reads the JSON lines from a pipe: what goes on, and
 at last what was measured. Trials are `SweepTrial`s in workers of the sweep's size, as many side
 by side as there will be, so that what they share is shared here too; only Tune is missing.
 """
@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -226,15 +226,24 @@ def _place(error: BaseException) -> str | None:
 
 
 def main() -> None:
-    """Rehearse what ``rehearsal.json`` in the folder of the first argument asks for."""
-    folder = Path(sys.argv[1])
+    """Rehearse what ``rehearsal.json`` in the folder of the first argument asks for.
+
+    The second one is the pipe's descriptor.
+    """
+    folder, pipe = Path(sys.argv[1]), int(sys.argv[2])
+    os.set_inheritable(pipe, False)  # its end is this process's
     threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
     request = json.loads((folder / "rehearsal.json").read_text(encoding="utf-8"))
     logging.basicConfig(level=request["log_level"])
-    try:
-        _say(result=_rehearse(folder, request))
-    except SweeperError as error:
-        _say(error=str(error), exit_code=error.exit_code)
+    with os.fdopen(pipe, "w", encoding="utf-8") as messages:
+
+        def say(**message: Any) -> None:
+            print(json.dumps(message, default=str), file=messages, flush=True)
+
+        try:
+            say(result=_rehearse(folder, request, say))
+        except SweeperError as error:
+            say(error=str(error), exit_code=error.exit_code)
 
 
 def _end_with_parent(folder: Path) -> None:
@@ -246,30 +255,26 @@ def _end_with_parent(folder: Path) -> None:
     os._exit(1)
 
 
-def _say(**message: Any) -> None:
-    print(json.dumps(message, default=str), flush=True)  # noqa: T201
-
-
-def _rehearse(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+def _rehearse(folder: Path, request: Mapping[str, Any], say: Callable[..., None]) -> dict[str, Any]:
     spec = load_spec(folder / "spec.yaml")
     samples, rounds = samples_of(spec), request["rounds"]
     settings = _without_end(trial_settings(_plan(spec, len(samples))))
     share_s = request["seconds"] / len(rounds)
     with ray_session(spec.ray.address, lambda: None):
         started = time.time()
-        _say(doing="starting workers")
+        say(doing="starting workers")
         workers = _start_workers(spec, settings, samples, rounds[0], folder)
         workers_s = time.time() - started
         found: list[dict[str, Any]] = []
         for number, chosen in enumerate(rounds, start=1):
-            _say(doing=f"training, {number} of {len(rounds)}")
+            say(doing=f"training, {number} of {len(rounds)}")
             found += _rehearse_round(spec, samples, chosen, workers, share_s)
             # The time is for all rounds, and an iteration can't be cut short.
             if time.time() - started > workers_s + 2 * request["seconds"]:
                 break
         memory = proportional_bytes([os.getpid(), *processes_below(os.getpid())])
         ending = time.time()
-        _say(doing="ending Ray")
+        say(doing="ending Ray")
     return {
         "probes": found,
         "start_s": started - request["began"],

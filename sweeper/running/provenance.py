@@ -11,7 +11,7 @@ from typing import Any
 
 __all__ = ["describe_environment", "package_versions"]
 
-_PACKAGES = ("sweeper", "ray", "torch", "gymnasium", "numpy", "pandas", "mlflow")
+_PACKAGES = ("sweeper", "ray", "torch", "gymnasium", "numpy", "pandas", "mlflow", "envpool")
 
 
 def package_versions() -> dict[str, str]:

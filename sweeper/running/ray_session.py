@@ -102,7 +102,8 @@ def ray_session(address: str | None, install_signals: Callable[[], None]) -> Ite
         install_signals()
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
     try:
-        yield
+        with _without_rays_words():
+            yield
     finally:
         _end_without_waiting()
         ray.shutdown()
@@ -142,6 +143,25 @@ def _without_rays_handlers() -> Iterator[None]:
         ray_utils.set_sigterm_handler = theirs
 
 
+@contextmanager
+def _without_rays_words() -> Iterator[None]:
+    """Keep stdout for data: Ray prints there that a worker died, whatever it was told to log.
+
+    What it means for the trial is in the journal and in what we say ourselves.
+    """
+    worker = ray._private.worker
+    spoke = worker._worker_logs_enabled
+    worker._worker_logs_enabled = _is_verbose()
+    try:
+        yield
+    finally:
+        worker._worker_logs_enabled = spoke
+
+
+def _is_verbose() -> bool:
+    return logging.getLogger().getEffectiveLevel() <= logging.INFO
+
+
 def _probe(address: str | None) -> None:
     """Find out in seconds whether anyone answers; Ray itself takes minutes, and many words."""
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
@@ -157,7 +177,7 @@ def only_node() -> str | None:
 
 def _arguments(address: str | None) -> dict[str, Any]:
     level = logging.getLogger().getEffectiveLevel()
-    is_verbose = level <= logging.INFO
+    is_verbose = _is_verbose()
     # What Ray calls errors (a trial that failed, metrics that it has no file of) is in the
     # journal and in what we say ourselves.
     common: dict[str, Any] = {

@@ -15,7 +15,9 @@ from ray._private.state import actors
 
 from sweeper.errors import RunError
 from sweeper.journal import (
+    Event,
     Journal,
+    JournalError,
     TrialCheckpointed,
     TrialEnded,
     TrialReported,
@@ -128,7 +130,7 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
         self._drain.running.add(trial_id)
         self._stopped_by.pop(trial_id, None)
         address = self._node or self._find_node(trial_id, trial.temporary_state.ray_actor)
-        self._journal.append(TrialStarted(time=time.time(), trial_id=trial_id, node=address))
+        self._append(TrialStarted(time=time.time(), trial_id=trial_id, node=address))
 
     def on_trial_result(
         self,
@@ -146,7 +148,7 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
         if stopped_by:
             self._stopped_by[trial.trial_id] = stopped_by
         metrics = {key: value for key, value in result.items() if key not in _TUNE_KEYS}
-        self._journal.append(
+        self._append(
             TrialReported(
                 time=time.time(),
                 trial_id=trial.trial_id,
@@ -166,7 +168,7 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
     ) -> None:
         """A checkpoint of it is complete."""
         row = trial.last_result
-        self._journal.append(
+        self._append(
             TrialCheckpointed(
                 time=time.time(),
                 trial_id=trial.trial_id,
@@ -208,19 +210,28 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
         else:
             self._open.add(trial_id)
             self._drain.running.discard(trial_id)
-            self._journal.append(
+            self._append(
                 TrialRetried(time=time.time(), trial_id=trial_id, error=failure.error + where)
             )
             again = continue_trial(self._results.trial(trial_id), self._paths)
             self._queue.put_back(again, delay_s=retry.delay_s, alone=retry.alone)
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
-        """Whoever was not over is interrupted, but for one that had met its own criterion."""
+        """Whoever was not over is interrupted, but for one that had met its own criterion.
+
+        Without its last checkpoint it would have a score and no agent.
+        """
         for trial_id in sorted(self._open):
-            if trial_id in self._stopped_by:
+            if trial_id in self._stopped_by and self._is_saved(trial_id):
                 self._end(trial_id, "TERMINATED", self._stopped_by[trial_id])
             else:
                 self._end(trial_id, "PAUSED", self._drain.reason or "interrupted")
+
+    def _is_saved(self, trial_id: str) -> bool:
+        """Whether the trial's last report has a checkpoint."""
+        record = self._results.trial(trial_id)
+        saved = record.checkpoints[-1].metrics if record.checkpoints else {}
+        return bool(saved.get(ITERATION, -1) == record.last_report.get(ITERATION))
 
     def _is_full(self) -> bool:
         """Whether it is the disk of the run that is full, rather than a node's own."""
@@ -257,10 +268,20 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
         """Take note that a trial is being ended for its silence."""
         self._timed_out.add(trial_id)
 
+    def _append(self, event: Event) -> None:
+        """Write an event, unless an earlier one is missing.
+
+        Tune goes on where `on_checkpoint` raises, and would have the trial's end written although
+        its checkpoint is not.
+        """
+        if self._journal.failure is not None:
+            raise JournalError(self._journal.failure)
+        self._journal.append(event)
+
     def _end(self, trial_id: str, state: str, reason: str, error: str | None = None) -> None:
         self._open.discard(trial_id)
         self._drain.running.discard(trial_id)
-        self._journal.append(
+        self._append(
             TrialEnded(time=time.time(), trial_id=trial_id, state=state, reason=reason, error=error)
         )
 

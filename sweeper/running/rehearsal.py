@@ -38,6 +38,7 @@ _logger = logging.getLogger(__name__)
 # A step that can't be cut short (an iteration, an evaluation, Ray's start) may take so long.
 _PATIENCE_S = 120.0
 _PATIENCE = 5.0  # or so many times what was asked for
+_CHILD = "from sweeper.running.probes import main; main()"
 
 
 def rehearse_plan(
@@ -90,28 +91,33 @@ def _carry_out(folder: Path, patience_s: float, plan: SweepPlan) -> Mapping[str,
         "RAY_AIR_LOCAL_CACHE_DIR": str(folder / "ray_results"),
     }
     errors = folder / "errors.txt"
-    with (
-        errors.open("w", encoding="utf-8") as stream,
-        subprocess.Popen(  # noqa: S603
-            [sys.executable, "-c", "from sweeper.running.probes import main; main()", str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stream,
-            env=environment,
-            text=True,
-            start_new_session=True,  # Ctrl-C is for us, and we end it
-        ) as process,
-    ):
+    # A pipe of its own: on stdout anyone may print, and anything.
+    reading, writing = os.pipe()
+    lines = _lines_of(reading)
+    with errors.open("wb") as stream:
         try:
-            return _listen(process, _lines_of(process), errors, patience_s, plan)
+            process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-c", _CHILD, str(folder), str(writing)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=stream,
+                env=environment,
+                pass_fds=[writing],
+                start_new_session=True,  # Ctrl-C is for us, and we end it
+            )
         finally:
-            below = processes_below(process.pid)
-            process.kill()
-            end_processes(below)
+            os.close(writing)  # else there would be no end of it
+        with process:
+            try:
+                return _listen(process, lines, errors, patience_s, plan)
+            finally:
+                below = processes_below(process.pid)
+                process.kill()
+                end_processes(below)
 
 
 def _listen(
-    process: subprocess.Popen[str],
+    process: subprocess.Popen[bytes],
     lines: queue.SimpleQueue[str | None],
     errors: Path,
     patience_s: float,
@@ -125,8 +131,6 @@ def _listen(
             raise RunError(_describe_silence(doing, patience_s, plan)) from None
         if line is None:
             raise RunError(f"the rehearsal ended while {doing}: {_last_line(errors, process)}")
-        if not line.startswith("{"):
-            continue  # what someone else prints
         message = json.loads(line)
         if "result" in message:
             result: Mapping[str, Any] = message["result"]
@@ -137,13 +141,14 @@ def _listen(
         doing = message["doing"]
 
 
-def _lines_of(process: subprocess.Popen[str]) -> queue.SimpleQueue[str | None]:
-    """What it prints, line by line as it comes, and None at its end."""
+def _lines_of(pipe: int) -> queue.SimpleQueue[str | None]:
+    """What comes out of it, line by line as it comes, and None at its end."""
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
     def pump() -> None:
-        for line in process.stdout or ():
-            lines.put(line)
+        with os.fdopen(pipe, encoding="utf-8") as messages:
+            for line in messages:
+                lines.put(line)
         lines.put(None)
 
     threading.Thread(target=pump, daemon=True).start()
@@ -162,8 +167,9 @@ def _describe_silence(doing: str, patience_s: float, plan: SweepPlan) -> str:
     )
 
 
-def _last_line(errors: Path, process: subprocess.Popen[str]) -> str:
-    lines = [line.strip() for line in errors.read_text(encoding="utf-8").splitlines()]
+def _last_line(errors: Path, process: subprocess.Popen[bytes]) -> str:
+    text = errors.read_text(encoding="utf-8", errors="replace")
+    lines = [line.strip() for line in text.splitlines()]
     said = [line for line in lines if line]
     return said[-1] if said else f"exit code {process.wait()}"
 

@@ -26,27 +26,22 @@ from sweeper.journal import (
     read_journal,
 )
 from sweeper.paths import RunPaths
-from sweeper.planning.plan import SweepPlan
 from sweeper.results.records import SweepResults, TrialRecord
-from sweeper.results.scoring import ENV_STEPS, ITERATION
+from sweeper.results.scoring import ITERATION
 from sweeper.trainables.plateau import PLATEAU
 from sweeper.trainables.replicas import find_met_criterion
-from sweeper.wording import format_duration
 
 __all__ = [
     "Continuation",
     "History",
     "LaunchState",
-    "Left",
     "continue_trial",
-    "describe_left",
     "find_left",
     "read_history",
 ]
 
 # Written by the trial into every checkpoint that training can go on from.
 _TRIAL_STATE = "trainer.json"
-_MOST_NAMED = 8
 _CHECKPOINT = re.compile(r"checkpoint_(\d+)")
 
 
@@ -62,6 +57,7 @@ class Continuation:
         last_checkpoint: the highest number that a checkpoint of the trial has had, so that
             none is overwritten; -1 if there was none.
         last_report: the newest row up to the checkpoint; empty if there is none.
+        missing: the newest checkpoint's name, if it is not there any more, or not whole.
     """
 
     trial_id: str
@@ -70,6 +66,7 @@ class Continuation:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     last_checkpoint: int = -1
     last_report: Mapping[str, Any] = field(default_factory=dict)
+    missing: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,8 @@ class LaunchState:
             kept.
         trimmed: such trials of whose checkpoint the agent alone was kept.
         spent_s: how much of the search's time earlier launches took.
-        is_over: nothing of it is done, for want of time; it only writes down what is the case.
+        over: None, or how the search has ended already: nothing of it is done then, and it only
+            writes down what is the case.
     """
 
     launch: int = 1
@@ -95,7 +93,7 @@ class LaunchState:
     lost: tuple[str, ...] = ()
     trimmed: tuple[str, ...] = ()
     spent_s: float = 0.0
-    is_over: bool = False
+    over: str | None = None
 
 
 @dataclass(frozen=True)
@@ -145,8 +143,8 @@ def read_history(paths: RunPaths, listeners: Sequence[Listener] = ()) -> History
             began = None
             if any(key.startswith("stop.") for key in event.changes):
                 owed = set(asked)
-        elif began is None:
-            began = event.time
+        elif began is None and not isinstance(event, TrialEnded):
+            began = event.time  # ends that come first are those of the launch before
         if isinstance(event, TrialAsked | TrialStarted):
             open_trials.add(event.trial_id)
             asked.add(event.trial_id)
@@ -223,87 +221,6 @@ def find_left(
     )
 
 
-@dataclass(frozen=True)
-class Left:
-    """What is left of a run, in words.
-
-    Attributes:
-        is_nothing: there is no trial to go on with and none to begin.
-        lines: for the user.
-    """
-
-    is_nothing: bool
-    lines: tuple[str, ...]
-
-
-def describe_left(plan: SweepPlan, state: LaunchState, before: SweepResults) -> Left:
-    """Say what a launch that begins at ``state`` will do, or that there is nothing to do."""
-    spec, name = plan.spec, before.root.name
-    counts = before.counts()
-    done = counts.get("TERMINATED", 0) + counts.get("PRUNED", 0)
-    words = [f"{done} of {_count(plan.trials, 'trial')} finished"]
-    if counts.get("ERROR"):
-        words.append(f"{counts['ERROR']} failed")
-    summary = ", ".join(words)
-    begun = plan.trials if spec.budget.trials is None else min(plan.trials, spec.budget.trials)
-    new = max(0, begun - state.asked)
-    budget_s = spec.budget.time_s
-    is_spent = budget_s is not None and state.spent_s >= budget_s
-    if is_spent or not (new or state.continuations):
-        lines = [f"nothing left to do in {name}: {summary}"]
-        if is_spent and (new or state.continuations):
-            lines = [
-                f"nothing left to do in {name}: its {format_duration(budget_s or 0.0)} of "
-                f"budget.time_s are spent ({summary}); --time SECONDS gives it more"
-            ]
-        elif counts.get("ERROR") and not state.continuations:
-            lines.append("--retry-errored tries failed trials again")
-        return Left(True, (*lines, *_describe_lost(state)))
-    lines = [f"going on with {name}: {summary}"]
-    for again in state.continuations[:_MOST_NAMED]:
-        steps = again.metrics.get(ENV_STEPS)
-        where = (
-            "from the start, it has no checkpoint"
-            if again.checkpoint is None
-            else f"from its checkpoint at {steps:,} env steps"
-            if isinstance(steps, int)
-            else f"from {again.checkpoint.name}"
-        )
-        lines.append(f"  {again.trial_id} goes on {where}")
-    if len(state.continuations) > _MOST_NAMED:
-        lines.append(f"  and {len(state.continuations) - _MOST_NAMED} others go on")
-    if new:
-        lines.append(f"  {_count(new, 'trial')} still to begin")
-    if budget_s is not None:
-        lines.append(f"  {format_duration(budget_s - state.spent_s)} of the search's time are left")
-    return Left(False, (*lines, *_describe_lost(state)))
-
-
-def _describe_lost(state: LaunchState) -> tuple[str, ...]:
-    reasons = (
-        (
-            state.trimmed,
-            "the optimiser's state of finished trials was not kept; a run with "
-            "checkpoint.trainer: true keeps it",
-        ),
-        (
-            state.lost,
-            "no checkpoint was kept; a run with a greater checkpoint.keep_trials keeps more",
-        ),
-    )
-    return tuple(f"  {_name(trials)} can't go on: {reason}" for trials, reason in reasons if trials)
-
-
-def _name(trials: Sequence[str]) -> str:
-    if len(trials) <= _MOST_NAMED:
-        return ", ".join(trials)
-    return f"{', '.join(trials[:_MOST_NAMED])} and {len(trials) - _MOST_NAMED} others"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def continue_trial(record: TrialRecord, paths: RunPaths) -> Continuation:
     """How a trial is taken up again: from its newest checkpoint that is whole.
 
@@ -317,6 +234,7 @@ def continue_trial(record: TrialRecord, paths: RunPaths) -> Continuation:
             shutil.rmtree(path, ignore_errors=True)
     numbers = _numbers(recorded) | _numbers(path.name for path in present)
     last_checkpoint = max(numbers, default=-1)
+    missing: str | None = None
     for checkpoint in reversed(record.checkpoints):
         path = paths.root / checkpoint.path
         if (path / _TRIAL_STATE).is_file():
@@ -327,8 +245,12 @@ def continue_trial(record: TrialRecord, paths: RunPaths) -> Continuation:
                 metrics=checkpoint.metrics,
                 last_checkpoint=last_checkpoint,
                 last_report=_report_at(record, checkpoint.metrics.get(ITERATION)),
+                missing=missing,
             )
-    return Continuation(record.trial_id, record.parameters, last_checkpoint=last_checkpoint)
+        missing = missing or path.name
+    return Continuation(
+        record.trial_id, record.parameters, last_checkpoint=last_checkpoint, missing=missing
+    )
 
 
 def _numbers(names: Iterable[str]) -> set[int]:

@@ -48,6 +48,7 @@ _logger = logging.getLogger(__name__)
 # How long Ray may take to end once no trial runs; it has been seen to hang when its own
 # processes were killed with the driver's.
 _END_S = 60.0
+_ENDED = frozenset({"TERMINATED", "PRUNED", "ERROR"})
 
 
 def launch(
@@ -96,12 +97,15 @@ def launch(
         )
         for end in state.ends:
             journal.append(end)
-        reason = "finished"
-        if not state.is_over and (state.continuations or state.asked < plan.trials):
-            with ray_session(plan.spec.ray.address, install_signals):
-                if drain.reason is None:
-                    reason = _search(plan, paths, journal, results, state, drain)
-        reason = drain.reason or reason
+        reason = state.over or "finished"
+        if state.over is None and (state.continuations or state.asked < plan.trials):
+            if paths.stop_request.exists():  # while this process was starting
+                drain.request("interrupted")
+            if drain.reason is not None:
+                reason = drain.reason
+            else:
+                with ray_session(plan.spec.ray.address, install_signals):
+                    reason = drain.reason or _search(plan, paths, journal, results, state, drain)
         journal.append(LaunchEnded(time=time.time(), reason=reason))
     return reason
 
@@ -142,6 +146,10 @@ def _search(
     )
     limits = _limits(plan, paths, results, drain)
     limits.catch_up(results.snapshot())
+    # What holds already does so before the first trial begins.
+    limits.tick(close_queue=queue.close, end_trial=lambda _: None)
+    if drain.reason is not None:
+        return drain.reason
     journal.listeners.append(limits)
     recorder = JournalCallback(
         journal,
@@ -173,7 +181,9 @@ def _search(
         ) from error
     # Tune's own snapshot, larger than all the rest of the record and read by nobody.
     shutil.rmtree(paths.tune, ignore_errors=True)
-    return queue.closed or "finished"
+    if queue.is_used_up and all(trial.state in _ENDED for trial in results.snapshot().trials):
+        return "finished"  # whatever was asked for meanwhile
+    return drain.reason or queue.closed or "finished"
 
 
 def _limits(plan: SweepPlan, paths: RunPaths, results: ResultsBuilder, drain: Drain) -> Limits:

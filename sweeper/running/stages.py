@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sweeper.errors import SweeperError
-from sweeper.evidence.selection import write_selection
+from sweeper.errors import SweeperError, UserError
+from sweeper.evidence.selection import load_selection, write_selection
 from sweeper.journal import Event, Journal, JournalError, LaunchEnded, LaunchStarted, Listener
 from sweeper.opened import Run, rules_of
 from sweeper.paths import RunPaths, write_atomically
@@ -66,8 +66,10 @@ def carry_out(
         keep_trials=spec.checkpoint.keep_trials,
         keep_trainer=spec.backend != "torch" or spec.checkpoint.trainer,
     )
-    retention.catch_up({again.trial_id for again in state.continuations})
-    paths.stop_request.unlink(missing_ok=True)
+    # An end that is still to be written comes in as an event: what training could go on from
+    # must not go before it is on file.
+    open_trials = [again.trial_id for again in state.continuations]
+    retention.catch_up({*open_trials, *(end.trial_id for end in state.ends)})
     tracker = _start_tracker(plan, paths)
     watcher = progress(plan, paths, builder) if progress else None
 
@@ -82,19 +84,36 @@ def carry_out(
         try:
             reason = launch(plan, paths, journal, results=builder, state=state, changes=changes)
         finally:
-            if reason == "failed":
+            # An end alone would be taken for that of an earlier launch, which took until now.
+            if reason == "failed" and _has_begun(builder, state):
                 with suppress(JournalError):  # of a disk that is full, which is said already
                     journal.append(LaunchEnded(time=time.time(), reason=reason))
             opened = Run(builder.snapshot(is_live=False), rules, spec)
             try:
                 _write_champion(opened, plan, tracker)
             finally:
-                warnings = tracker.close(reason) if tracker else []
-                # Last: until here it says what is being written.
-                if watcher:
-                    watcher.close()
-                paths.stop_request.unlink(missing_ok=True)
+                try:
+                    warnings = _close_tracker(tracker, reason, paths)
+                finally:
+                    # Last: until here it says what is being written.
+                    if watcher:
+                        watcher.close()
+                    paths.stop_request.unlink(missing_ok=True)
     return replace(opened, warnings=tuple(warnings))
+
+
+def _has_begun(builder: ResultsBuilder, state: LaunchState) -> bool:
+    return builder.launch is not None and builder.launch.launch == state.launch
+
+
+def _close_tracker(tracker: MlflowTracker | None, reason: str, paths: RunPaths) -> list[str]:
+    if tracker is None:
+        return []
+    try:
+        return tracker.close(reason)
+    except KeyboardInterrupt:  # the run is over, and on file
+        name = paths.root.name
+        return [f"MLflow: not everything is recorded, for it was interrupted; `sweeper log {name}`"]
 
 
 def write_provenance(plan: SweepPlan, paths: RunPaths) -> None:
@@ -128,10 +147,33 @@ def _start_tracker(plan: SweepPlan, paths: RunPaths) -> MlflowTracker | None:
     return tracker
 
 
-def restore_champion(opened: Run, plan: SweepPlan) -> None:
-    """Write ``selection.json`` and ``champion/`` anew where someone has deleted one of them."""
-    if not (opened.paths.selection.is_file() and opened.paths.champion.is_dir()):
-        _write_champion(opened, plan, None)
+def restore_champion(opened: Run, plan: SweepPlan) -> Run:
+    """Write ``selection.json`` and ``champion/`` anew where they are not the run's.
+
+    Someone has deleted one of them, or the last launch was killed before it had written them; then
+    MLflow has not heard of them either.
+    """
+    if opened.best_trial is None or _is_champion_written(opened):
+        return opened
+    tracker = _start_tracker(plan, opened.paths)
+    try:
+        _write_champion(opened, plan, tracker)
+    finally:
+        warnings = _close_tracker(tracker, opened.results.state, opened.paths)
+    return replace(opened, warnings=tuple(warnings))
+
+
+def _is_champion_written(opened: Run) -> bool:
+    selection = opened.selection
+    try:
+        if load_selection(opened.paths.selection) != selection:
+            return False
+        text = (opened.paths.champion / "agent.json").read_text(encoding="utf-8")
+        agent = json.loads(text)
+    except (UserError, OSError, ValueError):
+        return False
+    written = (agent.get("trial_id"), agent.get("seed"), agent.get("env_steps"))
+    return written == (selection.trial_id, selection.seed, selection.env_steps)
 
 
 def _write_champion(opened: Run, plan: SweepPlan, tracker: MlflowTracker | None) -> None:

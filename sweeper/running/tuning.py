@@ -190,6 +190,11 @@ class TrialQueue(SearchAlgorithm):  # type: ignore[misc]
         """Why no further configuration was asked for; None if all were, or will be."""
         return self._closed
 
+    @property
+    def is_used_up(self) -> bool:
+        """Whether every configuration was asked for, and every trial handed out."""
+        return self._closed is None and self._next is None and not self._waiting
+
     def close(self, reason: str) -> None:
         """Ask for no further configuration; trials that were begun go on to their end."""
         if self._next is not None:

@@ -61,6 +61,7 @@ def load_document(
     path: Path,
     overrides: Sequence[str] = (),
     *,
+    text: str | None = None,
     shorthands: Mapping[str, str] | None = None,
     is_leaf: Callable[[Mapping[str, Any]], bool] = lambda _: False,
 ) -> Document:
@@ -71,11 +72,12 @@ def load_document(
     Args:
         path: the file.
         overrides: ``key.path=value``, the value in YAML.
+        text: taken for the file's, which is not read.
         shorthands: top-level keys that may be given as a bare scalar, and the key of the
             mapping that the scalar stands for; so that a mapping can be merged into it.
         is_leaf: mappings that `extends` replaces rather than merges (distributions).
     """
-    composer = _Composer(shorthands or {}, is_leaf)
+    composer = _Composer(shorthands or {}, is_leaf, text)
     data = composer.read_chain(path)
     if data is None:
         return Document({}, composer.locations, tuple(composer.problems), path)
@@ -95,6 +97,7 @@ def load_document(
 class _Composer:
     shorthands: Mapping[str, str]
     is_leaf: Callable[[Mapping[str, Any]], bool]
+    text: str | None = None
     locations: _Locations = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     is_partial: bool = False
@@ -149,7 +152,8 @@ class _Composer:
     def _read_file(
         self, path: Path, origin: Location, key: str
     ) -> tuple[dict[str, Any], _Locations] | None:
-        text = _read_text(path)
+        # Of a file alone: a given text extends none.
+        text = _read_text(path) if self.text is None else self.text
         if isinstance(text, _Unreadable):
             if text.line:
                 self.problems.append(Problem(Location(str(path), text.line), "", text.reason))

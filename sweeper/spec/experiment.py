@@ -123,7 +123,11 @@ class Reading:
 
 
 def read_spec(
-    path: str | Path, overrides: Sequence[str] = (), *, is_training: bool = False
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    is_training: bool = False,
+    text: str | None = None,
 ) -> Reading:
     """Read a spec from its file, whatever is wrong with it.
 
@@ -131,22 +135,28 @@ def read_spec(
         path: the YAML file.
         overrides: ``key.path=value`` each, the value in YAML.
         is_training: one configuration is trained, so that the search needs no number of samples.
+        text: taken for the file's, which is not read.
     """
-    document = load_document(Path(path), overrides, shorthands=_SHORTHANDS, is_leaf=is_distribution)
+    document = load_document(
+        Path(path), overrides, text=text, shorthands=_SHORTHANDS, is_leaf=is_distribution
+    )
     return _read(document, is_training=is_training)
 
 
-def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentSpec:
+def load_spec(
+    path: str | Path, overrides: Sequence[str] = (), *, text: str | None = None
+) -> ExperimentSpec:
     """Read a spec from its file.
 
     Args:
         path: the YAML file.
         overrides: ``key.path=value`` each, the value in YAML.
+        text: what `dump_spec` wrote, taken for the file's, which need not be there.
 
     Raises:
         SpecError: with every problem found, each at its line.
     """
-    return _whole(read_spec(path, overrides))
+    return _whole(read_spec(path, overrides, text=text))
 
 
 def parse(document: Document | Mapping[str, Any]) -> ExperimentSpec:

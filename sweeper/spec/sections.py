@@ -154,7 +154,7 @@ class Search(Section):
     seed: AtLeast0 = 0
     """Of the generator that draws the configurations."""
     max_concurrent: Annotated[int | Literal["auto"], BeforeValidator(_auto_or_whole)] = "auto"
-    """Trials at a time; auto: as many as the cores allow."""
+    """Trials at a time; auto: as many as this machine's cores allow."""
     points_to_evaluate: list[dict[str, Any]] = []
     """Values of searched parameters to begin with; each counts inside num_samples."""
 

@@ -54,6 +54,8 @@ def describe_sweep(
         "mlflow.source.name": "sweeper",
         "mlflow.source.type": "LOCAL",
     }
+    if plan.vectorization:
+        shared["sweeper.vectorization"] = " or ".join(plan.vectorization)
     seeds = len(spec.seeds)
     return SweepDescription(
         run_name=run_name,

@@ -29,6 +29,7 @@ from sweeper.tracking.naming import (
 
 __all__ = ["ENV_STEPS", "EVENTS_TAG", "STATE_TAG", "MetricValue", "RunMirror", "env_steps", "to_ms"]
 
+_EVALUATION = "evaluation/"
 EVENTS_TAG = "sweeper.events"
 STATE_TAG = "sweeper.state"
 
@@ -58,7 +59,7 @@ class RunMirror:
         end_ms: when it ended, if it has.
         start_ms: when it began.
         state: the trial's, in the journal's words.
-        last_report: of the newest training iteration.
+        last_report: the newest one.
     """
 
     name: str
@@ -80,6 +81,8 @@ class RunMirror:
     _retries: int = 0
     _seeds: tuple[int, ...] = ()
     _iteration: float = -math.inf
+    _evaluation: Mapping[str, float] = field(default_factory=dict)
+    _evaluated: set[float] = field(default_factory=set)
 
     def feed(self, event: Event, *, keep_metrics: bool = True) -> bool:
         """Take the run's next event.
@@ -138,16 +141,22 @@ class RunMirror:
     def _take_report(self, event: TrialReported, keep_metrics: bool) -> None:
         iteration = event.metrics.get("training_iteration")
         values = scalar_metrics(event.metrics)
-        if event.replaces and iteration == self._iteration:
-            # The rest is there; of the evaluation the newer value counts.
-            values = {name: v for name, v in values.items() if name.startswith("evaluation/")}
-        elif isinstance(iteration, int | float):
-            if iteration <= self._iteration:
+        evaluation = {name: v for name, v in values.items() if name.startswith(_EVALUATION)}
+        # Every row has the last evaluation again; a new one is known by its values.
+        is_evaluated = bool(evaluation) and evaluation != self._evaluation
+        self.last_report, self._evaluation = event, evaluation
+        if isinstance(iteration, int | float):
+            is_redone = iteration <= self._iteration
+            if event.replaces and is_redone:
+                # The rest is there already.
+                values = {} if iteration in self._evaluated else evaluation
+            elif is_redone:
                 # Redone after going back to a checkpoint. MLflow can't replace a value, and
                 # two at one step would draw a comb, so the first stays.
                 return
-            self._iteration = iteration
-        self.last_report = event
+            self._iteration = max(self._iteration, iteration)
+            if is_evaluated:
+                self._evaluated.add(iteration)
         if keep_metrics:
             self._add_metrics(event, values)
 

@@ -122,6 +122,9 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays as `write_tensors` does, one row at a time: a copy is never larger than that.
 
     safetensors' own functions take contiguous arrays, which views of a large one are not.
+
+    Raises:
+        OSError: it can't be written, e.g. for a full disk.
     """
     header, end = {}, 0
     # The widest numbers first, so that none lies across the width of its type.
@@ -136,12 +139,18 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # the numbers after it are aligned
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for _, array in ordered:
-            for row in array if array.ndim > 1 else [array]:
-                file.write(np.ascontiguousarray(row).data)
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(len(text).to_bytes(8, "little") + text)
+            for _, array in ordered:
+                for row in array if array.ndim > 1 else [array]:
+                    file.write(np.ascontiguousarray(row).data)
+        temporary.replace(path)
+    except OSError as error:
+        # A write's own error names no file.
+        raise OSError(error.errno, f"{path} can't be written: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

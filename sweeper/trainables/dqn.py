@@ -21,7 +21,12 @@ from numpy.typing import NDArray
 from sweeper.trainables import checkpoints
 from sweeper.trainables.devices import find_device, limit_threads
 from sweeper.trainables.dqn_actions import build_epsilon_greedy
-from sweeper.trainables.dqn_memory import REPLAY_FILE, describe_memory, refuse_too_much
+from sweeper.trainables.dqn_memory import (
+    REPLAY_FILE,
+    bound_steps,
+    describe_memory,
+    refuse_too_much,
+)
 from sweeper.trainables.dqn_rollout import ReplayCollector
 from sweeper.trainables.dqn_settings import DQN_DEFAULTS, DQNSettings, read_settings
 from sweeper.trainables.dqn_update import DQNLearner
@@ -166,7 +171,7 @@ class TorchDQNTrainer:
 
     def _build(self, device: torch.device) -> None:
         dqn, replicas = self._dqn, len(self._settings.seeds)
-        envs = self._envs[0]
+        envs = self._envs
         self._encoder = build_observation_encoder(envs.single_observation_space)
         self._distribution = build_epsilon_greedy(envs.single_action_space)
         actions = self._distribution.input_size
@@ -177,8 +182,10 @@ class TorchDQNTrainer:
         self._networks = QNetworks(architecture, head, replicas=replicas, device=device)
         self._networks.initialise(self._streams.torch_generators("initialisation"))
         self._learner = DQNLearner(self._networks, dqn)
+        steps = bound_steps(self._settings.stop, dqn.iteration_steps + dqn.round_steps)
+        replay = dataclasses.replace(dqn.replay, most_steps=steps)
         memory = describe_memory(
-            dqn.replay,
+            replay,
             observation_space=envs.single_observation_space,
             action_space=envs.single_action_space,
             envs=dqn.envs,
@@ -188,7 +195,7 @@ class TorchDQNTrainer:
         store = ObservationStore(self._encoder)
         self._buffer = ReplayBuffer(
             store,
-            dqn.replay,
+            replay,
             replicas=replicas,
             envs=dqn.envs,
             actions=actions,
@@ -209,8 +216,8 @@ class TorchDQNTrainer:
         return {
             **checkpoints.describe_agent(
                 self._settings,
-                observation_space=self._envs[0].single_observation_space,
-                action_space=self._envs[0].single_action_space,
+                observation_space=self._envs.single_observation_space,
+                action_space=self._envs.single_action_space,
                 model_config={**DQN_DEFAULTS["model_config"], **self._dqn.model_config},
                 architecture=self._networks.online.architecture,
                 normalize_actions=True,

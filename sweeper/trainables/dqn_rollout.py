@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from sweeper.trainables.dqn_actions import EpsilonGreedy, choose_actions
 from sweeper.trainables.observation_store import ObservationStore
 from sweeper.trainables.replay import ReplayBuffer
+from sweeper.trainables.replica_envs import ReplicaEnvs
 from sweeper.trainables.rollout import Episode
 from sweeper.trainables.schedules import Schedule
 
@@ -37,7 +37,7 @@ class ReplayCollector:
 
     def __init__(
         self,
-        envs: Sequence[VectorEnv],
+        envs: ReplicaEnvs,
         buffer: ReplayBuffer,
         store: ObservationStore,
         *,
@@ -49,7 +49,7 @@ class ReplayCollector:
         self._envs, self._buffer, self._store = envs, buffer, store
         self._epsilon, self._distribution = epsilon, distribution
         self._action_generators, self._env_generators = action_generators, env_generators
-        shape = len(envs), envs[0].num_envs
+        shape = len(envs), envs.num_envs
         self._observations: Array = np.zeros((*shape, *store.shape), dtype=store.dtype)
         self._lanes = np.arange(shape[0] * shape[1]).reshape(shape)
         self._resetting = np.zeros(shape, dtype=np.bool_)
@@ -57,14 +57,14 @@ class ReplayCollector:
         self._lengths = np.zeros(shape, dtype=np.int64)
         self._taken = np.zeros(len(envs), dtype=np.int64)
         self.steps = 0
-        self.episodes: list[list[Episode]] = [[] for _ in envs]
+        self.episodes: list[list[Episode]] = [[] for _ in range(len(envs))]
         self._has_started = False
 
     def restart(self, steps: int) -> None:
         """Begin new episodes everywhere, with seeds from the environments' generators."""
-        for replica, envs in enumerate(self._envs):
-            seed = int(self._env_generators[replica].integers(2**31))
-            self._observations[replica] = self._pack(envs.reset(seed=seed)[0])
+        seeds = [int(generator.integers(2**31)) for generator in self._env_generators]
+        for replica, observations in enumerate(self._envs.reset(seeds)):
+            self._observations[replica] = self._pack(observations)
         self._resetting[:] = False
         self._returns[:] = 0
         self._lengths[:] = 0
@@ -91,7 +91,7 @@ class ReplayCollector:
 
     def take_episodes(self) -> list[list[Episode]]:
         """The episodes that finished since the last call."""
-        taken, self.episodes = self.episodes, [[] for _ in self._envs]
+        taken, self.episodes = self.episodes, [[] for _ in self.episodes]
         return taken
 
     def _step(self, values: Callable[[Array], Array], active: list[int]) -> None:
@@ -102,10 +102,9 @@ class ReplayCollector:
         actions = choose_actions(values(self._store.unpack(self._observations)), points, epsilon)
         rewards = np.zeros(points.shape)
         terminated, ended, is_active = np.zeros((3, *points.shape), dtype=np.bool_)
-        for replica in active:
-            observations, rewards[replica], terminated[replica], truncated, _ = self._envs[
-                replica
-            ].step(self._distribution.to_env(actions[replica, :, None]))
+        env_actions = self._distribution.to_env(actions[..., None])
+        for replica, outcome in zip(active, self._envs.step(env_actions, active), strict=True):
+            observations, rewards[replica], terminated[replica], truncated = outcome
             self._observations[replica] = self._pack(observations)
             is_active[replica] = True
             ended[replica] = terminated[replica] | truncated
@@ -121,9 +120,10 @@ class ReplayCollector:
             self._reset_at_once(ended)
 
     def _reset_at_once(self, ended: Mask) -> None:
-        for replica in np.flatnonzero(ended[:, 0]).tolist():
-            first = self._distribution.to_env(np.zeros((1, 1)))
-            self._observations[replica] = self._pack(self._envs[replica].step(first)[0])
+        replicas: list[int] = np.flatnonzero(ended[:, 0]).tolist()
+        ignored = self._distribution.to_env(np.zeros((len(self._envs), 1, 1)))
+        for replica, outcome in zip(replicas, self._envs.step(ignored, replicas), strict=True):
+            self._observations[replica] = self._pack(outcome[0])
         self._resetting[ended] = False
         self._begin(ended)
 

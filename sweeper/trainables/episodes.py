@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from sweeper.trainables.actions import ActionDistribution
-from sweeper.trainables.replica_envs import open_replica_envs
+from sweeper.trainables.replica_envs import ReplicaEnvs, open_replica_envs
 from sweeper.trainables.replicas import (
     LONGEST_EPISODE_STEPS,
     EvaluationNeverEndsError,
@@ -61,11 +60,11 @@ class HeldOutEpisodes:
         self._explores = evaluation.explore
         self._settings = settings
         self._opened = contextlib.ExitStack()
-        self._envs: list[VectorEnv] = []
+        self._envs: ReplicaEnvs | None = None
 
-    def open_envs(self) -> list[VectorEnv]:
-        """The environments, one a replica; built when first asked for, and kept until `close`."""
-        if not self._envs:
+    def open_envs(self) -> ReplicaEnvs:
+        """The environments; built when first asked for, and kept until `close`."""
+        if self._envs is None:
             envs = open_replica_envs(self._settings, len(self.quotas))
             self._envs = self._opened.enter_context(envs)
         return self._envs
@@ -110,9 +109,9 @@ def play_episodes(
     """
     quotas, envs, generators = held_out.quotas, held_out.open_envs(), held_out.action_generators()
     raw = np.zeros((len(envs), len(quotas), *encoder.shape), dtype=encoder.dtype)
-    for replica, seed in enumerate(held_out.env_seeds):
-        raw[replica] = encoder.encode(envs[replica].reset(seed=seed)[0])
-    finished: list[list[list[tuple[float, int]]]] = [[[] for _ in quotas] for _ in envs]
+    for replica, observations in enumerate(envs.reset(held_out.env_seeds)):
+        raw[replica] = encoder.encode(observations)
+    finished: list[list[list[tuple[float, int]]]] = [[[] for _ in quotas] for _ in range(len(envs))]
     returns, lengths = np.zeros(raw.shape[:2]), np.zeros(raw.shape[:2], dtype=np.int64)
     resetting = np.zeros(raw.shape[:2], dtype=np.bool_)
     skipped = skipped.copy()
@@ -130,10 +129,9 @@ def play_episodes(
             for replica in playing:
                 distribution.draw_noise(generators[replica], noise[replica])
             actions = distribution.sample(inputs, noise)
-        for replica in playing:
-            observations, rewards, terminated, truncated, _ = envs[replica].step(
-                distribution.to_env(actions[replica])
-            )
+        outcomes = envs.step(distribution.to_env(actions), playing)
+        for replica, outcome in zip(playing, outcomes, strict=True):
+            observations, rewards, terminated, truncated = outcome
             raw[replica] = encoder.encode(observations)
             real = ~resetting[replica]
             returns[replica] += rewards * real

@@ -145,9 +145,9 @@ class TorchPPOTrainer:
     def _build(self, device: torch.device) -> None:
         settings, ppo = self._settings, self._ppo
         replicas = len(settings.seeds)
-        self._encoder = build_observation_encoder(self._envs[0].single_observation_space)
+        self._encoder = build_observation_encoder(self._envs.single_observation_space)
         self._distribution = build_distribution(
-            self._envs[0].single_action_space,
+            self._envs.single_action_space,
             normalize_actions=ppo.normalize_actions,
             clip_actions=ppo.clip_actions,
         )
@@ -261,8 +261,8 @@ class TorchPPOTrainer:
     def _describe_agent(self) -> dict[str, Any]:
         return checkpoints.describe_agent(
             self._settings,
-            observation_space=self._envs[0].single_observation_space,
-            action_space=self._envs[0].single_action_space,
+            observation_space=self._envs.single_observation_space,
+            action_space=self._envs.single_action_space,
             model_config={**MODEL_CONFIG_DEFAULTS, **self._ppo.model_config},
             architecture=self._networks.architecture,
             normalize_actions=self._ppo.normalize_actions,

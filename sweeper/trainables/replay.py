@@ -33,6 +33,7 @@ __all__ = [
     "ReplayBuffer",
     "ReplaySample",
     "ReplaySettings",
+    "ring_size",
 ]
 
 Array = NDArray[Any]
@@ -48,6 +49,8 @@ REPLAY_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 # What a place is: bits of one byte.
 _STEP, _TERMINAL, _START = np.uint8(1), np.uint8(2), np.uint8(4)
 
+_RESTARTS = 16  # of a trial from its checkpoints: each begins an episode
+
 _SMALLEST_PRIORITY = 1e-12  # RLlib's (prioritized_episode_buffer.py)
 
 
@@ -60,6 +63,8 @@ class ReplaySettings:
         alpha: of the priorities; None: uniform replay.
         beta: of the importance weights.
         n_step: the least and the greatest number of steps of a transition, both included.
+        most_steps: env steps that a replica takes at most, where anything bounds them; for more
+            there is no room, whatever the capacity.
     """
 
     capacity: int
@@ -67,6 +72,7 @@ class ReplaySettings:
     beta: float
     n_step: tuple[int, int]
     gamma: float
+    most_steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,7 @@ class ReplayBuffer:
         self._settings = settings
         self._generators = generators
         self._lanes, self._envs = replicas * envs, envs
-        self._ring = _ring_size(settings, envs)
+        self._ring = ring_size(settings, envs)
         places = self._lanes * self._ring
         self._observations: Array = np.zeros((places, *store.shape), dtype=store.dtype)
         self._actions: Array = np.zeros(places, dtype=np.min_scalar_type(actions - 1))
@@ -153,7 +159,7 @@ class ReplayBuffer:
         actions: int,
     ) -> int:
         """The memory of a buffer, without building it."""
-        places = envs * _ring_size(settings, envs)
+        places = envs * ring_size(settings, envs)
         tree = 0 if settings.alpha is None else SumTree.bytes_needed(replicas, places)
         return replicas * places * _place_bytes(store, actions) + tree
 
@@ -168,7 +174,7 @@ class ReplayBuffer:
     ) -> int:
         """What `state` comes to once the buffer is full, but for some bytes a lane."""
         one = _place_bytes(store, actions) + (0 if settings.alpha is None else 8)
-        return replicas * envs * _ring_size(settings, envs) * one
+        return replicas * envs * ring_size(settings, envs) * one
 
     def begin(self, lanes: Indices, observations: Array) -> None:
         """Start episodes: their first observations, packed, ``[lanes, *shape]``."""
@@ -393,6 +399,13 @@ def _place_bytes(store: ObservationStore, actions: int) -> int:
     return observation + np.min_scalar_type(actions - 1).itemsize + 4 + 1
 
 
-def _ring_size(settings: ReplaySettings, envs: int) -> int:
+def ring_size(settings: ReplaySettings, envs: int) -> int:
     """Places of one sub-environment; enough for one transition in any case."""
-    return max(math.ceil(settings.capacity / envs), settings.n_step[1] + 2)
+    places = math.ceil(settings.capacity / envs)
+    if settings.most_steps is not None:
+        # At worst every step ends an episode, whose last observation takes a place too. Places
+        # that are never used would not be free: numpy asks for pages of 2 MB, and whoever writes
+        # one byte of such a page has all of it.
+        most = 2 * math.ceil(settings.most_steps / envs) + _RESTARTS
+        places = min(places, most)
+    return max(places, settings.n_step[1] + 2)

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from sweeper.trainables.actions import ActionDistribution
 from sweeper.trainables.normalisation import ObservationNormaliser, RewardNormaliser
+from sweeper.trainables.replica_envs import ReplicaEnvs
 from sweeper.trainables.spaces import ObservationEncoder
 
 __all__ = ["Episode", "Fragment", "RolloutCollector"]
@@ -84,7 +84,7 @@ class RolloutCollector:
 
     def __init__(
         self,
-        envs: Sequence[VectorEnv],
+        envs: ReplicaEnvs,
         *,
         steps: int,
         encoder: ObservationEncoder,
@@ -101,7 +101,7 @@ class RolloutCollector:
         self._env_generators = env_generators
         self._observation_normaliser = observation_normaliser
         self._reward_normaliser = reward_normaliser
-        replicas, num_envs = len(envs), envs[0].num_envs
+        replicas, num_envs = len(envs), envs.num_envs
         self._needed = steps * num_envs
         dtype = encoder.dtype if observation_normaliser is None else np.dtype(np.float32)
         # The worst case: every other step of each sub-environment is a reset, the first step
@@ -119,16 +119,16 @@ class RolloutCollector:
         self._terminated = np.zeros((replicas, num_envs), dtype=np.bool_)
         self._truncated = np.zeros((replicas, num_envs), dtype=np.bool_)
         self._noise = np.zeros((replicas, num_envs, distribution.columns), dtype=np.float32)
-        self.episodes: list[list[Episode]] = [[] for _ in envs]
+        self.episodes: list[list[Episode]] = [[] for _ in range(replicas)]
         self.has_failed = np.zeros(replicas, dtype=np.bool_)
         self._observations: Array = self._raw
         self._has_started = False
 
     def restart(self) -> None:
         """Begin new episodes everywhere, with seeds from the environments' generators."""
-        for replica, envs in enumerate(self._envs):
-            seed = int(self._env_generators[replica].integers(2**31))
-            self._raw[replica] = self._encoder.encode(envs.reset(seed=seed)[0])
+        seeds = [int(generator.integers(2**31)) for generator in self._env_generators]
+        for replica, observations in enumerate(self._envs.reset(seeds)):
+            self._raw[replica] = self._encoder.encode(observations)
         for array in (self._resetting, self._carried, self._returns, self._lengths):
             array[:] = 0
         if self._reward_normaliser is not None:
@@ -160,7 +160,7 @@ class RolloutCollector:
 
     def take_episodes(self) -> list[list[Episode]]:
         """The episodes that finished since the last call."""
-        taken, self.episodes = self.episodes, [[] for _ in self._envs]
+        taken, self.episodes = self.episodes, [[] for _ in self.episodes]
         return taken
 
     def _begin_with_carried(self) -> int:
@@ -193,15 +193,15 @@ class RolloutCollector:
         actions = self._distribution.sample(inputs, self._noise)
         buffers.actions[:, step] = actions
         buffers.distribution[:, step] = inputs
-        rewards, terminated, truncated = self._rewards, self._terminated, self._truncated
+        rewards: Array = self._rewards
+        terminated, truncated = self._terminated, self._truncated
         has_all = len(active) == len(self._envs)
         if not has_all:
             for array in (rewards, terminated, truncated):
                 array[:] = 0
         env_actions = self._distribution.to_env(actions)
-        for replica in active:
-            step_result = self._envs[replica].step(env_actions[replica])
-            observations, rewards[replica], terminated[replica], truncated[replica], _ = step_result
+        for replica, outcome in zip(active, self._envs.step(env_actions, active), strict=True):
+            observations, rewards[replica], terminated[replica], truncated[replica] = outcome
             self._raw[replica] = self._encoder.encode(observations)
         real = ~self._resetting
         ended = terminated | truncated

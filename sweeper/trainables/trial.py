@@ -22,13 +22,13 @@ from sweeper.paths import RunPaths
 from sweeper.trainables.plateau import PlateauWatch
 from sweeper.trainables.replicas import (
     ReplicaTrainer,
-    TrialMetrics,
     TrialSettings,
     find_met_criterion,
     merge_configuration,
     steps_crossed,
     tenths_done,
 )
+from sweeper.trainables.trial_metrics import TrialMetrics
 
 __all__ = ["SweepTrial", "TrialFailedError", "trial_class"]
 

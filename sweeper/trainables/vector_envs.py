@@ -18,7 +18,6 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 
 from sweeper.environments import EnvironmentSettings, build_env, import_module
 from sweeper.errors import UserError
-from sweeper.trainables.envpool_envs import EnvpoolVectorEnv
 
 __all__ = ["build_vector_env", "choose_vectorization", "has_native_vector_env"]
 
@@ -57,14 +56,12 @@ def build_vector_env(settings: EnvironmentSettings, num_envs: int) -> VectorEnv:
     if mode == "vector_entry_point":
         return _build_native(settings, num_envs)
     functions: Sequence[functools.partial[gymnasium.Env]] = [
-        functools.partial(build_env, settings) for _ in range(num_envs)
+        functools.partial(build_env, settings, enforces_order=False) for _ in range(num_envs)
     ]
     if mode == "async":
         return AsyncVectorEnv(functions, autoreset_mode=AutoresetMode.NEXT_STEP)
     if mode == "sync":
         return SerialVectorEnv(functions)
-    if mode == "envpool":
-        return EnvpoolVectorEnv(settings, num_envs)
     raise UserError(f"unknown vectorization {mode!r}")
 
 

@@ -35,6 +35,7 @@ from sweeper.results.sweep_results import ResultsBuilder
 from sweeper.wording import (
     count_noun,
     describe_counts,
+    describe_state,
     format_clock,
     format_duration,
     format_number,
@@ -244,7 +245,7 @@ class LineProgress:
         metric = self._watch.metric
         score = format_number(metric_value(record.last_report, metric))
         return (
-            f"{event.trial_id} {event.state.lower()} ({event.reason}): {metric} {score}, "
+            f"{event.trial_id} {describe_state(event.state)} ({event.reason}): {metric} {score}, "
             f"{format_number(record.env_steps)} env steps, {format_parameters(record.parameters)}"
         )
 

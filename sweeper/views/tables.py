@@ -50,6 +50,11 @@ __all__ = [
 
 
 _ENDED = ("TERMINATED", "PRUNED", "ERROR")
+# What going on needs where a budget is used up.
+_MORE = {
+    "budget.time_s": " --time SECONDS",
+    "budget.env_steps": " --stop budget.env_steps=N",
+}
 
 
 def headline(plan: SweepPlan) -> str:
@@ -115,7 +120,8 @@ def print_status(described: Mapping[str, Any]) -> None:
             end = format_clock(now + described["left_s"], now)
             rows.append(("left", f"about {format_duration(described['left_s'])} ({end})"))
     if not is_live and (described["states"].get("PAUSED") or described["state"] == "interrupted"):
-        rows.append(("go on", f"sweeper resume {Path(described['run']).name}"))
+        more = _MORE.get(described["state"], "")
+        rows.append(("go on", f"sweeper resume {Path(described['run']).name}{more}"))
     console = make_console()
     print_pairs(console, rows)
     if described["running"]:
@@ -267,7 +273,8 @@ def summarise(opened: Run, width: int | None = None) -> str:
         lines.append(f"  no trial has a value of {opened.rules.metric}")
     lines.append(f"  run         {short_path(root)}")
     if counts.get("PAUSED") or opened.results.state == "interrupted":
-        lines.append(f"  go on       sweeper resume {root.name}")
+        more = _MORE.get(opened.results.state, "")
+        lines.append(f"  go on       sweeper resume {root.name}{more}")
     if not counts:
         return "\n".join(lines)
     if counts.get("ERROR"):

@@ -10,14 +10,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sweeper.wording import describe_state
+
 __all__ = ["color_state", "make_console", "make_table", "print_pairs"]
 
 _ENDLESS = 100_000
 _COLOURS = {
-    "RUNNING": "green",
-    "PAUSED": "yellow",
-    "INTERRUPTED": "yellow",
-    **dict.fromkeys(("ERROR", "FAILED", "DAMAGED"), "red"),
+    "running": "green",
+    **dict.fromkeys(("paused", "interrupted"), "yellow"),
+    **dict.fromkeys(("failed", "damaged"), "red"),
 }
 
 
@@ -32,8 +33,9 @@ def make_table() -> Table:
 
 
 def color_state(state: str) -> Text:
-    """The state of a run or a trial, in the colour of how bad it is."""
-    return Text(state, style=_COLOURS.get(state.upper(), ""))
+    """The state of a run or a trial in words, in the colour of how bad it is."""
+    word = describe_state(state)
+    return Text(word, style=_COLOURS.get(word, ""))
 
 
 def print_pairs(console: Console, rows: Sequence[tuple[str, Any]]) -> None:

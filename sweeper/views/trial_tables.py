@@ -17,6 +17,7 @@ from sweeper.evidence.selection import rank_trial
 from sweeper.results.records import TrialRecord, flatten_parameters, judge_trial
 from sweeper.views.terminal import color_state, make_console, make_table
 from sweeper.wording import (
+    describe_state,
     fold_parameters,
     format_duration,
     format_number,
@@ -68,7 +69,7 @@ def print_trials(opened: Run) -> None:
 def _own_cells(record: TrialRecord, rules: dict[str, Any]) -> list[str]:
     return [
         record.trial_id,
-        record.state,
+        describe_state(record.state),
         format_number(judge_trial(record, **rules).value),
         format_number(record.env_steps),
         "-" if record.time_total_s is None else format_duration(record.time_total_s),

@@ -7,7 +7,8 @@ the configuration of the uninterrupted sweep; trials that no kill has touched mu
 the same numbers, bit for bit.
 
     python tests/chaos/kill_campaign.py                              # 20 driver, 10 worker kills
-    python tests/chaos/kill_campaign.py --driver-kills 2 --worker-kills 1 --trials 4   # a minute
+    python tests/chaos/kill_campaign.py --driver-kills 2 --worker-kills 1 --trials 3 \\
+        --steps 1000 --backend torch --step-s 0.004                  # a minute
 """
 
 from __future__ import annotations
@@ -43,23 +44,36 @@ from sweeper.results.sweep_results import load_results
 
 SPEC = """
 name: chaos
-environment: CartPole-v1
+environment: {{id: Paced-v0, module: paced, kwargs: {{step_s: {step_s}}}}}
 algorithm: PPO
-backend: rllib
+backend: {backend}
 seeds: 1
 param_space:
   lr: {{loguniform: [1.0e-4, 1.0e-2]}}
-  train_batch_size_per_learner: 100
+  train_batch_size_per_learner: {batch}
   minibatch_size: 50
   num_epochs: 1
   model_config: {{fcnet_hiddens: [8]}}
 search: {{num_samples: {trials}, seed: 3, max_concurrent: {concurrent}}}
 stop: {{num_env_steps_sampled_lifetime: {steps}}}
-checkpoint: {{every_env_steps: 500}}
+checkpoint: {{every_env_steps: {checkpoint}}}
 resources: {{retries: 50}}
 tracking: {tracking}
 """
-STEPS = 5000
+_BATCH = 100
+# Kills need time to fall into; where the training takes none, the environment does.
+PACED = """
+import time, gymnasium
+from gymnasium.envs.classic_control import CartPoleEnv
+class Paced(CartPoleEnv):
+    def __init__(self, step_s):
+        super().__init__()
+        self.step_s = step_s
+    def step(self, action):
+        time.sleep(self.step_s)
+        return super().step(action)
+gymnasium.register("Paced-v0", entry_point=Paced, max_episode_steps=500)
+"""
 # Wall-clock numbers are the only ones that may differ between two equal trials.
 CLOCKS = {"time_total_s", "env_steps_per_s"}
 
@@ -84,6 +98,7 @@ class Campaign:
     worker_kills: int
     kills: list[Kill] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    printed: str = ""
 
     @property
     def run(self) -> RunPaths | None:
@@ -130,13 +145,14 @@ class Campaign:
                     self._wait(delay_s, process)
                 if process.poll() is None:
                     os.kill(process.pid, signal.SIGKILL)
-                    process.communicate()
+                    self.printed += process.communicate()[0]
                     lines = self._lines()
                     ended = sum(b'"trial_ended"' in line for line in lines)
                     after_s = time.monotonic() - began
                     self.kills.append(Kill(kind, after_s, len(lines), ended))
                     return None
-            _, said = process.communicate(timeout=600)
+            printed, said = process.communicate(timeout=600)
+            self.printed += printed
             self.said.append(said)
             return process.returncode
         finally:
@@ -285,6 +301,9 @@ def run_campaign(
     folder: Path,
     *,
     trials: int,
+    steps: int,
+    step_s: float,
+    backend: str,
     concurrent: int,
     driver_kills: int,
     worker_kills: int,
@@ -296,12 +315,17 @@ def run_campaign(
     spec = SPEC.format(
         trials=trials,
         concurrent=concurrent,
-        steps=STEPS,
+        batch=_BATCH,
+        steps=steps,
+        step_s=step_s,
+        backend=backend,
+        checkpoint=steps // 10,
         tracking="{uri: 'sqlite:///runs/mlflow.db', experiment: chaos}" if tracking else "null",
     )
     for name in ("reference", "killed"):
         (folder / name).mkdir()
         (folder / name / "chaos.yaml").write_text(spec)
+        (folder / name / "paced.py").write_text(PACED)
     whole = Campaign(folder / "reference", random.Random(seed), 0, 0)  # noqa: S311
     reference = whole.carry_out()
     campaign = Campaign(folder / "killed", random.Random(seed), driver_kills, worker_kills)  # noqa: S311
@@ -314,6 +338,8 @@ def run_campaign(
         say(f"{kill.kind:<12} {kill.after_s:4.1f}s {kill.events:14d} {kill.ended:13d}")
     if len(campaign.kills) != driver_kills + worker_kills:
         problems.append(f"only {len(campaign.kills)} kills came in time: give it more trials")
+    if set(campaign.printed.splitlines()) != {str(campaign.run.root)}:
+        problems.append(f"stdout is for the run's folder alone, and was {campaign.printed!r}")
     launches = sum(isinstance(event, LaunchStarted) for event in events)
     rows = sum(isinstance(event, TrialReported) for event in events)
     kept = sum(len(record.reports) for record in killed.trials)
@@ -322,11 +348,11 @@ def run_campaign(
         f"them interrupted, {rows - kept} of {rows} iterations done twice"
     )
     if tracking:
-        problems += _check_mlflow(campaign.run, len(killed.trials))
+        problems += _check_mlflow(campaign.run, len(killed.trials), steps // _BATCH)
     return problems
 
 
-def _check_mlflow(run: RunPaths, trials: int) -> Iterator[str]:
+def _check_mlflow(run: RunPaths, trials: int, iterations: int) -> Iterator[str]:
     import sqlite3
 
     database = sqlite3.connect(run.root.parent / "mlflow.db")
@@ -337,7 +363,7 @@ def _check_mlflow(run: RunPaths, trials: int) -> Iterator[str]:
         "select r.name, count(distinct m.step) from runs r join metrics m using (run_uuid) "
         "where m.key = 'episode_return_mean' group by r.name"
     ).fetchall()
-    wrong = {name: count for name, count in steps if count != STEPS // 100}
+    wrong = {name: count for name, count in steps if count != iterations}
     if wrong:
         yield f"MLflow has other numbers of steps: {wrong}"
 
@@ -347,6 +373,9 @@ def main() -> None:
     parser.add_argument("--driver-kills", type=int, default=20)
     parser.add_argument("--worker-kills", type=int, default=10)
     parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=5000, help="Env steps a trial.")
+    parser.add_argument("--step-s", type=float, default=0.0, help="Seconds an env step sleeps.")
+    parser.add_argument("--backend", choices=("rllib", "torch"), default="rllib")
     parser.add_argument("--concurrent", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-tracking", action="store_true")
@@ -357,6 +386,9 @@ def main() -> None:
         problems = run_campaign(
             arguments.folder or Path(temporary),
             trials=arguments.trials,
+            steps=arguments.steps,
+            step_s=arguments.step_s,
+            backend=arguments.backend,
             concurrent=arguments.concurrent,
             driver_kills=arguments.driver_kills,
             worker_kills=arguments.worker_kills,

@@ -26,7 +26,7 @@ param_space:
   num_epochs: 1
   num_envs_per_env_runner: 1
   model_config: {{fcnet_hiddens: [8]}}
-search: {{num_samples: 12, seed: 3, max_concurrent: 4}}
+search: {{num_samples: 8, seed: 3, max_concurrent: 4}}
 stop: {{training_iteration: 2}}
 resources: {{retries: 1}}
 ray: {{address: "{address}"}}
@@ -82,10 +82,10 @@ def test_a_node_on_which_everything_fails_is_avoided_and_named(
     failed = [event for event in events if isinstance(event, TrialRetried)]
     # Each of them got on at the other node, and once that was known to work nobody was sent to
     # this one any more.
-    assert 3 <= len(failed) <= 9
+    assert 3 <= len(failed) <= 6
     assert all(f"({broken[:8]})" in event.error for event in failed)
     assert all("libpicky.so is not on this node" in event.error for event in failed)
     states = [event.state for event in events if isinstance(event, TrialEnded)]
-    assert states == ["TERMINATED"] * 12
+    assert states == ["TERMINATED"] * 8
     (line,) = [line for line in done.stderr.splitlines() if "everything fails on node" in line]
     assert broken[:8] in line

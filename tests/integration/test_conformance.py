@@ -26,9 +26,9 @@ from sweeper.metrics import ENV_STEPS, explain_metric
 from sweeper.trainables.replicas import (
     EvaluationSettings,
     ReplicaProgress,
-    TrialMetrics,
     TrialSettings,
 )
+from sweeper.trainables.trial_metrics import TrialMetrics
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

@@ -9,10 +9,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import started, sweeper
 
 from sweeper.running.processes import processes_below
 
@@ -35,36 +37,32 @@ evaluation: {episodes: 4, every_env_steps: 10000}
 """
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "sweeper", *arguments]
-
-
-def sweeper(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), cwd=cwd, capture_output=True, text=True, timeout=280)
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where the processes put what is temporary; a short name, for Ray's sockets lie there."""
+    with tempfile.TemporaryDirectory(prefix="t", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield Path(folder)
 
 
 def rehearse(spec: Path, seconds: float = 6.0) -> dict[str, Any]:
-    done = sweeper(
-        "plan", spec.name, "--rehearse", "--json", "--seconds", str(seconds), cwd=spec.parent
-    )
+    arguments = ("plan", spec.name, "--rehearse", "--json", "--seconds", str(seconds))
+    done = sweeper(*arguments, cwd=spec.parent)
     assert done.returncode == 0, done.stderr
     plan: dict[str, Any] = json.loads(done.stdout)
     return plan
 
 
-def leftovers() -> set[Path]:
-    return set(Path(tempfile.gettempdir()).glob("sweeper-*"))
-
-
 @pytest.mark.acceptance
 @pytest.mark.timeout(600)
-def test_the_estimate_of_a_real_sweep_holds_within_half_of_it(tmp_path: Path) -> None:
+def test_the_estimate_of_a_real_sweep_holds_within_half_of_it(
+    tmp_path: Path, temporary: Path
+) -> None:
     spec = tmp_path / "small.yaml"
     spec.write_text(SPEC)
-    before = leftovers()
     estimate = rehearse(spec)["estimate"]
     assert list(tmp_path.iterdir()) == [spec]
-    assert leftovers() == before
+    assert list(temporary.glob("sweeper-*")) == []
     assert estimate["based_on"] == "rehearsal"
     assert not estimate["is_upper_bound"]
     assert 100e6 < estimate["trial_memory_bytes"] < estimate["memory_bytes"] < 4e9
@@ -138,7 +136,10 @@ def test_a_configuration_that_is_rehearsed_twice_in_a_row_starts_anew(tmp_path: 
 
 def test_what_ends_the_rehearsals_process_is_the_last_that_it_says(tmp_path: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", "from sweeper.running.probes import main; main()", str(tmp_path)],
+        [
+            *(sys.executable, "-c", "from sweeper.running.probes import main; main()"),
+            *(str(tmp_path), "1"),
+        ],
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -150,17 +151,11 @@ def test_what_ends_the_rehearsals_process_is_the_last_that_it_says(tmp_path: Pat
     assert "rehearsal.json" in last
 
 
-def test_an_interrupted_rehearsal_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_an_interrupted_rehearsal_leaves_nothing_behind(tmp_path: Path, temporary: Path) -> None:
     spec = tmp_path / "small.yaml"
     spec.write_text(SPEC)
-    before = leftovers()
-    with subprocess.Popen(
-        command("plan", spec.name, "--rehearse", "--seconds", "60"),
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    arguments = ("plan", spec.name, "--rehearse", "--seconds", "60")
+    with started(*arguments, cwd=tmp_path) as process:
         deadline = time.monotonic() + 120
         while not any(_is_worker(one) for one in processes_below(process.pid)):
             assert time.monotonic() < deadline
@@ -172,9 +167,11 @@ def test_an_interrupted_rehearsal_leaves_nothing_behind(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert out == ""
     assert err.splitlines()[-1] == "interrupted"
-    time.sleep(1.0)  # for the kernel to be through with them
-    assert [one for one in below if _is_alive(one)] == []
-    assert leftovers() == before
+    deadline = time.monotonic() + 10  # for the kernel to be through with them
+    while any(_is_alive(one) for one in below):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert list(temporary.glob("sweeper-*")) == []
     assert list(tmp_path.iterdir()) == [spec]
 
 

@@ -9,10 +9,12 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
 import pytest
+from command_line import sweeper, sweeper_here
 
 from sweeper.agents import load_agent
 from sweeper.api import open_run, resume
@@ -41,16 +43,6 @@ DQN = """  num_steps_sampled_before_learning_starts: 200
 """
 
 
-def sweeper(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "sweeper", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-
-
 @pytest.fixture(scope="module", params=["PPO", "DQN"])
 def finished(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
@@ -69,7 +61,7 @@ def finished(
 def test_torch_is_the_default_and_every_replica_reports(finished: tuple[Path, Path]) -> None:
     folder, run = finished
     assert "backend: torch" in (run / "spec.yaml").read_text()
-    rows = json.loads(sweeper("results", "--json", cwd=folder).stdout)
+    rows = json.loads(sweeper_here("results", "--json", cwd=folder).stdout)
     assert [row["state"] for row in rows] == ["TERMINATED"] * 2
     history = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
     reports = [event["metrics"] for event in history if event["event"] == "trial_reported"]
@@ -79,7 +71,7 @@ def test_torch_is_the_default_and_every_replica_reports(finished: tuple[Path, Pa
 
 def test_the_champion_is_one_replica_without_pickles(finished: tuple[Path, Path]) -> None:
     folder, run = finished
-    best = json.loads(sweeper("best", "--json", cwd=folder).stdout)
+    best = json.loads(sweeper_here("best", "--json", cwd=folder).stdout)
     assert Path(best["agent"]) == run / "champion"
     names = {path.name for path in (run / "champion").iterdir()}
     assert names == {"agent.json", "weights.safetensors"}
@@ -174,9 +166,30 @@ def _record(database: Path) -> dict[str, list[tuple[str, ...]]]:
         }
 
 
+def test_the_notebook_reads_any_run(
+    finished: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, run = finished
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    notebook = Path(__file__).parents[2] / "notebooks" / "reading_results.ipynb"
+    document = json.loads(notebook.read_text(encoding="utf-8"))
+    cells = [cell for cell in document["cells"] if cell["cell_type"] == "code"]
+    names: dict[str, Any] = {}
+    for cell in cells:
+        exec("".join(cell["source"]), names)  # noqa: S102
+        kinds = {output["output_type"] for output in cell["outputs"]}
+        assert kinds <= {"display_data", "execute_result"}, "an error or a warning is stored"
+    assert names["run"].paths.root == run
+    assert names["searched"] == ["lr"]
+    assert names["ranked"]["trial_id"].iloc[0] == names["run"].best["trial_id"]
+    assert list(names["curves"].columns) == ["t0001", "t0002"]
+    assert names["episode_return"] >= 1
+
+
 # Last, for it changes the run.
 def test_a_longer_stop_goes_on_with_finished_trials_whose_trainer_was_kept(
-    finished: tuple[Path, Path],
+    ray_cluster: None, finished: tuple[Path, Path]
 ) -> None:
     folder, run = finished
     checkpoints = sorted(run.glob("trials/*/checkpoint_*"))
@@ -185,9 +198,9 @@ def test_a_longer_stop_goes_on_with_finished_trials_whose_trainer_was_kept(
     trainer = {"trainer.json", "trainer.safetensors"} if is_kept else set()
     assert names == {"agent.json", "weights.safetensors"} | trainer
     more = ("resume", "--stop", "num_env_steps_sampled_lifetime=2400")
-    done = sweeper(*more, cwd=folder)
+    done = sweeper_here(*more, cwd=folder)
     assert done.returncode == 0, done.stderr
-    rows = json.loads(sweeper("results", "--json", cwd=folder).stdout)
+    rows = json.loads(sweeper_here("results", "--json", cwd=folder).stdout)
     steps = [row["num_env_steps_sampled_lifetime"] for row in rows]
     if is_kept:
         assert "t0001 goes on from its checkpoint at 2,000 env steps" in done.stderr

@@ -163,6 +163,14 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("sto räge") / "runs"
 
 
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For tests that need one of their own and not its making: a copy takes no time."""
+    file = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    import_mlflow().MlflowClient(tracking_uri=f"sqlite:///{file}").search_experiments()
+    return file
+
+
 @pytest.fixture
 def sweep(storage: Path, request: pytest.FixtureRequest) -> Iterator[Sweep]:
     yield from _sweep(storage, f"sqlite:///{storage}/mlflow.db", request.node.name)
@@ -381,8 +389,12 @@ def test_no_time_left_still_closes_every_run_and_says_what_is_missing(sweep: Swe
     assert sweep.runs()["t0002"].info.status == "FINISHED"
 
 
-def test_files_that_mlflow_does_not_take_cost_no_curves(tmp_path: Path) -> None:
+def test_files_that_mlflow_does_not_take_cost_no_curves(
+    tmp_path: Path, empty_database: Path
+) -> None:
     storage = tmp_path / "runs"
+    storage.mkdir()
+    shutil.copy(empty_database, storage)
     for sweep in _sweep(storage, f"sqlite:///{storage}/mlflow.db", "x"):
         (storage / "mlartifacts").write_text("a file where a folder should be")
         tracker = sweep.tracker()
@@ -467,10 +479,12 @@ def test_a_server_that_is_not_there_never_holds_the_sweep_up(
 
 
 def test_a_server_that_dies_and_comes_back_gets_the_whole_record(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    empty_database: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    database = f"sqlite:///{tmp_path}/server.db"
-    import_mlflow().MlflowClient(tracking_uri=database)
+    database = f"sqlite:///{shutil.copy(empty_database, tmp_path / 'server.db')}"
     ui = open_ui(database, port=0)
     uri = ui.url.split("/#")[0]
     for sweep in _sweep(tmp_path / "runs", uri, "x"):
@@ -497,8 +511,12 @@ def test_a_server_that_dies_and_comes_back_gets_the_whole_record(
             ui.stop()
 
 
-def test_a_database_that_vanishes_does_not_stop_the_sweep(tmp_path: Path) -> None:
+def test_a_database_that_vanishes_does_not_stop_the_sweep(
+    tmp_path: Path, empty_database: Path
+) -> None:
     storage = tmp_path / "runs"
+    (storage / "db").mkdir(parents=True)
+    shutil.copy(empty_database, storage / "db")
     for sweep in _sweep(storage, f"sqlite:///{storage}/db/mlflow.db", "x"):
         tracker = sweep.tracker()
         sweep.launch()

@@ -8,12 +8,12 @@ import re
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import started, sweeper, sweeper_here
 
 SPEC = """
 name: watched
@@ -30,16 +30,6 @@ param_space:
 stop: {num_env_steps_sampled_lifetime: 1000000}
 checkpoint: {every_env_steps: 1000}
 """
-
-
-def sweeper(*arguments: str, cwd: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "sweeper", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
 
 
 class Watched:
@@ -61,34 +51,17 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
     seen = Watched()
     seen.folder = tmp_path_factory.mktemp("watched")
     (seen.folder / "spec.yaml").write_text(SPEC)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sweeper", "run", "spec.yaml"],
-        cwd=seen.folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    follower = None
-    try:
+    with started("run", "spec.yaml", cwd=seen.folder) as process:
         seen.run = _wait_for_reports(seen.folder, process)
-        follower = subprocess.Popen(
-            [sys.executable, "-m", "sweeper", "logs", "-f"],
-            cwd=seen.folder,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        seen.status = json.loads(sweeper("status", "--json", cwd=seen.folder).stdout)
-        seen.status_text = sweeper("status", cwd=seen.folder).stdout
-        seen.refused = sweeper("clean", "--keep", "0", "--yes", cwd=seen.folder)
-        seen.relogged = sweeper("log", cwd=seen.folder)
-        os.kill(process.pid, signal.SIGINT)
-        _, seen.said = process.communicate(timeout=120)
-        seen.followed, _ = follower.communicate(timeout=30)
-    finally:
-        for one in (process, follower):
-            if one is not None and one.poll() is None:
-                os.killpg(one.pid, signal.SIGKILL) if one is process else one.kill()
+        with started("logs", "-f", cwd=seen.folder) as follower:
+            said = sweeper_here("status", "--json", cwd=seen.folder)
+            seen.status = json.loads(said.stdout)
+            seen.status_text = sweeper_here("status", cwd=seen.folder).stdout
+            seen.refused = sweeper_here("clean", "--keep", "0", "--yes", cwd=seen.folder)
+            seen.relogged = sweeper_here("log", cwd=seen.folder)
+            os.kill(process.pid, signal.SIGINT)
+            _, seen.said = process.communicate(timeout=120)
+            seen.followed, _ = follower.communicate(timeout=30)
     return seen
 
 
@@ -148,7 +121,7 @@ def test_without_a_terminal_the_end_is_told_in_lines(watched: Watched) -> None:
 def test_a_run_written_to_mlflow_again_changes_nothing(watched: Watched) -> None:
     database = watched.folder / "runs" / "mlflow.db"
     before = _count_records(database)
-    done = sweeper("log", cwd=watched.folder)
+    done = sweeper_here("log", cwd=watched.folder)
     assert done.returncode == 0, done.stderr
     assert watched.run.name in done.stderr
     assert _count_records(database) == before
@@ -158,18 +131,18 @@ def test_a_run_written_to_mlflow_again_changes_nothing(watched: Watched) -> None
 def test_a_run_is_written_to_another_database_whole(watched: Watched) -> None:
     other = watched.folder / "other.db"
     arguments = ("log", "--uri", f"sqlite:///{other}", "--experiment", "elsewhere")
-    done = sweeper(*arguments, cwd=watched.folder)
+    done = sweeper_here(*arguments, cwd=watched.folder)
     assert done.returncode == 0, done.stderr
     first = _count_records(watched.folder / "runs" / "mlflow.db")
     copied = _count_records(other)
     assert (copied["runs"], copied["params"]) == (first["runs"], first["params"])
     assert copied["logged_models"] == first["logged_models"] == 1
-    assert sweeper(*arguments, cwd=watched.folder).returncode == 0
+    assert sweeper_here(*arguments, cwd=watched.folder).returncode == 0
     assert _count_records(other) == copied
 
 
 def test_a_server_that_is_not_there_is_one_line(watched: Watched) -> None:
-    done = sweeper("log", "--uri", "http://127.0.0.1:9", cwd=watched.folder)
+    done = sweeper_here("log", "--uri", "http://127.0.0.1:9", cwd=watched.folder)
     assert done.returncode == 1
     assert done.stderr.startswith("error: MLflow: not everything is recorded: no server answers at")
     assert done.stderr.count("\n") == 1
@@ -188,15 +161,15 @@ def test_doctor_starts_a_ray(tmp_path: Path) -> None:
 
 def test_a_champion_and_a_checkpoint_are_evaluated_on_the_same_episodes(watched: Watched) -> None:
     arguments = ("evaluate", "last", "--episodes", "4", "--json")
-    champion = json.loads(sweeper(*arguments, cwd=watched.folder).stdout)
+    champion = json.loads(sweeper_here(*arguments, cwd=watched.folder).stdout)
     assert champion["environment"] == "CartPole-v1"
     assert champion["checkpoint"] == str(watched.run / "champion")
     (agent,) = champion["agents"]
     assert agent["returns"] == [float(length) for length in agent["lengths"]]
     assert champion["mean"] == sum(agent["returns"]) / 4
     assert champion["interval_over"] == "episodes of one agent"
-    best = json.loads(sweeper("best", "--json", cwd=watched.folder).stdout)
+    best = json.loads(sweeper_here("best", "--json", cwd=watched.folder).stdout)
     arguments = ("evaluate", best["checkpoint"], "--episodes", "4", "--json")
-    (replica,) = json.loads(sweeper(*arguments, cwd=watched.folder).stdout)["agents"]
+    (replica,) = json.loads(sweeper_here(*arguments, cwd=watched.folder).stdout)["agents"]
     assert replica["agent"] == "replica_0"
     assert replica["returns"] == agent["returns"]

@@ -45,6 +45,7 @@ LAYERS: list[set[str]] = [
     {
         "running.extension",
         "running.resumption",
+        "running.remaining",
         "running.failures",
         "running.limits",
         "running.nodes",

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import errno
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from sweeper.trainables.checkpoints import read_tensors, write_tensors
+from sweeper.trainables.checkpoints import read_tensors, write_arrays, write_tensors
 
 
 @contextmanager
@@ -32,3 +34,15 @@ def test_a_file_that_can_t_be_written_is_an_os_error_and_leaves_nothing(tmp_path
     with pytest.raises(OSError, match=r"a\.safetensors can't be written"), small_files():
         write_tensors(tmp_path / "a.safetensors", {"x": torch.zeros(10_000)})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_arrays_that_can_t_be_written_are_an_os_error_and_leave_the_older_file(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.safetensors"
+    write_arrays(path, {"x": np.arange(6.0).reshape(2, 3)})
+    with pytest.raises(OSError, match=r"a\.safetensors can't be written") as caught, small_files():
+        write_arrays(path, {"x": np.zeros((100, 100))})
+    assert caught.value.errno == errno.EFBIG
+    assert list(tmp_path.iterdir()) == [path]
+    assert read_tensors(path)["x"].tolist() == [[0, 1, 2], [3, 4, 5]]

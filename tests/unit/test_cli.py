@@ -275,7 +275,7 @@ def test_a_table_in_a_pipe_is_not_cut(call: Any, tmp_path: Path) -> None:
 def test_logs_shows_which_there_are_and_the_ends_of_failed_ones(call: Any) -> None:
     paths = make_run(Path("runs"), "made-20260101-000000")
     said = call("logs")
-    assert re.search(r"t0001 +TERMINATED +\d+ B +runs/made-20260101-000000/trials/t0001/", said.out)
+    assert re.search(r"t0001 +done +\d+ B +runs/made-20260101-000000/trials/t0001/", said.out)
     assert "t0002: crashed: ValueError: no such luck" in said.out
     assert "t0002 line 30" in said.out
     assert "t0002 line 21" in said.out

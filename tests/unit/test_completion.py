@@ -112,3 +112,24 @@ def test_the_script_is_one_that_the_shell_takes(shell: str, tmp_path: Path) -> N
     file = tmp_path / "script"
     file.write_text(script)
     assert subprocess.run([program, "-n", str(file)], capture_output=True).stderr == b""
+
+
+def test_fish_shows_descriptions_whole(folder: Path) -> None:
+    fish = shutil.which("fish")
+    if fish is None:
+        pytest.skip("no fish here")
+    program = folder / "bin" / "sweeper"
+    program.parent.mkdir()
+    program.write_text(f"#!{sys.executable}\nfrom sweeper.cli import main\nmain()\n")
+    program.chmod(0o755)
+    (folder / "script").write_text(completion_script(cli, "fish"))
+    done = subprocess.run(
+        [fish, "--no-config", "-c", "source script; complete --do-complete 'sweeper stat'"],
+        env={**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}", "HOME": str(folder)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    verb = cli.commands["status"]
+    assert "," in verb.get_short_help_str(), "of no use without a comma"
+    assert done.stdout.splitlines() == [f"status\t{verb.get_short_help_str()}"]

@@ -5,6 +5,7 @@ What all of them promise is in `tests/integration/test_conformance.py`.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import tracemalloc
 
@@ -59,6 +60,23 @@ def test_uniform_replay_is_drawn_by_the_seed():
     assert torch.equal(first, second)
     assert torch.equal(first[:2], other[:2])
     assert not torch.equal(first[2], other[2])
+
+
+def test_what_bounds_a_trials_env_steps_bounds_its_replay_and_changes_nothing():
+    replay = {"type": "EpisodeReplayBuffer", "capacity": 100_000}
+    whole, bounded = (
+        build_trainer(
+            dataclasses.replace(settings_of("CartPole-v1", seeds=(0, 1, 2)), stop=stop),
+            **{**CARTPOLE, "replay_buffer_config": replay},
+        )
+        for stop in (None, {"num_env_steps_sampled_lifetime": 590})
+    )
+    assert bounded._buffer.nbytes < 0.03 * whole._buffer.nbytes
+    progress, parameters = run(bounded)
+    assert progress[-1][0].env_steps >= 590
+    assert torch.equal(parameters, run(whole)[1])
+    # Nothing was overwritten.
+    np.testing.assert_array_equal(bounded._buffer._filled, whole._buffer._filled)
 
 
 @pytest.mark.parametrize("envs", [1, 3, 8])
@@ -164,8 +182,8 @@ def test_saving_a_replay_memory_takes_its_disk_and_no_second_memory(tmp_path, ki
     trainer = cartpole((0, 1, 2, 3), checkpoint_replay=True, replay_buffer_config=replay)
     memory = describe_memory(
         read_settings({**CARTPOLE, "replay_buffer_config": replay}).replay,
-        observation_space=trainer._envs[0].single_observation_space,
-        action_space=trainer._envs[0].single_action_space,
+        observation_space=trainer._envs.single_observation_space,
+        action_space=trainer._envs.single_action_space,
         envs=1,
         replicas=4,
     )
@@ -244,7 +262,8 @@ class ExplodingRewards:
 def test_a_diverged_replica_is_frozen_and_the_others_train_on_as_before(kind):
     replay = {"type": kind, "capacity": 1000}
     healthy, sick = cartpole(replay_buffer_config=replay), cartpole(replay_buffer_config=replay)
-    sick._collector._envs[1] = ExplodingRewards(sick._collector._envs[1], after=300)
+    envs = sick._envs.vector_envs
+    envs[1] = ExplodingRewards(envs[1], after=300)
     expected, parameters = run(healthy, 5)
     progress, sick_parameters = run(sick, 5)
     assert [p[1].diverged for p in progress] == [False, True, True, True, True]
@@ -261,7 +280,8 @@ def test_a_diverged_replica_is_frozen_and_the_others_train_on_as_before(kind):
 
 def test_a_diverged_replica_keeps_its_last_finite_weights():
     trainer = cartpole()
-    trainer._collector._envs[1] = ExplodingRewards(trainer._collector._envs[1], after=250)
+    envs = trainer._envs.vector_envs
+    envs[1] = ExplodingRewards(envs[1], after=250)
     _, before = run(trainer, 1)
     _, after = run(trainer, 2)
     assert torch.equal(before[1], after[1])
@@ -403,8 +423,8 @@ def test_the_memory_of_a_configuration_is_known_beforehand():
     trainer = cartpole(**replay)
     memory = describe_memory(
         read_settings({**CARTPOLE, **replay}).replay,
-        observation_space=trainer._envs[0].single_observation_space,
-        action_space=trainer._envs[0].single_action_space,
+        observation_space=trainer._envs.single_observation_space,
+        action_space=trainer._envs.single_action_space,
         envs=1,
         replicas=3,
     )

@@ -38,7 +38,12 @@ def plan_of(*overrides: str) -> SweepPlan:
 
 
 def record_run(
-    name: str, *overrides: str, seconds: float = 20.0, size: int = 250, is_whole: bool = True
+    name: str,
+    *overrides: str,
+    seconds: float = 20.0,
+    size: int = 250,
+    is_whole: bool = True,
+    **metrics: float,
 ) -> None:
     """A run folder with one finished trial of 1,000 env steps."""
     root = Path("runs") / name
@@ -49,7 +54,7 @@ def record_run(
         (checkpoint / "trainer.json").write_text("")
         (checkpoint / "trainer.safetensors").write_bytes(b"x" * size)
     (root / "spec.yaml").write_text(dump_spec(plan_of(*overrides).spec))
-    report = {STEPS: 1000, "time_total_s": seconds, "episode_return_mean": 9.0}
+    report = {STEPS: 1000, "time_total_s": seconds, "episode_return_mean": 9.0, **metrics}
     asked: dict[str, Any] = {
         "event": "trial_asked", "time": 1.0, "trial_id": "t0001", "configuration": {},
         "parameters": {}, "seeds": [0],
@@ -74,7 +79,9 @@ def test_a_run_of_the_same_kind_is_gone_by() -> None:
         "time_s": pytest.approx(800),
         "disk_bytes": 1500,
         "based_on": "demo-20261124-100000",
+        "limit": None,
         "is_limit": False,
+        "is_upper_bound": False,
     }
 
 
@@ -149,6 +156,58 @@ def test_a_clock_bounds_the_time() -> None:
     estimate = plan_of("stop.time_total_s=60").estimate
     assert estimate is not None
     assert (estimate["time_s"], estimate["is_limit"]) == (240, True)
+    assert estimate["limit"] == "stop.time_total_s"
+
+
+def test_the_start_of_a_process_counts_once() -> None:
+    # 1,000 steps at 100 a second: the other ten seconds were the start.
+    record_run("demo-20261124-100000", env_steps_per_s=100.0)
+    assert estimate_of()["time_s"] == pytest.approx(10 + 400)
+    assert estimate_of("budget={env_steps: 30000}")["time_s"] == pytest.approx(10 + 150)
+
+
+def estimate_of(*overrides: str) -> dict[str, Any]:
+    estimate = plan_of(*overrides).estimate
+    assert estimate is not None
+    return dict(estimate)
+
+
+def test_a_budget_of_trials_bounds_time_and_disk() -> None:
+    record_run("demo-20261124-100000")
+    found = estimate_of("budget={trials: 3}")
+    # Two rounds instead of four.
+    assert (found["time_s"], found["limit"]) == (pytest.approx(400), None)
+    assert estimate_of("budget={trials: 1}")["disk_bytes"] == 500
+    assert estimate_of("budget={trials: 99}")["time_s"] == pytest.approx(800)
+
+
+def test_a_budget_of_env_steps_is_used_by_all_trials_at_a_time() -> None:
+    record_run("demo-20261124-100000")
+    # 30,000 of 20 ms by two at a time.
+    found = estimate_of("budget={env_steps: 30000}")
+    assert (found["time_s"], found["limit"]) == (pytest.approx(300), "budget.env_steps")
+    assert (found["is_limit"], found["is_upper_bound"]) == (False, False)
+    alone = estimate_of("budget={env_steps: 30000}", "stop=null")
+    assert (alone["time_s"], alone["limit"]) == (pytest.approx(300), "budget.env_steps")
+    much = estimate_of("budget={env_steps: 30000000}")
+    assert (much["time_s"], much["limit"]) == (pytest.approx(800), None)
+    replicas = estimate_of("budget={env_steps: 30000}", "seeds=3")
+    assert replicas["time_s"] == pytest.approx(300)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "budget={no_improvement_trials: 2}",
+        "stop.episode_return_mean=475",
+        "stop.training_iteration=4",
+        "stop.plateau={std: 1}",
+    ],
+)
+def test_what_may_end_early_makes_the_time_a_bound(override: str) -> None:
+    record_run("demo-20261124-100000")
+    found = estimate_of(override)
+    assert (found["time_s"], found["is_upper_bound"]) == (pytest.approx(800), True)
 
 
 def test_a_damaged_run_is_passed_over() -> None:

@@ -75,7 +75,9 @@ def test_without_a_bound_on_env_steps_their_number_is_unknown(tmp_path: Path) ->
         (0.5, "auto", 10, 8),
         (1, "auto", 2, 2),
         (1, 3, 10, 3),
-        (1, 9, 10, 9),
+        (1, 9, 10, 4),
+        (0.2, "auto", 99, 20),
+        (0.0001, "auto", 99, 99),
     ],
 )
 def test_trials_at_a_time_are_cores_over_cpus_per_trial(
@@ -94,6 +96,47 @@ def test_trials_at_a_time_are_cores_over_cpus_per_trial(
         resources=f"{{cpus: {cpus}}}",
     )
     assert plan.concurrent == concurrent
+
+
+def test_a_budget_of_trials_is_all_that_run_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feasibility, "cores", lambda: 4)
+    space = {"param_space": "{lr: {uniform: [0.1, 0.2]}}", "search": "{num_samples: 8}"}
+    plan = plan_of(tmp_path, **space, budget="{trials: 3}")
+    assert (plan.trials, plan.most_trials, plan.concurrent) == (8, 3, 3)
+    assert plan.env_steps == 3 * 5 * 10_000
+
+
+@pytest.mark.parametrize(("asked", "concurrent", "words"), [
+    (9, 9, []),
+    ("auto", 4, ["max_concurrent is auto, which counts this machine's cores (4 at a time), not "
+                 "the cluster's; give a number"]),
+])  # fmt: skip
+def test_on_a_cluster_as_many_run_as_were_asked_for(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: int | str,
+    concurrent: int,
+    words: list[str],
+) -> None:
+    monkeypatch.setattr(feasibility, "cores", lambda: 4)
+    search = f"{{num_samples: 10, max_concurrent: {asked}}}"
+    space = "{lr: {uniform: [1e-5, 1e-4]}}"
+    plan = plan_of(tmp_path, param_space=space, search=search, ray='{address: "auto"}')
+    assert plan.concurrent == plan.to_json()["concurrent"] == concurrent
+    assert list(plan.warnings) == words
+
+
+def test_shares_of_a_gpu_are_counted_as_ray_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feasibility, "cores", lambda: 99)
+    monkeypatch.setattr(feasibility, "gpus", lambda: 2)
+    space = {"param_space": "{lr: {uniform: [0.1, 0.2]}}", "search": "{num_samples: 50}"}
+    for share, concurrent in ((0.2, 10), (0.3, 6), (1, 2), (2, 1)):
+        plan = plan_of(tmp_path, **space, resources=f"{{gpus: {share}}}")
+        assert plan.concurrent == concurrent
 
 
 def test_env_runners_of_a_trial_take_cores_too(

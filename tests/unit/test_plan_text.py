@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,12 +90,65 @@ def test_lines_fit_the_terminal(width: int, name: str) -> None:
 
 
 def test_an_estimate_says_what_it_goes_by() -> None:
-    estimate = {"time_s": 125.0, "disk_bytes": 3e6, "based_on": "demo-1", "is_limit": False}
-    text = "\n".join(describe_plan(replace(plan_of(SPEC), estimate=estimate)))
-    assert "about 2 minutes if every trial goes its full length, by demo-1" in text
-    assert "about 3.0 MB: the last 2 checkpoints" in text
-    text = "\n".join(describe_plan(replace(plan_of(SPEC), estimate=estimate | {"is_limit": True})))
-    assert "at most 2m05s, by the spec's own limits" in text
+    estimate: dict[str, Any] = {
+        "time_s": 125.0,
+        "disk_bytes": 3e6,
+        "based_on": "demo-1",
+        "limit": None,
+        "is_limit": False,
+        "is_upper_bound": False,
+    }
+
+    def text_of(**changes: Any) -> str:
+        plan = replace(plan_of(SPEC), estimate=estimate | changes)
+        return " ".join("\n".join(describe_plan(plan)).split())
+
+    assert "time about 2 minutes, by demo-1 disk" in text_of()
+    assert "about 3.0 MB: the last 2 checkpoints" in text_of()
+    words = "time at most about 2 minutes, by demo-1; less where trials end early disk"
+    assert words in text_of(is_upper_bound=True)
+    words = "time about 2 minutes, by demo-1; budget.env_steps is used up then disk"
+    assert words in text_of(limit="budget.env_steps")
+    words = "time at most 2m05s, by budget.time_s disk"
+    assert words in text_of(limit="budget.time_s", is_limit=True, is_upper_bound=True)
+
+
+def test_a_budget_of_trials_says_how_many_keep_their_checkpoints() -> None:
+    text = " ".join("\n".join(describe_plan(plan_of(SPEC, "budget.trials=3"))).split())
+    assert "the last 2 checkpoints of each of the 3 trials" in text
+    assert "at most 300,000 env steps in all" in text
+
+
+def test_values_stay_beside_their_names_and_lists_in_one_piece() -> None:
+    plan = plan_of(
+        "environment: CartPole-v1\nalgorithm: DQN\nseeds: 4\n"
+        "stop: {num_env_steps_sampled_lifetime: 20000}\n"
+        "param_space:\n"
+        "  epsilon: {choice: [[[0, 1.0], [3000, 0.02]], [[0, 1.0], [8000, 0.05]]]}\n"
+        "  replay_buffer_config: {type: PrioritizedEpisodeReplayBuffer, capacity: 50000}\n"
+        "  model_config: {fcnet_hiddens: [64, 64], fcnet_activation: relu}\n"
+        "search: {num_samples: 2}\n"
+    )
+    for width in range(60, 100):
+        lines = describe_plan(plan, width)
+        assert all(len(line) <= width or "/" in line for line in lines)
+        for whole in (
+            "[[0, 1.0], [8000, 0.05]]",
+            "replay_buffer_config.capacity 50,000",
+            "model_config.fcnet_hiddens [64, 64]",
+            "4 replicas (seeds 0 to 3)",
+        ):
+            assert any(whole in line for line in lines), (width, whole)
+
+
+def test_names_too_long_for_two_columns_stand_above_their_texts() -> None:
+    name = "num_steps_sampled_before_learning_starts"
+    space = f"param_space={{{name}: {{choice: [0, 500]}}}}"
+    plan = plan_of(SPEC, "algorithm=DQN", space, "search.points_to_evaluate=[]")
+    assert f"Searched\n  {name}  0 or" in "\n".join(describe_plan(plan, 80))
+    assert f"Searched\n  {name}\n      0 or 500 (default 1000)\n" in "\n".join(
+        describe_plan(plan, 79)
+    )
 
 
 def test_what_is_off_or_unbounded_is_said() -> None:
@@ -191,3 +245,31 @@ def test_warnings_end_the_summary() -> None:
 Mind
   - 2 replicas on rllib are 2 training runs a trial, one after the other: 12 in all"""
     )
+
+
+@pytest.mark.parametrize("is_installed", [True, False])
+def test_envpool_is_hinted_at_where_the_simulator_takes_the_time(
+    is_installed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeper.planning.plan_text.has_envpool", lambda: is_installed)
+    installs = "" if is_installed else ", after pip install 'sweeper[envpool]'"
+    hint = (
+        f"environment.vectorization: envpool would step them several times as fast{installs}, in "
+        "its own implementation of Acrobot-v1"
+    )
+
+    def said(*overrides: str) -> bool:
+        return hint in " ".join(" ".join(describe_plan(plan_of(SPEC, *overrides), 100)).split())
+
+    assert said("environment=Acrobot-v1")
+    assert said("environment={id: Acrobot-v1, vectorization: sync}")
+    for elsewhere in (
+        "environment=CartPole-v1",
+        "environment={id: Acrobot-v1, vectorization: async}",
+        "environment={id: Acrobot-v1, wrappers: [FlattenObservation]}",
+        "environment={id: Acrobot-v1, kwargs: {max_episode_steps: 7}}",
+    ):
+        assert not said(elsewhere)
+    assert not said("environment=Acrobot-v1", "backend=rllib", "seeds=1")
+    dqn = ("algorithm=DQN", "param_space={lr: {choice: [1.0e-3]}}", "search.points_to_evaluate=[]")
+    assert not said("environment=Acrobot-v1", *dqn)

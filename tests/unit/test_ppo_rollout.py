@@ -14,6 +14,7 @@ from sweeper.trainables.actions import build_distribution
 from sweeper.trainables.advantages import estimate_advantages, standardise
 from sweeper.trainables.episodes import divide_episodes
 from sweeper.trainables.normalisation import ObservationNormaliser, RunningMoments
+from sweeper.trainables.replica_envs import SeparateReplicaEnvs
 from sweeper.trainables.rollout import RolloutCollector
 from sweeper.trainables.spaces import (
     build_observation_encoder,
@@ -25,13 +26,13 @@ from sweeper.trainables.vector_envs import build_vector_env
 
 def build_collector(*, replicas=2, envs=3, steps=4, longest=5, normaliser=None):
     environment = settings_of("ppo_tasks/Counting-v0", longest=longest).environment
-    vector = [build_vector_env(environment, envs) for _ in range(replicas)]
+    vector = SeparateReplicaEnvs([build_vector_env(environment, envs) for _ in range(replicas)])
     return RolloutCollector(
         vector,
         steps=steps,
-        encoder=build_observation_encoder(vector[0].single_observation_space),
+        encoder=build_observation_encoder(vector.single_observation_space),
         distribution=build_distribution(
-            vector[0].single_action_space, normalize_actions=True, clip_actions=False
+            vector.single_action_space, normalize_actions=True, clip_actions=False
         ),
         action_generators=[np.random.default_rng(10 + i) for i in range(replicas)],
         env_generators=[np.random.default_rng(20 + i) for i in range(replicas)],

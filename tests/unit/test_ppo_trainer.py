@@ -151,7 +151,8 @@ class ExplodingRewards:
 def test_a_diverged_replica_keeps_its_last_finite_weights():
     trainer = cartpole(normalize=None)
     _, before = run(trainer, 1)
-    trainer._collector._envs[1] = ExplodingRewards(trainer._collector._envs[1], after=0)
+    envs = trainer._envs.vector_envs
+    envs[1] = ExplodingRewards(envs[1], after=0)
     _, after = run(trainer, 3)
     assert torch.equal(before[1], after[1])
     assert not torch.equal(before[0], after[0])
@@ -234,7 +235,7 @@ def test_the_native_vector_environment_is_used_only_where_asked(vectorization):
     settings = settings_of("CartPole-v1")
     object.__setattr__(settings.environment, "vectorization", vectorization)
     trainer = build_trainer(settings)
-    name = type(trainer._envs[0].unwrapped).__name__
+    name = type(trainer._envs.vector_envs[0].unwrapped).__name__
     assert (
         name
         == {"sync": "SerialVectorEnv", "vector_entry_point": "CartPoleVectorEnv"}[vectorization]

@@ -167,7 +167,7 @@ def test_a_line_is_said_when_a_trial_ends(
     out, err = capsys.readouterr()
     assert out == ""
     assert err == (
-        "t0001 terminated (num_env_steps_sampled_lifetime >= 1000): "
+        "t0001 done (num_env_steps_sampled_lifetime >= 1000): "
         "episode_return_mean 99, 1000 env steps, lr=0.5\n"
     )
 
@@ -238,7 +238,7 @@ def test_trials_that_take_no_time_do_not_fill_a_log(
     said = capsys.readouterr().err.splitlines()
     assert 25 <= len(said) <= 32
     told = sum(int(match[1]) for line in said if (match := re.search(r"and (\d+) more", line)))
-    assert told + sum("terminated" in line for line in said) == 200
+    assert told + sum(" done (" in line for line in said) == 200
 
 
 def test_every_new_kind_of_failure_is_said_with_its_log(

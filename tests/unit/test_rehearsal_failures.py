@@ -93,9 +93,26 @@ def test_a_rehearsal_that_never_learned_says_that_it_is_too_fast() -> None:
     assert warning.startswith("no update was made in the rehearsal's time")
 
 
-def test_a_rehearsal_that_is_silent_for_too_long_is_given_up_and_leaves_nothing() -> None:
-    before = set(Path(tempfile.gettempdir()).glob("sweeper-*"))
+def test_a_rehearsal_that_is_silent_for_too_long_is_given_up_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     with pytest.raises(RunError) as caught:
         rehearse_plan(plan_of(), 0.01, patience_s=0.05)
     assert str(caught.value).startswith("nothing was heard of the rehearsal for 0s while starting")
-    assert set(Path(tempfile.gettempdir()).glob("sweeper-*")) <= before
+    assert list(temporary.iterdir()) == []
+
+
+def test_what_anyone_prints_in_its_process_is_no_word_of_the_rehearsal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = b'{"doing": "mischief"}\n{"result": {}}\n{"error": "made up"}\n{no JSON\n\xff\n'
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import os\nos.write(1, {said!r})\nos.write(2, b'caf\\xe9 is closed\\n')\nos._exit(3)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(RunError) as caught:
+        rehearse_plan(plan_of(), 0.01)
+    assert str(caught.value) == "the rehearsal ended while starting Ray: caf\ufffd is closed"

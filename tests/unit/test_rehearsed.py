@@ -146,6 +146,8 @@ def test_budgets_end_the_search() -> None:
     # A replica's steps take 1 ms each, two replicas and two trials at a time.
     stepped = rehearse(plan_of("budget={env_steps: 80000}"))
     assert stepped["time_s"] == pytest.approx(20, rel=0.01)
+    assert (timed["limit"], stepped["limit"]) == ("budget.time_s", "budget.env_steps")
+    assert rehearse(plan_of("budget={env_steps: 80000000}"))["limit"] is None
     assert rehearse(plan_of("budget={trials: 2}"))["time_s"] == pytest.approx(100.5)
     unbounded = rehearse(plan_of("stop=null", "budget={time_s: 60}"))
     assert (unbounded["trial_s"], unbounded["time_s"]) == (None, pytest.approx(60.5))
@@ -200,7 +202,9 @@ def test_a_replay_memory_fills_up_after_the_rehearsal() -> None:
     )
     assert plan.replay is not None
     grown = rehearse(plan, concurrent=1, memory_bytes=900_000_000)
-    replay = plan.replay.replay_bytes / 4  # a trial takes 100,000 of 400,000 steps
+    # A trial takes 100,000 steps; there is room for as many ends of episodes.
+    assert plan.replay.places < 210_000
+    replay = plan.replay.replay_bytes * 100_000 / plan.replay.places
     assert grown["trial_memory_bytes"] == pytest.approx(400_000_000 + replay)
     assert grown["memory_bytes"] == pytest.approx(900_000_000 + replay)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -18,11 +21,20 @@ SPACE = spaces.Box(-np.inf, np.inf, (2,), np.float32)
 
 
 def build_buffer(
-    capacity=40, *, replicas=2, envs=1, n_step=(1, 1), alpha=0.6, beta=0.4, space=SPACE, actions=4
+    capacity=40,
+    *,
+    replicas=2,
+    envs=1,
+    n_step=(1, 1),
+    alpha=0.6,
+    beta=0.4,
+    space=SPACE,
+    actions=4,
+    most_steps=None,
 ):
     return ReplayBuffer(
         ObservationStore(build_observation_encoder(space)),
-        ReplaySettings(capacity, alpha, beta, n_step, GAMMA),
+        ReplaySettings(capacity, alpha, beta, n_step, GAMMA, most_steps),
         replicas=replicas,
         envs=envs,
         actions=actions,
@@ -294,6 +306,47 @@ def test_five_replicas_of_100k_cartpole_transitions_take_at_most_30_mb():
     real = sum(array.nbytes for array in arrays)
     assert real <= 30e6
     assert real <= ReplayBuffer.bytes_needed(store, settings, **given) <= 1.1 * real
+
+
+def resident_bytes():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def fill(buffer, lanes, steps):
+    """So many steps in every lane, an episode each."""
+    observations = np.ones((len(lanes), *buffer._observations.shape[1:]), dtype=np.float32)
+    buffer.begin(lanes, observations)
+    for _ in range(steps):
+        buffer.append(
+            lanes,
+            actions=np.zeros(len(lanes)),
+            rewards=np.ones(len(lanes)),
+            terminated=np.ones(len(lanes), dtype=bool),
+            observations=observations,
+        )
+        buffer.begin(lanes, observations)
+
+
+@pytest.mark.parametrize("alpha", [0.6, None])
+def test_a_replica_whose_steps_are_bounded_has_room_for_them_all(alpha):
+    buffer = build_buffer(10**6, envs=3, alpha=alpha, most_steps=100)
+    fill(buffer, np.arange(6), 34)
+    np.testing.assert_array_equal(buffer.starts, 102)
+    assert buffer.nbytes < 100_000
+
+
+def test_a_process_takes_as_much_memory_as_its_replay_is_said_to_need():
+    space = spaces.Box(-np.inf, np.inf, (128,), np.float32)
+    shape = {"replicas": 5, "envs": 8}
+    store = ObservationStore(build_observation_encoder(space))
+    settings = ReplaySettings(10**6, 0.6, 0.4, (1, 1), GAMMA, most_steps=8 * 1000)
+    said = ReplayBuffer.bytes_needed(store, settings, actions=2, **shape)
+    before = resident_bytes()
+    buffer = build_buffer(10**6, space=space, actions=2, most_steps=8 * 1000, **shape)
+    fill(buffer, np.arange(40), 1000)
+    # Rings of the whole capacity took 190 MB here, all the huge pages that they begin.
+    assert resident_bytes() - before == pytest.approx(said, rel=0.15)
+    assert said < 45e6
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,8 @@ def test_of_a_range_its_ends_are_possible_and_under_a_condition_the_default() ->
         (["seeds=10"], "the replay memories of a trial take 20.2 GB (10 replicas"),
         (["param_space.lr={choice: [0.1, 0.2]}", "search={num_samples: 2}"],
          "take 10.1 GB (5 replicas of 65,000,000 places of float32[4]), and 2 trials run at a "
-         "time; this machine has 16.0 GB; lower it, or search.max_concurrent or seeds"),
+         "time; this machine has 16.0 GB; lower replay_buffer_config.capacity, or "
+         "search.max_concurrent or seeds"),
         (["param_space.lr={choice: [0.1, 0.2]}", "search={num_samples: 2, max_concurrent: 1}"],
          None),
         (["param_space.lr={choice: [0.1, 0.2]}", "search={num_samples: 2}",
@@ -124,7 +125,8 @@ def test_memory_that_this_machine_has_not_is_refused(
     overrides: list[str], refused: str | None
 ) -> None:
     config = "{type: PrioritizedEpisodeReplayBuffer, capacity: 65000000}"
-    given = [f"param_space.replay_buffer_config={config}", *overrides]
+    endless = "stop={time_total_s: 60}"
+    given = [f"param_space.replay_buffer_config={config}", endless, *overrides]
     if refused is None:
         assert plan_of(*given).replay is not None
         return
@@ -133,6 +135,54 @@ def test_memory_that_this_machine_has_not_is_refused(
     (problem,) = [one for one in raised.value.problems if "replay" in one.key]
     assert problem.key == "param_space.replay_buffer_config.capacity"
     assert refused in problem.message
+
+
+def test_there_is_no_room_for_more_steps_than_a_trial_takes() -> None:
+    config = "param_space.replay_buffer_config={capacity: 1000000}"
+    plan = plan_of(config, "stop.num_env_steps_sampled_lifetime=20000")
+    replay = plan.replay
+    assert replay is not None
+    # A step and, at worst, an episode's end each; the last iteration goes to its end.
+    assert 2 * 20_000 < replay.places < 2 * 21_000 + 50
+    assert replay.replay_bytes < 0.05 * bytes_of(config, "stop={time_total_s: 9}")
+    assert 20_000 / replay.places < replay.needed_bytes / replay.replay_bytes < 0.51
+    text = " ".join(" ".join(describe_plan(plan, 100)).split())
+    assert "a place for every env step of a replica and every episode's end" in text
+
+
+@pytest.mark.parametrize(("steps", "is_refused"), [(60_000_000, False), (90_000_000, True)])
+def test_only_what_a_trial_takes_for_certain_is_refused(steps: int, is_refused: bool) -> None:
+    given = (
+        "seeds=8",
+        "param_space.replay_buffer_config={capacity: 1000000000}",
+        f"stop.num_env_steps_sampled_lifetime={steps}",
+    )
+    if not is_refused:
+        assert plan_of(*given).replay is not None
+        return
+    words = r"take at least 2\d\.\d GB \(8 replicas of 90,001,\d\d\d places of float32"
+    with pytest.raises(SpecError, match=words):
+        plan_of(*given)
+
+
+@pytest.mark.parametrize(
+    ("space", "key", "words"),
+    [
+        ("{n_step: 700000000}", "n_step", "5 replicas of 700,000,002 places of float32[4]"),
+        ("{n_step: [1, 700000000]}", "n_step", "lower n_step: each environment has n_step + 2"),
+        ("{num_envs_per_env_runner: 300000000}", "num_envs_per_env_runner",
+         "5 replicas of 900,000,000 places of float32[4]"),
+        ("{num_envs_per_env_runner: 300000000}", "num_envs_per_env_runner",
+         "lower num_envs_per_env_runner: each environment has n_step + 2 places, whatever the "
+         "capacity, or seeds"),
+    ],
+)  # fmt: skip
+def test_what_asks_for_too_much_memory_is_named(space: str, key: str, words: str) -> None:
+    with pytest.raises(SpecError) as raised:
+        plan_of("stop={time_total_s: 60}", f"param_space={space}")
+    (problem,) = [one for one in raised.value.problems if "replay memories" in one.message]
+    assert problem.key == f"param_space.{key}"
+    assert words in problem.message
 
 
 def test_the_plan_says_what_replay_takes_in_words_and_in_json() -> None:

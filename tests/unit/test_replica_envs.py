@@ -68,7 +68,7 @@ def settings_of(env_id="replica_envs/Counted-v0", algorithm="PPO", **kwargs):
 
 def test_environments_are_closed_with_their_block():
     with open_replica_envs(settings_of(), 3) as envs:
-        assert [each.num_envs for each in envs] == [3, 3]
+        assert (len(envs), envs.num_envs) == (2, 3)
         assert Counted.opened == 6
     assert Counted.opened == 0
 
@@ -86,7 +86,7 @@ def test_what_was_built_is_closed_when_a_later_one_can_not_be(monkeypatch):
 )
 def test_auto_vectorization_is_the_algorithms(algorithm, name):
     with open_replica_envs(settings_of("CartPole-v1", algorithm), 2) as envs:
-        assert type(envs[0].unwrapped).__name__ == name
+        assert type(envs.vector_envs[0].unwrapped).__name__ == name
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,6 @@ from sweeper.trainables.replicas import (
     Purpose,
     ReplicaProgress,
     TrialDivergedError,
-    TrialMetrics,
     TrialSettings,
     derive_seed,
     find_met_criterion,
@@ -27,6 +26,7 @@ from sweeper.trainables.replicas import (
     steps_crossed,
     tenths_done,
 )
+from sweeper.trainables.trial_metrics import TrialMetrics
 
 
 def progress(env_steps: int, *returns: float, diverged: bool = False, **learner: float):

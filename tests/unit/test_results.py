@@ -132,6 +132,16 @@ def test_the_checkpoint_that_a_retry_goes_on_from_stays() -> None:
     assert [item.metrics["training_iteration"] for item in trial.checkpoints] == [1, 2]
 
 
+def test_a_trial_that_is_tried_again_waits_until_it_is_started() -> None:
+    failed = asked(), started(), reported(1), TrialRetried(5.0, "t0001", "boom")
+    builder = ResultsBuilder(Path("run"))
+    states = []
+    for event in (*failed, started()):
+        builder.apply(event)
+        states.append(builder.trial("t0001").state)
+    assert states == ["PENDING", "RUNNING", "RUNNING", "PENDING", "RUNNING"]
+
+
 def test_a_checkpoint_written_twice_is_one() -> None:
     (trial,) = fold(asked(), started(), reported(1), checkpointed(1, 0), checkpointed(1, 0)).trials
     assert len(trial.checkpoints) == 1

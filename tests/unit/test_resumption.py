@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sweeper.errors import UserError
+from sweeper.errors import SpecError, UserError
 from sweeper.journal import (
     Event,
     Journal,
@@ -23,7 +23,13 @@ from sweeper.journal import (
 )
 from sweeper.paths import RunPaths
 from sweeper.results.sweep_results import ResultsBuilder
-from sweeper.running.extension import Extension, extend_spec, load_recorded_spec, relocate
+from sweeper.running.extension import (
+    Extension,
+    complete_environment,
+    extend_spec,
+    load_recorded_spec,
+    relocate,
+)
 from sweeper.running.resumption import (
     History,
     LaunchState,
@@ -45,6 +51,7 @@ param_space:
   lr: {uniform: [0.1, 0.2]}
 search: {num_samples: 4}
 stop: {num_env_steps_sampled_lifetime: 300, episode_return_mean: 100}
+budget: {env_steps: 1000}
 tracking: null
 """
 
@@ -272,6 +279,11 @@ def test_the_time_spent_is_that_of_all_launches_without_their_start_up(run: RunF
     history, _ = run.read()
     assert history.launches == 2
     assert history.spent_s == 60.0 + 8.0
+    run.launch(3)
+    run.end("t0001")  # which the launch before was killed in the middle of
+    run.time = 6000.0
+    run.tell(TrialStarted, "t0002", "")
+    assert run.read()[0].spent_s == 68.0
 
 
 def test_a_damaged_journal_is_not_gone_on_with(run: RunFolder) -> None:
@@ -296,6 +308,7 @@ def test_the_recorded_spec_is_the_one_that_counts(run: RunFolder, spec: Experime
     assert load_recorded_spec(run.paths, history) == spec
     run.paths.spec.unlink()
     assert load_recorded_spec(run.paths, history) == spec
+    assert load_spec(run.paths.spec) == spec, "it is written anew"
 
 
 def test_a_changed_spec_is_refused_with_the_difference(
@@ -341,6 +354,44 @@ def test_an_extension_changes_what_it_names_and_says_so(
     assert extended.param_space == spec.param_space
 
 
+def test_a_budget_is_extended_by_its_name(run: RunFolder, spec: ExperimentSpec) -> None:
+    extension = Extension(stop={"budget.env_steps": 2e6})
+    extended, changes = extend_spec(run.paths, spec, extension, 0.0)
+    assert changes == {"budget.env_steps": 2_000_000}
+    assert extended.budget.env_steps == 2_000_000
+    assert extended.stop == spec.stop
+    same = Extension(stop={"budget.env_steps": 1000.0})
+    assert extend_spec(run.paths, spec, same, 0.0) == (spec, {})
+
+
+def test_what_is_wrong_with_a_recorded_spec_names_the_runs_own_file(
+    run: RunFolder, spec: ExperimentSpec
+) -> None:
+    broken = dump_spec(spec).replace("algorithm: PPO", "algorithm: PPPO")
+    with pytest.raises(SpecError) as caught:
+        load_recorded_spec(run.paths, History(1, (broken,)))
+    line = broken.splitlines().index("algorithm: PPPO") + 1
+    assert str(caught.value.problems[0]).startswith(f"{run.paths.spec}:{line}: algorithm: ")
+    with pytest.raises(SpecError) as caught:
+        extend_spec(run.paths, spec, Extension(num_samples=10**10), 0.0)
+    assert str(caught.value).startswith("command line: search.num_samples: at most 1,000,000")
+
+
+def test_an_environment_recorded_without_a_version_goes_on_with_the_newest(
+    run: RunFolder, spec: ExperimentSpec
+) -> None:
+    assert complete_environment(spec) == (spec, None)
+    unnamed = spec.environment.model_copy(update={"id": "CartPole"})
+    old = spec.model_copy(update={"environment": unnamed})
+    completed, note = complete_environment(old)
+    assert completed == spec
+    assert note is not None
+    assert "CartPole has no version in its name; it goes on with CartPole-v1" in note
+    unknown = spec.environment.model_copy(update={"id": "Nowhere", "module": "no_such_module"})
+    lost = spec.model_copy(update={"environment": unknown})
+    assert complete_environment(lost) == (lost, None)
+
+
 def test_what_an_extension_leaves_as_it_is_is_no_change(
     run: RunFolder, spec: ExperimentSpec
 ) -> None:
@@ -365,6 +416,10 @@ def test_a_run_is_resumed_into_the_storage_that_it_lies_in_now(
         (Extension(time_s=0.0), "--time is in seconds, above 0"),
         (Extension(stop={"episode_return_mean": 50.0}), "is less than .*: 100"),
         (Extension(stop={"training_iteration": 5.0}), "no such criterion; it has: num_env_steps"),
+        (Extension(stop={"budget.trials": 5.0}), "no such budget; it has: budget.env_steps"),
+        (Extension(stop={"budget.env_steps": 999.0}), "999 is less than the run has already: 1000"),
+        (Extension(stop={"budget.env_steps": 1e3 + 0.5}), "must be a whole number; found 1000.5"),
+        (Extension(stop={"budget.time_s": 5.0}), "more time with --time SECONDS"),
     ],
 )
 def test_an_extension_that_takes_away_or_names_nothing_is_a_mistake(

@@ -12,7 +12,7 @@ from run_folders import make_run
 
 from sweeper.api import Run, open_run
 from sweeper.evidence.evaluation import AgentEvaluation, Evaluation
-from sweeper.results.records import SweepResults, TrialRecord
+from sweeper.results.records import STATES, SweepResults, TrialRecord
 from sweeper.results.scoring import Rules
 from sweeper.views.tables import print_evaluation, summarise
 from sweeper.views.trial_tables import print_trials
@@ -50,6 +50,22 @@ def test_trials_come_best_first_and_those_in_error_last(capsys: pytest.CaptureFi
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:4]] == ["t0003", "t0001", "t0002"]
     assert lines[-1] == "t0002: ValueError: x"
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_states_are_told_in_the_words_of_the_sentences(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+    records = [TrialRecord(state, state) for state in STATES]
+    print_trials(run_of(*records))
+    lines = click.unstyle(capsys.readouterr().out).splitlines()
+    shown = {line.split()[0]: line.split()[1] for line in lines[1 : 1 + len(STATES)]}
+    assert shown == {
+        "TERMINATED": "done", "PRUNED": "pruned", "ERROR": "failed", "RUNNING": "running",
+        "PENDING": "waiting", "PAUSED": "paused",
+    }  # fmt: skip
+    assert [row["state"] for row in run_of(*records).rows] == list(STATES)
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])

@@ -101,6 +101,43 @@ def test_of_a_report_that_is_replaced_the_new_evaluation_is_added() -> None:
     assert mirror.last_report.metrics["evaluation/score"] == 8.0
 
 
+def _evaluated(iteration: int, value: float, *, time: float, ends: bool = False) -> TrialReported:
+    row = {**_report(iteration).metrics, "evaluation/score": value}
+    return TrialReported(time, "t0001", row, replaces=ends)
+
+
+def _evaluations(*events: Event) -> list[tuple[float, int]]:
+    fed = _fed(ASKED, STARTED, *events).new_metrics
+    return [(value, step) for name, value, _, step in fed if name == "evaluation/score"]
+
+
+def test_a_last_evaluation_after_a_rollback_is_written_where_its_step_has_none() -> None:
+    killed = (_report(1), _report(2), _report(3))  # and gone on with from the checkpoint at 1
+    wound_up = (_report(2, time=21.0), _evaluated(2, 8.0, time=22.0, ends=True))
+    assert _evaluations(*killed, STARTED, *wound_up) == [(8.0, 200)]
+    ended = _fed(ASKED, STARTED, *killed, STARTED, *wound_up, ENDED)
+    assert [m for m in ended.new_metrics if m[0] == "score"] == [
+        *(("score", 1.0, 1000 * (10 + n), 100 * n) for n in (1, 2, 3))
+    ]
+    assert ("replica/3/score", 1.0, 22_000, 200) in ended.new_metrics
+
+
+def test_a_last_evaluation_is_not_written_beside_another_one_of_its_step() -> None:
+    killed = (_evaluated(1, 5.0, time=11.0), _evaluated(2, 6.0, time=12.0), _report(3))
+    again = (_evaluated(2, 7.0, time=21.0), _evaluated(2, 7.0, time=22.0, ends=True))
+    assert _evaluations(*killed, STARTED, *again) == [(5.0, 100), (6.0, 200)]
+
+
+def test_an_evaluation_that_a_row_only_carries_on_gives_way_to_the_last_one() -> None:
+    killed = (_evaluated(1, 5.0, time=11.0), _evaluated(2, 5.0, time=12.0))
+    paused = TrialEnded(13.0, "t0001", "PAUSED", "interrupted")
+    again = (_evaluated(3, 5.0, time=21.0), _evaluated(3, 9.0, time=22.0, ends=True))
+    carried = [(5.0, 100), (5.0, 200), (5.0, 300)]
+    assert _evaluations(*killed, paused, STARTED, *again) == [*carried, (9.0, 300)]
+    twice = (*killed, STARTED, _evaluated(2, 8.0, time=22.0, ends=True))
+    assert _evaluations(*twice) == [(5.0, 100), (5.0, 200), (8.0, 200)]
+
+
 def test_a_frozen_step_count_still_has_all_its_rows() -> None:
     rows = [
         TrialReported(

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 from dataclasses import replace
 
 import gymnasium
@@ -10,7 +9,7 @@ import ppo_tasks  # noqa: F401  registers its environments
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from sweeper.environments import EnvironmentSettings, WrapperSettings
+from sweeper.environments import EnvironmentSettings, WrapperSettings, build_env
 from sweeper.errors import UserError
 from sweeper.trainables.vector_envs import (
     SerialVectorEnv,
@@ -19,9 +18,6 @@ from sweeper.trainables.vector_envs import (
 )
 
 CARTPOLE = EnvironmentSettings("CartPole-v1")
-needs_envpool = pytest.mark.skipif(
-    not importlib.util.find_spec("envpool"), reason="envpool is an extra"
-)
 
 
 def play(settings, *, steps, envs=8, seed=3):
@@ -94,6 +90,31 @@ def test_stepping_serially_is_gymnasiums_synchronous_stepping(env, kwargs):
     theirs.close()
 
 
+@pytest.mark.parametrize("env", ["Acrobot-v1", "ppo_tasks:ppo_tasks/Identity-v0"])
+def test_only_what_the_trainers_step_does_without_the_check_of_the_order(env):
+    settings = EnvironmentSettings(env, kwargs={"max_episode_steps": 7}, vectorization="sync")
+    stepped, single = build_vector_env(settings, 2).envs[1], build_env(settings)
+    assert list(wrappers_of(stepped)) == ["TimeLimit"]
+    assert list(wrappers_of(single)) == ["TimeLimit", "OrderEnforcing"]
+    assert replace(stepped.spec, order_enforce=True) == single.spec
+    assert gymnasium.spec(single.spec.id).order_enforce
+    for each in (stepped, single):
+        each.action_space.seed(0)
+    for _ in range(2):
+        np.testing.assert_equal(stepped.reset(seed=3)[0], single.reset(seed=3)[0])
+        for _ in range(7):
+            outcomes = [each.step(each.action_space.sample()) for each in (stepped, single)]
+            np.testing.assert_equal(*(outcome[0] for outcome in outcomes))
+            assert outcomes[0][1:] == outcomes[1][1:]
+        assert outcomes[0][3]
+
+
+def wrappers_of(env):
+    while isinstance(env, gymnasium.Wrapper):
+        yield type(env).__name__
+        env = env.env
+
+
 def assert_equal(found, expected):
     if isinstance(expected, dict | tuple):
         keys = expected if isinstance(expected, dict) else range(len(expected))
@@ -110,39 +131,3 @@ def test_a_seed_decides_all_episodes(vectorization):
     (_, first), (_, again), (_, other) = (play(settings, steps=50, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, other)
-
-
-@pytest.mark.skipif(bool(importlib.util.find_spec("envpool")), reason="envpool is installed")
-def test_envpool_says_how_it_is_installed():
-    with pytest.raises(UserError, match="pip install"):
-        build_vector_env(replace(CARTPOLE, vectorization="envpool"), 2)
-
-
-def test_envpool_refuses_wrappers():
-    settings = replace(
-        CARTPOLE, vectorization="envpool", wrappers=(WrapperSettings("FlattenObservation"),)
-    )
-    with pytest.raises(UserError, match="wrappers"):
-        build_vector_env(settings, 2)
-
-
-@needs_envpool
-def test_envpools_episodes_are_distributed_as_gymnasiums():
-    envpool, _ = play(replace(CARTPOLE, vectorization="envpool"), steps=3000)
-    native, _ = play(CARTPOLE, steps=3000)
-    spread = np.hypot(np.std(native) / len(native) ** 0.5, np.std(envpool) / len(envpool) ** 0.5)
-    assert abs(np.mean(native) - np.mean(envpool)) < 4 * spread
-
-
-@needs_envpool
-def test_envpools_seed_decides_all_episodes():
-    settings = replace(CARTPOLE, vectorization="envpool")
-    (_, first), (_, again), (_, other) = (play(settings, steps=50, seed=seed) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first, again)
-    assert not np.allclose(first, other)
-
-
-@needs_envpool
-def test_an_environment_that_envpool_lacks_is_an_error():
-    with pytest.raises(UserError, match="envpool has no environment"):
-        build_vector_env(EnvironmentSettings("CartPoll-v1", vectorization="envpool"), 2)
