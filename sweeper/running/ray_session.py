@@ -101,12 +101,12 @@ def ray_session(address: str | None, install_signals: Callable[[], None]) -> Ite
     finally:
         install_signals()
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
-    try:
-        with _without_rays_words():
+    with _without_rays_words():
+        try:
             yield
-    finally:
-        _end_without_waiting()
-        ray.shutdown()
+        finally:
+            _end_without_waiting()
+            ray.shutdown()  # says what it had kept back
 
 
 def _end_without_waiting() -> None:
