@@ -189,10 +189,10 @@ def test_a_large_file_is_refused_unread(tmp_path: Path) -> None:
 def test_exploding_aliases_are_refused_quickly(tmp_path: Path) -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
-    started = time.monotonic()
+    started = time.process_time()
     (message,) = messages(load(write(tmp_path, "\n".join(lines))))
     assert "more than 10000 values" in message
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 def _quoted_reference(number: int) -> str:
@@ -202,21 +202,21 @@ def _quoted_reference(number: int) -> str:
 def test_exploding_references_are_refused_quickly(tmp_path: Path) -> None:
     lines = ["a0: [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: [{', '.join([_quoted_reference(n - 1)] * 10)}]" for n in range(1, 12)]
-    started = time.monotonic()
+    started = time.process_time()
     assert any(
         "explode" in message for message in messages(load(write(tmp_path, "\n".join(lines))))
     )
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_exploding_texts_are_refused_quickly(tmp_path: Path) -> None:
     lines = ["a0: " + "x" * 100]
     lines += [f"a{n}: " + f"${{a{n - 1}}}" * 10 for n in range(1, 12)]
-    started = time.monotonic()
+    started = time.process_time()
     assert any(
         "explode" in message for message in messages(load(write(tmp_path, "\n".join(lines))))
     )
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_aliases_copy_what_they_stand_for(tmp_path: Path) -> None:

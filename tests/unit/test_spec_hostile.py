@@ -91,10 +91,10 @@ def test_a_hostile_file_is_refused_in_time(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "spec.yaml").write_text(text)
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(SpecError) as raised:
         load_plan("spec.yaml")
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
     assert len(str(raised.value)) < 100_000
 
 
@@ -107,10 +107,10 @@ def test_large_bases_merge_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         )
     (tmp_path / "b19.yaml").write_text(f"param_space:\n{keys}")
     (tmp_path / "spec.yaml").write_text(f"extends: b1.yaml\n{LEAST}")
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(SpecError):
         load_plan("spec.yaml")
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize("kind", ["fifty megabytes", "a bomb", "no end"])
