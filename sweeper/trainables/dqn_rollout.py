@@ -18,7 +18,7 @@ from sweeper.trainables.dqn_actions import EpsilonGreedy, choose_actions
 from sweeper.trainables.observation_store import ObservationStore
 from sweeper.trainables.replay import ReplayBuffer
 from sweeper.trainables.replica_envs import ReplicaEnvs
-from sweeper.trainables.rollout import Episode
+from sweeper.trainables.replica_progress import Episode, EpisodeCounter
 from sweeper.trainables.schedules import Schedule
 
 __all__ = ["ReplayCollector"]
@@ -32,7 +32,6 @@ class ReplayCollector:
 
     Attributes:
         steps: that were asked for so far, of each replica that is not frozen.
-        episodes: finished since they were last taken, a list a replica.
     """
 
     def __init__(
@@ -53,11 +52,9 @@ class ReplayCollector:
         self._observations: Array = np.zeros((*shape, *store.shape), dtype=store.dtype)
         self._lanes = np.arange(shape[0] * shape[1]).reshape(shape)
         self._resetting = np.zeros(shape, dtype=np.bool_)
-        self._returns = np.zeros(shape)
-        self._lengths = np.zeros(shape, dtype=np.int64)
+        self._episodes = EpisodeCounter(*shape)
         self._taken = np.zeros(len(envs), dtype=np.int64)
         self.steps = 0
-        self.episodes: list[list[Episode]] = [[] for _ in range(len(envs))]
         self._has_started = False
 
     def restart(self, steps: int) -> None:
@@ -66,8 +63,7 @@ class ReplayCollector:
         for replica, observations in enumerate(self._envs.reset(seeds)):
             self._observations[replica] = self._pack(observations)
         self._resetting[:] = False
-        self._returns[:] = 0
-        self._lengths[:] = 0
+        self._episodes.forget()
         self._taken[:] = self.steps = steps
         self._begin(np.ones_like(self._resetting))
         self._has_started = True
@@ -91,8 +87,7 @@ class ReplayCollector:
 
     def take_episodes(self) -> list[list[Episode]]:
         """The episodes that finished since the last call."""
-        taken, self.episodes = self.episodes, [[] for _ in self.episodes]
-        return taken
+        return self._episodes.take()
 
     def _step(self, values: Callable[[Array], Array], active: list[int]) -> None:
         points = np.ones(self._resetting.shape)
@@ -112,7 +107,7 @@ class ReplayCollector:
         is_real = ~self._resetting & is_active
         ended &= is_real
         self._store_steps(is_real, actions, rewards, terminated)
-        self._count_episodes(rewards, is_real, ended)
+        self._episodes.count(rewards, is_real, ended)
         self._resetting[is_active] = ended[is_active]
         if has_reset.any():
             self._begin(has_reset)
@@ -139,18 +134,6 @@ class ReplayCollector:
             terminated=terminated[is_real],
             observations=self._observations[is_real],
         )
-
-    def _count_episodes(self, rewards: Array, is_real: Mask, ended: Mask) -> None:
-        self._returns += rewards * is_real
-        self._lengths += is_real
-        if not ended.any():
-            return
-        for replica, env in np.argwhere(ended):
-            self.episodes[replica].append(
-                Episode(float(self._returns[replica, env]), int(self._lengths[replica, env]))
-            )
-        self._returns[ended] = 0.0
-        self._lengths[ended] = 0
 
     def _pack(self, observations: Any) -> Array:
         return self._store.pack(observations)

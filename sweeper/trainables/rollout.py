@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,19 +18,13 @@ from numpy.typing import NDArray
 from sweeper.trainables.actions import ActionDistribution
 from sweeper.trainables.normalisation import ObservationNormaliser, RewardNormaliser
 from sweeper.trainables.replica_envs import ReplicaEnvs
+from sweeper.trainables.replica_progress import Episode, EpisodeCounter
 from sweeper.trainables.spaces import ObservationEncoder
 
-__all__ = ["Episode", "Fragment", "RolloutCollector"]
+__all__ = ["Fragment", "RolloutCollector"]
 
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
-
-
-class Episode(NamedTuple):
-    """A finished episode: the sum of its rewards as the environment gave them, its env steps."""
-
-    episode_return: float
-    length: int
 
 
 @dataclass(frozen=True)
@@ -78,7 +72,6 @@ class RolloutCollector:
     """Owns the environments' current state and one replica's worth of buffers each.
 
     Attributes:
-        episodes: finished since they were last taken, a list a replica.
         has_failed: replicas whose policy gave actions that are not numbers; they don't step.
     """
 
@@ -113,13 +106,11 @@ class RolloutCollector:
         self._resetting = np.zeros((replicas, num_envs), dtype=np.bool_)
         self._carried = np.zeros((replicas, num_envs), dtype=np.bool_)
         self._last_step = np.zeros(replicas, dtype=np.int64)
-        self._returns = np.zeros((replicas, num_envs))
-        self._lengths = np.zeros((replicas, num_envs), dtype=np.int64)
+        self._episodes = EpisodeCounter(replicas, num_envs)
         self._rewards = np.zeros((replicas, num_envs))
         self._terminated = np.zeros((replicas, num_envs), dtype=np.bool_)
         self._truncated = np.zeros((replicas, num_envs), dtype=np.bool_)
         self._noise = np.zeros((replicas, num_envs, distribution.columns), dtype=np.float32)
-        self.episodes: list[list[Episode]] = [[] for _ in range(replicas)]
         self.has_failed = np.zeros(replicas, dtype=np.bool_)
         self._observations: Array = self._raw
         self._has_started = False
@@ -129,8 +120,9 @@ class RolloutCollector:
         seeds = [int(generator.integers(2**31)) for generator in self._env_generators]
         for replica, observations in enumerate(self._envs.reset(seeds)):
             self._raw[replica] = self._encoder.encode(observations)
-        for array in (self._resetting, self._carried, self._returns, self._lengths):
+        for array in (self._resetting, self._carried):
             array[:] = 0
+        self._episodes.forget()
         if self._reward_normaliser is not None:
             self._reward_normaliser.forget_episodes()
         self._observations = self._normalise(~self._resetting)
@@ -160,8 +152,7 @@ class RolloutCollector:
 
     def take_episodes(self) -> list[list[Episode]]:
         """The episodes that finished since the last call."""
-        taken, self.episodes = self.episodes, [[] for _ in self.episodes]
-        return taken
+        return self._episodes.take()
 
     def _begin_with_carried(self) -> int:
         """Open the fragment with the surplus of the last one; how many steps that takes."""
@@ -214,7 +205,7 @@ class RolloutCollector:
             self._resetting = np.where(is_active, ended, ~real)
             real &= is_active
             acted_on &= is_active
-        self._count_episodes(rewards, real, ended)
+        self._episodes.count(rewards, real, ended)
         if self._reward_normaliser is not None:
             rewards = self._reward_normaliser.normalise(rewards, counted=real, ended=ended)
         self._observations = self._normalise(acted_on)
@@ -244,18 +235,6 @@ class RolloutCollector:
         self._last_step[is_last] = step
         missing -= kept.sum(axis=1)
         return kept
-
-    def _count_episodes(self, rewards: Array, real: Mask, ended: Mask) -> None:
-        self._returns += rewards * real
-        self._lengths += real
-        if not ended.any():
-            return
-        for replica, env in np.argwhere(ended):
-            self.episodes[replica].append(
-                Episode(float(self._returns[replica, env]), int(self._lengths[replica, env]))
-            )
-        self._returns[ended] = 0.0
-        self._lengths[ended] = 0
 
     def _normalise(self, acted_on: Mask) -> Array:
         """What the policy sees next; moments take in what it will act on, each once."""

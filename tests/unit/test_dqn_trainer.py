@@ -90,7 +90,7 @@ def test_env_steps_are_counted_exactly_and_resets_are_no_steps(envs):
         rounds = -(-200 // per_round)
         assert {replica.env_steps for replica in progress} == {iteration * rounds * per_round}
         lengths += [sum(replica.episode_lengths) for replica in progress]
-    under_way = trainer._collector._lengths.sum(axis=1)
+    under_way = trainer._collector._episodes.lengths.sum(axis=1)
     taken = trainer._collector._taken
     np.testing.assert_array_equal(lengths + under_way, taken)
     assert (taken - progress[0].env_steps < envs).all()
