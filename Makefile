@@ -38,7 +38,7 @@ test-unit: $(STAMP) ## Run the tests that take seconds
 # Not among the other tests' packages: its assets are 300 MB to download, 750 MB installed.
 test-envpool: $(STAMP) ## Install envpool (300 MB) and run the tests that need it
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[envpool]'
-	$(BIN)/python -m pytest tests/unit/test_envpool_envs.py tests/integration/test_envpool_run.py
+	$(BIN)/python -m pytest tests/unit/environments/test_envpool_envs.py tests/integration/environments/test_envpool_run.py
 
 lint: $(STAMP) ## Check style and types
 	$(BIN)/ruff check .

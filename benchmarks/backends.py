@@ -24,7 +24,7 @@ from tables import print_head, print_row
 
 import sweeper
 from sweeper.evidence.statistics import Summary, summarise_sample
-from sweeper.journal import encode_json
+from sweeper.json_values import encode_json
 from sweeper.metrics import ENV_STEPS
 
 __all__ = ["Pair", "Side", "by_chance", "pair_trials"]
@@ -126,7 +126,7 @@ def main() -> None:
     arguments = parser.parse_args()
     runs = [sweeper.open_run(run) for run in arguments.runs]
     backends = [str(run.spec.backend) if run.spec else "-" for run in runs]
-    metric = arguments.metric or runs[0].rules.metric
+    metric = arguments.metric or runs[0].objective.metric
     pairs = pair_trials(runs, metric)
     columns = [f"{backend}{column}" for backend in backends for column in ("", ": 95 % interval")]
     print(f"{metric}, {len(pairs[0].sides[0].seeds)} seeds")

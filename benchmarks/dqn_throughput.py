@@ -98,9 +98,9 @@ def count_updates(shape: Shape, env_steps: int) -> int:
 
 def build_ours(shape: Shape, replicas: int, seed: int) -> Any:
     """A trainer of ``replicas`` seeds."""
-    from sweeper.environments import EnvironmentSettings
-    from sweeper.trainables.dqn import TorchDQNTrainer
-    from sweeper.trainables.replicas import TrialSettings
+    from sweeper.environments.settings import EnvironmentSettings
+    from sweeper.trainables.contract import TrialSettings
+    from sweeper.trainables.torch_backend.dqn.trainer import TorchDQNTrainer
 
     settings = TrialSettings(
         algorithm="DQN",

@@ -214,7 +214,7 @@ def folder_bytes(root: Path) -> int:
 
 def idle_trial_class(settings: Any, run_root: Path) -> Any:
     """In place of `sweeper.trainables.trial.trial_class`; made here so that it is pickled whole."""
-    from sweeper.trainables.replicas import ReplicaProgress
+    from sweeper.trainables.contract import ReplicaProgress
     from sweeper.trainables.trial import SweepTrial
 
     class IdleTrainer:

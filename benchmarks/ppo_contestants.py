@@ -162,9 +162,9 @@ def hyperparameters(shape: Shape, env_steps: int) -> dict[str, Any]:
 
 def measure_ours(shape: Shape, env_steps: int, replicas: int, seed: int) -> dict[str, Any]:
     """Train ``replicas`` seeds with the torch backend."""
-    from sweeper.environments import EnvironmentSettings, NormalizeSettings
-    from sweeper.trainables.ppo import TorchPPOTrainer
-    from sweeper.trainables.replicas import TrialSettings
+    from sweeper.environments.settings import EnvironmentSettings, NormalizeSettings
+    from sweeper.trainables.contract import TrialSettings
+    from sweeper.trainables.torch_backend.ppo.trainer import TorchPPOTrainer
 
     given = hyperparameters(shape, env_steps)
     given["clip_param"] = schedule(shape, shape.clip_param, env_steps)

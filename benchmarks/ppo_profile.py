@@ -17,12 +17,12 @@ def measure_arithmetic(replicas: int) -> dict[str, Any]:
     import torch
     from gymnasium.spaces import Discrete
 
-    from sweeper.trainables.actions import build_distribution
-    from sweeper.trainables.architectures import build_architecture
-    from sweeper.trainables.networks import ReplicaNetworks
-    from sweeper.trainables.ppo_loss import Minibatch
-    from sweeper.trainables.ppo_settings import read_settings
-    from sweeper.trainables.ppo_update import PPOLearner, TrainBatch
+    from sweeper.trainables.torch_backend.architecture import build_architecture
+    from sweeper.trainables.torch_backend.distributions import build_distribution
+    from sweeper.trainables.torch_backend.networks import ReplicaNetworks
+    from sweeper.trainables.torch_backend.ppo.loss import Minibatch
+    from sweeper.trainables.torch_backend.ppo.settings import read_settings
+    from sweeper.trainables.torch_backend.ppo.update import PPOLearner, TrainBatch
 
     torch.set_num_threads(1)
     peak = matmul_peak()
@@ -69,10 +69,10 @@ def measure_arithmetic(replicas: int) -> dict[str, Any]:
 
 def measure_phases(replicas: int) -> dict[str, float]:
     """Milliseconds of an iteration of the first row, by what they are spent on."""
-    from sweeper.environments import EnvironmentSettings
+    from sweeper.environments.settings import EnvironmentSettings
     from sweeper.trainables import ppo_update
-    from sweeper.trainables.ppo import TorchPPOTrainer
-    from sweeper.trainables.replicas import TrialSettings
+    from sweeper.trainables.contract import TrialSettings
+    from sweeper.trainables.torch_backend.ppo.trainer import TorchPPOTrainer
 
     spent: dict[str, float] = {}
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sweeper.api import Run, open_run, open_tune, run, train
     from sweeper.errors import Problem, RunError, SpecError, SweeperError, UserError
     from sweeper.planning.plan import SweepPlan
-    from sweeper.running.tuning import to_tune
+    from sweeper.running.tune.tuner import to_tune
     from sweeper.spec import ExperimentSpec, load_spec
 
 __all__ = [
@@ -46,7 +46,7 @@ _HOMES = {
     "open_run": "api",
     "open_tune": "api",
     "run": "api",
-    "to_tune": "running.tuning",
+    "to_tune": "running.tune.tuner",
     "train": "api",
 }
 

@@ -12,33 +12,32 @@ from pathlib import Path
 
 from sweeper.errors import UserError
 from sweeper.locks import is_locked, read_owner, run_lock
-from sweeper.opened import Rules, Run, open_run, open_tune, rules_of
+from sweeper.opened_run import Run, open_run, open_tune
 from sweeper.paths import create_run_folder, find_run, is_run
 from sweeper.planning.plan import SweepPlan, build_plan, load_plan, training_plan
+from sweeper.results.builder import ResultsBuilder, load_results
 from sweeper.results.records import SweepResults
-from sweeper.results.sweep_results import ResultsBuilder, load_results
-from sweeper.running.extension import (
+from sweeper.running.launch import (
+    Progress,
+    ProgressFactory,
+    restore_champion,
+    run_launch,
+    write_provenance,
+)
+from sweeper.running.resume.extension import (
     Extension,
     complete_environment,
     extend_spec,
     load_recorded_spec,
     relocate,
 )
-from sweeper.running.remaining import describe_left
-from sweeper.running.resumption import LaunchState, find_left, read_history
-from sweeper.running.stages import (
-    Progress,
-    ProgressFactory,
-    carry_out,
-    restore_champion,
-    write_provenance,
-)
+from sweeper.running.resume.remaining import describe_remaining
+from sweeper.running.resume.state import LaunchState, find_remaining, read_history
 from sweeper.spec import ExperimentSpec, load_spec
 
 __all__ = [
     "Extension",
     "Progress",
-    "Rules",
     "Run",
     "execute",
     "open_run",
@@ -92,7 +91,7 @@ def execute(plan: SweepPlan, *, progress: ProgressFactory | None = None) -> Run:
     """
     spec = plan.spec
     if spec.ray.address is not None:
-        from sweeper.running.ray_session import check_cluster
+        from sweeper.running.tune.session import check_cluster
 
         check_cluster(spec.ray.address)
     paths = create_run_folder(Path(spec.storage), spec.name, datetime.now())
@@ -100,7 +99,7 @@ def execute(plan: SweepPlan, *, progress: ProgressFactory | None = None) -> Run:
         with run_lock(paths.lock):
             write_provenance(plan, paths)
             builder = ResultsBuilder(paths.root)
-            return carry_out(plan, paths, builder, LaunchState(), {}, progress)
+            return run_launch(plan, paths, builder, LaunchState(), {}, progress)
     except BaseException:
         if not is_run(paths.root):  # it ended before it was one, and nobody would find it
             shutil.rmtree(paths.root, ignore_errors=True)
@@ -144,21 +143,21 @@ def resume(
             say(note)
         spec, changes = extend_spec(paths, recorded, extension, history.spent_s)
         plan = build_plan(relocate(paths, spec))
-        state = find_left(
+        state = find_remaining(
             history,
             before,
             spec.stop,
             is_stop_extended=any(key.startswith("stop.") for key in changes),
             retry_errored=extension.retry_errored,
         )
-        left = describe_left(plan, state, before)
+        left = describe_remaining(plan, state, before)
         for line in left.lines:
             say(line)
         if left.is_nothing and before.ended_by in left.reasons and not state.ends:
-            return restore_champion(Run(before, rules_of(spec), spec), plan)
+            return restore_champion(Run(before, spec.objective, spec), plan)
         if left.is_nothing:  # but its end was not written, or was that of an interrupted search
             state = replace(state, over=left.reasons[0])
-        return carry_out(plan, paths, builder, state, changes, progress)
+        return run_launch(plan, paths, builder, state, changes, progress)
 
 
 def request_stop(

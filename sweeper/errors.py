@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 __all__ = ["Location", "Problem", "RunError", "SpecError", "SweeperError", "UserError"]
 
-_MOST_PROBLEMS = 100
+_MAX_PROBLEMS = 100
 
 
 @dataclass(frozen=True, order=True)
@@ -75,13 +75,17 @@ class SpecError(UserError):
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         ordered = sorted(problems, key=lambda problem: problem.location)
-        rest = len(ordered) - _MOST_PROBLEMS
+        rest = len(ordered) - _MAX_PROBLEMS
         if rest > 0:
             file = Location(ordered[-1].location.file)
-            ordered[_MOST_PROBLEMS:] = [Problem(file, "", f"and {rest} more problems")]
+            ordered[_MAX_PROBLEMS:] = [Problem(file, "", f"and {rest} more problems")]
         self.problems = tuple(ordered)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
 class RunError(SweeperError):
     """A run that came to nothing: no trial of it finished."""
+
+
+class ConfigurationRefusedError(UserError):
+    """The algorithm does not take this configuration; it ends the trial, not the sweep."""

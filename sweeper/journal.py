@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from sweeper.errors import SweeperError
+from sweeper.json_values import decode_json, encode_json
+from sweeper.states import TrialState
 
 __all__ = [
     "Event",
@@ -33,8 +34,6 @@ __all__ = [
     "TrialReported",
     "TrialRetried",
     "TrialStarted",
-    "decode_json",
-    "encode_json",
     "parse_event",
     "read_journal",
 ]
@@ -160,9 +159,12 @@ class TrialEnded(Event):
 
     kind: ClassVar[str] = "trial_ended"
     trial_id: str
-    state: str
+    state: TrialState
     reason: str
     error: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "state", TrialState(self.state))
 
 
 @dataclass(frozen=True)
@@ -197,35 +199,6 @@ _EVENTS: dict[str, type[Event]] = {
 _FIELDS: dict[type[Event], frozenset[str]] = {
     event: frozenset(item.name for item in dataclasses.fields(event)) for event in _EVENTS.values()
 }
-
-
-def encode_json(value: Any) -> Any:
-    """Turn non-finite floats into the strings ``nan``, ``inf``, ``-inf`` and tuples into lists.
-
-    JSON has no such numbers; the marker ``{"$float": "nan"}`` keeps them apart from text.
-    Numpy's scalars and arrays become Python's.
-    """
-    if isinstance(value, Mapping):
-        return {str(key): encode_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [encode_json(item) for item in value]
-    if isinstance(value, bool | int | str) or value is None:
-        return value
-    if hasattr(value, "tolist") and not isinstance(value, float):
-        return encode_json(value.tolist())
-    number = float(value)
-    return number if math.isfinite(number) else {"$float": repr(number)}
-
-
-def decode_json(value: Any) -> Any:
-    """The inverse of `encode_json`, except that tuples stay lists."""
-    if isinstance(value, dict):
-        if value.keys() == {"$float"}:
-            return float(value["$float"])
-        return {key: decode_json(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [decode_json(item) for item in value]
-    return value
 
 
 @dataclass

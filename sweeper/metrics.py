@@ -3,22 +3,59 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["BOUNDS", "ENV_STEPS", "Rules", "canonical_metric", "explain_metric"]
+from sweeper.errors import UserError
+
+__all__ = [
+    "BOUNDS",
+    "ENV_STEPS",
+    "ITERATION",
+    "MODES",
+    "SCORES",
+    "Objective",
+    "canonical_metric",
+    "explain_metric",
+]
 
 ENV_STEPS = "num_env_steps_sampled_lifetime"
-BOUNDS = (ENV_STEPS, "time_total_s", "training_iteration")
+ITERATION = "training_iteration"
+BOUNDS = (ENV_STEPS, "time_total_s", ITERATION)
+
+
+MODES = ("max", "min")
+SCORES = ("last", "best", "auc")
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What decides between trials: a metric, its direction, and which value of it counts."""
+class Objective:
+    """What decides between trials: a metric, its direction, and which value of it counts.
+
+    Attributes:
+        metric: under our name, or as a foreign experiment reported it.
+        mode: ``max`` or ``min``.
+        score: ``last``, ``best`` or ``auc``; see `sweeper.results.scoring.score_reports`.
+
+    Raises:
+        UserError: an unknown mode or score.
+    """
 
     metric: str = "episode_return_mean"
     mode: str = "max"
     score: str = "last"
+
+    def __post_init__(self) -> None:
+        for what, word, known in (("mode", self.mode, MODES), ("score", self.score, SCORES)):
+            if word not in known:
+                raise UserError(f"unknown {what} {word!r}: one of {', '.join(known)}")
+
+    def merit(self, value: float | None) -> float:
+        """A value turned so that more is better; ``-inf`` for one that can't be a score."""
+        if value is None or not math.isfinite(value):
+            return -math.inf
+        return value if self.mode == "max" else -value
 
 
 _REPORTED = (

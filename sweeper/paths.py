@@ -8,10 +8,19 @@ import tempfile
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import ClassVar
 
 from sweeper.errors import UserError
 
-__all__ = ["RunPaths", "create_run_folder", "find_run", "is_run", "list_runs", "write_atomically"]
+__all__ = [
+    "CheckpointPaths",
+    "RunPaths",
+    "create_run_folder",
+    "find_run",
+    "is_run",
+    "list_runs",
+    "write_atomically",
+]
 
 _STAMP = re.compile(r"-(\d{8}-\d{6})(?:-(\d+))?$")
 
@@ -79,6 +88,60 @@ class RunPaths:
     def trial_log(self, trial_id: str) -> Path:
         """What the trial's process printed, and the traceback of its failure."""
         return self.trial(trial_id) / "log.txt"
+
+
+@dataclass(frozen=True)
+class CheckpointPaths:
+    """The files of one checkpoint, or of ``champion/``; ``root`` is its folder."""
+
+    root: Path
+
+    # What training needs beside the agent, the file without which it can't go on first: a
+    # checkpoint that was trimmed halfway is never taken for whole.
+    TRAINER_FILES: ClassVar[tuple[str, ...]] = (
+        "trainer.json",
+        "trainer.safetensors",
+        "replay.safetensors",
+    )
+
+    @property
+    def agent(self) -> Path:
+        """What the agent is: algorithm, environment, spaces, network."""
+        return self.root / "agent.json"
+
+    @property
+    def weights(self) -> Path:
+        """A torch agent's tensors, the replicas first."""
+        return self.root / "weights.safetensors"
+
+    @property
+    def state(self) -> Path:
+        """The trial's counters and the trainer's; training goes on only where it is."""
+        return self.root / self.TRAINER_FILES[0]
+
+    @property
+    def trainer(self) -> Path:
+        """The tensors of the torch trainer: the optimiser's."""
+        return self.root / self.TRAINER_FILES[1]
+
+    @property
+    def replay(self) -> Path:
+        """DQN's replay memories."""
+        return self.root / self.TRAINER_FILES[2]
+
+    @property
+    def algorithm(self) -> Path:
+        """In ``champion/``: RLlib's own checkpoint."""
+        return self.root / "checkpoint"
+
+    def replica(self, seed: int) -> Path:
+        """RLlib's own checkpoint of one replica."""
+        return self.root / f"replica_{seed}"
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether training can go on from it."""
+        return self.state.is_file()
 
 
 def create_run_folder(storage: Path, name: str, now: datetime) -> RunPaths:

@@ -17,7 +17,7 @@ import ray
 from ray.rllib.algorithms.registry import ALGORITHMS
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 
-TABLE = Path(__file__).parents[1] / "sweeper" / "spec" / "data" / "rllib.json"
+TABLE = Path(__file__).parents[1] / "sweeper" / "spec" / "keys" / "rllib.json"
 
 # Those that learn from an environment on the new API stack; why the others are left out is in
 # sweeper/hyperparameters.py.

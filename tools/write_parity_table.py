@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sweeper.spec.backends import carries_out, key_table
-from sweeper.spec.hyperparameters import defaults, domain
+from sweeper.spec.keys.names import defaults, domain
+from sweeper.spec.keys.support import key_table, supports
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "parity.md"
 MARK = "<!-- made by tools/write_parity_table.py: do not edit below -->\n"
@@ -21,7 +21,7 @@ ALGORITHMS = ("PPO", "DQN")
 
 def tables() -> str:
     """The Markdown of all tables."""
-    parts = [_table(name) for name in ALGORITHMS if carries_out("torch", name)]
+    parts = [_table(name) for name in ALGORITHMS if supports("torch", name)]
     return "\n".join(parts)
 
 

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from sweeper.cli import launches, runs, specs, upkeep
-from sweeper.cli.frame import cli, main
+from sweeper.cli.app import cli, main
 
 __all__ = ["cli", "launches", "main", "runs", "specs", "upkeep"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from sweeper.cli.frame import (
+from sweeper.cli.app import (
     cli,
     json_option,
     overrides_argument,
@@ -22,6 +22,7 @@ from sweeper.cli.frame import (
 )
 from sweeper.cli.specs import plan
 from sweeper.errors import RunError, UserError
+from sweeper.states import LaunchEnd, TrialState
 
 if TYPE_CHECKING:
     from sweeper.api import Run
@@ -80,7 +81,7 @@ def train(spec: str, overrides: tuple[str, ...], as_json: bool, quiet: bool) -> 
 def _execute(made: SweepPlan, *, as_json: bool, quiet: bool) -> NoReturn:
     from sweeper.api import execute
     from sweeper.views.progress import make_progress
-    from sweeper.views.tables import headline
+    from sweeper.views.runs import headline
 
     if not quiet:
         say(headline(made))
@@ -164,7 +165,7 @@ def stop(reference: str, storage: str) -> None:
 
 
 def _report(finished: Run, *, as_json: bool, quiet: bool) -> NoReturn:
-    from sweeper.views.tables import summarise
+    from sweeper.views.runs import summarise
 
     for warning in finished.warnings:
         say(f"warning: {warning}")
@@ -172,7 +173,7 @@ def _report(finished: Run, *, as_json: bool, quiet: bool) -> NoReturn:
         width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
         say(summarise(finished, width))
     results = finished.results
-    errored = results.counts().get("ERROR", 0)
+    errored = results.counts().get(TrialState.ERROR, 0)
     if as_json:
         print_json(
             {
@@ -185,9 +186,9 @@ def _report(finished: Run, *, as_json: bool, quiet: bool) -> NoReturn:
         )
     else:
         click.echo(str(finished.paths.root))
-    if results.state == "interrupted":
+    if results.state == LaunchEnd.INTERRUPTED:
         sys.exit(130)
-    if results.state == "disk nearly full":
+    if results.state == LaunchEnd.DISK_FULL:
         raise RunError(
             "the disk is nearly full, so the trials were saved and the search ended; free some "
             f"space, then `sweeper resume {finished.paths.root.name}`"

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import click
 
-from sweeper.cli.completion import complete_run
-from sweeper.cli.frame import (
+from sweeper.cli.app import (
     cli,
     json_option,
     open_reference,
@@ -20,6 +19,7 @@ from sweeper.cli.frame import (
     say,
     storage_option,
 )
+from sweeper.cli.completion import complete_run
 from sweeper.errors import UserError
 
 mode_option = click.option(
@@ -64,7 +64,7 @@ def results(
             raise UserError(f"{parquet} can't be written: {reason}") from error
         say(f"wrote {parquet}")
     else:
-        from sweeper.views.trial_tables import print_trials
+        from sweeper.views.trials import print_trials
 
         print_trials(opened)
 
@@ -81,7 +81,7 @@ def best(reference: str, storage: str, as_json: bool, metric: str | None, mode: 
     if as_json:
         print_json(opened.best)
     else:
-        from sweeper.views.tables import print_best
+        from sweeper.views.runs import print_best
 
         print_best(opened)
 
@@ -92,13 +92,13 @@ def best(reference: str, storage: str, as_json: bool, metric: str | None, mode: 
 @json_option
 def status(reference: str, storage: str, as_json: bool) -> None:
     """Show how far a run is, live or not."""
-    from sweeper.views.overview import describe_run
+    from sweeper.upkeep.overview import describe_run
 
     described = describe_run(open_reference(reference, storage))
     if as_json:
         print_json(described)
     else:
-        from sweeper.views.tables import print_status
+        from sweeper.views.runs import print_status
 
         print_status(described)
 
@@ -108,13 +108,13 @@ def status(reference: str, storage: str, as_json: bool) -> None:
 @json_option
 def list_command(storage: str, as_json: bool) -> None:
     """List the runs under the storage."""
-    from sweeper.views.overview import list_described
+    from sweeper.upkeep.overview import list_described
 
     rows = list_described(Path(storage))
     if as_json:
         print_json(rows)
     else:
-        from sweeper.views.tables import print_runs
+        from sweeper.views.runs import print_runs
 
         print_runs(rows, storage)
 
@@ -145,7 +145,7 @@ def logs(
     Without TRIAL: which logs there are, and the ends of those whose trials failed; with -f,
     what all running trials print. A trial's id alone is one of the last run.
     """
-    from sweeper.views.trial_logs import find_log, follow_logs, list_logs, tail_lines
+    from sweeper.views.logs import find_log, follow_logs, list_logs, tail_lines
 
     if trial is None and re.fullmatch(r"t\d{4,}", reference):
         reference, trial = "last", reference
@@ -163,7 +163,7 @@ def logs(
         if as_json:
             print_json([log.to_json() for log in found])
             return
-        from sweeper.views.tables import print_logs
+        from sweeper.views.runs import print_logs
 
         print_logs(found, results.root.name, 10 if lines is None else lines)
         return
@@ -215,7 +215,7 @@ def evaluate(
     if as_json:
         print_json(made.to_json())
     else:
-        from sweeper.views.tables import print_evaluation
+        from sweeper.views.runs import print_evaluation
 
         print_evaluation(made)
 

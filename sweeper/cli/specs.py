@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sweeper.cli.frame import cli, json_option, overrides_argument, print_json, say, spec_argument
+from sweeper.cli.app import cli, json_option, overrides_argument, print_json, say, spec_argument
 
 __all__ = ["init", "plan", "schema"]
 
@@ -23,7 +23,7 @@ __all__ = ["init", "plan", "schema"]
 )
 def init(env: str, algorithm: str | None, backend: str | None, output: str | None) -> None:
     """Write a first spec for an environment, with a search space."""
-    from sweeper.spec.starter import make_starter, write_new
+    from sweeper.planning.starter import make_starter, write_new
 
     starter = make_starter(env, algorithm, backend)
     if output == "-":
@@ -69,8 +69,8 @@ def plan(
 
     made = load_plan(spec, overrides)
     if rehearse:
-        from sweeper.planning.rehearsed import estimate_rehearsed
-        from sweeper.running.rehearsal import rehearse_plan
+        from sweeper.rehearsal.forecast import estimate_rehearsed
+        from sweeper.rehearsal.process import rehearse_plan
 
         made = estimate_rehearsed(made, rehearse_plan(made, seconds, say=say))
     else:
@@ -78,6 +78,6 @@ def plan(
     if as_json:
         print_json(made.to_json())
     else:
-        from sweeper.planning.plan_text import print_plan
+        from sweeper.views.plan import print_plan
 
         print_plan(made)

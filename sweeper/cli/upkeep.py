@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from sweeper.cli.completion import SHELLS, complete_run, completion_script
-from sweeper.cli.frame import (
+from sweeper.cli.app import (
     cli,
     json_option,
     open_reference,
@@ -18,6 +17,7 @@ from sweeper.cli.frame import (
     storage_option,
     verbose_option,
 )
+from sweeper.cli.completion import SHELLS, complete_run, completion_script
 from sweeper.errors import RunError, UserError
 
 __all__ = ["clean", "completion", "doctor", "log_command"]
@@ -45,7 +45,7 @@ def clean(
     Runs are chosen by name or by the options, all of which must hold. One that is running is
     never deleted, nor is a folder that is no run. MLflow's record of them stays as it is.
     """
-    from sweeper.running.cleaning import Wish, choose_runs, delete_run, parse_age
+    from sweeper.upkeep.cleaning import Wish, choose_runs, delete_run, parse_age
 
     wish = Wish(
         names=references,
@@ -64,7 +64,7 @@ def clean(
     elif not chosen:
         say(f"no run in {storage} is to be deleted")
     else:
-        from sweeper.views.tables import print_old_runs
+        from sweeper.views.runs import print_old_runs
 
         print_old_runs(chosen)
     if not chosen or (as_json and not yes):
@@ -79,7 +79,7 @@ def clean(
 
 
 def _is_agreed(count: int, size: int) -> bool:
-    from sweeper.wording import count_noun, format_bytes
+    from sweeper.formatting import count_noun, format_bytes
 
     if not sys.stdin.isatty():
         raise UserError("there is no terminal to ask on; add --yes to delete them")
@@ -96,13 +96,13 @@ def _is_agreed(count: int, size: int) -> bool:
 @click.option("--quick", is_flag=True, help="Leave out what takes seconds: torch, Ray.")
 def doctor(storage: str, as_json: bool, quick: bool) -> None:
     """Check what is installed and whether a sweep can run here."""
-    from sweeper.doctor import examine, is_fit
+    from sweeper.upkeep.doctor import examine, is_fit
 
     checks = []
     for check in examine(Path(storage), quick=quick):
         checks.append(check)
         if not as_json:
-            from sweeper.views.tables import print_check
+            from sweeper.views.runs import print_check
 
             print_check(check)
     if as_json:
@@ -122,7 +122,7 @@ def doctor(storage: str, as_json: bool, quick: bool) -> None:
 @verbose_option
 def log_command(reference: str, storage: str, uri: str | None, experiment: str | None) -> None:
     """Write a run to MLflow again; what is there stays."""
-    from sweeper.tracking.relog import log_run
+    from sweeper.upkeep.relog import log_run
 
     opened = open_reference(reference, storage)
     say(f"{opened.results.root.name} is in {log_run(opened, uri=uri, experiment=experiment)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,17 +10,19 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from sweeper.agents import AGENT_FILE, load_agent
-from sweeper.environments import EnvironmentSettings, build_env
+from sweeper.agents.agent import load_agent
+from sweeper.agents.locate import find_agents, read_description
+from sweeper.environments.building import build_env
+from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
 from sweeper.evidence.statistics import Summary, summarise_sample
 from sweeper.paths import RunPaths, find_run, is_run
 from sweeper.spec import load_spec
-from sweeper.trainables.replicas import Purpose, seed_sequence
+from sweeper.trainables.contract import Purpose, seed_sequence
 
 __all__ = ["AgentEvaluation", "Evaluation", "evaluate", "play_episodes"]
 
-_MOST_ENVS = 20
+_MAX_ENVS = 20
 _STAGE = "agent evaluation"
 
 
@@ -127,8 +128,8 @@ def evaluate(
         UserError: there is nothing to be evaluated.
     """
     folder = _find_folder(target, storage)
-    description = _read_description(folder)
-    agents = _find_agents(folder, description, replica)
+    description = read_description(folder)
+    agents = find_agents(folder, description, replica)
     settings = _find_environment(folder, description)
     evaluated = []
     for agent in agents:
@@ -154,7 +155,7 @@ def play_episodes(
     """
     sequence = seed_sequence(seed, _STAGE, Purpose.EVALUATION_ENVIRONMENTS)
     seeds = [int(word >> 1) for word in sequence.generate_state(episodes)]
-    envs = [build_env(settings) for _ in range(min(episodes, _MOST_ENVS))]
+    envs = [build_env(settings) for _ in range(min(episodes, _MAX_ENVS))]
     returns, lengths = [0.0] * episodes, [0] * episodes
     try:
         waiting = iter(range(episodes))
@@ -200,49 +201,6 @@ def _find_folder(target: str, storage: str) -> Path:
     return paths.champion
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where an agent lies: a folder, and which of the replicas in it."""
-
-    name: str
-    folder: Path
-    index: int = 0
-
-
-def _read_description(folder: Path) -> Mapping[str, Any]:
-    """What ``agent.json`` says; empty if there is none."""
-    path = folder / AGENT_FILE
-    if not path.is_file():
-        return {}
-    try:
-        document: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged: {error}") from error
-    return document
-
-
-def _find_agents(
-    folder: Path, description: Mapping[str, Any], replica: int | None
-) -> Sequence[_Place]:
-    """A torch checkpoint has its replicas' seeds in its description, RLlib's a folder for each."""
-    seeds = description.get("seeds") or ()
-    found = [_Place(f"replica_{seed}", folder, index) for index, seed in enumerate(seeds)]
-    if not description:
-        paths = [path for path in folder.glob("replica_*") if path.is_dir()]
-        paths.sort(key=lambda path: (len(path.name), path.name))
-        found = [_Place(path.name, path) for path in paths]
-    if replica is None:
-        return found or [_Place(folder.name, folder)]
-    chosen = [place for place in found if place.name == f"replica_{replica}"]
-    if not chosen:
-        known = ", ".join(place.name.removeprefix("replica_") for place in found)
-        raise UserError(
-            f"no replica {replica} in {folder}; "
-            + (f"it has those of the seeds {known}" if known else "it is one agent")
-        )
-    return chosen
-
-
 def _find_environment(folder: Path, description: Mapping[str, Any]) -> EnvironmentSettings:
     """As the agent's own description has it, else the run's spec."""
     if "environment" in description:
@@ -251,6 +209,6 @@ def _find_environment(folder: Path, description: Mapping[str, Any]) -> Environme
         if is_run(parent):
             return load_spec(RunPaths(parent).spec).environment.settings()
     raise UserError(
-        f"{folder} is no checkpoint: it has no {AGENT_FILE} and lies in no run; give a run, its "
+        f"{folder} is no checkpoint: it has no agent.json and lies in no run; give a run, its "
         "champion/, or a checkpoint_… folder of one of its trials"
     )

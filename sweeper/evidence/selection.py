@@ -29,21 +29,13 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.errors import RunError, UserError
-from sweeper.journal import decode_json, encode_json
-from sweeper.metrics import canonical_metric
+from sweeper.json_values import decode_json, encode_json, to_json
+from sweeper.metrics import Objective, canonical_metric
 from sweeper.paths import write_atomically
-from sweeper.results.records import (
-    SweepResults,
-    TrialCheckpoint,
-    TrialRecord,
-    judge_trial,
-    to_json,
-)
-from sweeper.results.scoring import (
-    ITERATION,
-    env_steps_of,
-    metric_value,
-)
+from sweeper.results.ranking import Candidate, best_checkpoint, id_key, iteration_of
+from sweeper.results.records import SweepResults, TrialCheckpoint, TrialRecord, judge_trial
+from sweeper.results.scoring import metric_value
+from sweeper.states import TrialState
 
 __all__ = [
     "Exclusion",
@@ -51,7 +43,6 @@ __all__ = [
     "Selection",
     "check_metric",
     "load_selection",
-    "rank_trial",
     "select",
     "write_selection",
 ]
@@ -142,13 +133,6 @@ class Selection:
         )
         return " ".join(sentences)
 
-    @property
-    def replica_checkpoint(self) -> Path | None:
-        """The best replica's folder in the checkpoint; None if there is none."""
-        if self.checkpoint is None or self.seed is None:
-            return None
-        return Path(self.checkpoint) / f"replica_{self.seed}"
-
     def to_best_json(self, run: str | Path, agent_path: Path | None) -> dict[str, Any]:
         """The object that ``best --json`` prints, JSON-ready.
 
@@ -179,77 +163,52 @@ _SCORE_WORDS = {
 }
 
 
-def rank_trial(
-    trial: TrialRecord, *, metric: str, mode: str = "max", score: str = "last"
-) -> tuple[float, float, tuple[int, str]]:
-    """A key that sorts trials as rule 2 prefers them; those without a score come last."""
-    verdict = judge_trial(trial, metric=metric, mode=mode, score=score)
-    if verdict.value is None or verdict.report is None:
-        return math.inf, math.inf, _id_key(trial.trial_id)
-    return _Candidate(trial, verdict.value, verdict.report).rank(mode)
-
-
 def select(
-    results: SweepResults,
-    metric: str,
-    mode: str = "max",
-    score: str = "last",
-    *,
-    exists: Callable[[Path], bool] = Path.is_dir,
+    results: SweepResults, objective: Objective, *, exists: Callable[[Path], bool] = Path.is_dir
 ) -> Selection:
     """The winner of a run by the rules of this module.
 
     Args:
         results: of a finished, interrupted or live run.
-        metric: under our name, or as a foreign experiment reported it.
-        mode: ``max`` or ``min``.
-        score: ``last``, ``best`` or ``auc``.
+        objective: what decides.
         exists: tells whether a checkpoint's folder is still there.
 
     Raises:
         NothingToSelect: no trial is a candidate.
-        UserError: an unknown mode or score.
     """
-    verdicts = [
-        (trial, judge_trial(trial, metric=metric, mode=mode, score=score))
-        for trial in results.trials
-    ]
+    verdicts = [(trial, judge_trial(trial, objective)) for trial in results.trials]
     excluded = tuple(
         Exclusion(trial.trial_id, verdict.problem or "no score")
-        for trial, verdict in sorted(verdicts, key=lambda item: _id_key(item[0].trial_id))
+        for trial, verdict in sorted(verdicts, key=lambda item: id_key(item[0].trial_id))
         if verdict.value is None
     )
     ranked = sorted(
         (
-            _Candidate(trial, verdict.value, verdict.report)
+            Candidate(trial, verdict.value, verdict.report)
             for trial, verdict in verdicts
             if verdict.value is not None and verdict.report is not None
         ),
-        key=lambda candidate: candidate.rank(mode),
+        key=lambda candidate: candidate.rank(objective),
     )
     if not ranked:
         raise _nothing_to_select(excluded)
     winner = ranked[0]
     runner_up = ranked[1] if len(ranked) > 1 else None
     checkpoint, note = _choose_checkpoint(
-        winner,
-        metric=metric,
-        mode=mode,
-        score=score,
-        exists=lambda item: exists(results.resolve(item)),
+        winner, objective, lambda item: exists(results.resolve(item))
     )
-    replica = _best_replica(winner, checkpoint, metric=metric, mode=mode)
+    replica = _best_replica(winner, checkpoint, objective)
     trial = winner.trial
     return Selection(
         trial_id=trial.trial_id,
         state=trial.state,
         configuration=trial.configuration,
-        metric=metric,
-        mode=mode,
-        score_kind=score,
+        metric=objective.metric,
+        mode=objective.mode,
+        score_kind=objective.score,
         score=winner.score,
         env_steps=None if math.isinf(winner.env_steps) else int(winner.env_steps),
-        partial=trial.state != "TERMINATED",
+        partial=trial.state is not TrialState.TERMINATED,
         checkpoint=None if checkpoint is None else str(results.resolve(checkpoint)),
         checkpoint_note=note,
         replica=replica,
@@ -281,28 +240,6 @@ def load_selection(path: Path) -> Selection:
         raise UserError(f"{path} is no selection: {error}") from error
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    """A trial that can win; ``report`` is the index of the one that earned the score."""
-
-    trial: TrialRecord
-    score: float
-    report: int
-
-    @property
-    def row(self) -> Mapping[str, Any]:
-        return self.trial.reports[self.report]
-
-    @property
-    def env_steps(self) -> float:
-        steps = env_steps_of(self.row)
-        return math.inf if steps is None or not math.isfinite(steps) else steps
-
-    def rank(self, mode: str) -> tuple[float, float, tuple[int, str]]:
-        sign = -1.0 if mode == "max" else 1.0
-        return sign * self.score, self.env_steps, _id_key(self.trial.trial_id)
-
-
 def check_metric(results: SweepResults, metric: str) -> None:
     """Whether a metric that the user names is one that the run has.
 
@@ -330,45 +267,25 @@ def _nothing_to_select(excluded: tuple[Exclusion, ...]) -> NothingToSelect:
 
 
 def _choose_checkpoint(
-    winner: _Candidate,
-    *,
-    metric: str,
-    mode: str,
-    score: str,
-    exists: Callable[[TrialCheckpoint], bool],
+    winner: Candidate, objective: Objective, exists: Callable[[TrialCheckpoint], bool]
 ) -> tuple[TrialCheckpoint | None, str | None]:
-    if score != "best":
-        for checkpoint in reversed(winner.trial.checkpoints):
-            if exists(checkpoint):
-                return checkpoint, _lag_note(winner.trial, checkpoint)
-        return None, "no checkpoint is left"
     kept = [checkpoint for checkpoint in winner.trial.checkpoints if exists(checkpoint)]
     if not kept:
         return None, "no checkpoint is left"
-    earned_at = _iteration(winner.row)
-    for checkpoint in reversed(kept):
-        if earned_at is not None and _iteration(checkpoint.metrics) == earned_at:
-            return checkpoint, None
-    sign = 1.0 if mode == "max" else -1.0
-
-    def merit(checkpoint: TrialCheckpoint) -> tuple[float, float]:
-        value = metric_value(checkpoint.metrics, metric)
-        at = _iteration(checkpoint.metrics)
-        return (
-            -math.inf if value is None or not math.isfinite(value) else sign * value,
-            -math.inf if at is None or earned_at is None else -abs(at - earned_at),
-        )
-
-    chosen = max(kept, key=merit)
-    value = metric_value(chosen.metrics, metric)
-    worth = "an unknown value" if value is None else f"{metric} {_format(value)}"
+    if objective.score != "best":
+        return kept[-1], _lag_note(winner.trial, kept[-1])
+    chosen = best_checkpoint(kept, objective, earned_at=iteration_of(winner.row))
+    if iteration_of(chosen.metrics) == iteration_of(winner.row) is not None:
+        return chosen, None
+    value = metric_value(chosen.metrics, objective.metric)
+    worth = "an unknown value" if value is None else f"{objective.metric} {_format(value)}"
     return chosen, (
         f"no checkpoint was kept at the report that earned the score; this one had {worth}"
     )
 
 
 def _lag_note(trial: TrialRecord, checkpoint: TrialCheckpoint) -> str | None:
-    made, last = _iteration(checkpoint.metrics), _iteration(trial.last_report)
+    made, last = iteration_of(checkpoint.metrics), iteration_of(trial.last_report)
     if made is None:
         return "it is not known which report the checkpoint belongs to; it is the last one"
     if last is None or made >= last:
@@ -377,36 +294,26 @@ def _lag_note(trial: TrialRecord, checkpoint: TrialCheckpoint) -> str | None:
 
 
 def _best_replica(
-    winner: _Candidate, checkpoint: TrialCheckpoint | None, *, metric: str, mode: str
+    winner: Candidate, checkpoint: TrialCheckpoint | None, objective: Objective
 ) -> int:
     row = winner.row
-    made = None if checkpoint is None else _iteration(checkpoint.metrics)
+    made = None if checkpoint is None else iteration_of(checkpoint.metrics)
     if made is not None:
-        row = next((item for item in winner.trial.reports if _iteration(item) == made), row)
-    values = row.get(f"replica/{metric}")
+        row = next((item for item in winner.trial.reports if iteration_of(item) == made), row)
+    values = row.get(f"replica/{objective.metric}")
     if not isinstance(values, Sequence) or isinstance(values, str):
         return 0
     # A diverged replica counts in the aggregate with a stand-in; it is the agent only if there
     # is no other.
     diverged = row.get("replica/diverged") or ()
-    sign = 1.0 if mode == "max" else -1.0
     merits = [
         (
             not (index < len(diverged) and diverged[index]),
-            sign * value if isinstance(value, int | float) and math.isfinite(value) else -math.inf,
+            objective.merit(value if isinstance(value, int | float) else None),
         )
         for index, value in enumerate(values)
     ]
     return merits.index(max(merits)) if merits else 0
-
-
-def _id_key(trial_id: str) -> tuple[int, str]:
-    """Orders t9999 before t10000."""
-    return len(trial_id), trial_id
-
-
-def _iteration(metrics: Mapping[str, Any]) -> float | None:
-    return metric_value(metrics, ITERATION)
 
 
 def _format(value: float) -> str:

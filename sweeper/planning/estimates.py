@@ -16,14 +16,12 @@ from typing import Any
 
 from sweeper.errors import SweeperError
 from sweeper.metrics import ENV_STEPS
-from sweeper.paths import RunPaths, list_runs
+from sweeper.paths import CheckpointPaths, RunPaths, list_runs
 from sweeper.planning.plan import SweepPlan, may_end_early
+from sweeper.results.builder import load_results
 from sweeper.results.records import SweepResults, TrialRecord
 from sweeper.results.standing import startup_s
-from sweeper.results.sweep_results import load_results
-from sweeper.running.retention import TRAINER_FILES
 from sweeper.spec import ExperimentSpec, load_spec
-from sweeper.trainables.dqn_memory import REPLAY_FILE
 
 __all__ = ["estimate_plan"]
 
@@ -64,7 +62,7 @@ def estimate_plan(plan: SweepPlan) -> SweepPlan:
     disk = None
     if measured is not None and measured.checkpoint_bytes is not None:
         kept = plan.spec.checkpoint
-        trials = min(plan.most_trials, kept.keep_trials)
+        trials = min(plan.max_trials, kept.keep_trials)
         disk = trials * kept.keep * plan.replicas * measured.checkpoint_bytes
         if kept.replay and plan.replay is not None:
             holders = trials if kept.trainer else plan.concurrent  # else only who still trains
@@ -87,7 +85,7 @@ def estimate_plan(plan: SweepPlan) -> SweepPlan:
 def _ends(plan: SweepPlan, measured: _Measured | None) -> Iterator[tuple[float, str | None]]:
     """Seconds after which the search is over, and by what: whichever comes first."""
     spec = plan.spec
-    rounds = math.ceil(plan.most_trials / plan.concurrent)
+    rounds = math.ceil(plan.max_trials / plan.concurrent)
     if measured is not None and ENV_STEPS in spec.stop:
         steps = spec.stop[ENV_STEPS] * plan.replicas
         yield measured.startup_s + rounds * steps * measured.step_s, None
@@ -165,8 +163,8 @@ def _checkpoint_bytes(folder: Path, *, keeps_trainer: bool) -> int:
 
     Without a replay memory, whose size follows from the spec instead.
     """
-    if keeps_trainer and not (folder / TRAINER_FILES[0]).is_file():
+    if keeps_trainer and not CheckpointPaths(folder).is_resumable:
         return 0
-    left_out = (REPLAY_FILE,) if keeps_trainer else TRAINER_FILES
+    left_out = CheckpointPaths.TRAINER_FILES[-1 if keeps_trainer else 0 :]
     files = (path for path in folder.rglob("*") if path.is_file() and path.name not in left_out)
     return sum(path.stat().st_size for path in files)

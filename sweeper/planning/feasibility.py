@@ -12,25 +12,21 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from sweeper.answers import show
-from sweeper.environments import (
-    EnvironmentBuildError,
-    EnvironmentDescription,
-    EnvironmentSettings,
-    describe,
-)
+from sweeper.environments.building import EnvironmentDescription, describe
+from sweeper.environments.envpool import check_envpool
+from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
 from sweeper.errors import Location, Problem
-from sweeper.planning.possible_values import possible_values
-from sweeper.planning.replay_memory import explain_too_much, find_greatest_replay
+from sweeper.hints import show
+from sweeper.planning.replay_memory import explain_too_much, find_largest_replay
+from sweeper.planning.values import possible_values
+from sweeper.search.expansion import Distribution
 from sweeper.spec import ExperimentSpec
-from sweeper.spec.backends import carries_out, key_table
-from sweeper.spec.documents import KeyPath, dotted
 from sweeper.spec.draft import Draft
-from sweeper.spec.hyperparameters import default
+from sweeper.spec.keys.names import default
+from sweeper.spec.keys.support import key_table, supports
 from sweeper.spec.sections import Environment, Ray, Resources
-from sweeper.spec.space import Distribution
-from sweeper.trainables.dqn_memory import ReplayMemory
-from sweeper.trainables.envpool_envs import check_envpool
+from sweeper.spec.text.documents import KeyPath, dotted
+from sweeper.trainables.torch_backend.dqn.memory import ReplayMemory
 
 __all__ = [
     "Candidate",
@@ -175,7 +171,7 @@ def _refuse_spaces(
     if not can_act(algorithm, action):
         names = " or ".join(kind.__name__ for kind in taken)
         able = [
-            name if carries_out(candidate.backend, name) else f"{name} (backend: rllib)"
+            name if supports(candidate.backend, name) else f"{name} (backend: rllib)"
             for name in ("PPO", "SAC", "DQN")
             if can_act(name, action)
         ]
@@ -214,7 +210,7 @@ def _refuse_actions_on_backend(
     # RLlib's policies count from 0, and nothing adds the offset on the way to the environment.
     is_counted = isinstance(action, spaces.Discrete | spaces.MultiDiscrete)
     if backend == "rllib" and is_counted and np.any(action.start):
-        torch = "use backend: torch, or " if carries_out("torch", algorithm) else ""
+        torch = "use backend: torch, or " if supports("torch", algorithm) else ""
         return (
             f"actions are {_short(action)}, but RLlib sends numbers from 0 on; {torch}number "
             "them from 0"
@@ -266,9 +262,7 @@ def _describe_replay(
     is_ours = (candidate.backend, candidate.algorithm) == ("torch", "DQN")
     if not is_ours or _refuse_spaces(candidate, "DQN", described) is not None:
         return None
-    return find_greatest_replay(
-        candidate.param_space, described, candidate.replicas, candidate.stop
-    )
+    return find_largest_replay(candidate.param_space, described, candidate.replicas, candidate.stop)
 
 
 def _wants_free_log_std(candidate: Candidate) -> bool:

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeper.answers import show
+from sweeper.environments.vector import choose_vectorization
 from sweeper.errors import Problem, SpecError
-from sweeper.metrics import BOUNDS, ENV_STEPS, Rules
+from sweeper.hints import show
+from sweeper.json_values import to_json
+from sweeper.metrics import BOUNDS, ENV_STEPS
 from sweeper.planning.feasibility import Candidate, check_feasibility, count_fitting
-from sweeper.planning.plan_warnings import find_warnings
-from sweeper.planning.possible_values import possible_values
+from sweeper.planning.values import possible_values
+from sweeper.planning.warnings import find_warnings
+from sweeper.search.expansion import Distribution, constants, count, distributions
 from sweeper.spec import ExperimentSpec, read_spec
-from sweeper.spec.hyperparameters import default
-from sweeper.spec.param_space import check_param_space
-from sweeper.spec.space import Distribution, constants, count, distributions
-from sweeper.spec.yaml_text import dotted
-from sweeper.trainables.dqn_memory import ReplayMemory
+from sweeper.spec.keys.checks import check_param_space
+from sweeper.spec.keys.names import default
+from sweeper.spec.text.yaml import dotted
+from sweeper.trainables.contract import EvaluationSettings, TrialSettings
 from sweeper.trainables.plateau import Plateau
-from sweeper.trainables.replicas import EvaluationSettings, TrialSettings
-from sweeper.trainables.vector_envs import choose_vectorization
+from sweeper.trainables.torch_backend.dqn.memory import ReplayMemory
 
 __all__ = [
     "SweepPlan",
@@ -66,9 +66,9 @@ class SweepPlan:
     estimate: Mapping[str, float] | None = None
 
     @property
-    def most_trials(self) -> int:
+    def max_trials(self) -> int:
         """How many trials are begun, as far as a budget allows them."""
-        return most_trials(self.spec, self.trials)
+        return max_trials(self.spec, self.trials)
 
     def to_json(self) -> dict[str, Any]:
         """The plan as `sweeper plan --json` prints it."""
@@ -78,8 +78,8 @@ class SweepPlan:
             "replicas": self.replicas,
             "env_steps": self.env_steps,
             "concurrent": self.concurrent,
-            "param_space": _plain(self.spec.param_space),
-            "search": _plain(self.spec.search.model_dump()),
+            "param_space": _plain_space(self.spec.param_space),
+            "search": to_json(self.spec.search.model_dump()),
             "scheduler": self.spec.scheduler.model_dump(mode="json"),
             "estimate": dict(self.estimate) if self.estimate is not None else None,
             "warnings": list(self.warnings),
@@ -130,7 +130,7 @@ def build_plan(spec: ExperimentSpec) -> SweepPlan:
         source=spec.source,
         trials=trials,
         replicas=replicas,
-        env_steps=_env_steps(spec, replicas * most_trials(spec, trials)),
+        env_steps=_env_steps(spec, replicas * max_trials(spec, trials)),
         concurrent=concurrent,
         warnings=tuple(find_warnings(spec, trials, feasibility.environment)),
         replay=feasibility.replay,
@@ -196,13 +196,13 @@ def trial_settings(plan: SweepPlan, stage: str = "search") -> TrialSettings:
         env_steps_share=None
         if spec.budget.env_steps is None
         else spec.budget.env_steps / (plan.concurrent * plan.replicas),
-        rules=Rules(spec.selection.metric, spec.selection.mode, spec.selection.score),
+        objective=spec.objective,
         cpus=spec.resources.cpus,
         gpus=spec.resources.gpus,
     )
 
 
-def most_trials(spec: ExperimentSpec, trials: int) -> int:
+def max_trials(spec: ExperimentSpec, trials: int) -> int:
     """Of the trials that a spec has, how many its budget lets begin."""
     allowed = spec.budget.trials
     return trials if allowed is None else min(trials, allowed)
@@ -235,18 +235,17 @@ def _vectorization(spec: ExperimentSpec) -> tuple[str, ...]:
 
 
 def _concurrent(spec: ExperimentSpec, trials: int, fits: int) -> int:
-    asked, most = spec.search.max_concurrent, most_trials(spec, trials)
+    asked, most = spec.search.max_concurrent, max_trials(spec, trials)
     if asked == "auto":
         return min(most, fits)
     return min(most, asked) if spec.ray.address is not None else min(most, asked, fits)
 
 
-def _plain(value: Any) -> Any:
-    """A param space as JSON's types; JSON has no infinity, so that is the text ``inf``."""
-    if isinstance(value, Distribution):
-        return _plain(value.to_plain())
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+def _plain_space(space: Mapping[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = {}
+    for key, value in space.items():
+        if isinstance(value, Distribution):
+            plain[key] = to_json(value.to_plain())
+        else:
+            plain[key] = _plain_space(value) if isinstance(value, Mapping) else to_json(value)
+    return plain

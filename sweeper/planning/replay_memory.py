@@ -7,16 +7,16 @@ from typing import Any
 
 from gymnasium import spaces
 
-from sweeper.environments import EnvironmentDescription
-from sweeper.machine_memory import total_bytes
-from sweeper.planning.possible_values import greatest_whole, possible_values
-from sweeper.trainables.dqn_memory import ReplayMemory, bound_steps, describe_memory
-from sweeper.trainables.replay import PRIORITISED, REPLAY_DEFAULTS, ReplaySettings
+from sweeper.environments.building import EnvironmentDescription
+from sweeper.machine import total_bytes
+from sweeper.planning.values import largest_integer, possible_values
+from sweeper.trainables.torch_backend.dqn.memory import ReplayMemory, bound_steps, describe_memory
+from sweeper.trainables.torch_backend.dqn.replay import PRIORITISED, REPLAY_DEFAULTS, ReplaySettings
 
-__all__ = ["explain_too_much", "find_greatest_replay"]
+__all__ = ["explain_too_much", "find_largest_replay"]
 
 
-def find_greatest_replay(
+def find_largest_replay(
     param_space: Mapping[str, Any],
     environment: EnvironmentDescription,
     replicas: int,
@@ -38,7 +38,7 @@ def find_greatest_replay(
     """
     if not isinstance(environment.action_space, spaces.Discrete):
         return None
-    envs = greatest_whole(possible_values(param_space, ("num_envs_per_env_runner",), 1), 1)
+    envs = largest_integer(possible_values(param_space, ("num_envs_per_env_runner",), 1), 1)
     return max(
         (
             describe_memory(
@@ -71,9 +71,9 @@ def _possible_settings(
     param_space: Mapping[str, Any], stop: Mapping[str, float] | None
 ) -> Iterator[ReplaySettings]:
     iterations = possible_values(param_space, ("min_sample_timesteps_per_iteration",), 1000)
-    most_steps = bound_steps(stop, greatest_whole(iterations, 1))
+    most_steps = bound_steps(stop, largest_integer(iterations, 1))
     n_steps = [
-        greatest_whole(list(value) if isinstance(value, list | tuple) else [value], 1)
+        largest_integer(list(value) if isinstance(value, list | tuple) else [value], 1)
         for value in possible_values(param_space, ("n_step",), 1)
     ]
     for given in possible_values(param_space, ("replay_buffer_config",), {}):
@@ -83,7 +83,7 @@ def _possible_settings(
             defaults = REPLAY_DEFAULTS.get(str(kind), REPLAY_DEFAULTS[PRIORITISED])
             usual = int(defaults["capacity"])
             yield ReplaySettings(
-                capacity=greatest_whole(possible_values(config, ("capacity",), usual), usual),
+                capacity=largest_integer(possible_values(config, ("capacity",), usual), usual),
                 alpha=defaults.get("alpha"),
                 beta=0.0,
                 n_step=(1, max(n_steps)),

@@ -5,30 +5,27 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sweeper.results.scoring import ENV_STEPS, Score, env_steps_of, metric_value, score_reports
+from sweeper.json_values import to_json
+from sweeper.metrics import ENV_STEPS, Objective
+from sweeper.results.scoring import Score, env_steps_of, metric_value, score_reports
+from sweeper.search.configuration import flatten_parameters
+from sweeper.states import LaunchEnd, TrialState
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "INTERRUPTED",
-    "STATES",
     "SweepResults",
     "TrialCheckpoint",
     "TrialRecord",
     "describe_error",
-    "flatten_parameters",
     "judge_trial",
-    "to_json",
 ]
-
-STATES = ("TERMINATED", "PRUNED", "ERROR", "RUNNING", "PENDING", "PAUSED")
-INTERRUPTED = "interrupted"
 
 
 class TrialCheckpoint(NamedTuple):
@@ -49,7 +46,7 @@ class TrialRecord:
 
     Attributes:
         trial_id: e.g. ``t0007``.
-        state: one of `STATES`.
+        state: where it stands.
         reason: what ended or interrupted it; None while it goes on.
         error: for ``ERROR`` the exception's last line.
         configuration: the whole point of the param space, nested.
@@ -65,7 +62,7 @@ class TrialRecord:
     """
 
     trial_id: str
-    state: str
+    state: TrialState
     reason: str | None = None
     error: str | None = None
     configuration: Mapping[str, Any] = field(default_factory=dict)
@@ -78,6 +75,9 @@ class TrialRecord:
     started: float | None = None
     ended: float | None = None
     retries: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "state", TrialState(self.state))
 
     @property
     def last_report(self) -> Mapping[str, Any]:
@@ -122,7 +122,7 @@ class SweepResults:
         """``running``, ``interrupted``, or the reason that the last launch ended for."""
         if self.is_live:
             return "running"
-        return self.ended_by or INTERRUPTED
+        return self.ended_by or LaunchEnd.INTERRUPTED
 
     def trial(self, trial_id: str) -> TrialRecord:
         """The record of one trial.
@@ -135,9 +135,9 @@ class SweepResults:
                 return record
         raise KeyError(trial_id)
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> dict[TrialState, int]:
         """How many trials are in each state, states without any left out."""
-        counts = dict.fromkeys(STATES, 0)
+        counts = dict.fromkeys(TrialState, 0)
         for record in self.trials:
             counts[record.state] += 1
         return {state: count for state, count in counts.items() if count}
@@ -146,9 +146,7 @@ class SweepResults:
         """The absolute folder of a checkpoint."""
         return self.root / checkpoint.path
 
-    def to_rows(
-        self, *, metric: str, mode: str = "max", score: str = "last"
-    ) -> list[dict[str, Any]]:
+    def to_rows(self, objective: Objective) -> list[dict[str, Any]]:
         """One JSON-ready object a trial, as ``results --json`` prints them.
 
         Non-finite numbers become the strings ``nan``, ``inf``, ``-inf``; a trial without a
@@ -159,7 +157,7 @@ class SweepResults:
                 "trial_id": record.trial_id,
                 "state": record.state,
                 "configuration": to_json(record.configuration),
-                "score": judge_trial(record, metric=metric, mode=mode, score=score).value,
+                "score": judge_trial(record, objective).value,
                 ENV_STEPS: record.env_steps,
                 "time_total_s": to_json(record.time_total_s),
                 "error": describe_error(record),
@@ -178,7 +176,7 @@ class SweepResults:
         rows = [
             {
                 "trial_id": record.trial_id,
-                "state": record.state,
+                "state": str(record.state),
                 "reason": record.reason,
                 "error": record.error,
                 **_parameter_columns(record),
@@ -225,36 +223,18 @@ class SweepResults:
             temporary.unlink(missing_ok=True)
 
 
-def flatten_parameters(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested parameters under dotted names: ``{"a": {"b": 1}}`` is ``{"a.b": 1}``."""
-    return dict(_flat_items(nested, prefix))
-
-
-def judge_trial(
-    record: TrialRecord, *, metric: str, mode: str = "max", score: str = "last"
-) -> Score:
+def judge_trial(record: TrialRecord, objective: Objective) -> Score:
     """The score that a trial's reports earn; one in error has none, whatever it reported."""
-    if record.state == "ERROR":
+    if record.state is TrialState.ERROR:
         return Score(None, problem=f"error: {describe_error(record)}")
-    return score_reports(record.reports, metric=metric, mode=mode, score=score)
+    return score_reports(record.reports, objective)
 
 
 def describe_error(record: TrialRecord) -> str | None:
     """Why a trial is in error, in a line; None for any other state."""
-    if record.state != "ERROR":
+    if record.state is not TrialState.ERROR:
         return None
     return ": ".join(part for part in (record.reason, record.error) if part) or "unknown"
-
-
-def to_json(value: Any) -> Any:
-    """A JSON-ready value: non-finite numbers as the strings ``nan``, ``inf``, ``-inf``."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return repr(value)
-    if isinstance(value, Mapping):
-        return {str(key): to_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_json(item) for item in value]
-    return value
 
 
 def _parameter_columns(record: TrialRecord) -> dict[str, Any]:
@@ -263,15 +243,6 @@ def _parameter_columns(record: TrialRecord) -> dict[str, Any]:
         f"config.{name}" if name in record.last_report else name: value
         for name, value in flat.items()
     }
-
-
-def _flat_items(nested: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in nested.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            yield from _flat_items(value, f"{name}.")
-        else:
-            yield name, value
 
 
 def _is_nan(value: Any) -> bool:

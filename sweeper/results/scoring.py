@@ -11,23 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.errors import UserError
-from sweeper.metrics import ENV_STEPS, Rules, canonical_metric
+from sweeper.metrics import ENV_STEPS, ITERATION, Objective, canonical_metric
 
 __all__ = [
-    "ENV_STEPS",
-    "MODES",
-    "SCORES",
-    "Rules",
     "Score",
     "env_steps_of",
     "metric_value",
     "score_reports",
 ]
-
-ITERATION = "training_iteration"
-MODES = ("max", "min")
-SCORES = ("last", "best", "auc")
 
 Report = Mapping[str, Any]
 
@@ -62,9 +53,7 @@ def env_steps_of(report: Report) -> float | None:
     return metric_value(report, ENV_STEPS)
 
 
-def score_reports(
-    reports: Sequence[Report], *, metric: str, mode: str = "max", score: str = "last"
-) -> Score:
+def score_reports(reports: Sequence[Report], objective: Objective) -> Score:
     """The score that a trial's reports earn.
 
     ``last``: the last value reported. ``best``: the best finite one, the earliest of equals; it
@@ -75,16 +64,9 @@ def score_reports(
 
     Args:
         reports: in order.
-        metric: under the name given or our own.
-        mode: ``max`` or ``min``.
-        score: ``last``, ``best`` or ``auc``.
-
-    Raises:
-        UserError: an unknown mode or score.
+        objective: what decides.
     """
-    for what, word, known in (("mode", mode, MODES), ("score", score, SCORES)):
-        if word not in known:
-            raise UserError(f"unknown {what} {word!r}: one of {', '.join(known)}")
+    metric, score = objective.metric, objective.score
     if not reports:
         return Score(None, problem="no report")
     if score == "last":
@@ -101,8 +83,7 @@ def score_reports(
         bad = next(value for _, value in reversed(values) if not math.isfinite(value))
         return Score(None, problem=f"{metric} is {_spell(bad)}")
     if score == "best":
-        sign = 1.0 if mode == "max" else -1.0
-        index, value = max(finite, key=lambda item: (sign * item[1], -item[0]))
+        index, value = max(finite, key=lambda item: (objective.merit(item[1]), -item[0]))
         return Score(value, index)
     return Score(_mean_over_steps(reports, finite), finite[-1][0])
 

@@ -13,15 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sweeper.evidence.selection import rank_trial
-from sweeper.metrics import BOUNDS
-from sweeper.results.records import STATES, TrialRecord
-from sweeper.results.scoring import Rules, env_steps_of, metric_value
+from sweeper.metrics import BOUNDS, Objective
+from sweeper.results.ranking import Rank, rank_trial
+from sweeper.results.records import TrialRecord
+from sweeper.results.scoring import env_steps_of, metric_value
 from sweeper.spec import ExperimentSpec
+from sweeper.states import TrialState
 
 __all__ = ["Best", "Standing", "Workload", "describe_workload", "startup_s", "trial_share"]
 
-_ENDED = ("TERMINATED", "PRUNED", "ERROR")
 # A trial that has waited for its process longer than this waits for room.
 _STARTING_S = 15.0
 
@@ -60,8 +60,8 @@ class Best(NamedTuple):
 class _Entry(NamedTuple):
     """What the standing needs to know of a trial."""
 
-    state: str
-    rank: tuple[float, float, tuple[int, str]]
+    state: TrialState
+    rank: Rank
     spent_s: float | None
     whole_s: float | None
     startup_s: float
@@ -73,12 +73,12 @@ class Standing:
 
     Args:
         workload: what is to be done.
-        rules: what decides between trials.
+        objective: what decides between trials.
     """
 
-    def __init__(self, workload: Workload, rules: Rules) -> None:
+    def __init__(self, workload: Workload, objective: Objective) -> None:
         self._workload = workload
-        self._rules = rules
+        self._objective = objective
         self._entries: dict[str, _Entry] = {}
 
     def update(self, record: TrialRecord, heard: float) -> None:
@@ -88,11 +88,10 @@ class Standing:
             record: the trial.
             heard: time of its last event, seconds since the epoch.
         """
-        rules = self._rules
-        is_over = record.state in _ENDED
+        is_over = record.state.is_over
         self._entries[record.trial_id] = _Entry(
             state=record.state,
-            rank=rank_trial(record, metric=rules.metric, mode=rules.mode, score=rules.score),
+            rank=rank_trial(record, self._objective),
             spent_s=record.time_total_s,
             whole_s=record.time_total_s if is_over else _whole_s(record, self._workload.stop),
             startup_s=startup_s(record),
@@ -104,17 +103,17 @@ class Standing:
         """How many trials there will be; a run may turn out to have more than was planned."""
         return max(self._workload.trials, len(self._entries))
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> dict[TrialState, int]:
         """How many trials are in each state, states without any left out."""
         counts = Counter(entry.state for entry in self._entries.values())
-        return {state: counts[state] for state in STATES if counts[state]}
+        return {state: counts[state] for state in TrialState if counts[state]}
 
     def score(self, trial_id: str) -> float | None:
-        """What a trial is worth by the rules so far; None before it has a score."""
+        """What a trial is worth by the objective so far; None before it has a score."""
         entry = self._entries.get(trial_id)
         if entry is None or math.isinf(entry.rank[0]):
             return None
-        return -entry.rank[0] if self._rules.mode == "max" else entry.rank[0]
+        return -entry.rank[0] if self._objective.mode == "max" else entry.rank[0]
 
     def best(self) -> Best | None:
         """The best trial so far, as `evidence.selection` would choose it; None without a score."""
@@ -150,17 +149,17 @@ class Standing:
         """How long the open trials take, each given to the slot that is free first."""
         busy, waiting = [], []
         for entry in self._entries.values():
-            if entry.state in _ENDED:
+            if entry.state.is_over:
                 continue
             whole_s = mean_s if entry.whole_s is None else entry.whole_s
             rest_s = max(0.0, whole_s - (entry.spent_s or 0.0))
-            if entry.state == "RUNNING":
+            if entry.state is TrialState.RUNNING:
                 busy.append(max(0.0, rest_s - max(0.0, now - entry.heard)))
             else:
                 waiting.append(rest_s)
         waiting += [mean_s] * (self._workload.trials - len(self._entries))
         has_room = not any(
-            entry.state == "PENDING" and now - entry.heard > _STARTING_S
+            entry.state is TrialState.PENDING and now - entry.heard > _STARTING_S
             for entry in self._entries.values()
         )
         slots = busy + [0.0] * (self._workload.concurrent - len(busy))

@@ -5,26 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from sweeper.trainables.replicas import ConfigurationRefusedError
+from sweeper.errors import ConfigurationRefusedError
+from sweeper.states import FailureReason
 
 __all__ = [
-    "DIVERGED",
-    "NO_SPACE",
-    "OUT_OF_MEMORY",
-    "REFUSED",
-    "TIMEOUT",
     "Failure",
     "Retries",
     "Retry",
     "describe_failure",
 ]
-
-REFUSED = "configuration refused"
-DIVERGED = "diverged"
-OUT_OF_MEMORY = "out of memory"
-TIMEOUT = "timeout"
-WORKER_DIED = "the worker died"
-NO_SPACE = "no space left"
 
 _MAX_DELAY_S = 60.0
 _MAX_ERROR = 300
@@ -34,15 +23,15 @@ _FAILURE_HEAD = re.compile(r"^Failure # \d+ .*$", re.MULTILINE)
 # By the text alone, for Tune writes no more: of Ray's own errors their words (ray/exceptions.py),
 # of others the class.
 _MARKS = (
-    ("TrialDivergedError", DIVERGED),
+    ("TrialDivergedError", FailureReason.DIVERGED),
     # Of the operating system, whoever met it: a checkpoint, a log, the environment.
-    ("No space left on device", NO_SPACE),
-    ("Disk quota exceeded", NO_SPACE),
-    ("running low on memory", OUT_OF_MEMORY),
-    ("OutOfMemoryError", OUT_OF_MEMORY),
-    ("MemoryError", OUT_OF_MEMORY),
+    ("No space left on device", FailureReason.NO_SPACE),
+    ("Disk quota exceeded", FailureReason.NO_SPACE),
+    ("running low on memory", FailureReason.OUT_OF_MEMORY),
+    ("OutOfMemoryError", FailureReason.OUT_OF_MEMORY),
+    ("MemoryError", FailureReason.OUT_OF_MEMORY),
     *(
-        (words, WORKER_DIED)
+        (words, FailureReason.WORKER_DIED)
         for words in (
             "The actor died",
             "The actor is dead",
@@ -67,7 +56,7 @@ class Failure:
         iteration: the last training iteration that was reported before it.
     """
 
-    reason: str
+    reason: FailureReason
     error: str
     iteration: float | None = None
 
@@ -96,11 +85,11 @@ def describe_failure(text: str, iteration: float | None = None) -> Failure:
     lines = [line.strip() for line in newest.splitlines() if line.strip()]
     error = lines[-1][:_MAX_ERROR] if lines else "no error text was left"
     if ConfigurationRefusedError.__name__ in newest:
-        return Failure(REFUSED, error, iteration)
+        return Failure(FailureReason.REFUSED, error, iteration)
     for mark, reason in _MARKS:
         if mark in newest:
             return Failure(reason, error, iteration)
-    return Failure("crashed", error, iteration)
+    return Failure(FailureReason.CRASHED, error, iteration)
 
 
 @dataclass
@@ -128,12 +117,12 @@ class Retries:
         delay_s = min(_MAX_DELAY_S, 2.0**count)
         # Diverging is what the configuration does; another try would be a second chance that
         # its rivals do not get.
-        if failure.reason in (REFUSED, DIVERGED):
+        if failure.reason in (FailureReason.REFUSED, FailureReason.DIVERGED):
             return None
-        if failure.reason == OUT_OF_MEMORY:
-            was_alone = any(one.reason == OUT_OF_MEMORY for one in earlier[:-1])
+        if failure.reason == FailureReason.OUT_OF_MEMORY:
+            was_alone = any(one.reason == FailureReason.OUT_OF_MEMORY for one in earlier[:-1])
             return None if was_alone else Retry(delay_s, alone=True)
         # A worker that died says little of why, and the same each time.
-        if again and failure.reason == "crashed":
+        if again and failure.reason is FailureReason.CRASHED:
             return None
         return Retry(delay_s) if count < self.limit else None

@@ -8,31 +8,31 @@ close the queue: what runs goes on to its own end.
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sweeper.formatting import count_noun, format_duration
 from sweeper.journal import Event, TrialCheckpointed, TrialEnded, TrialReported, TrialStarted
+from sweeper.metrics import Objective
 from sweeper.paths import RunPaths
+from sweeper.results.builder import ResultsBuilder
 from sweeper.results.records import SweepResults, TrialRecord, judge_trial
-from sweeper.results.scoring import Rules, env_steps_of
-from sweeper.results.sweep_results import ResultsBuilder
-from sweeper.wording import count_noun, format_duration
+from sweeper.results.scoring import env_steps_of
+from sweeper.states import LaunchEnd
 
-__all__ = ["DISK_FULL", "Budgets", "Drain", "Limits", "Usage"]
+__all__ = ["Budgets", "Drain", "Limits", "Usage"]
 
 _logger = logging.getLogger(__name__)
 
-DISK_FULL = "disk nearly full"
-
-_OVER = ("TERMINATED", "PRUNED")
 _TICK_S = 0.5
 _DISK_EVERY_S = 5.0
 # Checkpoints in flight and MLflow's database still have to find room.
-_LEAST_FREE_BYTES = 512 * 2**20
-_LEAST_FREE_PART = 0.02
+_MIN_FREE_BYTES = 512 * 2**20
+_MIN_FREE_PART = 0.02
 # A trial is called silent after this, or after ten times the longest silence so far.
 _SILENCE_S = 300.0
 
@@ -52,14 +52,14 @@ class Drain:
     """
 
     deadline: float | None = None
-    reason: str | None = None
+    reason: LaunchEnd | None = None
     running: set[str] = field(default_factory=set)
     pausing: set[str] = field(default_factory=set)
     evaluates: bool = False
     winding_up: set[str] = field(default_factory=set)
     over_since: float | None = None
 
-    def request(self, reason: str) -> None:
+    def request(self, reason: LaunchEnd) -> None:
         """Ask for the end; the first reason stays."""
         if self.reason is None:
             self.reason = reason
@@ -69,7 +69,7 @@ class Drain:
 
         Only for a budget, and once: an interruption is to be quick, and a full disk has to be.
         """
-        is_asked = self.evaluates and (self.reason or "").startswith("budget.")
+        is_asked = self.evaluates and self.reason is not None and self.reason.is_budget
         if not is_asked or trial_id in self.winding_up:
             return False
         self.winding_up.add(trial_id)
@@ -78,7 +78,7 @@ class Drain:
     def is_over(self) -> bool:
         """Whether the experiment may stop: asked for, and every running trial is saved."""
         if self.deadline is not None and time.monotonic() >= self.deadline:
-            self.request("budget.time_s")
+            self.request(LaunchEnd.BUDGET_TIME)
         is_over = self.reason is not None and not self.running
         if is_over and self.over_since is None:
             self.over_since = time.monotonic()
@@ -106,28 +106,28 @@ class Usage:
     """What the trials have used of a search's budgets, over all launches.
 
     Args:
-        rules: what an improvement is.
+        objective: what an improvement is.
 
     Attributes:
         env_steps: of all trials and replicas together.
         without_improvement: how many trials in a row have ended without a new best score.
     """
 
-    def __init__(self, rules: Rules) -> None:
-        self._rules = rules
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
         self._env_steps: dict[str, int] = {}
-        self._best: float | None = None
+        self._best = -math.inf
         self.env_steps = 0
         self.without_improvement = 0
 
     @classmethod
-    def of(cls, results: SweepResults, rules: Rules) -> Usage:
+    def of(cls, results: SweepResults, objective: Objective) -> Usage:
         """What a run's trials have used so far."""
-        usage = cls(rules)
+        usage = cls(objective)
         for record in results.trials:
             for report in record.reports[-1:]:
                 usage.count_report(record.trial_id, report)
-        ended = [record for record in results.trials if record.state in _OVER]
+        ended = [record for record in results.trials if record.state.has_succeeded]
         for record in sorted(ended, key=lambda record: record.ended or 0.0):
             usage.count_end(record)
         return usage
@@ -141,10 +141,8 @@ class Usage:
 
     def count_end(self, record: TrialRecord) -> None:
         """A trial has ended, and not by a failure."""
-        rules = self._rules
-        score = judge_trial(record, metric=rules.metric, mode=rules.mode, score=rules.score).value
-        merit = None if score is None else score if rules.mode == "max" else -score
-        if merit is not None and (self._best is None or merit > self._best):
+        merit = self._objective.merit(judge_trial(record, self._objective).value)
+        if merit > self._best:
             self._best = merit
             self.without_improvement = 0
         else:
@@ -159,7 +157,7 @@ class Limits:
     Args:
         paths: the run's folder.
         results: the state of the run, already updated with each event.
-        rules: what an improvement is.
+        objective: what an improvement is.
         budgets: the bounds.
         drain: asked for an end that pauses what runs.
     """
@@ -168,16 +166,16 @@ class Limits:
         self,
         paths: RunPaths,
         results: ResultsBuilder,
-        rules: Rules,
+        objective: Objective,
         budgets: Budgets,
         drain: Drain,
     ) -> None:
         self._paths = paths
         self._results = results
-        self._rules = rules
+        self._objective = objective
         self._budgets = budgets
         self._drain = drain
-        self._usage = Usage(rules)
+        self._usage = Usage(objective)
         self._heard: dict[str, float] = {}
         self._longest_silence = 0.0
         self._called_silent: set[str] = set()
@@ -186,7 +184,7 @@ class Limits:
 
     def catch_up(self, results: SweepResults) -> None:
         """Count what earlier launches used."""
-        self._usage = Usage.of(results, self._rules)
+        self._usage = Usage.of(results, self._objective)
 
     def __call__(self, event: Event) -> None:
         """Count what the event means; acts on nothing."""
@@ -196,7 +194,7 @@ class Limits:
         if isinstance(event, TrialEnded):
             self._heard.pop(event.trial_id, None)
             self._called_silent.discard(event.trial_id)
-            if event.state in _OVER:
+            if event.state.has_succeeded:
                 self._usage.count_end(self._results.trial(event.trial_id))
         elif isinstance(event, TrialStarted | TrialReported | TrialCheckpointed):
             before = self._heard.get(event.trial_id)
@@ -205,7 +203,9 @@ class Limits:
             self._heard[event.trial_id] = now
             self._called_silent.discard(event.trial_id)
 
-    def tick(self, *, close_queue: Callable[[str], None], end_trial: Callable[[str], None]) -> None:
+    def tick(
+        self, *, close_queue: Callable[[LaunchEnd], None], end_trial: Callable[[str], None]
+    ) -> None:
         """Act on what is reached; cheap enough for every turn of a loop.
 
         Args:
@@ -217,7 +217,7 @@ class Limits:
             return
         self._ticked = now
         if self._paths.stop_request.exists() and self._drain.reason is None:
-            self._drain.request("interrupted")
+            self._drain.request(LaunchEnd.INTERRUPTED)
             count = len(self._drain.running)
             _logger.warning(
                 "a stop was asked for: %s",
@@ -225,10 +225,10 @@ class Limits:
             )
         budgets = self._budgets
         if budgets.env_steps is not None and self._usage.env_steps >= budgets.env_steps:
-            self._drain.request("budget.env_steps")
+            self._drain.request(LaunchEnd.BUDGET_ENV_STEPS)
         most = budgets.no_improvement_trials
         if most is not None and self._usage.without_improvement >= most:
-            close_queue("budget.no_improvement_trials")
+            close_queue(LaunchEnd.BUDGET_NO_IMPROVEMENT)
         self._check_disk(now)
         self._check_silence(now, end_trial)
 
@@ -237,8 +237,8 @@ class Limits:
             return
         self._disk_seen = now
         usage = shutil.disk_usage(self._paths.root)
-        if usage.free < min(_LEAST_FREE_BYTES, _LEAST_FREE_PART * usage.total):
-            self._drain.request(DISK_FULL)
+        if usage.free < min(_MIN_FREE_BYTES, _MIN_FREE_PART * usage.total):
+            self._drain.request(LaunchEnd.DISK_FULL)
 
     def _check_silence(self, now: float, end_trial: Callable[[str], None]) -> None:
         timeout_s = self._budgets.timeout_s

@@ -9,25 +9,19 @@ go on (paused, or running) always keeps its own, whole.
 from __future__ import annotations
 
 import logging
-import math
 import shutil
 from bisect import insort
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any
 
-from sweeper.evidence.selection import rank_trial
 from sweeper.journal import Event, TrialCheckpointed, TrialEnded
-from sweeper.paths import RunPaths
-from sweeper.results.scoring import Rules, metric_value
-from sweeper.results.sweep_results import ResultsBuilder
-from sweeper.trainables.dqn_memory import REPLAY_FILE
+from sweeper.metrics import Objective
+from sweeper.paths import CheckpointPaths, RunPaths
+from sweeper.results.builder import ResultsBuilder
+from sweeper.results.ranking import Rank, best_checkpoint, iteration_of, rank_trial
+from sweeper.results.records import judge_trial
 
-__all__ = ["TRAINER_FILES", "CheckpointRetention"]
-
-# What training needs beside the agent, the file without which it can't go on first: so that what
-# is trimmed in part is never taken for whole.
-TRAINER_FILES = ("trainer.json", "trainer.safetensors", REPLAY_FILE)
+__all__ = ["CheckpointRetention"]
 
 _logger = logging.getLogger(__name__)
 
@@ -39,7 +33,7 @@ class CheckpointRetention:
     Args:
         paths: the run's folder.
         results: the state of the run, already updated with each event.
-        rules: what decides between trials.
+        objective: what decides between trials.
         keep: newest checkpoints a trial keeps.
         keep_trials: finished trials that keep theirs.
         keep_trainer: finished trials keep what training could go on from; RLlib's checkpoints
@@ -48,11 +42,11 @@ class CheckpointRetention:
 
     paths: RunPaths
     results: ResultsBuilder
-    rules: Rules
+    objective: Objective
     keep: int
     keep_trials: int
     keep_trainer: bool = True
-    _ranked: list[tuple[tuple[float, float, tuple[int, str]], str]] = field(default_factory=list)
+    _ranked: list[tuple[Rank, str]] = field(default_factory=list)
 
     def catch_up(self, continued: Collection[str] = ()) -> None:
         """Know the trials that earlier launches finished, as if their events had come in.
@@ -61,7 +55,7 @@ class CheckpointRetention:
             continued: trials that this launch takes up again, whatever they were.
         """
         for trial_id in self.results.trial_ids:
-            is_over = self.results.trial(trial_id).state in ("TERMINATED", "PRUNED")
+            is_over = self.results.trial(trial_id).state.has_succeeded
             if is_over and trial_id not in continued:
                 self._trim_trials(trial_id)
 
@@ -69,23 +63,21 @@ class CheckpointRetention:
         """Delete what the event made superfluous."""
         if isinstance(event, TrialCheckpointed):
             self._trim_trial(event.trial_id)
-        elif isinstance(event, TrialEnded) and event.state in ("TERMINATED", "PRUNED"):
+        elif isinstance(event, TrialEnded) and event.state.has_succeeded:
             self._trim_trials(event.trial_id)
 
     def _trim_trial(self, trial_id: str) -> None:
         checkpoints = self.results.trial(trial_id).checkpoints
         stay = {checkpoint.path for checkpoint in checkpoints[-self.keep :]}
-        if self.rules.score == "best" and checkpoints:
-            stay.add(max(checkpoints, key=lambda item: self._merit(item.metrics)).path)
+        if self.objective.score == "best" and checkpoints:
+            earned_at = self._best_iteration(trial_id)
+            stay.add(best_checkpoint(checkpoints, self.objective, earned_at=earned_at).path)
         for checkpoint in checkpoints:
             if checkpoint.path not in stay:
                 self._delete(checkpoint.path)
 
     def _trim_trials(self, trial_id: str) -> None:
-        rules = self.rules
-        rank = rank_trial(
-            self.results.trial(trial_id), metric=rules.metric, mode=rules.mode, score=rules.score
-        )
+        rank = rank_trial(self.results.trial(trial_id), self.objective)
         if not self.keep_trainer:
             for checkpoint in self.results.trial(trial_id).checkpoints:
                 self._trim_checkpoint(checkpoint.path)
@@ -97,14 +89,13 @@ class CheckpointRetention:
                 self._delete(checkpoint.path)
         del self._ranked[self.keep_trials :]
 
-    def _merit(self, metrics: Mapping[str, Any]) -> float:
-        value = metric_value(metrics, self.rules.metric)
-        if value is None or not math.isfinite(value):
-            return -math.inf
-        return value if self.rules.mode == "max" else -value
+    def _best_iteration(self, trial_id: str) -> float | None:
+        record = self.results.trial(trial_id)
+        report = judge_trial(record, self.objective).report
+        return None if report is None else iteration_of(record.reports[report])
 
     def _trim_checkpoint(self, relative: str) -> None:
-        for name in TRAINER_FILES:
+        for name in CheckpointPaths.TRAINER_FILES:
             file = self.paths.root / relative / name
             try:
                 file.unlink(missing_ok=True)

@@ -16,14 +16,14 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from sweeper.answers import did_you_mean, number_hint, quote_hint, show
 from sweeper.errors import Problem
+from sweeper.hints import did_you_mean, number_hint, quote_hint, show
 from sweeper.metrics import ENV_STEPS, canonical_metric
-from sweeper.spec.availability import default_backend, default_seeds
-from sweeper.spec.backends import BACKEND_NAMES
-from sweeper.spec.documents import Document, KeyPath, dotted
+from sweeper.search.expansion import distributions, parse_space
 from sweeper.spec.findings import explain_finding
-from sweeper.spec.hyperparameters import check_algorithm
+from sweeper.spec.keys.availability import default_backend, default_seeds
+from sweeper.spec.keys.names import check_algorithm
+from sweeper.spec.keys.support import BACKEND_NAMES
 from sweeper.spec.sections import (
     MAX_NUMBER,
     Budget,
@@ -39,8 +39,8 @@ from sweeper.spec.sections import (
     Selection,
     Tracking,
 )
-from sweeper.spec.space import distributions, parse_space
-from sweeper.spec.top_level import TOP_LEVEL, explain_stranger, find_meant
+from sweeper.spec.text.documents import Document, KeyPath, dotted
+from sweeper.spec.top_level import TOP_LEVEL, explain_unknown_key, find_meant
 
 __all__ = ["SECTIONS", "TOP_LEVEL", "Draft", "read_draft"]
 
@@ -114,7 +114,7 @@ def read_draft(document: Document, *, is_training: bool = False) -> Draft:
     draft = Draft(document, raw, is_training)
     for key in document.data:
         if key not in TOP_LEVEL:
-            draft.complain((key,), explain_stranger(key, raw, SECTIONS))
+            draft.complain((key,), explain_unknown_key(key, raw, SECTIONS))
             meant = find_meant(key)
             if meant is not None and meant not in raw:
                 draft.misspelt.add(meant)

@@ -11,8 +11,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from sweeper.errors import Location, Problem, SpecError
-from sweeper.metrics import canonical_metric
-from sweeper.spec.documents import Document, KeyPath, load_document, plain_document
+from sweeper.metrics import Objective, canonical_metric
+from sweeper.search.expansion import Distribution, is_distribution
 from sweeper.spec.draft import TOP_LEVEL, Draft, read_draft
 from sweeper.spec.rules import apply_rules
 from sweeper.spec.sections import (
@@ -28,8 +28,8 @@ from sweeper.spec.sections import (
     Selection,
     Tracking,
 )
-from sweeper.spec.space import Distribution, is_distribution
-from sweeper.spec.yaml_text import parse_scalar
+from sweeper.spec.text.documents import Document, KeyPath, load_document, plain_document
+from sweeper.spec.text.yaml import parse_scalar
 
 if TYPE_CHECKING:
     from sweeper.planning.plan import SweepPlan
@@ -47,7 +47,7 @@ class ExperimentSpec(BaseModel):
 
     Attributes:
         seeds: one a replica.
-        param_space: nested; leaves are constants or `sweeper.spec.space.Distribution`.
+        param_space: nested; leaves are constants or `sweeper.search.expansion.Distribution`.
         stop: our metric names to values; a trial ends when one is reached.
         plateau: the spec's ``stop.plateau``; None: a trial goes on however flat it is.
         evaluation: None: off.
@@ -91,6 +91,12 @@ class ExperimentSpec(BaseModel):
     def source(self) -> Path | None:
         """The file that it was read from."""
         return self._document.source
+
+    @property
+    def objective(self) -> Objective:
+        """What decides between the trials."""
+        chosen = self.selection
+        return Objective(metric=chosen.metric, mode=chosen.mode, score=chosen.score)
 
     def locate(self, path: KeyPath) -> Location:
         """Where a key was written, or the nearest key that holds it."""

@@ -8,8 +8,8 @@ from typing import Any, get_args
 
 from pydantic_core import ErrorDetails
 
-from sweeper.answers import did_you_mean, number_hint, quote_hint, seconds_hint, show, switch_hint
-from sweeper.spec.availability import SCHEDULERS, SEARCH_ALGORITHMS
+from sweeper.hints import did_you_mean, number_hint, quote_hint, seconds_hint, show, switch_hint
+from sweeper.spec.keys.availability import SCHEDULERS, SEARCH_ALGORITHMS
 from sweeper.spec.sections import Section
 
 __all__ = ["explain_finding"]

@@ -7,17 +7,17 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from sweeper.answers import show
+from sweeper.hints import show
 from sweeper.metrics import BOUNDS, ENV_STEPS, canonical_metric, explain_metric
-from sweeper.spec import availability
-from sweeper.spec.backends import carries_out
-from sweeper.spec.combinations import check_combinations
-from sweeper.spec.documents import KeyPath
+from sweeper.search.expansion import check_points, distributions, expand
 from sweeper.spec.draft import Draft
-from sweeper.spec.param_space import check_param_space
+from sweeper.spec.keys import availability
+from sweeper.spec.keys.checks import check_param_space
+from sweeper.spec.keys.combinations import check_combinations
+from sweeper.spec.keys.support import supports
 from sweeper.spec.scheduler_rules import check_scheduler
 from sweeper.spec.sections import Budget, Checkpoint, Environment, Scheduler, Search, Selection
-from sweeper.spec.space import check_points, distributions, expand
+from sweeper.spec.text.documents import KeyPath
 
 __all__ = ["apply_rules"]
 
@@ -40,7 +40,7 @@ def apply_rules(draft: Draft) -> None:
 
 def _backend_has_algorithm(draft: Draft) -> Iterator[Finding]:
     algorithm = draft.algorithm
-    if algorithm is not None and not carries_out(draft.backend, algorithm):
+    if algorithm is not None and not supports(draft.backend, algorithm):
         yield (
             ("backend",),
             f"{draft.backend} has no {algorithm}; backend: rllib has it",

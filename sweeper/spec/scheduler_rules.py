@@ -7,14 +7,14 @@ from typing import TypeGuard
 
 from pydantic import ValidationError
 
-from sweeper.answers import did_you_mean
+from sweeper.hints import did_you_mean
 from sweeper.metrics import ENV_STEPS
-from sweeper.spec.documents import KeyPath
+from sweeper.search.expansion import Distribution, distributions
 from sweeper.spec.draft import Draft
 from sweeper.spec.findings import explain_finding
 from sweeper.spec.schedulers import SCHEDULER_OPTIONS
 from sweeper.spec.sections import Scheduler, Search
-from sweeper.spec.space import Distribution, distributions
+from sweeper.spec.text.documents import KeyPath
 
 __all__ = ["check_scheduler"]
 

@@ -12,15 +12,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sweeper.spec.availability import default_backend
-from sweeper.spec.backends import BACKEND_NAMES, carries_out, key_table
-from sweeper.spec.descriptions import METRICS, TOP_LEVEL_KEYS, describe_key
-from sweeper.spec.domains import Domain, describe_domain
+from sweeper.search.expansion import KINDS
 from sweeper.spec.draft import SECTIONS, TOP_LEVEL
-from sweeper.spec.hyperparameters import algorithms, default, defaults, domain, recorded_version
+from sweeper.spec.keys.availability import default_backend
+from sweeper.spec.keys.descriptions import METRICS, TOP_LEVEL_KEYS, describe_key
+from sweeper.spec.keys.domains import Domain, describe_domain
+from sweeper.spec.keys.names import algorithms, default, defaults, domain, recorded_version
+from sweeper.spec.keys.support import BACKEND_NAMES, key_table, supports
 from sweeper.spec.schedulers import SCHEDULER_OPTIONS
 from sweeper.spec.sections import Plateau
-from sweeper.spec.space import KINDS
 
 __all__ = ["spec_schema"]
 
@@ -179,7 +179,7 @@ def _open(*kinds: Schema) -> Schema:
 def _pairs() -> Iterator[tuple[str, str]]:
     for backend in BACKEND_NAMES:
         for algorithm in algorithms():
-            if carries_out(backend, algorithm):
+            if supports(backend, algorithm):
                 yield algorithm, backend
 
 

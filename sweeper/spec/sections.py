@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from sweeper.answers import show
-from sweeper.environments import EnvironmentSettings, NormalizeSettings, WrapperSettings
+from sweeper.environments.settings import EnvironmentSettings, NormalizeSettings, WrapperSettings
+from sweeper.hints import show
 
 __all__ = [
     "MAX_NUMBER",

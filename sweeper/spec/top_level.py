@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sweeper.answers import nearest
-from sweeper.spec.foreign_names import explain_foreign_name
-from sweeper.spec.hyperparameters import check_algorithm, defaults
+from sweeper.hints import nearest
+from sweeper.spec.keys.foreign import explain_foreign_name
+from sweeper.spec.keys.names import check_algorithm, defaults
 from sweeper.spec.sections import Section
 
-__all__ = ["TOP_LEVEL", "explain_stranger", "find_meant"]
+__all__ = ["TOP_LEVEL", "explain_unknown_key", "find_meant"]
 
 TOP_LEVEL = (
     "name", "extends", "environment", "algorithm", "backend", "seeds", "param_space", "search",
@@ -37,7 +37,7 @@ def find_meant(key: str) -> str | None:
     return nearest(key, TOP_LEVEL, cutoff=_NEAR)
 
 
-def explain_stranger(
+def explain_unknown_key(
     key: str, raw: Mapping[str, Any], sections: Mapping[str, type[Section]]
 ) -> str:
     """What to write instead of a key that a spec has not.

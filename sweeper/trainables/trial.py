@@ -18,23 +18,22 @@ from typing import Any, ClassVar
 from ray import tune
 
 from sweeper.errors import SweeperError
-from sweeper.paths import RunPaths
-from sweeper.trainables.plateau import PlateauWatch
-from sweeper.trainables.replicas import (
+from sweeper.paths import CheckpointPaths, RunPaths
+from sweeper.search.configuration import merge_configuration
+from sweeper.trainables.contract import (
     ReplicaTrainer,
     TrialSettings,
     find_met_criterion,
-    merge_configuration,
     steps_crossed,
     tenths_done,
 )
-from sweeper.trainables.trial_metrics import TrialMetrics
+from sweeper.trainables.metrics import TrialMetrics
+from sweeper.trainables.plateau import PlateauWatch
 
 __all__ = ["SweepTrial", "TrialFailedError", "trial_class"]
 
 _logger = logging.getLogger(__name__)
 
-_STATE_FILE = "trainer.json"
 _STATE_VERSION = 1
 
 
@@ -118,12 +117,14 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
                 "tenths": self._tenths,
                 "plateau": self._plateau.state(),
             }
-            Path(checkpoint_dir, _STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
+            CheckpointPaths(Path(checkpoint_dir)).state.write_text(
+                json.dumps(state), encoding="utf-8"
+            )
 
     def load_checkpoint(self, checkpoint: str) -> None:
         """Go on from a checkpoint; Tune restores iteration and time from its metrics."""
         with self._explained_errors():
-            state = json.loads(Path(checkpoint, _STATE_FILE).read_text(encoding="utf-8"))
+            state = json.loads(CheckpointPaths(Path(checkpoint)).state.read_text(encoding="utf-8"))
             if state["version"] != _STATE_VERSION or state["seeds"] != list(self.settings.seeds):
                 raise SweeperError(f"{checkpoint} is no checkpoint of these replicas")
             self._metrics.restore(state["metrics"])
@@ -144,7 +145,7 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
         self._metrics = TrialMetrics(
             len(self.settings.seeds),
             int(self._configuration.get("metrics_num_episodes_for_smoothing", 100)),
-            self.settings.rules.mode,
+            self.settings.objective.mode,
         )
         self._plateau = PlateauWatch(self.settings.plateau)
         self._best = None
@@ -204,12 +205,12 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
 
     def _is_new_best(self, row: Mapping[str, Any]) -> bool:
         """With ``score: best`` the report that earns the score needs a checkpoint of its own."""
-        rules = self.settings.rules
-        value = row.get(rules.metric)
-        if rules.score != "best" or value is None or not math.isfinite(value):
+        objective = self.settings.objective
+        value = row.get(objective.metric)
+        if objective.score != "best" or value is None or not math.isfinite(value):
             return False
         if self._best is not None and (
-            value <= self._best if rules.mode == "max" else value >= self._best
+            value <= self._best if objective.mode == "max" else value >= self._best
         ):
             return False
         self._best = value
@@ -265,14 +266,14 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
 def _trainer_class(settings: TrialSettings) -> Callable[..., ReplicaTrainer]:
     """What trains; imported here, because it takes seconds and only workers need it."""
     if settings.backend == "rllib":
-        from sweeper.trainables.rllib import RLlibTrainer
+        from sweeper.trainables.rllib_backend.trainer import RLlibTrainer
 
         return RLlibTrainer
     if settings.algorithm == "DQN":
-        from sweeper.trainables.dqn import TorchDQNTrainer
+        from sweeper.trainables.torch_backend.dqn.trainer import TorchDQNTrainer
 
         return TorchDQNTrainer
-    from sweeper.trainables.ppo import TorchPPOTrainer
+    from sweeper.trainables.torch_backend.ppo.trainer import TorchPPOTrainer
 
     return TorchPPOTrainer
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import gymnasium
 import pytest
 
-from sweeper.environments import build_env
+from sweeper.environments.building import build_env
 from sweeper.errors import SpecError
 from sweeper.planning import feasibility
 from sweeper.planning.plan import SweepPlan, load_plan, trial_settings
-from sweeper.spec.space import expand
+from sweeper.search.expansion import expand
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 from spec_mutations import mutations
@@ -26,7 +26,7 @@ NUMBER, SEED = 10_000, 4
 
 def build_as_run_does(plan: SweepPlan) -> None:
     """RLlib's config and network of the plan's first configurations."""
-    from sweeper.trainables.rllib_config import build_algorithm_config
+    from sweeper.trainables.rllib_backend.config import build_algorithm_config
 
     settings, search = trial_settings(plan), plan.spec.search
     env = build_env(settings.environment)

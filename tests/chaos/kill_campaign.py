@@ -39,8 +39,8 @@ from sweeper.journal import (
     read_journal,
 )
 from sweeper.paths import RunPaths
+from sweeper.results.builder import load_results
 from sweeper.results.records import SweepResults, TrialRecord
-from sweeper.results.sweep_results import load_results
 
 SPEC = """
 name: chaos
@@ -105,7 +105,7 @@ class Campaign:
         found = sorted(self.folder.glob("runs/*/journal.jsonl"))
         return RunPaths(found[0].parent) if found else None
 
-    def carry_out(self) -> SweepResults:
+    def run_launch(self) -> SweepResults:
         """Kill and resume as often as was asked, then let the sweep end."""
         moments = [self._moment(index) for index in range(self.driver_kills)]
         workers = self.worker_kills
@@ -327,9 +327,9 @@ def run_campaign(
         (folder / name / "chaos.yaml").write_text(spec)
         (folder / name / "paced.py").write_text(PACED)
     whole = Campaign(folder / "reference", random.Random(seed), 0, 0)  # noqa: S311
-    reference = whole.carry_out()
+    reference = whole.run_launch()
     campaign = Campaign(folder / "killed", random.Random(seed), driver_kills, worker_kills)  # noqa: S311
-    killed = campaign.carry_out()
+    killed = campaign.run_launch()
     assert campaign.run is not None
     events = list(read_journal(campaign.run.journal))
     problems = compare(reference, killed, events)

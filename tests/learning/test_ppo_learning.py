@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from ppo_tasks import build_trainer, settings_of, train
 
-from sweeper.environments import NormalizeSettings
-from sweeper.trainables import ppo
-from sweeper.trainables.rollout import RolloutCollector
+from sweeper.environments.settings import NormalizeSettings
+from sweeper.trainables.torch_backend.ppo import trainer as ppo
+from sweeper.trainables.torch_backend.ppo.rollout import RolloutCollector
 
 SEEDS = (0, 1, 2)
 ENVS = 16

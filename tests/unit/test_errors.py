@@ -4,9 +4,9 @@ import pickle
 
 import pytest
 
-from sweeper.environments import EnvironmentBuildError
+from sweeper.environments.settings import EnvironmentBuildError
 from sweeper.errors import Location, Problem, SpecError, SweeperError, UserError
-from sweeper.trainables.replicas import EvaluationNeverEndsError
+from sweeper.trainables.contract import EvaluationNeverEndsError
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,9 @@ from sweeper.journal import (
     TrialReported,
     TrialRetried,
     TrialStarted,
-    decode_json,
-    encode_json,
     read_journal,
 )
+from sweeper.json_values import decode_json, encode_json
 
 EVENTS: list[Event] = [
     LaunchStarted(1.0, launch=1, pid=7, command=("sweeper", "run", "ü.yaml")),

@@ -1,0 +1,146 @@
+"""The champion's folder: the winner's best replica as an agent that stands on its own.
+
+``champion/`` holds ``agent.json``, which says what the agent is and how it won. Beside it a torch
+agent has ``weights.safetensors``; an RLlib one has ``checkpoint/``, which
+``Algorithm.from_checkpoint`` loads where sweeper is not installed.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+
+from sweeper.agents.agent import ALGORITHM_FILE
+from sweeper.agents.locate import read_description
+from sweeper.environments.spaces import space_to_json
+from sweeper.errors import SweeperError
+from sweeper.json_values import to_json
+from sweeper.paths import CheckpointPaths
+from sweeper.spec import ExperimentSpec
+
+__all__ = ["Champion", "export_champion"]
+
+_PACKAGES = ("sweeper", "ray", "torch", "gymnasium", "numpy")
+
+
+@dataclass(frozen=True)
+class Champion:
+    """Who won, and where its weights are.
+
+    Attributes:
+        trial_id: the winning trial.
+        configuration: its point of the param space, nested.
+        metric: what it won by.
+        mode: ``max`` or ``min``.
+        score: its score.
+        env_steps: at the report that earned the score; None where not reported.
+        checkpoint: the trial's, absolute.
+        replica: index of the best replica.
+        seed: the best replica's; None where the run recorded no seeds.
+    """
+
+    trial_id: str
+    configuration: Mapping[str, Any]
+    metric: str
+    mode: str
+    score: float
+    env_steps: int | None
+    checkpoint: Path
+    replica: int
+    seed: int | None
+
+
+def export_champion(champion: Champion, spec: ExperimentSpec, destination: Path) -> Path:
+    """Write the winner's best replica as an agent's folder, in place of an older one.
+
+    Args:
+        champion: the selection.
+        spec: of the run.
+        destination: the folder to write; whole or not at all.
+
+    Raises:
+        SweeperError: the replica's checkpoint is not there.
+    """
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(
+        tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent.absolute())
+    )
+    try:
+        made = temporary / "new"
+        made.mkdir()
+        fill = _fill_torch_agent if spec.backend == "torch" else _fill_rllib_agent
+        description = {**fill(champion, spec, made), **_describe_selection(champion)}
+        text = json.dumps(description, indent=2, allow_nan=False)
+        CheckpointPaths(made).agent.write_text(text + "\n", encoding="utf-8")
+        if destination.exists():
+            destination.rename(temporary / "old")
+        made.rename(destination)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return destination
+
+
+def _fill_torch_agent(champion: Champion, spec: ExperimentSpec, folder: Path) -> dict[str, Any]:  # noqa: ARG001
+    from sweeper.trainables.torch_backend.checkpoints import read_tensors, write_tensors
+
+    checkpoint = champion.checkpoint
+    description = dict(read_description(checkpoint))
+    if not description:
+        raise SweeperError(f"the champion's checkpoint {checkpoint} is not there")
+    tensors = read_tensors(CheckpointPaths(checkpoint).weights)
+    index = slice(champion.replica, champion.replica + 1)
+    write_tensors(
+        CheckpointPaths(folder).weights, {name: item[index] for name, item in tensors.items()}
+    )
+    return {**description, "seeds": [champion.seed]}
+
+
+def _fill_rllib_agent(champion: Champion, spec: ExperimentSpec, folder: Path) -> dict[str, Any]:
+    from sweeper.agents.rllib_policy import load_spaces
+
+    checkpoint = champion.checkpoint
+    if champion.seed is not None:
+        checkpoint = CheckpointPaths(checkpoint).replica(champion.seed)
+    if not (checkpoint / ALGORITHM_FILE).is_file():
+        raise SweeperError(f"the champion's checkpoint {checkpoint} is not there")
+    observation_space, action_space = load_spaces(checkpoint)
+    shutil.copytree(checkpoint, CheckpointPaths(folder).algorithm)
+    return {
+        "backend": spec.backend,
+        "algorithm": spec.algorithm,
+        "environment": spec.environment.settings().to_json(),
+        "observation_space": _space_to_json(observation_space),
+        "action_space": _space_to_json(action_space),
+    }
+
+
+def _describe_selection(champion: Champion) -> dict[str, Any]:
+    return {
+        "trial_id": champion.trial_id,
+        "seed": champion.seed,
+        "metric": champion.metric,
+        "mode": champion.mode,
+        "score": champion.score,
+        "env_steps": champion.env_steps,
+        "configuration": to_json(champion.configuration),
+        "versions": {
+            "python": platform.python_version(),
+            **{package: metadata.version(package) for package in _PACKAGES},
+        },
+    }
+
+
+def _space_to_json(space: gym.Space[Any]) -> dict[str, Any]:
+    try:
+        return space_to_json(space)
+    except SweeperError:  # a rarer kind; the checkpoint itself has it
+        return {"type": type(space).__name__, "text": str(space)}

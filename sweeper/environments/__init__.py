@@ -1,0 +1,1 @@
+"""The environment that a spec names: its settings, built, vectorised, its spaces."""

@@ -1,0 +1,222 @@
+"""envpool's environments: one pool for all replicas, with a seed for each sub-environment.
+
+envpool (an extra) is another implementation of the same tasks, in C++: chosen by name, never by
+``auto``. An agent that was trained on it plays in gymnasium's environment, so only what both
+have with the same spaces and arguments is taken.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import Space, spaces
+from numpy.typing import NDArray
+
+from sweeper.environments.building import EnvironmentDescription, describe
+from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
+from sweeper.hints import did_you_mean, show
+
+__all__ = ["EnvpoolReplicaEnvs", "check_envpool", "has_envpool", "is_faster_in_envpool"]
+
+Array = NDArray[Any]
+
+# Gymnasium's environments whose step takes several times as long as envpool's, and that return
+# the same to a random policy in both.
+_FASTER = frozenset(
+    {
+        "Acrobot-v1",
+        "BipedalWalker-v3",
+        "BipedalWalkerHardcore-v3",
+        "LunarLander-v3",
+        "LunarLanderContinuous-v3",
+        "MountainCar-v0",
+        "MountainCarContinuous-v0",
+        "Pendulum-v1",
+    }
+)
+_NO_TIME_LIMIT = 2**31 - 1
+
+
+def has_envpool() -> bool:
+    """Whether envpool is installed; without its import, which takes a second."""
+    return importlib.util.find_spec("envpool") is not None
+
+
+def is_faster_in_envpool(settings: EnvironmentSettings) -> bool:
+    """Whether envpool is known to step this environment several times as fast as gymnasium."""
+    is_plain = not (settings.wrappers or settings.module or settings.kwargs)
+    return is_plain and settings.id in _FASTER
+
+
+def check_envpool(settings: EnvironmentSettings, described: EnvironmentDescription) -> None:
+    """Make a pool of one, and hold it against gymnasium's environment.
+
+    Args:
+        settings: what is asked for.
+        described: gymnasium's environment of these settings.
+
+    Raises:
+        EnvironmentBuildError: envpool is not installed, has no such environment, can't carry out
+            what the settings ask for, or its environment has other spaces than gymnasium's.
+    """
+    if settings.wrappers or settings.module is not None:
+        asked = "wrappers" if settings.wrappers else "module"
+        raise EnvironmentBuildError(
+            ("vectorization",), f"envpool does not go with environment.{asked}; use auto or sync"
+        )
+    pool = _make_pool(settings, described, seeds=[0], threads=1)
+    for what, ours, theirs in (
+        ("observations", described.observation_space, pool.observation_space),
+        ("actions", described.action_space, pool.action_space),
+    ):
+        if not _is_same(ours, theirs, is_bounded=what == "actions"):
+            raise EnvironmentBuildError(
+                ("vectorization",),
+                f"envpool's {settings.id} has {what} {_one_line(theirs)}, gymnasium's "
+                f"{_one_line(ours)}; use auto or sync",
+            )
+
+
+class EnvpoolReplicaEnvs:
+    """A `ReplicaEnvs` of one pool, which is made anew at every reset: only then it takes seeds.
+
+    A replica's sub-environments stand side by side in the pool. What they do depends on their
+    seeds and actions alone, not on who stands or steps beside them.
+
+    Args:
+        settings: of the environment.
+        replicas: how many.
+        num_envs: sub-environments of each.
+        threads: that step them.
+
+    Raises:
+        EnvironmentBuildError: as `check_envpool`.
+    """
+
+    def __init__(
+        self, settings: EnvironmentSettings, *, replicas: int, num_envs: int, threads: int = 1
+    ) -> None:
+        self._settings, self._threads = settings, threads
+        self._described = describe(settings)
+        check_envpool(settings, self._described)
+        self.single_observation_space = self._described.observation_space
+        self.single_action_space = self._described.action_space
+        self.num_envs = num_envs
+        self._numbers = np.arange(replicas * num_envs, dtype=np.int32).reshape(replicas, num_envs)
+        self._pool: Any = None
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def reset(self, seeds: Sequence[int]) -> Iterator[Array]:
+        """Begin new episodes everywhere, with a seed for each replica."""
+        spread = [np.random.SeedSequence(seed).generate_state(self.num_envs) for seed in seeds]
+        self._pool = None  # the old one's threads end first
+        self._pool = _make_pool(
+            self._settings,
+            self._described,
+            seeds=(np.concatenate(spread) >> 1).tolist(),  # envpool takes 31 bits
+            threads=self._threads,
+        )
+        return self._divide(self._pool.reset()[0], len(self))
+
+    def step(
+        self, actions: Array, replicas: Sequence[int]
+    ) -> Iterator[tuple[Array, Array, Array, Array]]:
+        """One step of some replicas' sub-environments."""
+        which = slice(None) if len(replicas) == len(self) else list(replicas)
+        chosen = actions[which]
+        observations, rewards, terminated, truncated, _ = self._pool.step(
+            chosen.reshape(-1, *chosen.shape[2:]), self._numbers[which].reshape(-1)
+        )
+        shape = len(replicas), self.num_envs
+        return zip(
+            self._divide(observations, len(replicas)),
+            rewards.reshape(shape),
+            terminated.reshape(shape),
+            truncated.reshape(shape),
+            strict=True,
+        )
+
+    def close(self) -> None:
+        """Let go of the pool, which ends its threads."""
+        self._pool = None
+
+    def _divide(self, observations: Array, replicas: int) -> Iterator[Array]:
+        shape = self.single_observation_space.shape or ()
+        return iter(observations.reshape(replicas, self.num_envs, *shape))
+
+
+def _make_pool(
+    settings: EnvironmentSettings,
+    described: EnvironmentDescription,
+    *,
+    seeds: list[int],
+    threads: int,
+) -> Any:
+    try:
+        envpool = importlib.import_module("envpool")
+    except ImportError as error:
+        raise EnvironmentBuildError(
+            ("vectorization",),
+            f"envpool needs a package: pip install 'sweeper[envpool]' ({error})",
+        ) from error
+    known = envpool.list_all_envs()
+    if settings.id not in known:
+        hint = did_you_mean(settings.id, known, cutoff=0.7)
+        raise EnvironmentBuildError(
+            ("vectorization",), f"envpool has no {settings.id}; use auto or sync{hint}"
+        )
+    taken = envpool.make_spec(settings.id).config._fields
+    strange = [name for name in settings.kwargs if name not in taken]
+    if strange:
+        raise EnvironmentBuildError(
+            ("kwargs",),
+            f"envpool's {settings.id} has no argument {show(strange[0])}; use vectorization: auto "
+            "or sync",
+        )
+    limit = described.max_episode_steps or _NO_TIME_LIMIT
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the precision of its spaces' bounds
+            pool = envpool.make(
+                settings.id,
+                env_type="gymnasium",
+                num_envs=len(seeds),
+                num_threads=threads,
+                seed=seeds,
+                **{**settings.kwargs, "max_episode_steps": limit},
+            )
+            _ = pool.observation_space, pool.action_space  # made now, and kept by the pool
+    except Exception as error:  # whatever one of its many simulators raises
+        given = f" with {show(dict(settings.kwargs))}" if settings.kwargs else ""
+        raise EnvironmentBuildError(
+            ("kwargs",) if settings.kwargs else ("vectorization",),
+            f"envpool can't make {settings.id}{given}: {_one_line(error)}; use auto or sync",
+        ) from error
+    return pool
+
+
+def _is_same(ours: Space[Any], theirs: Any, *, is_bounded: bool) -> bool:
+    """Whether what one takes or gives is right for the other.
+
+    Bounds of observations are no more than words: nothing depends on them.
+    """
+    if not isinstance(ours, spaces.Box):
+        return bool(ours == theirs)
+    if not isinstance(theirs, spaces.Box) or ours.shape != theirs.shape:
+        return False
+    if ours.dtype.kind != theirs.dtype.kind:
+        return False
+    pairs = ((ours.low, theirs.low), (ours.high, theirs.high))
+    return not is_bounded or all(np.allclose(one, other) for one, other in pairs)
+
+
+def _one_line(thing: object) -> str:
+    text = " ".join(str(thing).split())
+    return text if len(text) <= 100 else f"{text[:99]}…"

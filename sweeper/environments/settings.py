@@ -1,0 +1,83 @@
+"""What a spec says of its environment, as plain data that every process can build it from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sweeper.errors import UserError
+
+__all__ = ["EnvironmentBuildError", "EnvironmentSettings", "NormalizeSettings", "WrapperSettings"]
+
+
+@dataclass(frozen=True)
+class WrapperSettings:
+    """One wrapper: a name in ``gymnasium.wrappers`` or a dotted path, with its arguments."""
+
+    name: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NormalizeSettings:
+    """What is divided by its running statistics, each replica's its own."""
+
+    observations: bool = False
+    rewards: bool = False
+
+
+@dataclass(frozen=True)
+class EnvironmentSettings:
+    """Everything a worker needs to build the environment; plain data that survives JSON.
+
+    Attributes:
+        id: the gymnasium id.
+        kwargs: passed to the environment's constructor.
+        wrappers: applied in order, the last outermost.
+        module: imported first, so that it can register the id.
+        search_paths: absolute folders to look for modules in, before Python's own path.
+        vectorization: ``auto``, ``sync``, ``async``, ``vector_entry_point`` or ``envpool``.
+        normalize: running normalisation, which belongs to the agent.
+    """
+
+    id: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    wrappers: tuple[WrapperSettings, ...] = ()
+    module: str | None = None
+    search_paths: tuple[str, ...] = ()
+    vectorization: str = "auto"
+    normalize: NormalizeSettings = NormalizeSettings()
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as JSON's types."""
+        return {
+            **asdict(self),
+            "kwargs": dict(self.kwargs),
+            "wrappers": [{"name": w.name, "kwargs": dict(w.kwargs)} for w in self.wrappers],
+            "search_paths": list(self.search_paths),
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> EnvironmentSettings:
+        """The inverse of `to_json`."""
+        return cls(
+            **{
+                **document,
+                "wrappers": tuple(WrapperSettings(**wrapper) for wrapper in document["wrappers"]),
+                "search_paths": tuple(document["search_paths"]),
+                "normalize": NormalizeSettings(**document["normalize"]),
+            }
+        )
+
+
+class EnvironmentBuildError(UserError):
+    """The environment can't be built.
+
+    Attributes:
+        key: where in the spec's ``environment`` the fault lies, e.g. ``("wrappers", 0)``.
+    """
+
+    def __init__(self, key: tuple[str | int, ...], message: str) -> None:
+        self.key = key
+        super().__init__(message)

@@ -1,0 +1,155 @@
+"""One vector environment per replica, native where gymnasium has one.
+
+Every vector environment here follows gymnasium's NEXT_STEP autoreset: the step after an
+episode's end ignores the action and returns the next episode's first observation.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector.utils import concatenate, create_empty_array
+
+from sweeper.environments.building import build_env, import_module
+from sweeper.environments.settings import EnvironmentSettings
+from sweeper.errors import UserError
+
+__all__ = ["build_vector_env", "choose_vectorization", "has_native_vector_env"]
+
+# With fewer environments gymnasium's native ones are slower than a loop over single ones. An
+# algorithm that is not here steps long fragments of many, and takes them in any number.
+_MIN_NATIVE_ENVS: Mapping[str, int] = {"DQN": 4}
+
+
+def has_native_vector_env(settings: EnvironmentSettings) -> bool:
+    """Whether gymnasium registers a vector entry point, and no wrapper is in its way."""
+    if settings.wrappers:
+        return False
+    spec = _find_spec(settings)
+    return spec.vector_entry_point is not None and not spec.additional_wrappers
+
+
+def choose_vectorization(
+    settings: EnvironmentSettings, num_envs: int, algorithm: str | None = None
+) -> str:
+    """``settings.vectorization``, with what ``auto`` comes to for an algorithm's environments."""
+    if settings.vectorization != "auto":
+        return settings.vectorization
+    is_native = num_envs >= _MIN_NATIVE_ENVS.get(algorithm or "", 1)
+    return "vector_entry_point" if is_native and has_native_vector_env(settings) else "sync"
+
+
+def build_vector_env(settings: EnvironmentSettings, num_envs: int) -> VectorEnv:
+    """Build one vector environment, vectorised as ``settings.vectorization`` says.
+
+    Raises:
+        UserError: the environment has no vector entry point and one was asked for, or its
+            vector environment resets itself in another way than the trainers expect.
+        EnvironmentBuildError: as `build_env`.
+    """
+    mode = choose_vectorization(settings, num_envs)
+    if mode == "vector_entry_point":
+        return _build_native(settings, num_envs)
+    functions: Sequence[functools.partial[gymnasium.Env]] = [
+        functools.partial(build_env, settings, enforces_order=False) for _ in range(num_envs)
+    ]
+    if mode == "async":
+        return AsyncVectorEnv(functions, autoreset_mode=AutoresetMode.NEXT_STEP)
+    if mode == "sync":
+        return SerialVectorEnv(functions)
+    raise UserError(f"unknown vectorization {mode!r}")
+
+
+def _build_native(settings: EnvironmentSettings, num_envs: int) -> VectorEnv:
+    if not has_native_vector_env(settings):
+        because = "wrappers are asked for" if settings.wrappers else "it has none"
+        raise UserError(
+            f"vectorization: vector_entry_point is not possible for {settings.id}: {because}; "
+            "use sync"
+        )
+    envs = gymnasium.make_vec(
+        _find_spec(settings).id,
+        num_envs=num_envs,
+        vectorization_mode="vector_entry_point",
+        **settings.kwargs,
+    )
+    mode = envs.metadata.get("autoreset_mode")
+    if mode not in (AutoresetMode.NEXT_STEP, AutoresetMode.NEXT_STEP.value):
+        envs.close()
+        raise UserError(
+            f"the vector environment of {settings.id} does not say that it resets at the next "
+            f"step (its metadata's autoreset_mode is {mode}); use vectorization: sync"
+        )
+    if isinstance(envs.action_space, spaces.MultiDiscrete):
+        envs.action_space = _Unchecked(envs.action_space.nvec, start=envs.action_space.start)
+    return envs
+
+
+class SerialVectorEnv(SyncVectorEnv):  # type: ignore[misc]
+    """Gymnasium's `SyncVectorEnv` with half of its overhead; there are no infos.
+
+    The observations are one buffer, which the next step overwrites; what is kept of them is
+    copied into a rollout anyway.
+    """
+
+    def __init__(self, functions: Sequence[functools.partial[gymnasium.Env]]) -> None:
+        super().__init__(functions, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
+        self._has_ended = [False] * self.num_envs
+        self._seen = create_empty_array(self.single_observation_space, self.num_envs)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin new episodes everywhere."""
+        self._has_ended = [False] * self.num_envs
+        observations, _ = super().reset(seed=seed, options=options)
+        return observations, {}
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """One step of every sub-environment, or its reset after an episode's end."""
+        seen: list[Any] = []
+        rewards = np.zeros(self.num_envs)
+        terminated, truncated = np.zeros((2, self.num_envs), dtype=np.bool_)
+        for i, (env, action) in enumerate(zip(self.envs, actions, strict=True)):
+            if self._has_ended[i]:
+                seen.append(env.reset()[0])
+                self._has_ended[i] = False
+                continue
+            observation, reward, is_terminal, is_cut, _ = env.step(action)
+            seen.append(observation)
+            rewards[i] = reward
+            if is_terminal or is_cut:
+                terminated[i], truncated[i] = is_terminal, is_cut
+                self._has_ended[i] = True
+        if isinstance(self.single_observation_space, spaces.Box):
+            for i, observation in enumerate(seen):
+                self._seen[i] = observation
+        else:
+            self._seen = concatenate(self.single_observation_space, seen, self._seen)
+        return self._seen, rewards, terminated, truncated, {}
+
+
+class _Unchecked(spaces.MultiDiscrete):  # type: ignore[misc]
+    """The batched action space of a native environment, which asserts it at every step.
+
+    The actions come from the space's own distribution, and the check is a third of a step of
+    gymnasium's CartPole.
+    """
+
+    def contains(self, x: Any) -> bool:  # noqa: ARG002
+        """Yes."""
+        return True
+
+
+def _find_spec(settings: EnvironmentSettings) -> gymnasium.envs.registration.EnvSpec:
+    module, colon, name = settings.id.partition(":")
+    for registering in (settings.module, module if colon else None):
+        if registering is not None:
+            import_module(registering, settings.search_paths)
+    return gymnasium.spec(name if colon else settings.id)

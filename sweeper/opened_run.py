@@ -1,0 +1,159 @@
+"""A run, opened: from a folder, or from any Ray Tune experiment."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeper.evidence.selection import NothingToSelect, Selection, check_metric, select
+from sweeper.metrics import Objective, canonical_metric
+from sweeper.paths import CheckpointPaths, RunPaths, find_run
+from sweeper.results.builder import load_results
+from sweeper.results.records import SweepResults
+from sweeper.results.tune_import import experiments as tune_experiments
+from sweeper.spec import ExperimentSpec, load_spec
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["Run", "open_run", "open_tune"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run, opened: what was tried, how it went, who won.
+
+    Attributes:
+        results: every trial, from the journal as it was when the run was opened.
+        objective: what decides.
+        spec: as run; None for an experiment that was made without one.
+        warnings: what the user should know about the run's records.
+    """
+
+    results: SweepResults
+    objective: Objective
+    spec: ExperimentSpec | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> RunPaths:
+        """The run's files."""
+        return RunPaths(self.results.root)
+
+    @cached_property
+    def selection(self) -> Selection:
+        """The winner by the objective, and who was excluded.
+
+        Raises:
+            NothingToSelect: no trial has a score.
+        """
+        return select(self.results, self.objective)
+
+    @property
+    def best_trial(self) -> str | None:
+        """The winner's id, or None where no trial has a score."""
+        try:
+            return self.selection.trial_id
+        except NothingToSelect:
+            return None
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The winner as `sweeper best --json` prints it.
+
+        Raises:
+            NothingToSelect: no trial has a score.
+        """
+        return self.selection.to_best_json(
+            self.results.root, self.paths.champion if self.is_champion_written else None
+        )
+
+    @property
+    def is_champion_written(self) -> bool:
+        """Whether ``champion/`` holds the selection's agent, as it was when it earned its score."""
+        selection = self.selection
+        try:
+            agent = json.loads(CheckpointPaths(self.paths.champion).agent.read_text("utf-8"))
+            written = (agent.get("trial_id"), agent.get("seed"), agent.get("env_steps"))
+        except (OSError, ValueError, AttributeError):
+            return False
+        return written == (selection.trial_id, selection.seed, selection.env_steps)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The trials as `sweeper results --json` prints them."""
+        return self.results.to_rows(self.objective)
+
+    @property
+    def trials(self) -> pandas.DataFrame:
+        """One row a trial."""
+        return self.results.trials_frame()
+
+    @property
+    def history(self) -> pandas.DataFrame:
+        """One row a trial and report."""
+        return self.results.history_frame()
+
+
+def open_run(
+    reference: str | Path = "last",
+    storage: str | Path = "runs",
+    *,
+    metric: str | None = None,
+    mode: str | None = None,
+    score: str | None = None,
+) -> Run:
+    """Open a run, or the folder of any Ray Tune experiment.
+
+    Args:
+        reference: a path, a folder's name under ``storage``, or ``last``.
+        storage: the folder that holds the runs.
+        metric: judge by another metric than the spec's, to be maximised unless ``mode`` says so.
+        mode: ``max`` or ``min``.
+        score: ``last``, ``best`` or ``auc``.
+
+    Raises:
+        UserError: there is no such run, or no trial of it has reported the metric.
+    """
+    folder = Path(reference)
+    if tune_experiments.is_tune_experiment(folder):
+        return open_tune(folder, metric=metric, mode=mode, score=score)
+    paths = find_run(str(reference), Path(storage))
+    spec = load_spec(paths.spec)
+    objective = spec.objective
+    if metric is not None and canonical_metric(metric) != objective.metric:
+        objective = Objective(metric=canonical_metric(metric), score=objective.score)
+    changes = {"mode": mode, "score": score}
+    objective = replace(objective, **{name: value for name, value in changes.items() if value})
+    results = load_results(paths)
+    if metric is not None:
+        check_metric(results, objective.metric)
+    return Run(results, objective, spec)
+
+
+def open_tune(
+    experiment: Any,
+    *,
+    metric: str | None = None,
+    mode: str | None = None,
+    score: str | None = None,
+) -> Run:
+    """Open a Ray Tune experiment that was made without a spec of ours.
+
+    Args:
+        experiment: the `ResultGrid` that ``fit()`` returned, or the experiment's folder.
+        metric: judge by this one, under Tune's name or ours; else by the one it was tuned by.
+        mode: ``max`` or ``min``.
+        score: ``last``, ``best`` or ``auc``.
+
+    Raises:
+        UserError: there is no experiment; no trial has reported the metric; or it is not known
+            whether more of it is better.
+    """
+    objective = tune_experiments.find_objective(experiment, metric=metric, mode=mode, score=score)
+    results = tune_experiments.open_tune(experiment)
+    check_metric(results, objective.metric)
+    return Run(results, objective)

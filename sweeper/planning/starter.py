@@ -1,0 +1,372 @@
+"""A first spec for an environment: commented, with a search space that makes sense for it.
+
+The ranges are those that RL Zoo searches and tunes in (rl_zoo3/hyperparams_opt.py and its tuned
+files), narrowed by what hyperparameter landscapes of PPO, DQN and SAC agree on: the learning rate
+matters most and on a log scale, then the discount, then how much is explored and how often a
+batch is reused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import gymnasium
+from gymnasium import spaces
+
+from sweeper.environments.building import EnvironmentDescription, describe
+from sweeper.environments.settings import EnvironmentSettings
+from sweeper.errors import UserError
+from sweeper.planning.feasibility import Candidate, can_act, check_feasibility
+from sweeper.spec import parse
+from sweeper.spec.keys.availability import BACKENDS, default_backend, default_seeds
+from sweeper.spec.keys.names import algorithms, check_algorithm
+from sweeper.spec.keys.support import BACKEND_NAMES, supports
+from sweeper.spec.text.yaml import parse_yaml
+
+__all__ = ["Starter", "make_starter", "write_new"]
+
+# RL Zoo's budgets where it has tuned an environment; what others get follows from their episodes.
+_KNOWN_STEPS: Mapping[tuple[str, str], int] = {
+    ("CartPole-v1", "PPO"): 100_000,
+    ("CartPole-v1", "DQN"): 50_000,
+    ("Acrobot-v1", "PPO"): 300_000,
+    ("Acrobot-v1", "DQN"): 100_000,
+    ("MountainCar-v0", "PPO"): 1_000_000,
+    ("MountainCar-v0", "DQN"): 120_000,
+    ("LunarLander-v3", "PPO"): 1_000_000,
+    ("LunarLander-v3", "DQN"): 100_000,
+    ("Pendulum-v1", "PPO"): 100_000,
+    ("Pendulum-v1", "SAC"): 20_000,
+    ("MountainCarContinuous-v0", "PPO"): 100_000,
+    ("MountainCarContinuous-v0", "SAC"): 50_000,
+    ("FrozenLake-v1", "PPO"): 100_000,
+}
+_EPISODES = 200  # of full length, that others are trained for
+_MIN_STEPS, _MAX_STEPS = 50_000, 1_000_000
+_OFF_POLICY = ("DQN", "SAC")  # they learn from each step many times, and are slower for each
+
+
+@dataclass(frozen=True)
+class Starter:
+    """A first spec: what to call its file, and its text."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What the space depends on."""
+
+    env_id: str
+    algorithm: str
+    backend: str
+    is_discrete: bool
+    is_image: bool
+    limit: int | None
+    steps: int
+
+
+def make_starter(env_id: str, algorithm: str | None = None, backend: str | None = None) -> Starter:
+    """Write a spec for an environment, which is built once.
+
+    Args:
+        env_id: a gymnasium id, or ``module:id``; the module is looked up in the working directory.
+        algorithm: by default PPO, which acts in every space.
+        backend: by default the one that a spec without it would take.
+
+    Raises:
+        UserError: the environment can't be built, or the algorithm can't be trained on it.
+    """
+    chosen = algorithm or "PPO"
+    problem = check_algorithm(chosen)
+    if problem is not None:
+        raise UserError(problem)
+    backend = _check_backend(chosen, backend)
+    settings = EnvironmentSettings(env_id, search_paths=(str(Path.cwd()),))
+    described = describe(settings)
+    task = _read_task(env_id, chosen, backend, described)
+    text = _write(task, described)
+    spec = parse(parse_yaml(text, "starter").value)
+    refusals = [
+        problem.message
+        for problem in check_feasibility(Candidate.of_spec(spec)).problems
+        if problem.key != "storage"  # it may be run elsewhere
+    ]
+    if refusals:
+        raise UserError("; ".join(refusals))
+    return Starter(spec.name, text)
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a file that must not be there yet.
+
+    Raises:
+        UserError: it is there, or can't be written.
+    """
+    try:
+        with path.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError as error:
+        raise UserError(f"{path} is there already; give another --output, or delete it") from error
+    except OSError as error:
+        raise UserError(f"{path} can't be written: {error.strerror}") from error
+
+
+def _check_backend(algorithm: str, backend: str | None) -> str:
+    if backend is None:
+        return default_backend(algorithm)
+    if backend not in BACKEND_NAMES:
+        raise UserError(f"unknown backend {backend!r}; must be one of {', '.join(BACKEND_NAMES)}")
+    if not supports(backend, algorithm):
+        raise UserError(f"{backend} has no {algorithm}; --backend rllib has it")
+    if backend not in BACKENDS:
+        raise UserError(f"not available yet: backend {backend}; use {' or '.join(BACKENDS)}")
+    return backend
+
+
+def _read_task(
+    env_id: str, algorithm: str, backend: str, described: EnvironmentDescription
+) -> _Task:
+    limit = described.max_episode_steps
+    steps = _KNOWN_STEPS.get((env_id, algorithm))
+    if steps is None:
+        full = (limit or 1000) * _EPISODES
+        steps = max(_MIN_STEPS, min(_MAX_STEPS, round(full, -4)))
+        if algorithm in _OFF_POLICY:
+            steps = max(20_000, steps // 4)
+    observations = described.observation_space
+    return _Task(
+        env_id=env_id,
+        algorithm=algorithm,
+        backend=backend,
+        is_discrete=not isinstance(described.action_space, spaces.Box),
+        is_image=isinstance(observations, spaces.Box) and len(observations.shape) == 3,
+        limit=limit,
+        steps=steps,
+    )
+
+
+# --- the text --------------------------------------------------------------------------------
+
+
+def _write(task: _Task, described: EnvironmentDescription) -> str:
+    short = re.sub(r"-v\d+$", "", task.env_id.rpartition(":")[2].rpartition("/")[2])
+    name = re.sub(r"[^a-z0-9]+", "-", f"{short}-{task.algorithm}".lower()).strip("-")[:100]
+    seeds = default_seeds(task.backend)
+    cost = ", and each is a run more" if task.backend == "rllib" else ""
+    threshold = gymnasium.spec(task.env_id.rpartition(":")[2]).reward_threshold
+    goal = (
+        f"\n  # Gymnasium's own mark of success.\n  episode_return_mean: {threshold:g}"
+        if threshold is not None
+        else ""
+    )
+    space = _write_space(task, _SPACES[task.algorithm](task))
+    others = [
+        other
+        for other in algorithms()
+        if other != task.algorithm
+        and supports(task.backend, other)
+        and can_act(other, described.action_space)
+    ]
+    instead = f"  # or {', '.join(others)}, with hyperparameters of its own" if others else ""
+    limit = "have no time limit" if task.limit is None else f"last {task.limit:,} steps at most"
+    return f"""\
+# {task.algorithm} on {task.env_id}, a first sweep. Episodes {limit};
+# actions: {_one_line(described.action_space)},
+# observations: {_one_line(described.observation_space)}
+#   sweeper plan {name}.yaml    what this will do
+#   sweeper run {name}.yaml     do it
+name: {name}
+environment: {_quoted(task.env_id)}
+algorithm: {task.algorithm}{instead}
+backend: {task.backend}
+
+# Replicas of each configuration; several tell skill from luck{cost}.
+seeds: {seeds}
+
+# What is not named here has RLlib's default. A distribution is a mapping of one key: uniform,
+# loguniform, randint, choice, grid_search, ...
+param_space:
+{space}
+
+search:
+  algorithm: random
+  num_samples: 16  # configurations
+  seed: 0
+
+# A trial ends at whichever comes first.
+stop:
+  num_env_steps_sampled_lifetime: {task.steps}  # of each replica{goal}
+
+# Episodes on environment seeds that training never sees; the champion is chosen by them.
+evaluation:
+  episodes: 20
+  every_env_steps: {task.steps // 10}
+"""
+
+
+def _one_line(space: gymnasium.Space[object]) -> str:
+    text = " ".join(str(space).split())
+    return text if len(text) <= 70 else f"{text[:68]} …"
+
+
+def _quoted(env_id: str) -> str:
+    return f'"{env_id}"' if ":" in env_id else env_id
+
+
+# --- the spaces ------------------------------------------------------------------------------
+
+
+def _discounts(task: _Task) -> str:
+    """Discounts whose horizon, 1 / (1 - gamma) steps, goes with the episodes' length."""
+    if task.limit is not None and task.limit <= 250:
+        return "[0.9, 0.95, 0.98, 0.99]"
+    if task.limit is not None and task.limit <= 2000:
+        return "[0.97, 0.98, 0.99, 0.995]"
+    return "[0.98, 0.99, 0.995, 0.999]"
+
+
+@dataclass(frozen=True)
+class _Space:
+    """What an algorithm's space has of its own; YAML, indented below ``param_space``.
+
+    Attributes:
+        rates: learning rates, with a comment.
+        searched: what else is searched.
+        fixed: what isn't, with a comment.
+        hiddens: the network's layers.
+        activation: between them.
+    """
+
+    rates: str
+    searched: str
+    fixed: str
+    hiddens: str
+    activation: str = "tanh"
+
+
+def _write_space(task: _Task, space: _Space) -> str:
+    network = f"""\
+  model_config:
+    fcnet_hiddens: {space.hiddens}
+    fcnet_activation: {space.activation}"""
+    if task.is_image:
+        network = "  # The network for images is RLlib's default one for their size."
+    return f"""\
+{space.rates}
+  # A reward counts over some 1 / (1 - gamma) steps.
+  gamma: {{choice: {_discounts(task)}}}
+{space.searched}
+
+{space.fixed}
+{network}"""
+
+
+def _rate(span: str) -> str:
+    return f"""\
+  # The learning rate matters most.
+  lr: {{loguniform: {span}}}"""
+
+
+def _entropy(distribution: str) -> str:
+    return f"""\
+  # How long the policy stays random.
+  entropy_coeff: {{{distribution}}}"""
+
+
+def _replay(capacity: int) -> str:
+    return f"""\
+  num_steps_sampled_before_learning_starts: 1000
+  replay_buffer_config:
+    type: EpisodeReplayBuffer
+    capacity: {capacity}"""
+
+
+def _ppo(task: _Task) -> _Space:
+    entropy = "loguniform: [1.0e-5, 3.0e-2]" if task.is_discrete else "choice: [0.0, 0.001, 0.01]"
+    return _Space(
+        rates=_rate("[1.0e-4, 3.0e-3]" if task.is_discrete else "[5.0e-5, 1.0e-3]"),
+        searched=f"""\
+  lambda_: {{choice: [0.9, 0.95, 0.98]}}
+{_entropy(entropy)}
+  # How often a batch is learned from, and in what pieces.
+  num_epochs: {{choice: [5, 10, 20]}}
+  minibatch_size: {{choice: [64, 128, 256]}}""",
+        fixed="""\
+  # Fixed: 8 environments of 256 steps make a batch.
+  train_batch_size_per_learner: 2048
+  num_envs_per_env_runner: 8
+  clip_param: 0.2
+  use_kl_loss: false  # clipping alone keeps updates small
+  vf_loss_coeff: 0.5
+  vf_clip_param: .inf  # RLlib's 10 would cut the errors of returns in the hundreds
+  grad_clip: 0.5""",
+        hiddens="[64, 64]",
+    )
+
+
+def _dqn(task: _Task) -> _Space:
+    return _Space(
+        rates=_rate("[1.0e-4, 3.0e-3]"),
+        searched=f"""\
+  # The share of random actions falls over an eighth, or half, of the budget.
+  epsilon:
+    choice:
+      - [[0, 1.0], [{task.steps // 8}, 0.05]]
+      - [[0, 1.0], [{task.steps // 2}, 0.05]]
+  # Env steps from one copy to the target network to the next.
+  target_network_update_freq: {{choice: [100, 500, 2000]}}
+  n_step: {{choice: [1, 3]}}""",
+        fixed=f"""\
+  # Fixed: an update of 64 steps for every 4 env steps.
+  train_batch_size_per_learner: 64
+  training_intensity: 16
+{_replay(min(task.steps, 100_000))}""",
+        hiddens="[128, 128]",
+        activation="relu",
+    )
+
+
+def _sac(task: _Task) -> _Space:
+    return _Space(
+        rates="""\
+  # The learning rates matter most.
+  actor_lr: {loguniform: [1.0e-4, 2.0e-3]}
+  critic_lr: {loguniform: [1.0e-4, 2.0e-3]}""",
+        searched="""\
+  # How fast the target networks follow.
+  tau: {choice: [0.005, 0.01, 0.02]}""",
+        fixed=f"""\
+  # Fixed: an update of 256 steps for every env step.
+  alpha_lr: 3.0e-4
+  train_batch_size_per_learner: 256
+{_replay(min(task.steps, 1_000_000))}""",
+        hiddens="[256, 256]",
+        activation="relu",
+    )
+
+
+def _asynchronous(_: _Task) -> _Space:
+    return _Space(
+        rates=_rate("[1.0e-4, 2.0e-3]"),
+        searched=_entropy("loguniform: [1.0e-4, 3.0e-2]"),
+        fixed="""\
+  # Fixed: batches of 500 steps.
+  train_batch_size_per_learner: 500
+  num_envs_per_env_runner: 5
+  vf_loss_coeff: 0.5""",
+        hiddens="[64, 64]",
+    )
+
+
+_SPACES: Mapping[str, Callable[[_Task], _Space]] = {
+    "PPO": _ppo,
+    "DQN": _dqn,
+    "SAC": _sac,
+    "APPO": _asynchronous,
+    "IMPALA": _asynchronous,
+}

@@ -1,0 +1,169 @@
+"""What a spec says that its author may not have meant: warnings of a plan, never errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sweeper.environments.building import EnvironmentDescription
+from sweeper.hints import show
+from sweeper.metrics import ENV_STEPS
+from sweeper.planning.feasibility import Candidate, count_fitting
+from sweeper.search.expansion import Distribution, distributions
+from sweeper.spec import ExperimentSpec
+from sweeper.spec.keys.names import default
+from sweeper.spec.text.yaml import dotted
+
+__all__ = ["find_warnings"]
+
+_FAR = 10  # times a default, from where on a range that leaves it out is worth a word
+_DECADES = 100  # of a range, from where on even draws leave its lower part out
+
+
+def find_warnings(
+    spec: ExperimentSpec, trials: int, environment: EnvironmentDescription | None = None
+) -> Iterator[str]:
+    """The warnings of a spec's plan, the weightiest first."""
+    if environment is not None:
+        yield from _endless_evaluation(spec, environment)
+    for check in (_bounds, _iterations, _repetitions, _concurrency, _ranges, _rungs):
+        yield from check(spec, trials)
+
+
+def _endless_evaluation(spec: ExperimentSpec, environment: EnvironmentDescription) -> Iterator[str]:
+    if spec.evaluation is not None and environment.max_episode_steps is None:
+        end = "never ends" if spec.backend == "torch" else "fails, and the trial with it"
+        yield (
+            f"{spec.environment.id} has no time limit: the evaluation of an agent that stays in "
+            f"one episode {end}; give environment.wrappers: [{{TimeLimit: {{max_episode_steps: "
+            "1000}}]"
+        )
+
+
+def _bounds(spec: ExperimentSpec, trials: int) -> Iterator[str]:
+    if ENV_STEPS in spec.stop:
+        return
+    if not any(bound in spec.stop for bound in ("time_total_s", "training_iteration")):
+        rivals = "" if trials == 1 else ", and the first ones may use it up"
+        yield f"nothing but the search's budget ends a trial{rivals}; give stop.{ENV_STEPS} too"
+    elif "training_iteration" not in spec.stop and trials > 1:
+        yield (
+            "trials are stopped by the clock, so that slower ones train less; for equal budgets "
+            f"give stop.{ENV_STEPS}"
+        )
+
+
+def _iterations(spec: ExperimentSpec, trials: int) -> Iterator[str]:  # noqa: ARG001
+    steps, batch = spec.stop.get(ENV_STEPS), _batch(spec)
+    if steps is None:
+        return
+    if batch is not None and steps < batch:
+        yield (
+            f"an iteration takes {batch:,} env steps, more than stop's {steps:,}: each trial "
+            "trains once; lower train_batch_size_per_learner"
+        )
+    evaluation = spec.evaluation
+    if evaluation is not None and (evaluation.every_env_steps or 0) > steps:
+        yield (
+            f"evaluation.every_env_steps ({evaluation.every_env_steps:,}) lies beyond a trial's "
+            f"end ({steps:,} env steps): it is evaluated once, at the end"
+        )
+    plateau = spec.plateau
+    if plateau is not None and evaluation is not None and evaluation.every_env_steps:
+        made = int(steps // evaluation.every_env_steps)
+        if plateau.metric.startswith("evaluation/") and made < plateau.num_results:
+            yield (
+                f"stop.plateau looks at {plateau.num_results} evaluations, and a trial has "
+                f"{made}: it never ends one; lower evaluation.every_env_steps"
+            )
+
+
+def _repetitions(spec: ExperimentSpec, trials: int) -> Iterator[str]:
+    leaves = [leaf for _, leaf in distributions(spec.param_space)]
+    if spec.search.num_samples > 1 and all(leaf.is_grid for leaf in leaves):
+        yield (
+            f"num_samples {spec.search.num_samples} repeats every configuration with the same "
+            "seeds; for more evidence give more seeds"
+        )
+    if spec.backend == "rllib" and len(spec.seeds) > 1:
+        yield (
+            f"{len(spec.seeds)} replicas on rllib are {len(spec.seeds)} training runs a trial, "
+            f"one after the other: {len(spec.seeds) * trials} in all"
+        )
+    if trials == 1 and leaves:
+        yield "only one configuration will be tried; raise search.num_samples"
+
+
+def _concurrency(spec: ExperimentSpec, trials: int) -> Iterator[str]:
+    asked, fits = spec.search.max_concurrent, count_fitting(Candidate.of_spec(spec))
+    if spec.ray.address is None:
+        if asked != "auto" and min(asked, trials) > fits:
+            yield f"max_concurrent {asked} is more than this machine has room for: {fits} will run"
+    elif asked == "auto" and trials > fits:
+        yield (
+            f"max_concurrent is auto, which counts this machine's cores ({fits} at a time), not "
+            "the cluster's; give a number"
+        )
+
+
+def _ranges(spec: ExperimentSpec, trials: int) -> Iterator[str]:  # noqa: ARG001
+    for path, leaf in distributions(spec.param_space):
+        name = dotted(path)
+        ends = _ends(leaf)
+        if ends is None:
+            continue
+        low, high = ends
+        usual = default(spec.algorithm, path, spec.backend)
+        if isinstance(usual, int | float) and not isinstance(usual, bool) and usual > 0:
+            side = "above" if low > usual * _FAR else "below" if high * _FAR < usual else None
+            if side is not None:
+                yield (
+                    f"{name} is searched from {low:g} to {high:g}, all of it more than {_FAR} "
+                    f"times {side} {spec.algorithm}'s default, {show(usual)}"
+                )
+        if leaf.kind in ("uniform", "quniform") and high >= low * _DECADES and _is_rate(name):
+            yield (
+                f"{name} is drawn evenly from {low:g} to {high:g}: nine in ten draws lie above "
+                f"{low + 0.1 * (high - low):g}; loguniform spreads them over the decades"
+            )
+
+
+def _is_rate(name: str) -> bool:
+    return name.endswith("lr") or name in ("entropy_coeff", "kl_coeff", "tau")
+
+
+def _ends(leaf: Distribution) -> tuple[float, float] | None:
+    """The least and greatest positive number that is drawn; None where that says nothing."""
+    found = leaf.values if leaf.values is not None else leaf.bounds
+    if not found or any(isinstance(one, bool) for one in found):
+        return None
+    numbers = [one for one in found if isinstance(one, int | float)]
+    if len(numbers) < len(found) or min(numbers) <= 0 or len(numbers) < 2:
+        return None
+    return min(numbers), max(numbers)
+
+
+def _rungs(spec: ExperimentSpec, trials: int) -> Iterator[str]:  # noqa: ARG001
+    given = spec.scheduler.model_extra or {}
+    first = given.get("grace_period")
+    if not isinstance(first, int | float) or isinstance(first, bool):
+        return
+    evaluation = spec.evaluation
+    every = evaluation.every_env_steps if evaluation is not None else None
+    batch = _batch(spec)
+    if spec.selection.metric.startswith("evaluation/") and every is not None and first < every:
+        yield (
+            f"scheduler.grace_period ({first:,}) lies before the first evaluation ({every:,} env "
+            "steps): trials have no score at their first rung"
+        )
+    elif batch is not None and first <= batch:
+        yield (
+            f"scheduler.grace_period ({first:,}) is an iteration or less ({batch:,} env steps): "
+            "trials are judged before they have learned anything"
+        )
+
+
+def _batch(spec: ExperimentSpec) -> int | None:
+    """The env steps of one iteration of an on-policy algorithm, if they are a constant."""
+    key = "train_batch_size_per_learner"
+    value = spec.param_space.get(key, default(spec.algorithm, (key,), spec.backend))
+    return value if spec.algorithm == "PPO" and isinstance(value, int) else None

@@ -1,0 +1,1 @@
+"""``sweeper plan --rehearse``: a few configurations trained for seconds, and what follows."""

@@ -1,0 +1,85 @@
+"""Which trial is better, and which checkpoint of a trial: the order that every room goes by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sweeper.metrics import ITERATION, Objective
+from sweeper.results.records import TrialCheckpoint, TrialRecord, judge_trial
+from sweeper.results.scoring import env_steps_of, metric_value
+
+__all__ = ["Candidate", "Rank", "best_checkpoint", "id_key", "iteration_of", "rank_trial"]
+
+Rank = tuple[float, float, tuple[int, str]]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trial that can win; ``report`` is the index of the one that earned the score."""
+
+    trial: TrialRecord
+    score: float
+    report: int
+
+    @property
+    def row(self) -> Mapping[str, Any]:
+        """The report that earned the score."""
+        return self.trial.reports[self.report]
+
+    @property
+    def env_steps(self) -> float:
+        """The env steps of that report; infinite where not reported."""
+        steps = env_steps_of(self.row)
+        return math.inf if steps is None or not math.isfinite(steps) else steps
+
+    def rank(self, objective: Objective) -> Rank:
+        """Sorts the better one first; of equal scores the one at fewer env steps, then by id."""
+        return -objective.merit(self.score), self.env_steps, id_key(self.trial.trial_id)
+
+
+def rank_trial(trial: TrialRecord, objective: Objective) -> Rank:
+    """A key that sorts trials, the best first; those without a score come last."""
+    verdict = judge_trial(trial, objective)
+    if verdict.value is None or verdict.report is None:
+        return math.inf, math.inf, id_key(trial.trial_id)
+    return Candidate(trial, verdict.value, verdict.report).rank(objective)
+
+
+def best_checkpoint(
+    checkpoints: Sequence[TrialCheckpoint], objective: Objective, *, earned_at: float | None
+) -> TrialCheckpoint:
+    """The checkpoint that belongs to a trial's best score.
+
+    The last one made at the report that earned the score; else the one whose own recorded metric
+    is best, of equals the nearest to that report.
+
+    Args:
+        checkpoints: at least one, in the order they were made.
+        objective: what decides.
+        earned_at: the iteration of the report that earned the score, if that is known.
+    """
+    for checkpoint in checkpoints[::-1]:
+        if earned_at is not None and iteration_of(checkpoint.metrics) == earned_at:
+            return checkpoint
+
+    def merit(checkpoint: TrialCheckpoint) -> tuple[float, float]:
+        made_at = iteration_of(checkpoint.metrics)
+        return (
+            objective.merit(metric_value(checkpoint.metrics, objective.metric)),
+            -math.inf if made_at is None or earned_at is None else -abs(made_at - earned_at),
+        )
+
+    return max(checkpoints, key=merit)
+
+
+def id_key(trial_id: str) -> tuple[int, str]:
+    """Sorts ``t9999`` before ``t10000``."""
+    return len(trial_id), trial_id
+
+
+def iteration_of(metrics: Mapping[str, Any]) -> float | None:
+    """The training iteration of a report, or of what is recorded with a checkpoint."""
+    return metric_value(metrics, ITERATION)

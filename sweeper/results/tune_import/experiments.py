@@ -1,0 +1,401 @@
+"""Results of any Ray Tune experiment, made without a spec of ours.
+
+A folder is read without Ray and without loading a pickle: Tune's own restore would run code out
+of the files. What Tune does not write down is left open rather than guessed. From the object
+that ``Tuner.fit()`` returned, the checkpoints' own metrics are taken as well.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sweeper.errors import UserError
+from sweeper.metrics import ITERATION, Objective, canonical_metric
+from sweeper.results.records import SweepResults, TrialCheckpoint, TrialRecord
+from sweeper.results.tune_import.rows import Row, as_row, finite_time, plain, read_rows
+from sweeper.search.configuration import flatten_parameters
+from sweeper.states import FailureReason, LaunchEnd, TrialState
+
+__all__ = ["find_objective", "is_tune_experiment", "open_tune"]
+
+_logger = logging.getLogger(__name__)
+
+_UNFINISHED = "not finished when Tune last wrote its state"
+_UNRECORDED = "no record of its end"
+# A save follows its report at once; a folder that is much younger than the last report has been
+# copied, and its times say nothing.
+_LONGEST_SAVE_S = 600.0
+_CHECKPOINT = re.compile(r"checkpoint_(\d+)$")
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def open_tune(source: Any) -> SweepResults:
+    """Open a Tune experiment.
+
+    Args:
+        source: its folder (``<storage_path>/<name>``; a trial's own folder will do), or the
+            ``ResultGrid`` that ``Tuner.fit()`` returned.
+
+    Raises:
+        UserError: there is no experiment in the folder.
+    """
+    if isinstance(source, str | Path):
+        return _open_folder(Path(source).absolute())
+    return _open_grid(source)
+
+
+def is_tune_experiment(folder: Path) -> bool:
+    """Whether `open_tune` finds an experiment in a folder; a run of ours is none."""
+    if not folder.is_dir() or (folder / "journal.jsonl").is_file():
+        return False
+    return (
+        _newest_state(folder) is not None
+        or _is_trial(folder)
+        or any(_is_trial(entry) for entry in folder.iterdir())
+    )
+
+
+def find_objective(
+    source: Any, *, metric: str | None = None, mode: str | None = None, score: str | None = None
+) -> Objective:
+    """What decides between an experiment's trials: as given, else as it was tuned by.
+
+    Tune writes down the metric but not its mode; only the object that ``fit()`` returned knows
+    both. Nothing is guessed from a name, except that a return is to be maximised.
+
+    Args:
+        source: as `open_tune` takes it.
+        metric: under Tune's name or ours.
+        mode: ``max`` or ``min``.
+        score: ``last``, ``best`` or ``auc``; ``last`` if not given.
+
+    Raises:
+        UserError: the experiment was tuned by a metric whose mode is not known.
+    """
+    tuned_by, tuned_mode = _recorded_objective(source)
+    chosen = canonical_metric(metric or tuned_by or Objective.metric)
+    if mode is None and chosen == tuned_by:
+        mode = tuned_mode
+    if mode is None and not chosen.endswith("episode_return_mean"):
+        raise UserError(
+            f"is more {chosen} better, or less? Tune does not write it down: give the mode, "
+            "max or min"
+        )
+    return Objective(metric=chosen, mode=mode or "max", score=score or Objective.score)
+
+
+def _recorded_objective(source: Any) -> tuple[str | None, str | None]:
+    if isinstance(source, str | Path):
+        path = _newest_state(Path(source))
+        metric = _read_json(path).get("runner_data", {}).get("_metric") if path else None
+        mode = None
+    else:
+        analysis = getattr(source, "_experiment_analysis", None)
+        metric = getattr(analysis, "default_metric", None)
+        mode = getattr(analysis, "default_mode", None)
+    return (canonical_metric(metric) if isinstance(metric, str) else None), mode
+
+
+@dataclass(frozen=True)
+class _TuneState:
+    """What Tune's state file says about one trial."""
+
+    trial: Mapping[str, Any] = field(default_factory=dict)
+    runtime: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _open_folder(root: Path) -> SweepResults:
+    if not is_tune_experiment(root):
+        raise UserError(
+            f"no Ray Tune experiment in {root}: give the folder with experiment_state-*.json, "
+            "or with one folder a trial that holds result.json"
+        )
+    states = _read_states(root)
+    folders = [root] if _is_trial(root) else [f for f in root.iterdir() if _is_trial(f)]
+    by_name = {state.trial.get("relative_logdir"): state for state in states}
+    records = []
+    for folder in folders:
+        state = by_name.pop(folder.name, None) or _TuneState()
+        records.append(_read_trial(root, folder, state))
+    # Trials that never wrote a file: asked for and not begun, or failed before that.
+    records.extend(
+        _read_trial(root, root / str(name or state.trial.get("trial_id")), state)
+        for name, state in by_name.items()
+    )
+    return _results(root, records)
+
+
+def _results(root: Path, records: Iterable[TrialRecord]) -> SweepResults:
+    trials = tuple(sorted(_with_parameters(list(records)), key=lambda record: record.trial_id))
+    is_finished = all(record.state.is_over for record in trials)
+    times = [time for record in trials for time in (record.started, record.ended) if time]
+    return SweepResults(
+        root=root,
+        trials=trials,
+        ended_by=LaunchEnd.FINISHED if is_finished else None,
+        started=min(times, default=None),
+        updated=max(times, default=None),
+    )
+
+
+def _read_trial(root: Path, folder: Path, state: _TuneState) -> TrialRecord:
+    rows = read_rows(folder)
+    last_result = state.runtime.get("last_result")
+    if not rows and isinstance(last_result, Mapping) and ITERATION in last_result:
+        rows = [as_row(last_result)]  # no logger kept a history
+    first, last = (rows[0].raw, rows[-1].raw) if rows else ({}, {})
+    configuration = _read_json(folder / "params.json") or plain(state.trial.get("config") or {})
+    error = _read_error(folder / "error.txt")
+    status = state.trial.get("status")
+    if status is None:
+        status = TrialState.ERROR if error else TrialState.TERMINATED if last.get("done") else None
+    is_over = status in (TrialState.TERMINATED, TrialState.ERROR)
+    trial_state = TrialState(str(status)) if is_over else TrialState.PAUSED
+    evaluated = state.trial.get("evaluated_params")
+    return TrialRecord(
+        trial_id=str(state.trial.get("trial_id") or last.get("trial_id") or folder.name),
+        state=trial_state,
+        reason=_end_reason(trial_state, status),
+        error=error if trial_state is TrialState.ERROR else None,
+        configuration=configuration,
+        parameters=_nest(plain(evaluated)) if isinstance(evaluated, Mapping) else {},
+        reports=tuple(row.metrics for row in rows),
+        checkpoints=tuple(_read_checkpoints(root, folder, rows)),
+        log=folder / "error.txt" if error else None,
+        node=last.get("node_ip"),
+        started=finite_time(state.runtime.get("start_time")) or finite_time(first.get("timestamp")),
+        ended=finite_time(state.runtime.get("last_result_time"))
+        or finite_time(last.get("timestamp")),
+        retries=max(
+            0, int(state.runtime.get("num_failures") or 0) - (trial_state is TrialState.ERROR)
+        ),
+    )
+
+
+def _end_reason(state: TrialState, status: str | None) -> str | None:
+    if state is TrialState.PAUSED:
+        return _UNRECORDED if status is None else _UNFINISHED
+    return FailureReason.CRASHED if state is TrialState.ERROR else None
+
+
+def _with_parameters(records: list[TrialRecord]) -> list[TrialRecord]:
+    """Where Tune's state does not say what was searched: what differs between the trials."""
+    if any(record.parameters for record in records) or len(records) < 2:
+        return records
+    flat = [flatten_parameters(record.configuration) for record in records]
+    names = list(dict.fromkeys(name for item in flat for name in item))
+    varied = [
+        name
+        for name in names
+        if len({json.dumps(item.get(name), sort_keys=True, default=str) for item in flat}) > 1
+    ]
+    return [
+        dataclasses.replace(
+            record, parameters=_nest({name: item[name] for name in varied if name in item}, ".")
+        )
+        for record, item in zip(records, flat, strict=True)
+    ]
+
+
+# --- checkpoints -----------------------------------------------------------------------------
+
+
+def _read_checkpoints(root: Path, folder: Path, rows: Sequence[Row]) -> Iterator[TrialCheckpoint]:
+    found: list[tuple[int, Path]] = []
+    if folder.is_dir():
+        found = sorted(
+            (int(match[1]), entry)
+            for entry in folder.iterdir()
+            if (match := _CHECKPOINT.match(entry.name)) and entry.is_dir()
+        )
+    owners = _match_reports(found, rows)
+    for (_, path), owner in zip(found, owners, strict=True):
+        yield TrialCheckpoint(_relative(path, root), {} if owner is None else rows[owner].metrics)
+
+
+def _match_reports(found: Sequence[tuple[int, Path]], rows: Sequence[Row]) -> list[int | None]:
+    """Which report each checkpoint was made after; None where the files leave it open.
+
+    A function that reports a checkpoint has its name in the row. A class's row does not say,
+    but the k-th checkpoint is the k-th that was made, at most one a report, and its folder's
+    time lies between its report's and the next one's. Only what these leave one possibility
+    for is taken.
+    """
+    named = {row.raw.get("checkpoint_dir_name"): index for index, row in enumerate(rows)}
+    if any(named_as is not None for named_as in named):
+        return [named.get(path.name) for _, path in found]
+    if not found or not rows:
+        return [None] * len(found)
+    ranges = [_possible_reports(index, path, rows) for index, path in found]
+    for left, right in zip(range(len(found)), range(1, len(found)), strict=False):
+        apart = found[right][0] - found[left][0]
+        ranges[right] = (max(ranges[right][0], ranges[left][0] + apart), ranges[right][1])
+    for right in range(len(found) - 1, 0, -1):
+        apart = found[right][0] - found[right - 1][0]
+        low, high = ranges[right - 1]
+        ranges[right - 1] = (low, min(high, ranges[right][1] - apart))
+    if any(low > high for low, high in ranges):
+        return [None] * len(found)
+    return [low if low == high else None for low, high in ranges]
+
+
+def _possible_reports(index: int, path: Path, rows: Sequence[Row]) -> tuple[int, int]:
+    low, high = index, len(rows) - 1
+    times = [finite_time(row.raw.get("timestamp")) for row in rows]
+    made = path.stat().st_mtime
+    if any(time is None for time in times) or made > (times[-1] or 0.0) + _LONGEST_SAVE_S:
+        return low, high
+    # Tune writes whole seconds: a report of second t was made before t + 1.
+    before = [i for i, time in enumerate(times) if time is not None and time <= made]
+    after = [i for i, time in enumerate(times) if time is not None and time + 1 > made]
+    low = max(low, min(after, default=len(rows)) - 1)
+    high = min(high, max(before, default=-1))
+    return low, high
+
+
+# --- what fit() returned ---------------------------------------------------------------------
+
+
+def _open_grid(grid: Any) -> SweepResults:
+    results = list(getattr(grid, "_results", None) or grid)
+    location = str(getattr(grid, "experiment_path", "") or "")
+    root = Path(location).absolute()
+    on_disk: dict[str, TrialRecord] = {}
+    if location and is_tune_experiment(root):
+        on_disk = {record.trial_id: record for record in _open_folder(root).trials}
+    records = [_from_result(root, result, on_disk) for result in results]
+    return _results(root, records)
+
+
+def _from_result(root: Path, result: Any, on_disk: Mapping[str, TrialRecord]) -> TrialRecord:
+    metrics: Mapping[str, Any] = getattr(result, "metrics", None) or {}
+    path = Path(str(getattr(result, "path", "") or ""))
+    trial_id = str(metrics.get("trial_id") or path.name)
+    error = getattr(result, "error", None)
+    record = on_disk.get(trial_id)
+    if record is None:
+        rows = _history(result)
+        record = TrialRecord(
+            trial_id=trial_id,
+            state=TrialState.ERROR if error else TrialState.TERMINATED,
+            reason=FailureReason.CRASHED if error else None,
+            configuration=plain(getattr(result, "config", None) or metrics.get("config") or {}),
+            reports=tuple(row.metrics for row in rows),
+            node=metrics.get("node_ip"),
+            ended=finite_time(metrics.get("timestamp")),
+        )
+    checkpoints = {item.path: item for item in record.checkpoints}
+    for checkpoint, its_metrics in _result_checkpoints(result):
+        key = _relative(Path(str(checkpoint.path)), root)
+        checkpoints[key] = TrialCheckpoint(key, as_row(its_metrics).metrics)
+    return dataclasses.replace(
+        record,
+        error=_last_line(str(error)) if error and not record.error else record.error,
+        checkpoints=tuple(checkpoints[key] for key in sorted(checkpoints, key=_checkpoint_key)),
+    )
+
+
+def _result_checkpoints(result: Any) -> list[tuple[Any, Mapping[str, Any]]]:
+    pairs = [
+        (checkpoint, metrics or {})
+        for checkpoint, metrics in (getattr(result, "best_checkpoints", None) or [])
+    ]
+    latest = getattr(result, "checkpoint", None)
+    if latest is not None and all(latest.path != checkpoint.path for checkpoint, _ in pairs):
+        pairs.append((latest, {}))
+    return pairs
+
+
+def _history(result: Any) -> list[Row]:
+    frame = getattr(result, "metrics_dataframe", None)
+    metrics = getattr(result, "metrics", None) or {}
+    rows: list[Row] = []
+    if frame is not None and len(frame):
+        # In a table a value that was not reported is NaN as well; the last row tells them apart.
+        rows = [
+            as_row({name: value for name, value in row.items() if not _is_nan(value)})
+            for row in frame.to_dict("records")[:-1]
+        ]
+    if metrics:
+        rows.append(as_row(metrics))
+    return rows
+
+
+# --- files and values ------------------------------------------------------------------------
+
+
+def _is_trial(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("result.json", "params.json", "error.txt"))
+
+
+def _newest_state(root: Path) -> Path | None:
+    # The name carries the time of the launch; a resumed experiment has several.
+    return max(root.glob("experiment_state-*.json"), key=lambda path: path.name, default=None)
+
+
+def _read_states(root: Path) -> list[_TuneState]:
+    path = _newest_state(root)
+    states = []
+    for pair in _read_json(path).get("trial_data", []) if path else []:
+        try:
+            trial, runtime = (json.loads(part) for part in pair)
+        except (ValueError, TypeError):
+            _logger.warning("%s: a trial's state can't be read", path)
+            continue
+        states.append(_TuneState(trial, runtime))
+    return states
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _read_error(path: Path) -> str | None:
+    try:
+        return _last_line(path.read_text(encoding="utf-8", errors="replace")) or "unknown"
+    except OSError:
+        return None
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in _COLOURS.sub("", text).splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def _nest(flat: Mapping[str, Any], separator: str = "/") -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for name, value in flat.items():
+        *parents, key = name.split(separator)
+        level = nested
+        for parent in parents:
+            below = level.setdefault(parent, {})
+            if not isinstance(below, dict):
+                below = level[parent] = {}
+            level = below
+        level[key] = value
+    return nested
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+
+
+def _checkpoint_key(path: str) -> tuple[int, str]:
+    match = _CHECKPOINT.search(path)
+    return (int(match[1]) if match else -1), path
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)

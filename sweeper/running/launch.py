@@ -1,0 +1,204 @@
+"""A launch with all around it: records, retention, MLflow, the champion."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sweeper.errors import SweeperError, UserError
+from sweeper.evidence.selection import load_selection, write_selection
+from sweeper.journal import Event, Journal, JournalError, LaunchEnded, LaunchStarted, Listener
+from sweeper.opened_run import Run
+from sweeper.paths import RunPaths, write_atomically
+from sweeper.planning.plan import SweepPlan
+from sweeper.results.builder import ResultsBuilder
+from sweeper.running.provenance import describe_environment
+from sweeper.running.resume.state import LaunchState
+from sweeper.spec import dump_spec
+from sweeper.states import LaunchEnd
+
+if TYPE_CHECKING:
+    from sweeper.tracking import MlflowTracker
+
+__all__ = ["Progress", "ProgressFactory", "restore_champion", "run_launch", "write_provenance"]
+
+_logger = logging.getLogger(__name__)
+
+
+class Progress(Protocol):
+    """Someone who watches a launch: hears every event in the driver's thread, then the end."""
+
+    def __call__(self, event: Event) -> None:
+        """Take note of an event; must return at once."""
+
+    def close(self) -> None:
+        """The launch is over."""
+
+
+ProgressFactory = Callable[[SweepPlan, RunPaths, ResultsBuilder], Progress]
+
+
+def run_launch(
+    plan: SweepPlan,
+    paths: RunPaths,
+    builder: ResultsBuilder,
+    state: LaunchState,
+    changes: Mapping[str, Any],
+    progress: ProgressFactory | None,
+) -> Run:
+    """One launch with all around it; the caller holds the run's lock."""
+    from sweeper.running.retention import CheckpointRetention
+    from sweeper.running.tune.runner import launch
+
+    spec = plan.spec
+    rules = spec.objective
+    retention = CheckpointRetention(
+        paths,
+        builder,
+        rules,
+        keep=spec.checkpoint.keep,
+        keep_trials=spec.checkpoint.keep_trials,
+        keep_trainer=spec.backend != "torch" or spec.checkpoint.trainer,
+    )
+    # An end that is still to be written comes in as an event: what training could go on from
+    # must not go before it is on file.
+    open_trials = [again.trial_id for again in state.continuations]
+    retention.catch_up({*open_trials, *(end.trial_id for end in state.ends)})
+    tracker = _start_tracker(plan, paths)
+    watcher = progress(plan, paths, builder) if progress else None
+
+    def note_launch(event: Event) -> None:
+        # Only now, so that a kill at any moment leaves a spec that the journal knows of.
+        if isinstance(event, LaunchStarted) and event.launch > 1:
+            write_provenance(plan, paths)
+
+    listeners: list[Listener | None] = [builder.apply, note_launch, retention, tracker, watcher]
+    reason: str = LaunchEnd.FAILED
+    with closing(Journal(paths.journal, [item for item in listeners if item])) as journal:
+        try:
+            reason = launch(plan, paths, journal, results=builder, state=state, changes=changes)
+        finally:
+            # An end alone would be taken for that of an earlier launch, which took until now.
+            if reason == LaunchEnd.FAILED and _has_begun(builder, state):
+                with suppress(JournalError):  # of a disk that is full, which is said already
+                    journal.append(LaunchEnded(time=time.time(), reason=reason))
+            opened = Run(builder.snapshot(is_live=False), rules, spec)
+            try:
+                _write_champion(opened, plan, tracker)
+            finally:
+                try:
+                    warnings = _close_tracker(tracker, reason, paths)
+                finally:
+                    # Last: until here it says what is being written.
+                    if watcher:
+                        watcher.close()
+                    paths.stop_request.unlink(missing_ok=True)
+    return replace(opened, warnings=tuple(warnings))
+
+
+def _has_begun(builder: ResultsBuilder, state: LaunchState) -> bool:
+    return builder.launch is not None and builder.launch.launch == state.launch
+
+
+def _close_tracker(tracker: MlflowTracker | None, reason: str, paths: RunPaths) -> list[str]:
+    if tracker is None:
+        return []
+    try:
+        return tracker.close(reason)
+    except KeyboardInterrupt:  # the run is over, and on file
+        name = paths.root.name
+        return [f"MLflow: not everything is recorded, for it was interrupted; `sweeper log {name}`"]
+
+
+def write_provenance(plan: SweepPlan, paths: RunPaths) -> None:
+    """Write what is run, by which versions; of later launches beside the first one's."""
+    environment = describe_environment(tuple(sys.argv), plan.spec.seeds)
+    if paths.environment.is_file():
+        first = json.loads(paths.environment.read_text(encoding="utf-8"))
+        resumed = [*first.get("resumed", []), environment]
+        environment = {**first, "resumed": resumed}
+    write_atomically(paths.spec, dump_spec(plan.spec))
+    write_atomically(paths.plan, json.dumps(plan.to_json(), indent=2) + "\n")
+    write_atomically(paths.environment, json.dumps(environment, indent=2) + "\n")
+
+
+def _start_tracker(plan: SweepPlan, paths: RunPaths) -> MlflowTracker | None:
+    tracking = plan.spec.tracking
+    if tracking is None:
+        return None
+    from sweeper.tracking import MlflowTracker
+
+    tracker = MlflowTracker(
+        uri=tracking.uri,
+        experiment=tracking.experiment,
+        artifact_root=paths.root.parent.absolute() / "mlartifacts",
+        run_name=paths.root.name,
+        run_paths=paths,
+        spec=plan.spec,
+        plan=plan,
+    )
+    tracker.start()
+    return tracker
+
+
+def restore_champion(opened: Run, plan: SweepPlan) -> Run:
+    """Write ``selection.json`` and ``champion/`` anew where they are not the run's.
+
+    Someone has deleted one of them, or the last launch was killed before it had written them; then
+    MLflow has not heard of them either.
+    """
+    if opened.best_trial is None or _is_recorded(opened):
+        return opened
+    tracker = _start_tracker(plan, opened.paths)
+    try:
+        _write_champion(opened, plan, tracker)
+    finally:
+        warnings = _close_tracker(tracker, opened.results.state, opened.paths)
+    return replace(opened, warnings=tuple(warnings))
+
+
+def _is_recorded(opened: Run) -> bool:
+    try:
+        is_selected = load_selection(opened.paths.selection) == opened.selection
+    except UserError:
+        return False
+    return is_selected and opened.is_champion_written
+
+
+def _write_champion(opened: Run, plan: SweepPlan, tracker: MlflowTracker | None) -> None:
+    """Write ``selection.json`` and ``champion/``, and hand both to MLflow.
+
+    The training is done and recorded when this runs, so whatever goes wrong is a warning.
+    """
+    if opened.best_trial is None:
+        return
+    selection = opened.selection
+    folder: Path | None = None
+    try:
+        write_selection(opened.paths.selection, selection)
+        if selection.checkpoint is not None:
+            from sweeper.agents.champion import Champion, export_champion
+
+            champion = Champion(
+                trial_id=selection.trial_id,
+                configuration=selection.configuration,
+                metric=selection.metric,
+                mode=selection.mode,
+                score=selection.score,
+                env_steps=selection.env_steps,
+                checkpoint=Path(selection.checkpoint),
+                replica=selection.replica,
+                seed=selection.seed,
+            )
+            folder = export_champion(champion, plan.spec, opened.paths.champion)
+    except (SweeperError, OSError, ValueError) as error:
+        _logger.warning("the champion was not written: %s", error)
+    if tracker:
+        tracker.log_champion(opened.best, folder)

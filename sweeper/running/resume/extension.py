@@ -1,0 +1,177 @@
+"""What a run that goes on carries out: the spec of before, or one that asks for more."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sweeper.environments.building import complete_id
+from sweeper.environments.settings import EnvironmentBuildError
+from sweeper.errors import UserError
+from sweeper.metrics import canonical_metric
+from sweeper.paths import RunPaths, write_atomically
+from sweeper.running.resume.state import History
+from sweeper.spec import ExperimentSpec, dump_spec, load_spec
+from sweeper.trainables.plateau import PLATEAU
+
+__all__ = [
+    "Extension",
+    "complete_environment",
+    "extend_spec",
+    "load_recorded_spec",
+    "relocate",
+]
+
+
+@dataclass(frozen=True)
+class Extension:
+    """What a run may be given more of.
+
+    Attributes:
+        num_samples: the new number of samples, earlier ones included.
+        time_s: seconds from now on, for the search.
+        stop: criteria of the spec and numbers of its budget, each with its new, higher value.
+        retry_errored: failed trials go on, too.
+    """
+
+    num_samples: int | None = None
+    time_s: float | None = None
+    stop: Mapping[str, float] = field(default_factory=dict)
+    retry_errored: bool = False
+
+
+def load_recorded_spec(paths: RunPaths, history: History) -> ExperimentSpec:
+    """The spec that the last launch carried out; its file is written anew if it is gone.
+
+    Raises:
+        UserError: ``spec.yaml`` is neither it nor one of an earlier launch; with the
+            difference.
+        SpecError: ``spec.yaml`` is broken.
+    """
+    if not history.specs:  # a run of a version that did not record it
+        return load_spec(paths.spec)
+    recorded = load_spec(paths.spec, text=history.specs[-1])
+    if not paths.spec.is_file():
+        write_atomically(paths.spec, dump_spec(recorded))
+        return recorded
+    written = load_spec(paths.spec)
+    # A kill between an extension's first event and its file leaves the file of before.
+    if written == recorded or any(
+        written == load_spec(paths.spec, text=text) for text in history.specs[:-1]
+    ):
+        return recorded
+    difference = difflib.unified_diff(
+        dump_spec(recorded).splitlines(),
+        dump_spec(written).splitlines(),
+        "as run",
+        "spec.yaml now",
+        lineterm="",
+        n=1,
+    )
+    raise UserError(
+        f"{paths.spec} was changed since the run was started; a changed spec is another run:\n"
+        + "\n".join(f"  {line}" for line in difference)
+        + "\nput it back (delete the file, and `sweeper resume` writes it as it was), or start a "
+        "new run with `sweeper run`; more samples, time or steps are given with --num-samples, "
+        "--time and --stop"
+    )
+
+
+def complete_environment(spec: ExperimentSpec) -> tuple[ExperimentSpec, str | None]:
+    """A recorded spec whose environment's id has a version, and what the user should know of it.
+
+    Earlier releases took an id without one, for which gymnasium takes the newest that is there.
+    """
+    try:
+        full_id = complete_id(spec.environment.settings())
+    except EnvironmentBuildError:  # the plan says so, with everything else
+        return spec, None
+    if full_id == spec.environment.id:
+        return spec, None
+    environment = spec.environment.model_copy(update={"id": full_id})
+    note = (
+        f"the run's environment {spec.environment.id} has no version in its name; it goes on with "
+        f"{full_id}, the newest that is installed"
+    )
+    return spec.model_copy(update={"environment": environment}), note
+
+
+def relocate(paths: RunPaths, spec: ExperimentSpec) -> ExperimentSpec:
+    """The spec with the storage that the run lies in now.
+
+    A relative one names another folder from elsewhere, and a run may have been moved.
+    """
+    here = paths.root.parent.absolute()
+    if Path(spec.storage).absolute() == here:
+        return spec
+    return spec.model_copy(update={"storage": str(here)})
+
+
+def extend_spec(
+    paths: RunPaths, spec: ExperimentSpec, extension: Extension, spent_s: float
+) -> tuple[ExperimentSpec, dict[str, Any]]:
+    """The spec with an extension, and what that changed, by dotted key.
+
+    ``budget.time_s`` is of all launches together, so an extension by time sets it to what is
+    spent and what is given.
+
+    Raises:
+        UserError: the extension would take something away, or names what the spec has not.
+    """
+    changes: dict[str, Any] = {}
+    if extension.num_samples is not None:
+        _check_more("--num-samples", extension.num_samples, spec.search.num_samples)
+        changes["search.num_samples"] = extension.num_samples
+    if extension.time_s is not None:
+        if extension.time_s <= 0:
+            raise UserError("--time is in seconds, above 0")
+        changes["budget.time_s"] = round(spent_s + extension.time_s, 3)
+    for name, value in extension.stop.items():
+        if name.partition(".")[0] == "budget":
+            changes[name] = _extend_budget(spec, name, value)
+            continue
+        key = canonical_metric(name)
+        if key.partition(".")[0] == PLATEAU and spec.plateau is not None:
+            raise UserError(
+                f"--stop {name}: a plateau is not extended; trials that ended on it stay as they "
+                "are, and another rule is another run"
+            )
+        if key not in spec.stop:
+            known = ", ".join(spec.stop) or "none"
+            raise UserError(f"--stop {name}: the run has no such criterion; it has: {known}")
+        _check_more(f"--stop {name}", value, spec.stop[key])
+        changes[f"stop.{key}"] = value
+    present = {"search.num_samples": spec.search.num_samples} | {
+        f"{section}.{key}": value
+        for section, values in (("stop", spec.stop), ("budget", spec.budget.model_dump()))
+        for key, value in values.items()
+    }
+    changes = {key: value for key, value in changes.items() if present.get(key) != value}
+    if not changes:
+        return spec, {}
+    overrides = [f"{key}={value}" for key, value in changes.items()]
+    return load_spec(paths.spec, overrides, text=dump_spec(spec)), changes
+
+
+def _extend_budget(spec: ExperimentSpec, name: str, value: float) -> int:
+    """A number of the search's budget, which counts all launches."""
+    key = name.partition(".")[2]
+    if key == "time_s":
+        raise UserError(f"--stop {name}: the search is given more time with --time SECONDS")
+    given = {known: number for known, number in spec.budget.model_dump().items() if number}
+    before = given.get(key)
+    if before is None:
+        known = ", ".join(f"budget.{known}" for known in given) or "none"
+        raise UserError(f"--stop {name}: the run has no such budget; it has: {known}")
+    if not float(value).is_integer():
+        raise UserError(f"--stop {name}: must be a whole number; found {value:g}")
+    _check_more(f"--stop {name}", value, before)
+    return int(value)
+
+
+def _check_more(option: str, value: float, before: float) -> None:
+    if value < before:
+        raise UserError(f"{option} {value:g} is less than the run has already: {before:g}")

@@ -1,0 +1,151 @@
+"""What is left of a run that goes on, in words, or what keeps it from going on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sweeper.formatting import count_noun, format_duration
+from sweeper.metrics import ENV_STEPS
+from sweeper.planning.plan import SweepPlan
+from sweeper.results.records import SweepResults
+from sweeper.running.limits import Usage
+from sweeper.running.resume.state import Continuation, LaunchState
+from sweeper.spec.sections import Budget
+from sweeper.states import LaunchEnd, TrialState
+
+__all__ = ["Remaining", "describe_remaining"]
+
+_MAX_NAMED = 8
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """What is left of a run, in words.
+
+    Attributes:
+        is_nothing: there is no trial to go on with and none to begin.
+        reasons: if so, how the search has ended, as its last launch may have said it:
+            ``finished``, or the budgets that are used up.
+        lines: for the user.
+    """
+
+    is_nothing: bool
+    reasons: tuple[str, ...]
+    lines: tuple[str, ...]
+
+
+def describe_remaining(plan: SweepPlan, state: LaunchState, before: SweepResults) -> Remaining:
+    """Say what a launch that begins at ``state`` will do, or that there is nothing to do."""
+    spec, name = plan.spec, before.root.name
+    counts = before.counts()
+    done = sum(count for state, count in counts.items() if state.has_succeeded)
+    words = [f"{done} of {count_noun(plan.trials, 'trial')} finished"]
+    if counts.get(TrialState.ERROR):
+        words.append(f"{counts[TrialState.ERROR]} failed")
+    summary = ", ".join(words)
+    budget = spec.budget
+    objective = spec.objective
+    usage = Usage.of(before, objective)
+    untried = max(0, plan.trials - state.asked)
+    of_all, of_new = _used_up(budget, usage, state)
+    new = 0 if of_new else untried
+    if budget.trials is not None:
+        new = min(new, max(0, budget.trials - state.asked))
+    if of_all or not (new or state.continuations):
+        # What only keeps new trials from beginning is no reason where there are none.
+        used_up = {**of_all, **(of_new if untried else {})}
+        if not (untried or state.continuations):
+            used_up = {}
+        lines = [f"nothing left to do in {name}: {summary}"]
+        if used_up:
+            what = " and ".join(what for what, _ in used_up.values())
+            how = "; ".join(how for _, how in used_up.values())
+            lines = [f"nothing left to do in {name}: {what} ({summary}); {how}"]
+        elif counts.get(TrialState.ERROR) and not state.continuations:
+            lines.append("--retry-errored tries failed trials again")
+        if before.ended_by is None:
+            lines.append("its last launch was killed before it wrote its end, which is done now")
+        return Remaining(
+            True, tuple(used_up) or (LaunchEnd.FINISHED,), (*lines, *_describe_lost(state))
+        )
+    lines = [f"going on with {name}: {summary}"]
+    for again in state.continuations[:_MAX_NAMED]:
+        lines.append(f"  {again.trial_id} goes on {_describe_start(again)}")
+    if len(state.continuations) > _MAX_NAMED:
+        lines.append(f"  and {len(state.continuations) - _MAX_NAMED} others go on")
+    if new:
+        lines.append(f"  {count_noun(new, 'trial')} still to begin")
+    for what, how in of_new.values() if untried else ():
+        lines.append(f"  no other is begun: {what}; {how}")
+    if budget.time_s is not None:
+        left_s = format_duration(budget.time_s - state.spent_s)
+        lines.append(f"  {left_s} of the search's time are left")
+    if budget.env_steps is not None:
+        left_steps = budget.env_steps - usage.env_steps
+        lines.append(f"  {left_steps:,} of the search's env steps are left, of all replicas")
+    return Remaining(False, (), (*lines, *_describe_lost(state)))
+
+
+_UsedUp = dict[str, tuple[str, str]]
+
+
+def _used_up(budget: Budget, usage: Usage, state: LaunchState) -> tuple[_UsedUp, _UsedUp]:
+    """The budgets that let nothing go on, and those that let nothing new begin.
+
+    Each with what is the case, and what gives it more.
+    """
+    of_all: _UsedUp = {}
+    of_new: _UsedUp = {}
+    if budget.time_s is not None and state.spent_s >= budget.time_s:
+        what = f"its {format_duration(budget.time_s)} of budget.time_s are spent"
+        of_all[LaunchEnd.BUDGET_TIME] = (what, "--time SECONDS gives it more")
+    if budget.env_steps is not None and usage.env_steps >= budget.env_steps:
+        what = f"its {budget.env_steps:,} env steps of budget.env_steps are spent"
+        if usage.env_steps > budget.env_steps:
+            what += f", {usage.env_steps:,} were taken"
+        of_all[LaunchEnd.BUDGET_ENV_STEPS] = (
+            what,
+            "--stop budget.env_steps=N gives it more, N in all",
+        )
+    if budget.trials is not None and state.asked >= budget.trials:
+        what = f"its {count_noun(budget.trials, 'trial')} of budget.trials are begun"
+        of_new[LaunchEnd.BUDGET_TRIALS] = (what, "--stop budget.trials=N gives it more, N in all")
+    most = budget.no_improvement_trials
+    if most is not None and usage.without_improvement >= most:
+        row = f"{count_noun(usage.without_improvement, 'trial')} in a row"
+        what = f"{row} ended without a better score (budget.no_improvement_trials: {most})"
+        how = "--stop budget.no_improvement_trials=N allows more"
+        of_new[LaunchEnd.BUDGET_NO_IMPROVEMENT] = (what, how)
+    return of_all, of_new
+
+
+def _describe_start(again: Continuation) -> str:
+    if again.checkpoint is None:
+        gone = f"{again.missing} is gone or damaged" if again.missing else "it has no checkpoint"
+        return f"from the start, {gone}"
+    steps = again.metrics.get(ENV_STEPS)
+    where = f"its checkpoint at {steps:,} env steps" if isinstance(steps, int) else None
+    gone = f", for {again.missing} is gone or damaged" if again.missing else ""
+    return f"from {where or again.checkpoint.name}{gone}"
+
+
+def _describe_lost(state: LaunchState) -> tuple[str, ...]:
+    reasons = (
+        (
+            state.trimmed,
+            "the optimiser's state of finished trials was not kept; a run with "
+            "checkpoint.trainer: true keeps it",
+        ),
+        (
+            state.lost,
+            "no checkpoint was kept; a run with a greater checkpoint.keep_trials keeps more",
+        ),
+    )
+    return tuple(f"  {_name(trials)} can't go on: {reason}" for trials, reason in reasons if trials)
+
+
+def _name(trials: Sequence[str]) -> str:
+    if len(trials) <= _MAX_NAMED:
+        return ", ".join(trials)
+    return f"{', '.join(trials[:_MAX_NAMED])} and {len(trials) - _MAX_NAMED} others"

@@ -1,0 +1,260 @@
+"""Going on with a run: what its journal says is done, and what is left.
+
+A launch never trusts what an earlier one left in Tune's files. It is told by this module how
+many configurations were asked for, which trials go on and from which checkpoint, and how much of
+the search's budget is spent; the rest of the configurations comes from the seeded expansion,
+which goes on where it stood.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sweeper.journal import (
+    Event,
+    LaunchStarted,
+    Listener,
+    TrialAsked,
+    TrialEnded,
+    TrialStarted,
+    read_journal,
+)
+from sweeper.metrics import ITERATION
+from sweeper.paths import CheckpointPaths, RunPaths
+from sweeper.results.records import SweepResults, TrialRecord
+from sweeper.states import TrialState
+from sweeper.trainables.contract import find_met_criterion
+from sweeper.trainables.plateau import PLATEAU
+
+__all__ = [
+    "Continuation",
+    "History",
+    "LaunchState",
+    "continue_trial",
+    "find_remaining",
+    "read_history",
+]
+
+_CHECKPOINT = re.compile(r"checkpoint_(\d+)")
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """A trial to be taken up again.
+
+    Attributes:
+        trial_id: stays.
+        parameters: what the search varied, nested.
+        checkpoint: absolute; None: the trial starts again from nothing.
+        metrics: what was recorded with the checkpoint, iteration and time among it.
+        last_checkpoint: the highest number that a checkpoint of the trial has had, so that
+            none is overwritten; -1 if there was none.
+        last_report: the newest row up to the checkpoint; empty if there is none.
+        missing: the newest checkpoint's name, if it is not there any more, or not whole.
+    """
+
+    trial_id: str
+    parameters: Mapping[str, Any]
+    checkpoint: Path | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    last_checkpoint: int = -1
+    last_report: Mapping[str, Any] = field(default_factory=dict)
+    missing: str | None = None
+
+
+@dataclass(frozen=True)
+class LaunchState:
+    """Where a launch begins.
+
+    Attributes:
+        launch: its number, from 1.
+        asked: how many configurations earlier launches asked for.
+        continuations: trials that go on, in the order of their ids.
+        ends: of trials that were over when nobody lived to write it; to be written.
+        lost: finished trials that an extension would have go on, but whose checkpoint was not
+            kept.
+        trimmed: such trials of whose checkpoint the agent alone was kept.
+        spent_s: how much of the search's time earlier launches took.
+        over: None, or how the search has ended already: nothing of it is done then, and it only
+            writes down what is the case.
+    """
+
+    launch: int = 1
+    asked: int = 0
+    continuations: tuple[Continuation, ...] = ()
+    ends: tuple[TrialEnded, ...] = ()
+    lost: tuple[str, ...] = ()
+    trimmed: tuple[str, ...] = ()
+    spent_s: float = 0.0
+    over: str | None = None
+
+
+@dataclass(frozen=True)
+class History:
+    """What a journal says of the launches themselves.
+
+    Attributes:
+        launches: how many there were.
+        specs: what they carried out, as YAML, each different one once, in order.
+        open_trials: trials whose last life has no end in the journal.
+        owed_trials: those that were there when ``stop`` was last extended, and were not taken
+            up since: that launch may have ended before their turn came.
+        spent_s: time of all launches together, without their start-up.
+    """
+
+    launches: int = 0
+    specs: tuple[str, ...] = ()
+    open_trials: frozenset[str] = frozenset()
+    owed_trials: frozenset[str] = frozenset()
+    spent_s: float = 0.0
+
+
+def read_history(paths: RunPaths, listeners: Sequence[Listener] = ()) -> History:
+    """Read a run's journal once, from its first event.
+
+    Args:
+        paths: the run's folder.
+        listeners: hear of every event, as they would have while the run went on.
+
+    Raises:
+        JournalError: the journal is damaged, so that going on could do things twice.
+    """
+    specs: dict[str, None] = {}
+    launches, spent_s = 0, 0.0
+    open_trials: set[str] = set()
+    asked: set[str] = set()
+    owed: set[str] = set()
+    began: float | None = None
+    last: Event | None = None
+    for event in read_journal(paths.journal):
+        if isinstance(event, LaunchStarted):
+            launches += 1
+            if event.spec:
+                specs.pop(event.spec, None)
+                specs[event.spec] = None
+            spent_s += _length(began, last)
+            began = None
+            if any(key.startswith("stop.") for key in event.changes):
+                owed = set(asked)
+        elif began is None and not isinstance(event, TrialEnded):
+            began = event.time  # ends that come first are those of the launch before
+        if isinstance(event, TrialAsked | TrialStarted):
+            open_trials.add(event.trial_id)
+            asked.add(event.trial_id)
+            owed.discard(event.trial_id)
+        elif isinstance(event, TrialEnded):
+            open_trials.discard(event.trial_id)
+        for listener in listeners:
+            listener(event)
+        last = event
+    spent_s += _length(began, last)
+    return History(launches, tuple(specs), frozenset(open_trials), frozenset(owed), spent_s)
+
+
+def _length(began: float | None, last: Event | None) -> float:
+    return 0.0 if began is None or last is None else max(0.0, last.time - began)
+
+
+def find_remaining(
+    history: History,
+    results: SweepResults,
+    stop: Mapping[str, float],
+    *,
+    is_stop_extended: bool = False,
+    retry_errored: bool = False,
+) -> LaunchState:
+    """What the trials asked for so far leave to do.
+
+    Args:
+        history: of the launches.
+        results: the same journal's trials; the run is not live.
+        stop: the criteria that hold from now on.
+        is_stop_extended: finished trials may have some way to go; without it those that an
+            earlier extension did not come to.
+        retry_errored: failed trials go on, too.
+    """
+    paths = RunPaths(results.root)
+    continuations: list[Continuation] = []
+    ends: list[TrialEnded] = []
+    lost: list[str] = []
+    trimmed: list[str] = []
+    for record in results.trials:
+        if not record.state.is_over or (retry_errored and record.state is TrialState.ERROR):
+            continuations.append(continue_trial(record, paths))
+        elif record.state is TrialState.TERMINATED:
+            again = continue_trial(record, paths)
+            saved = again.metrics.get(ITERATION) == record.last_report.get(ITERATION)
+            is_unsaid = record.trial_id in history.open_trials
+            if is_unsaid and not saved:
+                # Killed between its last report and its last checkpoint: what the report
+                # says would have no agent.
+                continuations.append(again)
+                continue
+            if is_unsaid:
+                reason = record.reason or "the trial said done"
+                ends.append(TrialEnded(time.time(), record.trial_id, record.state, reason))
+            is_flat = (record.reason or "").startswith(PLATEAU)  # which an extension leaves so
+            is_short = find_met_criterion(stop, record.last_report) is None and not is_flat
+            if is_short and (is_stop_extended or record.trial_id in history.owed_trials):
+                if again.checkpoint is not None and saved:
+                    continuations.append(again)
+                elif any((paths.root / kept.path).is_dir() for kept in record.checkpoints):
+                    trimmed.append(record.trial_id)
+                else:
+                    lost.append(record.trial_id)
+    return LaunchState(
+        launch=history.launches + 1,
+        asked=len(results.trials),
+        continuations=tuple(continuations),
+        ends=tuple(ends),
+        lost=tuple(lost),
+        trimmed=tuple(trimmed),
+        spent_s=history.spent_s,
+    )
+
+
+def continue_trial(record: TrialRecord, paths: RunPaths) -> Continuation:
+    """How a trial is taken up again: from its newest checkpoint that is whole.
+
+    What a killed worker left of an unfinished one is deleted.
+    """
+    folder = paths.trial(record.trial_id)
+    recorded = {Path(checkpoint.path).name for checkpoint in record.checkpoints}
+    present = [path for path in folder.glob("checkpoint_*") if path.is_dir()]
+    for path in present:
+        if path.name not in recorded:
+            shutil.rmtree(path, ignore_errors=True)
+    numbers = _numbers(recorded) | _numbers(path.name for path in present)
+    last_checkpoint = max(numbers, default=-1)
+    missing: str | None = None
+    for checkpoint in reversed(record.checkpoints):
+        path = paths.root / checkpoint.path
+        if CheckpointPaths(path).is_resumable:
+            return Continuation(
+                record.trial_id,
+                record.parameters,
+                checkpoint=path,
+                metrics=checkpoint.metrics,
+                last_checkpoint=last_checkpoint,
+                last_report=_report_at(record, checkpoint.metrics.get(ITERATION)),
+                missing=missing,
+            )
+        missing = missing or path.name
+    return Continuation(
+        record.trial_id, record.parameters, last_checkpoint=last_checkpoint, missing=missing
+    )
+
+
+def _numbers(names: Iterable[str]) -> set[int]:
+    return {int(match[1]) for name in names if (match := _CHECKPOINT.fullmatch(name))}
+
+
+def _report_at(record: TrialRecord, iteration: Any) -> Mapping[str, Any]:
+    newest_first: Iterable[Mapping[str, Any]] = reversed(record.reports)
+    return next((report for report in newest_first if report.get(ITERATION) == iteration), {})

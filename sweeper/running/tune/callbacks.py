@@ -1,0 +1,340 @@
+"""Tune's callbacks turned into the journal's events, and into what a launch does about them."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray._private.state import actors
+
+from sweeper.errors import RunError
+from sweeper.journal import (
+    Event,
+    Journal,
+    JournalError,
+    TrialCheckpointed,
+    TrialEnded,
+    TrialReported,
+    TrialRetried,
+    TrialStarted,
+)
+from sweeper.metrics import ENV_STEPS, ITERATION, Objective
+from sweeper.paths import RunPaths
+from sweeper.results.builder import ResultsBuilder
+from sweeper.results.divergence import DivergenceCorrection
+from sweeper.running.failures import Failure, Retries, describe_failure
+from sweeper.running.limits import Drain, Limits
+from sweeper.running.resume.state import continue_trial
+from sweeper.running.tune.nodes import Node, NodeHealth
+from sweeper.running.tune.tuner import TrialQueue, read_error
+from sweeper.states import FailureReason, LaunchEnd, TrialState
+
+__all__ = ["JournalCallback", "LimitsCallback"]
+
+_logger = logging.getLogger(__name__)
+
+# As Ray names an actor in the errors of its tasks and of its own death (ray/exceptions.py).
+_ACTOR = re.compile(r"actor_id[=:]\s*([0-9a-f]{32})")
+_TIGHT_BYTES = 5 * 2**30
+_TIGHT_PART = 0.2
+_MAX_TRIALS = 200
+_RAY_EVERY_S = 5.0
+
+# What Tune adds to each row and the journal has elsewhere or nobody reads.
+_TUNE_KEYS = frozenset(
+    {
+        "config",
+        "date",
+        "done",
+        "experiment_tag",
+        "hostname",
+        "iterations_since_restore",
+        "node_ip",
+        "pid",
+        "replaces",
+        "should_checkpoint",
+        "stopped_by",
+        "time_since_restore",
+        "time_this_iter_s",
+        "timestamp",
+        "trial_id",
+        "checkpoint_dir_name",
+    }
+)
+
+
+class JournalCallback(tune.Callback):  # type: ignore[misc]
+    """Appends what happens to the journal; has failed trials tried again.
+
+    Args:
+        journal: takes the events.
+        paths: the run's folder.
+        results: the state of the run, updated by the journal with each event.
+        queue: takes trials that are tried again.
+        retries: decides which.
+        drain: told who runs.
+        objective: whose metric is recorded with every checkpoint, and whose mode says what is
+            worst.
+        node: where all trials run; None: on several nodes.
+        health: told where trials get on, and where they fail.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        paths: RunPaths,
+        *,
+        results: ResultsBuilder,
+        queue: TrialQueue,
+        retries: Retries,
+        drain: Drain,
+        objective: Objective,
+        node: str | None,
+        health: NodeHealth | None = None,
+    ) -> None:
+        self._journal = journal
+        self._paths = paths
+        self._results = results
+        self._queue = queue
+        self._retries = retries
+        self._drain = drain
+        self._node = node
+        self._health = health or NodeHealth()
+        self._nodes: dict[str, Node] = {}
+        self._recorded = (ITERATION, ENV_STEPS, "time_total_s", objective.metric)
+        self._correction = DivergenceCorrection(objective.mode)
+        for record in results.snapshot().trials:
+            for report in record.reports:
+                self._correction.apply(report)
+        self._stopped_by: dict[str, str] = {}
+        self._open: set[str] = set()
+        self._timed_out: set[str] = set()
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        """A worker took the trial up."""
+        trial_id = trial.trial_id
+        self._open.add(trial_id)
+        self._drain.running.add(trial_id)
+        self._stopped_by.pop(trial_id, None)
+        address = self._node or self._find_node(trial_id, trial.temporary_state.ray_actor)
+        self._append(TrialStarted(time=time.time(), trial_id=trial_id, node=address))
+
+    def on_trial_result(
+        self,
+        iteration: int,  # noqa: ARG002
+        trials: list[Any],  # noqa: ARG002
+        trial: Any,
+        result: dict[str, Any],
+        **info: Any,  # noqa: ARG002
+    ) -> None:
+        """It reported."""
+        if trial.trial_id in self._nodes:
+            self._health.note_report(self._nodes[trial.trial_id])
+            self._name_failing_nodes()
+        stopped_by = result.get("stopped_by")
+        if stopped_by:
+            self._stopped_by[trial.trial_id] = stopped_by
+        metrics = {key: value for key, value in result.items() if key not in _TUNE_KEYS}
+        self._append(
+            TrialReported(
+                time=time.time(),
+                trial_id=trial.trial_id,
+                metrics=self._correction.apply(metrics),
+                stopped_by=stopped_by,
+                replaces=bool(result.get("replaces")),
+            )
+        )
+
+    def on_checkpoint(
+        self,
+        iteration: int,  # noqa: ARG002
+        trials: list[Any],  # noqa: ARG002
+        trial: Any,
+        checkpoint: Any,
+        **info: Any,  # noqa: ARG002
+    ) -> None:
+        """A checkpoint of it is complete."""
+        row = trial.last_result
+        self._append(
+            TrialCheckpointed(
+                time=time.time(),
+                trial_id=trial.trial_id,
+                path=Path(checkpoint.path).relative_to(self._paths.root).as_posix(),
+                metrics={name: row[name] for name in self._recorded if name in row},
+            )
+        )
+
+    def on_trial_save(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        """Saved: a trial that is paused has nothing more to say; others may be just saving."""
+        if trial.trial_id in self._drain.pausing:
+            self._drain.running.discard(trial.trial_id)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        """It ran to its own end."""
+        reason = self._stopped_by.get(trial.trial_id, "the trial said done")
+        self._end(trial.trial_id, TrialState.TERMINATED, reason)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        """It failed: once more, or not."""
+        trial_id = trial.trial_id
+        text = read_error(trial)
+        failure = describe_failure(text, (trial.last_result or {}).get(ITERATION))
+        if trial_id in self._timed_out:
+            self._timed_out.discard(trial_id)
+            failure = Failure(
+                FailureReason.TIMEOUT, "reported nothing for too long", failure.iteration
+            )
+        if failure.reason is FailureReason.NO_SPACE and self._is_full():
+            # Nobody gets on any more, and no trial is to blame.
+            self._drain.request(LaunchEnd.DISK_FULL)
+            self._end(trial_id, TrialState.PAUSED, self._drain.reason or LaunchEnd.DISK_FULL)
+            return
+        retry = self._retries.decide(trial_id, failure)
+        where = self._note_node(trial_id, failure, text)
+        if retry is None:
+            self._end(trial_id, TrialState.ERROR, failure.reason, failure.error + where)
+        elif self._drain.reason:
+            # It would be tried again, by the launch that goes on with the run.
+            self._end(trial_id, TrialState.PAUSED, self._drain.reason)
+        else:
+            self._open.add(trial_id)
+            self._drain.running.discard(trial_id)
+            self._append(
+                TrialRetried(time=time.time(), trial_id=trial_id, error=failure.error + where)
+            )
+            again = continue_trial(self._results.trial(trial_id), self._paths)
+            self._queue.put_back(again, delay_s=retry.delay_s, alone=retry.alone)
+
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
+        """Whoever was not over is interrupted, but for one that had met its own criterion.
+
+        Without its last checkpoint it would have a score and no agent.
+        """
+        for trial_id in sorted(self._open):
+            if trial_id in self._stopped_by and self._is_saved(trial_id):
+                self._end(trial_id, TrialState.TERMINATED, self._stopped_by[trial_id])
+            else:
+                self._end(trial_id, TrialState.PAUSED, self._drain.reason or LaunchEnd.INTERRUPTED)
+
+    def _is_saved(self, trial_id: str) -> bool:
+        """Whether the trial's last report has a checkpoint."""
+        record = self._results.trial(trial_id)
+        saved = record.checkpoints[-1].metrics if record.checkpoints else {}
+        return bool(saved.get(ITERATION, -1) == record.last_report.get(ITERATION))
+
+    def _is_full(self) -> bool:
+        """Whether it is the disk of the run that is full, rather than a node's own."""
+        usage = shutil.disk_usage(self._paths.root)
+        # What could not be written whole is deleted, so that there is some room again.
+        return self._node is not None or usage.free < min(_TIGHT_BYTES, _TIGHT_PART * usage.total)
+
+    def _find_node(self, trial_id: str, actor: Any) -> str:
+        node = None if actor is None else _locate(actor._actor_id.hex())
+        if node is not None:
+            self._nodes[trial_id] = node
+        return "" if node is None else node.address
+
+    def _note_node(self, trial_id: str, failure: Failure, text: str) -> str:
+        """Take note of where a trial failed; that in words, where there are several nodes."""
+        node = self._nodes.pop(trial_id, None)
+        # One that failed while it was built was never started, in Tune's words.
+        if self._node is None and node is None and (found := _ACTOR.findall(text)):
+            node = _locate(found[-1])
+        if node is None:
+            return ""
+        if failure.reason not in (FailureReason.REFUSED, FailureReason.DIVERGED):
+            self._health.note_failure(node, trial_id)
+        self._name_failing_nodes()
+        return f" (on node {node})"
+
+    def _name_failing_nodes(self) -> None:
+        for node in self._health.take_new():
+            _logger.warning(
+                "everything fails on node %s: this launch sends no more trials there", node
+            )
+
+    def time_out(self, trial_id: str) -> None:
+        """Take note that a trial is being ended for its silence."""
+        self._timed_out.add(trial_id)
+
+    def _append(self, event: Event) -> None:
+        """Write an event, unless an earlier one is missing.
+
+        Tune goes on where `on_checkpoint` raises, and would have the trial's end written although
+        its checkpoint is not.
+        """
+        if self._journal.failure is not None:
+            raise JournalError(self._journal.failure)
+        self._journal.append(event)
+
+    def _end(self, trial_id: str, state: TrialState, reason: str, error: str | None = None) -> None:
+        self._open.discard(trial_id)
+        self._drain.running.discard(trial_id)
+        self._append(
+            TrialEnded(time=time.time(), trial_id=trial_id, state=state, reason=reason, error=error)
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its parts into a file that nothing of ours reads."""
+        return {}
+
+
+class LimitsCallback(tune.Callback):  # type: ignore[misc]
+    """Looks after a launch's limits at every turn of Tune's loop."""
+
+    def __init__(
+        self, limits: Limits, queue: TrialQueue, journal: JournalCallback, drain: Drain
+    ) -> None:
+        self._limits = limits
+        self._queue = queue
+        self._journal = journal
+        self._drain = drain
+        self._ray_seen = time.monotonic()
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
+        """Look after the limits."""
+        self._limits.tick(
+            close_queue=self._queue.close,
+            end_trial=lambda trial_id: self._kill(trials, trial_id),
+        )
+        self._check_ray()
+        if len(trials) > _MAX_TRIALS:
+            # The list is Tune's own, which goes through all of it several times a trial and
+            # writes all of it down in the end. What is over is in the journal.
+            trials[:] = [trial for trial in trials if not trial.is_finished()] or trials[-1:]
+
+    def _check_ray(self) -> None:
+        """Without a node Tune would wait for one for ever."""
+        now = time.monotonic()
+        if now - self._ray_seen < _RAY_EVERY_S:
+            return
+        self._ray_seen = now
+        if not any(node["Alive"] for node in ray.nodes()):
+            # What is left of Ray may not end by itself: the watchdog's time begins.
+            self._drain.over_since = now
+            raise RunError("Ray's last node has died")
+
+    def _kill(self, trials: list[Any], trial_id: str) -> None:
+        for trial in reversed(trials):
+            actor = trial.temporary_state.ray_actor
+            if trial.trial_id == trial_id and actor is not None:
+                self._journal.time_out(trial_id)
+                ray.kill(actor)
+                return
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its parts into a file that nothing of ours reads."""
+        return {}
+
+
+def _locate(actor_id: str) -> Node | None:
+    """The node of an actor, dead or alive, by Ray's own table: nobody has to be asked."""
+    address = (actors(actor_id) or {}).get("Address") or {}
+    node_id, ip = address.get("NodeID"), address.get("IPAddress")
+    return Node(str(node_id), str(ip)) if node_id and ip else None

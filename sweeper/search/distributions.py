@@ -1,0 +1,351 @@
+"""The distributions of a param space, as the spec writes them and as values."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sweeper.hints import did_you_mean, nearest, number_hint, show
+
+__all__ = [
+    "KINDS",
+    "Distribution",
+    "Path",
+    "SpaceProblem",
+    "assign",
+    "constants",
+    "distributions",
+    "flatten",
+    "is_distribution",
+    "is_same",
+    "parse_space",
+]
+
+Path = tuple[str, ...]
+
+# How many arguments each kind takes; None: one list of values.
+KINDS: Mapping[str, tuple[str, ...] | None] = {
+    "grid_search": None,
+    "choice": None,
+    "uniform": ("lower", "upper"),
+    "quniform": ("lower", "upper", "q"),
+    "loguniform": ("lower", "upper"),
+    "qloguniform": ("lower", "upper", "q"),
+    "randint": ("lower", "upper"),
+    "qrandint": ("lower", "upper", "q"),
+    "lograndint": ("lower", "upper"),
+    "qlograndint": ("lower", "upper", "q"),
+    "randn": ("mean", "sd"),
+    "qrandn": ("mean", "sd", "q"),
+}
+_INTEGER = {"randint", "qrandint", "lograndint", "qlograndint"}
+_LOG = {"loguniform", "qloguniform", "lograndint", "qlograndint"}
+_NORMAL = {"randn", "qrandn"}
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """One searched parameter.
+
+    Attributes:
+        kind: the name of the Tune function.
+        args: its arguments; for ``choice`` and ``grid_search`` the values themselves.
+        when: the condition under which the parameter exists: dotted names of other
+            parameters and the value (or a list of values) that each must have.
+    """
+
+    kind: str
+    args: tuple[Any, ...]
+    when: Mapping[str, Any] | None = None
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether every value is tried, rather than some drawn."""
+        return self.kind == "grid_search"
+
+    @property
+    def values(self) -> tuple[Any, ...] | None:
+        """All values it can take, None for a range."""
+        return self.args if KINDS[self.kind] is None else None
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """The least and the greatest value of a range, None for values and normal ones."""
+        if self.values is not None or self.kind in _NORMAL:
+            return None
+        lower, upper = self.args[0], self.args[1]
+        exclusive = self.kind in _INTEGER and (len(self.args) == 2 or self.args[2] == 1)
+        return lower, upper - 1 if exclusive else upper
+
+    @property
+    def is_log(self) -> bool:
+        """Whether a range is drawn from evenly on a log scale."""
+        return self.kind in _LOG
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether the range is one of integers."""
+        return self.kind in _INTEGER
+
+    def contains(self, value: Any) -> bool:
+        """Whether it can draw ``value``; a quantised range takes any value between its bounds."""
+        if self.values is not None:
+            return any(is_same(value, one) for one in self.values)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        if self.bounds is None:
+            return math.isfinite(value)
+        if self.is_integer and value != int(value):
+            return False
+        return self.bounds[0] <= value <= self.bounds[1]
+
+    def to_plain(self) -> dict[str, Any]:
+        """The distribution as the spec writes it."""
+        plain: dict[str, Any] = {self.kind: copy.deepcopy(list(self.args))}
+        if self.when is not None:
+            plain["when"] = dict(self.when)
+        return plain
+
+
+@dataclass(frozen=True)
+class SpaceProblem:
+    """What is wrong with a space, and under which keys below ``param_space``."""
+
+    path: tuple[str | int, ...]
+    message: str
+
+
+def is_distribution(value: object) -> bool:
+    """Whether a mapping of a spec stands for a distribution."""
+    return (
+        isinstance(value, Mapping)
+        and len(value.keys() - {"when"}) == 1
+        and bool(value.keys() & KINDS.keys())
+    )
+
+
+def parse_space(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[SpaceProblem]]:
+    """Turn a spec's ``param_space`` into constants and `Distribution` leaves.
+
+    Returns:
+        The space without the leaves that have problems, and the problems.
+    """
+    problems: list[SpaceProblem] = []
+    space = _parse_mapping(raw, (), problems)
+    leaves = dict(distributions(space))
+    for path, leaf in leaves.items():
+        problems.extend(_check_condition(path, leaf, space, raw))
+    return space, problems
+
+
+def distributions(space: Mapping[str, Any]) -> Iterator[tuple[Path, Distribution]]:
+    """The searched parameters with their key paths, in the order of the space."""
+    for path, value in flatten(space):
+        if isinstance(value, Distribution):
+            yield path, value
+
+
+def constants(space: Mapping[str, Any]) -> dict[str, Any]:
+    """The space without its searched parameters, nested."""
+    found: dict[str, Any] = {}
+    for path, value in flatten(space):
+        if not isinstance(value, Distribution):
+            assign(found, path, copy.deepcopy(value))
+    return found
+
+
+def flatten(nested: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:
+    """The leaves of a nested mapping with their key paths; an empty mapping is a leaf."""
+    for key, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            for below, leaf in flatten(value):
+                yield (key, *below), leaf
+        else:
+            yield (key,), value
+
+
+def is_same(left: Any, right: Any) -> bool:
+    """Equal, but a truth value is not a number: 1 is not True in a spec."""
+    return isinstance(left, bool) == isinstance(right, bool) and bool(left == right)
+
+
+def assign(nested: dict[str, Any], path: Path, value: Any) -> None:
+    """Set a leaf in a nested mapping, in place, with the mappings that lead to it."""
+    for key in path[:-1]:
+        nested = nested.setdefault(key, {})
+    nested[path[-1]] = value
+
+
+def _parse_mapping(
+    raw: Mapping[str, Any], path: tuple[str | int, ...], problems: list[SpaceProblem]
+) -> dict[str, Any]:
+    space: dict[str, Any] = {}
+    for key, value in raw.items():
+        here = (*path, key)
+        if not isinstance(value, Mapping):
+            if isinstance(value, list) and _holds_distribution(value):
+                message = "a distribution can't stand in a list; list whole values under choice"
+                problems.append(SpaceProblem(here, message))
+                continue
+            space[key] = copy.deepcopy(value)
+            continue
+        kinds = value.keys() & KINDS.keys()
+        if not kinds:
+            misspelt = _names_code(value) or _misspelt(value)
+            if misspelt is not None:
+                problems.append(SpaceProblem(here, misspelt))
+            else:
+                space[key] = _parse_mapping(value, here, problems)
+            continue
+        if not is_distribution(value):
+            others = ", ".join(sorted(value.keys() - {min(kinds)}))
+            message = f"a distribution stands alone, beside `when` at most; found also {others}"
+            problems.append(SpaceProblem(here, message))
+            continue
+        parsed = _parse_distribution(value, min(kinds))
+        if isinstance(parsed, str):
+            problems.append(SpaceProblem((*here, min(kinds)), parsed))
+        else:
+            space[key] = parsed
+    return space
+
+
+def _names_code(value: Mapping[str, Any]) -> str | None:
+    """Tune would run what stands under these names."""
+    name = next((name for name in ("eval", "sample_from") if name in value), None)
+    if name is None:
+        return None
+    return f"{name} is refused: a spec is data and runs no code; write values or a distribution"
+
+
+def _misspelt(value: Mapping[str, Any]) -> str | None:
+    names = [name for name in value if name != "when"]
+    if len(names) != 1 or not isinstance(value[names[0]], list):
+        return None
+    near = nearest(names[0], KINDS, cutoff=0.75)
+    return f"unknown distribution {names[0]}; did you mean {near}?" if near else None
+
+
+def _holds_distribution(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(_holds_distribution(item) for item in value)
+    return is_distribution(value)
+
+
+def _parse_distribution(raw: Mapping[str, Any], kind: str) -> Distribution | str:
+    args = raw[kind]
+    when = raw.get("when")
+    if when is not None and (not isinstance(when, Mapping) or not when):
+        return "when is a mapping of other parameters to the values they must have"
+    condition = dict(when) if when is not None else None
+    names = KINDS[kind]
+    if not isinstance(args, list):
+        form = "[value, …]" if names is None else f"[{', '.join(names)}]"
+        return f"{kind} takes a list: {kind}: {form}; found {show(args)}"
+    problem = _check_values(kind, args) if names is None else _check_range(kind, args, names)
+    return problem or Distribution(kind, tuple(copy.deepcopy(args)), condition)
+
+
+def _check_values(kind: str, values: list[Any]) -> str | None:
+    if not values:
+        return f"{kind} has no values to take"
+    for value in values:
+        # Tune would take a mapping of these keys for a distribution, or for code to run.
+        if isinstance(value, Mapping) and (value.keys() & (KINDS.keys() | {"eval", "sample_from"})):
+            return _names_code(value) or (
+                f"a value of {kind} can't be a distribution itself; found {show(value)}"
+            )
+    return None
+
+
+def _check_range(kind: str, args: list[Any], names: tuple[str, ...]) -> str | None:
+    form = f"{kind} takes [{', '.join(names)}]"
+    optional = kind == "randn"
+    if len(args) > len(names) or (len(args) < len(names) and not optional):
+        return f"{form}; found {show(args)}"
+    for name, value in zip(names, args, strict=False):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return f"{form}, all numbers; {name} is {show(value)}{number_hint(value)}"
+        if not math.isfinite(value):
+            return f"{form}, all finite; {name} is {show(value)}"
+        if kind in _INTEGER and not isinstance(value, int):
+            return f"{form}, all integers; {name} is {show(value)}"
+    if kind in _NORMAL:
+        if len(args) > 1 and args[1] <= 0:
+            return f"{form}; sd must be above 0, found {show(args[1])}"
+        return _check_quantum(kind, args, None)
+    lower, upper = args[0], args[1]
+    if lower >= upper:
+        swapped = f"; did you mean [{show(upper)}, {show(lower)}]?" if lower > upper else ""
+        return f"an empty range: {show(lower)} is not below {show(upper)}{swapped}"
+    if kind in _LOG and lower <= 0:
+        return f"a log range must lie above 0; lower is {show(lower)}"
+    return _check_quantum(kind, args, (lower, upper))
+
+
+def _check_quantum(kind: str, args: list[Any], bounds: tuple[float, float] | None) -> str | None:
+    if len(args) < 3:
+        return None
+    q = args[2]
+    if q <= 0:
+        return f"q must be above 0, found {show(q)}"
+    if bounds is None:
+        return None
+    lower, upper = bounds
+    if kind in _INTEGER:
+        if -(-lower // q) > upper // q:
+            return f"no multiple of q={q} lies between {lower} and {upper}"
+        return None
+    for name, bound in (("lower", lower), ("upper", upper)):
+        if not math.isclose(bound / q, round(bound / q)):
+            below = round(math.floor(bound / q) * q, 12)
+            near = f"{show(below)} and {show(round(below + q, 12))} are"
+            return f"{name} ({show(bound)}) is not a multiple of q={show(q)}; {near}"
+    return None
+
+
+def _check_condition(
+    path: Path, leaf: Distribution, space: Mapping[str, Any], raw: Mapping[str, Any]
+) -> Iterator[SpaceProblem]:
+    known = {".".join(where): value for where, value in flatten(space)}
+    for name, wanted in (leaf.when or {}).items():
+        here = (*path, "when", name)
+        if name not in known:
+            if _written(raw, name):
+                continue  # it has a problem of its own
+            hint = did_you_mean(name, known) or "; a condition names another key of param_space"
+            yield SpaceProblem(here, f"{name} is not in param_space{hint}")
+            continue
+        if _depends_on(name, ".".join(path), known, frozenset()):
+            yield SpaceProblem(here, f"the condition goes in a circle over {name}")
+            continue
+        other = known[name]
+        values = [wanted, *(wanted if isinstance(wanted, list) else [])]
+        possible = (
+            any(other.contains(value) for value in values)
+            if isinstance(other, Distribution)
+            else any(is_same(other, value) for value in values)
+        )
+        if not possible:
+            yield SpaceProblem(here, f"{name} is never {show(wanted)}, so this never applies")
+
+
+def _written(raw: Mapping[str, Any], name: str) -> bool:
+    value: Any = raw
+    for key in name.split("."):
+        if not isinstance(value, Mapping) or key not in value:
+            return False
+        value = value[key]
+    return True
+
+
+def _depends_on(name: str, target: str, known: Mapping[str, Any], seen: frozenset[str]) -> bool:
+    if name == target:
+        return True
+    value = known.get(name)
+    if name in seen or not isinstance(value, Distribution):
+        return False
+    return any(_depends_on(other, target, known, seen | {name}) for other in value.when or {})

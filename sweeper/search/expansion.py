@@ -1,0 +1,268 @@
+"""The param space's expansion into configurations.
+
+The values drawn, and their order, are those of Tune's own ``BasicVariantGenerator`` for the same
+space and seed (``ray/tune/search/{basic_variant,variant_generator,sample}.py``), without
+importing Ray; a property test holds them equal.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sweeper.hints import did_you_mean, show
+from sweeper.search.distributions import (
+    KINDS,
+    Distribution,
+    Path,
+    SpaceProblem,
+    assign,
+    constants,
+    distributions,
+    flatten,
+    is_distribution,
+    is_same,
+    parse_space,
+)
+
+__all__ = [
+    "KINDS",
+    "Distribution",
+    "Sample",
+    "SpaceProblem",
+    "check_points",
+    "constants",
+    "count",
+    "distributions",
+    "expand",
+    "flatten",
+    "is_distribution",
+    "parse_space",
+]
+
+_NORMAL_DEFAULTS = (0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One point of a param space.
+
+    Attributes:
+        configuration: all of it, constants included, nested.
+        parameters: only what the space varies, nested.
+    """
+
+    configuration: dict[str, Any]
+    parameters: dict[str, Any]
+
+
+def count(
+    param_space: Mapping[str, Any], num_samples: int, points: Sequence[Mapping[str, Any]] = ()
+) -> int:
+    """How many configurations `expand` makes."""
+    leaves = dict(distributions(param_space))
+    total = sum(_count_grid(param_space, leaves, _pinned(point, leaves)) for point in points)
+    samples = max(0, num_samples - len(points))
+    return total + (samples * _count_grid(param_space, leaves, {}) if samples else 0)
+
+
+def expand(
+    param_space: Mapping[str, Any],
+    num_samples: int,
+    seed: int,
+    points: Sequence[Mapping[str, Any]] = (),
+) -> Iterator[Sample]:
+    """The configurations of a space, lazily, in Tune's order.
+
+    Each sample goes once through the grid and draws everything else anew at every point of
+    it. A conditional parameter is always drawn, and dropped where its condition does not
+    hold, so that adding a condition changes no other value.
+
+    Args:
+        param_space: nested; leaves are constants or distributions.
+        num_samples: how often the grid is gone through; each of ``points`` takes one.
+        seed: of the generator that all values are drawn from.
+        points: values to start with, nested; what one leaves open is searched.
+    """
+    generator = np.random.default_rng(seed)
+    leaves = dict(distributions(param_space))
+    empty: list[Mapping[str, Any]] = [{}] * max(0, num_samples - len(points))
+    for point in [*points, *empty]:
+        pinned = _pinned(point, leaves)
+        for grid in _grid(param_space, leaves, pinned):
+            yield _sample(param_space, leaves, {**pinned, **grid}, generator)
+
+
+def check_points(
+    space: Mapping[str, Any], points: Sequence[Mapping[str, Any]]
+) -> Iterator[SpaceProblem]:
+    """What is wrong with points to evaluate; paths begin with the point's number."""
+    leaves = dict(distributions(space))
+    names = [".".join(path) for path in leaves]
+    for number, point in enumerate(points):
+        for path, value in _point_leaves(point, leaves, ()):
+            leaf = leaves.get(path)
+            name = ".".join(path)
+            if leaf is None:
+                message = f"{name} is not searched in param_space{did_you_mean(name, names)}"
+                yield SpaceProblem((number, *path), message)
+            elif not leaf.contains(value):
+                message = f"{show(value)} is outside of {leaf.kind} {show(leaf.args)}"
+                yield SpaceProblem((number, *path), message)
+
+
+def _pinned(point: Mapping[str, Any], leaves: Mapping[Path, Distribution]) -> dict[Path, Any]:
+    return {path: value for path, value in _point_leaves(point, leaves, ()) if path in leaves}
+
+
+def _point_leaves(
+    point: Mapping[str, Any], leaves: Mapping[Path, Distribution], path: Path
+) -> Iterator[tuple[Path, Any]]:
+    """Flatten a point down to the space's leaves; below one, a mapping is a value."""
+    for key, value in point.items():
+        here = (*path, key)
+        if here not in leaves and isinstance(value, Mapping) and value:
+            yield from _point_leaves(value, leaves, here)
+        else:
+            yield here, value
+
+
+def _grid(
+    space: Mapping[str, Any], leaves: Mapping[Path, Distribution], pinned: Mapping[Path, Any]
+) -> Iterator[dict[Path, Any]]:
+    """The points of the grid, the first path (by name) fastest, as Tune counts them."""
+    axes = sorted(path for path, leaf in leaves.items() if leaf.is_grid and path not in pinned)
+    indices = [0] * len(axes)
+    while True:
+        values = {path: leaves[path].args[n] for path, n in zip(axes, indices, strict=True)}
+        repeated = any(
+            n > 0 and _is_settled_off(path, space, leaves, {**pinned, **values})
+            for path, n in zip(axes, indices, strict=True)
+        )
+        if not repeated:
+            yield values
+        for axis, path in enumerate(axes):
+            indices[axis] += 1
+            if indices[axis] < len(leaves[path].args):
+                break
+            indices[axis] = 0
+        else:
+            return
+
+
+def _count_grid(
+    space: Mapping[str, Any], leaves: Mapping[Path, Distribution], pinned: Mapping[Path, Any]
+) -> int:
+    axes = [path for path, leaf in leaves.items() if leaf.is_grid and path not in pinned]
+    if all(leaves[path].when is None for path in axes):
+        return math.prod(len(leaves[path].args) for path in axes)
+    return sum(1 for _ in _grid(space, leaves, pinned))
+
+
+def _is_settled_off(
+    path: Path,
+    space: Mapping[str, Any],
+    leaves: Mapping[Path, Distribution],
+    values: Mapping[Path, Any],
+) -> bool:
+    """Whether the grid alone, before anything is drawn, says that a parameter is inactive."""
+    for name, wanted in (leaves[path].when or {}).items():
+        other = tuple(name.split("."))
+        if other in leaves:
+            if _is_settled_off(other, space, leaves, values):
+                return True
+            if other in values and not _holds(values[other], wanted):
+                return True
+        elif not _holds(_value_at(space, other), wanted):
+            return True
+    return False
+
+
+def _sample(
+    space: Mapping[str, Any],
+    leaves: Mapping[Path, Distribution],
+    fixed: Mapping[Path, Any],
+    generator: np.random.Generator,
+) -> Sample:
+    values = {
+        path: copy.deepcopy(fixed[path]) if path in fixed else _draw(leaf, generator)
+        for path, leaf in leaves.items()
+    }
+    active = {
+        path: value
+        for path, value in values.items()
+        if not _is_settled_off(path, space, leaves, values)
+    }
+    configuration: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
+    for path, value in flatten(space):
+        if not isinstance(value, Distribution):
+            assign(configuration, path, copy.deepcopy(value))
+        elif path in active:
+            assign(configuration, path, active[path])
+            assign(parameters, path, copy.deepcopy(active[path]))
+    return Sample(configuration, parameters)
+
+
+def _draw(leaf: Distribution, generator: np.random.Generator) -> Any:
+    """One value, by the same calls on the generator as ``ray/tune/search/sample.py``."""
+    if leaf.values is not None:
+        index = generator.choice(np.arange(0, len(leaf.values)), size=1)[0]
+        return copy.deepcopy(leaf.values[index])
+    if leaf.kind in {"randn", "qrandn"}:
+        mean, sd = list(leaf.args[:2]) + list(_NORMAL_DEFAULTS[len(leaf.args) :])
+        value = generator.normal(mean, sd, size=1)[0]
+        return float(value) if len(leaf.args) < 3 else _quantise(value, leaf.args[2])
+    lower, upper, q = (*leaf.args, None)[:3]
+    if q is None:
+        return _draw_range(leaf, lower, upper, generator)
+    low, high = _grid_index(lower, q, up=True), _grid_index(upper, q, up=False)
+    if leaf.is_integer:
+        # Tune's samplers leave the upper end out, except that q = 1 quantises nothing.
+        index = _draw_range(leaf, int(low), int(high) + (0 if q == 1 else 1), generator)
+        return int(np.multiply(index, q))
+    value = _draw_range(leaf, low * q, high * q, generator)
+    return _quantise(value, q)
+
+
+def _quantise(value: float, q: float) -> float:
+    return float(np.round(np.divide(value, q)) * q)
+
+
+def _draw_range(
+    leaf: Distribution, lower: float, upper: float, generator: np.random.Generator
+) -> float | int:
+    if leaf.is_log:
+        # A whole number past 64 bits is an object to numpy, which has no logarithm of it.
+        low, high = float(lower), float(upper)
+        drawn = np.exp(generator.uniform(np.log(low), np.log(high), size=1))
+        return int(np.floor(drawn).astype(int)[0]) if leaf.is_integer else float(drawn[0])
+    if leaf.is_integer:
+        return int(generator.integers(int(lower), int(upper), size=1)[0])
+    return float(generator.uniform(lower, upper, size=1)[0])
+
+
+def _grid_index(bound: float, q: float, *, up: bool) -> float:
+    scaled = bound / q
+    nearest = round(scaled)
+    if math.isclose(scaled, nearest):
+        return nearest
+    return math.ceil(scaled) if up else math.floor(scaled)
+
+
+def _holds(value: Any, wanted: Any) -> bool:
+    if is_same(value, wanted):
+        return True
+    return isinstance(wanted, list) and any(is_same(value, one) for one in wanted)
+
+
+def _value_at(space: Mapping[str, Any], path: Path) -> Any:
+    value: Any = space
+    for key in path:
+        value = value[key]
+    return value

@@ -1,0 +1,1 @@
+"""Hyperparameters: their names, domains and defaults, and what each backend supports."""

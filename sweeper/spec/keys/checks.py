@@ -1,0 +1,209 @@
+"""What is wrong with a param space: its keys and every value that could be drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sweeper.hints import did_you_mean, join_words, show
+from sweeper.search.expansion import KINDS, Distribution, SpaceProblem
+from sweeper.spec.keys.combinations import check_combinations
+from sweeper.spec.keys.domains import Domain, check_value, describe_domain
+from sweeper.spec.keys.foreign import dead_network_reason, explain_foreign_name
+from sweeper.spec.keys.names import (
+    algorithms,
+    defaults,
+    domain,
+    is_network_key,
+    is_refused_key,
+)
+from sweeper.spec.keys.support import key_table
+
+__all__ = ["check_param_space"]
+
+KeyPath = tuple[str | int, ...]
+_NESTED = ("model_config", "replay_buffer_config")
+_RARE = ("_initializer", "_initializer_kwargs")  # left out of lists for the reader's sake
+
+
+def check_param_space(
+    algorithm: str, space: Mapping[str, Any], backend: str = "rllib"
+) -> Iterator[SpaceProblem]:
+    """Everything wrong with a param space of an algorithm; paths are below ``param_space``.
+
+    Every value that could be drawn is checked: constants, choices, the bounds of ranges.
+    """
+    subject = _Subject(algorithm, backend)
+    for key, value in space.items():
+        if key not in subject.defaults:
+            yield SpaceProblem((key,), _explain_unknown(subject, key))
+        elif key in _NESTED:
+            yield from _check_nested(subject, key, value)
+        else:
+            yield from _check_leaf(subject, (key,), value)
+    yield from check_combinations(algorithm, space, backend)
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """Whose keys are checked."""
+
+    algorithm: str
+    backend: str
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        return defaults(self.algorithm, self.backend)
+
+    def lacks(self, path: tuple[str, ...]) -> bool:
+        """Whether a key that RLlib carries out is not carried out by this backend."""
+        theirs: Any = defaults(self.algorithm)
+        for key in path[:-1]:
+            theirs = theirs.get(key, {})
+        return self.backend != "rllib" and path[-1] in theirs
+
+
+def _explain_unknown(subject: _Subject, key: str) -> str:
+    algorithm = subject.algorithm
+    if subject.lacks((key,)):
+        return _explain_lacking(subject)
+    foreign = explain_foreign_name(algorithm, key)
+    if foreign is not None:
+        return foreign
+    known = subject.defaults
+    if is_network_key(key):
+        return f"belongs to the network; its name here is model_config.{key}"
+    if is_refused_key(algorithm, key):
+        return "RLlib knows this key, but a spec can't set it"
+    owners = [other for other in algorithms() if key in defaults(other)]
+    if owners:
+        verb = "has" if len(owners) == 1 else "have"
+        return f"{algorithm} has no such hyperparameter; {join_words(owners)} {verb} it"
+    hint = did_you_mean(key, known) or f"; it has {', '.join(known)}"
+    return f"unknown hyperparameter of {algorithm}{hint}"
+
+
+def _explain_lacking(subject: _Subject) -> str:
+    return f"not carried out on backend {subject.backend}; backend: rllib has it"
+
+
+def _check_nested(subject: _Subject, key: str, value: Any) -> Iterator[SpaceProblem]:
+    if isinstance(value, Distribution):
+        for number, one in enumerate(value.values or ()):
+            for problem in _check_nested(subject, key, one):
+                where = (key, value.kind, number)
+                inner = ".".join(str(part) for part in problem.path[1:])
+                yield SpaceProblem(
+                    where, f"{inner}: {problem.message}" if inner else problem.message
+                )
+        if value.values is None:
+            yield SpaceProblem((key,), f"{key} is a mapping, not a number")
+        return
+    if not isinstance(value, Mapping):
+        yield SpaceProblem(
+            (key,),
+            f"must be a mapping of the network's keys; found {show(value)}"
+            if key == "model_config"
+            else f"must be a mapping of its own keys; found {show(value)}",
+        )
+        return
+    known = subject.defaults[key]
+    for inner, leaf in value.items():
+        if inner in known:
+            yield from _check_leaf(subject, (key, inner), leaf)
+        elif key == "model_config" and (dead := dead_network_reason(subject.algorithm, inner)):
+            yield SpaceProblem((key, inner), f"is not for {subject.algorithm}: {dead}")
+        elif subject.lacks((key, inner)):
+            yield SpaceProblem((key, inner), _explain_lacking(subject))
+        else:
+            usual = [name for name in known if not name.endswith(_RARE)]
+            hint = did_you_mean(inner, known) or f"; it has {', '.join(usual)}"
+            yield SpaceProblem((key, inner), f"unknown key of {key}{hint}")
+
+
+def _check_leaf(subject: _Subject, path: tuple[str, ...], value: Any) -> Iterator[SpaceProblem]:
+    table = key_table(subject.backend, subject.algorithm)
+    fixed = {(key,): allowed for key, allowed in table.fixed.items()}
+    here_domain = domain(subject.algorithm, path, subject.backend)
+    if isinstance(value, Mapping) and not (here_domain.is_free or here_domain.is_mapping):
+        yield SpaceProblem(
+            path,
+            f"must be {describe_domain(here_domain)}, or a distribution: one of "
+            f"{', '.join(KINDS)}; found {show(value)}",
+        )
+        return
+    is_range = isinstance(value, Distribution) and value.values is None
+    for where, one in [] if is_range else _possible_values(path, value):
+        problem = check_value(here_domain, one)
+        if problem is not None and _takes_elsewhere(subject, path, one):
+            allowed = describe_domain(here_domain)
+            problem = f"must be {allowed}; found {show(one)}; backend: rllib takes it"
+        elif problem is None and path in fixed and one != fixed[path]:
+            problem = _explain_fixed(subject, fixed[path], one)
+        if problem is not None:
+            yield SpaceProblem(where, problem + _choice_hint(here_domain, one))
+    if is_range:
+        problems = list(_check_range(here_domain, path, value))
+        if path in fixed and not problems:
+            message = _explain_fixed(subject, fixed[path], value.to_plain())
+            problems = [SpaceProblem((*path, value.kind), message)]
+        yield from problems
+
+
+def _choice_hint(wanted: Domain, value: Any) -> str:
+    """What to write instead of a bare list of values to choose from."""
+    if not isinstance(value, list) or not value or wanted.has_range:
+        return ""
+    if any(check_value(wanted, one) is not None for one in value):
+        return ""
+    return f"; to try each of them write {{choice: {show(value)}}}"
+
+
+def _takes_elsewhere(subject: _Subject, path: tuple[str, ...], value: Any) -> bool:
+    """Whether RLlib takes a value that this backend doesn't."""
+    if subject.backend == "rllib":
+        return False
+    return check_value(domain(subject.algorithm, path), value) is None
+
+
+def _explain_fixed(subject: _Subject, allowed: Any, found: Any) -> str:
+    return (
+        f"must be {show(allowed)} on backend {subject.backend}; found {show(found)}; "
+        "backend: rllib takes others"
+    )
+
+
+def _possible_values(path: KeyPath, value: Any) -> Iterator[tuple[KeyPath, Any]]:
+    if isinstance(value, Distribution):
+        for number, one in enumerate(value.values or ()):
+            yield (*path, value.kind, number), one
+    else:
+        yield path, value
+
+
+def _check_range(wanted: Domain, path: KeyPath, value: Distribution) -> Iterator[SpaceProblem]:
+    here = (*path, value.kind)
+    if wanted.is_free:
+        return
+    if not wanted.is_number:
+        yield SpaceProblem(
+            here, f"draws numbers, but the value must be {describe_domain(wanted)}; use choice"
+        )
+    elif wanted.is_integer and not value.is_integer:
+        yield SpaceProblem(
+            here, "draws fractions, but must draw whole numbers; use randint, lograndint or choice"
+        )
+    elif value.bounds is None:
+        if wanted.is_bounded:
+            yield SpaceProblem(
+                here,
+                f"draws values without bounds, but each must be {describe_domain(wanted)}; use "
+                "uniform or loguniform",
+            )
+    else:
+        for number, bound in enumerate(value.bounds):
+            problem = check_value(wanted, bound)
+            if problem is not None:
+                yield SpaceProblem((*here, number), problem)
+                return

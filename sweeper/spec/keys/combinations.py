@@ -1,0 +1,168 @@
+"""Hyperparameters that must go together: RLlib would end the sweep over the first that don't."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sweeper.search.expansion import Distribution, SpaceProblem
+from sweeper.spec.keys.names import default
+from sweeper.spec.keys.network import check_initialisers
+from sweeper.spec.keys.support import key_table
+
+__all__ = ["check_combinations"]
+
+
+def _extremes(algorithm: str, space: Mapping[str, Any], key: str) -> tuple[float, float] | None:
+    """The least and greatest number that a key can have; None if that can't be said.
+
+    It can't where the key has a condition, which may guard the very combination: then the
+    configurations that are drawn are looked at one by one.
+    """
+    value = space.get(key, default(algorithm, (key,)))
+    if isinstance(value, Distribution) and value.when is not None:
+        return None
+    if isinstance(value, Distribution):
+        candidates = list(value.values or value.bounds or ())
+    else:
+        candidates = [value]
+    numbers = [one for one in candidates if isinstance(one, int | float)]
+    return (min(numbers), max(numbers)) if numbers else None
+
+
+def check_combinations(
+    algorithm: str, space: Mapping[str, Any], backend: str = "rllib"
+) -> Iterator[SpaceProblem]:
+    """What is wrong with the hyperparameters together; paths are below ``param_space``."""
+    fixed = key_table(backend, algorithm).fixed
+    # A value that the backend doesn't take has its own problem, which this one would not solve.
+    space = {key: value for key, value in space.items() if key not in fixed}
+    for check in (
+        _minibatch_fits,
+        _minibatch_is_of_fragments,
+        _fragment_fits,
+        _n_step_fits,
+        _gae_fits,
+        _atoms_fit,
+        _initialisers_fit,
+        _replay_fits,
+    ):
+        yield from check(algorithm, space)
+
+
+def _minibatch_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
+    if algorithm not in {"PPO", "IMPALA", "APPO"}:
+        return
+    minibatch = _extremes(algorithm, space, "minibatch_size")
+    key = "train_batch_size_per_learner"
+    batch = _extremes(algorithm, space, key)
+    learners = _extremes(algorithm, space, "num_learners")
+    if batch is not None and learners is not None and key not in space:
+        # Only the default is the whole batch, of which each learner has its share.
+        batch = (batch[0] // max(1, learners[1]), batch[1])
+    if minibatch is None or batch is None or minibatch[1] <= batch[0]:
+        return
+    named = "minibatch_size" if "minibatch_size" in space else "train_batch_size_per_learner"
+    yield SpaceProblem(
+        (named,),
+        f"a minibatch can be larger than its train batch: minibatch_size up to {minibatch[1]}, "
+        f"train_batch_size_per_learner down to {batch[0]}",
+    )
+
+
+def _minibatch_is_of_fragments(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
+    if algorithm not in {"IMPALA", "APPO"}:
+        return
+    minibatch = space.get("minibatch_size")
+    key = "rollout_fragment_length"
+    fragment = space.get(key, default(algorithm, (key,)))
+    sizes = minibatch.values if isinstance(minibatch, Distribution) else (minibatch,)
+    if not isinstance(fragment, int) or fragment < 1:
+        return
+    wrong = [size for size in sizes or () if isinstance(size, int) and size % fragment]
+    if wrong:
+        yield SpaceProblem(
+            ("minibatch_size",),
+            f"must be a multiple of {key} ({fragment}); found {wrong[0]}",
+        )
+
+
+def _fragment_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
+    """PPO's batch must be a multiple of a fragment of all environments, to within a tenth."""
+    fragment = space.get("rollout_fragment_length")
+    if algorithm != "PPO" or not isinstance(fragment, int):
+        return
+    sizes = []
+    for key in ("num_envs_per_env_runner", "num_env_runners", "train_batch_size_per_learner"):
+        value = space.get(key, default(algorithm, (key,)))
+        if isinstance(value, bool) or not isinstance(value, int):
+            return
+        sizes.append(value)
+    envs, runners, batch = sizes
+    unit = max(runners, 1) * envs * fragment
+    if unit < 1 or batch < 1:
+        return
+    collected = math.ceil(batch / unit) * unit
+    if collected - batch > 0.1 * batch:
+        yield SpaceProblem(
+            ("rollout_fragment_length",),
+            f"{fragment} steps of {max(runners, 1) * envs} environments make batches of "
+            f"{collected}, more than a tenth off train_batch_size_per_learner {batch}; use auto",
+        )
+
+
+def _n_step_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
+    fragment = space.get("rollout_fragment_length", "auto")
+    if algorithm not in {"DQN", "SAC"} or not isinstance(fragment, int):
+        return
+    value = space.get("n_step", 1)
+    if isinstance(value, Distribution) and value.when is not None:
+        return
+    candidates = (
+        list(value.values or value.bounds or ()) if isinstance(value, Distribution) else [value]
+    )
+    if any(isinstance(one, list) for one in candidates):
+        message = "an n_step range needs rollout_fragment_length: auto"
+        yield SpaceProblem(("n_step",), message)
+    elif any(isinstance(one, int) and one > fragment for one in candidates):
+        message = f"n_step can be larger than rollout_fragment_length ({fragment})"
+        yield SpaceProblem(("n_step",), message)
+
+
+def _gae_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
+    truncates = space.get("batch_mode", "truncate_episodes") == "truncate_episodes"
+    if algorithm == "PPO" and space.get("use_gae") is False and truncates:
+        message = "without GAE whole episodes are needed: batch_mode: complete_episodes"
+        yield SpaceProblem(("use_gae",), message)
+
+
+def _atoms_fit(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
+    if algorithm != "DQN":
+        return
+    low, high = (_extremes(algorithm, space, key) for key in ("v_min", "v_max"))
+    if low is not None and high is not None and low[1] >= high[0]:
+        key = "v_min" if "v_min" in space else "v_max"
+        yield SpaceProblem((key,), f"v_min (up to {low[1]}) must lie below v_max ({high[0]})")
+
+
+def _initialisers_fit(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:  # noqa: ARG001
+    network = space.get("model_config")
+    if isinstance(network, Mapping):
+        for problem in check_initialisers(network):
+            yield SpaceProblem(("model_config", *problem.path), problem.message)
+
+
+def _replay_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
+    replay = space.get("replay_buffer_config")
+    capacity = replay.get("capacity") if isinstance(replay, Mapping) else None
+    if algorithm not in {"DQN", "SAC"} or not isinstance(capacity, int) or capacity < 1:
+        return
+    for key in ("train_batch_size_per_learner", "num_steps_sampled_before_learning_starts"):
+        needed = _extremes(algorithm, space, key)
+        if needed is not None and capacity < needed[1]:
+            yield SpaceProblem(
+                ("replay_buffer_config", "capacity"),
+                f"must hold {key} ({needed[1]:g}) at least; found {capacity}",
+            )
+            return

@@ -1,0 +1,271 @@
+"""The domains of hyperparameters: which values each key takes, in checks and in words."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sweeper.hints import did_you_mean, number_hint, show, switch_hint
+from sweeper.spec.keys.network import BIAS_INITIALISERS, INITIALISERS, check_filters
+
+__all__ = ["Domain", "check_value", "describe_domain", "domain_of"]
+
+
+_LEAST = -1e300  # a number's own lower bound, where it has none
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The values that a key takes; the type is that of its default where nothing else is said."""
+
+    lower: float = -math.inf
+    upper: float = math.inf
+    is_open: bool = False  # the lower bound itself is left out
+    is_integer: bool = False
+    is_bool: bool = False
+    is_nullable: bool = False
+    is_sizes: bool = False  # a list of layer sizes
+    is_mapping: bool = False  # of an initialiser's arguments
+    is_filters: bool = False  # of a convolutional network
+    is_free: bool = False  # checked by RLlib only
+    is_infinite: bool = False  # .inf is a value, for a bound that is off
+    has_schedule: bool = False
+    has_range: bool = False  # [low, high]
+    words: tuple[str, ...] | None = None  # allowed texts; () any
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether some numbers lie outside of it."""
+        return self.lower > _LEAST or self.upper < math.inf
+
+    @property
+    def is_number(self) -> bool:
+        """Whether numbers are among its values."""
+        return not (
+            self.is_bool or self.is_sizes or self.is_free or self.is_mapping or self.is_filters
+        ) and (self.words is None or self.is_integer or self.lower > -math.inf)
+
+
+_POSITIVE = Domain(lower=0, is_open=True)
+_NOT_NEGATIVE = Domain(lower=0)
+_SHARE = Domain(lower=0, upper=1)
+# Far above what anyone trains with, and below what a library would choke on.
+_MOST = 10**9
+_COUNT = Domain(lower=1, upper=_MOST, is_integer=True)
+_LAYER = Domain(lower=1, upper=100_000, is_integer=True)
+_COUNT_FROM_0 = Domain(lower=0, upper=_MOST, is_integer=True)
+_SIZES = Domain(is_sizes=True)
+_LAYERS = Domain(is_sizes=True, lower=1)  # RLlib takes the last one for the output
+_ACTIVATION = Domain(
+    words=(
+        "relu",
+        "tanh",
+        "elu",
+        "silu",
+        "swish",
+        "linear",
+        "ReLU",
+        "Tanh",
+        "ELU",
+        "SiLU",
+        "GELU",
+        "LeakyReLU",
+        "Mish",
+    )
+)
+_FREE = Domain(is_free=True)
+_LIMIT = replace(_POSITIVE, is_infinite=True)
+_RATE = replace(_POSITIVE, has_schedule=True)
+
+_DOMAINS: Mapping[str, Domain] = {
+    "actor_lr": _RATE,
+    "alpha_lr": _RATE,
+    "critic_lr": _RATE,
+    "lr": _RATE,
+    "gamma": _SHARE,
+    "lambda_": _SHARE,
+    "clip_param": _POSITIVE,
+    "vf_clip_param": _LIMIT,
+    "kl_coeff": _NOT_NEGATIVE,
+    "kl_target": _POSITIVE,
+    "vf_loss_coeff": _NOT_NEGATIVE,
+    "entropy_coeff": replace(_NOT_NEGATIVE, has_schedule=True),
+    "epsilon": replace(_SHARE, has_schedule=True),
+    "grad_clip": replace(_LIMIT, is_nullable=True),
+    "grad_clip_by": Domain(words=("global_norm", "norm", "value")),
+    "batch_mode": Domain(words=("truncate_episodes", "complete_episodes")),
+    "td_error_loss_fn": Domain(words=("huber", "mse")),
+    "tau": Domain(lower=0, upper=1, is_open=True),
+    "target_network_update_freq": _COUNT_FROM_0,
+    "num_epochs": _COUNT,
+    "minibatch_size": replace(_COUNT, is_nullable=True),
+    "train_batch_size_per_learner": _COUNT,
+    "num_envs_per_env_runner": _COUNT,
+    "num_env_runners": _COUNT_FROM_0,
+    "num_learners": _COUNT_FROM_0,
+    "rollout_fragment_length": replace(_COUNT, words=("auto",)),
+    "min_time_s_per_iteration": replace(_NOT_NEGATIVE, is_nullable=True),
+    "min_sample_timesteps_per_iteration": _COUNT_FROM_0,
+    "min_train_timesteps_per_iteration": _COUNT_FROM_0,
+    "num_steps_sampled_before_learning_starts": _COUNT_FROM_0,
+    "training_intensity": replace(_POSITIVE, is_nullable=True),
+    "n_step": replace(_COUNT, has_range=True),
+    "num_atoms": _COUNT,
+    "burn_in_len": _COUNT_FROM_0,
+    "initial_alpha": _POSITIVE,
+    "target_entropy": Domain(lower=_LEAST, words=("auto",), is_nullable=True),
+    "vtrace_clip_rho_threshold": _LIMIT,
+    "vtrace_clip_pg_rho_threshold": _LIMIT,
+    "broadcast_interval": _COUNT,
+    "learner_queue_size": _COUNT,
+    "num_gpu_loader_threads": _COUNT,
+    "circular_buffer_num_batches": _COUNT,
+    "circular_buffer_iterations_per_batch": _COUNT,
+    "simple_queue_size": _COUNT,
+    "target_worker_clipping": _LIMIT,
+    "model_config.fcnet_hiddens": _LAYERS,
+    "model_config.head_fcnet_hiddens": _SIZES,
+    "model_config.fusionnet_hiddens": _LAYERS,
+    "model_config.fcnet_activation": _ACTIVATION,
+    "model_config.head_fcnet_activation": _ACTIVATION,
+    "model_config.fusionnet_activation": _ACTIVATION,
+    "model_config.conv_activation": _ACTIVATION,
+    "model_config.conv_filters": Domain(is_filters=True),
+    "model_config.log_std_clip_param": _LIMIT,
+    "model_config.lstm_cell_size": _COUNT,
+    "model_config.max_seq_len": _COUNT,
+    "replay_buffer_config.capacity": _COUNT,
+    "replay_buffer_config.alpha": _NOT_NEGATIVE,
+    "replay_buffer_config.beta": _NOT_NEGATIVE,
+    "replay_buffer_config.type": Domain(
+        words=("PrioritizedEpisodeReplayBuffer", "EpisodeReplayBuffer")
+    ),
+}
+
+
+def domain_of(name: str, fallback: Any) -> Domain:
+    """The domain of a key by its dotted name; by its default's type where none is written."""
+    if name in _DOMAINS:
+        return _DOMAINS[name]
+    if name.endswith("_initializer_kwargs"):
+        return Domain(is_mapping=True, is_nullable=True)
+    if name.endswith("_initializer"):
+        words = BIAS_INITIALISERS if "_bias_" in name else INITIALISERS
+        return Domain(words=words, is_nullable=True)
+    if isinstance(fallback, bool):
+        return Domain(is_bool=True)
+    if isinstance(fallback, int):
+        return _COUNT_FROM_0
+    if isinstance(fallback, float):
+        return Domain()
+    if isinstance(fallback, str):
+        return Domain(words=())
+    return _FREE
+
+
+def check_value(domain: Domain, value: Any) -> str | None:
+    """What is wrong with one value; None if nothing is."""
+    if domain.is_free or (value is None and domain.is_nullable):
+        return None
+    if domain.is_filters:
+        return check_filters(value)
+    if domain.has_schedule and isinstance(value, list):
+        return _check_schedule(domain, value)
+    if domain.has_range and isinstance(value, list):
+        return _check_int_range(domain, value)
+    if _is_in_domain(domain, value):
+        return None
+    hint = ""
+    if domain.is_bool:
+        hint = switch_hint(value)
+    elif domain.is_number:
+        hint = number_hint(value)
+    if isinstance(value, str) and domain.words and not hint:
+        hint = did_you_mean(value, domain.words)
+    if domain.is_integer and isinstance(value, int) and value > domain.upper == _MOST:
+        hint = f", more than {_MOST:,}"
+    return f"must be {describe_domain(domain)}; found {show(value)}{hint}"
+
+
+def _is_in_domain(domain: Domain, value: Any) -> bool:
+    if domain.is_bool:
+        return isinstance(value, bool)
+    if domain.is_mapping:
+        return isinstance(value, Mapping)
+    if domain.is_sizes:
+        return (
+            isinstance(value, list)
+            and len(value) >= domain.lower
+            and all(_is_in_domain(_LAYER, size) for size in value)
+        )
+    if isinstance(value, str):
+        return domain.words is not None and (not domain.words or value in domain.words)
+    if not domain.is_number or isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if math.isnan(value) or (math.isinf(value) and not domain.is_infinite):
+        return False
+    if domain.is_integer and not isinstance(value, int):
+        return False
+    above = value > domain.lower if domain.is_open else value >= domain.lower
+    return above and value <= domain.upper
+
+
+def _check_schedule(domain: Domain, points: list[Any]) -> str | None:
+    form = "a schedule is [[0, value], [step, value], …]"
+    if len(points) < 2 or not all(isinstance(p, list) and len(p) == 2 for p in points):
+        return f"{form} with at least two points; found {show(points)}"
+    steps = [point[0] for point in points]
+    if not all(_is_in_domain(_NOT_NEGATIVE, step) and step == int(step) for step in steps):
+        return f"{form}, its steps whole numbers; found {show(steps)}"
+    if steps[0] != 0:
+        return f"{form}: the first step is 0; found {show(steps[0])}"
+    if any(later <= earlier for earlier, later in itertools.pairwise(steps)):
+        return f"{form}, its steps ascending; found {show(steps)}"
+    # A schedule may end at its bound: a rate that anneals to 0.
+    closed = replace(domain, is_open=False, has_schedule=False)
+    wrong = [point[1] for point in points if not _is_in_domain(closed, point[1])]
+    return (
+        f"must be {describe_domain(closed)}; found {show(wrong[0])} in the schedule"
+        if wrong
+        else None
+    )
+
+
+def _check_int_range(domain: Domain, ends: list[Any]) -> str | None:
+    if len(ends) == 2 and all(_is_in_domain(domain, end) for end in ends) and ends[0] < ends[1]:
+        return None
+    return f"a range is [low, high] of whole numbers from 1 on; found {show(ends)}"
+
+
+def describe_domain(domain: Domain) -> str:
+    """The domain in words, as in "must be …"."""
+    if domain.is_bool:
+        return "true or false"
+    if domain.is_filters:
+        return "a list of filters [channels, kernel, stride]"
+    if domain.is_sizes:
+        least = "at least one layer size" if domain.lower > 0 else "layer sizes"
+        return f"a list of {least}, whole numbers from 1 on"
+    parts = ["a mapping of the initialiser's arguments"] if domain.is_mapping else []
+    if domain.is_number:
+        kind = "a whole number" if domain.is_integer else "a number"
+        if domain.upper < _MOST:
+            opening = "above" if domain.is_open else "from"
+            kind += f" {opening} {domain.lower:g} to {domain.upper:g}"
+        elif domain.lower > _LEAST:
+            kind += f" above {domain.lower:g}" if domain.is_open else f" from {domain.lower:g} on"
+        parts.append(kind)
+    if domain.words is not None:
+        several = not parts and len(domain.words) > 2
+        words = [f"one of {', '.join(domain.words)}"] if several else domain.words
+        parts.extend(words or ("a text",))
+    if domain.has_range:
+        parts.append("a range [low, high]")
+    if domain.has_schedule:
+        parts.append("a schedule [[0, value], [step, value], …]")
+    if domain.is_nullable:
+        parts.append("null")
+    return " or ".join(parts)

@@ -1,0 +1,127 @@
+"""What an algorithm's hyperparameters are called, and which values they take.
+
+The names and defaults are RLlib's, from a table recorded for one version of it
+(``tools/record_rllib_table.py``), so that a spec is checked without importing Ray; a test holds
+the table against the installed version.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sweeper.hints import did_you_mean, show
+from sweeper.spec.keys.availability import ALGORITHMS_LATER
+from sweeper.spec.keys.domains import Domain, domain_of
+from sweeper.spec.keys.foreign import (
+    dead_network_reason,
+    dead_reason,
+    explain_foreign_name,
+)
+from sweeper.spec.keys.support import key_table
+
+__all__ = [
+    "algorithms",
+    "check_algorithm",
+    "default",
+    "defaults",
+    "domain",
+    "is_network_key",
+    "is_refused_key",
+    "recorded_version",
+]
+
+_OFFLINE = "it learns from recorded data, which a spec has no place for"
+_REFUSED: Mapping[str, str] = dict.fromkeys(("BC", "CQL", "IQL", "MARWIL"), _OFFLINE)
+
+
+@functools.cache
+def _table() -> dict[str, Any]:
+    text = (Path(__file__).parent / "rllib.json").read_text(encoding="utf-8")
+    table: dict[str, Any] = json.loads(text)
+    return table
+
+
+def recorded_version() -> str:
+    """The Ray version that the table was recorded for."""
+    return str(_table()["ray"])
+
+
+def algorithms() -> tuple[str, ...]:
+    """The algorithms that a spec can name."""
+    return tuple(sorted(_table()["algorithms"]))
+
+
+def check_algorithm(name: str) -> str | None:
+    """What is wrong with an algorithm's name; None if it can be trained."""
+    if name in algorithms():
+        return None
+    if name in ALGORITHMS_LATER:
+        return f"not available yet: algorithm {name}"
+    if name in _REFUSED:
+        return f"{name} can't be swept: {_REFUSED[name]}"
+    hint = did_you_mean(name, algorithms(), cutoff=0.7)
+    return f"unknown algorithm {show(name)}; must be one of {', '.join(algorithms())}{hint}"
+
+
+@functools.cache
+def defaults(algorithm: str, backend: str = "rllib") -> Mapping[str, Any]:
+    """The defaults of every key that a spec may set, nested; RLlib's, but without env runners.
+
+    A trial is one process: env runners and learners beside it are 0 unless the spec says
+    otherwise.
+    """
+    entry = _table()["algorithms"][algorithm]
+    table = key_table(backend, algorithm)
+    found = {
+        key: value
+        for key, value in entry["defaults"].items()
+        if dead_reason(algorithm, key) is None and explain_foreign_name(algorithm, key) is None
+    }
+    network = {
+        key: value
+        for key, value in {**_table()["model_config"], **entry["model_config"]}.items()
+        if dead_network_reason(algorithm, key) is None
+    }
+    everything = {
+        **found,
+        "model_config": _only(network, table.network),
+        "num_env_runners": 0,
+        "num_learners": 0,
+    }
+    return _only(everything, table.keys)
+
+
+def _only(values: Mapping[str, Any], keys: frozenset[str] | None) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if keys is None or key in keys}
+
+
+def default(algorithm: str, path: tuple[str, ...], backend: str = "rllib") -> Any:
+    """The default of one key; None for a key without one."""
+    value: Any = defaults(algorithm, backend)
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def domain(algorithm: str, path: tuple[str, ...], backend: str = "rllib") -> Domain:
+    """The values that one key takes."""
+    name, table = ".".join(path), key_table(backend, algorithm)
+    found = domain_of(name, default(algorithm, path, backend))
+    if name in table.scheduled:
+        found = replace(found, has_schedule=True)
+    return replace(found, words=table.words[name]) if name in table.words else found
+
+
+def is_network_key(key: str) -> bool:
+    """Whether a key belongs under ``model_config``."""
+    return key in _table()["model_config"]
+
+
+def is_refused_key(algorithm: str, key: str) -> bool:
+    """Whether RLlib knows a key that a spec can't set."""
+    return key in _table()["algorithms"][algorithm]["others"]

@@ -1,0 +1,350 @@
+"""From a spec's file to one mapping: read, `extends` merged, overrides set, references resolved."""
+
+from __future__ import annotations
+
+import copy
+import os
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sweeper.errors import Location, Problem
+from sweeper.hints import nearest, show
+from sweeper.spec.text.interpolation import interpolate
+from sweeper.spec.text.yaml import KeyPath, dotted, is_index, parse_yaml
+
+__all__ = ["COMMAND_LINE", "Document", "KeyPath", "dotted", "load_document", "plain_document"]
+
+COMMAND_LINE = "command line"
+
+_MAX_BYTES = 1 << 20
+_MAX_EXTENDS = 20
+
+_Locations = dict[KeyPath, Location]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A spec as plain data.
+
+    Attributes:
+        data: the composed mapping; empty where nothing could be read.
+        locations: where each key and list item was written.
+        problems: what is wrong so far.
+        source: the file, None for a document that was never in one.
+        is_partial: whether a file that it extends could not be read, so that keys may be missing.
+    """
+
+    data: dict[str, Any]
+    locations: Mapping[KeyPath, Location] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+    source: Path | None = None
+    is_partial: bool = False
+
+    def locate(self, path: KeyPath) -> Location:
+        """Where a key was written, or the nearest key that holds it."""
+        for length in range(len(path), -1, -1):
+            location = self.locations.get(path[:length])
+            if location is not None:
+                return location
+        return Location(str(self.source) if self.source is not None else "spec")
+
+
+def plain_document(data: Mapping[str, Any], name: str = "spec") -> Document:
+    """A document from values that were never text; every location is ``name``."""
+    return Document(copy.deepcopy(dict(data)), {(): Location(name)})
+
+
+def load_document(
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    text: str | None = None,
+    shorthands: Mapping[str, str] | None = None,
+    is_leaf: Callable[[Mapping[str, Any]], bool] = lambda _: False,
+) -> Document:
+    """Read a spec with all that it extends, set the overrides, resolve the references.
+
+    Nothing is raised: what is wrong stands in the document's ``problems``.
+
+    Args:
+        path: the file.
+        overrides: ``key.path=value``, the value in YAML.
+        text: taken for the file's, which is not read.
+        shorthands: top-level keys that may be given as a bare scalar, and the key of the
+            mapping that the scalar stands for; so that a mapping can be merged into it.
+        is_leaf: mappings that `extends` replaces rather than merges (distributions).
+    """
+    composer = _Composer(shorthands or {}, is_leaf, text)
+    data = composer.read_chain(path)
+    if data is None:
+        return Document({}, composer.locations, tuple(composer.problems), path)
+    for override in overrides:
+        composer.override(data, override)
+    resolved, problems = interpolate(data, composer.locations)
+    return Document(
+        resolved,
+        composer.locations,
+        (*composer.problems, *problems),
+        path,
+        is_partial=composer.is_partial,
+    )
+
+
+@dataclass
+class _Composer:
+    shorthands: Mapping[str, str]
+    is_leaf: Callable[[Mapping[str, Any]], bool]
+    text: str | None = None
+    locations: _Locations = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    is_partial: bool = False
+
+    def read_chain(self, path: Path) -> dict[str, Any] | None:
+        """The file and its ancestors, merged from the oldest down; None if the file is no spec."""
+        layers: list[tuple[dict[str, Any], _Locations]] = []
+        seen: list[Path] = []
+        current: Path | None = path
+        origin = Location(str(path))
+        while current is not None:
+            key = "extends" if layers else ""
+            identity = Path(os.path.realpath(current))
+            if identity in seen or len(seen) >= _MAX_EXTENDS:
+                names = " -> ".join(file.name for file in [*seen, identity])
+                reason = "goes in a circle" if identity in seen else "is too long a chain"
+                self.problems.append(Problem(origin, "extends", f"{names} {reason}"))
+                self.is_partial = True
+                break
+            seen.append(identity)
+            read = self._read_file(current, origin, key)
+            if read is None:
+                self.is_partial = True
+                break
+            data, locations = read
+            layers.append(read)
+            current, origin = self._parent(data, locations, current)
+        if not layers:
+            return None
+        layers.reverse()
+        merged, self.locations = layers[0]
+        for data, locations in layers[1:]:
+            merged = self._merge(merged, data, locations)
+        return merged
+
+    def _parent(
+        self, data: dict[str, Any], locations: _Locations, path: Path
+    ) -> tuple[Path | None, Location]:
+        origin = locations.pop(("extends",), locations[()])
+        if "extends" not in data:
+            return None, origin
+        parent = data.pop("extends")
+        if parent is None:
+            return None, origin
+        if not isinstance(parent, str) or not parent:
+            message = f"must be the file of the spec to start from; found {show(parent)}"
+            self.problems.append(Problem(origin, "extends", message))
+            self.is_partial = True
+            return None, origin
+        return path.parent / parent, origin
+
+    def _read_file(
+        self, path: Path, origin: Location, key: str
+    ) -> tuple[dict[str, Any], _Locations] | None:
+        # Of a file alone: a given text extends none.
+        text = _read_text(path) if self.text is None else self.text
+        if isinstance(text, _Unreadable):
+            if text.line:
+                self.problems.append(Problem(Location(str(path), text.line), "", text.reason))
+            else:
+                named = f"{path}: " if key else ""
+                self.problems.append(Problem(origin, key, f"{named}{text.reason}"))
+            return None
+        parsed = parse_yaml(text, str(path))
+        self.problems.extend(parsed.problems)
+        if parsed.value is None and parsed.problems:
+            return None
+        whole = Location(str(path))
+        if parsed.value is None:
+            self.problems.append(
+                Problem(
+                    whole,
+                    "",
+                    "the file is empty; a spec needs at least environment, algorithm and stop",
+                )
+            )
+            return None
+        if not isinstance(parsed.value, dict):
+            kind = "a list" if isinstance(parsed.value, list) else "a single value"
+            self.problems.append(
+                Problem(
+                    whole, "", f"the file is {kind}; a spec is a mapping, one `key: value` a line"
+                )
+            )
+            return None
+        parsed.locations[()] = whole
+        data = parsed.value
+        self._expand_shorthands(data, parsed.locations)
+        return data, parsed.locations
+
+    def _expand_shorthands(self, data: dict[str, Any], locations: _Locations) -> None:
+        for key, inner in self.shorthands.items():
+            value = data.get(key)
+            if isinstance(value, str):
+                data[key] = {inner: value}
+                locations[(key, inner)] = locations.get((key,), locations[()])
+
+    def _merge(
+        self, base: dict[str, Any], child: dict[str, Any], locations: _Locations
+    ) -> dict[str, Any]:
+        replaced: set[KeyPath] = set()
+        merged = self._merge_level(base, child, (), replaced)
+        kept = {
+            path: location
+            for path, location in self.locations.items()
+            if not any(path[:length] in replaced for length in range(1, len(path) + 1))
+        }
+        self.locations = {**kept, **locations}
+        return merged
+
+    def _merge_level(
+        self, base: dict[str, Any], child: dict[str, Any], path: KeyPath, replaced: set[KeyPath]
+    ) -> dict[str, Any]:
+        """One mapping over another; notes the keys whose old places are void."""
+        merged = dict(base)
+        for key, value in child.items():
+            here = (*path, key)
+            below = merged.get(key)
+            if value is None and key in merged:
+                # `tracking: null` says off, which leaving the key out would not.
+                if here == ("tracking",):
+                    merged[key] = None
+                else:
+                    del merged[key]
+                replaced.add(here)
+            elif (
+                isinstance(value, dict)
+                and isinstance(below, dict)
+                and not self.is_leaf(value)
+                and not self.is_leaf(below)
+            ):
+                merged[key] = self._merge_level(below, value, here, replaced)
+            else:
+                merged[key] = value
+                replaced.add(here)
+        return merged
+
+    def _relocate(self, path: KeyPath, place: Location) -> None:
+        """Everything below ``path`` comes from one place now."""
+        length = len(path)
+        for old in [known for known in self.locations if known[:length] == path]:
+            del self.locations[old]
+        self.locations[path] = place
+
+    def override(self, data: dict[str, Any], override: str) -> None:
+        """Set ``key.path=value`` in place."""
+        place = Location(COMMAND_LINE)
+        name, equals, text = override.partition("=")
+        path: KeyPath = tuple(name.strip().split("."))
+        if not equals or not all(path):
+            message = f"{show(override)} is no override; write key.path=value"
+            # A shell has split what was not quoted.
+            hint = ", in quotes where it has blanks" if _is_fragment(override) else ""
+            self.problems.append(Problem(place, "", f"{message}{hint}"))
+            return
+        if not text.strip():
+            message = f"has no value; write {name.strip()}=null to leave it out"
+            self.problems.append(Problem(place, name.strip(), message))
+            return
+        if path[0] == "extends":
+            message = "can't be set here: it is composed before the overrides"
+            self.problems.append(Problem(place, "extends", message))
+            return
+        parsed = parse_yaml(text, COMMAND_LINE)
+        if parsed.problems:
+            self.problems.extend(
+                Problem(place, name.strip(), problem.message) for problem in parsed.problems
+            )
+            return
+        self._assign(data, path, parsed.value, place)
+
+    def _assign(self, data: dict[str, Any], path: KeyPath, value: Any, place: Location) -> None:
+        target: Any = data
+        for position, key in enumerate(path[:-1]):
+            holder = _get(target, key)
+            if not isinstance(holder, dict | list):
+                if isinstance(target, list):
+                    break
+                holder = {}
+                target[key] = holder
+                self._relocate(path[: position + 1], place)
+            target = holder
+        last = path[-1]
+        if isinstance(target, list):
+            if not is_index(last, target):
+                message = f"{last} is no item of a list of {len(target)}"
+                self.problems.append(Problem(place, dotted(path), message))
+                return
+            target[int(last)] = value
+        else:
+            target[last] = value
+        where = tuple(_as_index(data, path))
+        self._relocate(where, place)
+        self._expand_shorthands(data, self.locations)
+
+
+def _is_fragment(override: str) -> bool:
+    return override.startswith("=") or bool(set(override) & set("[]{},"))
+
+
+@dataclass(frozen=True)
+class _Unreadable:
+    reason: str
+    line: int = 0
+
+
+def _read_text(path: Path) -> str | _Unreadable:
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            return _Unreadable("this is a folder; give the spec's file")
+        if not stat.S_ISREG(status.st_mode):
+            return _Unreadable("this is no regular file")
+        if status.st_size > _MAX_BYTES:
+            return _Unreadable(f"the file has {status.st_size} bytes; a spec has at most 1 MiB")
+        data = path.read_bytes()
+        return data.decode("utf-8-sig")
+    except FileNotFoundError:
+        return _Unreadable(f"there is no such file{_nearest_file(path)}")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        return _Unreadable(
+            f"not UTF-8 text (byte {data[error.start]:#04x}); save the file as UTF-8", line
+        )
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        return _Unreadable(f"can't be read: {getattr(error, 'strerror', None) or error}")
+
+
+def _nearest_file(path: Path) -> str:
+    try:
+        names = [entry.name for entry in path.parent.iterdir() if entry.suffix in {".yaml", ".yml"}]
+    except OSError:
+        return ""
+    near = nearest(path.name, names)
+    return f"; did you mean {path.parent / near}?" if near else ""
+
+
+def _get(holder: Any, key: str | int) -> Any:
+    if isinstance(holder, list):
+        return holder[int(key)] if is_index(key, holder) else None
+    return holder.get(key) if isinstance(holder, dict) else None
+
+
+def _as_index(data: Any, path: KeyPath) -> list[str | int]:
+    """The path with list positions as numbers, as locations have them."""
+    found: list[str | int] = []
+    for key in path:
+        found.append(int(key) if isinstance(data, list) else key)
+        data = _get(data, key)
+    return found

@@ -1,0 +1,130 @@
+"""Resolving `${a.b}` and `${env:NAME}` in the texts of a document."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sweeper.errors import Location, Problem
+from sweeper.hints import did_you_mean
+from sweeper.spec.text.yaml import KeyPath, dotted, is_index, parse_scalar
+
+__all__ = ["interpolate"]
+
+_MAX_VALUES = 10_000
+_MAX_TEXT = 1 << 20
+_REFERENCE = re.compile(r"\$\$\{|\$\{([^${}]*)\}")
+_MISSING = object()
+
+
+def interpolate(
+    data: dict[str, Any], locations: Mapping[KeyPath, Location]
+) -> tuple[dict[str, Any], tuple[Problem, ...]]:
+    """Replace the references in every text; ``$${`` stands for the text ``${``.
+
+    A text that is wholly one reference takes the value with its type; a variable of the
+    environment has the type that its text would have in YAML.
+
+    Returns:
+        The document with its references resolved, and what is wrong with them.
+    """
+    work = _Interpolation(data, locations)
+    return {key: work.resolve(value, (key,), ()) for key, value in data.items()}, tuple(
+        work.problems
+    )
+
+
+@dataclass
+class _Interpolation:
+    """Replaces ``${a.b}`` and ``${env:NAME}`` in every text of a document."""
+
+    data: dict[str, Any]
+    locations: Mapping[KeyPath, Location]
+    problems: list[Problem] = field(default_factory=list)
+    values: int = 0
+
+    def resolve(self, value: Any, path: KeyPath, chain: tuple[str, ...]) -> Any:
+        self.values += 1
+        if self.values > _MAX_VALUES:
+            if self.values == _MAX_VALUES + 1:
+                self._complain(path, "references make this document explode")
+            return None
+        if isinstance(value, dict):
+            return {key: self.resolve(item, (*path, key), chain) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.resolve(item, (*path, n), chain) for n, item in enumerate(value)]
+        if isinstance(value, str) and "${" in value:
+            return self._resolve_text(value, path, chain)
+        return value
+
+    def _resolve_text(self, text: str, path: KeyPath, chain: tuple[str, ...]) -> Any:
+        whole = _REFERENCE.fullmatch(text)
+        if whole is not None and whole.group(1) is not None:
+            found = self._look_up(whole.group(1), path, chain)
+            return None if found is _MISSING else found
+
+        def replace(match: re.Match[str]) -> str:
+            if match.group(1) is None:  # $${ is the text ${
+                return "${"
+            found = self._look_up(match.group(1), path, chain)
+            if isinstance(found, dict | list):
+                self._complain(path, f"{match.group(0)} is no single value, so it has no text")
+                return ""
+            return "" if found is _MISSING else _as_text(found)
+
+        replaced = _REFERENCE.sub(replace, text)
+        if len(replaced) > _MAX_TEXT:
+            self._complain(path, "references make this text explode")
+            return ""
+        return replaced
+
+    def _look_up(self, name: str, path: KeyPath, chain: tuple[str, ...]) -> Any:
+        name = name.strip()
+        if name.startswith("env:"):
+            return self._look_up_variable(name.removeprefix("env:"), path)
+        if name in chain:
+            circle = " -> ".join([*chain[chain.index(name) :], name])
+            self._complain(path, f"the reference goes in a circle: {circle}")
+            return _MISSING
+        value: Any = self.data
+        for key in name.split("."):
+            if isinstance(value, dict) and key in value:
+                value = value[key]
+            elif isinstance(value, list) and is_index(key, value):
+                value = value[int(key)]
+            else:
+                known = [str(known) for known in value] if isinstance(value, dict) else []
+                hint = did_you_mean(key, known)
+                self._complain(path, f"${{{name}}} refers to no key of this document{hint}")
+                return _MISSING
+        return self.resolve(value, path, (*chain, name))
+
+    def _look_up_variable(self, name: str, path: KeyPath) -> Any:
+        value = os.environ.get(name)
+        if value is None:
+            self._complain(path, f"the environment variable {name} is not set")
+            return _MISSING
+        try:
+            return parse_scalar(value)
+        except ValueError:
+            return value
+
+    def _complain(self, path: KeyPath, message: str) -> None:
+        for length in range(len(path), -1, -1):
+            location = self.locations.get(path[:length])
+            if location is not None:
+                break
+        else:
+            location = Location("spec")
+        self.problems.append(Problem(location, dotted(path), message))
+
+
+def _as_text(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)

@@ -1,0 +1,181 @@
+"""The row of metrics that a trial reports, from what its replicas did.
+
+The same for every backend, so that a metric means the same on each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sweeper.metrics import ENV_STEPS
+from sweeper.trainables.contract import EvaluationResult, ReplicaProgress, TrialDivergedError
+
+__all__ = ["TrialMetrics"]
+
+RETURN_MEAN = "episode_return_mean"
+EVALUATION_RETURN_MEAN = "evaluation/episode_return_mean"
+
+
+class TrialMetrics:
+    """The state behind a trial's rows: a window of episodes a replica, and what is carried on.
+
+    Definitions, per replica over its last ``smoothing_episodes`` finished episodes:
+    ``episode_return_mean``, ``episode_return_min``, ``episode_return_max``,
+    ``episode_len_mean``. The trial's are the mean (least, greatest) over replicas, and absent
+    until each replica has finished an episode. ``num_episodes`` are those that ended in this
+    iteration, all replicas together. What an environment returned as NaN or infinite stays so:
+    it is no score, and whoever judges says why.
+
+    A diverged replica counts with the worst value that any replica of the trial has reported:
+    a trial knows no others. The driver knows the whole run and puts its worst in place
+    (`sweeper.results.divergence`); ``replica/diverged`` is in the row for that.
+
+    Args:
+        replicas: how many.
+        smoothing_episodes: the window's length.
+        mode: ``max`` or ``min``, which says what is worst.
+    """
+
+    def __init__(self, replicas: int, smoothing_episodes: int = 100, mode: str = "max") -> None:
+        self._pick_worst = min if mode == "max" else max
+        self._episodes: list[deque[tuple[float, int]]] = [
+            deque(maxlen=smoothing_episodes) for _ in range(replicas)
+        ]
+        self._env_steps = [0] * replicas
+        self._diverged = [False] * replicas
+        self._evaluations: list[tuple[float, float] | None] = [None] * replicas
+        self._worst: dict[str, float] = {}
+        self._learner: dict[str, float] = {}
+        self._new_env_steps = 0
+        self._new_episodes = 0
+
+    @property
+    def env_steps(self) -> int:
+        """Real env steps of the replica that has least; diverged ones don't hold it back."""
+        alive = [
+            steps
+            for steps, diverged in zip(self._env_steps, self._diverged, strict=True)
+            if not diverged
+        ]
+        return min(alive or self._env_steps)
+
+    @property
+    def diverged(self) -> tuple[bool, ...]:
+        """Which replicas are frozen."""
+        return tuple(self._diverged)
+
+    def record_training(self, progress: Sequence[ReplicaProgress]) -> None:
+        """Take in one iteration.
+
+        Raises:
+            TrialDivergedError: more than half of the replicas have diverged.
+        """
+        self._new_env_steps = sum(p.env_steps for p in progress) - sum(self._env_steps)
+        self._new_episodes = sum(len(p.episode_returns) for p in progress)
+        for index, replica in enumerate(progress):
+            self._env_steps[index] = replica.env_steps
+            self._diverged[index] = self._diverged[index] or replica.diverged
+            self._episodes[index].extend(
+                zip(replica.episode_returns, replica.episode_lengths, strict=True)
+            )
+            if not self._diverged[index]:
+                self._note_worst(RETURN_MEAN, self._return_mean(index))
+        self._learner = _mean_by_key(
+            replica.learner or {} for replica in progress if not replica.diverged
+        )
+        if 2 * sum(self._diverged) > len(self._diverged):
+            raise TrialDivergedError(
+                f"{sum(self._diverged)} of {len(self._diverged)} replicas diverged "
+                f"(weights or loss not finite) by {max(self._env_steps)} env steps"
+            )
+
+    def record_evaluation(self, results: Sequence[EvaluationResult | None]) -> None:
+        """Take in one evaluation; a replica without a result keeps its last one."""
+        for index, result in enumerate(results):
+            if result is None:
+                continue
+            mean = float(np.mean(result.episode_returns))
+            self._evaluations[index] = (mean, float(np.mean(result.episode_lengths)))
+            self._note_worst(EVALUATION_RETURN_MEAN, mean)
+
+    def row(self, *, train_time_s: float) -> dict[str, Any]:
+        """The flat row of metrics of the iteration that was recorded last."""
+        replicas = range(len(self._episodes))
+        returns = [self._count(RETURN_MEAN, i, self._return_mean(i)) for i in replicas]
+        evaluations = [evaluation and evaluation[0] for evaluation in self._evaluations]
+        counted = [self._count(EVALUATION_RETURN_MEAN, i, evaluations[i]) for i in replicas]
+        windows = [self._episodes[i] for i in replicas if not self._diverged[i]]
+        row: dict[str, Any] = {
+            ENV_STEPS: self.env_steps,
+            "num_episodes": self._new_episodes,
+            "env_steps_per_s": self._new_env_steps / max(train_time_s, 1e-9),
+            **{f"learner/{key}": value for key, value in self._learner.items()},
+            "replica/" + ENV_STEPS: list(self._env_steps),
+        }
+        if any(self._diverged):
+            row["replica/diverged"] = list(self._diverged)
+        if (mean := _mean(returns)) is not None and all(windows):
+            finished = [episode for window in windows for episode in window]
+            row[RETURN_MEAN] = mean
+            row["episode_return_min"] = min(value for value, _ in finished)
+            row["episode_return_max"] = max(value for value, _ in finished)
+            row["episode_len_mean"] = float(
+                np.mean([np.mean([length for _, length in window]) for window in windows])
+            )
+            row["replica/" + RETURN_MEAN] = returns
+        if (mean := _mean(counted)) is not None:
+            row[EVALUATION_RETURN_MEAN] = mean
+            lengths = [evaluation[1] for evaluation in self._evaluations if evaluation]
+            row["evaluation/episode_len_mean"] = float(np.mean(lengths))
+            row["replica/" + EVALUATION_RETURN_MEAN] = counted
+        return row
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next row depends on, as JSON."""
+        return {
+            "episodes": [[list(episode) for episode in window] for window in self._episodes],
+            "env_steps": self._env_steps,
+            "diverged": self._diverged,
+            "evaluations": self._evaluations,
+            "worst": self._worst,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state`, into an object made with the same arguments."""
+        for window, episodes in zip(self._episodes, state["episodes"], strict=True):
+            window.clear()
+            window.extend((float(value), int(length)) for value, length in episodes)
+        self._env_steps = [int(steps) for steps in state["env_steps"]]
+        self._diverged = [bool(diverged) for diverged in state["diverged"]]
+        self._evaluations = [pair and (pair[0], pair[1]) for pair in state["evaluations"]]
+        self._worst = dict(state["worst"])
+
+    def _return_mean(self, index: int) -> float | None:
+        window = self._episodes[index]
+        return float(np.mean([value for value, _ in window])) if window else None
+
+    def _note_worst(self, metric: str, value: float | None) -> None:
+        if value is not None and math.isfinite(value):
+            self._worst[metric] = self._pick_worst(value, self._worst.get(metric, value))
+
+    def _count(self, metric: str, index: int, value: float | None) -> float | None:
+        return self._worst.get(metric) if self._diverged[index] else value
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    present = [value for value in values if value is not None]
+    return float(np.mean(present)) if len(present) == len(values) else None
+
+
+def _mean_by_key(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        for key, value in row.items():
+            if math.isfinite(value):
+                values.setdefault(key, []).append(value)
+    return {key: float(np.mean(items)) for key, items in sorted(values.items())}

@@ -1,0 +1,1 @@
+"""One RLlib Algorithm a replica, all in one process."""

@@ -1,0 +1,244 @@
+"""From a trial's configuration to RLlib's config object, refusing what RLlib would ignore."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import logging
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import gymnasium
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.tune.registry import get_trainable_cls
+
+from sweeper.environments.settings import EnvironmentSettings
+from sweeper.errors import ConfigurationRefusedError
+from sweeper.spec.keys.foreign import (
+    SECOND_NAMES,
+    dead_reason,
+    explain_foreign_name,
+    renamed_to,
+)
+from sweeper.trainables.contract import TrialSettings
+
+__all__ = ["EPISODE_LENGTHS", "EPISODE_RETURNS", "build_algorithm_config"]
+
+# Under these keys of env_runners a result lists the episodes that ended in the iteration.
+EPISODE_RETURNS = "finished_episode_returns"
+EPISODE_LENGTHS = "finished_episode_lengths"
+
+# Which of AlgorithmConfig's methods take keys of a spec's param space; None: all of their
+# arguments. What a spec says elsewhere (environment, seeds, evaluation) is not among them.
+_METHODS: Mapping[str, frozenset[str] | None] = {
+    "training": None,
+    "env_runners": None,
+    "learners": None,
+    "reporting": None,
+    "fault_tolerance": None,
+    "rl_module": frozenset({"model_config"}),
+    "environment": frozenset({"normalize_actions", "clip_actions", "clip_rewards"}),
+    "debugging": frozenset({"log_level", "log_sys_usage"}),
+    "framework": frozenset({"torch_skip_nan_gradients"}),
+}
+
+
+def build_algorithm_config(
+    settings: TrialSettings,
+    configuration: Mapping[str, Any],
+    *,
+    seed: int,
+    env_steps: int = 0,
+) -> AlgorithmConfig:
+    """RLlib's config object for one replica, validated.
+
+    Nothing in it refers to this package by name, so that a checkpoint loads without it.
+
+    Args:
+        settings: the trial's.
+        configuration: keys of RLlib's AlgorithmConfig methods; ``model_config`` a mapping.
+        seed: RLlib's own, for its environments and the process-wide generators.
+        env_steps: how many steps the replica has behind it, above 0 for a restart.
+
+    Raises:
+        ConfigurationRefusedError: with what RLlib has against it.
+    """
+    config: AlgorithmConfig = _algorithm_class(settings.algorithm).get_default_config()
+    given = {
+        "num_env_runners": 0,
+        "num_learners": 0,
+        # A broken environment must fail the trial; RLlib would restart it for hours.
+        "restart_failed_env_runners": False,
+        "log_level": "ERROR",
+        "log_sys_usage": False,
+        **({"num_gpus_per_learner": 1} if settings.gpus else {}),
+        **_fix_iteration_length(config),
+        **copy.deepcopy(dict(configuration)),
+    }
+    network = given.get("model_config")
+    if isinstance(network, dict) and network.get("use_lstm"):
+        network.setdefault("max_seq_len", 20)  # RLlib's default, which it leaves out of a mapping
+    if isinstance(given.get("n_step"), list):
+        given["n_step"] = tuple(given["n_step"])  # a range, which YAML has no tuples for
+    logging.getLogger("ray.rllib").setLevel(given["log_level"])  # before its advice on validate
+    env, env_config = _describe_environment(
+        settings.environment, in_other_processes=given["num_env_runners"] > 0
+    )
+    vectorization = settings.environment.vectorization
+    try:
+        config.environment(env, env_config=env_config)
+        config.framework("torch")
+        config.debugging(seed=seed)
+        config.callbacks(on_episode_end=_make_episode_recorder())
+        config.env_runners(
+            gym_env_vectorize_mode="sync" if vectorization == "auto" else vectorization,
+            env_to_module_connector=_make_flattening(),
+        )
+        _apply_keys(config, settings.algorithm, given)
+        if env_steps and hasattr(config, "num_steps_sampled_before_learning_starts"):
+            # Replay is not in the checkpoint: fill it anew before learning goes on.
+            config.num_steps_sampled_before_learning_starts += env_steps
+        config.validate()
+    except ConfigurationRefusedError:
+        raise
+    except Exception as error:  # RLlib raises whatever fits: ValueError, TypeError, KeyError, …
+        advice = "To suppress all validation errors"  # RLlib's; not reachable from a spec
+        text = " ".join(str(error).partition(advice)[0].split())
+        raise ConfigurationRefusedError(
+            f"{settings.algorithm} refuses this configuration: {text[:400] or type(error).__name__}"
+        ) from error
+    return config
+
+
+def _fix_iteration_length(config: AlgorithmConfig) -> dict[str, Any]:
+    """SAC, APPO and IMPALA end an iteration by the clock, so that no two runs would be alike."""
+    if not config.min_time_s_per_iteration:
+        return {}
+    steps = max(1000, config.min_sample_timesteps_per_iteration or 0)
+    return {"min_time_s_per_iteration": 0, "min_sample_timesteps_per_iteration": steps}
+
+
+def _algorithm_class(name: str) -> type[Algorithm]:
+    try:
+        found = get_trainable_cls(name)
+    except Exception as error:  # TuneError, or an import that the algorithm needs
+        raise ConfigurationRefusedError(f"RLlib has no algorithm {name!r}: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Algorithm)):
+        raise ConfigurationRefusedError(f"{name!r} is no algorithm of RLlib")
+    return found
+
+
+def _apply_keys(config: AlgorithmConfig, algorithm: str, given: Mapping[str, Any]) -> None:
+    """Pass each key to the method that takes it: ``update_from_dict`` would accept any typo."""
+    methods = _methods_by_key(config)
+    problems = []
+    calls: dict[str, dict[str, Any]] = {}
+    for key, value in given.items():
+        # RLlib itself takes many of these, with a warning at best.
+        is_foreign = dead_reason(algorithm, key) or renamed_to(algorithm, key)
+        explained = explain_foreign_name(algorithm, key)
+        if explained and key not in SECOND_NAMES and (is_foreign or key not in methods):
+            problems.append(f"{key}: {explained}")
+        elif key not in methods:
+            near = get_close_matches(key, methods, n=1)
+            problems.append(f"unknown key {key}" + (f", did you mean {near[0]}?" if near else ""))
+        else:
+            calls.setdefault(methods[key], {})["lambda_" if key == "lambda" else key] = value
+    if problems:
+        raise ConfigurationRefusedError(f"{algorithm}: {'; '.join(problems)}")
+    for method, arguments in calls.items():
+        getattr(config, method)(**arguments)
+
+
+def _methods_by_key(config: AlgorithmConfig) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for method, allowed in _METHODS.items():
+        for cls in type(config).__mro__:  # subclasses hand what they don't know to super()
+            if method in vars(cls):
+                names = inspect.signature(vars(cls)[method]).parameters
+                keys = set(names) - {"self", "kwargs"}
+                found.update(dict.fromkeys(keys if allowed is None else keys & allowed, method))
+    if "lambda_" in found:
+        found["lambda"] = found["lambda_"]
+    return found
+
+
+def _describe_environment(
+    settings: EnvironmentSettings, *, in_other_processes: bool
+) -> tuple[Any, dict[str, Any]]:
+    """RLlib's ``env`` and ``env_config``: a gymnasium id where one is enough, else a class."""
+    if settings.wrappers or (settings.module is not None and in_other_processes):
+        if settings.vectorization == "vector_entry_point":
+            raise ConfigurationRefusedError(
+                "environment.vectorization vector_entry_point goes with neither wrappers nor "
+                "num_env_runners above 0; take auto, sync or async"
+            )
+        return _make_environment_class(settings), {}
+    qualified = settings.module is not None and ":" not in settings.id
+    env_id = f"{settings.module}:{settings.id}" if qualified else settings.id
+    return env_id, dict(settings.kwargs)
+
+
+def _make_environment_class(settings: EnvironmentSettings) -> type[gymnasium.Env[Any, Any]]:
+    """A class that builds the environment and its wrappers, pickled by value with the checkpoint.
+
+    It is like `sweeper.environments.building.build_env`, which it can't call: whoever loads the
+    checkpoint may not have this package.
+    """
+    env_id, module, paths = settings.id, settings.module, tuple(settings.search_paths)
+    kwargs = dict(settings.kwargs)
+    wrappers = [(wrapper.name, dict(wrapper.kwargs)) for wrapper in settings.wrappers]
+
+    class Environment(gymnasium.Wrapper):  # type: ignore[misc]
+        def __init__(self, config: Any = None) -> None:  # noqa: ARG002 - RLlib's env context
+            import importlib
+            import os
+            import sys
+
+            import gymnasium
+
+            def load(name: str) -> Any:
+                for path in paths:
+                    place = os.path.join(path, *name.split("."))  # noqa: PTH118
+                    if os.path.isdir(place) or os.path.isfile(place + ".py"):  # noqa: PTH112, PTH113
+                        sys.path[:0] = [] if path in sys.path else [path]
+                        break
+                return importlib.import_module(name)
+
+            if module is not None:
+                load(module)
+            env = gymnasium.make(env_id, disable_env_checker=True, **kwargs)
+            for name, arguments in wrappers:
+                place, _, attribute = name.rpartition(".")
+                env = getattr(load(place or "gymnasium.wrappers"), attribute)(env, **arguments)
+            super().__init__(env)
+
+    return Environment
+
+
+def _make_flattening() -> Callable[..., list[Any]]:
+    """Observations that RLlib's default networks don't take, one-hot or flat; by value too."""
+
+    def connect(env, spaces, device=None):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        import gymnasium
+        from ray.rllib.connectors.env_to_module import FlattenObservations
+
+        space = spaces["__env_single__"][0] if env is None else env.single_observation_space
+        return [] if isinstance(space, gymnasium.spaces.Box) else [FlattenObservations()]
+
+    return connect
+
+
+def _make_episode_recorder() -> Callable[..., None]:
+    """A callback that logs each finished episode; a local function is pickled by value."""
+    returns, lengths = EPISODE_RETURNS, EPISODE_LENGTHS
+
+    def record(*, episode, metrics_logger, prev_episode_chunks=(), **_):  # type: ignore[no-untyped-def]
+        total = sum(chunk.get_return() for chunk in (*prev_episode_chunks, episode))
+        metrics_logger.log_value(returns, total, reduce="item_series")
+        # Not the chunks' lengths: PPO's learner adds a row to each (AddOneTsToEpisodes…).
+        metrics_logger.log_value(lengths, episode.t, reduce="item_series")
+
+    return record

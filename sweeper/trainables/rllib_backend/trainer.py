@@ -1,0 +1,359 @@
+"""The RLlib backend: one Algorithm of the new API stack per replica, all in one process.
+
+RLlib draws from the process-wide generators of ``random``, numpy and torch, and its replay
+buffers from the operating system. So every replica owns a set of generator states that is
+swapped in for its turn, and its replay is seeded after the build: a replica trained beside
+others gives bit for bit what it gives alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
+from ray.rllib.utils.metrics import (
+    ENV_RUNNER_RESULTS,
+    LEARNER_RESULTS,
+    NUM_ENV_STEPS_SAMPLED,
+    NUM_ENV_STEPS_SAMPLED_LIFETIME,
+)
+
+from sweeper.environments.building import import_module
+from sweeper.trainables.contract import (
+    LONGEST_EPISODE_STEPS,
+    EvaluationNeverEndsError,
+    EvaluationResult,
+    EvaluationSettings,
+    Purpose,
+    ReplicaProgress,
+    TrialSettings,
+    derive_seed,
+    seed_sequence,
+)
+from sweeper.trainables.rllib_backend.config import (
+    EPISODE_LENGTHS,
+    EPISODE_RETURNS,
+    build_algorithm_config,
+)
+from sweeper.trainables.rllib_backend.generators import Generators
+
+__all__ = ["RLlibTrainer", "replica_folder"]
+
+_logger = logging.getLogger(__name__)
+
+# What RLlib's learner logs beside losses and statistics.
+_BOOKKEEPING = (
+    "diff_num_grad_updates_vs_sampler_policy",
+    "module_train_batch_size_mean",
+    "num_module_steps_trained",
+    "num_trainable_parameters",
+    "num_non_trainable_parameters",
+    "weights_seq_no",
+)
+_EVALUATION_ENVS = 20
+_EVALUATION_CHUNK_STEPS = 32
+
+
+@dataclass
+class _Replica:
+    """One training run; ``algorithm`` is built in its first turn and dropped if it diverges."""
+
+    seed: int
+    generators: Generators
+    algorithm: Algorithm | None = None
+    env_steps: int = 0
+    diverged: bool = False
+
+
+class RLlibTrainer:
+    """A `ReplicaTrainer`; the Algorithms are built when they are first needed.
+
+    Raises:
+        ConfigurationRefusedError: unknown keys, or a combination that RLlib refuses; from the
+            constructor or, where only building tells, from the first `train`.
+    """
+
+    def __init__(self, settings: TrialSettings, configuration: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self._configuration = configuration
+        environment = settings.environment
+        for module in (environment.module, environment.id.rpartition(":")[0]):
+            if module:
+                import_module(module, environment.search_paths)
+        torch.set_num_threads(max(1, int(settings.cpus)))
+        self._replicas = [
+            _Replica(seed, Generators(derive_seed(seed, settings.stage, Purpose.TRAINING)))
+            for seed in settings.seeds
+        ]
+        self._evaluator: _Evaluator | None = None
+        build_algorithm_config(settings, configuration, seed=0)
+
+    def train(self) -> list[ReplicaProgress]:
+        """Train every replica for one iteration of its Algorithm, one after the other."""
+        return [self._train_replica(replica) for replica in self._replicas]
+
+    def evaluate(self) -> list[EvaluationResult | None]:
+        """Play each replica's held-out episodes, the same ones at every evaluation."""
+        return [self._evaluate_replica(replica) for replica in self._replicas]
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write one RLlib checkpoint a replica; a diverged one has nothing worth loading."""
+        for replica in self._replicas:
+            if not replica.diverged:
+                with replica.generators.swapped_in():
+                    path = replica_folder(folder.absolute(), replica.seed)
+                    self._built(replica).save_to_path(str(path))
+        return {
+            "env_steps": [replica.env_steps for replica in self._replicas],
+            "diverged": [replica.diverged for replica in self._replicas],
+        }
+
+    def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
+        """Build every replica and load its checkpoint.
+
+        Environments have no state to save, and RLlib saves neither replay nor generators: the
+        replica goes on with episodes, replay and random numbers of its own for this restart.
+        """
+        for replica, env_steps, diverged in zip(
+            self._replicas, state["env_steps"], state["diverged"], strict=True
+        ):
+            self._drop(replica)
+            replica.env_steps, replica.diverged = int(env_steps), bool(diverged)
+            if diverged:
+                continue
+            seed = self._training_seed(replica)
+            replica.generators = Generators(seed)
+            with replica.generators.swapped_in():
+                path = replica_folder(folder.absolute(), replica.seed)
+                self._built(replica).restore_from_path(str(path))
+
+    def close(self) -> None:
+        """Stop every Algorithm and close the environments."""
+        for replica in self._replicas:
+            self._drop(replica)
+        if self._evaluator is not None:
+            self._evaluator.close()
+            self._evaluator = None
+
+    def _train_replica(self, replica: _Replica) -> ReplicaProgress:
+        if replica.diverged:
+            return ReplicaProgress(env_steps=replica.env_steps, diverged=True)
+        with replica.generators.swapped_in():
+            algorithm = self._built(replica)
+            try:
+                result = algorithm.train()
+            except Exception as error:
+                # Non-finite weights show in the first action sampled from them.
+                if not (_is_numeric_failure(error) or _has_diverged(algorithm, {})):
+                    raise
+                result = {}
+        sampled = result.get(ENV_RUNNER_RESULTS, {})
+        learner = result.get(LEARNER_RESULTS, {}).get(DEFAULT_MODULE_ID, {})
+        new_env_steps = sampled.get(NUM_ENV_STEPS_SAMPLED, 0)
+        if math.isfinite(new_env_steps):  # NaN: none came in, from runners of its own
+            replica.env_steps += int(new_env_steps)
+        if not result or _has_diverged(algorithm, learner):
+            replica.diverged = True
+            self._drop(replica)
+        returns, lengths = _finished_episodes(sampled)
+        return ReplicaProgress(
+            env_steps=replica.env_steps,
+            episode_returns=tuple(returns),
+            episode_lengths=tuple(lengths),
+            learner=dict(_learner_scalars(learner)),
+            diverged=replica.diverged,
+        )
+
+    def _evaluate_replica(self, replica: _Replica) -> EvaluationResult | None:
+        if replica.diverged:
+            return None
+        settings = self._settings.evaluation or EvaluationSettings(20, None)
+        stage = self._settings.stage
+        with replica.generators.swapped_in():
+            algorithm = self._built(replica)
+        generators = Generators(derive_seed(replica.seed, stage, Purpose.EVALUATION_ACTIONS))
+        with generators.swapped_in():
+            if self._evaluator is None:
+                self._evaluator = _Evaluator(algorithm, settings)
+            return self._evaluator.play(
+                algorithm, derive_seed(replica.seed, stage, Purpose.EVALUATION_ENVIRONMENTS)
+            )
+
+    def _training_seed(self, replica: _Replica) -> int:
+        """Its own for every restart: environments must not repeat their first episodes."""
+        stage = self._settings.stage
+        if not replica.env_steps:
+            return derive_seed(replica.seed, stage, Purpose.TRAINING)
+        root = seed_sequence(replica.seed, stage, Purpose.TRAINING)
+        restart = np.random.SeedSequence(root.entropy, spawn_key=(replica.env_steps,))
+        return int(restart.generate_state(1)[0] >> 1)
+
+    def _built(self, replica: _Replica) -> Algorithm:
+        if replica.algorithm is None:
+            config = build_algorithm_config(
+                self._settings,
+                self._configuration,
+                seed=self._training_seed(replica),
+                env_steps=replica.env_steps,
+            )
+            replica.algorithm = config.build_algo()
+            # Tune's Trainable makes an empty folder for each in ~/ray_results.
+            shutil.rmtree(replica.algorithm.logdir, ignore_errors=True)
+            buffer = replica.algorithm.local_replay_buffer
+            if buffer is not None and hasattr(buffer, "rng"):
+                # rllib/utils/replay_buffers/episode_replay_buffer.py: default_rng(seed=None)
+                root = seed_sequence(replica.seed, self._settings.stage, Purpose.REPLAY)
+                buffer.rng = np.random.default_rng(
+                    np.random.SeedSequence(root.entropy, spawn_key=(replica.env_steps,))
+                )
+        return replica.algorithm
+
+    def _drop(self, replica: _Replica) -> None:
+        if replica.algorithm is not None:
+            algorithm, replica.algorithm = replica.algorithm, None
+            try:
+                algorithm.stop()
+            except Exception:  # of an environment's own close(), say; nothing depends on it
+                _logger.exception("an Algorithm did not stop in order")
+
+
+def replica_folder(checkpoint: Path, seed: int) -> Path:
+    """Where a trial's checkpoint has the replica of that seed: an Algorithm's checkpoint."""
+    return checkpoint / f"replica_{seed}"
+
+
+class _Evaluator:
+    """One env runner that plays every replica of the trial, whatever their weights.
+
+    Sub-environment i plays a number of episodes that is fixed beforehand and the evaluation
+    takes exactly those: taking the first to finish would favour short episodes.
+    """
+
+    def __init__(self, algorithm: Algorithm, settings: EvaluationSettings) -> None:
+        envs = min(settings.episodes, _EVALUATION_ENVS)
+        self._explore = settings.explore
+        self._quota = [
+            settings.episodes // envs + (index < settings.episodes % envs) for index in range(envs)
+        ]
+        self._finished: list[list[tuple[float, int]]] = [[] for _ in range(envs)]
+        finished = self._finished
+
+        def record(*, episode, env_index, prev_episode_chunks=(), **_):  # type: ignore[no-untyped-def]
+            total = sum(chunk.get_return() for chunk in (*prev_episode_chunks, episode))
+            finished[env_index].append((float(total), int(episode.t)))
+
+        config = algorithm.config.copy(copy_frozen=False)
+        config.env_runners(num_env_runners=0, num_envs_per_env_runner=envs)
+        config.in_evaluation = True
+        self._runner = type(algorithm.env_runner)(config=config, worker_index=0, num_workers=0)
+        # Set on the runner's own copy: a deep copy of the list would record nothing.
+        self._runner.config.callbacks(on_episode_end=record)
+
+    def play(self, algorithm: Algorithm, env_seed: int) -> EvaluationResult:
+        """Play all episodes, the same ones each time it is called with the same seed."""
+        runner = self._runner
+        runner.set_state(
+            {
+                **algorithm.env_runner.get_state(not_components=[COMPONENT_RL_MODULE]),
+                COMPONENT_RL_MODULE: _module_state(algorithm, inference_only=True),
+                NUM_ENV_STEPS_SAMPLED_LIFETIME: 0,
+            }
+        )
+        for episodes in self._finished:
+            episodes.clear()
+        # What makes the runner reset its environments with this seed in the next sample().
+        runner._seed, runner._needs_initial_reset = env_seed, True
+        left = LONGEST_EPISODE_STEPS * max(self._quota)
+        while any(
+            len(done) < quota for done, quota in zip(self._finished, self._quota, strict=True)
+        ):
+            left -= _EVALUATION_CHUNK_STEPS
+            if left < 0:
+                raise EvaluationNeverEndsError
+            steps = _EVALUATION_CHUNK_STEPS * len(self._quota)
+            runner.sample(num_timesteps=steps, explore=self._explore)
+            runner.get_metrics()  # lets go of the finished episodes' data
+        episodes = [
+            episode
+            for done, quota in zip(self._finished, self._quota, strict=True)
+            for episode in done[:quota]
+        ]
+        return EvaluationResult(
+            episode_returns=tuple(value for value, _ in episodes),
+            episode_lengths=tuple(length for _, length in episodes),
+        )
+
+    def close(self) -> None:
+        """Close the environments."""
+        self._runner.stop()
+
+
+def _module_state(algorithm: Algorithm, *, inference_only: bool) -> Any:
+    return algorithm.learner_group.get_state(
+        components=f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}", inference_only=inference_only
+    )[COMPONENT_LEARNER][COMPONENT_RL_MODULE]
+
+
+def _has_diverged(algorithm: Algorithm, learner: Mapping[str, Any]) -> bool:
+    """Whether a loss or a weight is not finite (RLlib turns NaN gradients into zeros).
+
+    In an iteration without an update, as while a replay fills again after a restore, RLlib
+    reports NaN for everything that the learner logged before.
+    """
+    updated = math.isfinite(float(learner.get("num_module_steps_trained", math.nan)))
+    losses = [value for key, value in learner.items() if updated and key.endswith("loss")]
+    if not all(math.isfinite(float(value)) for value in losses):
+        return True
+    weights = _module_state(algorithm, inference_only=False)[DEFAULT_MODULE_ID]
+    return not all(
+        np.isfinite(array).all()
+        for array in map(np.asarray, weights.values())
+        if np.issubdtype(array.dtype, np.floating)
+    )
+
+
+def _is_numeric_failure(error: BaseException) -> bool:
+    """Whether sampling failed on logits or probabilities that are not finite.
+
+    Weights can be finite and so large that their products are not: torch.distributions says
+    "invalid values", torch.multinomial "inf, nan or element < 0".
+    """
+    text = str(error)
+    return isinstance(error, FloatingPointError) or (
+        isinstance(error, ValueError | RuntimeError)
+        and ("invalid values" in text or "`inf`, `nan`" in text)
+    )
+
+
+def _finished_episodes(sampled: Mapping[str, Any]) -> tuple[list[float], list[int]]:
+    """Returns and lengths of the episodes that ended in this iteration.
+
+    RLlib's value of a series is a list for two items or more, the item itself for one, and
+    NaN for none; that a single return is NaN must not look like none, so lengths decide.
+    """
+    returns, lengths = sampled.get(EPISODE_RETURNS), sampled.get(EPISODE_LENGTHS)
+    if isinstance(returns, list) and isinstance(lengths, list):
+        return [float(value) for value in returns], [int(length) for length in lengths]
+    if returns is None or lengths is None or not math.isfinite(lengths):
+        return [], []
+    return [float(returns)], [int(lengths)]
+
+
+def _learner_scalars(learner: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    for key, value in learner.items():
+        if key.startswith(_BOOKKEEPING) or isinstance(value, Mapping | list | str):
+            continue
+        with contextlib.suppress(TypeError, ValueError):
+            number = float(value)
+            if math.isfinite(number):
+                yield key, number

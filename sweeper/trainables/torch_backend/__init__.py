@@ -1,0 +1,1 @@
+"""All replicas of a trial trained as one batch, in torch and numpy."""

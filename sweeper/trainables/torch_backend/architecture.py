@@ -1,0 +1,363 @@
+"""What a ``model_config`` means: the layers of the networks, and how they are initialised.
+
+Names, defaults and meaning are those of RLlib's ``DefaultModelConfig`` given as a dict, where
+``vf_share_layers`` is off.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sweeper.errors import ConfigurationRefusedError
+
+__all__ = [
+    "MODEL_CONFIG_DEFAULTS",
+    "Architecture",
+    "Convolution",
+    "Initialiser",
+    "ParameterShape",
+    "build_architecture",
+    "initialise",
+    "list_parameters",
+]
+
+MODEL_CONFIG_DEFAULTS: Mapping[str, Any] = {
+    "fcnet_hiddens": [256, 256],
+    "fcnet_activation": "tanh",
+    "fcnet_kernel_initializer": None,
+    "fcnet_kernel_initializer_kwargs": None,
+    "fcnet_bias_initializer": None,
+    "fcnet_bias_initializer_kwargs": None,
+    "fcnet_use_layernorm": False,
+    "conv_filters": None,
+    "conv_activation": "relu",
+    "conv_kernel_initializer": None,
+    "conv_kernel_initializer_kwargs": None,
+    "conv_bias_initializer": None,
+    "conv_bias_initializer_kwargs": None,
+    "head_fcnet_hiddens": [],
+    "head_fcnet_activation": "relu",
+    "head_fcnet_use_layernorm": False,
+    "free_log_std": False,
+    "log_std_clip_param": 20.0,
+    "vf_share_layers": False,
+}
+
+_ACTIVATIONS = {
+    "tanh": "tanh",
+    "relu": "relu",
+    "silu": "silu",
+    "swish": "silu",
+    "elu": "elu",
+    "linear": "linear",
+    None: "linear",
+}
+
+# RLlib's default filters by the image's height and width (models/utils.py, get_filter_config).
+_DEFAULT_FILTERS: Mapping[int, tuple[tuple[int, int, int], ...]] = {
+    96: ((16, 8, 4), (32, 4, 2), (256, 11, 2)),
+    84: ((16, 8, 4), (32, 4, 2), (256, 11, 1)),
+    64: ((16, 4, 2), (32, 4, 2), (64, 4, 2), (128, 4, 2)),
+    42: ((16, 4, 2), (32, 4, 2), (256, 11, 1)),
+    10: ((16, 5, 2), (32, 5, 2)),
+}
+
+
+@dataclass(frozen=True)
+class Initialiser:
+    """An in-place function of ``torch.nn.init`` with its arguments; no name: Linear's own."""
+
+    name: str | None = None
+    kwargs: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """One Conv2d layer, with the padding (left, right, top, bottom) before it."""
+
+    channels: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """An encoder each for policy and value (or one for both), and their heads.
+
+    Attributes:
+        observation_shape: ``(size,)``, or ``(height, width, channels)`` with ``convolutions``.
+        convolutions: the image encoder; ``hiddens`` is empty then, as in RLlib.
+        hiddens: sizes of the encoder's layers, each with the activation.
+        head_hiddens: sizes of the heads' layers before their linear output.
+        policy_outputs: of the policy's head (without a free log deviation).
+        log_deviations: how many of the distribution's inputs are log deviations.
+        free_log_std: they are parameters, not outputs.
+        log_std_clip: they are clamped to ± this.
+    """
+
+    observation_shape: tuple[int, ...]
+    convolutions: tuple[Convolution, ...]
+    hiddens: tuple[int, ...]
+    activation: str
+    use_layernorm: bool
+    head_hiddens: tuple[int, ...]
+    head_activation: str
+    head_use_layernorm: bool
+    policy_outputs: int
+    log_deviations: int
+    free_log_std: bool
+    log_std_clip: float
+    is_shared: bool
+    weight_initialiser: Initialiser
+    bias_initialiser: Initialiser
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """Names of the encoders: the policy's comes first, the value's last."""
+        return ("shared",) if self.is_shared else ("policy", "value")
+
+    @property
+    def encoded(self) -> int:
+        """Size of what an encoder gives to the heads."""
+        if self.hiddens:
+            return self.hiddens[-1]
+        height, width, _ = self.observation_shape
+        for layer in self.convolutions:
+            height, width = _convolved((height, width), layer)
+        return height * width * self.convolutions[-1].channels
+
+
+@dataclass(frozen=True)
+class ParameterShape:
+    """One parameter of one replica.
+
+    Attributes:
+        fan_in: inputs of its layer, which bound Linear's own initialisation.
+        initialiser: of this parameter.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    fan_in: int
+    initialiser: Initialiser
+
+    @property
+    def size(self) -> int:
+        """How many numbers it is."""
+        return math.prod(self.shape)
+
+
+def build_architecture(
+    model_config: Mapping[str, Any],
+    *,
+    observation_shape: tuple[int, ...],
+    distribution_inputs: int,
+    is_gaussian: bool,
+) -> Architecture:
+    """Read a ``model_config``.
+
+    Raises:
+        ConfigurationRefusedError: a key or a value that this backend does not carry out.
+    """
+    for key in model_config:
+        if key not in MODEL_CONFIG_DEFAULTS:
+            raise ConfigurationRefusedError(
+                f"model_config.{key} is not carried out on backend torch; backend: rllib has it"
+            )
+    given = {**MODEL_CONFIG_DEFAULTS, **model_config}
+    is_image = len(observation_shape) == 3
+    free_log_std = bool(given["free_log_std"])
+    if free_log_std and not is_gaussian:
+        raise ConfigurationRefusedError("model_config.free_log_std needs a Box action space")
+    prefix = "conv" if is_image else "fcnet"
+    outputs = distribution_inputs // 2 if free_log_std else distribution_inputs
+    hiddens = () if is_image else _sizes("fcnet_hiddens", given["fcnet_hiddens"])
+    if not is_image and not hiddens:
+        raise ConfigurationRefusedError("model_config.fcnet_hiddens needs at least one layer")
+    clip = given["log_std_clip_param"]
+    if not isinstance(clip, int | float) or not clip > 0:
+        raise ConfigurationRefusedError(
+            f"model_config.log_std_clip_param is positive, not {clip!r}"
+        )
+    return Architecture(
+        observation_shape=observation_shape,
+        convolutions=_read_filters(given["conv_filters"], observation_shape) if is_image else (),
+        hiddens=hiddens,
+        activation=_read_activation(f"{prefix}_activation", given),
+        use_layernorm=bool(given["fcnet_use_layernorm"]) and not is_image,
+        head_hiddens=_sizes("head_fcnet_hiddens", given["head_fcnet_hiddens"]),
+        head_activation=_read_activation("head_fcnet_activation", given),
+        head_use_layernorm=bool(given["head_fcnet_use_layernorm"]),
+        policy_outputs=outputs,
+        log_deviations=distribution_inputs // 2 if is_gaussian else 0,
+        free_log_std=free_log_std,
+        log_std_clip=float(clip),
+        is_shared=bool(given["vf_share_layers"]),
+        weight_initialiser=_read_initialiser(f"{prefix}_kernel_initializer", given),
+        bias_initialiser=_read_initialiser(f"{prefix}_bias_initializer", given),
+    )
+
+
+def list_parameters(architecture: Architecture) -> list[ParameterShape]:
+    """Every parameter of one replica; the encoders' equal layers lie side by side."""
+    own = Initialiser()
+    parameters: list[ParameterShape] = []
+
+    def add(names: tuple[str, ...], shape: tuple[int, ...], fan: int, by: Initialiser) -> None:
+        parameters.extend(ParameterShape(name, shape, fan, by) for name in names)
+
+    def add_dense(
+        names: tuple[str, ...], inputs: int, outputs: int, *, is_head: bool, layernorm: bool
+    ) -> None:
+        weight = own if is_head else architecture.weight_initialiser
+        bias = own if is_head else architecture.bias_initialiser
+        add(tuple(f"{name}.weight" for name in names), (outputs, inputs), inputs, weight)
+        add(tuple(f"{name}.bias" for name in names), (outputs,), inputs, bias)
+        if layernorm:
+            ones, zeros = Initialiser("ones_"), Initialiser("zeros_")
+            add(tuple(f"{name}.norm.weight" for name in names), (outputs,), inputs, ones)
+            add(tuple(f"{name}.norm.bias" for name in names), (outputs,), inputs, zeros)
+
+    size = architecture.observation_shape[-1]
+    for i, layer in enumerate(architecture.convolutions):
+        names = tuple(f"encoder.{encoder}.{i}" for encoder in architecture.encoders)
+        fan_in = size * math.prod(layer.kernel)
+        add(
+            tuple(f"{name}.weight" for name in names),
+            (layer.channels, size, *layer.kernel),
+            fan_in,
+            architecture.weight_initialiser,
+        )
+        add(
+            tuple(f"{name}.bias" for name in names),
+            (layer.channels,),
+            fan_in,
+            architecture.bias_initialiser,
+        )
+        size = layer.channels
+    for i, hidden in enumerate(architecture.hiddens):
+        names = tuple(f"encoder.{encoder}.{i}" for encoder in architecture.encoders)
+        add_dense(names, size, hidden, is_head=False, layernorm=architecture.use_layernorm)
+        size = hidden
+    for head, outputs in (("policy", architecture.policy_outputs), ("value", 1)):
+        size = architecture.encoded
+        for i, hidden in enumerate(architecture.head_hiddens):
+            names = (f"head.{head}.{i}",)
+            add_dense(names, size, hidden, is_head=True, layernorm=architecture.head_use_layernorm)
+            size = hidden
+        add_dense((f"head.{head}.out",), size, outputs, is_head=True, layernorm=False)
+    if architecture.free_log_std:
+        add(("log_std",), (architecture.log_deviations,), 1, Initialiser("zeros_"))
+    return parameters
+
+
+def initialise(parameter: ParameterShape, out: Tensor, generator: torch.Generator) -> None:
+    """Fill one replica's parameter from its own generator.
+
+    Raises:
+        ConfigurationRefusedError: ``torch.nn.init`` refuses the arguments.
+    """
+    with torch.no_grad():
+        name = parameter.initialiser.name
+        if name is None:  # torch.nn.Linear's and Conv2d's own, weights and biases alike
+            bound = 1 / math.sqrt(parameter.fan_in)
+            out.uniform_(-bound, bound, generator=generator)
+            return
+        function = _initialising_function(name)
+        kwargs = dict(parameter.initialiser.kwargs or {})
+        if "generator" in inspect.signature(function).parameters:
+            kwargs["generator"] = generator
+        try:
+            function(out, **kwargs)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationRefusedError(
+                f"initialiser {name} can't fill {parameter.name} {parameter.shape}: {error}"
+            ) from error
+
+
+def _read_initialiser(key: str, given: Mapping[str, Any]) -> Initialiser:
+    name, kwargs = given[key], given[f"{key}_kwargs"]
+    if name is None:
+        return Initialiser()
+    try:
+        _initialising_function(name)
+    except (AttributeError, TypeError) as error:
+        raise ConfigurationRefusedError(
+            f"model_config.{key}: {name!r} is no in-place function of torch.nn.init, "
+            "such as orthogonal_"
+        ) from error
+    return Initialiser(name, dict(kwargs or {}))
+
+
+def _initialising_function(name: str) -> Callable[..., Any]:
+    if not name.endswith("_") or name.startswith("_"):
+        raise AttributeError(name)
+    function: Callable[..., Any] = getattr(torch.nn.init, name.lower())
+    return function
+
+
+def _read_activation(key: str, given: Mapping[str, Any]) -> str:
+    name = given[key]
+    folded = name.lower() if isinstance(name, str) else name
+    if folded not in _ACTIVATIONS:
+        known = ", ".join(str(known) for known in _ACTIVATIONS if known)
+        raise ConfigurationRefusedError(f"model_config.{key}: {name!r} is none of {known}")
+    return _ACTIVATIONS[folded]
+
+
+def _sizes(key: str, given: Any) -> tuple[int, ...]:
+    if not isinstance(given, list | tuple) or not all(
+        isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in given
+    ):
+        raise ConfigurationRefusedError(f"model_config.{key} is a list of sizes, not {given!r}")
+    return tuple(given)
+
+
+def _read_filters(given: Any, shape: tuple[int, ...]) -> tuple[Convolution, ...]:
+    filters = given or _DEFAULT_FILTERS.get(shape[0] if shape[0] == shape[1] else -1)
+    if not filters:
+        raise ConfigurationRefusedError(
+            f"no default conv_filters for images of shape {shape}; give "
+            "model_config.conv_filters [[channels, kernel, stride], ...]"
+        )
+    size, layers = (shape[0], shape[1]), []
+    for row in filters:
+        if not isinstance(row, list | tuple) or len(row) not in (3, 4):
+            raise ConfigurationRefusedError(
+                f"model_config.conv_filters has rows [channels, kernel, stride], not {row!r}"
+            )
+        channels, kernel, stride = int(row[0]), _pair(row[1]), _pair(row[2])
+        padding = (0, 0, 0, 0)
+        if len(row) == 3 or row[3] == "same":
+            rows, columns = (
+                (math.ceil(size[i] / stride[i]) - 1) * stride[i] + kernel[i] - size[i]
+                for i in (0, 1)
+            )
+            padding = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
+        layers.append(Convolution(channels, kernel, stride, padding))
+        size = _convolved(size, layers[-1])
+        if min(size) < 1:
+            raise ConfigurationRefusedError(
+                f"conv_filters leave nothing of images of shape {shape}"
+            )
+    return tuple(layers)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
+
+
+def _convolved(size: tuple[int, int], layer: Convolution) -> tuple[int, int]:
+    left, right, top, bottom = layer.padding
+    return (
+        (size[0] + top + bottom - layer.kernel[0]) // layer.stride[0] + 1,
+        (size[1] + left + right - layer.kernel[1]) // layer.stride[1] + 1,
+    )

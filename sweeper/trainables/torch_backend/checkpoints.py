@@ -1,0 +1,160 @@
+"""The files of a torch checkpoint: JSON and safetensors, so that loading one runs no code.
+
+``agent.json`` and ``weights.safetensors`` are the agent: what acting needs. The first axis of
+every tensor is the replica, in the order of ``agent.json``'s seeds. ``trainer.safetensors`` is
+what training needs beside them; counters and generator states are JSON in ``trainer.json``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sweeper.environments.spaces import space_to_json
+from sweeper.errors import SweeperError
+from sweeper.json_values import to_json
+from sweeper.paths import CheckpointPaths, write_atomically
+from sweeper.trainables.contract import TrialSettings
+from sweeper.trainables.torch_backend.architecture import Architecture
+
+__all__ = [
+    "describe_agent",
+    "read_tensors",
+    "write_agent",
+    "write_arrays",
+    "write_tensors",
+]
+
+
+_FORMAT_VERSION = 1
+# Numpy's names of types, without the byte order, and the format's.
+_SAFETENSORS_TYPES: Mapping[str, str] = {
+    "b1": "BOOL",
+    **{f"{kind}{size}": f"{kind.upper()}{8 * size}" for kind in "ui" for size in (1, 2, 4, 8)},
+    **{f"f{size}": f"F{8 * size}" for size in (2, 4, 8)},
+}
+
+
+def describe_agent(
+    settings: TrialSettings,
+    *,
+    observation_space: gymnasium.Space[Any],
+    action_space: gymnasium.Space[Any],
+    model_config: Mapping[str, Any],
+    architecture: Architecture,
+    normalize_actions: bool,
+    clip_actions: bool,
+    normalisers: Sequence[str],
+) -> dict[str, Any]:
+    """What ``agent.json`` says.
+
+    Args:
+        settings: of the trial.
+        observation_space: of one environment.
+        action_space: of one environment.
+        model_config: the whole of it, with the defaults.
+        architecture: the layers that it came to.
+        normalize_actions: whether actions in [-1, 1] are mapped to the bounds.
+        clip_actions: whether actions are clipped to the bounds.
+        normalisers: which of ``observations`` and ``rewards`` are normalised; their moments are
+            tensors ``normalisation.<name>.mean``, ``.variance`` and ``.count``.
+    """
+    return {
+        "version": _FORMAT_VERSION,
+        "algorithm": settings.algorithm,
+        "backend": "torch",
+        "environment": settings.environment.to_json(),
+        "observation_space": space_to_json(observation_space),
+        "action_space": space_to_json(action_space),
+        "model_config": dict(model_config),
+        "network": dataclasses.asdict(architecture),
+        "normalize_actions": normalize_actions,
+        "clip_actions": clip_actions,
+        "normalisation": list(normalisers),
+        "seeds": list(settings.seeds),
+        "stage": settings.stage,
+        "versions": {"torch": torch.__version__, "gymnasium": gymnasium.__version__},
+    }
+
+
+def write_agent(folder: Path, agent: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Write an agent into an existing folder."""
+    write_tensors(CheckpointPaths(folder).weights, tensors)
+    text = json.dumps(to_json(agent), indent=2, allow_nan=False)
+    write_atomically(CheckpointPaths(folder).agent, text + "\n")
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors to one file, whole or not at all.
+
+    Raises:
+        OSError: it can't be written, e.g. for a full disk.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        save_file(plain, temporary)
+        temporary.replace(path)
+    except SafetensorError as error:
+        raise OSError(f"{path} can't be written: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays as `write_tensors` does, one row at a time: a copy is never larger than that.
+
+    safetensors' own functions take contiguous arrays, which views of a large one are not.
+
+    Raises:
+        OSError: it can't be written, e.g. for a full disk.
+    """
+    header, end = {}, 0
+    # The widest numbers first, so that none lies across the width of its type.
+    ordered = sorted(arrays.items(), key=lambda item: -item[1].itemsize)
+    for name, array in ordered:
+        begin, end = end, end + array.nbytes
+        header[name] = {
+            "dtype": _SAFETENSORS_TYPES[array.dtype.str[1:]],
+            "shape": list(array.shape),
+            "data_offsets": [begin, end],
+        }
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # the numbers after it are aligned
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(len(text).to_bytes(8, "little") + text)
+            for _, array in ordered:
+                for row in array if array.ndim > 1 else [array]:
+                    file.write(np.ascontiguousarray(row).data)
+        temporary.replace(path)
+    except OSError as error:
+        # A write's own error names no file.
+        raise OSError(error.errno, f"{path} can't be written: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The inverse of `write_tensors` and `write_arrays`; the file is mapped, not read at once.
+
+    Raises:
+        SweeperError: the file is missing or damaged.
+    """
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise SweeperError(f"checkpoint file {path} can't be read: {error}") from error
+    return tensors

@@ -1,0 +1,277 @@
+"""Action distributions over all replicas at once, and the way of an action to its environment.
+
+Every distribution is given by the network's outputs ``inputs``: float[replicas, rows, size].
+The densities are for torch's autograd; sampling is numpy's, from noise that each replica drew
+from its own generator.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sweeper.errors import ConfigurationRefusedError
+
+__all__ = ["ActionDistribution", "Categorical", "DiagGaussian", "build_distribution"]
+
+Array = NDArray[Any]
+
+_HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+
+
+class ActionDistribution(Protocol):
+    """One kind of distribution; ``input_size`` numbers define it, ``columns`` hold an action."""
+
+    @property
+    def input_size(self) -> int:
+        """Outputs of the policy network."""
+        ...
+
+    @property
+    def columns(self) -> int:
+        """Numbers that one action takes in a batch."""
+        ...
+
+    @property
+    def is_gaussian(self) -> bool:
+        """Whether the second half of the inputs are log deviations."""
+        ...
+
+    def normalise(self, inputs: Tensor) -> Tensor:
+        """What the three densities below take: computed once, used by all of them."""
+        ...
+
+    def log_prob(self, normalised: Tensor, actions: Tensor) -> Tensor:
+        """``float[replicas, rows]``; ``actions`` are ``float[replicas, rows, columns]``."""
+        ...
+
+    def entropy(self, normalised: Tensor) -> Tensor:
+        """``float[replicas, rows]``."""
+        ...
+
+    def kl(self, old: Tensor, new: Tensor) -> Tensor:
+        """KL(old ‖ new), ``float[replicas, rows]``; both normalised."""
+        ...
+
+    def draw_noise(self, generator: np.random.Generator, out: NDArray[np.float32]) -> None:
+        """Fill ``float32[envs, columns]`` with what `sample` needs."""
+        ...
+
+    def sample(self, inputs: Array, noise: Array) -> NDArray[np.float32]:
+        """Actions ``float32[..., columns]`` from inputs ``[..., input_size]`` and noise."""
+        ...
+
+    def mode(self, inputs: Array) -> NDArray[np.float32]:
+        """The most likely action, ``float32[..., columns]``."""
+        ...
+
+    def to_env(self, actions: Array) -> Array:
+        """What vector environments' ``step`` takes, from ``[..., envs, columns]``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """One choice out of n a column; Discrete and MultiDiscrete action spaces.
+
+    Attributes:
+        choices: n of every column.
+        start: the first action's number, a column.
+        is_vector: whether the environment takes a vector (MultiDiscrete) or a number.
+        dtype: of the space.
+    """
+
+    choices: tuple[int, ...]
+    start: tuple[int, ...]
+    is_vector: bool
+    dtype: np.dtype[Any]
+
+    @property
+    def input_size(self) -> int:
+        """One logit a choice."""
+        return sum(self.choices)
+
+    @property
+    def columns(self) -> int:
+        """One number a choice made."""
+        return len(self.choices)
+
+    @property
+    def is_gaussian(self) -> bool:
+        """No."""
+        return False
+
+    def normalise(self, inputs: Tensor) -> Tensor:
+        """Log probabilities."""
+        if len(self.choices) == 1:
+            return torch.log_softmax(inputs, dim=-1)
+        parts = torch.split(inputs, list(self.choices), dim=-1)
+        return torch.cat([torch.log_softmax(part, dim=-1) for part in parts], dim=-1)
+
+    def log_prob(self, normalised: Tensor, actions: Tensor) -> Tensor:
+        """Of the choices together."""
+        offsets = np.cumsum((0, *self.choices[:-1]))
+        index = actions.long()
+        if len(self.choices) == 1:
+            return normalised.gather(-1, index).squeeze(-1)
+        index = index + torch.as_tensor(offsets, device=index.device)
+        return normalised.gather(-1, index).sum(-1)
+
+    def entropy(self, normalised: Tensor) -> Tensor:
+        """Summed over the columns."""
+        return -(normalised.exp() * normalised).sum(-1)
+
+    def kl(self, old: Tensor, new: Tensor) -> Tensor:
+        """Summed over the columns."""
+        return (old.exp() * (old - new)).sum(-1)
+
+    def draw_noise(self, generator: np.random.Generator, out: NDArray[np.float32]) -> None:
+        """Uniform numbers in [0, 1)."""
+        generator.random(dtype=np.float32, out=out)
+
+    def sample(self, inputs: Array, noise: Array) -> NDArray[np.float32]:
+        """By the inverse of the cumulative distribution: one uniform number an action."""
+        actions = np.empty(noise.shape, dtype=np.float32)
+        first = 0
+        for column, size in enumerate(self.choices):
+            logits = inputs[..., first : first + size]
+            first += size
+            cumulative = np.exp(logits - logits.max(axis=-1, keepdims=True)).cumsum(axis=-1)
+            point = noise[..., column, None] * cumulative[..., -1:]
+            # The comparison leaves out the last: rounding may put the point beyond it.
+            actions[..., column] = (cumulative[..., :-1] <= point).sum(axis=-1)
+        return actions
+
+    def mode(self, inputs: Array) -> NDArray[np.float32]:
+        """The largest logit of each column."""
+        parts = np.split(inputs, np.cumsum(self.choices[:-1]), axis=-1)
+        largest: list[Array] = [part.argmax(axis=-1) for part in parts]
+        actions: NDArray[np.float32] = np.stack(largest, axis=-1).astype(np.float32)
+        return actions
+
+    def to_env(self, actions: Array) -> Array:
+        """Counted from the start of the space."""
+        numbers: Array = actions.astype(self.dtype) + np.asarray(self.start, dtype=self.dtype)
+        return numbers if self.is_vector else numbers[..., 0]
+
+
+@dataclass(frozen=True)
+class DiagGaussian:
+    """Independent normals; float Box action spaces. Inputs are means, then log deviations.
+
+    Attributes:
+        low: of the space, ``float32[columns]``.
+        high: likewise.
+        shape: of the space, of rank 0 or 1.
+        unsquash: map [-1, 1] to the bounds and clip, RLlib's ``normalize_actions``.
+        clip: clip to the bounds, RLlib's ``clip_actions``; with ``unsquash`` it is no choice.
+    """
+
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+    shape: tuple[int, ...]
+    unsquash: bool
+    clip: bool
+
+    @property
+    def input_size(self) -> int:
+        """A mean and a log deviation a column."""
+        return 2 * self.columns
+
+    @property
+    def columns(self) -> int:
+        """The dimensions of the space."""
+        return int(np.prod(self.shape))
+
+    @property
+    def is_gaussian(self) -> bool:
+        """Yes."""
+        return True
+
+    def normalise(self, inputs: Tensor) -> Tensor:
+        """Means and log deviations as they are."""
+        return inputs
+
+    def log_prob(self, normalised: Tensor, actions: Tensor) -> Tensor:
+        """Summed over the dimensions."""
+        mean, log_std = normalised.chunk(2, dim=-1)
+        z = (actions - mean) * torch.exp(-log_std)
+        return -(0.5 * z * z + log_std + _HALF_LOG_2PI).sum(-1)
+
+    def entropy(self, normalised: Tensor) -> Tensor:
+        """Summed over the dimensions."""
+        log_std = normalised.chunk(2, dim=-1)[1]
+        return (log_std + (0.5 + _HALF_LOG_2PI)).sum(-1)
+
+    def kl(self, old: Tensor, new: Tensor) -> Tensor:
+        """Summed over the dimensions."""
+        old_mean, old_log_std = old.chunk(2, dim=-1)
+        mean, log_std = new.chunk(2, dim=-1)
+        variance_ratio = torch.exp(2 * (old_log_std - log_std))
+        shift = (old_mean - mean) * torch.exp(-log_std)
+        return (0.5 * (variance_ratio + shift * shift - 1) + log_std - old_log_std).sum(-1)
+
+    def draw_noise(self, generator: np.random.Generator, out: NDArray[np.float32]) -> None:
+        """Standard normal numbers."""
+        generator.standard_normal(dtype=np.float32, out=out)
+
+    def sample(self, inputs: Array, noise: Array) -> NDArray[np.float32]:
+        """The mean, and the noise scaled."""
+        mean, log_std = np.split(inputs, 2, axis=-1)
+        sampled: NDArray[np.float32] = mean + np.exp(log_std) * noise
+        return sampled
+
+    def mode(self, inputs: Array) -> NDArray[np.float32]:
+        """The mean."""
+        return np.array(inputs[..., : self.columns], dtype=np.float32)
+
+    def to_env(self, actions: Array) -> Array:
+        """Unsquashed or clipped, in the shape of the space."""
+        if self.unsquash:
+            actions = self.low + (actions + 1.0) * (self.high - self.low) / 2.0
+        if self.unsquash or self.clip:
+            actions = np.clip(actions, self.low, self.high)
+        return actions.reshape(*actions.shape[:-1], *self.shape)
+
+
+def build_distribution(
+    space: spaces.Space[Any], *, normalize_actions: bool, clip_actions: bool
+) -> ActionDistribution:
+    """The distribution of an action space.
+
+    Raises:
+        ConfigurationRefusedError: PPO on this backend has none for the space.
+    """
+    match space:
+        case spaces.Discrete():
+            return Categorical(
+                (int(space.n),), (int(space.start),), is_vector=False, dtype=np.dtype(space.dtype)
+            )
+        case spaces.MultiDiscrete() if len(space.shape) == 1:
+            return Categorical(
+                tuple(space.nvec.tolist()),
+                tuple(space.start.tolist()),
+                is_vector=True,
+                dtype=np.dtype(space.dtype),
+            )
+        case spaces.Box() if len(space.shape) <= 1 and np.issubdtype(space.dtype, np.floating):
+            bounded = bool(np.all(space.bounded_below) and np.all(space.bounded_above))
+            return DiagGaussian(
+                space.low.reshape(-1).astype(np.float32),
+                space.high.reshape(-1).astype(np.float32),
+                space.shape,
+                unsquash=normalize_actions and bounded,
+                # As RLlib: with normalize_actions an unbounded action is left alone.
+                clip=clip_actions and not normalize_actions,
+            )
+    raise ConfigurationRefusedError(
+        f"action space {space}: PPO on backend torch takes Discrete, MultiDiscrete and float Box "
+        "of rank 1; try backend: rllib"
+    )

@@ -1,0 +1,1 @@
+"""DQN; read in this order: settings, rollout, replay, loss, update, trainer."""

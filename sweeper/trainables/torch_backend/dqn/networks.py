@@ -1,0 +1,208 @@
+"""The Q networks of all replicas, online and target.
+
+RLlib's network (algorithms/dqn/): one encoder, and on it a linear head for the actions or, with
+``dueling`` (Wang et al. 2016), one for the advantages and one for the state's value. That is the
+architecture of PPO's networks with shared layers, so parameters, their initialisation and what
+is not the standard network come from `networks`; the standard one is evaluated by `packed_q`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sweeper.trainables.torch_backend.architecture import Architecture, build_architecture
+from sweeper.trainables.torch_backend.dqn.packed_q import HeadOutputs, PackedQNetwork
+from sweeper.trainables.torch_backend.networks import ReplicaNetworks
+from sweeper.trainables.torch_backend.packed_mlp import can_pack
+
+__all__ = ["BatchOutputs", "QHead", "QNetworks", "QValues", "build_q_architecture"]
+
+Array = NDArray[np.float32]
+
+
+class QValues(NamedTuple):
+    """What the networks say of a batch.
+
+    Attributes:
+        values: ``float32[replicas, rows, actions]``.
+        logits: of the returns' distribution, ``float32[replicas, rows, actions, atoms]``, or
+            None if only the expectation is learned.
+    """
+
+    values: Tensor
+    logits: Tensor | None
+
+
+@dataclass(frozen=True)
+class QHead:
+    """How the heads' outputs become Q values.
+
+    Attributes:
+        actions: of the environment.
+        is_dueling: whether there is a head for the state's value.
+        atoms: of the returns' distribution (Bellemare et al. 2017); 1: only its expectation.
+        v_min: the first atom.
+        v_max: the last atom.
+    """
+
+    actions: int
+    is_dueling: bool
+    atoms: int
+    v_min: float
+    v_max: float
+
+    @property
+    def outputs(self) -> int:
+        """Of the advantages' head."""
+        return self.actions * self.atoms
+
+    def support(self, device: torch.device) -> Tensor:
+        """The atoms, ``float32[atoms]``."""
+        steps = torch.arange(0.0, self.atoms, dtype=torch.float32, device=device)
+        return self.v_min + steps * (self.v_max - self.v_min) / float(self.atoms - 1)
+
+    def combine(self, outputs: HeadOutputs) -> QValues:
+        """Q values of every action.
+
+        With a distribution, RLlib centres the advantages' logits over the atoms, not over the
+        actions, and adds one number a state (default_dqn_torch_rl_module.py): so do we.
+        """
+        advantages = outputs.advantages
+        if self.atoms == 1:
+            if not self.is_dueling:
+                return QValues(advantages, None)
+            return QValues(
+                advantages + (outputs.values - advantages.mean(dim=-1, keepdim=True)), None
+            )
+        logits = advantages.view(*advantages.shape[:-1], self.actions, self.atoms)
+        if self.is_dueling:
+            logits = logits - logits.mean(dim=-1, keepdim=True) + outputs.values.unsqueeze(-1)
+        support = self.support(logits.device)
+        return QValues((torch.softmax(logits, dim=-1) * support).sum(dim=-1), logits)
+
+
+def build_q_architecture(
+    model_config: Mapping[str, Any], *, observation_shape: tuple[int, ...], head: QHead
+) -> Architecture:
+    """Read a ``model_config``.
+
+    Raises:
+        ConfigurationRefusedError: a key or a value that this backend does not carry out.
+    """
+    return build_architecture(
+        {**model_config, "vf_share_layers": True},
+        observation_shape=observation_shape,
+        distribution_inputs=head.outputs,
+        is_gaussian=False,
+    )
+
+
+class BatchOutputs(NamedTuple):
+    """The heads' outputs for a batch of transitions.
+
+    Attributes:
+        current: the online network's at the start, differentiable.
+        after: its outputs at the end, or None.
+        target: the target network's at the end.
+    """
+
+    current: HeadOutputs
+    after: HeadOutputs | None
+    target: HeadOutputs
+
+
+class QNetworks:
+    """The networks of all replicas.
+
+    Attributes:
+        head: how outputs become Q values.
+        online: what is trained, and acts.
+        target: what the targets are computed with.
+        packed: the two again, if they are the standard network.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        head: QHead,
+        *,
+        replicas: int,
+        device: torch.device,
+        is_packed: bool = True,
+    ) -> None:
+        self.head = head
+        self.replicas = replicas
+        self.device = device
+        self.online, self.target = (
+            ReplicaNetworks(architecture, replicas=replicas, device=device, is_packed=False)
+            for _ in range(2)
+        )
+        self.packed: tuple[PackedQNetwork, PackedQNetwork] | None = None
+        if is_packed and device.type == "cpu" and can_pack(architecture):
+            online, target = (
+                PackedQNetwork(
+                    architecture,
+                    networks.named_parameters(),
+                    networks.named_gradients(),
+                    is_dueling=head.is_dueling,
+                )
+                for networks in (self.online, self.target)
+            )
+            self.packed = online, target
+
+    def initialise(self, generators: Sequence[torch.Generator]) -> None:
+        """Draw every replica's parameters from its own generator; the targets are the same."""
+        self.online.initialise(generators)
+        self.update_target(1.0)
+
+    def update_target(self, tau: float) -> None:
+        """``target = tau * online + (1 - tau) * target``."""
+        with torch.no_grad():
+            if tau == 1.0:
+                self.target.parameters.copy_(self.online.parameters)
+            else:
+                self.target.parameters.lerp_(self.online.parameters, tau)
+
+    def values(self, observations: Array) -> Array:
+        """Q values ``float32[replicas, rows, actions]`` of the online network."""
+        with torch.no_grad():
+            return self.head.combine(self._forward(0, observations)).values.cpu().numpy()
+
+    def forward(self, observations: Array, rows: int, *, needs_after: bool) -> BatchOutputs:
+        """Outputs for the starts, then the ends of transitions.
+
+        Args:
+            observations: ``float32[replicas, 2 * rows, *shape]``.
+            rows: of one replica.
+            needs_after: whether the online network is asked about the ends too.
+        """
+        starts, ends = observations[:, :rows], observations[:, rows:]
+        with torch.no_grad():
+            target = self._forward(1, ends)
+        if self.packed is not None:
+            seen = observations if needs_after else starts
+            current, others = self.packed[0].differentiable(self.online.parameters, seen, rows)
+            return BatchOutputs(current, others if needs_after else None, target)
+        self.online.gradients.zero_()
+        outputs = self.online.forward(torch.from_numpy(starts).to(self.device))
+        current = HeadOutputs(outputs.distribution, outputs.values.unsqueeze(-1))
+        with torch.no_grad():
+            after = self._forward(0, ends) if needs_after else None
+        return BatchOutputs(current, after, target)
+
+    def _forward(self, which: int, observations: Array) -> HeadOutputs:
+        if self.packed is not None:
+            advantages, values = self.packed[which].forward(observations)
+            if values is None:
+                values = np.zeros((*advantages.shape[:2], 1), dtype=np.float32)
+            return HeadOutputs(torch.from_numpy(advantages), torch.from_numpy(values))
+        networks = (self.online, self.target)[which]
+        outputs = networks.forward(torch.from_numpy(observations).to(self.device))
+        return HeadOutputs(outputs.distribution, outputs.values.unsqueeze(-1))

@@ -1,0 +1,192 @@
+"""The standard Q network of all replicas, forward and backward by hand, on a CPU.
+
+For the same reasons as `packed_mlp`, and for one more: DQN's batch holds the observations at
+both ends of its transitions, and only those at the start have a gradient. Autograd would go
+backward through all rows, or forward twice; here one forward pass over ``[replicas, 2 x rows]``
+is followed by a backward pass over the first half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sweeper.trainables.torch_backend.architecture import Architecture
+
+__all__ = ["HeadOutputs", "PackedQNetwork"]
+
+Array = NDArray[np.float32]
+
+
+class HeadOutputs(NamedTuple):
+    """What the heads say: advantages (or their logits) and the value stream.
+
+    Attributes:
+        advantages: ``float32[replicas, rows, actions x atoms]``.
+        values: ``float32[replicas, rows, 1]``.
+    """
+
+    advantages: Tensor
+    values: Tensor
+
+
+@dataclass(frozen=True)
+class _Dense:
+    """One layer of all replicas: ``[replicas, outputs, inputs]``, biases ``[replicas, 1, …]``."""
+
+    weight: Array
+    bias: Array
+    weight_gradient: Array
+    bias_gradient: Array
+
+    def apply(self, below: Array, out: Array | None = None) -> Array:
+        result: Array = np.matmul(below, self.weight.swapaxes(1, 2), out=out)
+        result += self.bias
+        return result
+
+    def write_gradients(self, gradient: Array, below: Array) -> None:
+        np.matmul(gradient.swapaxes(1, 2), below, out=self.weight_gradient)
+        np.sum(gradient, axis=1, keepdims=True, out=self.bias_gradient)
+
+
+class PackedQNetwork:
+    """Evaluates the networks whose parameters and gradients it was given as views."""
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        parameters: Mapping[str, Tensor],
+        gradients: Mapping[str, Tensor],
+        *,
+        is_dueling: bool,
+    ) -> None:
+        def layer(name: str) -> _Dense:
+            weight, bias = f"{name}.weight", f"{name}.bias"
+            return _Dense(
+                parameters[weight].numpy(),
+                parameters[bias].unsqueeze(1).numpy(),
+                gradients[weight].numpy(),
+                gradients[bias].unsqueeze(1).numpy(),
+            )
+
+        self.activation = architecture.activation
+        self.layers = [layer(f"encoder.shared.{i}") for i in range(len(architecture.hiddens))]
+        self.advantage_head = layer("head.policy.out")
+        self.value_head = layer("head.value.out") if is_dueling else None
+        self._buffers: dict[tuple[str, tuple[int, ...]], list[Array]] = {}
+
+    def forward(self, observations: Array) -> tuple[Array, Array | None]:
+        """Advantages ``[replicas, rows, outputs]`` and values ``[replicas, rows, 1]``."""
+        hidden = observations
+        for layer in self.layers:
+            hidden = layer.apply(hidden)
+            _activate(hidden, self.activation)
+        return self._apply_heads(hidden)
+
+    def differentiable(
+        self, parameters: Tensor, observations: Array, rows: int
+    ) -> tuple[HeadOutputs, HeadOutputs]:
+        """The outputs of the first ``rows``, which have a gradient, and those of the others.
+
+        Only one such pass can be waiting for its backward: both use the same buffers.
+        """
+        outputs: tuple[Tensor, ...] = _PackedFunction.apply(  # type: ignore[no-untyped-call]
+            parameters, observations, rows, self
+        )
+        return HeadOutputs(*outputs[:2]), HeadOutputs(*outputs[2:])
+
+    def keep_hidden(self, observations: Array) -> tuple[list[Array], Array, Array | None]:
+        """`forward` in buffers that are kept: the layers' outputs, then the heads'."""
+        kept = self._allocate("hidden", observations.shape[:2])
+        hidden = observations
+        for layer, out in zip(self.layers, kept, strict=True):
+            hidden = layer.apply(hidden, out)
+            _activate(hidden, self.activation)
+        return kept, *self._apply_heads(hidden)
+
+    def backward(
+        self,
+        observations: Array,
+        hidden: list[Array],
+        advantage_gradient: Array,
+        value_gradient: Array | None,
+    ) -> None:
+        """Write the parameters' gradients, from those of the outputs of the same rows."""
+        gradients = self._allocate("gradient", observations.shape[:2])
+        gradient = gradients[-1]
+        self.advantage_head.write_gradients(advantage_gradient, hidden[-1])
+        np.matmul(advantage_gradient, self.advantage_head.weight, out=gradient)
+        if self.value_head is not None and value_gradient is not None:
+            self.value_head.write_gradients(value_gradient, hidden[-1])
+            gradient += value_gradient * self.value_head.weight
+        for i in range(len(self.layers) - 1, -1, -1):
+            _backward_activation(gradients[i], hidden[i], self.activation)
+            layer = self.layers[i]
+            layer.write_gradients(gradients[i], hidden[i - 1] if i else observations)
+            if i:
+                np.matmul(gradients[i], layer.weight, out=gradients[i - 1])
+
+    def _apply_heads(self, hidden: Array) -> tuple[Array, Array | None]:
+        values = None if self.value_head is None else self.value_head.apply(hidden)
+        return self.advantage_head.apply(hidden), values
+
+    def _allocate(self, kind: str, shape: tuple[int, ...]) -> list[Array]:
+        key = kind, shape
+        if key not in self._buffers:
+            self._buffers[key] = [
+                np.empty((*shape, layer.weight.shape[1]), dtype=np.float32) for layer in self.layers
+            ]
+        return self._buffers[key]
+
+
+class _PackedFunction(torch.autograd.Function):
+    """The heads' outputs of all rows; backward writes the parameters' gradients."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        parameters: Tensor,  # noqa: ARG004  what autograd sees; its memory is the layers' views
+        observations: Array,
+        rows: int,
+        network: PackedQNetwork,
+    ) -> tuple[Tensor, ...]:
+        hidden, advantages, values = network.keep_hidden(observations)
+        ctx.network = network
+        ctx.observations = observations[:, :rows]
+        ctx.hidden = [layer[:, :rows] for layer in hidden]
+        if values is None:
+            values = np.zeros((*advantages.shape[:2], 1), dtype=np.float32)
+        both = [torch.from_numpy(output) for output in (advantages, values)]
+        others = [output[:, rows:] for output in both]
+        ctx.mark_non_differentiable(*others)
+        return (*(output[:, :rows] for output in both), *others)
+
+    @staticmethod
+    def backward(
+        ctx: Any, advantage_gradient: Tensor, value_gradient: Tensor, *_: Tensor
+    ) -> tuple[None, None, None, None]:
+        ctx.network.backward(
+            ctx.observations, ctx.hidden, advantage_gradient.numpy(), value_gradient.numpy()
+        )
+        return None, None, None, None
+
+
+def _activate(array: Array, activation: str) -> None:
+    if activation == "tanh":
+        np.tanh(array, out=array)
+    elif activation == "relu":
+        np.maximum(array, 0, out=array)
+
+
+def _backward_activation(gradient: Array, hidden: Array, activation: str) -> None:
+    into, outputs = torch.from_numpy(gradient), torch.from_numpy(hidden)
+    if activation == "tanh":
+        torch.ops.aten.tanh_backward.grad_input(into, outputs, grad_input=into)
+    elif activation == "relu":
+        torch.ops.aten.threshold_backward.grad_input(into, outputs, 0, grad_input=into)

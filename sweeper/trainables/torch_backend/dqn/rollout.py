@@ -1,0 +1,139 @@
+"""Stepping all replicas' environments into their replay memories.
+
+Gymnasium's NEXT_STEP autoreset spends a step of a sub-environment on its reset. Such a step is
+never counted and never stored: with one sub-environment a replica it is taken at once, with
+several while the others go on. Then a replica may have taken a few steps more than were asked
+for; they are in the replay memory, and are counted with the next ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweeper.trainables.torch_backend.dqn.actions import EpsilonGreedy, choose_actions
+from sweeper.trainables.torch_backend.dqn.observation_store import ObservationStore
+from sweeper.trainables.torch_backend.dqn.replay import ReplayBuffer
+from sweeper.trainables.torch_backend.envs import ReplicaEnvs
+from sweeper.trainables.torch_backend.progress import Episode, EpisodeCounter
+from sweeper.trainables.torch_backend.schedules import Schedule
+
+__all__ = ["ReplayCollector"]
+
+Array = NDArray[Any]
+Mask = NDArray[np.bool_]
+
+
+class ReplayCollector:
+    """Owns the current state of the environments.
+
+    Attributes:
+        steps: that were asked for so far, of each replica that is not frozen.
+    """
+
+    def __init__(
+        self,
+        envs: ReplicaEnvs,
+        buffer: ReplayBuffer,
+        store: ObservationStore,
+        *,
+        epsilon: Schedule,
+        distribution: EpsilonGreedy,
+        action_generators: Sequence[np.random.Generator],
+        env_generators: Sequence[np.random.Generator],
+    ) -> None:
+        self._envs, self._buffer, self._store = envs, buffer, store
+        self._epsilon, self._distribution = epsilon, distribution
+        self._action_generators, self._env_generators = action_generators, env_generators
+        shape = len(envs), envs.num_envs
+        self._observations: Array = np.zeros((*shape, *store.shape), dtype=store.dtype)
+        self._lanes = np.arange(shape[0] * shape[1]).reshape(shape)
+        self._resetting = np.zeros(shape, dtype=np.bool_)
+        self._episodes = EpisodeCounter(*shape)
+        self._taken = np.zeros(len(envs), dtype=np.int64)
+        self.steps = 0
+        self._has_started = False
+
+    def restart(self, steps: int) -> None:
+        """Begin new episodes everywhere, with seeds from the environments' generators."""
+        seeds = [int(generator.integers(2**31)) for generator in self._env_generators]
+        for replica, observations in enumerate(self._envs.reset(seeds)):
+            self._observations[replica] = self._pack(observations)
+        self._resetting[:] = False
+        self._episodes.forget()
+        self._taken[:] = self.steps = steps
+        self._begin(np.ones_like(self._resetting))
+        self._has_started = True
+
+    def collect(self, values: Callable[[Array], Array], steps: int, is_frozen: Mask) -> None:
+        """Step every replica's environments on, by ``steps`` env steps each.
+
+        Args:
+            values: Q values for ``float32[replicas, envs, *shape]``.
+            steps: more for each replica.
+            is_frozen: replicas that do not step.
+        """
+        if not self._has_started:
+            self.restart(self.steps)
+        self.steps += steps
+        while True:
+            active: list[int] = np.flatnonzero((self._taken < self.steps) & ~is_frozen).tolist()
+            if not active:
+                return
+            self._step(values, active)
+
+    def take_episodes(self) -> list[list[Episode]]:
+        """The episodes that finished since the last call."""
+        return self._episodes.take()
+
+    def _step(self, values: Callable[[Array], Array], active: list[int]) -> None:
+        points = np.ones(self._resetting.shape)
+        for replica in active:
+            self._action_generators[replica].random(out=points[replica])
+        epsilon = self._epsilon.value(int(self._taken[active[0]]))
+        actions = choose_actions(values(self._store.unpack(self._observations)), points, epsilon)
+        rewards = np.zeros(points.shape)
+        terminated, ended, is_active = np.zeros((3, *points.shape), dtype=np.bool_)
+        env_actions = self._distribution.to_env(actions[..., None])
+        for replica, outcome in zip(active, self._envs.step(env_actions, active), strict=True):
+            observations, rewards[replica], terminated[replica], truncated = outcome
+            self._observations[replica] = self._pack(observations)
+            is_active[replica] = True
+            ended[replica] = terminated[replica] | truncated
+        has_reset = self._resetting & is_active
+        is_real = ~self._resetting & is_active
+        ended &= is_real
+        self._store_steps(is_real, actions, rewards, terminated)
+        self._episodes.count(rewards, is_real, ended)
+        self._resetting[is_active] = ended[is_active]
+        if has_reset.any():
+            self._begin(has_reset)
+        if len(ended[0]) == 1 and ended.any():
+            self._reset_at_once(ended)
+
+    def _reset_at_once(self, ended: Mask) -> None:
+        replicas: list[int] = np.flatnonzero(ended[:, 0]).tolist()
+        ignored = self._distribution.to_env(np.zeros((len(self._envs), 1, 1)))
+        for replica, outcome in zip(replicas, self._envs.step(ignored, replicas), strict=True):
+            self._observations[replica] = self._pack(outcome[0])
+        self._resetting[ended] = False
+        self._begin(ended)
+
+    def _begin(self, chosen: Mask) -> None:
+        self._buffer.begin(self._lanes[chosen], self._observations[chosen])
+
+    def _store_steps(self, is_real: Mask, actions: Array, rewards: Array, terminated: Mask) -> None:
+        self._taken += is_real.sum(axis=1)
+        self._buffer.append(
+            self._lanes[is_real],
+            actions=actions[is_real],
+            rewards=rewards[is_real],
+            terminated=terminated[is_real],
+            observations=self._observations[is_real],
+        )
+
+    def _pack(self, observations: Any) -> Array:
+        return self._store.pack(observations)

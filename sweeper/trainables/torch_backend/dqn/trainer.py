@@ -1,0 +1,238 @@
+"""DQN on the torch backend: all replicas of a trial trained as one batch.
+
+A round collects a few env steps with every replica into its replay memory (`dqn_rollout`,
+`replay`), then learns from batches drawn from it (`dqn_update`, `dqn_loss`, `q_networks`); an
+iteration is as many rounds as it takes to reach ``min_sample_timesteps_per_iteration``.
+Hyperparameters and their meaning are RLlib's (`dqn_settings`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sweeper.environments.spaces import build_observation_encoder
+from sweeper.errors import ConfigurationRefusedError
+from sweeper.paths import CheckpointPaths
+from sweeper.trainables.contract import EvaluationResult, ReplicaProgress, TrialSettings
+from sweeper.trainables.torch_backend import checkpoints
+from sweeper.trainables.torch_backend.devices import find_device, limit_threads
+from sweeper.trainables.torch_backend.dqn.actions import build_epsilon_greedy
+from sweeper.trainables.torch_backend.dqn.memory import (
+    bound_steps,
+    describe_memory,
+    refuse_too_much,
+)
+from sweeper.trainables.torch_backend.dqn.networks import QHead, QNetworks, build_q_architecture
+from sweeper.trainables.torch_backend.dqn.observation_store import ObservationStore
+from sweeper.trainables.torch_backend.dqn.replay import ReplayBuffer
+from sweeper.trainables.torch_backend.dqn.rollout import ReplayCollector
+from sweeper.trainables.torch_backend.dqn.settings import DQN_DEFAULTS, DQNSettings, read_settings
+from sweeper.trainables.torch_backend.dqn.update import DQNLearner
+from sweeper.trainables.torch_backend.envs import open_replica_envs
+from sweeper.trainables.torch_backend.evaluation import HeldOutEpisodes, play_episodes
+from sweeper.trainables.torch_backend.progress import describe_progress
+from sweeper.trainables.torch_backend.streams import ReplicaStreams
+
+__all__ = ["TorchDQNTrainer", "build_head"]
+
+Array = NDArray[Any]
+
+
+class TorchDQNTrainer:
+    """A `ReplicaTrainer` of DQN.
+
+    Raises:
+        ConfigurationRefusedError: a key, a value or a space that this backend does not take.
+        UserError: a GPU is asked for and there is none.
+    """
+
+    def __init__(self, settings: TrialSettings, configuration: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self._dqn = read_settings(configuration)
+        normalize = settings.environment.normalize
+        if normalize.observations or normalize.rewards:
+            raise ConfigurationRefusedError("environment.normalize is not carried out by DQN")
+        device = find_device(settings)
+        self._streams = ReplicaStreams(
+            settings, ("initialisation", "actions", "environments"), with_replay=True
+        )
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(limit_threads(settings))
+            self._envs = opened.enter_context(open_replica_envs(settings, self._dqn.envs))
+            self._held_out = opened.enter_context(contextlib.closing(HeldOutEpisodes(settings)))
+            self._build(device)
+            self._opened = opened.pop_all()  # open until `close`; closed here if that failed
+        self._env_steps = [0] * len(settings.seeds)
+        # Env steps at which the replay memory was empty: learning waits for so many more.
+        self._replay_begun = 0
+
+    # Numbers that are not finite end a replica; they are looked for, not warned of.
+    @np.errstate(all="ignore")
+    def train(self) -> list[ReplicaProgress]:
+        """Collect and learn until every replica has taken an iteration's env steps."""
+        # Copied: a learner that freezes a replica does not change what happened here.
+        was_frozen = self._learner.is_frozen.copy()
+        before = self._collector.steps
+        self._learner.begin_iteration()
+        while True:
+            self._run_round(was_frozen)
+            if self._collector.steps - before >= self._dqn.iteration_steps:
+                break
+        for replica in np.flatnonzero(~was_frozen):
+            self._env_steps[replica] = self._collector.steps
+        metrics = self._learner.end_iteration()
+        return describe_progress(
+            env_steps=self._env_steps,
+            episodes=self._collector.take_episodes(),
+            metrics=metrics,
+            diverged=self._learner.is_frozen,
+        )
+
+    def evaluate(self) -> list[EvaluationResult | None]:
+        """Play held-out episodes, the same ones at every evaluation."""
+        epsilon = self._dqn.epsilon.value(self._collector.steps)
+        return play_episodes(
+            self._networks.values,
+            self._held_out,
+            encoder=self._encoder,
+            distribution=dataclasses.replace(self._distribution, epsilon=epsilon),
+            normalise=lambda observations: observations,
+            skipped=self._learner.is_frozen,
+        )
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write agent.json, weights.safetensors and trainer.safetensors.
+
+        Where the settings ask for it the replay memories are written too, as replay.safetensors.
+
+        Returns:
+            Counters and generator states; integers beyond 64 bits among them, which JSON takes.
+        """
+        tensors, learner = self._learner.state()
+        weights = self._networks.online.named_parameters()
+        checkpoints.write_agent(folder, self._describe_agent(), weights)
+        checkpoints.write_tensors(CheckpointPaths(folder).trainer, tensors)
+        with_replay = self._settings.checkpoint_replay
+        if with_replay:
+            checkpoints.write_arrays(CheckpointPaths(folder).replay, self._buffer.state())
+        return {
+            "env_steps": list(self._env_steps),
+            "collected_steps": self._collector.steps,
+            "replay_begun": self._replay_begun if with_replay else None,
+            "learner": learner,
+            "generators": self._streams.state(),
+        }
+
+    def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
+        """Go on with what `save` wrote; episodes begin anew, on seeds not used before.
+
+        Without the replay memories no update is made until they hold
+        ``num_steps_sampled_before_learning_starts`` new env steps.
+        """
+        self._networks.online.load(checkpoints.read_tensors(CheckpointPaths(folder).weights))
+        trainer = checkpoints.read_tensors(CheckpointPaths(folder).trainer)
+        self._learner.restore(trainer, state["learner"])
+        self._env_steps = [int(steps) for steps in state["env_steps"]]
+        self._streams.restore(state["generators"])
+        steps = int(state["collected_steps"])
+        self._replay_begun = steps
+        if state["replay_begun"] is not None:
+            # Through a memory map, straight into the rings.
+            replay = checkpoints.read_tensors(CheckpointPaths(folder).replay)
+            self._buffer.restore({name: tensor.numpy() for name, tensor in replay.items()})
+            self._replay_begun = int(state["replay_begun"])
+        self._collector.restart(steps)
+
+    def close(self) -> None:
+        """Close the environments, and give BLAS back its threads."""
+        self._opened.close()
+
+    def _run_round(self, is_frozen: NDArray[np.bool_]) -> None:
+        dqn, steps = self._dqn, self._collector.steps + self._dqn.round_steps
+        self._collector.collect(self._networks.values, dqn.round_steps, is_frozen)
+        if steps - self._replay_begun < dqn.learning_starts or not self._buffer.starts.any():
+            return
+        for _ in range(dqn.updates):
+            sample = self._buffer.sample(dqn.batch)
+            errors = self._learner.update(sample, steps)
+            self._buffer.update_priorities(sample.places, errors)
+
+    def _build(self, device: torch.device) -> None:
+        dqn, replicas = self._dqn, len(self._settings.seeds)
+        envs = self._envs
+        self._encoder = build_observation_encoder(envs.single_observation_space)
+        self._distribution = build_epsilon_greedy(envs.single_action_space)
+        actions = self._distribution.input_size
+        head = build_head(dqn, actions)
+        architecture = build_q_architecture(
+            dqn.model_config, observation_shape=self._encoder.shape, head=head
+        )
+        self._networks = QNetworks(architecture, head, replicas=replicas, device=device)
+        self._networks.initialise(self._streams.torch_generators("initialisation"))
+        self._learner = DQNLearner(self._networks, dqn)
+        steps = bound_steps(self._settings.stop, dqn.iteration_steps + dqn.round_steps)
+        replay = dataclasses.replace(dqn.replay, most_steps=steps)
+        memory = describe_memory(
+            replay,
+            observation_space=envs.single_observation_space,
+            action_space=envs.single_action_space,
+            envs=dqn.envs,
+            replicas=replicas,
+        )
+        refuse_too_much(memory, replicas)
+        store = ObservationStore(self._encoder)
+        self._buffer = ReplayBuffer(
+            store,
+            replay,
+            replicas=replicas,
+            envs=dqn.envs,
+            actions=actions,
+            generators=self._streams["replay"],
+        )
+        self._collector = ReplayCollector(
+            self._envs,
+            self._buffer,
+            store,
+            epsilon=dqn.epsilon,
+            distribution=self._distribution,
+            action_generators=self._streams["actions"],
+            env_generators=self._streams["environments"],
+        )
+
+    def _describe_agent(self) -> dict[str, Any]:
+        head = self._networks.head
+        return {
+            **checkpoints.describe_agent(
+                self._settings,
+                observation_space=self._envs.single_observation_space,
+                action_space=self._envs.single_action_space,
+                model_config={**DQN_DEFAULTS["model_config"], **self._dqn.model_config},
+                architecture=self._networks.online.architecture,
+                normalize_actions=True,
+                clip_actions=False,
+                normalisers=(),
+            ),
+            "dueling": head.is_dueling,
+            "num_atoms": head.atoms,
+            "v_min": head.v_min,
+            "v_max": head.v_max,
+        }
+
+
+def build_head(settings: DQNSettings, actions: int) -> QHead:
+    """The head of a configuration's network."""
+    return QHead(
+        actions=actions,
+        is_dueling=settings.dueling,
+        atoms=settings.num_atoms,
+        v_min=settings.v_min,
+        v_max=settings.v_max,
+    )

@@ -1,0 +1,186 @@
+"""DQN's updates of all replicas: one step of Adam each, and the target network's rhythm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sweeper.trainables.torch_backend.dqn.fused_loss import differentiate_td
+from sweeper.trainables.torch_backend.dqn.loss import (
+    LossTerms,
+    Transitions,
+    compute_loss,
+    describe_loss,
+)
+from sweeper.trainables.torch_backend.dqn.networks import QNetworks
+from sweeper.trainables.torch_backend.dqn.replay import ReplaySample
+from sweeper.trainables.torch_backend.dqn.settings import DQNSettings
+from sweeper.trainables.torch_backend.optimiser import ReplicaAdam, clip_gradients
+
+__all__ = ["DQNLearner"]
+
+Array = NDArray[Any]
+Mask = NDArray[np.bool_]
+
+
+class DQNLearner:
+    """Networks and optimiser of all replicas.
+
+    Attributes:
+        is_frozen: replicas that diverged; their parameters stay the last finite ones.
+    """
+
+    def __init__(self, networks: QNetworks, settings: DQNSettings) -> None:
+        self.networks = networks
+        self._settings = settings
+        online = networks.online
+        self._optimiser = ReplicaAdam(online.parameters, online.gradients)
+        rows = networks.replicas, settings.batch
+        self._row_weights = torch.full(rows, 1 / settings.batch, device=networks.device)
+        self.is_frozen: Mask = np.zeros(networks.replicas, dtype=np.bool_)
+        self._lr = settings.lr.value(0)
+        self._last_target_update = 0
+        self._target_updates = 0
+        self._loss_sum = torch.zeros(networks.replicas, device=networks.device)
+        self._last: tuple[LossTerms, Tensor] | None = None
+        self._before = online.parameters.detach().clone()
+
+    def begin_iteration(self) -> None:
+        """Keep the parameters that a replica which diverges goes back to."""
+        self._before.copy_(self.networks.online.parameters.detach())
+        self._loss_sum.zero_()
+        self._last = None
+
+    def update(self, sample: ReplaySample, env_steps: int) -> Array:
+        """One step on one batch.
+
+        Args:
+            sample: for all replicas, frozen ones too.
+            env_steps: of a replica so far.
+
+        Returns:
+            The TD errors, not negative, ``float32[replicas, rows]``.
+        """
+        networks, settings = self.networks, self._settings
+        terms = self._differentiate(sample)
+        if self.is_frozen.any():
+            networks.online.gradients[self._frozen_rows()] = 0
+        norms = clip_gradients(networks.online, settings.grad_clip, settings.grad_clip_by)
+        self._optimiser.step(self._lr)
+        self._loss_sum += terms.weighted.detach().sum(dim=1)
+        self._last = terms, norms
+        self._follow(env_steps)
+        return terms.td_errors.cpu().numpy()
+
+    def end_iteration(self) -> dict[str, Array]:
+        """RLlib's metrics of the last update, ``float[replicas]`` each, and who diverged.
+
+        A replica whose loss or parameters are not finite any more is frozen.
+        """
+        if self._last is None:
+            return {}
+        terms, norms = self._last
+        metrics = {name: values.cpu().numpy() for name, values in describe_loss(terms).items()}
+        metrics["gradients_default_optimizer_global_norm"] = norms.cpu().numpy()
+        for name, value in (
+            ("default_optimizer_learning_rate", self._lr),
+            ("num_target_updates", self._target_updates),
+            ("last_target_update_ts", self._last_target_update),
+        ):
+            metrics[name] = np.full(self.networks.replicas, float(value))
+        self._freeze_diverged()
+        return metrics
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors with the replicas first, and JSON."""
+        tensors = {
+            f"optimiser.{name}": values for name, values in self._optimiser.tensors().items()
+        }
+        target = self.networks.target.named_parameters()
+        tensors |= {f"target.{name}": values for name, values in target.items()}
+        return tensors, {
+            "optimiser_steps": self._optimiser.steps,
+            "is_frozen": self.is_frozen.tolist(),
+            "lr": self._lr,
+            "last_target_update": self._last_target_update,
+            "target_updates": self._target_updates,
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """The inverse of `state`; the online network is restored by its owner."""
+
+        def under(prefix: str) -> dict[str, Tensor]:
+            return {
+                name.removeprefix(prefix): values
+                for name, values in tensors.items()
+                if name.startswith(prefix)
+            }
+
+        self._optimiser.restore(under("optimiser."), int(state["optimiser_steps"]))
+        self.networks.target.load(under("target."))
+        self.is_frozen = np.array(state["is_frozen"], dtype=np.bool_)
+        self._lr = float(state["lr"])
+        self._last_target_update = int(state["last_target_update"])
+        self._target_updates = int(state["target_updates"])
+
+    def _differentiate(self, sample: ReplaySample) -> LossTerms:
+        """The loss, whose gradients are written: by hand where that is possible."""
+        networks, settings = self.networks, self._settings
+        if networks.packed is not None and networks.head.atoms == 1:
+            return differentiate_td(
+                *networks.packed,
+                sample,
+                double_q=settings.double_q,
+                is_huber=settings.td_error_loss_fn == "huber",
+            )
+        outputs = networks.forward(
+            sample.observations, settings.batch, needs_after=settings.double_q
+        )
+        combine = networks.head.combine
+        terms = compute_loss(
+            networks.head,
+            combine(outputs.current),
+            combine(outputs.after) if outputs.after is not None else None,
+            combine(outputs.target),
+            self._to_transitions(sample),
+            td_error_loss_fn=settings.td_error_loss_fn,
+        )
+        # The mean over rows of each replica, without an operation for it.
+        terms.weighted.backward(self._row_weights)  # type: ignore[no-untyped-call]
+        return terms
+
+    def _follow(self, env_steps: int) -> None:
+        """After an update: the next learning rate, and the target network when it is due."""
+        settings = self._settings
+        self._lr = settings.lr.value(env_steps)
+        if env_steps - self._last_target_update >= settings.target_network_update_freq:
+            self.networks.update_target(settings.tau)
+            self._last_target_update = env_steps
+            self._target_updates += 1
+
+    def _to_transitions(self, sample: ReplaySample) -> Transitions:
+        return Transitions(
+            *(
+                torch.from_numpy(array).to(self.networks.device)
+                for array in (sample.actions, sample.rewards, sample.discounts, sample.weights)
+            )
+        )
+
+    def _freeze_diverged(self) -> None:
+        parameters = self.networks.online.parameters.detach()
+        is_finite = torch.isfinite(self._loss_sum) & torch.isfinite(parameters).all(dim=1)
+        diverged = ~is_finite.cpu().numpy() & ~self.is_frozen
+        if diverged.any():
+            rows = torch.from_numpy(diverged).to(self.networks.device)
+            parameters[rows] = self._before[rows]
+            self.networks.target.parameters.detach()[rows] = self._before[rows]
+            self.is_frozen |= diverged
+            self._optimiser.freeze(self._frozen_rows())
+
+    def _frozen_rows(self) -> Tensor:
+        return torch.from_numpy(self.is_frozen).to(self.networks.device)

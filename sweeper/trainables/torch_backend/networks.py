@@ -1,0 +1,207 @@
+"""Policy and value networks of all replicas of a trial, evaluated as one.
+
+The parameters of all replicas are one matrix, ``float32[replicas, size]``: a row is a replica,
+a parameter is a column range. So an optimiser sees one tensor, and a norm, a copy or a freeze
+of a replica is one operation on a row. `packed_mlp` evaluates and differentiates the standard
+network (dense layers without normalisation, on a CPU); whatever else there is goes through plain
+autograd here, which is also what `packed_mlp` is tested against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from sweeper.trainables.torch_backend.architecture import Architecture, initialise, list_parameters
+from sweeper.trainables.torch_backend.packed_mlp import PackedMlp, can_pack
+
+__all__ = ["NetworkOutputs", "ReplicaNetworks"]
+
+Array = NDArray[np.float32]
+
+_ROWS_AT_ONCE = 512  # a whole train batch of images would need gigabytes
+_LAYERNORM_EPSILON = 1e-3  # RLlib's (core/models/torch/primitives.py), not torch's
+
+
+class NetworkOutputs(NamedTuple):
+    """What the networks say of a batch.
+
+    Attributes:
+        distribution: inputs of the action distribution, ``float32[replicas, rows, inputs]``.
+        values: ``float32[replicas, rows]``.
+    """
+
+    distribution: Tensor
+    values: Tensor
+
+
+class ReplicaNetworks:
+    """The networks of all replicas; ``parameters`` and ``gradients`` are ``[replicas, size]``.
+
+    Attributes:
+        packed: evaluates them if they are the standard ones; its backward pass overwrites
+            ``gradients``.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        *,
+        replicas: int,
+        device: torch.device,
+        is_packed: bool = True,
+    ) -> None:
+        self.architecture = architecture
+        self.replicas = replicas
+        self.device = device
+        self._shapes = list_parameters(architecture)
+        self._sizes = [shape.size for shape in self._shapes]
+        self.parameters = torch.zeros(replicas, sum(self._sizes), device=device, requires_grad=True)
+        self.gradients = torch.zeros_like(self.parameters)
+        self.parameters.grad = self.gradients
+        self.packed: PackedMlp | None = None
+        if is_packed and device.type == "cpu" and can_pack(architecture):
+            self.packed = PackedMlp(architecture, self.named_parameters(), self.named_gradients())
+
+    def initialise(self, generators: Sequence[torch.Generator]) -> None:
+        """Draw every replica's parameters from its own generator."""
+        for name, tensor in self.named_parameters().items():
+            shape = next(shape for shape in self._shapes if shape.name == name)
+            for replica, generator in enumerate(generators):
+                # On the CPU first, so that a replica starts equal on every device.
+                values = torch.empty(shape.shape)
+                initialise(shape, values, generator)
+                tensor[replica].copy_(values)
+
+    def named_parameters(self) -> dict[str, Tensor]:
+        """Views ``float32[replicas, *shape]`` into the parameters, without gradients."""
+        return self._split(self.parameters.detach())
+
+    def named_gradients(self) -> dict[str, Tensor]:
+        """Views into the gradients, as `named_parameters`."""
+        return self._split(self.gradients)
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Overwrite all parameters with those that `named_parameters` gave."""
+        for name, view in self.named_parameters().items():
+            view.copy_(tensors[name])
+
+    def forward(self, observations: Tensor) -> NetworkOutputs:
+        """Differentiable outputs for ``float32[replicas, rows, *observation]``.
+
+        Going backward fills ``gradients``, after `clear_gradients`.
+        """
+        tensors = self._split(self.parameters)
+        encoded = self._encode_all(tensors, observations)
+        raw = self._head(tensors, "policy", encoded[0])
+        values = self._head(tensors, "value", encoded[-1]).squeeze(-1)
+        return NetworkOutputs(self._to_distribution(raw, tensors.get("log_std")), values)
+
+    def clear_gradients(self) -> None:
+        """Prepare ``gradients`` for the next backward pass of autograd, which adds to them."""
+        self.gradients.zero_()
+
+    def policy(self, observations: Array) -> Array:
+        """Inputs of the action distribution for ``float32[replicas, rows, *observation]``."""
+        if self.packed is not None:
+            return self.packed.policy(observations)
+        with torch.no_grad():
+            tensors = self.named_parameters()
+            batch = torch.from_numpy(observations).to(self.device)
+            encoder = self.architecture.encoders[0]
+            outputs = self._head(tensors, "policy", self._encode(tensors, encoder, batch))
+            return self._to_distribution(outputs, tensors.get("log_std")).cpu().numpy()
+
+    def values(self, observations: Array) -> Array:
+        """``float32[replicas, rows]`` for ``float32[replicas, rows, *observation]``."""
+        if self.packed is not None:
+            return self.packed.values(observations)
+        tensors = self.named_parameters()
+        encoder = self.architecture.encoders[-1]
+        parts = []
+        with torch.no_grad():
+            for part in torch.split(torch.from_numpy(observations), _ROWS_AT_ONCE, dim=1):
+                encoded = self._encode(tensors, encoder, part.to(self.device))
+                parts.append(self._head(tensors, "value", encoded).squeeze(-1))
+        return torch.cat(parts, dim=1).cpu().numpy()
+
+    def _split(self, matrix: Tensor) -> dict[str, Tensor]:
+        columns = torch.split(matrix, self._sizes, dim=1)
+        return {
+            shape.name: column.view(self.replicas, *shape.shape)
+            for shape, column in zip(self._shapes, columns, strict=True)
+        }
+
+    def _encode_all(self, tensors: Mapping[str, Tensor], observations: Tensor) -> list[Tensor]:
+        return [
+            self._encode(tensors, encoder, observations) for encoder in self.architecture.encoders
+        ]
+
+    def _encode(self, tensors: Mapping[str, Tensor], encoder: str, batch: Tensor) -> Tensor:
+        architecture = self.architecture
+        if architecture.convolutions:
+            return self._convolve(tensors, encoder, batch)
+        hidden = batch
+        for layer in range(len(architecture.hiddens)):
+            hidden = _dense(tensors, f"encoder.{encoder}.{layer}", hidden)
+            hidden = _activate(hidden, architecture.activation)
+        return hidden
+
+    def _head(self, tensors: Mapping[str, Tensor], head: str, encoded: Tensor) -> Tensor:
+        hidden = encoded
+        for layer in range(len(self.architecture.head_hiddens)):
+            hidden = _dense(tensors, f"head.{head}.{layer}", hidden)
+            hidden = _activate(hidden, self.architecture.head_activation)
+        return _dense(tensors, f"head.{head}.out", hidden)
+
+    def _convolve(self, tensors: Mapping[str, Tensor], encoder: str, batch: Tensor) -> Tensor:
+        """Convolutions of all replicas as one grouped convolution; a replica is a group."""
+        replicas, rows = batch.shape[:2]
+        # To [rows, replicas x channels, height, width]; RLlib does not scale bytes either.
+        hidden = batch.permute(1, 0, 4, 2, 3).flatten(1, 2).float()
+        for i, layer in enumerate(self.architecture.convolutions):
+            weight = tensors[f"encoder.{encoder}.{i}.weight"].flatten(0, 1)
+            bias = tensors[f"encoder.{encoder}.{i}.bias"].flatten()
+            hidden = functional.pad(hidden, layer.padding)
+            hidden = functional.conv2d(hidden, weight, bias, layer.stride, groups=replicas)
+            hidden = _activate(hidden, self.architecture.activation)
+        # RLlib flattens with the channels last.
+        hidden = hidden.view(rows, replicas, -1, *hidden.shape[2:]).permute(1, 0, 3, 4, 2)
+        return hidden.reshape(replicas, rows, -1)
+
+    def _to_distribution(self, raw: Tensor, log_std: Tensor | None) -> Tensor:
+        architecture = self.architecture
+        if not architecture.log_deviations:
+            return raw
+        if log_std is None:
+            mean, deviations = raw.chunk(2, dim=-1)
+        else:
+            mean, deviations = raw, log_std.unsqueeze(1).expand(-1, raw.shape[1], -1)
+        clip = architecture.log_std_clip
+        return torch.cat([mean, deviations.clamp(-clip, clip)], dim=-1)
+
+
+def _dense(tensors: Mapping[str, Tensor], name: str, batch: Tensor) -> Tensor:
+    weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
+    output = torch.baddbmm(bias.unsqueeze(1), batch, weight.transpose(1, 2))
+    if f"{name}.norm.weight" not in tensors:
+        return output
+    output = functional.layer_norm(output, output.shape[-1:], eps=_LAYERNORM_EPSILON)
+    scale, shift = tensors[f"{name}.norm.weight"], tensors[f"{name}.norm.bias"]
+    return output * scale.unsqueeze(1) + shift.unsqueeze(1)
+
+
+def _activate(hidden: Tensor, activation: str) -> Tensor:
+    functions: dict[str, Any] = {
+        "tanh": torch.tanh,
+        "relu": torch.relu,
+        "silu": functional.silu,
+        "elu": functional.elu,
+    }
+    return hidden if activation == "linear" else functions[activation](hidden)

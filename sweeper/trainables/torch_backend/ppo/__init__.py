@@ -1,0 +1,1 @@
+"""PPO; read in this order: settings, rollout, advantages, loss, update, trainer."""

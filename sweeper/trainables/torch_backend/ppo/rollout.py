@@ -1,0 +1,281 @@
+"""Collecting experience with all replicas: the same number of real env steps from each.
+
+Gymnasium's NEXT_STEP autoreset spends a step of a sub-environment on its reset. Such a step is
+never counted and never part of a batch; its replica steps on until it has exactly the env steps
+that were asked for. In the last of these steps more sub-environments may have acted than were
+needed: what they did opens the next fragment, so nothing is thrown away or counted twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweeper.environments.spaces import ObservationEncoder
+from sweeper.trainables.torch_backend.distributions import ActionDistribution
+from sweeper.trainables.torch_backend.envs import ReplicaEnvs
+from sweeper.trainables.torch_backend.normalisation import ObservationNormaliser, RewardNormaliser
+from sweeper.trainables.torch_backend.progress import Episode, EpisodeCounter
+
+__all__ = ["Fragment", "RolloutCollector"]
+
+Array = NDArray[Any]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """Steps of all replicas' environments; views into the collector's buffers.
+
+    Attributes:
+        observations: ``[replicas, steps + 1, envs, *shape]``, normalised; images may be bytes.
+        actions: ``float32[replicas, steps, envs, columns]``.
+        distribution: inputs of the distribution that the actions were drawn from,
+            ``float32[replicas, steps, envs, inputs]``.
+        rewards: ``float32[replicas, steps, envs]``, normalised; the masks have that shape.
+        terminated: the step ended its episode in a terminal state.
+        ended: the step ended its episode, terminal or truncated.
+        valid: the steps that make up the fragment, equally many for each replica.
+    """
+
+    observations: Array
+    actions: Array
+    distribution: Array
+    rewards: Array
+    terminated: Mask
+    ended: Mask
+    valid: Mask
+
+    def until(self, steps: int) -> Fragment:
+        """Only its first steps."""
+        return Fragment(
+            self.observations[:, : steps + 1],
+            *(
+                array[:, :steps]
+                for array in (
+                    self.actions,
+                    self.distribution,
+                    self.rewards,
+                    self.terminated,
+                    self.ended,
+                    self.valid,
+                )
+            ),
+        )
+
+
+class RolloutCollector:
+    """Owns the environments' current state and one replica's worth of buffers each.
+
+    Attributes:
+        has_failed: replicas whose policy gave actions that are not numbers; they don't step.
+    """
+
+    def __init__(
+        self,
+        envs: ReplicaEnvs,
+        *,
+        steps: int,
+        encoder: ObservationEncoder,
+        distribution: ActionDistribution,
+        action_generators: Sequence[np.random.Generator],
+        env_generators: Sequence[np.random.Generator],
+        observation_normaliser: ObservationNormaliser | None,
+        reward_normaliser: RewardNormaliser | None,
+    ) -> None:
+        self._envs = envs
+        self._encoder = encoder
+        self._distribution = distribution
+        self._action_generators = action_generators
+        self._env_generators = env_generators
+        self._observation_normaliser = observation_normaliser
+        self._reward_normaliser = reward_normaliser
+        replicas, num_envs = len(envs), envs.num_envs
+        self._needed = steps * num_envs
+        dtype = encoder.dtype if observation_normaliser is None else np.dtype(np.float32)
+        # The worst case: every other step of each sub-environment is a reset, the first step
+        # too, behind the one that is carried over.
+        self._buffers = _make_buffers(
+            replicas, 2 * steps + 2, num_envs, encoder.shape, distribution, dtype
+        )
+        self._raw = np.zeros((replicas, num_envs, *encoder.shape), dtype=encoder.dtype)
+        self._resetting = np.zeros((replicas, num_envs), dtype=np.bool_)
+        self._carried = np.zeros((replicas, num_envs), dtype=np.bool_)
+        self._last_step = np.zeros(replicas, dtype=np.int64)
+        self._episodes = EpisodeCounter(replicas, num_envs)
+        self._rewards = np.zeros((replicas, num_envs))
+        self._terminated = np.zeros((replicas, num_envs), dtype=np.bool_)
+        self._truncated = np.zeros((replicas, num_envs), dtype=np.bool_)
+        self._noise = np.zeros((replicas, num_envs, distribution.columns), dtype=np.float32)
+        self.has_failed = np.zeros(replicas, dtype=np.bool_)
+        self._observations: Array = self._raw
+        self._has_started = False
+
+    def restart(self) -> None:
+        """Begin new episodes everywhere, with seeds from the environments' generators."""
+        seeds = [int(generator.integers(2**31)) for generator in self._env_generators]
+        for replica, observations in enumerate(self._envs.reset(seeds)):
+            self._raw[replica] = self._encoder.encode(observations)
+        for array in (self._resetting, self._carried):
+            array[:] = 0
+        self._episodes.forget()
+        if self._reward_normaliser is not None:
+            self._reward_normaliser.forget_episodes()
+        self._observations = self._normalise(~self._resetting)
+        self._has_started = True
+
+    def collect(self, policy: Callable[[Array], Array], is_frozen: Mask) -> Fragment:
+        """Step every replica's environments for one fragment.
+
+        Args:
+            policy: the distribution's inputs for observations ``[replicas, envs, *shape]``.
+            is_frozen: replicas that do not step; their part of the fragment is zeros.
+        """
+        if not self._has_started:
+            self.restart()
+        buffers = self._buffers
+        step = self._begin_with_carried()
+        buffers.valid[:, step:] = False
+        missing = np.where(is_frozen, 0, self._needed - buffers.valid[:, :step].sum(axis=(1, 2)))
+        while missing.any():
+            self._step(step, policy, missing)
+            step += 1
+        buffers.observations[:, step] = self._observations
+        fragment = buffers.until(step)
+        for replica in np.flatnonzero(is_frozen | self.has_failed).tolist():
+            _fill_with_nothing(fragment, replica, self._needed)
+        return fragment
+
+    def take_episodes(self) -> list[list[Episode]]:
+        """The episodes that finished since the last call."""
+        return self._episodes.take()
+
+    def _begin_with_carried(self) -> int:
+        """Open the fragment with the surplus of the last one; how many steps that takes."""
+        if not self._carried.any():
+            return 0
+        buffers = self._buffers
+        for replica in np.flatnonzero(self._carried.any(axis=1)):
+            last = self._last_step[replica]
+            for array in (
+                buffers.observations,
+                buffers.actions,
+                buffers.distribution,
+                buffers.rewards,
+                buffers.terminated,
+                buffers.ended,
+            ):
+                array[replica, 0] = array[replica, last]
+        buffers.valid[:, 0] = self._carried
+        self._carried[:] = False
+        return 1
+
+    def _step(self, step: int, policy: Callable[[Array], Array], missing: Array) -> None:
+        buffers = self._buffers
+        buffers.observations[:, step] = self._observations
+        inputs = policy(self._observations)
+        active = self._drop_failed(np.flatnonzero(missing).tolist(), inputs, missing)
+        for replica in active:
+            self._distribution.draw_noise(self._action_generators[replica], self._noise[replica])
+        actions = self._distribution.sample(inputs, self._noise)
+        buffers.actions[:, step] = actions
+        buffers.distribution[:, step] = inputs
+        rewards: Array = self._rewards
+        terminated, truncated = self._terminated, self._truncated
+        has_all = len(active) == len(self._envs)
+        if not has_all:
+            for array in (rewards, terminated, truncated):
+                array[:] = 0
+        env_actions = self._distribution.to_env(actions)
+        for replica, outcome in zip(active, self._envs.step(env_actions, active), strict=True):
+            observations, rewards[replica], terminated[replica], truncated[replica] = outcome
+            self._raw[replica] = self._encoder.encode(observations)
+        real = ~self._resetting
+        ended = terminated | truncated
+        ended &= real  # a step that was a reset ends nothing
+        self._resetting = ended
+        acted_on = ~ended
+        if not has_all:
+            is_active = (missing > 0)[:, None]
+            # Those that did not step stay as they were.
+            self._resetting = np.where(is_active, ended, ~real)
+            real &= is_active
+            acted_on &= is_active
+        self._episodes.count(rewards, real, ended)
+        if self._reward_normaliser is not None:
+            rewards = self._reward_normaliser.normalise(rewards, counted=real, ended=ended)
+        self._observations = self._normalise(acted_on)
+        buffers.rewards[:, step] = rewards
+        buffers.terminated[:, step] = terminated
+        buffers.ended[:, step] = ended
+        buffers.valid[:, step] = self._keep_needed(step, real, missing)
+
+    def _drop_failed(self, active: list[int], inputs: Array, missing: Array) -> list[int]:
+        """Leave out replicas whose policy is not finite: environments would choke on it."""
+        is_finite: Array = np.asarray(np.isfinite(inputs).all(axis=(1, 2)))
+        if is_finite.all():
+            return active
+        self.has_failed |= ~is_finite
+        missing[~is_finite] = 0
+        return [replica for replica in active if is_finite[replica]]
+
+    def _keep_needed(self, step: int, real: Mask, missing: Array) -> Mask:
+        """Mark what this fragment still needs; the rest is carried into the next one."""
+        if (missing > real.shape[1]).all():  # far from the end
+            missing -= real.sum(axis=1)
+            return real
+        ordinal: Array = real.cumsum(axis=1)
+        kept: Mask = real & (ordinal <= missing[:, None])
+        is_last: Mask = (missing > 0) & (ordinal[:, -1] >= missing)
+        self._carried[is_last] = (real & ~kept)[is_last]
+        self._last_step[is_last] = step
+        missing -= kept.sum(axis=1)
+        return kept
+
+    def _normalise(self, acted_on: Mask) -> Array:
+        """What the policy sees next; moments take in what it will act on, each once."""
+        if self._observation_normaliser is None:
+            return self._raw  # copied into the buffers before it changes
+        self._observation_normaliser.moments.update(self._raw, acted_on)
+        return self._observation_normaliser.normalise(self._raw)
+
+
+def _make_buffers(
+    replicas: int,
+    steps: int,
+    envs: int,
+    shape: tuple[int, ...],
+    distribution: ActionDistribution,
+    dtype: np.dtype[Any],
+) -> Fragment:
+    def zeros(*inner: int, steps: int = steps, dtype: Any = np.float32) -> Array:
+        return np.zeros((replicas, steps, envs, *inner), dtype=dtype)
+
+    return Fragment(
+        observations=zeros(*shape, steps=steps + 1, dtype=dtype),
+        actions=zeros(distribution.columns),
+        distribution=zeros(distribution.input_size),
+        rewards=zeros(),
+        terminated=zeros(dtype=np.bool_),
+        ended=zeros(dtype=np.bool_),
+        valid=zeros(dtype=np.bool_),
+    )
+
+
+def _fill_with_nothing(fragment: Fragment, replica: int, rows: int) -> None:
+    """Give a replica that does not train as many rows as the others, all zero."""
+    for array in (
+        fragment.observations,
+        fragment.actions,
+        fragment.distribution,
+        fragment.rewards,
+        fragment.terminated,
+        fragment.ended,
+        fragment.valid,
+    ):
+        array[replica] = 0
+    fragment.valid[replica].reshape(-1)[:rows] = True

@@ -1,0 +1,153 @@
+"""PPO's hyperparameters on the torch backend: RLlib's names, defaults and meaning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sweeper.errors import ConfigurationRefusedError
+from sweeper.trainables.torch_backend.architecture import MODEL_CONFIG_DEFAULTS
+from sweeper.trainables.torch_backend.hyperparameters import complete
+from sweeper.trainables.torch_backend.schedules import Schedule
+
+__all__ = ["PPO_DEFAULTS", "SCHEDULED_KEYS", "PPOSettings", "read_settings"]
+
+# A test holds these against PPOConfig() of the installed RLlib; num_env_runners departs.
+PPO_DEFAULTS: Mapping[str, Any] = {
+    "lr": 5e-5,
+    "gamma": 0.99,
+    "lambda_": 1.0,
+    "clip_param": 0.3,
+    "vf_clip_param": 10.0,
+    "use_critic": True,
+    "use_kl_loss": True,
+    "kl_coeff": 0.2,
+    "kl_target": 0.01,
+    "vf_loss_coeff": 1.0,
+    "entropy_coeff": 0.0,
+    "grad_clip": None,
+    "grad_clip_by": "global_norm",
+    "num_epochs": 30,
+    "minibatch_size": 128,
+    "shuffle_batch_per_epoch": True,
+    "train_batch_size_per_learner": 4000,
+    "num_envs_per_env_runner": 1,
+    "rollout_fragment_length": "auto",
+    "normalize_actions": True,
+    "clip_actions": False,
+    "metrics_num_episodes_for_smoothing": 100,
+    "model_config": MODEL_CONFIG_DEFAULTS,
+    # Only with these values: a spec may spell them out.
+    "use_gae": True,
+    "batch_mode": "truncate_episodes",
+    "num_env_runners": 0,
+    "num_learners": 0,
+    "explore": True,
+    "torch_skip_nan_gradients": False,
+}
+
+# RLlib schedules the first two; the others are constants there.
+SCHEDULED_KEYS = ("lr", "entropy_coeff", "clip_param", "vf_clip_param", "vf_loss_coeff")
+_BATCH_TOLERANCE = 0.1  # RLlib's (validate_train_batch_size_vs_rollout_fragment_length)
+
+
+@dataclass(frozen=True)
+class PPOSettings:
+    """One configuration, checked; the names are RLlib's where they are the same thing.
+
+    Attributes:
+        grad_clip: None where RLlib does not clip: nothing given, or 0.
+        envs: sub-environments of each replica.
+        fragment_steps: of each sub-environment before episodes are cut.
+        fragments: of an iteration; each has ``fragment_steps * envs`` rows.
+    """
+
+    lr: Schedule
+    entropy_coeff: Schedule
+    clip_param: Schedule
+    vf_clip_param: Schedule
+    vf_loss_coeff: Schedule
+    gamma: float
+    lambda_: float
+    use_critic: bool
+    use_kl_loss: bool
+    kl_coeff: float
+    kl_target: float
+    grad_clip: float | None
+    grad_clip_by: str
+    num_epochs: int
+    minibatch_size: int
+    shuffle_batch_per_epoch: bool
+    envs: int
+    fragment_steps: int
+    fragments: int
+    normalize_actions: bool
+    clip_actions: bool
+    model_config: Mapping[str, Any]
+
+    @property
+    def rows(self) -> int:
+        """Env steps of one replica in one iteration: the rows of its train batch."""
+        return self.fragments * self.fragment_steps * self.envs
+
+
+def read_settings(configuration: Mapping[str, Any]) -> PPOSettings:
+    """Check a configuration and fill in the defaults.
+
+    Raises:
+        ConfigurationRefusedError: a key or a value that this backend does not carry out, or
+            values that don't go together.
+    """
+    given = complete("PPO", configuration, PPO_DEFAULTS)
+    envs = given.whole("num_envs_per_env_runner")
+    batch = given.whole("train_batch_size_per_learner")
+    steps, fragments = _divide_batch(batch, envs, given.whole_or_auto("rollout_fragment_length"))
+    # RLlib takes the whole batch at once if no minibatch size is set.
+    minibatch = steps * envs * fragments
+    if given["minibatch_size"] is not None:
+        minibatch = given.whole("minibatch_size")
+        if minibatch > batch:
+            raise ConfigurationRefusedError(
+                f"minibatch_size {minibatch} is larger than train_batch_size_per_learner {batch}"
+            )
+    grad_clip, grad_clip_by = given.grad_clip()
+    return PPOSettings(
+        **{key: given.schedule(key) for key in SCHEDULED_KEYS},
+        gamma=given.share("gamma"),
+        lambda_=given.share("lambda_"),
+        use_critic=given.switch("use_critic"),
+        use_kl_loss=given.switch("use_kl_loss"),
+        kl_coeff=given.number("kl_coeff"),
+        kl_target=given.number("kl_target"),
+        grad_clip=grad_clip,
+        grad_clip_by=grad_clip_by,
+        num_epochs=given.whole("num_epochs"),
+        minibatch_size=minibatch,
+        shuffle_batch_per_epoch=given.switch("shuffle_batch_per_epoch"),
+        envs=envs,
+        fragment_steps=steps,
+        fragments=fragments,
+        normalize_actions=given.switch("normalize_actions"),
+        clip_actions=given.switch("clip_actions"),
+        model_config=given["model_config"],
+    )
+
+
+def _divide_batch(batch: int, envs: int, fragment: int | None) -> tuple[int, int]:
+    """Steps of a fragment, and fragments of an iteration, as RLlib's local runner takes them.
+
+    The runner samples fragments until it has at least the train batch (execution/rollout_ops.py);
+    ``auto``, here None, is the whole batch in one, rounded up.
+    """
+    if fragment is None:
+        return math.ceil(batch / envs), 1
+    fragments = math.ceil(batch / (fragment * envs))
+    if fragments * fragment * envs - batch > _BATCH_TOLERANCE * batch:
+        raise ConfigurationRefusedError(
+            f"train_batch_size_per_learner {batch} can't be reached within 10 % by fragments of "
+            f"{fragment} steps x {envs} environments; use rollout_fragment_length: auto or "
+            f"{max(1, batch // envs)}"
+        )
+    return fragment, fragments

@@ -1,0 +1,232 @@
+"""One PPO update of all replicas: epochs of minibatches, Adam, the adaptive KL coefficient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sweeper.trainables.torch_backend.distributions import ActionDistribution
+from sweeper.trainables.torch_backend.networks import ReplicaNetworks
+from sweeper.trainables.torch_backend.optimiser import ReplicaAdam, clip_gradients
+from sweeper.trainables.torch_backend.ppo.fused_loss import differentiate_loss
+from sweeper.trainables.torch_backend.ppo.loss import (
+    LossCoefficients,
+    LossTerms,
+    Minibatch,
+    compute_loss,
+    describe_loss,
+    explained_variance,
+)
+from sweeper.trainables.torch_backend.ppo.settings import PPOSettings
+
+__all__ = ["PPOLearner", "TrainBatch"]
+
+_GATHERED_NUMBERS = 2**20
+
+Array = NDArray[Any]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class TrainBatch:
+    """The rows that the replicas learn from, in one tensor, so that minibatches are one gather.
+
+    Attributes:
+        table: ``float32[replicas x rows, width]``: the fields of a `Minibatch` side by side, the
+            scalar ones first; observations are not among them if they are images.
+        images: ``float32[replicas x rows, height, width, channels]``, or None.
+        widths: columns of the scalar fields, of the observations, and so on.
+        rows: of one replica.
+    """
+
+    table: Tensor
+    images: Tensor | None
+    widths: list[int]
+    rows: int
+
+    @classmethod
+    def build(cls, fields: Minibatch) -> TrainBatch:
+        """From the fields of all replicas' whole batches."""
+        rows = fields.log_probs.shape[1]
+        scalars = torch.stack([fields.log_probs, fields.advantages, fields.value_targets], dim=-1)
+        columns = [scalars, fields.observations, fields.actions, fields.old_distribution]
+        images = None
+        if fields.observations.dim() > 3:
+            images = columns.pop(1).flatten(0, 1)
+        table = torch.cat(columns, dim=-1).flatten(0, 1)
+        return cls(table, images, [column.shape[-1] for column in columns], rows)
+
+    def minibatches(self, order: Tensor) -> Iterator[Minibatch]:
+        """The rows of ``order[minibatches, replicas, rows]``, a minibatch each.
+
+        As many minibatches are gathered at once as make a few megabytes.
+        """
+        width = self.table.shape[1] + (0 if self.images is None else self.images[0].numel())
+        block = max(1, _GATHERED_NUMBERS // (width * order[0].numel()))
+        for index in torch.split(order, block):
+            flat = index.reshape(-1)
+            gathered = self.table.index_select(0, flat).view(*index.shape, -1)
+            # Column by column in memory: what is a row in a batch is a number in the loss.
+            table = gathered.mT.contiguous().mT
+            scalars, *fields = torch.split(table, self.widths, dim=-1)
+            if self.images is not None:
+                images = self.images.index_select(0, flat)
+                fields.insert(0, images.view(*index.shape, *images.shape[1:]))
+            observations, actions, old = (field.unbind() for field in fields)
+            log_probs, advantages, targets = (scalar.unbind() for scalar in scalars.unbind(-1))
+            for minibatch in zip(
+                observations, actions, log_probs, advantages, targets, old, strict=True
+            ):
+                yield Minibatch(*minibatch)
+
+
+class PPOLearner:
+    """Networks, optimiser and KL coefficients of all replicas.
+
+    Attributes:
+        kl_coeffs: one a replica, ``float32[replicas]``.
+        is_frozen: replicas that diverged; their parameters stay the last finite ones.
+    """
+
+    def __init__(
+        self,
+        networks: ReplicaNetworks,
+        distribution: ActionDistribution,
+        settings: PPOSettings,
+        shuffle_generators: Sequence[np.random.Generator],
+    ) -> None:
+        self.networks = networks
+        self._distribution = distribution
+        self._settings = settings
+        self._generators = shuffle_generators
+        self._optimiser = ReplicaAdam(networks.parameters, networks.gradients)
+        rows = networks.replicas, settings.minibatch_size
+        self._row_weights = torch.full(rows, 1 / settings.minibatch_size, device=networks.device)
+        replicas = networks.replicas
+        self.kl_coeffs = np.full(replicas, settings.kl_coeff, dtype=np.float32)
+        self.is_frozen: Mask = np.zeros(replicas, dtype=np.bool_)
+
+    def update(self, batch: TrainBatch, env_steps: int) -> dict[str, Array]:
+        """Learn from one train batch.
+
+        Args:
+            batch: of all replicas, frozen ones too.
+            env_steps: of a replica at the end of the iteration before: what schedules go by.
+
+        Returns:
+            RLlib's learner metrics, ``float[replicas]`` each. A replica whose loss or parameters
+            are not finite any more is frozen.
+        """
+        before = self.networks.parameters.detach().clone()
+        lr = self._settings.lr.value(env_steps)
+        coefficients = self._coefficients(env_steps)
+        loss_sum = torch.zeros(self.networks.replicas, device=self.networks.device)
+        for minibatch in batch.minibatches(self._draw_order(batch.rows)):
+            values, terms, norms = self._step(minibatch, coefficients, lr)
+            loss_sum += terms.total.detach().sum(1)
+        metrics = describe_loss(self._distribution, terms, coefficients)
+        metrics["vf_explained_var"] = explained_variance(minibatch.value_targets, values)
+        metrics["gradients_default_optimizer_global_norm"] = norms
+        arrays = {name: values.cpu().numpy() for name, values in metrics.items()}
+        self._freeze_diverged(before, loss_sum)
+        self._adapt_kl(arrays["mean_kl_loss"])
+        return arrays
+
+    def freeze(self, replicas: Mask) -> None:
+        """Let these replicas not change from now on."""
+        self.is_frozen |= replicas
+        self._optimiser.freeze(self._frozen_rows())
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors with the replicas first, and JSON."""
+        return self._optimiser.tensors(), {
+            "optimiser_steps": self._optimiser.steps,
+            "kl_coeffs": self.kl_coeffs.tolist(),
+            "is_frozen": self.is_frozen.tolist(),
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """The inverse of `state`; the networks are restored by their owner."""
+        self.kl_coeffs = np.array(state["kl_coeffs"], dtype=np.float32)
+        self.is_frozen = np.array(state["is_frozen"], dtype=np.bool_)
+        self._optimiser.restore(tensors, int(state["optimiser_steps"]))
+
+    def _step(
+        self, minibatch: Minibatch, coefficients: LossCoefficients, lr: float
+    ) -> tuple[Tensor, LossTerms, Tensor]:
+        """One step of the optimiser; the values, the loss and the norms of the gradients."""
+        networks, settings = self.networks, self._settings
+        if networks.packed is not None:
+            values, terms = differentiate_loss(
+                networks.packed, self._distribution, minibatch, coefficients
+            )
+        else:
+            networks.clear_gradients()
+            outputs = networks.forward(minibatch.observations)
+            terms = compute_loss(self._distribution, outputs, minibatch, coefficients)
+            # The mean over rows of each replica, without an operation for it.
+            terms.total.backward(self._row_weights)  # type: ignore[no-untyped-call]
+            values = outputs.values.detach()
+        if self.is_frozen.any():
+            networks.gradients[self._frozen_rows()] = 0
+        norms = clip_gradients(networks, settings.grad_clip, settings.grad_clip_by)
+        self._optimiser.step(lr)
+        return values, terms, norms
+
+    def _coefficients(self, env_steps: int) -> LossCoefficients:
+        settings = self._settings
+        kl_coeff = torch.from_numpy(self.kl_coeffs).to(self.networks.device)
+        return LossCoefficients(
+            clip_param=settings.clip_param.value(env_steps),
+            vf_clip_param=settings.vf_clip_param.value(env_steps),
+            vf_loss_coeff=settings.vf_loss_coeff.value(env_steps),
+            entropy_coeff=settings.entropy_coeff.value(env_steps),
+            kl_coeff=kl_coeff if settings.use_kl_loss else None,
+            use_critic=settings.use_critic,
+        )
+
+    def _draw_order(self, rows: int) -> Tensor:
+        """Rows of every minibatch, ``int64[minibatches, replicas, rows]``, into the table.
+
+        As RLlib counts them (utils/minibatch_utils.py): a minibatch may straddle two epochs,
+        and the last one is filled from an epoch more.
+        """
+        settings = self._settings
+        size = settings.minibatch_size
+        minibatches = math.ceil(settings.num_epochs * rows / size)
+        epochs = math.ceil(minibatches * size / rows)
+        order = np.empty((minibatches, len(self._generators), size), dtype=np.int64)
+        passes = np.tile(np.arange(rows), (epochs, 1))
+        for replica, generator in enumerate(self._generators):
+            if settings.shuffle_batch_per_epoch:
+                passes = generator.permuted(passes, axis=1)
+            stream = passes.reshape(-1)[: minibatches * size] + replica * rows
+            order[:, replica] = stream.reshape(minibatches, size)
+            if settings.shuffle_batch_per_epoch:
+                passes.sort(axis=1)
+        return torch.from_numpy(order).to(self.networks.device)
+
+    def _freeze_diverged(self, before: Tensor, loss_sum: Tensor) -> None:
+        parameters = self.networks.parameters.detach()
+        is_finite = torch.isfinite(loss_sum) & torch.isfinite(parameters).all(dim=1)
+        diverged = ~is_finite.cpu().numpy() & ~self.is_frozen
+        if diverged.any():
+            rows = torch.from_numpy(diverged).to(self.networks.device)
+            parameters[rows] = before[rows]
+            self.freeze(diverged)
+
+    def _adapt_kl(self, kl: Array) -> None:
+        """RLlib's rule, on the last minibatch's divergence; a NaN changes nothing."""
+        if self._settings.use_kl_loss:
+            self.kl_coeffs[kl > 2.0 * self._settings.kl_target] *= 1.5
+            self.kl_coeffs[kl < 0.5 * self._settings.kl_target] *= 0.5
+
+    def _frozen_rows(self) -> Tensor:
+        return torch.from_numpy(self.is_frozen).to(self.networks.device)

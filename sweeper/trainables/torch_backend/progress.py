@@ -1,0 +1,96 @@
+"""What the replicas of a torch trainer did in one iteration, in the contract's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweeper.trainables.contract import ReplicaProgress
+
+__all__ = ["Episode", "EpisodeCounter", "describe_progress"]
+
+Array = NDArray[Any]
+Mask = NDArray[np.bool_]
+
+
+class Episode(NamedTuple):
+    """A finished episode: the sum of its rewards as the environment gave them, its env steps."""
+
+    episode_return: float
+    length: int
+
+
+class EpisodeCounter:
+    """Adds up the episodes that are under way, one a sub-environment.
+
+    Attributes:
+        lengths: their env steps so far, ``int64[replicas, envs]``.
+    """
+
+    def __init__(self, replicas: int, envs: int) -> None:
+        self.lengths = np.zeros((replicas, envs), dtype=np.int64)
+        self._returns = np.zeros((replicas, envs))
+        self._finished: list[list[Episode]] = [[] for _ in range(replicas)]
+
+    def forget(self) -> None:
+        """Begin anew everywhere; what has finished stays."""
+        self.lengths[:] = 0
+        self._returns[:] = 0.0
+
+    def count(self, rewards: Array, is_real: Mask, ended: Mask) -> None:
+        """Take in a step of all sub-environments.
+
+        Args:
+            rewards: ``float[replicas, envs]``; the masks have that shape.
+            is_real: who took an env step, and not the one that resets.
+            ended: whose episode that step ended.
+        """
+        self._returns += rewards * is_real
+        self.lengths += is_real
+        if not ended.any():
+            return
+        for replica, env in np.argwhere(ended):
+            self._finished[replica].append(
+                Episode(float(self._returns[replica, env]), int(self.lengths[replica, env]))
+            )
+        self._returns[ended] = 0.0
+        self.lengths[ended] = 0
+
+    def take(self) -> list[list[Episode]]:
+        """The episodes that finished since the last call, a list a replica."""
+        taken, self._finished = self._finished, [[] for _ in self._finished]
+        return taken
+
+
+def describe_progress(
+    *,
+    env_steps: Sequence[int],
+    episodes: Sequence[Sequence[Episode]],
+    metrics: Mapping[str, NDArray[Any]],
+    diverged: NDArray[np.bool_],
+) -> list[ReplicaProgress]:
+    """One iteration, replica by replica.
+
+    Args:
+        env_steps: of each replica since its start.
+        episodes: of each replica, those that ended in this iteration.
+        metrics: the learner's, ``float[replicas]`` each; what is not finite is left out.
+        diverged: ``bool[replicas]``.
+    """
+    return [
+        ReplicaProgress(
+            env_steps=env_steps[replica],
+            episode_returns=tuple(episode.episode_return for episode in finished),
+            episode_lengths=tuple(episode.length for episode in finished),
+            learner={
+                key: float(values[replica])
+                for key, values in metrics.items()
+                if np.isfinite(values[replica])
+            },
+            diverged=bool(diverged[replica]),
+        )
+        for replica, finished in enumerate(episodes)
+    ]

@@ -1,0 +1,1 @@
+"""What stands behind the verbs around runs: overview, cleaning, doctor, a second record."""

@@ -1,0 +1,361 @@
+"""Whether this machine is fit for a sweep: what is installed, what there is to run on.
+
+Nothing heavy is imported here: what only an import or a start can tell (torch, Ray) is tried in
+a process of its own, which may hang or die without harm.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from sweeper.formatting import format_bytes
+
+__all__ = ["Check", "examine", "is_fit"]
+
+# What each extra is for; those for the developers of sweeper are of no interest here.
+_EXTRAS = {
+    "box2d": "LunarLander, BipedalWalker, CarRacing",
+    "atari": "the Atari games",
+    "envpool": "environment.vectorization: envpool",
+    "video": "videos of an agent",
+    "plots": "figures",
+}
+_PROBE_S = 90.0
+_CGROUP = Path("/sys/fs/cgroup")
+_LITTLE_DISK_BYTES = 2 * 10**9
+# What `runner` gives Ray's object store; /dev/shm of a container is often smaller.
+_SHARED_MEMORY_BYTES = 200 * 2**20
+_LITTLE_MEMORY_BYTES = 2 * 10**9
+
+_TORCH_PROBE = """
+import torch
+if torch.cuda.is_available():
+    print(", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())))
+"""
+_RAY_PROBE = """
+import logging, ray
+ray.init(
+    address="local", num_cpus=1, include_dashboard=False, log_to_driver=False,
+    logging_level=logging.CRITICAL, object_store_memory=100 * 2**20,
+)
+@ray.remote
+def answer():
+    return 42
+assert ray.get(answer.remote(), timeout=60) == 42
+ray.shutdown()
+print("ok")
+"""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at.
+
+    Attributes:
+        name: what.
+        status: ``ok``; ``missing``, an extra that is not there, which is no failure;
+            ``warning``; ``failed``: a sweep can't run.
+        detail: what was found and, if it is not as it should be, what to do.
+    """
+
+    name: str
+    status: str
+    detail: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `sweeper doctor --json` has in its list."""
+        return {"name": self.name, "status": self.status, "detail": self.detail}
+
+
+def is_fit(checks: Sequence[Check]) -> bool:
+    """Whether a sweep can run here."""
+    return all(check.status != "failed" for check in checks)
+
+
+def examine(storage: Path, *, quick: bool = False) -> Iterator[Check]:
+    """Look at everything, one check after the other.
+
+    Args:
+        storage: where runs would be written.
+        quick: leave out what takes seconds: importing torch, starting Ray.
+    """
+    yield _check_python()
+    yield from _check_packages()
+    yield from _check_extras()
+    yield _check_cores()
+    yield _check_memory()
+    yield from _check_gpu(quick)
+    yield _check_storage(storage)
+    yield from _check_ray_folders()
+    yield Check("local Ray", "ok", "not tried (--quick)") if quick else _check_ray()
+
+
+def _check_python() -> Check:
+    needed = metadata.metadata("sweeper")["Requires-Python"]
+    found = platform.python_version()
+    fits = SpecifierSet(needed).contains(found, prereleases=True)
+    return Check("python", "ok" if fits else "failed", f"{found} (needs {needed})")
+
+
+def _requirements() -> list[Requirement]:
+    return [Requirement(text) for text in metadata.requires("sweeper") or ()]
+
+
+def _check_packages() -> Iterator[Check]:
+    yield Check("sweeper", "ok", metadata.version("sweeper"))
+    for requirement in _requirements():
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            yield _check_package(requirement)
+
+
+def _check_package(requirement: Requirement) -> Check:
+    # As it is written in pyproject.toml: the lower bound first.
+    needed = ",".join(sorted(map(str, requirement.specifier), reverse=True))
+    name = requirement.name
+    try:
+        found = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return Check(
+            name, "failed", f"not installed (needs {needed}): pip install '{name}{needed}'"
+        )
+    if not requirement.specifier.contains(found, prereleases=True):
+        return Check(
+            name, "failed", f"{found} does not fit (needs {needed}): pip install '{name}{needed}'"
+        )
+    return Check(name, "ok", f"{found} (needs {needed})")
+
+
+def _check_extras() -> Iterator[Check]:
+    for extra, purpose in _EXTRAS.items():
+        parts = [
+            requirement
+            for requirement in _requirements()
+            if requirement.marker is not None
+            and requirement.marker.evaluate({"extra": extra})
+            and not requirement.marker.evaluate({"extra": ""})
+        ]
+        found = [_check_package(requirement) for requirement in parts]
+        if found and all(check.status == "ok" for check in found):
+            versions = ", ".join(f"{check.name} {check.detail.split()[0]}" for check in found)
+            yield Check(f"extra {extra}", "ok", f"{versions}: {purpose}")
+        else:
+            yield Check(f"extra {extra}", "missing", f"{purpose}: pip install 'sweeper[{extra}]'")
+
+
+def _check_cores() -> Check:
+    everything = os.cpu_count() or 1
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else everything
+    detail = str(usable) if usable == everything else f"{usable} of {everything} may be used"
+    quota = _core_quota()
+    if quota is not None and quota < usable:
+        return Check(
+            "cores",
+            "warning",
+            f"{detail}, but a limit of {quota:g}: set search.max_concurrent accordingly",
+        )
+    return Check("cores", "ok", detail)
+
+
+def _core_quota() -> float | None:
+    """The container's limit on processor time, in cores; None without one."""
+    try:
+        quota, period = (_CGROUP / "cpu.max").read_text().split()
+        return int(quota) / int(period)
+    except (OSError, ValueError):  # no such limit, or the word "max"
+        return None
+
+
+def _check_memory() -> Check:
+    total, free = _memory_bytes()
+    if total is None:
+        return Check("memory", "warning", "can't be told on this system")
+    detail = format_bytes(total)
+    if free is None:
+        return Check("memory", "ok", detail)
+    detail += f", {format_bytes(free)} free"
+    if free < _LITTLE_MEMORY_BYTES:
+        return Check("memory", "warning", f"{detail}: a trial of RLlib takes about 1 GB")
+    return Check("memory", "ok", detail)
+
+
+def _memory_bytes() -> tuple[int | None, int | None]:
+    """Total and free, of the machine or of the container's limit, whichever is less."""
+    try:
+        text = Path("/proc/meminfo").read_text()
+    except OSError:
+        return None, None
+    found = {name: int(number) * 1024 for name, number in re.findall(r"(\w+):\s+(\d+) kB", text)}
+    total, free = found.get("MemTotal"), found.get("MemAvailable")
+    limit, used = _read_number("memory.max"), _read_number("memory.current")
+    if limit is not None and total is not None and limit < total:
+        total = limit
+        free = min(free or limit, limit - (used or 0))
+    return total, free
+
+
+def _read_number(name: str) -> int | None:
+    try:
+        return int((_CGROUP / name).read_text())
+    except (OSError, ValueError):  # no such limit, or the word "max"
+        return None
+
+
+def _check_gpu(quick: bool) -> Iterator[Check]:
+    driver = _gpus_of_driver()
+    if quick:
+        yield Check("GPU", "ok", driver or "none found; runs on the CPU")
+        return
+    answer = _probe(_TORCH_PROBE)
+    if answer.error is not None:
+        yield Check("torch import", "failed", answer.error)
+        return
+    if answer.text:
+        yield Check("GPU", "ok", f"{answer.text}; used where resources.gpus is above 0")
+    elif driver:
+        yield Check(
+            "GPU",
+            "warning",
+            f"{driver}, but this torch ({metadata.version('torch')}) can't use it: "
+            "install a CUDA build of torch",
+        )
+    else:
+        yield Check("GPU", "ok", "none found; runs on the CPU")
+
+
+def _gpus_of_driver() -> str:
+    """The GPUs that NVIDIA's driver names; empty without one."""
+    command = shutil.which("nvidia-smi")
+    if command is None:
+        return ""
+    try:
+        done = subprocess.run(  # noqa: S603
+            [command, "--query-gpu=name,memory.total", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    names = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    return "; ".join(names) if done.returncode == 0 else ""
+
+
+def _check_storage(storage: Path) -> Check:
+    """Where runs go, and MLflow's database with them: the folder, or the nearest one above."""
+    name, where = "storage", storage.absolute()
+    if where.exists() and not where.is_dir():
+        return Check(name, "failed", f"{where} is a file; give a folder with storage=PATH")
+    there = next(folder for folder in (where, *where.parents) if folder.is_dir())
+    problem = _try_to_write(there)
+    if problem:
+        return Check(name, "failed", f"{where}: {problem}; give another folder with storage=PATH")
+    free = shutil.disk_usage(there).free
+    new = "" if there == where else " (will be made)"
+    detail = f"{where}{new}, writable, {format_bytes(free)} free"
+    if free < _LITTLE_DISK_BYTES:
+        return Check(name, "warning", f"{detail}: that is little; `sweeper clean` makes room")
+    return Check(name, "ok", detail)
+
+
+def _try_to_write(folder: Path) -> str | None:
+    try:
+        with tempfile.TemporaryFile(dir=folder) as stream:
+            stream.write(b"x")
+    except OSError as error:
+        return f"can't be written: {error.strerror}"
+    return None
+
+
+def _check_ray_folders() -> Iterator[Check]:
+    """Ray keeps its session's files in /tmp, an authentication token in the home folder."""
+    temporary = Path(os.environ.get("RAY_TMPDIR", "/tmp"))  # noqa: S108 - it is Ray's
+    home = Path.home()
+    for what, folder, remedy in (
+        ("Ray's session", temporary, "set RAY_TMPDIR"),
+        ("Ray's token", home, "set HOME to a folder that can be written"),
+    ):
+        problem = _try_to_write(folder)
+        if problem:
+            yield Check(what, "failed", f"{folder}: {problem}; {remedy}")
+            continue
+        free = shutil.disk_usage(folder).free
+        little = free < _LITTLE_DISK_BYTES
+        yield Check(
+            what,
+            "warning" if little else "ok",
+            f"{folder}, writable, {format_bytes(free)} free",
+        )
+    shared = Path("/dev/shm")  # noqa: S108
+    if shared.is_dir():
+        size = shutil.disk_usage(shared).free
+        if size < _SHARED_MEMORY_BYTES:
+            yield Check(
+                "shared memory",
+                "warning",
+                f"{format_bytes(size)} free in {shared}: Ray will use /tmp, which is slower; "
+                "in a container, --shm-size=256m",
+            )
+        else:
+            yield Check("shared memory", "ok", f"{format_bytes(size)} free in {shared}")
+
+
+def _check_ray() -> Check:
+    answer = _probe(_RAY_PROBE)
+    if answer.error is None:
+        return Check("local Ray", "ok", "starts and answers")
+    return Check("local Ray", "failed", answer.error)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a probe printed, or why it did not."""
+
+    text: str = ""
+    error: str | None = None
+
+
+def _probe(code: str) -> _Answer:
+    environment = {
+        **os.environ,
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    }
+    with subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", code],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=_PROBE_S)
+        except subprocess.TimeoutExpired:
+            return _Answer(error=f"no answer within {_PROBE_S:g} s")
+        finally:
+            # Whatever it has started goes with it.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    if process.returncode == 0:
+        return _Answer(text=out.strip())
+    lines = [line.strip() for line in err.splitlines() if line.strip()]
+    return _Answer(error=lines[-1] if lines else f"ended with exit code {process.returncode}")

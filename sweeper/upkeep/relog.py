@@ -1,0 +1,96 @@
+"""A run written to MLflow once more, from its journal: after an outage, or to another server."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pydantic import ValidationError
+
+from sweeper.api import Run
+from sweeper.errors import SweeperError, UserError
+from sweeper.evidence.selection import NothingToSelect
+from sweeper.planning.plan import SweepPlan
+from sweeper.spec.sections import Tracking
+from sweeper.tracking import MlflowTracker
+from sweeper.upkeep.overview import planned_trials
+
+__all__ = ["log_run"]
+
+# Of everything: a run of thousands of trials takes minutes on a slow server.
+_LIMIT_S = 3600.0
+
+
+def log_run(opened: Run, *, uri: str | None = None, experiment: str | None = None) -> str:
+    """Bring MLflow's record of a run up to date; what is there already stays as it is.
+
+    Args:
+        opened: the run.
+        uri: another tracking server or database than the spec's.
+        experiment: another experiment than the spec's.
+
+    Returns:
+        Where the record is.
+
+    Raises:
+        UserError: the run is live and writes its record itself, or nobody says where to.
+        SweeperError: not everything could be written.
+    """
+    spec, paths = opened.spec, opened.paths
+    if spec is None:
+        raise UserError(f"{opened.results.root} is no run of sweeper: it has no journal")
+    if opened.results.is_live:
+        raise UserError(f"{paths.root.name} is running, and writes its record itself")
+    if uri is None and spec.tracking is None:
+        raise UserError(f"{paths.root.name} was run without tracking; say where to with --uri")
+    given = {"uri": uri, "experiment": experiment}
+    recorded = {"experiment": spec.name} if spec.tracking is None else vars(spec.tracking)
+    try:
+        tracking = Tracking(**{**recorded, **{key: value for key, value in given.items() if value}})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = ".".join(map(str, problem["loc"]))
+        raise UserError(f"--{name}: {problem['msg'].removeprefix('Value error, ')}") from error
+    spec = spec.model_copy(update={"tracking": tracking})
+    plan = SweepPlan(
+        spec=spec,
+        source=None,
+        trials=planned_trials(paths) or len(opened.results.trials),
+        replicas=len(spec.seeds),
+        env_steps=None,
+        concurrent=1,
+    )
+    tracker = MlflowTracker(
+        uri=tracking.uri,
+        experiment=tracking.experiment,
+        artifact_root=paths.root.parent.absolute() / "mlartifacts" if uri is None else None,
+        run_name=paths.root.name,
+        run_paths=paths,
+        spec=spec,
+        plan=plan,
+    )
+    with _without_warnings():
+        tracker.start()
+        try:
+            best = opened.best
+        except (NothingToSelect, UserError):
+            pass
+        else:
+            tracker.log_champion(best, paths.champion if paths.champion.is_dir() else None)
+        problems = tracker.close(opened.results.state, timeout_s=_LIMIT_S)
+    if problems:
+        raise SweeperError("; ".join(problems))
+    return f"{tracking.uri}, experiment {tracking.experiment}"
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """The tracker warns as of a sweep that goes on; here the error at the end says it all."""
+    logger = logging.getLogger("sweeper.tracking")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,219 @@
+"""The live table of a launch on a terminal: one picture, redrawn in place."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from sweeper.formatting import fold_parameters, format_number, format_parameters, shorten_names
+from sweeper.journal import Event
+from sweeper.metrics import BOUNDS
+from sweeper.results.records import TrialRecord
+from sweeper.results.scoring import metric_value
+from sweeper.results.standing import trial_share
+from sweeper.views.watch import LaunchWatch
+
+__all__ = ["LiveProgress", "draw"]
+
+_REDRAW_PER_S = 2
+_LAST_WORDS_S = 0.5
+_WIDE = 100  # from here on there is room for all columns
+_NARROW = 60  # below, the speed goes first
+_BEST = "best so far"
+_MAX_BEST_LINES = 2
+_TRIAL_WIDTH = 6
+_GAP = "  "
+_RETURN = "episode_return_mean"
+
+
+class LiveProgress:
+    """The table; it vanishes at the end, when the summary takes over.
+
+    The driver's thread only notes what changed; rich's own thread works it out and draws, so
+    that the clock goes on between two reports and the sweep never waits for a terminal.
+    """
+
+    def __init__(self, watch: LaunchWatch) -> None:
+        self._watch = watch
+        self._stderr = _DivertedStderr()
+        self._console = Console(file=self._stderr.terminal)
+        self._live = Live(
+            get_renderable=self._render,
+            console=self._console,
+            refresh_per_second=_REDRAW_PER_S,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            vertical_overflow="crop",
+        )
+        self._live.start(refresh=True)
+        # rich hides the cursor; a second Ctrl-C ends the process with nobody to bring it back.
+        self._console.show_cursor(True)
+        self._stderr.start(self._say)
+
+    def __call__(self, event: Event) -> None:
+        """Take note of an event."""
+        self._watch.hear(event)
+
+    def close(self) -> None:
+        """Take the table away."""
+        self._stderr.end()
+        self._live.stop()
+        self._stderr.terminal.close()
+
+    def _render(self) -> Group:
+        self._watch.refresh()
+        self._measure()
+        size = self._console.size
+        # A terminal echoes ^C at the end of the last line: it must not wrap.
+        return Group(*draw(self._watch, width=size.width - len("^C^C"), height=size.height))
+
+    def _measure(self) -> None:
+        """Ask this terminal; rich asks the standard streams, which may all lead elsewhere."""
+        with contextlib.suppress(OSError):
+            width, height = os.get_terminal_size(self._stderr.terminal.fileno())
+            if width and height and "COLUMNS" not in os.environ:
+                self._console.size = (width, height)
+
+    def _say(self, line: str) -> None:
+        """Print above the table."""
+        self._console.print(Text.from_ansi(line), soft_wrap=True)
+
+
+class _DivertedStderr:
+    """Standard error, whoever writes to it, handed on line by line.
+
+    A warning, a signal handler's answer to Ctrl-C, what a library written in C has to say: none
+    of it may get into the table. So the file descriptor itself becomes a pipe.
+
+    Attributes:
+        terminal: where it led to, for the table.
+    """
+
+    def __init__(self) -> None:
+        self._descriptor = sys.stderr.fileno()
+        self.terminal = os.fdopen(os.dup(self._descriptor), "w", encoding="utf-8")
+        self._thread: threading.Thread | None = None
+        self._has_ended = False
+
+    def start(self, show: Callable[[str], None]) -> None:
+        """Hand every line to a function, in a thread of its own."""
+        reading, writing = os.pipe()
+        os.dup2(writing, self._descriptor)
+        os.close(writing)
+        self._thread = threading.Thread(target=self._pump, args=(reading, show), daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Put the terminal back into its place."""
+        sys.stderr.flush()
+        os.dup2(self.terminal.fileno(), self._descriptor)
+        if self._thread is not None:
+            self._thread.join(_LAST_WORDS_S)
+        self._has_ended = True
+
+    def _pump(self, reading: int, show: Callable[[str], None]) -> None:
+        with open(reading, encoding="utf-8", errors="replace") as stream:
+            for line in stream:
+                # A child process that is still there holds the pipe open, and must not be
+                # ended by finding nobody at the other end; what it says is lost.
+                if line.strip() and not self._has_ended:
+                    show(line.rstrip())
+
+
+def draw(watch: LaunchWatch, *, width: int, height: int) -> list[Text]:
+    """The picture of a launch as it is now, in lines that fit a terminal of that size.
+
+    Args:
+        watch: the launch, refreshed.
+        width: of the terminal, in characters.
+        height: in lines; running trials that don't fit are counted in the last one.
+    """
+    lines = [_head_line(watch, width), Text(watch.describe_times(watch.end()))]
+    lines += _best_lines(watch, width)
+    running = sorted(watch.running.values(), key=lambda record: _id_key(record.trial_id))
+    if running:
+        columns = _columns(watch, width)
+        heading = _row("trial", [name for name, _ in columns], columns, "parameters")
+        heading.stylize("dim")
+        lines += [Text(), heading]
+        # One line stays free: a terminal scrolls when its last one is full.
+        room = max(1, height - len(lines) - 1)
+        shown = running if len(running) <= room else running[: max(1, room - 1)]
+        lines += [_trial_line(watch, record, columns) for record in shown]
+        if len(shown) < len(running):
+            lines.append(Text(f"… and {len(running) - len(shown)} more", style="dim"))
+    for line in lines:
+        line.truncate(width, overflow="ellipsis")
+    return lines
+
+
+def _head_line(watch: LaunchWatch, width: int) -> Text:
+    name = Text(watch.plan.spec.name, style="bold")
+    name.truncate(max(10, width // 3), overflow="ellipsis")
+    return Text.assemble(name, _GAP, watch.describe_counts())
+
+
+def _best_lines(watch: LaunchWatch, width: int) -> list[Text]:
+    best, record = watch.standing.best(), watch.best_record
+    if best is None or record is None:
+        return []
+    first = Text.assemble(
+        (_BEST, "dim"),
+        f"{_GAP}{best.trial_id}{_GAP}",
+        (format_number(best.score), "bold"),
+        (f"{_GAP}{watch.metric}", "dim"),
+    )
+    indent = " " * len(_BEST + _GAP)
+    words = format_parameters(record.parameters)
+    if len(words) > _MAX_BEST_LINES * (width - len(indent) - 10):
+        words = shorten_names(record.parameters)
+    folded = fold_parameters(words, width - len(indent), most=_MAX_BEST_LINES)
+    return [Text(), first, *(Text(indent + line) for line in folded)]
+
+
+def _columns(watch: LaunchWatch, width: int) -> list[tuple[str, int]]:
+    """Names and fixed widths, so that nothing moves when a number gets a digit more."""
+    columns = [("score", 10)]
+    if watch.metric != _RETURN:
+        columns.append(("return", 10))
+    columns.append(("steps", 11))
+    if width >= _WIDE and any(name in BOUNDS for name in watch.plan.spec.stop):
+        columns.append(("of all", 6))
+    if width >= _NARROW:
+        columns.append(("steps/s", 8))
+    return columns
+
+
+def _trial_line(
+    watch: LaunchWatch, record: TrialRecord, columns: Sequence[tuple[str, int]]
+) -> Text:
+    report = record.last_report
+    cells = {
+        "score": format_number(watch.standing.score(record.trial_id)),
+        "return": format_number(metric_value(report, _RETURN)),
+        "steps": format_number(record.env_steps),
+        "of all": f"{trial_share(report, watch.plan.spec.stop):.0%}",
+        "steps/s": format_number(metric_value(report, "env_steps_per_s")),
+    }
+    values = [cells[name] for name, _ in columns]
+    return _row(record.trial_id, values, columns, shorten_names(record.parameters))
+
+
+def _row(
+    trial: str, values: Sequence[str], columns: Sequence[tuple[str, int]], parameters: str
+) -> Text:
+    cells = [f"{value:>{size}}" for value, (_, size) in zip(values, columns, strict=True)]
+    return Text(_GAP.join([f"{trial:<{_TRIAL_WIDTH}}", *cells, parameters]))
+
+
+def _id_key(trial_id: str) -> tuple[int, str]:
+    """Orders t9999 before t10000."""
+    return len(trial_id), trial_id

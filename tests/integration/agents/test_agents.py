@@ -1,0 +1,369 @@
+"""Agents act as RLlib's own env runner does, and the champion's folder stands on its own."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from sweeper.agents.champion import Champion
+from sweeper.errors import SweeperError, UserError
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+OBSERVATIONS = {
+    "box": gym.spaces.Box(-2.0, 2.0, (3,), np.float32),
+    "discrete": gym.spaces.Discrete(5),
+    "multi_discrete": gym.spaces.MultiDiscrete([3, 4]),
+    "dict": gym.spaces.Dict(
+        {"x": gym.spaces.Box(-1.0, 1.0, (2,), np.float32), "d": gym.spaces.Discrete(3)}
+    ),
+    "tuple": gym.spaces.Tuple(
+        (gym.spaces.Discrete(2), gym.spaces.Box(-1.0, 1.0, (2,), np.float32))
+    ),
+}
+ACTIONS = {
+    "discrete": gym.spaces.Discrete(4),
+    "multi_discrete": gym.spaces.MultiDiscrete([3, 2]),
+    "box": gym.spaces.Box(np.float32([-2.0, 0.0]), np.float32([-0.5, 10.0]), dtype=np.float32),
+    "unbounded": gym.spaces.Box(-np.inf, np.inf, (2,), np.float32),
+}
+
+
+class RecordingEnv(gym.Env[Any, Any]):
+    """Random observations; notes which action came for which observation."""
+
+    log: ClassVar[list[tuple[Any, Any]]] = []
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.observation_space = copy.deepcopy(OBSERVATIONS[config["observations"]])
+        self.action_space = copy.deepcopy(ACTIONS[config["actions"]])
+        self._seen: Any = None
+        self._steps = 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        if seed is not None:
+            self.observation_space.seed(seed)
+        self._steps = 0
+        return self._observe(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.log.append((self._seen, copy.deepcopy(action)))
+        self._steps += 1
+        return self._observe(), 1.0, False, self._steps >= 10, {}
+
+    def _observe(self) -> Any:
+        self._seen = self.observation_space.sample()
+        return copy.deepcopy(self._seen)
+
+
+@dataclass(frozen=True)
+class Case:
+    algorithm: str
+    observations: str = "box"
+    actions: str = "discrete"
+    flatten: bool = False
+    statistics: bool = False
+    keys: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        marks = "+filter" * self.statistics + "".join(f"+{key}" for key in self.keys)
+        return f"{self.algorithm}-{self.observations}-{self.actions}{marks}"
+
+
+CASES = [
+    Case("PPO"),
+    Case("PPO", actions="multi_discrete"),
+    Case("PPO", actions="box"),
+    Case("PPO", actions="unbounded"),
+    Case("PPO", actions="box", keys={"normalize_actions": False, "clip_actions": True}),
+    Case("PPO", "discrete", flatten=True),
+    Case("PPO", "multi_discrete", flatten=True),
+    Case("PPO", "dict", "box", flatten=True),
+    Case("PPO", "tuple", flatten=True),
+    Case("PPO", statistics=True),
+    Case("DQN"),
+    Case("SAC", actions="box"),
+    Case("APPO"),
+    Case("IMPALA"),
+]
+
+
+def build(case: Case) -> Any:
+    from ray.rllib.connectors.env_to_module import FlattenObservations, MeanStdFilter
+    from ray.tune.registry import get_trainable_cls
+
+    config = get_trainable_cls(case.algorithm).get_default_config()
+    config.environment(
+        RecordingEnv,
+        env_config={"observations": case.observations, "actions": case.actions},
+        **case.keys,
+    )
+    pieces: list[Callable[[], Any]] = []
+    if case.flatten:
+        pieces.append(FlattenObservations)
+    if case.statistics:
+        pieces.append(MeanStdFilter)
+    config.env_runners(num_env_runners=0, env_to_module_connector=_connectors(pieces))
+    config.learners(num_learners=0)
+    config.rl_module(model_config={"fcnet_hiddens": [16]})
+    config.debugging(seed=1, log_level="ERROR")
+    return config.build_algo()
+
+
+def _connectors(pieces: list[Callable[[], Any]]) -> Callable[..., Any]:
+    # Made anew at each call: a piece belongs to one pipeline.
+    return lambda env, spaces, device: [piece() for piece in pieces]
+
+
+def scatter_weights(algorithm: Any) -> None:
+    """Fresh networks, and those with large biases, act nearly the same on everything."""
+    import torch
+
+    generator = torch.Generator().manual_seed(3)
+    learner = algorithm.learner_group._learner
+    with torch.no_grad():
+        for parameter in learner.module["default_policy"].parameters():
+            scale = 0.5 if parameter.ndim > 1 else 0.0
+            parameter.copy_(scale * torch.randn(parameter.shape, generator=generator))
+    algorithm.env_runner_group.sync_weights(
+        from_worker_or_learner_group=algorithm.learner_group, inference_only=True
+    )
+
+
+def stack(space: gym.Space[Any], items: list[Any]) -> Any:
+    if isinstance(space, gym.spaces.Dict):
+        return {key: stack(part, [i[key] for i in items]) for key, part in space.spaces.items()}
+    if isinstance(space, gym.spaces.Tuple):
+        return tuple(
+            stack(part, [item[n] for item in items]) for n, part in enumerate(space.spaces)
+        )
+    return np.stack([np.asarray(item) for item in items])
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_policy_acts_greedily_as_rllibs_env_runner(case: Case, tmp_path: Path) -> None:
+    from sweeper.agents.rllib_policy import RLlibPolicy
+
+    algorithm = build(case)
+    try:
+        scatter_weights(algorithm)
+        if case.statistics:  # give the filter something to remember
+            algorithm.env_runner.sample(num_timesteps=50, explore=True)
+        checkpoint = algorithm.save_to_path(str(tmp_path / "checkpoint"))
+        policy = RLlibPolicy(checkpoint)
+        if case.statistics:  # the runner's own must not move on while it is the reference
+            for piece in algorithm.env_runner._env_to_module.connectors:
+                if hasattr(piece, "_update_stats"):
+                    piece._update_stats = False
+        RecordingEnv.log.clear()
+        algorithm.env_runner.sample(num_timesteps=25, explore=False, force_reset=True)
+    finally:
+        algorithm.stop()
+    observations = [seen for seen, _ in RecordingEnv.log]
+    expected = np.stack([np.asarray(action) for _, action in RecordingEnv.log])
+    assert len(expected) >= 25
+    assert len(np.unique(expected.reshape(len(expected), -1), axis=0)) > 1
+    assert policy.observation_space == OBSERVATIONS[case.observations]
+    assert policy.action_space == ACTIONS[case.actions]
+
+    space = policy.observation_space
+    actions = policy.act(stack(space, observations))
+    np.testing.assert_allclose(actions, expected, rtol=1e-4, atol=1e-4)
+    assert all(policy.action_space.contains(action) for action in actions)
+    # One by one, and as the plain float arrays that a served model is given, it is the same.
+    one = policy.act(stack(space, observations[:1]))
+    np.testing.assert_allclose(one, expected[:1], rtol=1e-4, atol=1e-4)
+    flat = observations
+    if space.shape is None:
+        flat = [gym.spaces.flatten(space, item) for item in observations]
+    plain = np.stack([np.asarray(item, dtype=np.float32) for item in flat])
+    assert plain.shape[1:] == policy.observation_shape
+    np.testing.assert_allclose(policy.act(plain), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def trial_checkpoint(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Path:
+    """A trial's checkpoint with one replica: PPO on CartPole, one tiny iteration."""
+    from ray.rllib.algorithms.ppo import PPOConfig
+
+    config = PPOConfig().environment("CartPole-v1").env_runners(num_env_runners=0)
+    config.training(train_batch_size_per_learner=64, minibatch_size=32, num_epochs=1)
+    config.rl_module(model_config={"fcnet_hiddens": [8]})
+    algorithm = config.build_algo()
+    algorithm.train()
+    folder = tmp_path_factory.mktemp("trial") / "checkpoint_000000"
+    algorithm.save_to_path(str(folder / "replica_7"))
+    algorithm.stop()
+    return folder
+
+
+def champion_of(folder: Path, **more: Any) -> Champion:
+    values: dict[str, Any] = {
+        "trial_id": "t0003",
+        "configuration": {"lr": 0.1, "grad_clip": math.inf},
+        "metric": "episode_return_mean",
+        "mode": "max",
+        "score": 21.5,
+        "env_steps": 64,
+        "checkpoint": folder,
+        "replica": 0,
+        "seed": 7,
+    }
+    return Champion(**{**values, **more})
+
+
+def spec() -> Any:
+    from sweeper.environments.settings import EnvironmentSettings
+
+    settings = EnvironmentSettings("CartPole-v1", kwargs={"sutton_barto_reward": False})
+    return SimpleNamespace(
+        backend="rllib",
+        algorithm="PPO",
+        environment=SimpleNamespace(settings=lambda: settings),
+    )
+
+
+def export(folder: Path, destination: Path, **more: Any) -> Path:
+    from sweeper.agents.champion import export_champion
+
+    return export_champion(champion_of(folder, **more), spec(), destination)
+
+
+def test_the_champions_folder_says_what_it_is(trial_checkpoint: Path, tmp_path: Path) -> None:
+    folder = export(trial_checkpoint, tmp_path / "champion")
+    document = json.loads(
+        (folder / "agent.json").read_text(), parse_constant=lambda word: pytest.fail(word)
+    )
+    assert document["algorithm"] == "PPO"
+    assert document["environment"]["id"] == "CartPole-v1"
+    assert document["environment"]["kwargs"] == {"sutton_barto_reward": False}
+    assert document["action_space"] == {"type": "Discrete", "n": 2, "start": 0}
+    assert document["observation_space"]["shape"] == [4]
+    assert document["configuration"] == {"lr": 0.1, "grad_clip": "inf"}
+    assert (document["trial_id"], document["seed"], document["env_steps"]) == ("t0003", 7, 64)
+    assert {"sweeper", "ray", "torch", "gymnasium", "python"} <= document["versions"].keys()
+    assert [path.name for path in tmp_path.iterdir()] == ["champion"]
+
+
+def test_the_agent_plays_its_environment(trial_checkpoint: Path, tmp_path: Path) -> None:
+    from sweeper.agents.agent import load_agent
+
+    agent = load_agent(export(trial_checkpoint, tmp_path / "champion"))
+    assert agent.description["trial_id"] == "t0003"
+    env = gym.make("CartPole-v1")
+    observation, _ = env.reset(seed=1)
+    steps = 0
+    is_over = False
+    while not is_over:
+        action = agent.act(observation)
+        assert action == agent.act_batch(observation[None])[0]
+        observation, _, terminated, truncated, _ = env.step(action)
+        is_over = terminated or truncated
+        steps += 1
+    env.close()
+    assert steps >= 1
+
+
+def test_a_bare_checkpoint_is_an_agent_too(
+    trial_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sweeper.agents.agent import load_agent
+
+    monkeypatch.chdir(trial_checkpoint.parent)
+    agent = load_agent(Path(trial_checkpoint.name) / "replica_7")
+    assert agent.description == {}
+    assert agent.act(np.zeros(4, np.float32)) in (0, 1)
+
+
+def test_a_policy_with_a_memory_is_exported_and_refuses_to_act(tmp_path: Path) -> None:
+    from ray.rllib.algorithms.ppo import PPOConfig
+
+    from sweeper.agents.agent import load_agent
+
+    config = PPOConfig().environment("CartPole-v1").env_runners(num_env_runners=0)
+    config.rl_module(model_config={"fcnet_hiddens": [8], "use_lstm": True, "lstm_cell_size": 4})
+    algorithm = config.build_algo()
+    algorithm.save_to_path(str(tmp_path / "trial" / "replica_7"))
+    algorithm.stop()
+    folder = export(tmp_path / "trial", tmp_path / "champion")
+    assert json.loads((folder / "agent.json").read_text())["action_space"]["n"] == 2
+    with pytest.raises(UserError, match="has a memory"):
+        load_agent(folder)
+
+
+def test_exporting_again_replaces_the_older_agent(trial_checkpoint: Path, tmp_path: Path) -> None:
+    destination = tmp_path / "champion"
+    export(trial_checkpoint, destination)
+    (destination / "left over").touch()
+    export(trial_checkpoint, destination, trial_id="t0009")
+    assert json.loads((destination / "agent.json").read_text())["trial_id"] == "t0009"
+    assert sorted(path.name for path in destination.iterdir()) == ["agent.json", "checkpoint"]
+    assert [path.name for path in tmp_path.iterdir()] == ["champion"]
+
+
+def test_a_missing_checkpoint_leaves_the_older_agent(
+    trial_checkpoint: Path, tmp_path: Path
+) -> None:
+    destination = export(trial_checkpoint, tmp_path / "champion")
+    with pytest.raises(SweeperError, match="is not there"):
+        export(tmp_path / "gone", destination)
+    assert (destination / "agent.json").is_file()
+
+
+def test_a_folder_without_an_agent_is_the_users_mistake(
+    trial_checkpoint: Path, tmp_path: Path
+) -> None:
+    from sweeper.agents.agent import load_agent
+
+    with pytest.raises(UserError, match="no agent in"):
+        load_agent(tmp_path)
+    with pytest.raises(UserError, match="take one of replica_7"):
+        load_agent(trial_checkpoint)
+
+
+def test_a_batch_of_the_wrong_shape_is_refused(trial_checkpoint: Path) -> None:
+    from sweeper.agents.rllib_policy import RLlibPolicy
+
+    policy = RLlibPolicy(trial_checkpoint / "replica_7")
+    for wrong in (np.zeros(4), np.zeros((2, 3)), np.zeros((0, 4))):
+        with pytest.raises(ValueError, match=r"shape|empty"):
+            policy.act(wrong)
+
+
+def test_the_policy_needs_neither_sweeper_nor_a_started_ray(
+    trial_checkpoint: Path, tmp_path: Path
+) -> None:
+    import sweeper.agents.rllib_policy
+
+    copied = tmp_path / "rllib_policy.py"
+    copied.write_text(Path(sweeper.agents.rllib_policy.__file__).read_text())
+    code = (
+        "import sys, numpy, rllib_policy, ray\n"
+        f"policy = rllib_policy.RLlibPolicy({str(trial_checkpoint / 'replica_7')!r})\n"
+        "print(policy.act(numpy.zeros((2, 4), numpy.float32)).tolist())\n"
+        "assert not ray.is_initialized()\n"
+        "assert not any(name.split('.')[0] == 'sweeper' for name in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) in ([0, 0], [1, 1])
+    assert "Deprecat" not in done.stderr

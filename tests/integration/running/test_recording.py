@@ -1,0 +1,122 @@
+"""What the recorder writes where Ray or the journal's disk fails; without a session of Ray."""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray import tune
+from ray.train._internal.storage import StorageContext
+
+from sweeper.journal import (
+    Journal,
+    JournalError,
+    LaunchStarted,
+    TrialAsked,
+    TrialCheckpointed,
+    TrialEnded,
+    read_journal,
+)
+from sweeper.metrics import Objective
+from sweeper.paths import RunPaths
+from sweeper.results.builder import ResultsBuilder
+from sweeper.running.failures import Retries
+from sweeper.running.limits import Drain
+from sweeper.running.tune.callbacks import JournalCallback
+from sweeper.running.tune.tuner import TrialQueue
+
+MET = "num_env_steps_sampled_lifetime >= 200"
+
+
+@dataclass
+class Trial:
+    """What the recorder reads of one of Tune's."""
+
+    trial_id: str = "t0001"
+    last_result: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Launch:
+    """A recorder with a real journal, told what Tune would tell it."""
+
+    root: Path
+    trial: Trial = field(default_factory=Trial)
+
+    def __post_init__(self) -> None:
+        self.paths = RunPaths(self.root)
+        results = ResultsBuilder(self.root)
+        self.journal = Journal(self.paths.journal, [results.apply])
+        self.journal.append(LaunchStarted(1.0, 1, 1, ("sweeper",)))
+        self.journal.append(TrialAsked(1.0, self.trial.trial_id, {}, {}, (0,)))
+        drain = Drain()
+        storage = StorageContext(str(self.root), experiment_dir_name="trials")
+        self.recorder = JournalCallback(
+            self.journal,
+            self.paths,
+            results=results,
+            queue=TrialQueue(
+                iter(()),
+                on_ask=lambda *_: None,
+                max_concurrent=1,
+                checkpoints=storage,
+                drain=drain,
+            ),
+            retries=Retries(1),
+            drain=drain,
+            objective=Objective("episode_return_mean"),
+            node="127.0.0.1",
+        )
+        self.recorder.on_trial_start(0, [], self.trial)
+
+    def report(self, iteration: int, stopped_by: str | None = None) -> None:
+        row = {"training_iteration": iteration, "num_env_steps_sampled_lifetime": 100 * iteration}
+        self.recorder.on_trial_result(0, [], self.trial, {**row, "stopped_by": stopped_by})
+        self.trial.last_result = row
+
+    def save(self, number: int) -> None:
+        checkpoint = tune.Checkpoint(str(self.paths.trial("t0001") / f"checkpoint_{number:06d}"))
+        self.recorder.on_checkpoint(0, [], self.trial, checkpoint)
+
+    def ends(self) -> list[tuple[str, str]]:
+        events = read_journal(self.paths.journal)
+        return [(event.state, event.reason) for event in events if isinstance(event, TrialEnded)]
+
+
+def test_a_trial_that_had_met_its_criterion_is_over_only_with_its_last_checkpoint(
+    tmp_path: Path,
+) -> None:
+    unsaved = Launch(tmp_path)
+    unsaved.report(1)
+    unsaved.save(0)
+    unsaved.report(2, MET)
+    unsaved.recorder.on_experiment_end([])  # Ray died meanwhile
+    assert unsaved.ends() == [("PAUSED", "interrupted")]
+    (tmp_path / "other").mkdir()
+    saved = Launch(tmp_path / "other")
+    saved.report(2, MET)
+    saved.save(0)
+    saved.recorder.on_experiment_end([])
+    assert saved.ends() == [("TERMINATED", MET)]
+
+
+def test_a_trial_whose_checkpoint_could_not_be_recorded_does_not_end_as_if_it_had_been(
+    tmp_path: Path,
+) -> None:
+    launch = Launch(tmp_path)
+    launch.report(2, MET)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    full = (launch.paths.journal.stat().st_size + 20, before[1])
+    resource.setrlimit(resource.RLIMIT_FSIZE, full)
+    try:
+        with pytest.raises(JournalError, match="can't write the journal"):
+            launch.save(0)  # which Tune only logs
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with pytest.raises(JournalError, match="can't write the journal"):
+        launch.recorder.on_trial_complete(0, [], launch.trial)
+    events = list(read_journal(launch.paths.journal))
+    assert not any(isinstance(event, TrialCheckpointed | TrialEnded) for event in events)

@@ -1,0 +1,282 @@
+"""The RLlib backend on its own: randomness, episodes, plain RLlib's checkpoints, environments.
+
+What every trainer promises is in `test_conformance.py`.
+"""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sweeper.environments.settings import EnvironmentSettings, WrapperSettings
+from sweeper.errors import ConfigurationRefusedError
+from sweeper.trainables.contract import (
+    EvaluationSettings,
+    Purpose,
+    ReplicaProgress,
+    TrialSettings,
+    derive_seed,
+)
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+PPO = {
+    "train_batch_size_per_learner": 128,
+    "minibatch_size": 64,
+    "num_epochs": 1,
+    "num_envs_per_env_runner": 2,
+    "model_config": {"fcnet_hiddens": [8]},
+}
+DQN = {
+    "min_sample_timesteps_per_iteration": 80,
+    "num_steps_sampled_before_learning_starts": 40,
+    "train_batch_size": 16,
+    "training_intensity": 4,
+    "model_config": {"fcnet_hiddens": [8]},
+}
+CONFIGURATIONS = {"PPO": PPO, "DQN": DQN}
+
+
+def make_settings(algorithm: str = "PPO", seeds: tuple[int, ...] = (0,), **other: Any):
+    defaults = {
+        "environment": EnvironmentSettings("CartPole-v1"),
+        "evaluation": EvaluationSettings(episodes=3, every_env_steps=None),
+    }
+    return TrialSettings(
+        algorithm=algorithm, backend="rllib", constants={}, seeds=seeds, **(defaults | other)
+    )
+
+
+def make_trainer(settings: TrialSettings, configuration: dict[str, Any] | None = None):
+    from sweeper.trainables.rllib_backend.trainer import RLlibTrainer
+
+    if configuration is None:
+        configuration = CONFIGURATIONS[settings.algorithm]
+    return RLlibTrainer(settings, configuration)
+
+
+def train(settings: TrialSettings, iterations: int = 3) -> list[list[ReplicaProgress]]:
+    trainer = make_trainer(settings)
+    try:
+        return [trainer.train() for _ in range(iterations)]
+    finally:
+        trainer.close()
+
+
+def test_a_replica_is_what_plain_rllib_trains_under_its_seed() -> None:
+    from ray.rllib.algorithms.ppo import PPOConfig
+
+    config = PPOConfig().environment("CartPole-v1")
+    config.env_runners(num_env_runners=0, num_envs_per_env_runner=2)
+    config.training(train_batch_size_per_learner=128, minibatch_size=64, num_epochs=1)
+    config.rl_module(model_config={"fcnet_hiddens": [8]})
+    config.debugging(seed=derive_seed(5, "search", Purpose.TRAINING))
+    algorithm = config.build_algo()
+    results = [algorithm.train() for _ in range(3)]
+    algorithm.stop()
+    ours = [progress[0] for progress in train(make_settings(seeds=(5,)))]
+    for result, progress in zip(results, ours, strict=True):
+        assert progress.env_steps == result["num_env_steps_sampled_lifetime"]
+        for key in ("policy_loss", "vf_loss", "entropy"):
+            assert progress.learner[key] == result["learners"]["default_policy"][key]
+
+
+def test_training_leaves_the_process_generators_alone() -> None:
+    random.seed(7)
+    np.random.seed(7)
+    expected = random.getrandbits(32), np.random.random()
+    random.seed(7)
+    np.random.seed(7)
+    train(make_settings(), iterations=1)
+    assert (random.getrandbits(32), np.random.random()) == expected
+
+
+def test_an_evaluation_is_greedy_unless_it_explores() -> None:
+    returns = {}
+    for explore in (False, True):
+        evaluation = EvaluationSettings(episodes=12, every_env_steps=None, explore=explore)
+        trainer = make_trainer(make_settings(evaluation=evaluation))
+        returns[explore] = trainer.evaluate()[0].episode_returns
+        trainer.close()
+    # An untrained policy that takes its favourite action always falls over at once.
+    assert max(returns[False]) < max(returns[True])
+
+
+def test_episodes_cut_by_an_iteration_are_counted_whole() -> None:
+    for progress in train(make_settings(), iterations=4):
+        assert progress[0].episode_returns == tuple(map(float, progress[0].episode_lengths))
+
+
+def test_none_one_or_many_episodes_in_an_iteration_are_all_counted() -> None:
+    settings = make_settings(environment=EnvironmentSettings("MountainCar-v0"))  # 200 steps each
+    for batch, expected in ((100, [0, 1, 0, 1]), (200, [1, 1, 1, 1]), (400, [2, 2, 2, 2])):
+        configuration = {
+            **PPO,
+            "train_batch_size_per_learner": batch,
+            "num_envs_per_env_runner": 1,
+        }
+        trainer = make_trainer(settings, configuration)
+        progress = [trainer.train()[0] for _ in range(4)]
+        trainer.close()
+        assert [len(replica.episode_lengths) for replica in progress] == expected
+        assert {length for replica in progress for length in replica.episode_lengths} == {200}
+
+
+PLAIN_RLLIB = """
+import sys
+sys.modules["sweeper"] = None  # importing it, or anything in it, raises ImportError
+import gymnasium, torch
+from pathlib import Path
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.core.rl_module.rl_module import RLModule
+for folder, env_id, path in {agents!r}:
+    folder = Path(folder)
+    module = RLModule.from_checkpoint(folder / "learner_group/learner/rl_module/default_policy")
+    algorithm = Algorithm.from_checkpoint(str(folder))
+    sys.path.insert(0, path)
+    env = gymnasium.make(env_id)
+    observation, _ = env.reset(seed=0)
+    for _ in range(5):
+        batch = {{"obs": torch.from_numpy(observation[None])}}
+        logits = module.forward_inference(batch)["action_dist_inputs"]
+        observation, *_ = env.step(int(logits.argmax()))
+    print("env steps", int(algorithm.train()["num_env_steps_sampled_lifetime"]))
+    algorithm.stop()
+"""
+
+
+def test_plain_rllib_loads_a_replica_without_this_package(
+    tmp_path: Path, envs_folder: Path
+) -> None:
+    wrapped = EnvironmentSettings(
+        "Corridor-v0",
+        kwargs={"length": 4},
+        wrappers=(WrapperSettings("corridor_envs.DoubledReward", {"factor": 3.0}),),
+        module="corridor_envs",
+        search_paths=(str(envs_folder),),
+    )
+    trained = []
+    for name, environment in (("plain", EnvironmentSettings("CartPole-v1")), ("own", wrapped)):
+        trainer = make_trainer(make_settings(environment=environment))
+        trained.append(trainer.train()[0].env_steps)
+        trainer.save(tmp_path / name)
+        trainer.close()
+    agents = [
+        (str(tmp_path / "plain/replica_0"), "CartPole-v1", str(tmp_path)),
+        (str(tmp_path / "own/replica_0"), "corridor_envs:Corridor-v0", str(envs_folder)),
+    ]
+    ran = subprocess.run(
+        [sys.executable, "-c", PLAIN_RLLIB.format(agents=agents)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=tmp_path,
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    steps = [int(line.split()[-1]) for line in ran.stdout.splitlines() if "env steps" in line]
+    assert all(now > before for now, before in zip(steps, trained, strict=True))
+
+
+def test_an_environment_comes_with_its_module_arguments_and_wrappers(envs_folder: Path) -> None:
+    environment = EnvironmentSettings(
+        "Corridor-v0",
+        kwargs={"length": 2, "goal_reward": 10.0},
+        module="corridor_envs",
+        search_paths=(str(envs_folder),),
+    )
+    plain = train(make_settings(environment=environment), iterations=1)[0][0]
+    assert max(plain.episode_returns) == 10.0
+    wrapped = EnvironmentSettings(
+        "Corridor-v0",
+        kwargs={"length": 2, "goal_reward": 10.0},
+        wrappers=(
+            WrapperSettings("corridor_envs.DoubledReward"),
+            WrapperSettings("ClipReward", {"min_reward": 0.0}),
+        ),
+        module="corridor_envs",
+        search_paths=(str(envs_folder),),
+    )
+    doubled = train(make_settings(environment=wrapped), iterations=1)[0][0]
+    assert set(doubled.episode_returns) == {20.0}
+
+
+@pytest.mark.parametrize(
+    ("configuration", "message"),
+    [
+        ({"num_sgd_iter": 3}, "num_sgd_iter: its name here is num_epochs"),
+        ({"lrr": 0.1}, "did you mean lr"),
+        ({"observation_filter": "MeanStdFilter"}, "observation_filter.*ignores it"),
+        ({**PPO, "minibatch_size": 4096}, "minibatch_size"),
+        ({"clip_param": [[0, 0.3], [10, 0.1]], "lr": "fast"}, "PPO refuses"),
+    ],
+)
+def test_a_configuration_that_rllib_would_ignore_or_refuse_is_an_error(
+    configuration: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigurationRefusedError, match=message) as raised:
+        make_trainer(make_settings(), configuration)
+    assert "\n" not in str(raised.value)
+
+
+def test_an_unknown_algorithm_is_named() -> None:
+    with pytest.raises(ConfigurationRefusedError, match="PPP"):
+        make_trainer(make_settings("PPP"), {})
+
+
+def test_a_wild_learning_rate_is_a_divergence_not_a_crash() -> None:
+    trainer = make_trainer(make_settings(), {**PPO, "lr": 1e30, "grad_clip": None})
+    diverged = [trainer.train()[0].diverged for _ in range(3)]
+    trainer.close()
+    assert diverged[-1]
+
+
+OTHERS = [
+    ("PPO", "FrozenLake-v1", PPO),  # Discrete observations
+    (
+        "SAC",
+        "Pendulum-v1",
+        {
+            "min_sample_timesteps_per_iteration": 210,
+            "num_steps_sampled_before_learning_starts": 180,
+            "train_batch_size_per_learner": 16,
+            "training_intensity": 1,
+            "n_step": [2, 4],
+            "model_config": {"fcnet_hiddens": [8]},
+        },
+    ),
+    (
+        "APPO",
+        "CartPole-v1",
+        {
+            "train_batch_size_per_learner": 100,
+            "rollout_fragment_length": 25,
+            "min_sample_timesteps_per_iteration": 200,
+            "model_config": {"fcnet_hiddens": [8]},
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("algorithm", "env_id", "configuration"), OTHERS)
+def test_other_algorithms_and_spaces_run_by_name_and_repeat(
+    algorithm: str, env_id: str, configuration: dict[str, Any]
+) -> None:
+    settings = make_settings(algorithm, environment=EnvironmentSettings(env_id))
+    runs = []
+    for _ in range(2):
+        trainer = make_trainer(settings, configuration)
+        runs.append([trainer.train()[0] for _ in range(2)])
+        evaluated = trainer.evaluate()[0]
+        trainer.close()
+    assert runs[0] == runs[1]
+    first, second = runs[0]
+    assert first.env_steps > 100
+    assert first.episode_returns or second.episode_returns
+    assert second.learner
+    assert len(evaluated.episode_returns) == 3

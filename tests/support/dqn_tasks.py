@@ -1,0 +1,159 @@
+"""Tiny environments that tell a right DQN from a wrong one, and how the tests train on them."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from sweeper.environments.settings import EnvironmentSettings
+from sweeper.trainables.contract import TrialSettings
+from sweeper.trainables.torch_backend.dqn.trainer import TorchDQNTrainer
+
+__all__ = ["SMALL", "build_trainer", "picture", "q_values", "settings_of"]
+
+
+class Chain(gym.Env):
+    """Forward to the end of a chain, for a reward at the end only; the other action goes back.
+
+    The observation after the end is the first one's: whoever bootstraps where the episode
+    terminated, or does not where it was truncated, gets the values wrong.
+    """
+
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, length=4, terminates=True):
+        self.observation_space = spaces.Discrete(length)
+        self._length, self._terminates = length, terminates
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self._place = 0
+        return 0, {}
+
+    def step(self, action):
+        self._place = self._place + 1 if action else 0
+        if self._place < self._length:
+            return self._place, 0.0, False, False, {}
+        return 0, 1.0, self._terminates, not self._terminates, {}
+
+
+class Delayed(gym.Env):
+    """The first action is paid two steps later, and nothing in between tells what it was."""
+
+    observation_space = spaces.Discrete(3)
+    action_space = spaces.Discrete(2, start=-1)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self._step, self._paid = 0, 0.0
+        return 0, {}
+
+    def step(self, action):
+        if self._step == 0:
+            self._paid = float(action + 1)
+        self._step += 1
+        is_over = self._step == 3
+        return self._step % 3, self._paid if is_over else 0.0, is_over, False, {}
+
+
+class Noisy(gym.Env):
+    """Sutton and Barto's example of maximisation bias (2nd edition, example 6.7).
+
+    Nothing at once, or one of eight lotteries that lose 0.1 in the mean: the best of the eight
+    looks like a gain to whoever chooses it and judges it by the same estimates.
+    """
+
+    observation_space = spaces.Discrete(2)
+    action_space = spaces.Discrete(8)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self._place = 0
+        return 0, {}
+
+    def step(self, action):
+        if self._place == 1:
+            return 0, float(self.np_random.normal(-0.1, 1.0)), True, False, {}
+        self._place = 1
+        return 1, 0.0, False, False, {}
+
+
+class Coin(gym.Env):
+    """One step: a gain of 1 three times in four, else a loss of 1."""
+
+    observation_space = spaces.Discrete(1)
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return 0, {}
+
+    def step(self, action):
+        return 0, 1.0 if self.np_random.random() < 0.75 else -1.0, True, False, {}
+
+
+class Picture(gym.Env):
+    """The brighter half of the picture, the left or the right one, says which action is right."""
+
+    observation_space = spaces.Box(0, 255, (10, 10, 1), np.uint8)
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self._show(), {}
+
+    def step(self, action):
+        reward = float(action == self._side)
+        return self._show(), reward, self.np_random.random() < 0.2, False, {}
+
+    def _show(self):
+        self._side = int(self.np_random.integers(2))
+        return picture(self._side)
+
+
+def picture(side):
+    """``uint8[10, 10, 1]``."""
+    shown = np.zeros((10, 10, 1), dtype=np.uint8)
+    shown[:, 5 * side : 5 * side + 5] = 2
+    return shown
+
+
+for _task in (Chain, Delayed, Noisy, Coin, Picture):
+    gym.register(f"dqn_tasks/{_task.__name__}-v0", entry_point=_task)
+
+
+def settings_of(env_id, *, seeds=(0,), evaluation=None, checkpoint_replay=False, **kwargs):
+    return TrialSettings(
+        algorithm="DQN",
+        backend="torch",
+        environment=EnvironmentSettings(env_id, kwargs=kwargs),
+        constants={},
+        seeds=tuple(seeds),
+        evaluation=evaluation,
+        checkpoint_replay=checkpoint_replay,
+    )
+
+
+SMALL = {
+    "lr": [[0, 1e-2], [2000, 5e-4]],
+    "gamma": 0.5,
+    "epsilon": 0.5,
+    "num_steps_sampled_before_learning_starts": 100,
+    "rollout_fragment_length": 4,
+    "train_batch_size_per_learner": 64,
+    "target_network_update_freq": 40,
+    "min_sample_timesteps_per_iteration": 200,
+    "replay_buffer_config": {"capacity": 2000},
+    "model_config": {"fcnet_hiddens": [16]},
+}
+
+
+def build_trainer(settings, **hyperparameters):
+    return TorchDQNTrainer(settings, {**SMALL, **hyperparameters})
+
+
+def q_values(trainer):
+    """Of every state of a Discrete observation space, ``[replicas, states, actions]``."""
+    states = np.eye(trainer._encoder.shape[0], dtype=np.float32)
+    return trainer._networks.values(np.tile(states, (len(trainer._envs), 1, 1)))

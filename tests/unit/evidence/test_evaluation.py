@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from run_folders import make_run
+
+from sweeper.environments.settings import EnvironmentSettings
+from sweeper.errors import UserError
+from sweeper.evidence.evaluation import AgentEvaluation, Evaluation, evaluate, play_episodes
+
+
+class Lottery(gymnasium.Env[Any, Any]):
+    """Episodes whose return and length are their seed's: the observation is the return."""
+
+    action_space = gymnasium.spaces.Discrete(2)
+    made: list[Lottery]
+
+    def __init__(self, nested: bool = False) -> None:
+        box = gymnasium.spaces.Box(0, 1, (1,), np.float64)
+        self.nested = nested
+        self.observation_space = gymnasium.spaces.Dict({"x": box}) if nested else box
+        self.closed = False
+        type(self).made.append(self)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        assert seed is not None
+        self.worth = self.np_random.random()
+        self.left = int(self.np_random.integers(1, 50))
+        return self._observe(), {}
+
+    def step(self, action: Any) -> Any:
+        assert self.left > 0
+        self.left -= 1
+        return self._observe(), self.worth if action else -1.0, self.left == 0, False, {}
+
+    def _observe(self) -> Any:
+        value = np.array([self.worth])
+        return {"x": value} if self.nested else value
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Yes:
+    """Acts with 1; notes how it was asked."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def act(self, observation: Any) -> Any:
+        assert observation["x"].shape == (1,)
+        return 1
+
+    def act_batch(self, observations: Any) -> Any:
+        self.batches.append(len(observations))
+        return np.ones(len(observations), dtype=np.int64)
+
+
+@pytest.fixture
+def lottery() -> Iterator[EnvironmentSettings]:
+    Lottery.made = []
+    gymnasium.register("Lottery-v0", entry_point=Lottery)
+    yield EnvironmentSettings("Lottery-v0")
+    del gymnasium.registry["Lottery-v0"]
+
+
+def test_an_episode_depends_on_its_number_and_not_on_how_it_is_played(
+    lottery: EnvironmentSettings,
+) -> None:
+    many = play_episodes(Yes(), lottery, episodes=50, seed=0)
+    few = play_episodes(Yes(), lottery, episodes=3, seed=0)
+    assert (many[0][:3], many[1][:3]) == few
+    nested = EnvironmentSettings("Lottery-v0", kwargs={"nested": True})
+    assert play_episodes(Yes(), nested, episodes=50, seed=0) == many
+    assert play_episodes(Yes(), lottery, episodes=50, seed=1) != many
+
+
+def test_every_episode_counts_once_however_long_it_is(lottery: EnvironmentSettings) -> None:
+    returns, lengths = play_episodes(Yes(), lottery, episodes=200, seed=0)
+    assert len(returns) == len(lengths) == 200
+    # Were it the first 200 to finish, short ones would be too many.
+    assert 23 < np.mean(lengths) < 28
+    assert len(set(returns)) == 200
+
+
+def test_the_environments_are_closed(lottery: EnvironmentSettings) -> None:
+    play_episodes(Yes(), lottery, episodes=30, seed=0)
+    assert len(Lottery.made) == 20
+    assert all(env.closed for env in Lottery.made)
+
+
+def test_of_several_replicas_the_unit_is_the_training_run() -> None:
+    agents = (
+        AgentEvaluation("replica_0", (1.0, 3.0), (1, 1)),
+        AgentEvaluation("replica_1", (5.0, 7.0), (1, 1)),
+    )
+    made = Evaluation(Path("/x"), "E-v0", 2, 0, agents)
+    document = made.to_json()
+    assert document["runs"] == [2.0, 6.0]
+    assert document["mean"] == 4.0
+    assert document["interval_over"] == "training runs"
+    # t(0.975, 1) = 12.706, deviation 2.828, of two.
+    assert document["interval"] == pytest.approx([4 - 25.412, 4 + 25.412], abs=1e-3)
+
+
+def test_of_one_agent_it_is_the_episode() -> None:
+    made = Evaluation(Path("/x"), "E-v0", 2, 0, (AgentEvaluation("a", (1.0, 3.0), (1, 1)),))
+    assert made.to_json()["interval_over"] == "episodes of one agent"
+    assert made.summary.mean == 2.0
+
+
+def test_a_run_without_a_champion_is_answered_with_its_checkpoints(tmp_path: Path) -> None:
+    make_run(tmp_path, "a-20260101-000000")
+    with pytest.raises(UserError, match="has no champion; give a checkpoint of one of its trials"):
+        evaluate("last", str(tmp_path))
+
+
+def test_a_replica_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path) -> None:
+    paths = make_run(tmp_path, "a-20260101-000000")
+    checkpoint = paths.trial("t0001") / "checkpoint_000000"
+    for seed in (0, 7, 10):
+        (checkpoint / f"replica_{seed}").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"no replica 3 in .*; it has those of the seeds 0, 7, 10"):
+        evaluate(str(checkpoint), str(tmp_path), replica=3)
+
+
+def test_a_folder_whose_environment_is_not_known_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"it has no agent.json and lies in no run"):
+        evaluate(str(tmp_path), str(tmp_path))
+
+
+def test_a_torch_checkpoint_has_the_replicas_that_its_description_names(tmp_path: Path) -> None:
+    (tmp_path / "agent.json").write_text('{"backend": "torch", "seeds": [4, 9]}')
+    with pytest.raises(UserError, match=r"no replica 3 in .*; it has those of the seeds 4, 9"):
+        evaluate(str(tmp_path), str(tmp_path), replica=3)
+
+
+def test_a_damaged_description_is_an_error_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "agent.json").write_text("{")
+    with pytest.raises(UserError, match=r"agent.json is damaged: "):
+        evaluate(str(tmp_path), str(tmp_path))

@@ -1,0 +1,130 @@
+"""`sweeper init` writes a spec that plans as it is, for every space, and overwrites none."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from sweeper.cli import cli
+from sweeper.errors import UserError
+from sweeper.planning.plan import load_plan
+from sweeper.planning.starter import make_starter, write_new
+from sweeper.search.expansion import distributions
+from sweeper.spec.keys.names import default
+
+DISCRETE = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "FrozenLake-v1", "Taxi-v3")
+CONTINUOUS = ("Pendulum-v1", "MountainCarContinuous-v0")
+PAIRS = [
+    *((env_id, algorithm) for env_id in DISCRETE for algorithm in ("PPO", "DQN", "SAC", "IMPALA")),
+    *((env_id, algorithm) for env_id in CONTINUOUS for algorithm in ("PPO", "SAC", "APPO")),
+]
+
+
+@pytest.fixture(autouse=True)
+def _a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(("env_id", "algorithm"), PAIRS)
+def test_a_starter_plans_as_it_is_without_a_warning(env_id: str, algorithm: str) -> None:
+    starter = make_starter(env_id, algorithm)
+    write_new(Path("spec.yaml"), starter.text)
+    plan = load_plan("spec.yaml")
+    assert plan.warnings == ()
+    assert plan.trials == 16
+    assert plan.spec.evaluation is not None
+    assert plan.spec.name == starter.name
+    assert max(len(line) for line in starter.text.splitlines()) <= 100
+
+
+@pytest.mark.parametrize(("env_id", "algorithm"), PAIRS)
+def test_learning_rates_are_searched_on_a_log_scale_around_what_works(
+    env_id: str, algorithm: str
+) -> None:
+    write_new(Path("spec.yaml"), make_starter(env_id, algorithm).text)
+    spec = load_plan("spec.yaml").spec
+    rates = [leaf for path, leaf in distributions(spec.param_space) if path[-1].endswith("lr")]
+    assert rates
+    for leaf in rates:
+        assert leaf.kind == "loguniform"
+        assert leaf.bounds is not None
+        assert leaf.bounds[0] >= 1e-5
+        assert leaf.bounds[1] <= 1e-2
+    assert default(algorithm, ("gamma",)) in dict(distributions(spec.param_space))[("gamma",)].args
+
+
+def test_discounts_go_with_the_length_of_episodes() -> None:
+    short, long = make_starter("Pendulum-v1").text, make_starter("Acrobot-v1").text
+    assert "gamma: {choice: [0.9, 0.95, 0.98, 0.99]}" in short  # 200 steps
+    assert "gamma: {choice: [0.97, 0.98, 0.99, 0.995]}" in long  # 500 steps
+
+
+def test_a_goal_that_gymnasium_knows_ends_trials() -> None:
+    assert "episode_return_mean: 475" in make_starter("CartPole-v1").text
+    assert "episode_return_mean: " not in make_starter("Pendulum-v1").text.split("param_space")[1]
+
+
+def test_an_environment_of_one_s_own_is_found_in_the_working_directory() -> None:
+    Path("starter_maze.py").write_text(
+        "import gymnasium\n"
+        "gymnasium.register('StarterMaze-v3', 'gymnasium.envs.classic_control:CartPoleEnv')\n"
+    )
+    starter = make_starter("starter_maze:StarterMaze-v3")
+    assert starter.name == "startermaze-ppo"
+    write_new(Path("spec.yaml"), starter.text)
+    assert load_plan("spec.yaml").trials == 16
+
+
+def test_images_get_the_default_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("starter_image.py").write_text(
+        "import gymnasium\n"
+        "class Image(gymnasium.Env):\n"
+        "    observation_space = gymnasium.spaces.Box(0, 255, (84, 84, 3), 'uint8')\n"
+        "    action_space = gymnasium.spaces.Discrete(2)\n"
+        "gymnasium.register('StarterImage-v0', Image)\n"
+    )
+    starter = make_starter("starter_image:StarterImage-v0")
+    assert "fcnet_hiddens" not in starter.text
+    write_new(Path("spec.yaml"), starter.text)
+    assert load_plan("spec.yaml").spec.param_space["num_epochs"].args == (5, 10, 20)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("CartPoel-v1",), "did you mean CartPole-v1"),
+        (("CartPole-v1", "ppo"), "did you mean PPO"),
+        (("Pendulum-v1", "DQN"), "DQN can't act in Box"),
+        (("CartPole-v1", "PPO", "tf"), "must be one of torch, rllib"),
+        (("CartPole-v1", "SAC", "torch"), "torch has no SAC"),
+    ],
+)
+def test_what_can_t_be_trained_is_refused(arguments: tuple[str, ...], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        make_starter(*arguments)
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    runner = CliRunner()
+    first = runner.invoke(cli, ["init", "CartPole-v1", "--algorithm", "DQN"])
+    assert first.exit_code == 0
+    assert first.stdout == "cartpole-dqn.yaml\n"
+    before = Path("cartpole-dqn.yaml").read_text()
+    Path("cartpole-dqn.yaml").write_text("mine")
+    again = runner.invoke(cli, ["init", "CartPole-v1", "--algorithm", "DQN"])
+    assert isinstance(again.exception, UserError)
+    assert "is there already" in str(again.exception)
+    assert Path("cartpole-dqn.yaml").read_text() == "mine"
+    assert runner.invoke(cli, ["init", "CartPole-v1", "--output", "-"]).stdout.startswith(
+        "# PPO on"
+    )
+    assert "environment: CartPole-v1" in before
+
+
+def test_a_folder_that_is_not_there_is_said() -> None:
+    with pytest.raises(UserError, match="can't be written: No such file"):
+        write_new(Path("nowhere") / "spec.yaml", "x")

@@ -1,0 +1,118 @@
+"""What can go wrong in a rehearsal is said in a line, or is a warning where it is no failure."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_forecast import PROBE, plan_of
+
+from sweeper.errors import RunError, UserError
+from sweeper.planning import feasibility
+from sweeper.rehearsal.forecast import Rehearsal
+from sweeper.rehearsal.process import read_result, rehearse_plan
+
+MEASURED = {
+    **asdict(PROBE),
+    "metrics": ["episode_return_mean", "learner/entropy", "learner/policy_loss"],
+    "has_learned": True,
+}
+REFUSED = {
+    "parameters": {"lr": 0.5},
+    "doing": "building",
+    "error": "minibatch_size is more than the train batch",
+    "place": None,
+    "is_its_own": True,
+}
+CRASHED = {**REFUSED, "doing": "training", "error": "OSError: gone", "is_its_own": False}
+
+
+@pytest.fixture(autouse=True)
+def _a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feasibility, "cores", lambda: 4)
+    monkeypatch.chdir(tmp_path)
+
+
+def read(*probes: Mapping[str, Any], overrides: tuple[str, ...] = ()) -> Rehearsal:
+    times = {"start_s": 5.0, "workers_s": 4.0, "end_s": 1.0, "memory_bytes": 10**9}
+    result = {"probes": list(probes), **times}
+    return read_result(result, plan_of(*overrides), concurrent=2, seconds=10.0)
+
+
+def test_a_rehearsal_without_a_fault_warns_of_nothing() -> None:
+    rehearsal = read(MEASURED, MEASURED)
+    assert rehearsal.probes == (PROBE, PROBE)
+    assert rehearsal.warnings == ()
+
+
+def test_a_configuration_that_is_refused_is_that_trials_affair() -> None:
+    rehearsal = read(MEASURED, REFUSED)
+    assert rehearsal.probes == (PROBE,)
+    assert rehearsal.warnings == (
+        "1 of 2 rehearsed configurations failed, as some of the sweep's will: while building with "
+        "lr=0.5: minibatch_size is more than the train batch",
+    )
+
+
+def test_if_all_of_them_are_refused_the_rehearsal_has_failed() -> None:
+    with pytest.raises(RunError, match=r"^the rehearsal failed while building with lr=0.5: mini"):
+        read(REFUSED, REFUSED)
+
+
+def test_an_environment_that_fails_once_fails_the_rehearsal() -> None:
+    place = {**CRASHED, "place": "/home/me/envs.py:12"}
+    with pytest.raises(RunError, match=r"while training with lr=0.5: OSError: gone \(/home/me/env"):
+        read(MEASURED, place)
+
+
+def test_a_metric_that_nothing_reports_is_the_users_mistake() -> None:
+    nothing = {**MEASURED, "value": None}
+    judged_by = ("algorithm=IMPALA", "backend=rllib", "selection.metric=learner/entropie")
+    with pytest.raises(UserError) as caught:
+        read(nothing, overrides=judged_by)
+    assert str(caught.value) == (
+        "no trial reports selection.metric learner/entropie; there are learner/entropy, "
+        "learner/policy_loss; did you mean learner/entropy?"
+    )
+
+
+def test_a_return_without_a_finished_episode_is_no_mistake() -> None:
+    rehearsal = read({**MEASURED, "value": None})
+    assert rehearsal.warnings == (
+        "episode_return_mean has no value after the rehearsal's 5,000 env steps a replica, for "
+        "it needs an episode that has ended (one may take 500 steps); a trial goes on to 100,000",
+    )
+
+
+def test_a_rehearsal_that_never_learned_says_that_it_is_too_fast() -> None:
+    (warning,) = read({**MEASURED, "has_learned": False}).warnings
+    assert warning.startswith("no update was made in the rehearsal's time")
+
+
+def test_a_rehearsal_that_is_silent_for_too_long_is_given_up_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    with pytest.raises(RunError) as caught:
+        rehearse_plan(plan_of(), 0.01, patience_s=0.05)
+    assert str(caught.value).startswith("nothing was heard of the rehearsal for 0s while starting")
+    assert list(temporary.iterdir()) == []
+
+
+def test_what_anyone_prints_in_its_process_is_no_word_of_the_rehearsal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = b'{"doing": "mischief"}\n{"result": {}}\n{"error": "made up"}\n{no JSON\n\xff\n'
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import os\nos.write(1, {said!r})\nos.write(2, b'caf\\xe9 is closed\\n')\nos._exit(3)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(RunError) as caught:
+        rehearse_plan(plan_of(), 0.01)
+    assert str(caught.value) == "the rehearsal ended while starting Ray: caf\ufffd is closed"

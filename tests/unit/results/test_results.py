@@ -1,0 +1,354 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeper.journal import (
+    Event,
+    Journal,
+    LaunchEnded,
+    LaunchStarted,
+    TrialAsked,
+    TrialCheckpointed,
+    TrialEnded,
+    TrialReported,
+    TrialRetried,
+    TrialStarted,
+)
+from sweeper.metrics import Objective
+from sweeper.paths import RunPaths
+from sweeper.results.builder import (
+    ResultsBuilder,
+    is_process_alive,
+    load_results,
+    results_from_events,
+)
+from sweeper.results.records import SweepResults
+
+NOBODY = 2**22 + 1  # above Linux's largest process id
+
+
+def launched(pid: int = NOBODY, launch: int = 1, at: float | None = None) -> LaunchStarted:
+    return LaunchStarted(time.time() if at is None else at, launch, pid, ("sweeper",))
+
+
+def asked(trial_id: str = "t0001", **parameters: Any) -> TrialAsked:
+    return TrialAsked(2.0, trial_id, {"gamma": 0.99, **parameters}, parameters, (0, 1))
+
+
+def started(trial_id: str = "t0001", at: float = 3.0) -> TrialStarted:
+    return TrialStarted(at, trial_id, "10.0.0.1")
+
+
+def reported(
+    iteration: int, value: float = 0.0, *, trial_id: str = "t0001", stopped_by: str | None = None
+) -> TrialReported:
+    row = {
+        "training_iteration": iteration,
+        "episode_return_mean": value,
+        "num_env_steps_sampled_lifetime": 100 * iteration,
+        "time_total_s": 1.5 * iteration,
+    }
+    return TrialReported(4.0, trial_id, row, stopped_by)
+
+
+def checkpointed(iteration: int, index: int, trial_id: str = "t0001") -> TrialCheckpointed:
+    path = f"trials/{trial_id}/checkpoint_{index:06d}"
+    return TrialCheckpointed(5.0, trial_id, path, {"training_iteration": iteration})
+
+
+def ended(state: str = "TERMINATED", reason: str = "done", error: str | None = None) -> TrialEnded:
+    return TrialEnded(6.0, "t0001", state, reason, error)
+
+
+def fold(*events: Event) -> SweepResults:
+    return results_from_events(events, Path("/runs/x"))
+
+
+def test_a_trial_that_ended_has_its_state_reason_and_reports() -> None:
+    results = fold(
+        launched(),
+        asked(lr=0.1),
+        started(),
+        reported(1, 5.0),
+        reported(2, 7.0, stopped_by="x >= 2"),
+        checkpointed(2, 0),
+        ended("TERMINATED", "x >= 2"),
+        LaunchEnded(7.0, "finished"),
+    )
+    (trial,) = results.trials
+    assert (trial.state, trial.reason, trial.error) == ("TERMINATED", "x >= 2", None)
+    assert [row["episode_return_mean"] for row in trial.reports] == [5.0, 7.0]
+    assert trial.configuration == {"gamma": 0.99, "lr": 0.1}
+    assert trial.parameters == {"lr": 0.1}
+    assert trial.seeds == (0, 1)
+    assert (trial.env_steps, trial.time_total_s, trial.node) == (200, 3.0, "10.0.0.1")
+    assert (trial.started, trial.ended) == (3.0, 6.0)
+    assert trial.log == Path("/runs/x/trials/t0001/log.txt")
+    assert results.resolve(trial.checkpoints[0]) == Path("/runs/x/trials/t0001/checkpoint_000000")
+    assert results.state == "finished"
+    assert not results.is_live
+
+
+def test_after_a_rollback_the_later_report_of_an_iteration_counts() -> None:
+    (trial,) = fold(
+        asked(), started(), reported(1, 1.0), reported(2, 2.0), reported(3, 3.0),
+        TrialRetried(5.0, "t0001", "boom"), started(), reported(2, 20.0),
+    ).trials  # fmt: skip
+    assert [row["episode_return_mean"] for row in trial.reports] == [1.0, 20.0]
+    assert trial.retries == 1
+
+
+def test_after_a_restart_from_nothing_no_checkpoint_of_the_first_life_is_left() -> None:
+    (trial,) = fold(
+        asked(), started(), reported(1), reported(2), checkpointed(2, 0),
+        TrialRetried(5.0, "t0001", "boom"), started(), reported(1), checkpointed(1, 1),
+    ).trials  # fmt: skip
+    assert [item.path[-6:] for item in trial.checkpoints] == ["000001"]
+
+
+def test_a_report_that_is_replaced_leaves_the_checkpoint_that_was_made_of_it() -> None:
+    again = replace(reported(2, 20.0), replaces=True)
+    (trial,) = fold(
+        asked(), started(), reported(1, 1.0), reported(2, 2.0), checkpointed(2, 0), again
+    ).trials
+    assert [row["episode_return_mean"] for row in trial.reports] == [1.0, 20.0]
+    assert [item.path[-6:] for item in trial.checkpoints] == ["000000"]
+
+
+def test_the_checkpoint_that_a_retry_goes_on_from_stays() -> None:
+    (trial,) = fold(
+        asked(), started(), reported(1), checkpointed(1, 0), reported(2),
+        TrialRetried(5.0, "t0001", "boom"), started(), reported(2), checkpointed(2, 1),
+    ).trials  # fmt: skip
+    assert [item.metrics["training_iteration"] for item in trial.checkpoints] == [1, 2]
+
+
+def test_a_trial_that_is_tried_again_waits_until_it_is_started() -> None:
+    failed = asked(), started(), reported(1), TrialRetried(5.0, "t0001", "boom")
+    builder = ResultsBuilder(Path("run"))
+    states = []
+    for event in (*failed, started()):
+        builder.apply(event)
+        states.append(builder.trial("t0001").state)
+    assert states == ["PENDING", "RUNNING", "RUNNING", "PENDING", "RUNNING"]
+
+
+def test_a_checkpoint_written_twice_is_one() -> None:
+    (trial,) = fold(asked(), started(), reported(1), checkpointed(1, 0), checkpointed(1, 0)).trials
+    assert len(trial.checkpoints) == 1
+
+
+def test_a_trial_whose_last_report_met_a_criterion_is_finished_without_its_end() -> None:
+    (trial,) = fold(launched(), asked(), started(), reported(1, stopped_by="x >= 1")).trials
+    assert (trial.state, trial.reason) == ("TERMINATED", "x >= 1")
+
+
+def test_a_trial_that_failed_after_meeting_a_criterion_is_not_finished() -> None:
+    (trial,) = fold(
+        launched(), asked(), started(), reported(1, stopped_by="x >= 1"),
+        TrialRetried(5.0, "t0001", "disk full"),
+    ).trials  # fmt: skip
+    assert (trial.state, trial.reason) == ("PAUSED", "interrupted")
+
+
+def test_a_killed_drivers_trials_are_interrupted() -> None:
+    results = fold(launched(), asked("t0001"), started("t0001"), reported(1), asked("t0002"))
+    assert [(trial.state, trial.reason) for trial in results.trials] == [
+        ("PAUSED", "interrupted"),
+        ("PAUSED", "interrupted"),
+    ]
+    assert results.state == "interrupted"
+
+
+def test_a_live_runs_trials_run_or_wait() -> None:
+    results = fold(
+        launched(os.getpid()), asked("t0001"), started("t0001"), reported(1), asked("t0002")
+    )
+    assert [trial.state for trial in results.trials] == ["RUNNING", "PENDING"]
+    assert (results.is_live, results.state) == (True, "running")
+    assert results.trials[0].ended is None
+
+
+def test_a_launch_that_ended_is_not_live_though_its_process_is() -> None:
+    results = fold(launched(os.getpid()), asked(), started(), LaunchEnded(9.0, "interrupted"))
+    assert not results.is_live
+    assert results.trials[0].state == "PAUSED"
+
+
+def test_a_second_launch_leaves_a_trial_paused_until_it_takes_it_up() -> None:
+    before = [launched(), asked("t0001"), started("t0001"), launched(os.getpid(), 2)]
+    assert fold(*before).trials[0].state == "PAUSED"
+    assert fold(*before, started("t0001")).trials[0].state == "RUNNING"
+
+
+def test_a_resumed_trial_forgets_how_it_was_interrupted() -> None:
+    (trial,) = fold(
+        launched(), asked(), started(), ended("PAUSED", "interrupted"),
+        launched(os.getpid(), 2), started(at=8.0),
+    ).trials  # fmt: skip
+    assert (trial.state, trial.reason, trial.started) == ("RUNNING", None, 3.0)
+
+
+def test_a_process_id_taken_over_by_a_younger_process_is_not_alive() -> None:
+    assert is_process_alive(os.getpid(), started_before=time.time())
+    assert not is_process_alive(os.getpid(), started_before=1000.0)
+    assert not is_process_alive(NOBODY, started_before=time.time())
+
+
+def test_a_dead_child_that_nobody_waited_for_is_not_alive() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    try:
+        deadline = time.monotonic() + 10
+        while is_process_alive(child.pid, started_before=time.time()):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        child.wait()
+
+
+def test_a_view_that_follows_the_events_sees_what_the_whole_gives() -> None:
+    events: list[Event] = [
+        launched(os.getpid()), asked("t0001"), started("t0001"), asked("t0002"),
+        reported(1), reported(2), checkpointed(2, 0), TrialRetried(5.0, "t0001", "x"),
+        reported(2, 9.0), ended("ERROR", "crashed", "ValueError: x"),
+    ]  # fmt: skip
+    builder = ResultsBuilder(Path("/runs/x"))
+    for number, event in enumerate(events, start=1):
+        builder.apply(event)
+        assert builder.snapshot() == fold(*events[:number])
+
+
+def test_an_unchanged_record_is_not_made_again() -> None:
+    builder = ResultsBuilder(Path("/runs/x"))
+    for event in (launched(), asked("t0001"), asked("t0002")):
+        builder.apply(event)
+    first = builder.snapshot()
+    builder.apply(started("t0002"))
+    second = builder.snapshot()
+    assert second.trials[0] is first.trials[0]
+    assert second.trials[1] is not first.trials[1]
+
+
+def test_rows_have_the_promised_keys_and_are_strict_json() -> None:
+    results = fold(
+        asked("t0001", lr=math.inf), started("t0001"), reported(1, 3.0), reported(2, 1000.0),
+        TrialEnded(6.0, "t0001", "ERROR", "crashed", "ValueError: x"), asked("t0002", lr=0.5),
+        started("t0002"), reported(1, 4.0, trial_id="t0002"),
+    )  # fmt: skip
+    rows = results.to_rows(Objective("episode_return_mean"))
+    assert json.loads(json.dumps(rows, allow_nan=False)) == [
+        {
+            "trial_id": "t0001",
+            "state": "ERROR",
+            "configuration": {"gamma": 0.99, "lr": "inf"},
+            "score": None,
+            "num_env_steps_sampled_lifetime": 200,
+            "time_total_s": 3.0,
+            "error": "crashed: ValueError: x",
+            "log": "/runs/x/trials/t0001/log.txt",
+        },
+        {
+            "trial_id": "t0002",
+            "state": "PAUSED",
+            "configuration": {"gamma": 0.99, "lr": 0.5},
+            "score": 4.0,
+            "num_env_steps_sampled_lifetime": 100,
+            "time_total_s": 1.5,
+            "error": None,
+            "log": "/runs/x/trials/t0002/log.txt",
+        },
+    ]
+
+
+def test_the_trials_frame_has_dotted_parameters_and_the_last_metrics() -> None:
+    frame = fold(
+        asked("t0001", lr=0.1, model_config={"fcnet_hiddens": [64]}), started("t0001"),
+        reported(1, 3.0), reported(2, 4.0), asked("t0002", lr=0.2),
+    ).trials_frame()  # fmt: skip
+    assert list(frame["lr"]) == [0.1, 0.2]
+    assert frame["model_config.fcnet_hiddens"][0] == [64]
+    assert frame["episode_return_mean"][0] == 4.0
+    assert math.isnan(frame["episode_return_mean"][1])
+
+
+def test_the_history_frame_has_a_row_a_report() -> None:
+    frame = fold(
+        asked("t0001", lr=0.1), started("t0001"), reported(1, 3.0), reported(2, 4.0)
+    ).history_frame()
+    assert list(frame["trial_id"]) == ["t0001", "t0001"]
+    assert list(frame["episode_return_mean"]) == [3.0, 4.0]
+    assert list(frame["lr"]) == [0.1, 0.1]
+
+
+def test_a_run_without_trials_has_empty_frames() -> None:
+    assert list(fold().trials_frame().columns)[:2] == ["trial_id", "state"]
+    assert len(fold().history_frame()) == 0
+
+
+def test_parquet_takes_choices_of_mixed_types(tmp_path: Path) -> None:
+    import pandas as pd
+
+    results = fold(
+        asked("t0001", minibatch_size=64), asked("t0002", minibatch_size="auto"),
+        asked("t0003", minibatch_size=[1, 2]), started("t0001"), reported(1, 3.0),
+    )  # fmt: skip
+    for table in ("trials", "history"):
+        results.write_parquet(tmp_path / f"{table}.parquet", table=table)
+    frame = pd.read_parquet(tmp_path / "trials.parquet")
+    assert list(frame["minibatch_size"]) == ["64", '"auto"', "[1, 2]"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "history.parquet",
+        "trials.parquet",
+    ]
+
+
+def test_parquet_keeps_lists_that_not_every_report_has(tmp_path: Path) -> None:
+    import pandas as pd
+
+    late = TrialReported(4.0, "t0001", {"training_iteration": 2, "replica/x": [1.0, None]})
+    results = fold(asked("t0001", lr=0.1), started("t0001"), reported(1, 3.0), late)
+    results.write_parquet(tmp_path / "history.parquet", table="history")
+    column = pd.read_parquet(tmp_path / "history.parquet")["replica/x"]
+    assert column[0] is None
+    assert next(iter(column[1])) == 1.0
+
+
+def test_results_come_from_the_journal_alone(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    for event in (launched(), asked(), started(), reported(1, 3.0), ended()):
+        journal.append(event)
+    journal.close()
+    results = load_results(RunPaths(tmp_path))
+    assert results.root == tmp_path
+    assert results.counts() == {"TERMINATED": 1}
+    assert results.trial("t0001").last_report["episode_return_mean"] == 3.0
+    with pytest.raises(KeyError):
+        results.trial("t0002")
+
+
+def test_five_thousand_trials_are_read_in_time(tmp_path: Path) -> None:
+    """A guard against anything quadratic, with room for a slow machine."""
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append(launched())
+    for number in range(5000):
+        trial_id = f"t{number:04d}"
+        journal.append(asked(trial_id, lr=0.1))
+        journal.append(started(trial_id))
+        for iteration in (1, 2):
+            journal.append(reported(iteration, float(number), trial_id=trial_id))
+    journal.close()
+    begin = time.process_time()
+    results = load_results(RunPaths(tmp_path))
+    rows = results.to_rows(Objective("episode_return_mean"))
+    assert time.process_time() - begin < 4
+    assert len(rows) == 5000

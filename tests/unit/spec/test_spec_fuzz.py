@@ -1,0 +1,70 @@
+"""Mutated specs are refused in words, or are specs that can be run; a short form of the campaign.
+
+The long one, with RLlib's own word on what was accepted, is in ``tests/acceptance``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from spec_mutations import mutations, valid_specs
+
+from sweeper.errors import SpecError
+from sweeper.planning import feasibility
+from sweeper.planning.plan import SweepPlan, load_plan
+from sweeper.search.expansion import expand
+from sweeper.spec import dump_spec, load_spec
+
+NUMBER, SEED = 400, 20261124
+
+
+@pytest.fixture(autouse=True)
+def _a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feasibility, "cores", lambda: 4)
+    monkeypatch.setattr(feasibility, "gpus", lambda: 0)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+
+
+def check_accepted(plan: SweepPlan, folder: Path) -> None:
+    """What `run` does with a plan before Ray is there."""
+    copy = folder / "copy.yaml"
+    copy.write_text(dump_spec(plan.spec), encoding="utf-8")
+    assert repr(load_spec(copy).__dict__) == repr(plan.spec.__dict__)
+    json.dumps(plan.to_json(), allow_nan=False)
+    search = plan.spec.search
+    samples = expand(
+        plan.spec.param_space, search.num_samples, search.seed, search.points_to_evaluate
+    )
+    assert list(itertools.islice(samples, 3))
+
+
+@pytest.mark.parametrize("text", valid_specs().values(), ids=list(valid_specs()))
+def test_what_is_mutated_is_valid(text: str, tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(text, encoding="utf-8")
+    load_plan("spec.yaml")
+
+
+def test_no_mutation_is_answered_with_a_traceback(tmp_path: Path) -> None:
+    path, accepted, slowest = tmp_path / "spec.yaml", 0, 0.0
+    answers: list[SpecError] = []
+    for data in mutations(NUMBER, SEED):
+        path.write_bytes(data)
+        started = time.perf_counter()
+        try:
+            plan = load_plan("spec.yaml")
+        except SpecError as error:
+            answers.append(error)
+        else:
+            accepted += 1
+            check_accepted(plan, tmp_path)
+        slowest = max(slowest, time.perf_counter() - started)
+    assert all(error.problems for error in answers)
+    assert max(len(str(problem)) for error in answers for problem in error.problems) < 1000
+    assert NUMBER * 0.1 < accepted < NUMBER * 0.5  # else the mutations test little
+    assert slowest < 2

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from sweeper.errors import ConfigurationRefusedError
+from sweeper.trainables.torch_backend.architecture import build_architecture
+from sweeper.trainables.torch_backend.networks import NetworkOutputs, ReplicaNetworks
+from sweeper.trainables.torch_backend.packed_mlp import can_pack
+
+REPLICAS, ROWS = 3, 17
+CPU = torch.device("cpu")
+
+
+def build(model_config, *, shape=(4,), inputs=4, is_gaussian=False, replicas=REPLICAS, **kwargs):
+    architecture = build_architecture(
+        model_config,
+        observation_shape=shape,
+        distribution_inputs=inputs,
+        is_gaussian=is_gaussian,
+    )
+    networks = ReplicaNetworks(architecture, replicas=replicas, device=CPU, **kwargs)
+    networks.initialise([torch.Generator().manual_seed(seed) for seed in range(replicas)])
+    return networks
+
+
+def draw(*shape):
+    return torch.from_numpy(np.random.default_rng(0).normal(size=shape).astype(np.float32))
+
+
+def backward(networks, observations, weights):
+    """The outputs, and their weighted sum's gradients by whatever the networks have for it."""
+    if networks.packed is None:
+        networks.clear_gradients()
+        outputs = networks.forward(observations)
+        inputs = outputs.distribution.shape[-1]
+        loss = (outputs.distribution * weights[..., :inputs]).sum()
+        (loss + (outputs.values * weights[..., -1]).sum()).backward()
+        return outputs
+    columns = weights.mT.contiguous().numpy()
+    distribution, values = networks.packed.forward(observations.mT.numpy())
+    networks.packed.backward(columns[:, : distribution.shape[1]].copy(), columns[:, -1:])
+    return NetworkOutputs(torch.from_numpy(distribution).mT, torch.from_numpy(values)[:, 0])
+
+
+STANDARD = [
+    {"fcnet_hiddens": [16]},
+    {"fcnet_hiddens": [16, 8, 5], "fcnet_activation": "relu"},
+    {"fcnet_hiddens": [7, 5], "fcnet_activation": "linear"},
+    {"fcnet_hiddens": [16, 8], "vf_share_layers": True},
+    {"fcnet_hiddens": [8], "vf_share_layers": True, "fcnet_activation": "relu"},
+]
+GAUSSIAN = [
+    {"fcnet_hiddens": [8], "free_log_std": True},
+    {"fcnet_hiddens": [8], "free_log_std": True, "log_std_clip_param": 0.1},
+    {"fcnet_hiddens": [8], "log_std_clip_param": 0.1},
+]
+OTHER = [
+    {"fcnet_hiddens": [8], "fcnet_use_layernorm": True},
+    {"fcnet_hiddens": [8], "head_fcnet_hiddens": [6], "vf_share_layers": True},
+    {"fcnet_hiddens": [8], "fcnet_activation": "silu"},
+]
+
+
+@pytest.mark.parametrize("inputs", [2, 4])
+@pytest.mark.parametrize("is_contiguous", [True, False])
+@pytest.mark.parametrize(
+    ("model_config", "is_gaussian"),
+    [*((config, False) for config in STANDARD), *((config, True) for config in GAUSSIAN)],
+)
+def test_the_packed_network_equals_plain_autograd(model_config, is_gaussian, is_contiguous, inputs):
+    packed = build(model_config, is_gaussian=is_gaussian, inputs=inputs)
+    plain = build(model_config, is_gaussian=is_gaussian, inputs=inputs, is_packed=False)
+    if is_gaussian and model_config.get("free_log_std"):
+        for networks in (packed, plain):
+            networks.named_parameters()["log_std"].copy_(torch.tensor([0.05, -0.3])[: inputs // 2])
+    assert can_pack(packed.architecture)
+    # Minibatches are columns of a wider table, in memory one below the other.
+    observations = draw(REPLICAS, 9, ROWS).mT[..., 2:6]
+    observations = observations.contiguous() if is_contiguous else observations
+    weights = draw(REPLICAS, ROWS, 5)
+    ours, expected = (backward(networks, observations, weights) for networks in (packed, plain))
+    torch.testing.assert_close(ours.distribution, expected.distribution)
+    torch.testing.assert_close(ours.values, expected.values)
+    torch.testing.assert_close(packed.gradients, plain.gradients, atol=1e-5, rtol=1e-5)
+    assert (plain.gradients != 0).any(dim=0).float().mean() > 0.5
+
+
+@pytest.mark.parametrize("model_config", [*STANDARD, *OTHER])
+def test_acting_and_valuing_give_what_training_gives(model_config):
+    networks = build(model_config)
+    observations = draw(REPLICAS, ROWS, 4)
+    outputs = networks.forward(observations)
+    array = observations.numpy()
+    np.testing.assert_allclose(
+        networks.policy(array), outputs.distribution.detach().numpy(), atol=1e-5
+    )
+    np.testing.assert_allclose(networks.values(array), outputs.values.detach().numpy(), atol=1e-5)
+
+
+def test_gradients_of_one_replica_are_those_of_the_replica_alone():
+    together, alone = build(STANDARD[3]), build(STANDARD[3], replicas=1)
+    alone.load({name: tensor[1:2] for name, tensor in together.named_parameters().items()})
+    observations, weights = draw(REPLICAS, ROWS, 4), draw(REPLICAS, ROWS, 5)
+    backward(together, observations, weights)
+    backward(alone, observations[1:2], weights[1:2])
+    torch.testing.assert_close(together.gradients[1:2], alone.gradients, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_two_backward_passes_do_not_add_up(is_packed):
+    networks = build(STANDARD[0], is_packed=is_packed)
+    observations, weights = draw(REPLICAS, ROWS, 4), draw(REPLICAS, ROWS, 5)
+    backward(networks, observations, weights)
+    first = networks.gradients.clone()
+    backward(networks, observations, weights)
+    torch.testing.assert_close(networks.gradients, first, atol=0, rtol=0)
+
+
+def test_the_default_initialisation_is_that_of_torch_linear():
+    networks = build({"fcnet_hiddens": [64, 64]}, shape=(16,))
+    bounds = {"encoder.policy.0": 1 / 4, "encoder.value.1": 1 / 8, "head.policy.out": 1 / 8}
+    for name, bound in bounds.items():
+        for kind in ("weight", "bias"):
+            values = networks.named_parameters()[f"{name}.{kind}"]
+            assert values.abs().max() <= bound
+            assert values.abs().max() > 0.7 * bound
+    weights = networks.named_parameters()["encoder.policy.1.weight"]
+    assert weights.std().item() == pytest.approx(1 / 8 / math.sqrt(3), rel=0.05)
+
+
+def test_replicas_start_from_their_own_generators():
+    first = build({"fcnet_hiddens": [4]}, replicas=1).parameters[0]
+    three = build({"fcnet_hiddens": [4]}, replicas=3).parameters
+    assert torch.equal(three[0], first)
+    assert not torch.equal(three[0], three[1])
+
+
+def test_initialisers_of_torch_are_taken_by_name():
+    networks = build(
+        {
+            "fcnet_hiddens": [8, 8],
+            "fcnet_kernel_initializer": "orthogonal_",
+            "fcnet_kernel_initializer_kwargs": {"gain": 2.0},
+            "fcnet_bias_initializer": "constant_",
+            "fcnet_bias_initializer_kwargs": {"val": 0.5},
+        }
+    )
+    parameters = networks.named_parameters()
+    weight = parameters["encoder.value.1.weight"][2]
+    torch.testing.assert_close(weight @ weight.T, 4 * torch.eye(8), atol=1e-5, rtol=0)
+    assert not torch.equal(weight, parameters["encoder.value.1.weight"][0])
+    assert (parameters["encoder.policy.0.bias"] == 0.5).all()
+    assert (parameters["head.value.out.bias"] != 0.5).all()  # RLlib's heads keep Linear's own
+
+
+def test_images_go_through_the_default_filters():
+    networks = build({}, shape=(84, 84, 4), replicas=2)
+    outputs = networks.forward(draw(2, 1, 84, 84, 4))
+    assert networks.architecture.encoded == 11 * 11 * 256
+    assert outputs.distribution.shape == (2, 1, 4)
+    outputs.values.sum().backward()
+    assert torch.isfinite(networks.gradients).all()
+
+
+@pytest.mark.parametrize(
+    ("model_config", "named"),
+    [
+        ({"use_lstm": True}, "use_lstm.*backend: rllib"),
+        ({"head_fcnet_kernel_initializer": "zeros_"}, "backend: rllib has it"),
+        ({"fcnet_activation": "swoosh"}, "swoosh"),
+        ({"fcnet_hiddens": []}, "fcnet_hiddens"),
+        ({"fcnet_hiddens": [0]}, "fcnet_hiddens"),
+        ({"fcnet_kernel_initializer": "eval"}, "eval"),
+        ({"fcnet_kernel_initializer": "__import__"}, "__import__"),
+        ({"free_log_std": True}, "Box"),
+        ({"log_std_clip_param": -1}, "log_std_clip_param"),
+    ],
+)
+def test_what_is_not_carried_out_is_refused_by_name(model_config, named):
+    with pytest.raises(ConfigurationRefusedError, match=named):
+        build(model_config)
+
+
+def test_images_without_default_filters_are_refused():
+    with pytest.raises(ConfigurationRefusedError, match="conv_filters"):
+        build({}, shape=(50, 50, 3))

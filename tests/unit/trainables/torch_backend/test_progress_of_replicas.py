@@ -1,0 +1,28 @@
+"""A torch trainer's numbers, replica by replica."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sweeper.trainables.contract import ReplicaProgress
+from sweeper.trainables.torch_backend.ppo.rollout import Episode
+from sweeper.trainables.torch_backend.progress import describe_progress
+
+
+def test_each_replica_gets_its_own_numbers_and_only_finite_ones():
+    first, second = describe_progress(
+        env_steps=[30, 20],
+        episodes=[[Episode(1.5, 10), Episode(float("nan"), 7)], []],
+        metrics={
+            "loss": np.array([0.5, np.nan]),
+            "entropy": np.array([np.inf, 0.25], dtype=np.float32),
+        },
+        diverged=np.array([False, True]),
+    )
+    assert first.env_steps == 30
+    assert first.learner == {"loss": 0.5}
+    assert not first.diverged
+    # What an environment returned is passed on as it is.
+    assert str(first.episode_returns) == "(1.5, nan)"
+    assert first.episode_lengths == (10, 7)
+    assert second == ReplicaProgress(env_steps=20, learner={"entropy": 0.25}, diverged=True)

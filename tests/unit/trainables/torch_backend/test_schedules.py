@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+
+from sweeper.errors import ConfigurationRefusedError
+from sweeper.trainables.torch_backend.schedules import parse_schedule
+
+
+def test_a_number_is_a_constant():
+    schedule = parse_schedule("lr", 3e-4)
+    assert schedule.value(0) == schedule.value(10**9) == 3e-4
+
+
+def test_a_schedule_is_linear_between_its_points_and_constant_after_them():
+    schedule = parse_schedule("lr", [[0, 1.0], [100, 0.5], [200, 0.0]])
+    assert [schedule.value(steps) for steps in (0, 50, 100, 150, 200, 999)] == [
+        1.0,
+        0.75,
+        0.5,
+        0.25,
+        0.0,
+        0.0,
+    ]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [[0, 1.0]],
+        [[5, 1.0], [10, 0.0]],
+        [[0, 1.0], [10, 0.5], [10, 0.0]],
+        [[0, 1.0, 2.0], [10, 0.0]],
+        [[0, "x"], [10, 0.0]],
+        "0.1",
+        None,
+        True,
+        float("nan"),
+    ],
+)
+def test_anything_else_is_refused_by_its_name(given):
+    with pytest.raises(ConfigurationRefusedError, match="clip_param"):
+        parse_schedule("clip_param", given)

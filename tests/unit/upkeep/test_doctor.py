@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sweeper.results.builder import is_process_alive
+from sweeper.upkeep import doctor
+from sweeper.upkeep.doctor import Check, examine, is_fit
+
+
+def check(name: str, folder: Path, **options: Any) -> Check:
+    found = {item.name: item for item in examine(folder, **{"quick": True, **options})}
+    return found[name]
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
+    """Versions that the test sets; None: not installed."""
+    versions: dict[str, str | None] = {}
+    real = metadata.version
+
+    def version(name: str) -> str:
+        found = versions[name] if name in versions else real(name)
+        if found is None:
+            raise metadata.PackageNotFoundError(name)
+        return found
+
+    monkeypatch.setattr(metadata, "version", version)
+    return versions
+
+
+def test_a_package_that_is_missing_is_a_failure_with_a_remedy(
+    installed: dict[str, str | None], tmp_path: Path
+) -> None:
+    installed["ray"] = None
+    assert check("ray", tmp_path) == Check(
+        "ray",
+        "failed",
+        "not installed (needs >=2.60,<2.61): pip install 'ray>=2.60,<2.61'",
+    )
+
+
+def test_a_version_out_of_range_is_a_failure(
+    installed: dict[str, str | None], tmp_path: Path
+) -> None:
+    installed["gymnasium"] = "1.3.0"
+    found = check("gymnasium", tmp_path)
+    assert found.status == "failed"
+    assert found.detail.startswith("1.3.0 does not fit (needs >=1.2.2,<1.3): ")
+    assert not is_fit([found])
+
+
+def test_an_extra_that_is_missing_is_no_failure(
+    installed: dict[str, str | None], tmp_path: Path
+) -> None:
+    installed["ale-py"] = None
+    found = check("extra atari", tmp_path)
+    assert found == Check("extra atari", "missing", "the Atari games: pip install 'sweeper[atari]'")
+    assert is_fit([found])
+    installed["ale-py"] = "0.11.2"
+    assert check("extra atari", tmp_path).detail == "ale-py 0.11.2: the Atari games"
+
+
+def test_an_extra_of_two_packages_needs_both(
+    installed: dict[str, str | None], tmp_path: Path
+) -> None:
+    installed.update({"moviepy": "2.1", "pygame": None})
+    assert check("extra video", tmp_path).status == "missing"
+    installed["pygame"] = "2.6.1"
+    assert check("extra video", tmp_path).status == "ok"
+
+
+def test_the_storage_is_the_folder_or_will_be_made(tmp_path: Path) -> None:
+    found = check("storage", tmp_path / "new" / "runs")
+    assert found.status == "ok"
+    assert found.detail.startswith(f"{tmp_path}/new/runs (will be made), writable, ")
+    assert not (tmp_path / "new").exists()
+    assert check("storage", tmp_path).detail.startswith(f"{tmp_path}, writable, ")
+
+
+def test_little_disk_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    little = SimpleNamespace(total=10**10, used=0, free=5 * 10**8)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: little)
+    found = check("storage", tmp_path)
+    assert found.status == "warning"
+    assert "500 MB free: that is little" in found.detail
+
+
+def test_a_gpu_that_this_torch_can_not_use_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(doctor, "_gpus_of_driver", lambda: "NVIDIA H100, 81559 MiB")
+    monkeypatch.setattr(doctor, "_TORCH_PROBE", "pass")
+    monkeypatch.setattr(doctor, "_RAY_PROBE", "pass")
+    found = check("GPU", tmp_path, quick=False)
+    assert found.status == "warning"
+    assert "install a CUDA build of torch" in found.detail
+    monkeypatch.setattr(doctor, "_TORCH_PROBE", "print('NVIDIA H100')")
+    assert check("GPU", tmp_path, quick=False).detail.startswith("NVIDIA H100; used where")
+
+
+def test_a_torch_that_does_not_import_is_a_failure_with_its_last_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(doctor, "_TORCH_PROBE", "raise OSError('libgomp.so.1: no such file')")
+    monkeypatch.setattr(doctor, "_RAY_PROBE", "pass")
+    found = check("torch import", tmp_path, quick=False)
+    assert found == Check("torch import", "failed", "OSError: libgomp.so.1: no such file")
+
+
+def test_a_ray_that_hangs_is_given_up_with_all_that_it_started(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    child = tmp_path / "child"
+    command = ["sh", "-c", f"echo $$ > {child}; exec sleep 60"]
+    monkeypatch.setattr(doctor, "_TORCH_PROBE", "pass")
+    monkeypatch.setattr(doctor, "_RAY_PROBE", f"import subprocess\nsubprocess.run({command!r})")
+    monkeypatch.setattr(doctor, "_PROBE_S", 2.0)
+    found = check("local Ray", tmp_path, quick=False)
+    assert found == Check("local Ray", "failed", "no answer within 2 s")
+    deadline = time.monotonic() + 10  # the signal is sent; dying takes a moment
+    while is_process_alive(int(child.read_text()), started_before=time.time()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The container's limits, a file each."""
+    monkeypatch.setattr(doctor, "_CGROUP", tmp_path)
+    return tmp_path
+
+
+def test_the_limits_of_a_container_count(cgroup: Path) -> None:
+    (cgroup / "memory.max").write_text("3000000000\n")
+    (cgroup / "memory.current").write_text("1500000000\n")
+    (cgroup / "cpu.max").write_text("50000 100000\n")
+    found = check("memory", cgroup)
+    assert (found.status, found.detail.split(":")[0]) == ("warning", "3.0 GB, 1.5 GB free")
+    assert "a limit of 0.5" in check("cores", cgroup).detail
+
+
+def test_a_container_without_limits_has_none(cgroup: Path) -> None:
+    (cgroup / "memory.max").write_text("max\n")
+    (cgroup / "cpu.max").write_text("max 100000\n")
+    assert check("cores", cgroup).status == "ok"
+    assert "limit" not in check("memory", cgroup).detail

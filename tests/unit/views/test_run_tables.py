@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+from run_folders import make_run
+
+from sweeper.api import Run, open_run
+from sweeper.evidence.evaluation import AgentEvaluation, Evaluation
+from sweeper.formatting import (
+    describe_counts,
+    fold_parameters,
+    format_bytes,
+    format_clock,
+    format_duration,
+    format_number,
+    format_value,
+    last_parts,
+    shorten_names,
+)
+from sweeper.metrics import Objective
+from sweeper.results.records import SweepResults, TrialRecord
+from sweeper.states import TrialState
+from sweeper.views.runs import print_evaluation, summarise
+from sweeper.views.trials import print_trials
+
+
+def run_of(*records: TrialRecord) -> Run:
+    return Run(SweepResults(Path("/runs/x"), records), Objective())
+
+
+def record(
+    number: int, value: float = 1.0, error: str | None = None, **parameters: object
+) -> TrialRecord:
+    return TrialRecord(
+        f"t{number:04d}",
+        "ERROR" if error else "TERMINATED",
+        error=error,
+        parameters=parameters,
+        reports=({"episode_return_mean": value, "num_env_steps_sampled_lifetime": 100},),
+    )
+
+
+def test_trials_come_best_first_and_those_in_error_last(capsys: pytest.CaptureFixture[str]) -> None:
+    print_trials(run_of(record(1, 5.0), record(2, 9.0, "ValueError: x"), record(3, 7.0)))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["t0003", "t0001", "t0002"]
+    assert lines[-1] == "t0002: ValueError: x"
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_states_are_told_in_the_words_of_the_sentences(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+    records = [TrialRecord(state, state) for state in TrialState]
+    print_trials(run_of(*records))
+    lines = click.unstyle(capsys.readouterr().out).splitlines()
+    shown = {line.split()[0]: line.split()[1] for line in lines[1 : 1 + len(TrialState)]}
+    assert shown == {
+        "TERMINATED": "done", "PRUNED": "pruned", "ERROR": "failed", "RUNNING": "running",
+        "PENDING": "waiting", "PAUSED": "paused",
+    }  # fmt: skip
+    assert [row["state"] for row in run_of(*records).rows] == list(TrialState)
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_values_that_look_like_markup_are_shown_as_they_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+    print_trials(run_of(record(1, layers=["bold"], name="[red]x[/red]")))
+    out = capsys.readouterr().out
+    assert "['bold']" in out
+    assert "[red]x[/red]" in out
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_number_is_never_broken_in_two(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    values = {
+        "lr": 0.0006353, "gamma": 0.995, "lambda_": 0.98, "entropy_coeff": 1.388e-05,
+        "num_epochs": 20, "minibatch_size": 256,
+    }  # fmt: skip
+    print_trials(run_of(record(1, **values), record(2, **values)))
+    lines = click.unstyle(capsys.readouterr().out).splitlines()
+    assert max(map(len, lines)) <= width
+    words = " ".join(lines).split()
+    shown = ["0.0006353", "0.995", "1.388e-05", "256"]
+    if width < 100:
+        shown = ["lr=0.0006353", "gamma=0.995", "entropy_coeff=1.388e-05", "minibatch_size=256"]
+    assert all(words.count(word) == 2 for word in shown)
+
+
+def test_thousands_of_trials_are_printed_in_a_moment(capsys: pytest.CaptureFixture[str]) -> None:
+    run = run_of(*(record(number, number / 7, lr=number / 1e5) for number in range(5000)))
+    began = time.process_time()
+    print_trials(run)
+    assert time.process_time() - began < 1.0
+    assert len(capsys.readouterr().out.splitlines()) == 5002
+
+
+def test_a_thousand_failures_do_not_take_a_thousand_lines(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_trials(run_of(*(record(number, error=f"E: {number}") for number in range(1000))))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + 1000 + 1 + 20 + 1
+    assert lines[-1] == "… and 980 more that failed: sweeper logs"
+
+
+def test_the_summary_says_who_won_what_failed_and_what_comes_next(tmp_path: Path) -> None:
+    make_run(tmp_path, "a-20260101-000000", ["TERMINATED", "ERROR", "PAUSED"], reason="interrupted")
+    lines = summarise(open_run("last", tmp_path)).splitlines()
+    assert lines[0] == "interrupted: 1 of 4 done, 1 failed, 1 paused"
+    assert lines[1] == "  best        t0003: episode_return_mean 30 at 500 env steps"
+    assert lines[2] == "              lr=0.3"
+    assert "  go on       sweeper resume a-20260101-000000" in lines
+    assert "  why         sweeper logs a-20260101-000000  (1 failed trial)" in lines
+    assert max(len(line) for line in lines if str(tmp_path) not in line) <= 80
+
+
+def test_the_summary_of_a_run_that_had_no_trial_says_how_to_go_on(tmp_path: Path) -> None:
+    paths = make_run(tmp_path, "a-20260101-000000", [], reason="interrupted")
+    assert summarise(open_run("last", tmp_path)).splitlines() == [
+        "interrupted: no trial has started",
+        f"  run         {paths.root}",
+        "  go on       sweeper resume a-20260101-000000",
+    ]
+
+
+def test_the_summary_breaks_between_parameters_on_a_terminal() -> None:
+    words = "lr=0.1 layers=[64, 64] use_kl_loss=true"
+    assert fold_parameters(words, 24) == ["lr=0.1 layers=[64, 64]", "use_kl_loss=true"]
+    assert fold_parameters(words, 5) == ["lr=0.1", "layers=[64, 64]", "use_kl_loss=true"]
+    assert fold_parameters(words, 5, most=2) == ["lr=0.1", "layers=[64, 64] use_kl_loss=true"]
+    assert fold_parameters("", 80) == []
+
+
+def test_a_speed_in_the_ten_thousands_is_written_out() -> None:
+    assert [format_number(value) for value in (9876.5, 10567.8, -54321.9, 999_949.0)] == [
+        "9876", "10,570", "-54,320", "999,949",
+    ]  # fmt: skip
+
+
+def test_a_hyperparameter_is_shown_as_a_spec_has_it() -> None:
+    values = (True, False, None, float("inf"), -float("inf"), 0.1234567, 128, [64, 64], "relu")
+    assert [format_value(value) for value in values] == [
+        "true", "false", "null", ".inf", "-.inf", "0.1235", "128", "[64, 64]", "relu",
+    ]  # fmt: skip
+
+
+def test_the_summary_of_a_run_without_a_score_says_so(tmp_path: Path) -> None:
+    make_run(tmp_path, "a-20260101-000000", ["ERROR"])
+    assert "  no trial has a value of episode_return_mean" in summarise(open_run("last", tmp_path))
+
+
+def test_an_evaluation_says_what_its_interval_is_over(capsys: pytest.CaptureFixture[str]) -> None:
+    one = AgentEvaluation("champion", (1.0, 2.0, 3.0, 4.0), (1, 1, 1, 1))
+    print_evaluation(Evaluation(Path("/x"), "E-v0", 4, 0, (one,)))
+    out = capsys.readouterr().out
+    assert re.search(r"^interval +0.4457 to 4.554 \(95 %, over episodes of one agent\)$", out, re.M)
+    same = AgentEvaluation("replica_0", (2.0, 2.0), (1, 1))
+    print_evaluation(Evaluation(Path("/x"), "E-v0", 2, 0, (same, same)))
+    out = capsys.readouterr().out
+    assert re.search(r"^interval +none: all 2 values are equal$", out, re.MULTILINE)
+    assert re.search(r"^replica_0 +2$", out, re.MULTILINE)
+
+
+def test_tables_need_no_ray() -> None:
+    code = "import sys, sweeper.views.runs; sys.exit('ray' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (9949, "9.9 kB"), (9950, "10 kB"),
+     (999_499, "999 kB"), (999_500, "1.0 MB"), (3.14e9, "3.1 GB"), (5e15, "5000 TB")],
+)  # fmt: skip
+def test_sizes_are_short(size: float, text: str) -> None:
+    assert format_bytes(size) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-1, "0s"), (59.4, "59s"), (60, "1m00s"), (3599.6, "1h00m"), (90061, "1d01h")],
+)
+def test_times_are_short(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "-"), (True, "True"), (0.0003, "0.0003"), (1e-5, "1e-05"), (475.25, "475.2"),
+     (10_000, "10,000"), (9999, "9999"), (float("nan"), "nan"), (float("inf"), "inf"),
+     ([64, 64], "[64, 64]"), ("relu", "relu"), (-3.0, "-3")],
+)  # fmt: skip
+def test_numbers_are_short(value: object, text: str) -> None:
+    assert format_number(value) == text
+
+
+def test_a_time_on_another_day_has_its_date() -> None:
+    now = time.mktime((2026, 11, 24, 12, 0, 0, 0, 0, -1))
+    assert format_clock(now + 3600, now) == "13:00"
+    assert format_clock(now + 86400, now) == "Nov 25 12:00"
+
+
+def test_names_are_cut_only_where_they_stay_apart() -> None:
+    assert last_parts(["a.x", "b.x", "c.y", "z"]) == ["a.x", "b.x", "y", "z"]
+    assert shorten_names({"model": {"lr": 1}, "lr": 2}) == "model.lr=1 lr=2"
+
+
+def test_counts_are_told_in_plain_words() -> None:
+    counts = {"TERMINATED": 3, "PRUNED": 2, "ERROR": 1, "RUNNING": 2, "PENDING": 1, "PAUSED": 4}
+    assert describe_counts(counts, 32) == "3 of 32 done, 2 pruned, 1 failed, 2 running, 4 paused"
+    assert describe_counts({}, 5) == "0 of 5 done"

@@ -1,0 +1,364 @@
+from __future__ import annotations
+
+import logging
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from launch_events import Launch, make_plan
+from rich.console import Console
+from terminals import run_on_a_terminal
+
+from sweeper.journal import TrialAsked, TrialRetried, TrialStarted
+from sweeper.paths import RunPaths
+from sweeper.views.lines import LineProgress
+from sweeper.views.live import draw
+from sweeper.views.progress import make_progress
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Launch:
+    return Launch(make_plan(tmp_path))
+
+
+@pytest.fixture
+def lines(launch: Launch) -> LineProgress:
+    view = LineProgress(launch.watch, RunPaths(launch.root))
+    launch.to = view
+    return view
+
+
+def picture(launch: Launch, width: int = 80, height: int = 24) -> list[str]:
+    """The lines as a terminal of that size would have them."""
+    launch.watch.refresh()
+    console = Console(width=width, height=height, force_terminal=False)
+    with console.capture() as capture:
+        for line in draw(launch.watch, width=width, height=height):
+            console.print(line)
+    return capture.get().splitlines()
+
+
+def a_busy_launch(launch: Launch, running: int = 3) -> None:
+    launch.begin()
+    launch.start("t0001", lr=3.125e-4, num_epochs=8)
+    launch.report("t0001", 0.5, 200.0)
+    launch.report("t0001", 1.0, 475.25)
+    launch.end("t0001")
+    launch.start("t0002", lr=1e-2, num_epochs=2)
+    launch.report("t0002", 0.1, 9.0)
+    launch.end("t0002", "PRUNED")
+    launch.start("t0003", lr=1.0, num_epochs=2)
+    launch.end("t0003", "ERROR", "ValueError: no")
+    for number in range(4, 4 + running):
+        launch.start(f"t{number:04d}", lr=1e-5 * number, num_epochs=number)
+        launch.report(f"t{number:04d}", 0.2, 10.0 * number)
+        launch.report(f"t{number:04d}", 0.4, 20.0 * number)
+    launch.now += 130.0
+
+
+def test_the_table_tells_the_counts_the_times_the_best_and_what_runs(launch: Launch) -> None:
+    a_busy_launch(launch)
+    shown = picture(launch)
+    assert shown[0] == "cartpole  1 of 32 done, 1 pruned, 1 failed, 3 running"
+    assert re.fullmatch(r"2m10s elapsed, about \S+ left \(.*\d\d:\d\d\)", shown[1])
+    assert shown[2:6] == [
+        "",
+        "best so far  t0001  475.2  episode_return_mean",
+        "             lr=0.0003125 num_epochs=8",
+        "",
+    ]
+    assert shown[6].split() == ["trial", "score", "steps", "steps/s", "parameters"]
+    assert shown[7].split() == ["t0004", "80", "400", "10", "lr=4e-05", "num_epochs=4"]
+    assert [line.split()[0] for line in shown[7:]] == ["t0004", "t0005", "t0006"]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_no_line_is_wider_than_the_terminal(tmp_path: Path, width: int) -> None:
+    launch = Launch(
+        make_plan(
+            tmp_path,
+            name="n" * 90,
+            metric="evaluation/episode_return_mean",
+            more="evaluation: {episodes: 3}\n",
+        )
+    )
+    launch.begin()
+    long = {f"a_parameter_with_a_long_name_{n}": 0.123456789 for n in range(9)}
+    for number in range(1, 12):
+        launch.start(f"t{number:04d}", **long)
+        launch.report(
+            f"t{number:04d}", 0.5, -123456.789, **{"evaluation/episode_return_mean": -1.5e-7}
+        )
+    shown = picture(launch, width)
+    assert max(len(line) for line in shown) == width
+    assert shown[0].startswith("nnn")
+    assert "0 of 32 done, 11 running" in shown[0]
+    assert sum(line.endswith("…") for line in shown) >= 11
+
+
+def test_the_columns_stay_where_they_are_when_numbers_grow(launch: Launch) -> None:
+    launch.begin()
+    launch.start("t0001", lr=1.0)
+    launch.report("t0001", 0.01, 1.0)
+    before = picture(launch)[-1]
+    launch.report("t0001", 0.5, -12345.678, num_env_steps_sampled_lifetime=123_456_789)
+    after = picture(launch)[-1]
+    assert before.index("lr=1") == after.index("lr=1")
+
+
+def test_a_wide_terminal_shows_how_far_each_trial_is(launch: Launch) -> None:
+    a_busy_launch(launch, running=1)
+    assert "40%" in picture(launch, 120)[-1]
+    assert "40%" not in picture(launch, 80)[-1]
+
+
+def test_more_running_trials_than_lines_are_counted(launch: Launch) -> None:
+    a_busy_launch(launch, running=60)
+    shown = picture(launch, height=24)
+    assert len(shown) == 23
+    assert shown[-1] == "… and 45 more"
+    assert sum(line.startswith("t00") for line in shown) == 15
+
+
+def test_before_the_first_event_ray_is_starting(launch: Launch) -> None:
+    assert picture(launch) == ["cartpole  starting Ray", "0s elapsed"]
+
+
+def test_trials_whose_workers_are_not_up_yet_are_starting(launch: Launch) -> None:
+    launch.begin()
+    for number in (1, 2):
+        launch.feed(TrialAsked(launch.now, f"t{number:04d}", {}, {}, (0,)))
+    assert picture(launch)[0] == "cartpole  0 of 32 done, 2 starting"
+    launch.feed(TrialStarted(launch.now, "t0001", "127.0.0.1"))
+    assert picture(launch)[0] == "cartpole  0 of 32 done, 1 running"
+
+
+def test_a_run_that_is_taken_up_again_shows_what_it_did_before(launch: Launch) -> None:
+    launch.begin()
+    launch.start("t0001", lr=0.5)
+    launch.report("t0001", 1.0, 99.0)
+    launch.end("t0001")
+    later = Launch(launch.plan)
+    later.results = launch.results
+    later.watch.results = launch.results
+    later.begin()
+    assert picture(later)[0] == "cartpole  1 of 32 done"
+    assert "best so far  t0001  99  episode_return_mean" in picture(later)
+
+
+def test_an_interrupted_launch_says_that_it_is_ending(launch: Launch) -> None:
+    a_busy_launch(launch, running=1)
+    launch.end("t0004", "PAUSED")
+    assert "ending:" in picture(launch)[1]
+    launch.over("interrupted")
+    assert "writing the champion" in picture(launch)[1]
+
+
+def test_a_line_is_said_when_a_trial_ends(
+    launch: Launch, lines: LineProgress, capsys: pytest.CaptureFixture[str]
+) -> None:
+    launch.begin()
+    launch.start("t0001", lr=0.5)
+    launch.report("t0001", 1.0, 99.0)
+    launch.now += 100
+    launch.end("t0001")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        "t0001 done (num_env_steps_sampled_lifetime >= 1000): "
+        "episode_return_mean 99, 1000 env steps, lr=0.5\n"
+    )
+
+
+def test_a_line_is_said_now_and_then(
+    launch: Launch, lines: LineProgress, capsys: pytest.CaptureFixture[str]
+) -> None:
+    launch.begin()
+    launch.start("t0001", lr=0.5)
+    for step in range(1, 11):
+        launch.now += 10
+        launch.report("t0001", step / 100, float(step))
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 5
+    assert said[-1].startswith("0 of 32 done, 1 running, 1m40s elapsed, about ")
+    assert said[-1].endswith("; best so far t0001: 10")
+
+
+def test_a_long_silence_is_broken_once_a_minute(
+    launch: Launch, lines: LineProgress, capsys: pytest.CaptureFixture[str]
+) -> None:
+    launch.begin()
+    lines.break_silence()
+    launch.now += 59.0
+    lines.break_silence()
+    assert capsys.readouterr().err == ""
+    launch.now += 1.0
+    for _ in range(3):
+        lines.break_silence()
+    assert capsys.readouterr().err == "starting Ray, 1m00s elapsed\n"
+    launch.start("t0001", lr=1.0)
+    launch.now += 61.0
+    lines.break_silence()
+    assert capsys.readouterr().err == "0 of 32 done, 1 running, 2m01s elapsed\n"
+
+
+def test_the_silence_is_broken_without_any_event(
+    launch: Launch, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeper.views.lines._LOOK_EVERY_S", 0.001)
+    lines = LineProgress(launch.watch, RunPaths(launch.root))
+    launch.to = lines
+    launch.begin()
+    lines.start()
+    launch.now += 60.0
+    said = ""
+    deadline = time.monotonic() + 5
+    while not said and time.monotonic() < deadline:
+        time.sleep(0.001)
+        said = capsys.readouterr().err
+    assert said == "starting Ray, 1m00s elapsed\n"
+    lines.close()
+    launch.now += 60.0
+    time.sleep(0.02)
+    assert capsys.readouterr().err == ""
+
+
+def test_trials_that_take_no_time_do_not_fill_a_log(
+    launch: Launch, lines: LineProgress, capsys: pytest.CaptureFixture[str]
+) -> None:
+    launch.begin()
+    for number in range(1, 201):
+        launch.start(f"t{number:04d}", lr=0.5)
+        launch.report(f"t{number:04d}", 1.0, 99.0)
+        launch.now += 0.1
+        launch.end(f"t{number:04d}")
+    lines.close()
+    said = capsys.readouterr().err.splitlines()
+    assert 25 <= len(said) <= 32
+    told = sum(int(match[1]) for line in said if (match := re.search(r"and (\d+) more", line)))
+    assert told + sum(" done (" in line for line in said) == 200
+
+
+def test_every_new_kind_of_failure_is_said_with_its_log(
+    launch: Launch, lines: LineProgress, capsys: pytest.CaptureFixture[str]
+) -> None:
+    launch.begin()
+    for number, error in enumerate(["ValueError: a"] * 30 + ["OSError: b"], start=1):
+        launch.start(f"t{number:04d}", lr=0.5)
+        launch.end(f"t{number:04d}", "ERROR", error)
+    launch.feed(TrialRetried(launch.now, "t0032", "OSError: c"))
+    said = capsys.readouterr().err
+    assert "t0001 failed (crashed): ValueError: a; log: /runs/cartpole/trials/t0001/log.txt" in said
+    assert "t0030" not in said
+    assert "t0031 failed (crashed): OSError: b" in said
+    assert "t0032 failed and is tried again: OSError: c" in said
+
+
+@pytest.mark.parametrize("term", ["dumb", ""])
+def test_a_terminal_that_can_not_be_drawn_on_gets_lines(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch, term: str
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", term)
+    made = make_progress(launch.plan, RunPaths(launch.root), launch.results)
+    assert isinstance(made, LineProgress)
+
+
+def test_where_ray_is_to_speak_there_are_lines(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(logging.getLogger(), "level", logging.INFO)
+    made = make_progress(launch.plan, RunPaths(launch.root), launch.results)
+    assert isinstance(made, LineProgress)
+
+
+def test_lines_need_no_rich() -> None:
+    code = "import sys, sweeper.views.watch; sys.exit('rich' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+ON_A_TERMINAL = """
+import logging, os, sys, time
+from pathlib import Path
+from launch_events import Launch, make_plan
+from terminals import run_on_a_terminal
+from sweeper.views.live import LiveProgress
+launch = Launch(make_plan(Path(sys.argv[1])))
+view = LiveProgress(launch.watch)
+launch.to = view
+launch.begin()
+launch.start("t0001", lr=0.5)
+launch.report("t0001", 0.5, 99.0)
+time.sleep(0.7)
+os.write(2, b"written by a signal handler\\n")
+logging.warning("a warning")
+time.sleep(0.7)
+view.close()
+print("the summary", file=sys.stderr)
+"""
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What a launch of two seconds writes to a terminal of 80 columns."""
+    folder = tmp_path_factory.mktemp("terminal")
+    code, said = run_on_a_terminal([sys.executable, "-c", ON_A_TERMINAL, str(folder)])
+    assert code == 0, said
+    return said
+
+
+def test_what_others_write_goes_above_the_table_and_the_table_vanishes(written: str) -> None:
+    screen = Screen()
+    screen.feed(written)
+    assert screen.text() == [
+        "written by a signal handler",
+        "WARNING:root:a warning",
+        "the summary",
+    ]
+    assert any("best so far  t0001  99" in line for line in screen.ever)
+
+
+def test_the_cursor_is_there_while_the_table_is(written: str) -> None:
+    # Whoever ends the process with a second Ctrl-C must not be left without one.
+    assert "\x1b[?25l" in written
+    shown = written.index("best so far")
+    assert written.rindex("\x1b[?25l", 0, shown) < written.rindex("\x1b[?25h", 0, shown)
+
+
+class Screen:
+    """As much of a terminal as the table uses: lines, up, erase."""
+
+    def __init__(self) -> None:
+        self.lines = [""]
+        self.row = 0
+        self.column = 0
+        self.ever: set[str] = set()
+
+    def text(self) -> list[str]:
+        return [line.rstrip() for line in self.lines if line.strip()]
+
+    def feed(self, written: str) -> None:
+        for part in re.findall(r"\x1b\[[?0-9;]*[A-Za-z]|[\r\n]|[^\x1b\r\n]+", written):
+            self._take(part)
+
+    def _take(self, part: str) -> None:
+        if part == "\r":
+            self.column = 0
+        elif part == "\n":
+            self.row += 1
+            while len(self.lines) <= self.row:
+                self.lines.append("")
+        elif match := re.fullmatch(r"\x1b\[(\d*)A", part):
+            self.row = max(0, self.row - int(match[1] or 1))
+        elif part == "\x1b[2K":
+            self.lines[self.row] = ""
+        elif not part.startswith("\x1b"):
+            line = self.lines[self.row].ljust(self.column)
+            self.lines[self.row] = line[: self.column] + part + line[self.column + len(part) :]
+            self.column += len(part)
+            self.ever.add(self.lines[self.row])
