@@ -1,37 +1,45 @@
-"""How much memory this machine lets a process have: what Linux counts, and its cgroups' limits."""
+"""How many cores and how much memory this process may have: the machine's, or its cgroups' limits.
+
+Where cgroups keep their limits: Linux' Documentation/admin-guide/cgroup-v2.rst, and of version 1
+cgroup-v1/memory.rst and scheduler/sched-bwc.rst.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["free_bytes", "total_bytes"]
+__all__ = ["all_cores", "free_bytes", "total_bytes", "usable_cores"]
 
-# Where the limits lie, what they are called, and whether a file of theirs is of version 2
-# (Linux' Documentation/admin-guide/cgroup-v2.rst, and cgroup-v1/memory.rst).
-_V2 = ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file")
-_V1 = (
-    "sys/fs/cgroup/memory",
-    "memory.limit_in_bytes",
-    "memory.usage_in_bytes",
-    "total_inactive_file",
-)
+_ROOT = Path("/")
 
 
-def total_bytes(root: Path = Path("/")) -> int | None:
-    """The memory that all processes here may have together; None where Linux does not tell.
+def all_cores() -> int:
+    """The cores of the machine, whoever may use them."""
+    return os.cpu_count() or 1
+
+
+def usable_cores(root: Path = _ROOT) -> int:
+    """The whole cores that this process may keep busy, at least 1.
 
     Args:
         root: of the file system with ``proc`` and ``sys``.
     """
-    bounds = [limit for limit, _ in _cgroup_limits(root)]
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else all_cores()
+    return max(1, int(min([allowed, *_core_quotas(root)])))
+
+
+def total_bytes(root: Path = _ROOT) -> int | None:
+    """The memory that all processes here may have together; None where Linux does not tell."""
+    bounds = [limit for limit, _ in _memory_limits(root)]
     machine = _meminfo(root, "MemTotal")
     return min(bounds if machine is None else [*bounds, machine], default=None)
 
 
-def free_bytes(root: Path = Path("/")) -> int | None:
-    """What of it may still be taken; pages that only cache files count as free."""
-    bounds = [max(0, limit - used) for limit, used in _cgroup_limits(root)]
+def free_bytes(root: Path = _ROOT) -> int | None:
+    """How much of it may still be taken; pages that only cache files count as free."""
+    bounds = [max(0, limit - used) for limit, used in _memory_limits(root)]
     machine = _meminfo(root, "MemAvailable")
     return min(bounds if machine is None else [*bounds, machine], default=None)
 
@@ -43,22 +51,46 @@ def _meminfo(root: Path, name: str) -> int | None:
     return None
 
 
-def _cgroup_limits(root: Path) -> Iterator[tuple[int, int]]:
-    """Limit and use, in bytes, of this process's memory cgroup and of those that hold it."""
+def _core_quotas(root: Path) -> Iterator[float]:
+    """The limits on processor time, in cores."""
+    for folder, is_v2 in _cgroups(root, "cpu"):
+        if is_v2:
+            words = [*" ".join(_lines(folder / "cpu.max")).split(), "", ""]
+            quota, period = _whole(words[0]), _whole(words[1])
+        else:
+            quota = _number(folder / "cpu.cfs_quota_us")
+            period = _number(folder / "cpu.cfs_period_us")
+        if quota is not None and period:
+            yield quota / period
+
+
+def _memory_limits(root: Path) -> Iterator[tuple[int, int]]:
+    """Limits and what is used of each, in bytes."""
+    for folder, is_v2 in _cgroups(root, "memory"):
+        limit = _number(folder / ("memory.max" if is_v2 else "memory.limit_in_bytes"))
+        used = _number(folder / ("memory.current" if is_v2 else "memory.usage_in_bytes"))
+        cache = "inactive_file" if is_v2 else "total_inactive_file"
+        if limit is not None:
+            yield limit, (used or 0) - _statistic(folder, cache)
+
+
+def _cgroups(root: Path, controller: str) -> Iterator[tuple[Path, bool]]:
+    """The process's cgroup and those that hold it, and whether each is of version 2."""
     for line in _lines(root / "proc/self/cgroup"):
         number, controllers, place = line.split(":", 2)
-        if number != "0" and "memory" not in controllers.split(","):
+        is_v2 = number == "0"
+        if not is_v2 and controller not in controllers.split(","):
             continue
-        base, limit_file, use_file, cache = _V2 if number == "0" else _V1
-        top = root / base
+        # Version 1 mounts a controller under its own name, or under all that share the mount.
+        top = root / "sys/fs/cgroup" / ("" if is_v2 else controllers)
+        if not is_v2 and not top.is_dir():
+            top = root / "sys/fs/cgroup" / controller
         # In a container the own cgroup is often mounted at the top, whatever its path says.
         inner = top / place.strip("/")
         for folder in (inner, *inner.parents):
             if not folder.is_relative_to(top):
                 break
-            limit, used = _number(folder / limit_file), _number(folder / use_file)
-            if limit is not None:
-                yield limit, (used or 0) - _statistic(folder, cache)
+            yield folder, is_v2
 
 
 def _statistic(folder: Path, name: str) -> int:
@@ -69,8 +101,11 @@ def _statistic(folder: Path, name: str) -> int:
 
 
 def _number(path: Path) -> int | None:
-    """A file's number; None where there is no file, or no limit (``max``)."""
-    text = "".join(_lines(path)).strip()
+    """A file's number; None where there is no file, or no limit (``max``, ``-1``)."""
+    return _whole("".join(_lines(path)).strip())
+
+
+def _whole(text: str) -> int | None:
     return int(text) if text.isdecimal() else None
 
 

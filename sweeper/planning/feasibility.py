@@ -17,6 +17,7 @@ from sweeper.environments.envpool import check_envpool
 from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
 from sweeper.errors import Location, Problem
 from sweeper.hints import show
+from sweeper.machine import usable_cores
 from sweeper.planning.replay_memory import explain_too_much, find_largest_replay
 from sweeper.planning.values import possible_values
 from sweeper.search.expansion import Distribution
@@ -380,7 +381,7 @@ def _cpus_per_trial(candidate: Candidate) -> float:
 
 def cores() -> int:
     """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return usable_cores()
 
 
 def gpus() -> int:

@@ -25,6 +25,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from sweeper.formatting import format_bytes
+from sweeper.machine import all_cores, usable_cores
 
 __all__ = ["Check", "examine", "is_fit"]
 
@@ -159,26 +160,9 @@ def _check_extras() -> Iterator[Check]:
 
 
 def _check_cores() -> Check:
-    everything = os.cpu_count() or 1
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else everything
+    everything, usable = all_cores(), usable_cores()
     detail = str(usable) if usable == everything else f"{usable} of {everything} may be used"
-    quota = _core_quota()
-    if quota is not None and quota < usable:
-        return Check(
-            "cores",
-            "warning",
-            f"{detail}, but a limit of {quota:g}: set search.max_concurrent accordingly",
-        )
     return Check("cores", "ok", detail)
-
-
-def _core_quota() -> float | None:
-    """The container's limit on processor time, in cores; None without one."""
-    try:
-        quota, period = (_CGROUP / "cpu.max").read_text().split()
-        return int(quota) / int(period)
-    except (OSError, ValueError):  # no such limit, or the word "max"
-        return None
 
 
 def _check_memory() -> Check:

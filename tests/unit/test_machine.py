@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.machine import free_bytes, total_bytes
+from sweeper.machine import free_bytes, total_bytes, usable_cores
 
 MEMINFO = "MemTotal:       16000 kB\nMemFree: 1000 kB\nMemAvailable:   9000 kB\n"
 KB = 1024
@@ -84,3 +84,53 @@ def test_this_machine_has_some() -> None:
     assert total is not None
     assert free is not None
     assert 0 < free <= total
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "max 100000\n"}, 8),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "200000 100000\n"}, 2),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "350000 100000\n"}, 3),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "50000 100000\n"}, 1),
+        (
+            {
+                "proc/self/cgroup": "0::/job/task\n",
+                "sys/fs/cgroup/job/cpu.max": "400000 100000\n",
+                "sys/fs/cgroup/job/task/cpu.max": "600000 100000\n",
+            },
+            4,
+        ),
+        (
+            {
+                "proc/self/cgroup": "4:cpu,cpuacct:/docker/abc\n2:memory:/\n",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "300000\n",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
+            },
+            3,
+        ),
+        (
+            {
+                "proc/self/cgroup": "4:cpu:/\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+            },
+            8,
+        ),
+        ({}, 8),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "nonsense\n"}, 8),
+    ],
+)
+def test_cores_are_bounded_by_the_tightest_quota(
+    files: dict[str, str], cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+    write(tmp_path, files)
+    assert usable_cores(tmp_path) == cores
+
+
+def test_cores_are_bounded_by_the_affinity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 3})
+    files = {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "400000 100000\n"}
+    write(tmp_path, files)
+    assert usable_cores(tmp_path) == 2

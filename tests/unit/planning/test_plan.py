@@ -139,6 +139,14 @@ def test_shares_of_a_gpu_are_counted_as_ray_does(
         assert plan.concurrent == concurrent
 
 
+def test_a_quota_on_processor_time_bounds_the_trials_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr("sweeper.machine._core_quotas", lambda _: [2.5])
+    assert feasibility.cores() == 2
+
+
 def test_env_runners_of_a_trial_take_cores_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

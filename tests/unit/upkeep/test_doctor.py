@@ -141,14 +141,21 @@ def cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_the_limits_of_a_container_count(cgroup: Path) -> None:
     (cgroup / "memory.max").write_text("3000000000\n")
     (cgroup / "memory.current").write_text("1500000000\n")
-    (cgroup / "cpu.max").write_text("50000 100000\n")
     found = check("memory", cgroup)
     assert (found.status, found.detail.split(":")[0]) == ("warning", "3.0 GB, 1.5 GB free")
-    assert "a limit of 0.5" in check("cores", cgroup).detail
 
 
 def test_a_container_without_limits_has_none(cgroup: Path) -> None:
     (cgroup / "memory.max").write_text("max\n")
-    (cgroup / "cpu.max").write_text("max 100000\n")
-    assert check("cores", cgroup).status == "ok"
     assert "limit" not in check("memory", cgroup).detail
+
+
+@pytest.mark.parametrize(
+    ("usable", "said"), [(4, "4"), (1, "1 of 4 may be used")], ids=["all", "some"]
+)
+def test_cores_are_those_that_the_plan_counts_with(
+    usable: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "all_cores", lambda: 4)
+    monkeypatch.setattr(doctor, "usable_cores", lambda: usable)
+    assert check("cores", tmp_path) == Check("cores", "ok", said)
