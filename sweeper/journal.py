@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 from sweeper.errors import SweeperError
 from sweeper.json_values import decode_json, encode_json
-from sweeper.states import TrialState
+from sweeper.states import Stage, TrialState
 
 __all__ = [
     "Event",
@@ -64,6 +64,7 @@ class LaunchStarted(Event):
         host: where the driver runs.
         spec: the whole spec that this launch carries out, as YAML.
         changes: what of it an extension set, by dotted key; empty for the first launch.
+        stage: the first one that it goes through; journals of earlier versions have none.
     """
 
     kind: ClassVar[str] = "launch_started"
@@ -73,6 +74,10 @@ class LaunchStarted(Event):
     host: str = ""
     spec: str = ""
     changes: Mapping[str, Any] = field(default_factory=dict)
+    stage: Stage = Stage.SEARCH
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stage", Stage(self.stage))
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,7 @@ class TrialAsked(Event):
             the spec.
         parameters: the part of it that the search varies, nested.
         seeds: one a replica.
+        stage: what the trial is trained for.
     """
 
     kind: ClassVar[str] = "trial_asked"
@@ -91,6 +97,10 @@ class TrialAsked(Event):
     configuration: Mapping[str, Any]
     parameters: Mapping[str, Any]
     seeds: tuple[int, ...]
+    stage: Stage = Stage.SEARCH
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stage", Stage(self.stage))
 
 
 @dataclass(frozen=True)

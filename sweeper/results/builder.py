@@ -29,7 +29,7 @@ from sweeper.locks import is_locked
 from sweeper.metrics import ITERATION
 from sweeper.paths import RunPaths
 from sweeper.results.records import SweepResults, TrialCheckpoint, TrialRecord
-from sweeper.states import LaunchEnd, TrialState
+from sweeper.states import LaunchEnd, Stage, TrialState
 
 __all__ = [
     "ResultsBuilder",
@@ -56,6 +56,7 @@ class _OpenTrial:
     started: float | None = None
     heard: float | None = None
     retries: int = 0
+    stage: Stage = Stage.SEARCH
 
     def cut_off(self) -> None:
         """Nobody carries the trial out any more, and nobody wrote how it ended."""
@@ -160,6 +161,7 @@ class ResultsBuilder:
             trial.configuration = event.configuration
             trial.parameters = event.parameters
             trial.seeds = event.seeds
+            trial.stage = event.stage
             self._open.add(trial_id)
         elif isinstance(event, TrialStarted):
             trial.state, trial.reason, trial.error = TrialState.RUNNING, None, None
@@ -206,6 +208,7 @@ class ResultsBuilder:
             started=trial.started,
             ended=None if is_open else trial.heard,
             retries=trial.retries,
+            stage=trial.stage,
         )
 
 

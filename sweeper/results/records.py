@@ -14,7 +14,7 @@ from sweeper.json_values import to_json
 from sweeper.metrics import ENV_STEPS, Objective
 from sweeper.results.scoring import Score, env_steps_of, metric_value, score_reports
 from sweeper.search.configuration import flatten_parameters
-from sweeper.states import LaunchEnd, TrialState
+from sweeper.states import LaunchEnd, Stage, TrialState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,6 +59,7 @@ class TrialRecord:
         started: when it was first taken up, seconds since the epoch.
         ended: when it was last heard of, if it does not run any more.
         retries: how often it failed and went on.
+        stage: what it is trained for.
     """
 
     trial_id: str
@@ -75,6 +76,7 @@ class TrialRecord:
     started: float | None = None
     ended: float | None = None
     retries: int = 0
+    stage: Stage = Stage.SEARCH
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", TrialState(self.state))

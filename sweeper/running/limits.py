@@ -12,7 +12,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sweeper.formatting import count_noun, format_duration
@@ -22,9 +22,10 @@ from sweeper.paths import RunPaths
 from sweeper.results.builder import ResultsBuilder
 from sweeper.results.records import SweepResults, TrialRecord, judge_trial
 from sweeper.results.scoring import env_steps_of
+from sweeper.running.drain import Drain
 from sweeper.states import LaunchEnd
 
-__all__ = ["Budgets", "Drain", "Limits", "Usage"]
+__all__ = ["Budgets", "Limits", "Usage"]
 
 _logger = logging.getLogger(__name__)
 
@@ -35,54 +36,6 @@ _MIN_FREE_BYTES = 512 * 2**20
 _MIN_FREE_PART = 0.02
 # A trial is called silent after this, or after ten times the longest silence so far.
 _SILENCE_S = 300.0
-
-
-@dataclass
-class Drain:
-    """The orderly end of a launch, asked for from a signal handler or by a limit.
-
-    Attributes:
-        deadline: monotonic time at which the search's own budget asks for the end.
-        reason: why the launch ends early, or None while it does not.
-        running: ids of the trials that have a worker and may still be saved.
-        pausing: those of them that are being saved for the last time.
-        evaluates: whether trials that a budget ends are to be evaluated once more.
-        winding_up: those that were asked to.
-        over_since: monotonic time since which nothing is left to wait for.
-    """
-
-    deadline: float | None = None
-    reason: LaunchEnd | None = None
-    running: set[str] = field(default_factory=set)
-    pausing: set[str] = field(default_factory=set)
-    evaluates: bool = False
-    winding_up: set[str] = field(default_factory=set)
-    over_since: float | None = None
-
-    def request(self, reason: LaunchEnd) -> None:
-        """Ask for the end; the first reason stays."""
-        if self.reason is None:
-            self.reason = reason
-
-    def is_to_evaluate(self, trial_id: str) -> bool:
-        """Whether a trial that has just reported is to be evaluated before it is paused.
-
-        Only for a budget, and once: an interruption is to be quick, and a full disk has to be.
-        """
-        is_asked = self.evaluates and self.reason is not None and self.reason.is_budget
-        if not is_asked or trial_id in self.winding_up:
-            return False
-        self.winding_up.add(trial_id)
-        return True
-
-    def is_over(self) -> bool:
-        """Whether the experiment may stop: asked for, and every running trial is saved."""
-        if self.deadline is not None and time.monotonic() >= self.deadline:
-            self.request(LaunchEnd.BUDGET_TIME)
-        is_over = self.reason is not None and not self.running
-        if is_over and self.over_since is None:
-            self.over_since = time.monotonic()
-        return is_over
 
 
 @dataclass(frozen=True)

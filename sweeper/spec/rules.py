@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from sweeper.hints import show
+from sweeper.hints import join_words, show
 from sweeper.metrics import BOUNDS, ENV_STEPS, canonical_metric, explain_metric
 from sweeper.search.expansion import check_points, distributions, expand
 from sweeper.spec.draft import Draft
@@ -217,6 +217,10 @@ def _is_available(draft: Draft) -> Iterator[Finding]:
         yield path, f"not available yet: {words}"
 
 
+def _or(names: Iterable[str]) -> str:
+    return join_words(sorted(names, reverse=True), "or")
+
+
 def _not_available(draft: Draft) -> Iterator[tuple[KeyPath, str]]:
     if draft.backend not in availability.BACKENDS:
         others = " or ".join(availability.BACKENDS)
@@ -227,10 +231,13 @@ def _not_available(draft: Draft) -> Iterator[tuple[KeyPath, str]]:
     if search is not None and search.algorithm not in availability.SEARCH_ALGORITHMS:
         yield (
             ("search", "algorithm"),
-            f"search algorithm {search.algorithm}; use random or grid",
+            f"search algorithm {search.algorithm}; use {_or(availability.SEARCH_ALGORITHMS)}",
         )
     if scheduler is not None and scheduler.type not in availability.SCHEDULERS:
-        yield ("scheduler", "type"), f"scheduler {scheduler.type}; use fifo"
+        yield (
+            ("scheduler", "type"),
+            f"scheduler {scheduler.type}; use {_or(availability.SCHEDULERS)}",
+        )
     environment = draft.get(Environment)
     if environment is not None:
         if environment.vectorization == "envpool" and draft.backend != "torch":

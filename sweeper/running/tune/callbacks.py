@@ -6,6 +6,7 @@ import logging
 import re
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,12 @@ from sweeper.metrics import ENV_STEPS, ITERATION, Objective
 from sweeper.paths import RunPaths
 from sweeper.results.builder import ResultsBuilder
 from sweeper.results.divergence import DivergenceCorrection
+from sweeper.running.drain import Drain
 from sweeper.running.failures import Failure, Retries, describe_failure
-from sweeper.running.limits import Drain, Limits
+from sweeper.running.limits import Limits
 from sweeper.running.resume.state import continue_trial
 from sweeper.running.tune.nodes import Node, NodeHealth
-from sweeper.running.tune.tuner import TrialQueue, read_error
+from sweeper.running.tune.queue import TrialQueue
 from sweeper.states import FailureReason, LaunchEnd, TrialState
 
 __all__ = ["JournalCallback", "LimitsCallback"]
@@ -79,8 +81,9 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
         queue: takes trials that are tried again.
         retries: decides which.
         drain: told who runs.
-        objective: whose metric is recorded with every checkpoint, and whose mode says what is
-            worst.
+        objective: whose metric is recorded with every checkpoint.
+        correction: what diverged replicas count for.
+        stopped: why the scheduler stopped a trial, by the trial's id.
         node: where all trials run; None: on several nodes.
         health: told where trials get on, and where they fail.
     """
@@ -95,6 +98,8 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
         retries: Retries,
         drain: Drain,
         objective: Objective,
+        correction: DivergenceCorrection,
+        stopped: Mapping[str, str],
         node: str | None,
         health: NodeHealth | None = None,
     ) -> None:
@@ -108,10 +113,8 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
         self._health = health or NodeHealth()
         self._nodes: dict[str, Node] = {}
         self._recorded = (ITERATION, ENV_STEPS, "time_total_s", objective.metric)
-        self._correction = DivergenceCorrection(objective.mode)
-        for record in results.snapshot().trials:
-            for report in record.reports:
-                self._correction.apply(report)
+        self._correction = correction
+        self._pruned = stopped
         self._stopped_by: dict[str, str] = {}
         self._open: set[str] = set()
         self._timed_out: set[str] = set()
@@ -176,14 +179,18 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
             self._drain.running.discard(trial.trial_id)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
-        """It ran to its own end."""
-        reason = self._stopped_by.get(trial.trial_id, "the trial said done")
-        self._end(trial.trial_id, TrialState.TERMINATED, reason)
+        """It ran to its own end, or the scheduler stopped it."""
+        trial_id = trial.trial_id
+        if trial_id in self._pruned and trial_id not in self._stopped_by:
+            self._end(trial_id, TrialState.PRUNED, self._pruned[trial_id])
+        else:
+            reason = self._stopped_by.get(trial_id, "the trial said done")
+            self._end(trial_id, TrialState.TERMINATED, reason)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         """It failed: once more, or not."""
         trial_id = trial.trial_id
-        text = read_error(trial)
+        text = _read_error(trial)
         failure = describe_failure(text, (trial.last_result or {}).get(ITERATION))
         if trial_id in self._timed_out:
             self._timed_out.discard(trial_id)
@@ -331,6 +338,18 @@ class LimitsCallback(tune.Callback):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its parts into a file that nothing of ours reads."""
         return {}
+
+
+def _read_error(trial: Any) -> str:
+    """All that Tune wrote of a trial's failures, newest last; empty if nothing is left.
+
+    `Trial.get_error` reads the copy in the storage, which is not there yet when Tune's
+    callbacks run.
+    """
+    try:
+        return Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
+    except (OSError, TypeError):
+        return ""
 
 
 def _locate(actor_id: str) -> Node | None:

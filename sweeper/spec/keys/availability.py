@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sweeper.schedulers import registry as schedulers
+from sweeper.search import registry as search
 from sweeper.spec.keys.support import supports
 
 __all__ = [
@@ -26,8 +28,8 @@ BACKENDS: tuple[str, ...] = ("torch", "rllib")
 NORMALIZING = frozenset({("torch", "PPO")})
 # (backend, algorithm) pairs whose checkpoints can hold the replay memory.
 SAVING_REPLAY = frozenset({("torch", "DQN")})
-SEARCH_ALGORITHMS = frozenset({"grid", "random"})
-SCHEDULERS = frozenset({"fifo"})
+SEARCH_ALGORITHMS = frozenset(search.SEARCH_ALGORITHMS)
+SCHEDULERS = frozenset(schedulers.SCHEDULERS)
 ALGORITHMS_LATER = frozenset({"DreamerV3", "TQC"})
 
 # A replica more costs little on torch, and a whole run on RLlib.

@@ -23,10 +23,12 @@ from sweeper.journal import (
 from sweeper.metrics import Objective
 from sweeper.paths import RunPaths
 from sweeper.results.builder import ResultsBuilder
+from sweeper.results.divergence import DivergenceCorrection
+from sweeper.running.drain import Drain
 from sweeper.running.failures import Retries
-from sweeper.running.limits import Drain
 from sweeper.running.tune.callbacks import JournalCallback
-from sweeper.running.tune.tuner import TrialQueue
+from sweeper.running.tune.queue import TrialQueue
+from sweeper.search.enumeration import Enumeration
 
 MET = "num_env_steps_sampled_lifetime >= 200"
 
@@ -59,7 +61,8 @@ class Launch:
             self.paths,
             results=results,
             queue=TrialQueue(
-                iter(()),
+                Enumeration({}, num_samples=1, seed=0),
+                trials=1,
                 on_ask=lambda *_: None,
                 max_concurrent=1,
                 checkpoints=storage,
@@ -68,6 +71,8 @@ class Launch:
             retries=Retries(1),
             drain=drain,
             objective=Objective("episode_return_mean"),
+            correction=DivergenceCorrection("max"),
+            stopped={},
             node="127.0.0.1",
         )
         self.recorder.on_trial_start(0, [], self.trial)

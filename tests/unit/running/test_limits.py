@@ -13,7 +13,8 @@ from sweeper.metrics import Objective
 from sweeper.paths import RunPaths
 from sweeper.results.builder import ResultsBuilder
 from sweeper.running import limits as limits_module
-from sweeper.running.limits import Budgets, Drain, Limits
+from sweeper.running.drain import Drain
+from sweeper.running.limits import Budgets, Limits
 from sweeper.states import LaunchEnd
 
 

@@ -1,0 +1,138 @@
+"""The orderly end of a launch: asked for by a signal or a limit, over once all trials are saved."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from types import FrameType
+
+from sweeper.states import LaunchEnd
+
+__all__ = ["Drain", "end_on_signals", "watchdog"]
+
+_logger = logging.getLogger(__name__)
+
+# How long Ray may take to end once no trial runs; it has been seen to hang when its own
+# processes were killed with the driver's.
+_END_S = 60.0
+
+
+@dataclass
+class Drain:
+    """The orderly end of a launch, asked for from a signal handler or by a limit.
+
+    Attributes:
+        deadline: monotonic time at which the search's own budget asks for the end.
+        reason: why the launch ends early, or None while it does not.
+        running: ids of the trials that have a worker and may still be saved.
+        pausing: those of them that are being saved for the last time.
+        evaluates: whether trials that a budget ends are to be evaluated once more.
+        winding_up: those that were asked to.
+        over_since: monotonic time since which nothing is left to wait for.
+    """
+
+    deadline: float | None = None
+    reason: LaunchEnd | None = None
+    running: set[str] = field(default_factory=set)
+    pausing: set[str] = field(default_factory=set)
+    evaluates: bool = False
+    winding_up: set[str] = field(default_factory=set)
+    over_since: float | None = None
+
+    def request(self, reason: LaunchEnd) -> None:
+        """Ask for the end; the first reason stays."""
+        if self.reason is None:
+            self.reason = reason
+
+    def is_to_evaluate(self, trial_id: str) -> bool:
+        """Whether a trial that has just reported is to be evaluated before it is paused.
+
+        Only for a budget, and once: an interruption is to be quick, and a full disk has to be.
+        """
+        is_asked = self.evaluates and self.reason is not None and self.reason.is_budget
+        if not is_asked or trial_id in self.winding_up:
+            return False
+        self.winding_up.add(trial_id)
+        return True
+
+    def is_over(self) -> bool:
+        """Whether the experiment may stop: asked for, and every running trial is saved."""
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            self.request(LaunchEnd.BUDGET_TIME)
+        is_over = self.reason is not None and not self.running
+        if is_over and self.over_since is None:
+            self.over_since = time.monotonic()
+        return is_over
+
+
+@contextmanager
+def end_on_signals(drain: Drain) -> Iterator[Callable[[], None]]:
+    """While in the block, SIGINT and SIGTERM ask for the end; the second one exits at once.
+
+    Yields:
+        Sets the handlers again, after someone else has set theirs.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if drain.reason is LaunchEnd.INTERRUPTED:
+            _end_line()
+            os._exit(130)
+        drain.reason = LaunchEnd.INTERRUPTED
+        count = len(drain.running)
+        # A signal handler can't log: the lock may be held.
+        trials = f"saving {count} running trial{'s' if count != 1 else ''}" if count else "ending"
+        text = f"\ninterrupted: {trials}; again to end at once\n"
+        os.write(sys.stderr.fileno(), text.encode())
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = {number: signal.signal(number, handle) for number in numbers}
+
+    def install() -> None:
+        for number in numbers:
+            signal.signal(number, handle)
+
+    try:
+        yield install
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def watchdog(drain: Drain) -> Iterator[None]:
+    """End the process if Ray does not end although no trial is left to wait for."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(1.0):
+            since = drain.over_since
+            if since is not None and time.monotonic() - since > _END_S:
+                _logger.error("Ray does not end; leaving it behind, what was reported is on file")
+                os._exit(130)
+
+    threading.Thread(target=watch, name="sweeper-watchdog", daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+def _end_line() -> None:
+    """Leave the terminal's line, where ^C was echoed behind a table, to the shell's prompt.
+
+    Standard error may be a pipe of the live view's, which nobody empties any more.
+    """
+    with suppress(OSError):
+        terminal = os.open("/dev/tty", os.O_WRONLY | os.O_NOCTTY)
+        os.write(terminal, b"\r\n")
+        os.close(terminal)

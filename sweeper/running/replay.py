@@ -1,0 +1,105 @@
+"""What a search algorithm and a scheduler learn of a run: earlier launches first, then this one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sweeper.journal import Event, TrialEnded, TrialReported, read_journal
+from sweeper.metrics import Objective
+from sweeper.paths import RunPaths
+from sweeper.results.builder import ResultsBuilder
+from sweeper.results.records import TrialRecord, judge_trial
+from sweeper.results.scoring import env_steps_of, metric_value
+from sweeper.schedulers.base import Action, Scheduler
+from sweeper.search.base import Observation, SearchAlgorithm
+from sweeper.states import Stage
+
+__all__ = ["Learners", "observe_trial", "report_to"]
+
+
+@dataclass
+class Learners:
+    """The two that learn from trials; a journal listener while a launch goes on.
+
+    Only trials of the search count. A scheduler hears of this launch's reports from Tune's adapter
+    instead, before they are recorded, since it decides on each.
+
+    Args:
+        search: chooses configurations.
+        scheduler: decides which trials go on.
+        objective: whose values both go by.
+        results: the state of the run, already updated with each event.
+    """
+
+    search: SearchAlgorithm
+    scheduler: Scheduler
+    objective: Objective
+    results: ResultsBuilder
+
+    def replay(self, paths: RunPaths) -> None:
+        """Learn from everything that earlier launches recorded."""
+        if self.search.learns:
+            for trial_id in self.results.trial_ids:
+                self._tell(trial_id)
+        if self.scheduler.remembers:
+            for event in read_journal(paths.journal):
+                if isinstance(event, TrialReported) and self._is_decided_on(event):
+                    report_to(self.scheduler, event.trial_id, event.metrics, self.objective)
+                self._note_end(event)
+
+    def __call__(self, event: Event) -> None:
+        """Learn from an event of this launch."""
+        if isinstance(event, TrialReported | TrialEnded) and self.search.learns:
+            self._tell(event.trial_id)
+        self._note_end(event)
+
+    def _is_decided_on(self, event: TrialReported) -> bool:
+        """Whether the scheduler was asked: not where the trial had met a criterion of its own."""
+        return not (event.stopped_by or event.replaces) and self._is_searched(event.trial_id)
+
+    def _note_end(self, event: Event) -> None:
+        if isinstance(event, TrialEnded) and self._is_searched(event.trial_id):
+            self.scheduler.on_end(event.trial_id, event.state)
+
+    def _tell(self, trial_id: str) -> None:
+        if self._is_searched(trial_id):
+            self.search.tell(observe_trial(self.results.trial(trial_id), self.objective))
+
+    def _is_searched(self, trial_id: str) -> bool:
+        return self.results.trial(trial_id).stage is Stage.SEARCH
+
+
+def observe_trial(record: TrialRecord, objective: Objective) -> Observation:
+    """A trial as a search algorithm is told of it."""
+    values = [
+        (int(env_steps_of(report) or 0), value)
+        for report in record.reports
+        if (value := metric_value(report, objective.metric)) is not None and math.isfinite(value)
+    ]
+    return Observation(
+        number=int(record.trial_id.removeprefix("t")),
+        parameters=record.parameters,
+        state=record.state,
+        values=tuple(values),
+        score=judge_trial(record, objective).value,
+    )
+
+
+def report_to(
+    scheduler: Scheduler, trial_id: str, metrics: Mapping[str, Any], objective: Objective
+) -> str | None:
+    """Hand a scheduler a report as it is recorded, diverged replicas already corrected.
+
+    Returns:
+        Why the trial is to stop; None if it goes on.
+    """
+    value = metric_value(metrics, objective.metric)
+    decision = scheduler.on_report(
+        trial_id,
+        int(env_steps_of(metrics) or 0),
+        value if value is not None and math.isfinite(value) else None,
+    )
+    return decision.reason if decision.action is Action.STOP else None

@@ -1,0 +1,240 @@
+"""The queue that hands Ray Tune one trial after the other, under our ids.
+
+Tune is given a search *algorithm* rather than a searcher, because only the former may choose
+trial ids and the checkpoint that a trial starts from (`ray.tune.search.search_generator`
+generates ids of its own). The queue never hands out more than may run at once: a configuration
+is asked for as late as possible, and nothing waits in Tune's own queue.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray import tune
+from ray.train._internal.session import _TrainingResult
+from ray.train._internal.storage import StorageContext
+from ray.tune.experiment import Experiment, Trial
+from ray.tune.experiment.experiment import _convert_to_experiment_list
+from ray.tune.search import SearchAlgorithm as TuneSearchAlgorithm
+
+from sweeper.running.drain import Drain
+from sweeper.running.resume.state import Continuation
+from sweeper.running.tune.nodes import can_hold
+from sweeper.search.base import SearchAlgorithm
+from sweeper.search.expansion import Sample
+from sweeper.states import LaunchEnd
+
+__all__ = ["TrialQueue", "name_trial"]
+
+_NODE_LABEL = "ray.io/node-id"  # which Ray gives every node
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A trial that is to be taken up again."""
+
+    continuation: Continuation
+    not_before: float = 0.0
+    alone: bool = False
+
+
+class _PlacedTrial(Trial):  # type: ignore[misc]
+    """A trial that is kept off some nodes, as long as there is room elsewhere."""
+
+    avoided: frozenset[str] = frozenset()
+    placement_group_factory: Any
+
+    def create_placement_group_factory(self) -> None:
+        """Take what the trainable asks for, away from the avoided nodes."""
+        super().create_placement_group_factory()
+        asked = self.placement_group_factory
+        rest = [
+            node["Resources"]
+            for node in (ray.nodes() if self.avoided else ())
+            if node["Alive"] and node["NodeID"] not in self.avoided
+        ]
+        if can_hold(asked.bundles, rest):
+            selector = {_NODE_LABEL: f"!in({','.join(sorted(self.avoided))})"}
+            self.placement_group_factory = tune.PlacementGroupFactory(
+                asked.bundles,
+                strategy=asked.strategy,
+                bundle_label_selector=[selector] * len(asked.bundles),
+            )
+
+
+class TrialQueue(TuneSearchAlgorithm):  # type: ignore[misc]
+    """Interrupted trials first, then new ones from the search algorithm.
+
+    A trial that failed and is tried again is put back here rather than left to Tune, and becomes
+    a new Tune trial of the same id. So it can wait, and it starts from the checkpoint that the
+    journal names.
+
+    Args:
+        search: chooses configurations; it has been told of earlier launches' trials.
+        trials: how many configurations there are in all.
+        on_ask: called with the id and the sample before Tune learns of the trial.
+        max_concurrent: trials that may be alive at once.
+        checkpoints: the storage that holds the trials' folders.
+        drain: nothing is handed out once it is on.
+        asked: how many configurations earlier launches asked for.
+        max_trials: at most so many configurations are asked for, earlier ones included.
+        continuations: trials that go on, in their order.
+        find_avoided: the nodes that a trial must be kept off, by its id.
+    """
+
+    def __init__(
+        self,
+        search: SearchAlgorithm,
+        *,
+        trials: int,
+        on_ask: Callable[[str, Sample], None],
+        max_concurrent: int,
+        checkpoints: StorageContext,
+        drain: Drain,
+        asked: int = 0,
+        max_trials: int | None = None,
+        continuations: Sequence[Continuation] = (),
+        find_avoided: Callable[[str], frozenset[str]] = lambda _: frozenset(),
+    ) -> None:
+        self._search = search
+        self._trials = trials
+        self._limit = trials if max_trials is None else min(trials, max_trials)
+        self._on_ask = on_ask
+        self._max_concurrent = max_concurrent
+        self._checkpoints = checkpoints
+        self._drain = drain
+        self._asked = asked
+        self._waiting = [_Waiting(continuation) for continuation in continuations]
+        self._find_avoided = find_avoided
+        self._closed: LaunchEnd | None = None
+        self._alive: set[str] = set()
+        self._alone: str | None = None
+        self._experiment: dict[str, Any] = {}
+
+    @property
+    def closed(self) -> LaunchEnd | None:
+        """Why no further configuration was asked for; None if all were, or will be."""
+        if self._closed is None and self._limit <= self._asked < self._trials:
+            return LaunchEnd.BUDGET_TRIALS
+        return self._closed
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether every configuration was asked for, and every trial handed out."""
+        return self._asked >= self._trials and not self._waiting
+
+    def close(self, reason: LaunchEnd) -> None:
+        """Ask for no further configuration; trials that were begun go on to their end."""
+        if self._closed is None and self._has_more:
+            self._closed = reason
+
+    def put_back(
+        self, continuation: Continuation, *, delay_s: float = 0.0, alone: bool = False
+    ) -> None:
+        """Have a trial taken up again, after a delay, or while no other runs."""
+        not_before = time.monotonic() + delay_s
+        self._waiting.append(_Waiting(continuation, not_before, alone))
+
+    def add_configurations(self, experiments: Experiment | list[Experiment]) -> None:
+        """Keep what Tune made of the trainable and its resources."""
+        self._experiment = _convert_to_experiment_list(experiments)[0].spec
+
+    def next_trial(self) -> Trial | None:
+        """The next trial, or None while as many are alive as may be."""
+        if self.is_finished() or len(self._alive) >= self._max_concurrent or self._alone:
+            return None
+        again = self._take_waiting()
+        if again is not None:
+            return self._continue(again)
+        # One that has to run alone waits for the others to end.
+        if any(waiting.alone for waiting in self._waiting) or not self._has_more:
+            return None
+        return self._begin()
+
+    def on_trial_complete(
+        self,
+        trial_id: str,
+        result: dict[str, Any] | None = None,  # noqa: ARG002
+        error: bool = False,  # noqa: ARG002
+    ) -> None:
+        """Make room for the next trial."""
+        self._alive.discard(trial_id)
+        if self._alone == trial_id:
+            self._alone = None
+
+    def is_finished(self) -> bool:
+        """Whether no trial is left; at once when the launch is to end, or Tune would wait."""
+        if self._finished or self._drain.reason:
+            return True
+        return not self._has_more and not self._waiting
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its parts into a file that nothing of ours reads."""
+        return {}
+
+    @property
+    def _has_more(self) -> bool:
+        return self._closed is None and self._asked < self._limit
+
+    def _begin(self) -> Trial | None:
+        sample = self._search.ask(self._asked + 1)
+        if sample is None:
+            self._limit = self._trials = self._asked
+            return None
+        self._asked += 1
+        trial_id = f"t{self._asked:04d}"
+        self._on_ask(trial_id, sample)
+        return self._make(trial_id, sample.parameters)
+
+    def _take_waiting(self) -> _Waiting | None:
+        now = time.monotonic()
+        for index, waiting in enumerate(self._waiting):
+            if waiting.not_before <= now and not (waiting.alone and self._alive):
+                return self._waiting.pop(index)
+        return None
+
+    def _continue(self, waiting: _Waiting) -> Trial:
+        again = waiting.continuation
+        if waiting.alone:
+            self._alone = again.trial_id
+        trial = self._make(again.trial_id, again.parameters)
+        trial.storage.current_checkpoint_index = again.last_checkpoint
+        # A trial that ends before its first new report is judged by its last one.
+        trial.run_metadata.last_result = dict(again.last_report)
+        if again.checkpoint is not None:
+            # With its metrics: Tune takes iteration and time from them. `restore_path` would
+            # have both start again.
+            trial.run_metadata.checkpoint_manager.register_checkpoint(
+                _TrainingResult(
+                    tune.Checkpoint(str(again.checkpoint), trial.storage.storage_filesystem),
+                    dict(again.metrics),
+                )
+            )
+        return trial
+
+    def _make(self, trial_id: str, parameters: Mapping[str, Any]) -> Trial:
+        self._alive.add(trial_id)
+        trial = _PlacedTrial(
+            self._experiment["run"],
+            config=dict(parameters),
+            trial_id=trial_id,
+            storage=self._checkpoints,
+            evaluated_params=dict(parameters),
+            experiment_tag=trial_id,
+            placement_group_factory=self._experiment.get("resources_per_trial"),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            max_failures=0,
+            trial_name_creator=name_trial,
+            trial_dirname_creator=name_trial,
+        )
+        trial.avoided = self._find_avoided(trial_id)
+        return trial
+
+
+def name_trial(trial: Trial) -> str:
+    """Its id, which is also its folder's name."""
+    return str(trial.trial_id)

@@ -1,0 +1,56 @@
+"""The port for search algorithms: `ask` for a configuration, `tell` what became of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sweeper.search.expansion import Sample
+from sweeper.states import TrialState
+
+__all__ = ["Observation", "SearchAlgorithm"]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What is known of a trial when a search algorithm is told of it.
+
+    Attributes:
+        number: which configuration it is, from 1.
+        parameters: what the search chose, nested.
+        state: where the trial stands; one that is not over may still be told of again.
+        values: the objective's value at each report that has one, with its env steps; finite.
+        score: what the trial is worth so far; None without a score, and for a failed trial.
+    """
+
+    number: int
+    parameters: Mapping[str, Any]
+    state: TrialState
+    values: tuple[tuple[int, float], ...] = ()
+    score: float | None = None
+
+
+class SearchAlgorithm(ABC):
+    """Chooses the configurations of a search, one at a time.
+
+    Pure: it knows no Ray and no files. The queue of a launch (`sweeper.running.tune.queue`) calls
+    it in the driver's thread. A later launch of the run makes a new one and tells it of every trial
+    in the journal, in their order, before it asks: so what `ask` returns may depend on nothing but
+    the arguments it was made with, the number, and what it was told.
+    """
+
+    # Whether `tell` matters: the queue spares itself the replay of the journal otherwise.
+    learns: bool = True
+
+    @abstractmethod
+    def ask(self, number: int) -> Sample | None:
+        """The configuration of the trial of that number, from 1, asked for in order.
+
+        Returns:
+            None if there is none left.
+        """
+
+    def tell(self, observation: Observation) -> None:  # noqa: B027 - not every search learns
+        """Take in how a trial stands; by default ignored."""

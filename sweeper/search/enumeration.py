@@ -1,0 +1,42 @@
+"""Grid and random search: the param space's own expansion, in Tune's order."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sweeper.search.base import SearchAlgorithm
+from sweeper.search.expansion import Sample, expand
+
+__all__ = ["Enumeration"]
+
+
+class Enumeration(SearchAlgorithm):
+    """Goes through `expand`, a pure function of space and seed; learns nothing on the way.
+
+    Args:
+        param_space: nested; leaves are constants or distributions.
+        num_samples: how often the grid is gone through.
+        seed: of the generator that all values are drawn from.
+        points: values to start with, nested.
+    """
+
+    learns = False
+
+    def __init__(
+        self,
+        param_space: Mapping[str, Any],
+        *,
+        num_samples: int,
+        seed: int,
+        points: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        self._samples = expand(param_space, num_samples, seed, points)
+        self._next = 1
+
+    def ask(self, number: int) -> Sample | None:
+        """The sample of that number; those before it are skipped."""
+        skipped = number - self._next
+        self._next = number + 1
+        return next(itertools.islice(self._samples, skipped, None), None)

@@ -1,0 +1,29 @@
+"""Which search algorithms there are, by the names that a spec gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sweeper.search.base import SearchAlgorithm
+from sweeper.search.enumeration import Enumeration
+
+__all__ = ["SEARCH_ALGORITHMS", "build_search"]
+
+# A spec that names another one is told that it is not available yet.
+SEARCH_ALGORITHMS: Mapping[str, Callable[..., SearchAlgorithm]] = {
+    "grid": Enumeration,
+    "random": Enumeration,
+}
+
+
+def build_search(
+    name: str,
+    param_space: Mapping[str, Any],
+    *,
+    num_samples: int,
+    seed: int,
+    points: Sequence[Mapping[str, Any]] = (),
+) -> SearchAlgorithm:
+    """The search algorithm of a spec, with nothing told to it yet."""
+    return SEARCH_ALGORITHMS[name](param_space, num_samples=num_samples, seed=seed, points=points)
