@@ -1,4 +1,4 @@
-"""What the command line and the notebook call: run a spec, open a run."""
+"""The verbs that command line and notebook share: run a spec, resume a run, open one."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ _POLL_S = 0.2
 
 
 def run(spec: str | Path | ExperimentSpec, overrides: Sequence[str] = ()) -> Run:
-    """Run a sweep to its end and open it.
+    """Run a sweep to its end and open its results.
 
     Args:
-        spec: a file, or what `load_spec` made of it.
+        spec: a file, or what `load_spec` returned.
         overrides: ``key.path=value`` each, as on the command line.
 
     Raises:
-        SpecError: the spec can't be run; all its problems.
+        SpecError: with every problem of the spec.
     """
     if isinstance(spec, ExperimentSpec):
         return execute(build_plan(_as_spec(spec, overrides)))
@@ -85,9 +85,9 @@ def _as_spec(spec: str | Path | ExperimentSpec, overrides: Sequence[str]) -> Exp
 
 
 def execute(plan: SweepPlan, *, progress: ProgressFactory | None = None) -> Run:
-    """Carry out a plan in a new run folder: sweep, selection, champion, MLflow.
+    """Run a plan in a new run folder: sweep, selection, champion, MLflow.
 
-    A failed trial is a result; a run in which none has a score has no champion.
+    A failed trial is a result. A run in which no trial has a score has no champion.
     """
     spec = plan.spec
     if spec.ray.address is not None:
@@ -101,7 +101,7 @@ def execute(plan: SweepPlan, *, progress: ProgressFactory | None = None) -> Run:
             builder = ResultsBuilder(paths.root)
             return run_launch(plan, paths, builder, LaunchState(), {}, progress)
     except BaseException:
-        if not is_run(paths.root):  # it ended before it was one, and nobody would find it
+        if not is_run(paths.root):  # it ended before its first event, so no verb would find it
             shutil.rmtree(paths.root, ignore_errors=True)
         raise
 
@@ -116,25 +116,26 @@ def resume(
 ) -> Run:
     """Go on with a run from its journal: after an interruption, a crash, or with more to do.
 
-    Finished trials stay; interrupted ones go on from their last checkpoint; configurations
-    that were not asked for yet come as they would have. With nothing left to do it is opened.
+    Finished trials stay. Interrupted ones go on from their last checkpoint. Configurations that
+    were not asked for yet come in the order they would have had. If nothing is left to do, the
+    run is only opened.
 
     Args:
         reference: a path, a folder's name under ``storage``, or ``last``.
         storage: the folder that holds the runs.
         extension: more samples, time or steps, or another try for failed trials.
-        progress: makes who watches.
-        say: told in words what goes on, before it does.
+        progress: makes what watches the launch.
+        say: receives, in words, what is going to happen.
 
     Raises:
-        UserError: there is no such run, another process carries it out, its spec was changed,
-            or the extension does not go with it.
+        UserError: there is no such run, another process is running it, its spec was changed, or
+            the extension does not fit it.
         JournalError: the journal is damaged.
     """
     extension = extension or Extension()
     paths = find_run(str(reference), Path(storage))
     with run_lock(paths.lock):
-        paths.stop_request.unlink(missing_ok=True)  # one that a killed launch did not heed
+        paths.stop_request.unlink(missing_ok=True)  # left over from a launch that was killed
         builder = ResultsBuilder(paths.root)
         history = read_history(paths, [builder.apply])
         before = builder.snapshot(is_live=False)
@@ -155,7 +156,7 @@ def resume(
             say(line)
         if left.is_nothing and before.ended_by in left.reasons and not state.ends:
             return restore_champion(Run(before, spec.objective, spec), plan)
-        if left.is_nothing:  # but its end was not written, or was that of an interrupted search
+        if left.is_nothing:  # but its end is not recorded, or is that of an interrupted search
             state = replace(state, over=left.reasons[0])
         return run_launch(plan, paths, builder, state, changes, progress)
 
@@ -166,10 +167,10 @@ def request_stop(
     *,
     say: Callable[[str], None] = _logger.info,
 ) -> SweepResults:
-    """End a run that another process carries out, as its first Ctrl-C would; waits for the end.
+    """End a run of another process as its first Ctrl-C would, and wait until it has ended.
 
     Returns:
-        What the run came to.
+        The results at its end.
 
     Raises:
         UserError: there is no such run, or its folder can't be written.

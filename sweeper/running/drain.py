@@ -33,9 +33,9 @@ class Drain:
         reason: why the launch ends early, or None while it does not.
         running: ids of the trials that have a worker and may still be saved.
         pausing: those of them that are being saved for the last time.
-        evaluates: whether trials that a budget ends are to be evaluated once more.
-        winding_up: those that were asked to.
-        over_since: monotonic time since which nothing is left to wait for.
+        evaluates: whether trials that a budget ends are evaluated once more.
+        winding_up: the trials that were asked to.
+        over_since: monotonic time at which the last running trial was saved.
     """
 
     deadline: float | None = None
@@ -52,9 +52,10 @@ class Drain:
             self.reason = reason
 
     def is_to_evaluate(self, trial_id: str) -> bool:
-        """Whether a trial that has just reported is to be evaluated before it is paused.
+        """Whether a trial that has just reported is evaluated before it is paused.
 
-        Only for a budget, and once: an interruption is to be quick, and a full disk has to be.
+        Only when a budget ends the launch, and once a trial: an interruption should be quick, and
+        with a full disk the end must be.
         """
         is_asked = self.evaluates and self.reason is not None and self.reason.is_budget
         if not is_asked or trial_id in self.winding_up:
@@ -74,10 +75,10 @@ class Drain:
 
 @contextmanager
 def end_on_signals(drain: Drain) -> Iterator[Callable[[], None]]:
-    """While in the block, SIGINT and SIGTERM ask for the end; the second one exits at once.
+    """Within the block, SIGINT and SIGTERM request the end; a second one exits at once.
 
     Yields:
-        Sets the handlers again, after someone else has set theirs.
+        A function that sets the handlers again, for when a library has set its own.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
@@ -110,14 +111,16 @@ def end_on_signals(drain: Drain) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def watchdog(drain: Drain) -> Iterator[None]:
-    """End the process if Ray does not end although no trial is left to wait for."""
+    """End the process if Ray keeps running although no trial is left to wait for."""
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(1.0):
             since = drain.over_since
             if since is not None and time.monotonic() - since > _END_S:
-                _logger.error("Ray does not end; leaving it behind, what was reported is on file")
+                _logger.error(
+                    "Ray does not end; leaving it behind, everything reported is recorded"
+                )
                 os._exit(130)
 
     threading.Thread(target=watch, name="sweeper-watchdog", daemon=True).start()
@@ -128,9 +131,9 @@ def watchdog(drain: Drain) -> Iterator[None]:
 
 
 def _end_line() -> None:
-    """Leave the terminal's line, where ^C was echoed behind a table, to the shell's prompt.
+    """Move to a new line, so that the shell's prompt does not follow the table and the ``^C``.
 
-    Standard error may be a pipe of the live view's, which nobody empties any more.
+    Writes to the terminal itself: standard error may be a pipe that the live view no longer reads.
     """
     with suppress(OSError):
         terminal = os.open("/dev/tty", os.O_WRONLY | os.O_NOCTTY)

@@ -8,23 +8,18 @@ from dataclasses import dataclass, field
 from sweeper.errors import ConfigurationRefusedError
 from sweeper.states import FailureReason
 
-__all__ = [
-    "Failure",
-    "Retries",
-    "Retry",
-    "describe_failure",
-]
+__all__ = ["Failure", "Retries", "Retry", "describe_failure"]
 
 _MAX_DELAY_S = 60.0
 _MAX_ERROR = 300
 
 # What Tune puts before each failure in a trial's error file (ray/tune/experiment/trial.py).
 _FAILURE_HEAD = re.compile(r"^Failure # \d+ .*$", re.MULTILINE)
-# By the text alone, for Tune writes no more: of Ray's own errors their words (ray/exceptions.py),
-# of others the class.
+# Tune keeps only the text: Ray's own errors are known by their words (ray/exceptions.py), others
+# by their class.
 _MARKS = (
     ("TrialDivergedError", FailureReason.DIVERGED),
-    # Of the operating system, whoever met it: a checkpoint, a log, the environment.
+    # The operating system's words, in a checkpoint's error, a log's or the environment's.
     ("No space left on device", FailureReason.NO_SPACE),
     ("Disk quota exceeded", FailureReason.NO_SPACE),
     ("running low on memory", FailureReason.OUT_OF_MEMORY),
@@ -51,7 +46,7 @@ class Failure:
     """One failure of a trial.
 
     Attributes:
-        reason: a word or two for the kind.
+        reason: its kind.
         error: the exception's last line.
         iteration: the last training iteration that was reported before it.
     """
@@ -63,11 +58,11 @@ class Failure:
 
 @dataclass(frozen=True)
 class Retry:
-    """How a failed trial is taken up again.
+    """How a failed trial is tried again.
 
     Attributes:
-        delay_s: not before so many seconds.
-        alone: while no other trial runs.
+        delay_s: how long to wait before.
+        alone: run it while no other trial runs.
     """
 
     delay_s: float
@@ -96,13 +91,12 @@ def describe_failure(text: str, iteration: float | None = None) -> Failure:
 class Retries:
     """Decides, failure by failure, whether a trial is tried again in this launch.
 
-    Not again: a configuration that the algorithm refuses, or that diverged; a failure that
-    repeats itself, with
-    the same words after the same iteration; one more than ``limit`` allows. Out of memory is
-    tried once more alone, whatever the limit, and then not again.
+    Not tried again are: a configuration that the algorithm refuses, or that diverged; a failure
+    that repeats itself, with the same words after the same iteration; and one failure more than
+    ``limit``. A trial that ran out of memory is tried once more on its own, whatever the limit.
 
     Args:
-        limit: retries a trial.
+        limit: retries of one trial.
     """
 
     limit: int
@@ -115,14 +109,14 @@ class Retries:
         again = failure in earlier
         earlier.append(failure)
         delay_s = min(_MAX_DELAY_S, 2.0**count)
-        # Diverging is what the configuration does; another try would be a second chance that
-        # its rivals do not get.
+        # Divergence is the configuration's doing: another try would be a chance that other
+        # configurations do not get.
         if failure.reason in (FailureReason.REFUSED, FailureReason.DIVERGED):
             return None
-        if failure.reason == FailureReason.OUT_OF_MEMORY:
-            was_alone = any(one.reason == FailureReason.OUT_OF_MEMORY for one in earlier[:-1])
+        if failure.reason is FailureReason.OUT_OF_MEMORY:
+            was_alone = any(one.reason is FailureReason.OUT_OF_MEMORY for one in earlier[:-1])
             return None if was_alone else Retry(delay_s, alone=True)
-        # A worker that died says little of why, and the same each time.
+        # A worker that died gives the same words each time, whatever the cause.
         if again and failure.reason is FailureReason.CRASHED:
             return None
         return Retry(delay_s) if count < self.limit else None

@@ -1,4 +1,4 @@
-"""A launch with all around it: records, retention, MLflow, the champion."""
+"""A launch with everything around it: records, retention, MLflow, the champion."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _logger = logging.getLogger(__name__)
 
 
 class Progress(Protocol):
-    """Someone who watches a launch: hears every event in the driver's thread, then the end."""
+    """Watches a launch: receives every event in the driver's thread, then the end."""
 
     def __call__(self, event: Event) -> None:
-        """Take note of an event; must return at once."""
+        """Take note of an event; must return at once, since the sweep waits for it."""
 
     def close(self) -> None:
         """The launch is over."""
@@ -53,7 +53,7 @@ def run_launch(
     changes: Mapping[str, Any],
     progress: ProgressFactory | None,
 ) -> Run:
-    """One launch with all around it; the caller holds the run's lock."""
+    """One launch, from its first event to the champion; the caller holds the run's lock."""
     from sweeper.running.retention import CheckpointRetention
     from sweeper.running.tune.runner import launch
 
@@ -67,15 +67,15 @@ def run_launch(
         keep_trials=spec.checkpoint.keep_trials,
         keep_trainer=spec.backend != "torch" or spec.checkpoint.trainer,
     )
-    # An end that is still to be written comes in as an event: what training could go on from
-    # must not go before it is on file.
+    # Ends that are still to be recorded come in as events: the checkpoints of those trials must
+    # stay until then.
     open_trials = [again.trial_id for again in state.continuations]
     retention.catch_up({*open_trials, *(end.trial_id for end in state.ends)})
     tracker = _start_tracker(plan, paths)
     watcher = progress(plan, paths, builder) if progress else None
 
     def note_launch(event: Event) -> None:
-        # Only now, so that a kill at any moment leaves a spec that the journal knows of.
+        # Written after the journal's event, so that after a kill the journal always knows the spec.
         if isinstance(event, LaunchStarted) and event.launch > 1:
             write_provenance(plan, paths)
 
@@ -85,9 +85,9 @@ def run_launch(
         try:
             reason = launch(plan, paths, journal, results=builder, state=state, changes=changes)
         finally:
-            # An end alone would be taken for that of an earlier launch, which took until now.
+            # Without a start event this end would be read as the previous launch's.
             if reason == LaunchEnd.FAILED and _has_begun(builder, state):
-                with suppress(JournalError):  # of a disk that is full, which is said already
+                with suppress(JournalError):  # the disk is full, which was reported already
                     journal.append(LaunchEnded(time=time.time(), reason=reason))
             opened = Run(builder.snapshot(is_live=False), rules, spec)
             try:
@@ -96,7 +96,7 @@ def run_launch(
                 try:
                     warnings = _close_tracker(tracker, reason, paths)
                 finally:
-                    # Last: until here it says what is being written.
+                    # Last, since until now it shows what is being written.
                     if watcher:
                         watcher.close()
                     paths.stop_request.unlink(missing_ok=True)
@@ -112,13 +112,15 @@ def _close_tracker(tracker: MlflowTracker | None, reason: str, paths: RunPaths) 
         return []
     try:
         return tracker.close(reason)
-    except KeyboardInterrupt:  # the run is over, and on file
+    except KeyboardInterrupt:  # the run is over, and recorded
         name = paths.root.name
-        return [f"MLflow: not everything is recorded, for it was interrupted; `sweeper log {name}`"]
+        return [
+            f"MLflow: interrupted, the record is incomplete; `sweeper log {name}` adds the rest"
+        ]
 
 
 def write_provenance(plan: SweepPlan, paths: RunPaths) -> None:
-    """Write what is run, by which versions; of later launches beside the first one's."""
+    """Write the spec, the plan and the versions; later launches are added to the first's."""
     environment = describe_environment(tuple(sys.argv), plan.spec.seeds)
     if paths.environment.is_file():
         first = json.loads(paths.environment.read_text(encoding="utf-8"))
@@ -149,10 +151,10 @@ def _start_tracker(plan: SweepPlan, paths: RunPaths) -> MlflowTracker | None:
 
 
 def restore_champion(opened: Run, plan: SweepPlan) -> Run:
-    """Write ``selection.json`` and ``champion/`` anew where they are not the run's.
+    """Write ``selection.json`` and ``champion/`` again where they are missing or stale.
 
-    Someone has deleted one of them, or the last launch was killed before it had written them; then
-    MLflow has not heard of them either.
+    Either somebody deleted one of them, or the last launch was killed before it wrote them; then
+    MLflow lacks them, too.
     """
     if opened.best_trial is None or _is_recorded(opened):
         return opened
@@ -175,7 +177,7 @@ def _is_recorded(opened: Run) -> bool:
 def _write_champion(opened: Run, plan: SweepPlan, tracker: MlflowTracker | None) -> None:
     """Write ``selection.json`` and ``champion/``, and hand both to MLflow.
 
-    The training is done and recorded when this runs, so whatever goes wrong is a warning.
+    The training is done and recorded by now, so whatever goes wrong is only a warning.
     """
     if opened.best_trial is None:
         return

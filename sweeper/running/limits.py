@@ -1,8 +1,8 @@
-"""What ends a launch before its trials do: signals and requests, budgets, a disk that is full.
+"""What ends a launch before its trials do: stop requests, budgets, a full disk.
 
-An orderly end is a *drain*: every running trial is paused at its next report, which saves it,
-and no other is started; once none runs, the experiment stops. Budgets that count trials only
-close the queue: what runs goes on to its own end.
+An orderly end is a *drain*: every running trial is paused at its next report, which saves it, and
+no other is started. Once none runs, the experiment stops. Budgets that count trials only close the
+queue: running trials go on to their own end.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from sweeper.formatting import count_noun, format_duration
@@ -23,47 +22,31 @@ from sweeper.results.builder import ResultsBuilder
 from sweeper.results.records import SweepResults, TrialRecord, judge_trial
 from sweeper.results.scoring import env_steps_of
 from sweeper.running.drain import Drain
+from sweeper.spec.sections import Budget
 from sweeper.states import LaunchEnd
 
-__all__ = ["Budgets", "Limits", "Usage"]
+__all__ = ["Limits", "Usage"]
 
 _logger = logging.getLogger(__name__)
 
 _TICK_S = 0.5
 _DISK_EVERY_S = 5.0
-# Checkpoints in flight and MLflow's database still have to find room.
+# Room for checkpoints being written and for MLflow's database.
 _MIN_FREE_BYTES = 512 * 2**20
 _MIN_FREE_PART = 0.02
-# A trial is called silent after this, or after ten times the longest silence so far.
+# A trial is reported as silent after this, or after ten times the longest silence so far.
 _SILENCE_S = 300.0
-
-
-@dataclass(frozen=True)
-class Budgets:
-    """What the search may take beside time; None: no such bound.
-
-    Attributes:
-        env_steps: of all trials and replicas together.
-        trials: how many trials are begun.
-        no_improvement_trials: how many trials in a row may end without a new best score.
-        timeout_s: how long a trial may report nothing before it is ended.
-    """
-
-    env_steps: int | None = None
-    trials: int | None = None
-    no_improvement_trials: int | None = None
-    timeout_s: float | None = None
 
 
 class Usage:
     """What the trials have used of a search's budgets, over all launches.
 
     Args:
-        objective: what an improvement is.
+        objective: decides what an improvement is.
 
     Attributes:
         env_steps: of all trials and replicas together.
-        without_improvement: how many trials in a row have ended without a new best score.
+        without_improvement: trials in a row that ended without a new best score.
     """
 
     def __init__(self, objective: Objective) -> None:
@@ -86,14 +69,14 @@ class Usage:
         return usage
 
     def count_report(self, trial_id: str, report: Mapping[str, Any]) -> None:
-        """A trial has come so far; after a rollback it may be less far than before."""
+        """Count a trial's env steps; after a rollback they are fewer than before."""
         replicas = report.get("replica/num_env_steps_sampled_lifetime")
         steps = sum(replicas) if isinstance(replicas, list) else int(env_steps_of(report) or 0)
         self.env_steps += steps - self._env_steps.get(trial_id, 0)
         self._env_steps[trial_id] = steps
 
     def count_end(self, record: TrialRecord) -> None:
-        """A trial has ended, and not by a failure."""
+        """Count a trial that ended without a failure."""
         merit = self._objective.merit(judge_trial(record, self._objective).value)
         if merit > self._best:
             self._best = merit
@@ -103,16 +86,17 @@ class Usage:
 
 
 class Limits:
-    """Counts what a launch uses, as a journal listener, and ends it when a limit is reached.
+    """A journal listener that counts what a launch uses, and ends it when a limit is reached.
 
-    Listening only counts; `tick`, called often by the driver's loop, acts.
+    Listening only counts; `tick`, which the driver's loop calls often, acts.
 
     Args:
         paths: the run's folder.
         results: the state of the run, already updated with each event.
-        objective: what an improvement is.
-        budgets: the bounds.
-        drain: asked for an end that pauses what runs.
+        objective: decides what an improvement is.
+        budget: the bounds of the search; its time is the drain's deadline.
+        timeout_s: how long a trial may report nothing before it is ended; None: for ever.
+        drain: receives the request to end the launch.
     """
 
     def __init__(
@@ -120,13 +104,15 @@ class Limits:
         paths: RunPaths,
         results: ResultsBuilder,
         objective: Objective,
-        budgets: Budgets,
+        budget: Budget,
+        timeout_s: float | None,
         drain: Drain,
     ) -> None:
         self._paths = paths
         self._results = results
         self._objective = objective
-        self._budgets = budgets
+        self._budget = budget
+        self._timeout_s = timeout_s
         self._drain = drain
         self._usage = Usage(objective)
         self._heard: dict[str, float] = {}
@@ -140,7 +126,7 @@ class Limits:
         self._usage = Usage.of(results, self._objective)
 
     def __call__(self, event: Event) -> None:
-        """Count what the event means; acts on nothing."""
+        """Count what the event means, without acting on it."""
         now = time.monotonic()
         if isinstance(event, TrialReported):
             self._usage.count_report(event.trial_id, event.metrics)
@@ -159,10 +145,10 @@ class Limits:
     def tick(
         self, *, close_queue: Callable[[LaunchEnd], None], end_trial: Callable[[str], None]
     ) -> None:
-        """Act on what is reached; cheap enough for every turn of a loop.
+        """Act on limits that are reached; cheap enough for every turn of a loop.
 
         Args:
-            close_queue: begins no other trial, for a reason.
+            close_queue: keeps further trials from beginning, for a reason.
             end_trial: ends a trial's process.
         """
         now = time.monotonic()
@@ -173,14 +159,14 @@ class Limits:
             self._drain.request(LaunchEnd.INTERRUPTED)
             count = len(self._drain.running)
             _logger.warning(
-                "a stop was asked for: %s",
+                "a stop was requested: %s",
                 f"saving {count_noun(count, 'running trial')}" if count else "ending",
             )
-        budgets = self._budgets
-        if budgets.env_steps is not None and self._usage.env_steps >= budgets.env_steps:
+        budget = self._budget
+        if budget.env_steps is not None and self._usage.env_steps >= budget.env_steps:
             self._drain.request(LaunchEnd.BUDGET_ENV_STEPS)
-        most = budgets.no_improvement_trials
-        if most is not None and self._usage.without_improvement >= most:
+        patience = budget.no_improvement_trials
+        if patience is not None and self._usage.without_improvement >= patience:
             close_queue(LaunchEnd.BUDGET_NO_IMPROVEMENT)
         self._check_disk(now)
         self._check_silence(now, end_trial)
@@ -194,7 +180,7 @@ class Limits:
             self._drain.request(LaunchEnd.DISK_FULL)
 
     def _check_silence(self, now: float, end_trial: Callable[[str], None]) -> None:
-        timeout_s = self._budgets.timeout_s
+        timeout_s = self._timeout_s
         long_s = max(_SILENCE_S, 10 * self._longest_silence)
         for trial_id in sorted(self._heard.keys() & self._drain.running):
             silent_s = now - self._heard[trial_id]

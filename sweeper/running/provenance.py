@@ -28,8 +28,8 @@ def package_versions() -> dict[str, str]:
 def describe_environment(command: tuple[str, ...], seeds: tuple[int, ...]) -> dict[str, Any]:
     """The contents of a run's ``environment.json``.
 
-    The commit is that of the working directory, where the user's own environments and specs
-    are, ``dirty`` whether it has uncommitted changes; both are left out outside a checkout.
+    ``git`` has the commit of the working directory, where the user's environments and specs are,
+    and whether there are uncommitted changes; outside a checkout it is left out.
     """
     description: dict[str, Any] = {
         "command": list(command),

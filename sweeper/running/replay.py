@@ -54,7 +54,8 @@ class Learners:
         """Learn from an event of this launch."""
         if isinstance(event, TrialReported | TrialEnded) and self.search.learns:
             self._tell(event.trial_id)
-        self._note_end(event)
+        if self.scheduler.remembers:
+            self._note_end(event)
 
     def _is_decided_on(self, event: TrialReported) -> bool:
         """Whether the scheduler was asked: not where the trial had met a criterion of its own."""

@@ -1,9 +1,9 @@
-"""Which checkpoints stay on disk, decided as the journal's events come in.
+"""Which checkpoints stay on disk, decided event by event.
 
-Of a trial the newest `checkpoint.keep` stay, and with ``selection.score: best`` the one that
-earned the score as well. Of the finished trials only the best `checkpoint.keep_trials` keep
-any, and on torch without `checkpoint.trainer` no more of them than the agent. A trial that can
-go on (paused, or running) always keeps its own, whole.
+Each trial keeps its newest `checkpoint.keep` checkpoints and, with ``selection.score: best``, the
+one that earned the score. Of the finished trials only the best `checkpoint.keep_trials` keep any,
+and on torch, unless `checkpoint.trainer` is set, only the agent's files of them. Trials that can
+go on (paused or running) keep theirs whole.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _logger = logging.getLogger(__name__)
 
 @dataclass
 class CheckpointRetention:
-    """A journal listener that deletes the checkpoints that nobody will ask for.
+    """A journal listener that deletes checkpoints which are no longer needed.
 
     Args:
         paths: the run's folder.
         results: the state of the run, already updated with each event.
         objective: what decides between trials.
-        keep: newest checkpoints a trial keeps.
-        keep_trials: finished trials that keep theirs.
-        keep_trainer: finished trials keep what training could go on from; RLlib's checkpoints
-            are one with it.
+        keep: how many of its newest checkpoints a trial keeps.
+        keep_trials: how many finished trials keep checkpoints.
+        keep_trainer: whether finished trials keep what training needs to go on; RLlib's
+            checkpoints can't be trimmed.
     """
 
     paths: RunPaths
@@ -49,10 +49,10 @@ class CheckpointRetention:
     _ranked: list[tuple[Rank, str]] = field(default_factory=list)
 
     def catch_up(self, continued: Collection[str] = ()) -> None:
-        """Know the trials that earlier launches finished, as if their events had come in.
+        """Take in the trials that earlier launches finished, as if their events came now.
 
         Args:
-            continued: trials that this launch takes up again, whatever they were.
+            continued: trials that this launch resumes, whatever their state was.
         """
         for trial_id in self.results.trial_ids:
             is_over = self.results.trial(trial_id).state.has_succeeded
@@ -60,7 +60,7 @@ class CheckpointRetention:
                 self._trim_trials(trial_id)
 
     def __call__(self, event: Event) -> None:
-        """Delete what the event made superfluous."""
+        """Delete what is no longer needed after the event."""
         if isinstance(event, TrialCheckpointed):
             self._trim_trial(event.trial_id)
         elif isinstance(event, TrialEnded) and event.state.has_succeeded:
@@ -81,7 +81,7 @@ class CheckpointRetention:
         if not self.keep_trainer:
             for checkpoint in self.results.trial(trial_id).checkpoints:
                 self._trim_checkpoint(checkpoint.path)
-        # Once only: an end that nobody lived to write comes in after `catch_up` has seen the trial.
+        # A trial counts once: after a kill, its end may be recorded after `catch_up` has seen it.
         self._ranked = [entry for entry in self._ranked if entry[1] != trial_id]
         insort(self._ranked, (rank, trial_id))
         for _, loser in self._ranked[self.keep_trials :]:

@@ -1,4 +1,4 @@
-"""What a run that goes on carries out: the spec of before, or one that asks for more."""
+"""The spec of a run that is resumed: as recorded, or extended."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Extension:
-    """What a run may be given more of.
+    """What a resumed run is given more of.
 
     Attributes:
-        num_samples: the new number of samples, earlier ones included.
-        time_s: seconds from now on, for the search.
+        num_samples: the new total number of samples.
+        time_s: seconds for the search from now on.
         stop: criteria of the spec and numbers of its budget, each with its new, higher value.
         retry_errored: failed trials go on, too.
     """
@@ -44,21 +44,20 @@ class Extension:
 
 
 def load_recorded_spec(paths: RunPaths, history: History) -> ExperimentSpec:
-    """The spec that the last launch carried out; its file is written anew if it is gone.
+    """The last launch's spec, as recorded in the journal; a missing ``spec.yaml`` is written again.
 
     Raises:
-        UserError: ``spec.yaml`` is neither it nor one of an earlier launch; with the
-            difference.
+        UserError: ``spec.yaml`` differs from every recorded spec; with the difference.
         SpecError: ``spec.yaml`` is broken.
     """
-    if not history.specs:  # a run of a version that did not record it
+    if not history.specs:  # of a version that did not record it
         return load_spec(paths.spec)
     recorded = load_spec(paths.spec, text=history.specs[-1])
     if not paths.spec.is_file():
         write_atomically(paths.spec, dump_spec(recorded))
         return recorded
     written = load_spec(paths.spec)
-    # A kill between an extension's first event and its file leaves the file of before.
+    # A kill between an extension's first event and its file leaves the earlier file.
     if written == recorded or any(
         written == load_spec(paths.spec, text=text) for text in history.specs[:-1]
     ):
@@ -81,9 +80,9 @@ def load_recorded_spec(paths: RunPaths, history: History) -> ExperimentSpec:
 
 
 def complete_environment(spec: ExperimentSpec) -> tuple[ExperimentSpec, str | None]:
-    """A recorded spec whose environment's id has a version, and what the user should know of it.
+    """The spec with a version in its environment's id, and a note for the user if it was added.
 
-    Earlier releases took an id without one, for which gymnasium takes the newest that is there.
+    Earlier releases accepted an id without a version; gymnasium takes the newest one installed.
     """
     try:
         full_id = complete_id(spec.environment.settings())
@@ -100,9 +99,9 @@ def complete_environment(spec: ExperimentSpec) -> tuple[ExperimentSpec, str | No
 
 
 def relocate(paths: RunPaths, spec: ExperimentSpec) -> ExperimentSpec:
-    """The spec with the storage that the run lies in now.
+    """The spec with the storage where the run lies now.
 
-    A relative one names another folder from elsewhere, and a run may have been moved.
+    A relative path means another folder from another working directory, and runs can be moved.
     """
     here = paths.root.parent.absolute()
     if Path(spec.storage).absolute() == here:
@@ -113,13 +112,13 @@ def relocate(paths: RunPaths, spec: ExperimentSpec) -> ExperimentSpec:
 def extend_spec(
     paths: RunPaths, spec: ExperimentSpec, extension: Extension, spent_s: float
 ) -> tuple[ExperimentSpec, dict[str, Any]]:
-    """The spec with an extension, and what that changed, by dotted key.
+    """The extended spec, and the changed values by dotted key.
 
-    ``budget.time_s`` is of all launches together, so an extension by time sets it to what is
-    spent and what is given.
+    ``budget.time_s`` counts all launches, so an extension by time sets it to the time spent plus
+    the time given.
 
     Raises:
-        UserError: the extension would take something away, or names what the spec has not.
+        UserError: the extension takes something away, or names a key that the spec does not have.
     """
     changes: dict[str, Any] = {}
     if extension.num_samples is not None:
@@ -157,7 +156,7 @@ def extend_spec(
 
 
 def _extend_budget(spec: ExperimentSpec, name: str, value: float) -> int:
-    """A number of the search's budget, which counts all launches."""
+    """The new value of a budget, which counts all launches."""
     key = name.partition(".")[2]
     if key == "time_s":
         raise UserError(f"--stop {name}: the search is given more time with --time SECONDS")

@@ -1,4 +1,4 @@
-"""What is left of a run that goes on, in words, or what keeps it from going on."""
+"""What is left of a run, in words, or what keeps it from going on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sweeper.formatting import count_noun, format_duration
+from sweeper.hints import join_words
 from sweeper.metrics import ENV_STEPS
 from sweeper.planning.plan import SweepPlan
 from sweeper.results.records import SweepResults
@@ -24,9 +25,9 @@ class Remaining:
     """What is left of a run, in words.
 
     Attributes:
-        is_nothing: there is no trial to go on with and none to begin.
-        reasons: if so, how the search has ended, as its last launch may have said it:
-            ``finished``, or the budgets that are used up.
+        is_nothing: no trial can go on and none is left to begin.
+        reasons: in that case how the search has ended: ``finished``, or the budgets that are used
+            up.
         lines: for the user.
     """
 
@@ -36,7 +37,7 @@ class Remaining:
 
 
 def describe_remaining(plan: SweepPlan, state: LaunchState, before: SweepResults) -> Remaining:
-    """Say what a launch that begins at ``state`` will do, or that there is nothing to do."""
+    """What a launch that begins at ``state`` will do, or why there is nothing to do."""
     spec, name = plan.spec, before.root.name
     counts = before.counts()
     done = sum(count for state, count in counts.items() if state.has_succeeded)
@@ -45,15 +46,14 @@ def describe_remaining(plan: SweepPlan, state: LaunchState, before: SweepResults
         words.append(f"{counts[TrialState.ERROR]} failed")
     summary = ", ".join(words)
     budget = spec.budget
-    objective = spec.objective
-    usage = Usage.of(before, objective)
+    usage = Usage.of(before, spec.objective)
     untried = max(0, plan.trials - state.asked)
     of_all, of_new = _used_up(budget, usage, state)
     new = 0 if of_new else untried
     if budget.trials is not None:
         new = min(new, max(0, budget.trials - state.asked))
     if of_all or not (new or state.continuations):
-        # What only keeps new trials from beginning is no reason where there are none.
+        # A budget that only bars new trials is no reason if there are none.
         used_up = {**of_all, **(of_new if untried else {})}
         if not (untried or state.continuations):
             used_up = {}
@@ -65,7 +65,9 @@ def describe_remaining(plan: SweepPlan, state: LaunchState, before: SweepResults
         elif counts.get(TrialState.ERROR) and not state.continuations:
             lines.append("--retry-errored tries failed trials again")
         if before.ended_by is None:
-            lines.append("its last launch was killed before it wrote its end, which is done now")
+            ends = [f"the end of {end.trial_id}" for end in state.ends]
+            what = join_words([*ends[:_MAX_NAMED], "its own end"], "and")
+            lines.append(f"its last launch was killed before it recorded {what}; recorded now")
         return Remaining(
             True, tuple(used_up) or (LaunchEnd.FINISHED,), (*lines, *_describe_lost(state))
         )
@@ -91,9 +93,9 @@ _UsedUp = dict[str, tuple[str, str]]
 
 
 def _used_up(budget: Budget, usage: Usage, state: LaunchState) -> tuple[_UsedUp, _UsedUp]:
-    """The budgets that let nothing go on, and those that let nothing new begin.
+    """The budgets that bar all trials, and those that bar only new ones.
 
-    Each with what is the case, and what gives it more.
+    Each with a description and with the option that raises it.
     """
     of_all: _UsedUp = {}
     of_new: _UsedUp = {}
@@ -111,10 +113,10 @@ def _used_up(budget: Budget, usage: Usage, state: LaunchState) -> tuple[_UsedUp,
     if budget.trials is not None and state.asked >= budget.trials:
         what = f"its {count_noun(budget.trials, 'trial')} of budget.trials are begun"
         of_new[LaunchEnd.BUDGET_TRIALS] = (what, "--stop budget.trials=N gives it more, N in all")
-    most = budget.no_improvement_trials
-    if most is not None and usage.without_improvement >= most:
+    patience = budget.no_improvement_trials
+    if patience is not None and usage.without_improvement >= patience:
         row = f"{count_noun(usage.without_improvement, 'trial')} in a row"
-        what = f"{row} ended without a better score (budget.no_improvement_trials: {most})"
+        what = f"{row} ended without a better score (budget.no_improvement_trials: {patience})"
         how = "--stop budget.no_improvement_trials=N allows more"
         of_new[LaunchEnd.BUDGET_NO_IMPROVEMENT] = (what, how)
     return of_all, of_new
@@ -126,7 +128,7 @@ def _describe_start(again: Continuation) -> str:
         return f"from the start, {gone}"
     steps = again.metrics.get(ENV_STEPS)
     where = f"its checkpoint at {steps:,} env steps" if isinstance(steps, int) else None
-    gone = f", for {again.missing} is gone or damaged" if again.missing else ""
+    gone = f", because {again.missing} is gone or damaged" if again.missing else ""
     return f"from {where or again.checkpoint.name}{gone}"
 
 

@@ -1,9 +1,9 @@
-"""Going on with a run: what its journal says is done, and what is left.
+"""Where a launch begins, by the run's journal: what is done and what is left.
 
-A launch never trusts what an earlier one left in Tune's files. It is told by this module how
-many configurations were asked for, which trials go on and from which checkpoint, and how much of
-the search's budget is spent; the rest of the configurations comes from the seeded expansion,
-which goes on where it stood.
+A launch never trusts what an earlier one left in Tune's files. This module says how many
+configurations were asked for, which trials go on and from which checkpoint, and how much of the
+search's budget is spent. Further configurations come from the search algorithm, rebuilt from the
+same journal.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ _CHECKPOINT = re.compile(r"checkpoint_(\d+)")
 
 @dataclass(frozen=True)
 class Continuation:
-    """A trial to be taken up again.
+    """A trial to be resumed under the same id.
 
     Attributes:
-        trial_id: stays.
+        trial_id: which one.
         parameters: what the search varied, nested.
-        checkpoint: absolute; None: the trial starts again from nothing.
-        metrics: what was recorded with the checkpoint, iteration and time among it.
-        last_checkpoint: the highest number that a checkpoint of the trial has had, so that
-            none is overwritten; -1 if there was none.
+        checkpoint: absolute path; None: the trial starts again from scratch.
+        metrics: what was recorded with the checkpoint, including iteration and time.
+        last_checkpoint: the highest checkpoint number so far, so that none is overwritten; -1 if
+            there is none.
         last_report: the newest row up to the checkpoint; empty if there is none.
-        missing: the newest checkpoint's name, if it is not there any more, or not whole.
+        missing: the newest checkpoint's name, if it is gone or damaged.
     """
 
     trial_id: str
@@ -76,13 +76,12 @@ class LaunchState:
         launch: its number, from 1.
         asked: how many configurations earlier launches asked for.
         continuations: trials that go on, in the order of their ids.
-        ends: of trials that were over when nobody lived to write it; to be written.
-        lost: finished trials that an extension would have go on, but whose checkpoint was not
-            kept.
-        trimmed: such trials of whose checkpoint the agent alone was kept.
+        ends: of trials that were over when a kill kept their end from being recorded; to be
+            recorded now.
+        lost: finished trials that an extension would let go on, but whose checkpoint was not kept.
+        trimmed: such trials of whose checkpoint only the agent was kept.
         spent_s: how much of the search's time earlier launches took.
-        over: None, or how the search has ended already: nothing of it is done then, and it only
-            writes down what is the case.
+        over: how the search has ended already, so that only its end is recorded; None otherwise.
     """
 
     launch: int = 1
@@ -101,10 +100,10 @@ class History:
 
     Attributes:
         launches: how many there were.
-        specs: what they carried out, as YAML, each different one once, in order.
-        open_trials: trials whose last life has no end in the journal.
-        owed_trials: those that were there when ``stop`` was last extended, and were not taken
-            up since: that launch may have ended before their turn came.
+        specs: their specs as YAML, each distinct one once, in order.
+        open_trials: trials whose end is not recorded since they last started.
+        owed_trials: trials that existed when ``stop`` was last extended and have not been resumed
+            since: the launch may have ended before it came to them.
         spent_s: time of all launches together, without their start-up.
     """
 
@@ -120,10 +119,10 @@ def read_history(paths: RunPaths, listeners: Sequence[Listener] = ()) -> History
 
     Args:
         paths: the run's folder.
-        listeners: hear of every event, as they would have while the run went on.
+        listeners: receive every event, as they would have while the run went on.
 
     Raises:
-        JournalError: the journal is damaged, so that going on could do things twice.
+        JournalError: the journal is damaged, so that resuming could do things twice.
     """
     specs: dict[str, None] = {}
     launches, spent_s = 0, 0.0
@@ -143,7 +142,7 @@ def read_history(paths: RunPaths, listeners: Sequence[Listener] = ()) -> History
             if any(key.startswith("stop.") for key in event.changes):
                 owed = set(asked)
         elif began is None and not isinstance(event, TrialEnded):
-            began = event.time  # ends that come first are those of the launch before
+            began = event.time  # ends at the very beginning belong to the previous launch
         if isinstance(event, TrialAsked | TrialStarted):
             open_trials.add(event.trial_id)
             asked.add(event.trial_id)
@@ -169,14 +168,14 @@ def find_remaining(
     is_stop_extended: bool = False,
     retry_errored: bool = False,
 ) -> LaunchState:
-    """What the trials asked for so far leave to do.
+    """What is left to do of the trials that were asked for.
 
     Args:
         history: of the launches.
         results: the same journal's trials; the run is not live.
         stop: the criteria that hold from now on.
-        is_stop_extended: finished trials may have some way to go; without it those that an
-            earlier extension did not come to.
+        is_stop_extended: finished trials may go on. Otherwise only those may that an earlier
+            extension did not come to.
         retry_errored: failed trials go on, too.
     """
     paths = RunPaths(results.root)
@@ -192,8 +191,8 @@ def find_remaining(
             saved = again.metrics.get(ITERATION) == record.last_report.get(ITERATION)
             is_unsaid = record.trial_id in history.open_trials
             if is_unsaid and not saved:
-                # Killed between its last report and its last checkpoint: what the report
-                # says would have no agent.
+                # Killed between its last report and its last checkpoint, so that no agent would
+                # belong to the report.
                 continuations.append(again)
                 continue
             if is_unsaid:
@@ -220,9 +219,9 @@ def find_remaining(
 
 
 def continue_trial(record: TrialRecord, paths: RunPaths) -> Continuation:
-    """How a trial is taken up again: from its newest checkpoint that is whole.
+    """How a trial is resumed: from its newest checkpoint that is whole.
 
-    What a killed worker left of an unfinished one is deleted.
+    Unfinished checkpoints, left by a killed worker, are deleted.
     """
     folder = paths.trial(record.trial_id)
     recorded = {Path(checkpoint.path).name for checkpoint in record.checkpoints}

@@ -1,4 +1,4 @@
-"""Tune's callbacks turned into the journal's events, and into what a launch does about them."""
+"""Tune's callbacks: they record what happens in the journal and watch a launch's limits."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ __all__ = ["JournalCallback", "LimitsCallback"]
 
 _logger = logging.getLogger(__name__)
 
-# As Ray names an actor in the errors of its tasks and of its own death (ray/exceptions.py).
+# How Ray names an actor in its errors (ray/exceptions.py).
 _ACTOR = re.compile(r"actor_id[=:]\s*([0-9a-f]{32})")
 _TIGHT_BYTES = 5 * 2**30
 _TIGHT_PART = 0.2
 _MAX_TRIALS = 200
 _RAY_EVERY_S = 5.0
 
-# What Tune adds to each row and the journal has elsewhere or nobody reads.
+# Tune adds these to each row; the journal has them elsewhere, or nothing reads them.
 _TUNE_KEYS = frozenset(
     {
         "config",
@@ -72,7 +72,7 @@ _TUNE_KEYS = frozenset(
 
 
 class JournalCallback(tune.Callback):  # type: ignore[misc]
-    """Appends what happens to the journal; has failed trials tried again.
+    """Records what happens in the journal, and has failed trials tried again.
 
     Args:
         journal: takes the events.
@@ -80,12 +80,12 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
         results: the state of the run, updated by the journal with each event.
         queue: takes trials that are tried again.
         retries: decides which.
-        drain: told who runs.
+        drain: is told which trials run.
         objective: whose metric is recorded with every checkpoint.
         correction: what diverged replicas count for.
         stopped: why the scheduler stopped a trial, by the trial's id.
-        node: where all trials run; None: on several nodes.
-        health: told where trials get on, and where they fail.
+        node: the address where all trials run; None if there are several nodes.
+        health: is told where trials report and where they fail.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
         self._timed_out: set[str] = set()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
-        """A worker took the trial up."""
+        """A worker began or resumed the trial."""
         trial_id = trial.trial_id
         self._open.add(trial_id)
         self._drain.running.add(trial_id)
@@ -136,7 +136,7 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
         result: dict[str, Any],
         **info: Any,  # noqa: ARG002
     ) -> None:
-        """It reported."""
+        """The trial reported."""
         if trial.trial_id in self._nodes:
             self._health.note_report(self._nodes[trial.trial_id])
             self._name_failing_nodes()
@@ -162,7 +162,7 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
         checkpoint: Any,
         **info: Any,  # noqa: ARG002
     ) -> None:
-        """A checkpoint of it is complete."""
+        """A checkpoint of the trial is complete."""
         row = trial.last_result
         self._append(
             TrialCheckpointed(
@@ -174,12 +174,12 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
         )
 
     def on_trial_save(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
-        """Saved: a trial that is paused has nothing more to say; others may be just saving."""
+        """The trial was saved; if it is being paused, nothing more comes from it."""
         if trial.trial_id in self._drain.pausing:
             self._drain.running.discard(trial.trial_id)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
-        """It ran to its own end, or the scheduler stopped it."""
+        """The trial ran to its own end, or the scheduler stopped it."""
         trial_id = trial.trial_id
         if trial_id in self._pruned and trial_id not in self._stopped_by:
             self._end(trial_id, TrialState.PRUNED, self._pruned[trial_id])
@@ -188,7 +188,7 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
             self._end(trial_id, TrialState.TERMINATED, reason)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
-        """It failed: once more, or not."""
+        """The trial failed; decide whether it is tried again."""
         trial_id = trial.trial_id
         text = _read_error(trial)
         failure = describe_failure(text, (trial.last_result or {}).get(ITERATION))
@@ -198,7 +198,7 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
                 FailureReason.TIMEOUT, "reported nothing for too long", failure.iteration
             )
         if failure.reason is FailureReason.NO_SPACE and self._is_full():
-            # Nobody gets on any more, and no trial is to blame.
+            # Every trial is affected and none is to blame.
             self._drain.request(LaunchEnd.DISK_FULL)
             self._end(trial_id, TrialState.PAUSED, self._drain.reason or LaunchEnd.DISK_FULL)
             return
@@ -207,7 +207,7 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
         if retry is None:
             self._end(trial_id, TrialState.ERROR, failure.reason, failure.error + where)
         elif self._drain.reason:
-            # It would be tried again, by the launch that goes on with the run.
+            # The next launch tries it again.
             self._end(trial_id, TrialState.PAUSED, self._drain.reason)
         else:
             self._open.add(trial_id)
@@ -219,9 +219,10 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
             self._queue.put_back(again, delay_s=retry.delay_s, alone=retry.alone)
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
-        """Whoever was not over is interrupted, but for one that had met its own criterion.
+        """Record the trials that are not over as interrupted.
 
-        Without its last checkpoint it would have a score and no agent.
+        One that had met its own criterion is over, but only if its last checkpoint exists: without
+        it, it would have a score and no agent.
         """
         for trial_id in sorted(self._open):
             if trial_id in self._stopped_by and self._is_saved(trial_id):
@@ -236,9 +237,9 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
         return bool(saved.get(ITERATION, -1) == record.last_report.get(ITERATION))
 
     def _is_full(self) -> bool:
-        """Whether it is the disk of the run that is full, rather than a node's own."""
+        """Whether the run's own disk is full, and not that of another node."""
         usage = shutil.disk_usage(self._paths.root)
-        # What could not be written whole is deleted, so that there is some room again.
+        # Whatever could not be written whole has been deleted, so some room is free again.
         return self._node is not None or usage.free < min(_TIGHT_BYTES, _TIGHT_PART * usage.total)
 
     def _find_node(self, trial_id: str, actor: Any) -> str:
@@ -248,9 +249,9 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
         return "" if node is None else node.address
 
     def _note_node(self, trial_id: str, failure: Failure, text: str) -> str:
-        """Take note of where a trial failed; that in words, where there are several nodes."""
+        """Note where a trial failed; returns the node in words if there are several."""
         node = self._nodes.pop(trial_id, None)
-        # One that failed while it was built was never started, in Tune's words.
+        # A trial that fails while its actor is built is never started, as Tune counts.
         if self._node is None and node is None and (found := _ACTOR.findall(text)):
             node = _locate(found[-1])
         if node is None:
@@ -263,18 +264,18 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
     def _name_failing_nodes(self) -> None:
         for node in self._health.take_new():
             _logger.warning(
-                "everything fails on node %s: this launch sends no more trials there", node
+                "every trial fails on node %s; this launch sends no more trials there", node
             )
 
     def time_out(self, trial_id: str) -> None:
-        """Take note that a trial is being ended for its silence."""
+        """Note that a trial is being ended because it reported nothing for too long."""
         self._timed_out.add(trial_id)
 
     def _append(self, event: Event) -> None:
-        """Write an event, unless an earlier one is missing.
+        """Write an event, unless an earlier one could not be written.
 
-        Tune goes on where `on_checkpoint` raises, and would have the trial's end written although
-        its checkpoint is not.
+        Tune goes on when `on_checkpoint` raises: the trial's end would be recorded without its
+        checkpoint.
         """
         if self._journal.failure is not None:
             raise JournalError(self._journal.failure)
@@ -293,7 +294,7 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
 
 
 class LimitsCallback(tune.Callback):  # type: ignore[misc]
-    """Looks after a launch's limits at every turn of Tune's loop."""
+    """Checks a launch's limits at every turn of Tune's loop."""
 
     def __init__(
         self, limits: Limits, queue: TrialQueue, journal: JournalCallback, drain: Drain
@@ -305,25 +306,25 @@ class LimitsCallback(tune.Callback):  # type: ignore[misc]
         self._ray_seen = time.monotonic()
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
-        """Look after the limits."""
+        """Check the limits."""
         self._limits.tick(
             close_queue=self._queue.close,
             end_trial=lambda trial_id: self._kill(trials, trial_id),
         )
         self._check_ray()
         if len(trials) > _MAX_TRIALS:
-            # The list is Tune's own, which goes through all of it several times a trial and
-            # writes all of it down in the end. What is over is in the journal.
+            # The list is Tune's own: it goes through all of it several times per trial and saves
+            # all of it at the end. Trials that are over are in the journal.
             trials[:] = [trial for trial in trials if not trial.is_finished()] or trials[-1:]
 
     def _check_ray(self) -> None:
-        """Without a node Tune would wait for one for ever."""
+        """Raise if no node is left, since Tune would wait for one for ever."""
         now = time.monotonic()
         if now - self._ray_seen < _RAY_EVERY_S:
             return
         self._ray_seen = now
         if not any(node["Alive"] for node in ray.nodes()):
-            # What is left of Ray may not end by itself: the watchdog's time begins.
+            # The rest of Ray may not end by itself, so the watchdog's time begins now.
             self._drain.over_since = now
             raise RunError("Ray's last node has died")
 
@@ -341,10 +342,9 @@ class LimitsCallback(tune.Callback):  # type: ignore[misc]
 
 
 def _read_error(trial: Any) -> str:
-    """All that Tune wrote of a trial's failures, newest last; empty if nothing is left.
+    """The text of all failures of a trial, the newest last; empty if there is none.
 
-    `Trial.get_error` reads the copy in the storage, which is not there yet when Tune's
-    callbacks run.
+    `Trial.get_error` reads the copy in the storage, which does not exist yet when Tune calls back.
     """
     try:
         return Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
@@ -353,7 +353,7 @@ def _read_error(trial: Any) -> str:
 
 
 def _locate(actor_id: str) -> Node | None:
-    """The node of an actor, dead or alive, by Ray's own table: nobody has to be asked."""
+    """The node of an actor, dead or alive, from Ray's own table."""
     address = (actors(actor_id) or {}).get("Address") or {}
     node_id, ip = address.get("NodeID"), address.get("IPAddress")
     return Node(str(node_id), str(ip)) if node_id and ip else None

@@ -1,4 +1,4 @@
-"""Which nodes of a cluster a trial is not sent to: those on which everything fails."""
+"""Which nodes of a cluster to avoid: those on which everything fails."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Node:
     """A node of the cluster.
 
     Attributes:
-        node_id: Ray's, which several nodes of one machine don't share.
+        node_id: Ray's; unique even where several nodes share a machine.
         address: its IP address.
     """
 
@@ -39,26 +39,26 @@ class NodeHealth:
     _nodes: dict[str, Node] = field(default_factory=dict)
 
     def note_report(self, node: Node) -> None:
-        """A trial reported from there: whatever failed there before has passed."""
+        """A trial reported from the node, so earlier failures there no longer count."""
         self._working.add(node.node_id)
         self._failures.pop(node.node_id, None)
 
     def note_failure(self, node: Node, trial_id: str) -> None:
-        """A trial failed there, and not for what it is."""
+        """A trial failed on the node, and its configuration is not to blame."""
         self._nodes[node.node_id] = node
         self._failures.setdefault(node.node_id, []).append(trial_id)
 
     def avoided_by(self, trial_id: str) -> frozenset[str]:
-        """Where a trial had better not go: ids of nodes.
+        """The ids of the nodes that a trial should not run on.
 
-        Nobody goes where several trials failed and none got on, if others get on elsewhere;
-        and a trial that is tried again does not go where it failed.
+        These are nodes where several trials failed and none reported, if trials report elsewhere,
+        and those where this trial has failed before.
         """
         own = {node for node, trials in self._failures.items() if trial_id in trials}
         return frozenset(own | self._failing())
 
     def take_new(self) -> list[Node]:
-        """The nodes that everyone avoids, each once, for whoever tells the user."""
+        """The nodes that all trials avoid since the last call, for a warning."""
         new = sorted(self._failing() - self._named)
         self._named.update(new)
         return [self._nodes[node_id] for node_id in new]
@@ -69,15 +69,12 @@ class NodeHealth:
             for node, trials in self._failures.items()
             if len(trials) >= _MANY_FAILURES and len(set(trials)) >= _MANY_TRIALS
         }
-        # Where nobody gets on anywhere, it is not the node.
+        # If no trial reports anywhere, the node is not the cause.
         return failing if self._working - failing else set()
 
 
 def can_hold(bundles: Sequence[Mapping[str, float]], nodes: Sequence[Mapping[str, float]]) -> bool:
-    """Whether nodes of these resources have room for a trial once nothing else runs on them.
-
-    A trial sent where there is none would wait for ever.
-    """
+    """Whether nodes of these resources, once empty, could hold a trial; else it waits for ever."""
     totals: dict[str, float] = {}
     for bundle in bundles:
         for name, amount in bundle.items():

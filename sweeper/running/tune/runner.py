@@ -1,6 +1,6 @@
-"""A launch: a plan, or what is left of it, carried out on Ray Tune.
+"""A launch on Ray Tune: its stages, each from its first trial to its last.
 
-The driver's events are on file in the journal before anyone else hears of them.
+Every event is in the journal before any listener receives it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# Before anything that imports Ray, for it sets Ray's switches.
+# Sets Ray's environment variables, so it comes before anything that imports Ray.
 from sweeper.running.tune.session import only_node, ray_session
 
 # isort: split
@@ -29,7 +29,7 @@ from sweeper.results.builder import ResultsBuilder
 from sweeper.results.divergence import DivergenceCorrection
 from sweeper.running.drain import Drain, end_on_signals, watchdog
 from sweeper.running.failures import Retries
-from sweeper.running.limits import Budgets, Limits
+from sweeper.running.limits import Limits
 from sweeper.running.replay import Learners
 from sweeper.running.resume.state import LaunchState
 from sweeper.running.tune.callbacks import JournalCallback, LimitsCallback
@@ -60,18 +60,18 @@ def launch(
     state: LaunchState | None = None,
     changes: Mapping[str, Any] | None = None,
 ) -> str:
-    """Carry out a plan, to its last trial or to the end that was asked for.
+    """Run a plan to its last trial, or to an earlier end.
 
-    SIGINT and SIGTERM pause and save the running trials and end the launch in order; a second
-    one ends the process at once, and the journal has all that was reported.
+    SIGINT and SIGTERM pause and save the running trials and end the launch in order. A second one
+    ends the process at once; what was reported is in the journal.
 
     Args:
         plan: what to run.
         paths: the run's folder, whose lock the caller holds.
         journal: takes every event; its listeners hear of each.
         results: one of the listeners.
-        state: where the launch begins; by default with nothing done.
-        changes: what of the plan's spec an extension has set.
+        state: where the launch begins; by default at the very beginning.
+        changes: the keys of the plan's spec that an extension has set.
 
     Returns:
         How it ended: ``finished``, ``interrupted``, ``disk nearly full`` or the budget that
@@ -131,13 +131,15 @@ class _Stage:
         """Carry the stage out; how it ended."""
         spec, state, drain = self.plan.spec, self.state, self.drain
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.plan.concurrent)
-        limits = _limits(self.plan, self.paths, self.results, drain)
+        limits = Limits(
+            self.paths, self.results, spec.objective, spec.budget, spec.resources.timeout_s, drain
+        )
         limits.catch_up(self.results.snapshot())
         learners = self._learners()
         learners.replay(self.paths)
         health = NodeHealth()
         queue = self._queue(learners.search, health)
-        # What holds already does so before the first trial begins.
+        # A limit may be reached before the first trial begins.
         limits.tick(close_queue=queue.close, end_trial=lambda _: None)
         if drain.reason is not None:
             return drain.reason
@@ -174,7 +176,7 @@ class _Stage:
         )
         self._fit(tuner)
         if queue.is_used_up and all(one.state.is_over for one in self.results.snapshot().trials):
-            return LaunchEnd.FINISHED  # whatever was asked for meanwhile
+            return LaunchEnd.FINISHED  # even if an end was requested in the meantime
         return drain.reason or queue.closed or LaunchEnd.FINISHED
 
     def _learners(self) -> Learners:
@@ -227,19 +229,8 @@ class _Stage:
             raise RunError(
                 f"{why}; nothing that was reported is lost: `sweeper resume {name}` goes on"
             ) from error
-        # Tune's own snapshot, larger than all the rest of the record and read by nobody.
+        # Tune's own snapshot is larger than all other records, and nothing reads it.
         shutil.rmtree(self.paths.tune, ignore_errors=True)
-
-
-def _limits(plan: SweepPlan, paths: RunPaths, results: ResultsBuilder, drain: Drain) -> Limits:
-    spec = plan.spec
-    budgets = Budgets(
-        env_steps=spec.budget.env_steps,
-        trials=spec.budget.trials,
-        no_improvement_trials=spec.budget.no_improvement_trials,
-        timeout_s=spec.resources.timeout_s,
-    )
-    return Limits(paths, results, spec.objective, budgets, drain)
 
 
 def _last_line(error: BaseException) -> str:

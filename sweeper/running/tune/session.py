@@ -1,4 +1,4 @@
-"""Ray for the length of a launch: its switches, the session, what can go wrong with it."""
+"""A Ray session for the length of a launch, or the connection to a cluster."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Any
 
 from sweeper.errors import UserError
 
-# Ray reads these when it is imported and when it starts, so they come first. What our own
-# promises rest on is set, whatever it was; the rest is the user's to change.
+# Ray reads these when it is imported and when it starts, so they come first. Those that our own
+# promises depend on are always set; the others can be changed by the user.
 os.environ.update(
     {
-        # Tune's newer output engine prints to stdout even when it is told to be quiet.
+        # Tune's newer output engine prints to stdout even with verbose=0.
         "RAY_AIR_NEW_OUTPUT": "0",
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
-        # Tune's snapshots are for its own restore, which nothing of ours uses.
+        # Tune's snapshots serve its own restore, which we do not use.
         "TUNE_GLOBAL_CHECKPOINT_S": "inf",
     }
 )
@@ -42,7 +42,7 @@ _OBJECT_STORE_BYTES = 200 * 2**20
 
 
 def check_cluster(address: str) -> None:
-    """Find out in seconds whether a cluster answers, before anything is made for a run on it.
+    """Find out in seconds whether a cluster answers, before a run folder is made.
 
     Raises:
         UserError: it does not.
@@ -72,11 +72,11 @@ def _first_line(error: Exception) -> str:
 
 @contextmanager
 def ray_session(address: str | None, install_signals: Callable[[], None]) -> Iterator[None]:
-    """A local Ray, or the cluster that the spec names; one that is there already is taken.
+    """A local Ray, or the cluster that the spec names; a session that is running is used.
 
     Args:
         address: None for a local one.
-        install_signals: sets the caller's signal handlers anew, for Ray brings its own.
+        install_signals: sets the caller's signal handlers again, since Ray sets its own.
 
     Raises:
         UserError: Ray can't be started or reached.
@@ -84,7 +84,7 @@ def ray_session(address: str | None, install_signals: Callable[[], None]) -> Ite
     if ray.is_initialized():
         yield
         return
-    # SIGTERM sent to the whole process group must not end Ray before the trials are saved:
+    # A SIGTERM to the whole process group must not end Ray before the trials are saved. Child
     # processes inherit the mask.
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
@@ -106,14 +106,14 @@ def ray_session(address: str | None, install_signals: Callable[[], None]) -> Ite
             yield
         finally:
             _end_without_waiting()
-            ray.shutdown()  # says what it had kept back
+            ray.shutdown()  # prints the messages it had held back
 
 
 def _end_without_waiting() -> None:
-    """Spare `ray.shutdown` the wait for processes to heed a SIGTERM that they have blocked.
+    """Make `ray.shutdown` kill processes at once that have SIGTERM blocked.
 
-    It gives each a second before it kills it, five in all. Only the first two are worth it: the
-    raylet's agents end while the control store still answers.
+    It waits a second for each of five processes. Two of these waits are needed: the raylet's agents
+    end only while the control store still answers.
     """
     node = ray._private.worker._global_node
     if node is None or not node.is_head():
@@ -130,10 +130,10 @@ def _end_without_waiting() -> None:
 
 @contextmanager
 def _without_rays_handlers() -> Iterator[None]:
-    """Keep Ray from putting a handler of its own in the place of the caller's, which exits.
+    """Keep Ray from replacing the caller's SIGTERM handler by its own, which exits.
 
-    The mask alone does not do: the system gives the signal to any thread that has not blocked
-    it, numpy's for one, and Python then calls whatever handler is set.
+    The mask is not enough: the system delivers the signal to any thread that has not blocked it,
+    numpy's for example, and Python then calls whatever handler is set.
     """
     theirs = ray_utils.set_sigterm_handler
     ray_utils.set_sigterm_handler = lambda _: None
@@ -145,9 +145,9 @@ def _without_rays_handlers() -> Iterator[None]:
 
 @contextmanager
 def _without_rays_words() -> Iterator[None]:
-    """Keep stdout for data: Ray prints there that a worker died, whatever it was told to log.
+    """Keep stdout for data: Ray prints there that a worker died, whatever its log level.
 
-    What it means for the trial is in the journal and in what we say ourselves.
+    What it means for the trial is in the journal and in our own messages.
     """
     worker = ray._private.worker
     spoke = worker._worker_logs_enabled
@@ -163,14 +163,14 @@ def _is_verbose() -> bool:
 
 
 def _probe(address: str | None) -> None:
-    """Find out in seconds whether anyone answers; Ray itself takes minutes, and many words."""
+    """Find out in seconds whether anything answers; Ray itself takes minutes."""
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_S).close()
 
 
 def only_node() -> str | None:
-    """The address of the node, where there is but one, so that nobody has to ask a trial."""
+    """The address of the only node; None if there are several."""
     nodes = [node for node in ray.nodes() if node.get("Alive")]
     return str(nodes[0]["NodeManagerAddress"]) if len(nodes) == 1 else None
 
@@ -178,8 +178,8 @@ def only_node() -> str | None:
 def _arguments(address: str | None) -> dict[str, Any]:
     level = logging.getLogger().getEffectiveLevel()
     is_verbose = _is_verbose()
-    # What Ray calls errors (a trial that failed, metrics that it has no file of) is in the
-    # journal and in what we say ourselves.
+    # What Ray logs as errors (a failed trial, metrics it has no file for) is in the journal and in
+    # our own messages.
     common: dict[str, Any] = {
         "log_to_driver": is_verbose,
         "logging_level": level if is_verbose else logging.CRITICAL,
@@ -189,7 +189,7 @@ def _arguments(address: str | None) -> dict[str, Any]:
         return {**common, "address": address}
     return {
         **common,
-        # Not "auto": a cluster that happens to run here is not the one that was asked for.
+        # Not "auto", which would join a cluster that happens to run on this machine.
         "address": "local",
         "include_dashboard": False,
         "object_store_memory": _OBJECT_STORE_BYTES,

@@ -14,14 +14,17 @@ from sweeper.paths import RunPaths
 from sweeper.results.builder import ResultsBuilder
 from sweeper.running import limits as limits_module
 from sweeper.running.drain import Drain
-from sweeper.running.limits import Budgets, Limits
+from sweeper.running.limits import Limits
+from sweeper.spec.sections import Budget
 from sweeper.states import LaunchEnd
 
 
 class Launch:
     """A launch's limits, fed with events and looked after by hand."""
 
-    def __init__(self, root: Path, mode: str = "max", **budgets: Any) -> None:
+    def __init__(
+        self, root: Path, mode: str = "max", timeout_s: float | None = None, **budgets: Any
+    ) -> None:
         self.paths = RunPaths(root)
         self.builder = ResultsBuilder(root)
         self.drain = Drain()
@@ -29,7 +32,8 @@ class Launch:
             self.paths,
             self.builder,
             Objective("episode_return_mean", mode),
-            Budgets(**budgets),
+            Budget(**budgets),
+            timeout_s,
             self.drain,
         )
         self.closed: list[str] = []

@@ -71,7 +71,7 @@ def test_nothing_is_left_of_a_run_whose_trials_have_ended_whatever_its_budgets(r
 
 def test_a_killed_launch_whose_end_is_written_late_is_said(root: Path) -> None:
     assert left(root, {}, *[1.0] * 4, by=None).lines[1] == (
-        "its last launch was killed before it wrote its end, which is done now"
+        "its last launch was killed before it recorded its own end; recorded now"
     )
 
 
@@ -135,8 +135,8 @@ def test_what_is_left_is_said_trial_by_trial_and_budget_by_budget(root: Path) ->
     found = left(root, budget, 1.0, goes_on=(again, gone), spent_s=30.0)
     assert found.lines == (
         "going on with run: 1 of 4 trials finished",
-        "  t0002 goes on from its checkpoint at 1,200 env steps, for checkpoint_000004 is gone or "
-        "damaged",
+        "  t0002 goes on from its checkpoint at 1,200 env steps, because checkpoint_000004 is gone "
+        "or damaged",
         "  t0003 goes on from the start, checkpoint_000001 is gone or damaged",
         "  1 trial still to begin",
         "  1m00s of the search's time are left",
