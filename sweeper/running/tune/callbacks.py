@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 import time
 from collections.abc import Mapping
@@ -12,7 +11,6 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray._private.state import actors
 
 from sweeper.errors import RunError
 from sweeper.journal import (
@@ -33,7 +31,7 @@ from sweeper.running.drain import Drain
 from sweeper.running.failures import Failure, Retries, describe_failure
 from sweeper.running.limits import Limits
 from sweeper.running.resume.state import continue_trial
-from sweeper.running.tune.nodes import Node, NodeHealth
+from sweeper.running.tune.placement import Placement
 from sweeper.running.tune.queue import TrialQueue
 from sweeper.states import FailureReason, LaunchEnd, TrialState
 
@@ -41,8 +39,6 @@ __all__ = ["JournalCallback", "LimitsCallback"]
 
 _logger = logging.getLogger(__name__)
 
-# How Ray names an actor in its errors (ray/exceptions.py).
-_ACTOR = re.compile(r"actor_id[=:]\s*([0-9a-f]{32})")
 _TIGHT_BYTES = 5 * 2**30
 _TIGHT_PART = 0.2
 _MAX_TRIALS = 200
@@ -84,8 +80,7 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
         objective: whose metric is recorded with every checkpoint.
         correction: what diverged replicas count for.
         stopped: why the scheduler stopped a trial, by the trial's id.
-        node: the address where all trials run; None if there are several nodes.
-        health: is told where trials report and where they fail.
+        placement: is told where trials run, report and fail.
     """
 
     def __init__(
@@ -100,8 +95,7 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
         objective: Objective,
         correction: DivergenceCorrection,
         stopped: Mapping[str, str],
-        node: str | None,
-        health: NodeHealth | None = None,
+        placement: Placement,
     ) -> None:
         self._journal = journal
         self._paths = paths
@@ -109,9 +103,7 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
         self._queue = queue
         self._retries = retries
         self._drain = drain
-        self._node = node
-        self._health = health or NodeHealth()
-        self._nodes: dict[str, Node] = {}
+        self._placement = placement
         self._recorded = (ITERATION, ENV_STEPS, "time_total_s", objective.metric)
         self._correction = correction
         self._pruned = stopped
@@ -125,8 +117,8 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
         self._open.add(trial_id)
         self._drain.running.add(trial_id)
         self._stopped_by.pop(trial_id, None)
-        address = self._node or self._find_node(trial_id, trial.temporary_state.ray_actor)
-        self._append(TrialStarted(time=time.time(), trial_id=trial_id, node=address))
+        node = self._placement.note_start(trial)
+        self._append(TrialStarted(time=time.time(), trial_id=trial_id, node=node))
 
     def on_trial_result(
         self,
@@ -137,9 +129,7 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
         **info: Any,  # noqa: ARG002
     ) -> None:
         """The trial reported."""
-        if trial.trial_id in self._nodes:
-            self._health.note_report(self._nodes[trial.trial_id])
-            self._name_failing_nodes()
+        self._placement.note_report(trial.trial_id)
         stopped_by = result.get("stopped_by")
         if stopped_by:
             self._stopped_by[trial.trial_id] = stopped_by
@@ -203,7 +193,7 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
             self._end(trial_id, TrialState.PAUSED, self._drain.reason or LaunchEnd.DISK_FULL)
             return
         retry = self._retries.decide(trial_id, failure)
-        where = self._note_node(trial_id, failure, text)
+        where = self._placement.note_failure(trial_id, failure, text)
         if retry is None:
             self._end(trial_id, TrialState.ERROR, failure.reason, failure.error + where)
         elif self._drain.reason:
@@ -240,32 +230,8 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
         """Whether the run's own disk is full, and not that of another node."""
         usage = shutil.disk_usage(self._paths.root)
         # Whatever could not be written whole has been deleted, so some room is free again.
-        return self._node is not None or usage.free < min(_TIGHT_BYTES, _TIGHT_PART * usage.total)
-
-    def _find_node(self, trial_id: str, actor: Any) -> str:
-        node = None if actor is None else _locate(actor._actor_id.hex())
-        if node is not None:
-            self._nodes[trial_id] = node
-        return "" if node is None else node.address
-
-    def _note_node(self, trial_id: str, failure: Failure, text: str) -> str:
-        """Note where a trial failed; returns the node in words if there are several."""
-        node = self._nodes.pop(trial_id, None)
-        # A trial that fails while its actor is built is never started, as Tune counts.
-        if self._node is None and node is None and (found := _ACTOR.findall(text)):
-            node = _locate(found[-1])
-        if node is None:
-            return ""
-        if failure.reason not in (FailureReason.REFUSED, FailureReason.DIVERGED):
-            self._health.note_failure(node, trial_id)
-        self._name_failing_nodes()
-        return f" (on node {node})"
-
-    def _name_failing_nodes(self) -> None:
-        for node in self._health.take_new():
-            _logger.warning(
-                "every trial fails on node %s; this launch sends no more trials there", node
-            )
+        is_tight = usage.free < min(_TIGHT_BYTES, _TIGHT_PART * usage.total)
+        return is_tight or not self._placement.has_several_nodes
 
     def time_out(self, trial_id: str) -> None:
         """Note that a trial is being ended because it reported nothing for too long."""
@@ -350,10 +316,3 @@ def _read_error(trial: Any) -> str:
         return Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
     except (OSError, TypeError):
         return ""
-
-
-def _locate(actor_id: str) -> Node | None:
-    """The node of an actor, dead or alive, from Ray's own table."""
-    address = (actors(actor_id) or {}).get("Address") or {}
-    node_id, ip = address.get("NodeID"), address.get("IPAddress")
-    return Node(str(node_id), str(ip)) if node_id and ip else None

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 # Sets Ray's environment variables, so it comes before anything that imports Ray.
-from sweeper.running.tune.session import only_node, ray_session
+from sweeper.running.tune.session import live_nodes, ray_session
 
 # isort: split
 from ray import tune
@@ -33,7 +33,7 @@ from sweeper.running.limits import Limits
 from sweeper.running.replay import Learners
 from sweeper.running.resume.state import LaunchState
 from sweeper.running.tune.callbacks import JournalCallback, LimitsCallback
-from sweeper.running.tune.nodes import NodeHealth
+from sweeper.running.tune.placement import Placement
 from sweeper.running.tune.queue import TrialQueue
 from sweeper.running.tune.scheduling import SchedulerAdapter
 from sweeper.running.tune.tuner import build_tuner
@@ -137,8 +137,8 @@ class _Stage:
         limits.catch_up(self.results.snapshot())
         learners = self._learners()
         learners.replay(self.paths)
-        health = NodeHealth()
-        queue = self._queue(learners.search, health)
+        placement = Placement(live_nodes())
+        queue = self._queue(learners.search, placement)
         # A limit may be reached before the first trial begins.
         limits.tick(close_queue=queue.close, end_trial=lambda _: None)
         if drain.reason is not None:
@@ -161,8 +161,7 @@ class _Stage:
             objective=spec.objective,
             correction=correction,
             stopped=scheduler.stopped,
-            node=only_node(),
-            health=health,
+            placement=placement,
         )
         if spec.budget.time_s is not None:
             drain.deadline = time.monotonic() + spec.budget.time_s - state.spent_s
@@ -191,7 +190,7 @@ class _Stage:
         scheduler = build_scheduler(spec.scheduler.type)
         return Learners(search, scheduler, spec.objective, self.results)
 
-    def _queue(self, search: SearchAlgorithm, health: NodeHealth) -> TrialQueue:
+    def _queue(self, search: SearchAlgorithm, placement: Placement) -> TrialQueue:
         return TrialQueue(
             search,
             trials=self.plan.trials,
@@ -204,7 +203,7 @@ class _Stage:
             asked=self.state.asked,
             max_trials=self.plan.spec.budget.trials,
             continuations=self.state.continuations,
-            find_avoided=health.avoided_by,
+            find_avoided=placement.find_avoided,
         )
 
     def _note_asked(self, trial_id: str, sample: Sample) -> None:

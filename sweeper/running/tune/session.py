@@ -35,7 +35,7 @@ from ray._private import utils as ray_utils
 from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET
 from ray._private.services import canonicalize_bootstrap_address_or_die
 
-__all__ = ["check_cluster", "only_node", "ray_session"]
+__all__ = ["check_cluster", "live_nodes", "ray_session"]
 
 _PROBE_S = 5.0
 _OBJECT_STORE_BYTES = 200 * 2**20
@@ -169,10 +169,9 @@ def _probe(address: str | None) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_S).close()
 
 
-def only_node() -> str | None:
-    """The address of the only node; None if there are several."""
-    nodes = [node for node in ray.nodes() if node.get("Alive")]
-    return str(nodes[0]["NodeManagerAddress"]) if len(nodes) == 1 else None
+def live_nodes() -> list[str]:
+    """The addresses of the session's nodes."""
+    return [str(node["NodeManagerAddress"]) for node in ray.nodes() if node.get("Alive")]
 
 
 def _arguments(address: str | None) -> dict[str, Any]:

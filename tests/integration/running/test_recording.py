@@ -27,6 +27,7 @@ from sweeper.results.divergence import DivergenceCorrection
 from sweeper.running.drain import Drain
 from sweeper.running.failures import Retries
 from sweeper.running.tune.callbacks import JournalCallback
+from sweeper.running.tune.placement import Placement
 from sweeper.running.tune.queue import TrialQueue
 from sweeper.search.enumeration import Enumeration
 
@@ -73,7 +74,7 @@ class Launch:
             objective=Objective("episode_return_mean"),
             correction=DivergenceCorrection("max"),
             stopped={},
-            node="127.0.0.1",
+            placement=Placement(["127.0.0.1"]),
         )
         self.recorder.on_trial_start(0, [], self.trial)
 
