@@ -7,54 +7,26 @@ report, so that a metric means the same on every backend.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import SweeperError
-from sweeper.metrics import BOUNDS, ENV_STEPS, Objective
+from sweeper.metrics import Objective
 from sweeper.trainables.plateau import Plateau
 
 __all__ = [
     "LONGEST_EPISODE_STEPS",
-    "STAGES",
     "EvaluationNeverEndsError",
     "EvaluationResult",
     "EvaluationSettings",
-    "Purpose",
     "ReplicaProgress",
     "ReplicaTrainer",
     "TrialDivergedError",
     "TrialSettings",
-    "derive_seed",
-    "find_met_criterion",
-    "seed_sequence",
-    "steps_crossed",
-    "tenths_done",
 ]
-
-# The integers are part of every recorded result: append, never renumber.
-STAGES: Mapping[str, int] = {
-    "search": 0,
-    "confirmation": 1,
-    "evaluation": 2,  # of a trained configuration, after its training
-    "agent evaluation": 3,  # of the one agent that was chosen
-}
-
-
-class Purpose(IntEnum):
-    """What a generator of a replica is for. Append, never renumber."""
-
-    TRAINING = 0  # initialisation, action sampling, minibatch order, RLlib's environments
-    REPLAY = 1
-    EVALUATION_ENVIRONMENTS = 2
-    EVALUATION_ACTIONS = 3
 
 
 class TrialDivergedError(SweeperError):
@@ -101,7 +73,7 @@ class TrialSettings:
         environment: what is built, and how.
         constants: the param space without what varies, nested.
         seeds: one a replica.
-        stage: a key of `STAGES`; generators of different stages never meet.
+        stage: a key of `seeding.STAGES`; generators of different stages never meet.
         stop: canonical metric name to value; a criterion is met when ``metric >= value``.
         plateau: ends a trial too; None: none does.
         evaluation: None switches it off.
@@ -184,55 +156,3 @@ class ReplicaTrainer(Protocol):
     def close(self) -> None:
         """Free processes, environments and memory; the trainer is not used afterwards."""
         ...
-
-
-def seed_sequence(seed: int, stage: str, purpose: Purpose) -> np.random.SeedSequence:
-    """The root of one generator of one replica; distinct arguments never share a stream."""
-    return np.random.SeedSequence([seed, STAGES[stage], int(purpose)])
-
-
-def derive_seed(seed: int, stage: str, purpose: Purpose) -> int:
-    """The same as one integer of 31 bits, for libraries that take nothing else.
-
-    RLlib and gymnasium add small numbers (worker, sub-environment) to the seed they are given,
-    so neighbouring seeds would share environments; spread over 31 bits they don't.
-    """
-    return int(seed_sequence(seed, stage, purpose).generate_state(1)[0] >> 1)
-
-
-def find_met_criterion(stop: Mapping[str, float] | None, row: Mapping[str, Any]) -> str | None:
-    """The first stop criterion that the row meets, as ``metric >= value``; else None."""
-    for metric, value in (stop or {}).items():
-        reported = row.get(metric)
-        if isinstance(reported, int | float) and reported >= value:
-            return f"{metric} >= {_format_number(value)}"
-    return None
-
-
-def tenths_done(settings: TrialSettings, row: Mapping[str, Any]) -> int:
-    """How many tenths of the trial are done, by whichever of its bounds is nearest.
-
-    Args:
-        settings: whose ``stop`` or part of the search's budget bounds the trial.
-        row: with the values of those metrics.
-    """
-    bounds = {name: (settings.stop or {}).get(name) for name in BOUNDS}
-    if bounds["time_total_s"] is None:
-        bounds["time_total_s"] = settings.time_budget_s
-    if bounds[ENV_STEPS] is None:
-        bounds[ENV_STEPS] = settings.env_steps_share
-    shares = [
-        10 * float(row[name]) / bound
-        for name, bound in bounds.items()
-        if bound and name in row and math.isfinite(bound)
-    ]
-    return int(max(shares, default=0.0))
-
-
-def steps_crossed(before: int, after: int, every: int | None) -> bool:
-    """Whether a multiple of ``every`` lies in ``(before, after]``."""
-    return every is not None and before // every < after // every
-
-
-def _format_number(value: float) -> str:
-    return str(int(value)) if math.isfinite(value) and value == int(value) else repr(value)

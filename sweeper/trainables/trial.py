@@ -20,14 +20,9 @@ from ray import tune
 from sweeper.errors import SweeperError
 from sweeper.paths import CheckpointPaths, RunPaths
 from sweeper.search.configuration import merge_configuration
-from sweeper.trainables.contract import (
-    ReplicaTrainer,
-    TrialSettings,
-    find_met_criterion,
-    steps_crossed,
-    tenths_done,
-)
+from sweeper.trainables.contract import ReplicaTrainer, TrialSettings
 from sweeper.trainables.metrics import TrialMetrics
+from sweeper.trainables.milestones import find_met_criterion, steps_crossed, tenths_done
 from sweeper.trainables.plateau import PlateauWatch
 
 __all__ = ["SweepTrial", "TrialFailedError", "trial_class"]

@@ -34,11 +34,8 @@ from sweeper.trainables.contract import (
     EvaluationNeverEndsError,
     EvaluationResult,
     EvaluationSettings,
-    Purpose,
     ReplicaProgress,
     TrialSettings,
-    derive_seed,
-    seed_sequence,
 )
 from sweeper.trainables.rllib_backend.config import (
     EPISODE_LENGTHS,
@@ -46,6 +43,7 @@ from sweeper.trainables.rllib_backend.config import (
     build_algorithm_config,
 )
 from sweeper.trainables.rllib_backend.generators import Generators
+from sweeper.trainables.seeding import Purpose, derive_seed, seed_sequence
 
 __all__ = ["RLlibTrainer", "replica_folder"]
 

@@ -15,11 +15,9 @@ from sweeper.trainables.contract import (
     EvaluationNeverEndsError,
     EvaluationResult,
     EvaluationSettings,
-    Purpose,
     TrialSettings,
-    derive_seed,
-    seed_sequence,
 )
+from sweeper.trainables.seeding import Purpose, derive_seed, seed_sequence
 from sweeper.trainables.torch_backend.distributions import ActionDistribution
 from sweeper.trainables.torch_backend.envs import ReplicaEnvs, open_replica_envs
 

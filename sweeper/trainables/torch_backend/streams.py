@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from sweeper.trainables.contract import Purpose, TrialSettings, seed_sequence
+from sweeper.trainables.contract import TrialSettings
+from sweeper.trainables.seeding import Purpose, seed_sequence
 
 __all__ = ["ReplicaStreams"]
 

@@ -16,13 +16,8 @@ import pytest
 
 from sweeper.environments.settings import EnvironmentSettings, WrapperSettings
 from sweeper.errors import ConfigurationRefusedError
-from sweeper.trainables.contract import (
-    EvaluationSettings,
-    Purpose,
-    ReplicaProgress,
-    TrialSettings,
-    derive_seed,
-)
+from sweeper.trainables.contract import EvaluationSettings, ReplicaProgress, TrialSettings
+from sweeper.trainables.seeding import Purpose, derive_seed
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

@@ -1,30 +1,18 @@
-"""The contract of a trial: seeds that never meet, and rows of metrics."""
+"""The rows of metrics that a trial reports."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.environments.settings import EnvironmentSettings
-from sweeper.metrics import ENV_STEPS
-from sweeper.search.configuration import merge_configuration
 from sweeper.trainables.contract import (
-    STAGES,
     EvaluationResult,
-    Purpose,
     ReplicaProgress,
     TrialDivergedError,
-    TrialSettings,
-    derive_seed,
-    find_met_criterion,
-    steps_crossed,
-    tenths_done,
 )
 from sweeper.trainables.metrics import TrialMetrics
 
@@ -39,62 +27,8 @@ def progress(env_steps: int, *returns: float, diverged: bool = False, **learner:
     )
 
 
-def settings(**changes: Any) -> TrialSettings:
-    environment = EnvironmentSettings("CartPole-v1")
-    return TrialSettings("PPO", "rllib", environment, constants={}, seeds=(0,), **changes)
-
-
 def evaluation(*returns: float) -> EvaluationResult:
     return EvaluationResult(returns, tuple(1 for _ in returns))
-
-
-def test_seeds_of_all_stages_and_purposes_lie_far_apart() -> None:
-    seeds = sorted(
-        derive_seed(seed, stage, purpose)
-        for seed in range(40)
-        for stage in STAGES
-        for purpose in Purpose
-    )
-    assert all(0 <= seed < 2**31 for seed in seeds)
-    # RLlib adds the worker's and the sub-environment's index to the seed it is given.
-    assert min(b - a for a, b in itertools.pairwise(seeds)) > 64
-
-
-def test_a_seed_is_the_same_in_every_version() -> None:
-    assert derive_seed(0, "search", Purpose.TRAINING) == 1484405855
-    assert derive_seed(5, "confirmation", Purpose.REPLAY) == 1634594561
-
-
-def test_parameters_are_merged_into_nested_constants() -> None:
-    constants = {"lr": 0.1, "model_config": {"fcnet_hiddens": [64], "vf_share_layers": True}}
-    merged = merge_configuration(constants, {"lr": 0.2, "model_config": {"fcnet_hiddens": [8]}})
-    assert merged == {
-        "lr": 0.2,
-        "model_config": {"fcnet_hiddens": [8], "vf_share_layers": True},
-    }
-    assert constants["model_config"]["fcnet_hiddens"] == [64]
-
-
-@given(st.integers(0, 10**6), st.integers(0, 10**5), st.integers(1, 10**5))
-def test_a_multiple_is_crossed_once(before: int, more: int, every: int) -> None:
-    multiples = any(
-        before < multiple * every <= before + more
-        for multiple in range(before // every, (before + more) // every + 1)
-    )
-    assert steps_crossed(before, before + more, every) == multiples
-    assert not steps_crossed(before, before + more, None)
-
-
-def test_a_stop_criterion_is_met_from_its_value_on() -> None:
-    stop = {"num_env_steps_sampled_lifetime": 100000.0, "episode_return_mean": 475.5}
-    below = {"num_env_steps_sampled_lifetime": 99999}
-    assert find_met_criterion(stop, below) is None
-    assert find_met_criterion(stop, {**below, "episode_return_mean": math.nan}) is None
-    met = find_met_criterion(stop, {**below, "episode_return_mean": 475.5})
-    assert met == "episode_return_mean >= 475.5"
-    met = find_met_criterion(stop, {"num_env_steps_sampled_lifetime": 100000})
-    assert met == "num_env_steps_sampled_lifetime >= 100000"
-    assert find_met_criterion(None, below) is None
 
 
 def test_the_return_is_absent_until_every_replica_has_finished_an_episode() -> None:
@@ -160,31 +94,6 @@ def test_with_mode_min_a_diverged_replica_counts_as_the_greatest_seen() -> None:
     metrics.record_training([progress(10, 100.0), progress(10, 500.0), progress(10, 300.0)])
     metrics.record_training([progress(20, diverged=True), progress(20), progress(20)])
     assert metrics.row(train_time_s=1)["replica/episode_return_mean"] == [500.0, 500.0, 300.0]
-
-
-@pytest.mark.parametrize(
-    ("stop", "budget", "row", "tenths"),
-    [
-        ({ENV_STEPS: 1000}, None, {ENV_STEPS: 250}, 2),
-        ({"time_total_s": 60.0}, None, {"time_total_s": 31.0}, 5),
-        ({"training_iteration": 20}, None, {"training_iteration": 20}, 10),
-        ({}, 100.0, {"time_total_s": 45.0}, 4),
-        ({"time_total_s": 10.0, "training_iteration": 100}, None,
-         {"time_total_s": 2.0, "training_iteration": 90}, 9),
-        ({"episode_return_mean": 475.0}, None, {"episode_return_mean": 400.0}, 0),
-        (None, None, {"time_total_s": 5.0}, 0),
-    ],
-)  # fmt: skip
-def test_a_trial_knows_its_tenths_by_whichever_bound_is_nearest(
-    stop: dict[str, float] | None, budget: float | None, row: dict[str, float], tenths: int
-) -> None:
-    assert tenths_done(settings(stop=stop, time_budget_s=budget), row) == tenths
-
-
-def test_a_trial_without_env_steps_of_its_own_divides_its_share_of_the_searchs() -> None:
-    row = {ENV_STEPS: 250}
-    assert tenths_done(settings(stop={}, env_steps_share=1000.0), row) == 2
-    assert tenths_done(settings(stop={ENV_STEPS: 500}, env_steps_share=1000.0), row) == 5
 
 
 def test_a_diverged_replica_counts_as_the_worst_seen_and_holds_nobody_back() -> None:
