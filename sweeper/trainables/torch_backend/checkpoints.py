@@ -7,9 +7,10 @@ what training needs beside them; counters and generator states are JSON in ``tra
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,29 +100,23 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors to one file, whole or not at all.
 
     Raises:
-        OSError: it can't be written, e.g. for a full disk.
+        OSError: the file can't be written, e.g. because the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
+    with _replacing(path) as temporary:
         save_file(plain, temporary)
-        temporary.replace(path)
-    except SafetensorError as error:
-        raise OSError(f"{path} can't be written: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays as `write_tensors` does, one row at a time: a copy is never larger than that.
+    """Write arrays as `write_tensors` does, but copy no more than one row at a time.
 
-    safetensors' own functions take contiguous arrays, which views of a large one are not.
+    safetensors' own functions need contiguous arrays; views of a replay memory are not.
 
     Raises:
-        OSError: it can't be written, e.g. for a full disk.
+        OSError: the file can't be written, e.g. because the disk is full.
     """
     header, end = {}, 0
-    # The widest numbers first, so that none lies across the width of its type.
+    # The widest types first, so that every number is aligned to its own width.
     ordered = sorted(arrays.items(), key=lambda item: -item[1].itemsize)
     for name, array in ordered:
         begin, end = end, end + array.nbytes
@@ -131,17 +126,25 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
             "data_offsets": [begin, end],
         }
     text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)  # the numbers after it are aligned
+    text += b" " * (-len(text) % 8)  # aligns the numbers after it
+    with _replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for _, array in ordered:
+            for row in array if array.ndim > 1 else [array]:
+                file.write(np.ascontiguousarray(row).data)
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary file that replaces ``path`` if the block succeeds, and is removed if not."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(len(text).to_bytes(8, "little") + text)
-            for _, array in ordered:
-                for row in array if array.ndim > 1 else [array]:
-                    file.write(np.ascontiguousarray(row).data)
+        yield temporary
         temporary.replace(path)
+    except SafetensorError as error:
+        raise OSError(f"{path} can't be written: {error}") from error
     except OSError as error:
-        # A write's own error names no file.
+        # The error of a write names no file.
         raise OSError(error.errno, f"{path} can't be written: {error.strerror}") from error
     finally:
         temporary.unlink(missing_ok=True)

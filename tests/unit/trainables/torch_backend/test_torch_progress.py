@@ -1,12 +1,11 @@
-"""A torch trainer's numbers, replica by replica."""
+"""The progress of each replica of a torch trainer."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from sweeper.trainables.contract import ReplicaProgress
-from sweeper.trainables.torch_backend.ppo.rollout import Episode
-from sweeper.trainables.torch_backend.progress import describe_progress
+from sweeper.trainables.torch_backend.progress import Episode, describe_progress
 
 
 def test_each_replica_gets_its_own_numbers_and_only_finite_ones():
