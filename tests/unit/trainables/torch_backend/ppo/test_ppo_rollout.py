@@ -18,7 +18,6 @@ from sweeper.environments.spaces import (
 from sweeper.environments.vector import build_vector_env
 from sweeper.trainables.torch_backend.distributions import build_distribution
 from sweeper.trainables.torch_backend.envs import SeparateReplicaEnvs
-from sweeper.trainables.torch_backend.evaluation import divide_episodes
 from sweeper.trainables.torch_backend.normalisation import ObservationNormaliser, RunningMoments
 from sweeper.trainables.torch_backend.ppo.advantages import estimate_advantages, standardise
 from sweeper.trainables.torch_backend.ppo.rollout import RolloutCollector
@@ -156,13 +155,6 @@ def test_advantages_are_standardised_for_each_replica():
     np.testing.assert_allclose(ours.std(axis=1), 1, rtol=1e-4)
     constant = standardise(np.full((1, 5), 3.0, dtype=np.float32))
     assert (constant == 0).all()
-
-
-@pytest.mark.parametrize(("episodes", "expected"), [(1, [1]), (20, [1] * 20)])
-def test_episodes_are_divided_beforehand(episodes, expected):
-    assert divide_episodes(episodes) == expected
-    assert sum(divide_episodes(47)) == 47
-    assert max(divide_episodes(47)) - min(divide_episodes(47)) == 1
 
 
 @pytest.mark.parametrize("kind", ["discrete", "multi-discrete", "continuous", "nested"])

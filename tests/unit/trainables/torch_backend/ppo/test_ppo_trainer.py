@@ -299,7 +299,7 @@ def test_training_returns_episodes_as_the_environment_gave_them():
 
 
 def test_an_evaluation_that_never_ends_is_an_error_that_names_the_remedy(monkeypatch):
-    monkeypatch.setattr("sweeper.trainables.torch_backend.evaluation.LONGEST_EPISODE_STEPS", 50)
+    monkeypatch.setattr("sweeper.trainables.torch_backend.evaluation.MAX_EPISODE_STEPS", 50)
     evaluation = EvaluationSettings(episodes=2, every_env_steps=None)
     trainer = build_trainer(settings_of("MountainCar-v0", evaluation=evaluation))
     try:
