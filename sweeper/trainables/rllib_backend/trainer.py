@@ -110,7 +110,7 @@ class RLlibTrainer:
             if not replica.diverged:
                 with replica.generators.swapped_in():
                     path = CheckpointPaths(folder.absolute()).replica(replica.seed)
-                    self._built(replica).save_to_path(str(path))
+                    self._build_once(replica).save_to_path(str(path))
         return {
             "env_steps": [replica.env_steps for replica in self._replicas],
             "diverged": [replica.diverged for replica in self._replicas],
@@ -133,7 +133,7 @@ class RLlibTrainer:
             replica.generators = Generators(seed)
             with replica.generators.swapped_in():
                 path = CheckpointPaths(folder.absolute()).replica(replica.seed)
-                self._built(replica).restore_from_path(str(path))
+                self._build_once(replica).restore_from_path(str(path))
 
     def close(self) -> None:
         """Stop every Algorithm and close the environments."""
@@ -147,7 +147,7 @@ class RLlibTrainer:
         if replica.diverged:
             return ReplicaProgress(env_steps=replica.env_steps, diverged=True)
         with replica.generators.swapped_in():
-            algorithm = self._built(replica)
+            algorithm = self._build_once(replica)
             try:
                 result = algorithm.train()
             except Exception as error:
@@ -178,7 +178,7 @@ class RLlibTrainer:
         settings = self._settings.evaluation or EvaluationSettings()
         stage = self._settings.stage
         with replica.generators.swapped_in():
-            algorithm = self._built(replica)
+            algorithm = self._build_once(replica)
         generators = Generators(derive_seed(replica.seed, stage, Purpose.EVALUATION_ACTIONS))
         with generators.swapped_in():
             if self._evaluator is None:
@@ -196,7 +196,7 @@ class RLlibTrainer:
         restart = np.random.SeedSequence(root.entropy, spawn_key=(replica.env_steps,))
         return int(restart.generate_state(1)[0] >> 1)
 
-    def _built(self, replica: _Replica) -> Algorithm:
+    def _build_once(self, replica: _Replica) -> Algorithm:
         if replica.algorithm is None:
             config = build_algorithm_config(
                 self._settings,

@@ -1,7 +1,7 @@
-"""What a ``model_config`` means: the layers of the networks, and how they are initialised.
+"""Turns a ``model_config`` into the layers of the networks and their initialisation.
 
-Names, defaults and meaning are those of RLlib's ``DefaultModelConfig`` given as a dict, where
-``vf_share_layers`` is off.
+Names, defaults and meaning are those of RLlib's ``DefaultModelConfig`` given as a dict, which
+turns ``vf_share_layers`` off.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ _DEFAULT_FILTERS: Mapping[int, tuple[tuple[int, int, int], ...]] = {
 
 @dataclass(frozen=True)
 class Initialiser:
-    """An in-place function of ``torch.nn.init`` with its arguments; no name: Linear's own."""
+    """An in-place function of ``torch.nn.init``; without a name torch.nn.Linear's default."""
 
     name: str | None = None
     kwargs: Mapping[str, Any] | None = None
@@ -80,7 +80,7 @@ class Initialiser:
 
 @dataclass(frozen=True)
 class Convolution:
-    """One Conv2d layer, with the padding (left, right, top, bottom) before it."""
+    """One Conv2d layer; ``padding`` is left, right, top, bottom."""
 
     channels: int
     kernel: tuple[int, int]
@@ -90,17 +90,17 @@ class Convolution:
 
 @dataclass(frozen=True)
 class Architecture:
-    """An encoder each for policy and value (or one for both), and their heads.
+    """Separate encoders for policy and value (or a shared one), and their heads.
 
     Attributes:
         observation_shape: ``(size,)``, or ``(height, width, channels)`` with ``convolutions``.
-        convolutions: the image encoder; ``hiddens`` is empty then, as in RLlib.
-        hiddens: sizes of the encoder's layers, each with the activation.
+        convolutions: the layers of an image encoder; ``hiddens`` is empty then, as in RLlib.
+        hiddens: sizes of a dense encoder's layers.
         head_hiddens: sizes of the heads' layers before their linear output.
-        policy_outputs: of the policy's head (without a free log deviation).
+        policy_outputs: outputs of the policy's head, without free log deviations.
         log_deviations: how many of the distribution's inputs are log deviations.
-        free_log_std: they are parameters, not outputs.
-        log_std_clip: they are clamped to ± this.
+        free_log_std: log deviations are parameters, not outputs.
+        log_std_clip: log deviations are clamped to ± this.
     """
 
     observation_shape: tuple[int, ...]
@@ -121,12 +121,12 @@ class Architecture:
 
     @property
     def encoders(self) -> tuple[str, ...]:
-        """Names of the encoders: the policy's comes first, the value's last."""
+        """Names of the encoders: the policy's first, the value's last."""
         return ("shared",) if self.is_shared else ("policy", "value")
 
     @property
     def encoded(self) -> int:
-        """Size of what an encoder gives to the heads."""
+        """Size of an encoder's output."""
         if self.hiddens:
             return self.hiddens[-1]
         height, width, _ = self.observation_shape
@@ -137,12 +137,7 @@ class Architecture:
 
 @dataclass(frozen=True)
 class ParameterShape:
-    """One parameter of one replica.
-
-    Attributes:
-        fan_in: inputs of its layer, which bound Linear's own initialisation.
-        initialiser: of this parameter.
-    """
+    """One parameter of one replica; ``fan_in`` counts the inputs of its layer."""
 
     name: str
     shape: tuple[int, ...]
@@ -151,7 +146,7 @@ class ParameterShape:
 
     @property
     def size(self) -> int:
-        """How many numbers it is."""
+        """The number of elements."""
         return math.prod(self.shape)
 
 
@@ -165,12 +160,12 @@ def build_architecture(
     """Read a ``model_config``.
 
     Raises:
-        ConfigurationRefusedError: a key or a value that this backend does not carry out.
+        ConfigurationRefusedError: this backend does not support a key or a value.
     """
     for key in model_config:
         if key not in MODEL_CONFIG_DEFAULTS:
             raise ConfigurationRefusedError(
-                f"model_config.{key} is not carried out on backend torch; backend: rllib has it"
+                f"model_config.{key} is not supported on backend torch; backend: rllib has it"
             )
     given = {**MODEL_CONFIG_DEFAULTS, **model_config}
     is_image = len(observation_shape) == 3
@@ -207,7 +202,7 @@ def build_architecture(
 
 
 def list_parameters(architecture: Architecture) -> list[ParameterShape]:
-    """Every parameter of one replica; the encoders' equal layers lie side by side."""
+    """Every parameter of one replica; equal layers of both encoders lie side by side."""
     own = Initialiser()
     parameters: list[ParameterShape] = []
 
@@ -267,7 +262,7 @@ def initialise(parameter: ParameterShape, out: Tensor, generator: torch.Generato
     """
     with torch.no_grad():
         name = parameter.initialiser.name
-        if name is None:  # torch.nn.Linear's and Conv2d's own, weights and biases alike
+        if name is None:  # the default of torch.nn.Linear and Conv2d, for weights and biases
             bound = 1 / math.sqrt(parameter.fan_in)
             out.uniform_(-bound, bound, generator=generator)
             return

@@ -1,8 +1,8 @@
-"""The files of a torch checkpoint: JSON and safetensors, so that loading one runs no code.
+"""The files of a torch checkpoint: JSON and safetensors, because loading them runs no code.
 
-``agent.json`` and ``weights.safetensors`` are the agent: what acting needs. The first axis of
-every tensor is the replica, in the order of ``agent.json``'s seeds. ``trainer.safetensors`` is
-what training needs beside them; counters and generator states are JSON in ``trainer.json``.
+``agent.json`` and ``weights.safetensors`` are the agent, all that acting needs. The first axis of
+every tensor is the replica, in the order of ``agent.json``'s seeds. To continue training,
+``trainer.safetensors`` has further tensors, ``trainer.json`` counters and generator states.
 """
 
 from __future__ import annotations
@@ -29,17 +29,10 @@ from sweeper.paths import CheckpointPaths, write_atomically
 from sweeper.trainables.contract import TrialSettings
 from sweeper.trainables.torch_backend.architecture import Architecture
 
-__all__ = [
-    "describe_agent",
-    "read_tensors",
-    "write_agent",
-    "write_arrays",
-    "write_tensors",
-]
-
+__all__ = ["describe_agent", "read_tensors", "write_agent", "write_arrays", "write_tensors"]
 
 _FORMAT_VERSION = 1
-# Numpy's names of types, without the byte order, and the format's.
+# Numpy's names of dtypes, without the byte order, to safetensors' names.
 _SAFETENSORS_TYPES: Mapping[str, str] = {
     "b1": "BOOL",
     **{f"{kind}{size}": f"{kind.upper()}{8 * size}" for kind in "ui" for size in (1, 2, 4, 8)},
@@ -58,18 +51,18 @@ def describe_agent(
     clip_actions: bool,
     normalisers: Sequence[str],
 ) -> dict[str, Any]:
-    """What ``agent.json`` says.
+    """The content of ``agent.json``.
 
     Args:
-        settings: of the trial.
+        settings: the trial's settings.
         observation_space: of one environment.
         action_space: of one environment.
-        model_config: the whole of it, with the defaults.
-        architecture: the layers that it came to.
+        model_config: complete, with the defaults.
+        architecture: the layers built from it.
         normalize_actions: whether actions in [-1, 1] are mapped to the bounds.
         clip_actions: whether actions are clipped to the bounds.
-        normalisers: which of ``observations`` and ``rewards`` are normalised; their moments are
-            tensors ``normalisation.<name>.mean``, ``.variance`` and ``.count``.
+        normalisers: ``observations`` and ``rewards`` if they are normalised; their moments are
+            the tensors ``normalisation.<name>.mean``, ``.variance`` and ``.count``.
     """
     return {
         "version": _FORMAT_VERSION,
@@ -151,7 +144,7 @@ def _replacing(path: Path) -> Iterator[Path]:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The inverse of `write_tensors` and `write_arrays`; the file is mapped, not read at once.
+    """Read what `write_tensors` or `write_arrays` wrote; the file is memory-mapped.
 
     Raises:
         SweeperError: the file is missing or damaged.

@@ -1,4 +1,4 @@
-"""A coefficient over env steps: constant, or piecewise linear as RLlib's schedules are."""
+"""A coefficient over env steps: constant, or piecewise linear as RLlib's schedules."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Schedule:
 
     Attributes:
         steps: ascending, the first is 0.
-        values: one a step.
+        values: one per step.
     """
 
     steps: tuple[float, ...]
     values: tuple[float, ...]
 
     def value(self, env_steps: int) -> float:
-        """The coefficient once a replica has taken ``env_steps``."""
+        """The coefficient after ``env_steps``."""
         right = bisect_right(self.steps, env_steps)
         if right == len(self.steps):
             return self.values[-1]
