@@ -78,34 +78,21 @@ def test_credit_for_an_earlier_step_is_given(terminates):
     assert is_solved(terminates)
 
 
-def test_the_credit_task_fails_if_terminal_states_are_bootstrapped(monkeypatch):
+@pytest.mark.parametrize(
+    ("terminates", "break_estimate"),
+    [
+        (True, lambda given: {"terminated": np.zeros_like(given["terminated"])}),
+        (False, lambda given: {"terminated": given["ended"]}),
+        (True, lambda given: {"gamma": 0.0}),
+    ],
+    ids=["terminal states bootstrapped", "truncation not bootstrapped", "nothing flows back"],
+)
+def test_the_credit_task_fails_with_wrong_advantages(monkeypatch, terminates, break_estimate):
     estimate = ppo.estimate_advantages
-
-    def wrong(**given):
-        return estimate(**{**given, "terminated": np.zeros_like(given["terminated"])})
-
-    monkeypatch.setattr(ppo, "estimate_advantages", wrong)
-    assert not is_solved(terminates=True)
-
-
-def test_the_credit_task_fails_if_truncated_episodes_are_not_bootstrapped(monkeypatch):
-    estimate = ppo.estimate_advantages
-
-    def wrong(**given):
-        return estimate(**{**given, "terminated": given["ended"]})
-
-    monkeypatch.setattr(ppo, "estimate_advantages", wrong)
-    assert not is_solved(terminates=False)
-
-
-def test_the_credit_task_fails_if_nothing_flows_back(monkeypatch):
-    estimate = ppo.estimate_advantages
-
-    def wrong(**given):
-        return estimate(**{**given, "gamma": 0.0})
-
-    monkeypatch.setattr(ppo, "estimate_advantages", wrong)
-    assert not is_solved(terminates=True)
+    monkeypatch.setattr(
+        ppo, "estimate_advantages", lambda **given: estimate(**(given | break_estimate(given)))
+    )
+    assert not is_solved(terminates)
 
 
 @pytest.mark.parametrize("terminates", [True, False])

@@ -206,51 +206,39 @@ def list_parameters(architecture: Architecture) -> list[ParameterShape]:
     own = Initialiser()
     parameters: list[ParameterShape] = []
 
-    def add(names: tuple[str, ...], shape: tuple[int, ...], fan: int, by: Initialiser) -> None:
-        parameters.extend(ParameterShape(name, shape, fan, by) for name in names)
-
-    def add_dense(
-        names: tuple[str, ...], inputs: int, outputs: int, *, is_head: bool, layernorm: bool
-    ) -> None:
-        weight = own if is_head else architecture.weight_initialiser
-        bias = own if is_head else architecture.bias_initialiser
-        add(tuple(f"{name}.weight" for name in names), (outputs, inputs), inputs, weight)
-        add(tuple(f"{name}.bias" for name in names), (outputs,), inputs, bias)
+    def add(names: list[str], weight_shape: tuple[int, ...], *, layernorm: bool = False) -> None:
+        outputs, fan_in = weight_shape[0], math.prod(weight_shape[1:])
+        is_head = names[0].startswith("head.")
+        kinds = {
+            "weight": (weight_shape, own if is_head else architecture.weight_initialiser),
+            "bias": ((outputs,), own if is_head else architecture.bias_initialiser),
+        }
         if layernorm:
-            ones, zeros = Initialiser("ones_"), Initialiser("zeros_")
-            add(tuple(f"{name}.norm.weight" for name in names), (outputs,), inputs, ones)
-            add(tuple(f"{name}.norm.bias" for name in names), (outputs,), inputs, zeros)
+            kinds["norm.weight"] = (outputs,), Initialiser("ones_")
+            kinds["norm.bias"] = (outputs,), Initialiser("zeros_")
+        for kind, (shape, initialiser) in kinds.items():
+            parameters.extend(
+                ParameterShape(f"{name}.{kind}", shape, fan_in, initialiser) for name in names
+            )
 
     size = architecture.observation_shape[-1]
     for i, layer in enumerate(architecture.convolutions):
-        names = tuple(f"encoder.{encoder}.{i}" for encoder in architecture.encoders)
-        fan_in = size * math.prod(layer.kernel)
-        add(
-            tuple(f"{name}.weight" for name in names),
-            (layer.channels, size, *layer.kernel),
-            fan_in,
-            architecture.weight_initialiser,
-        )
-        add(
-            tuple(f"{name}.bias" for name in names),
-            (layer.channels,),
-            fan_in,
-            architecture.bias_initialiser,
-        )
+        names = [f"encoder.{encoder}.{i}" for encoder in architecture.encoders]
+        add(names, (layer.channels, size, *layer.kernel))
         size = layer.channels
     for i, hidden in enumerate(architecture.hiddens):
-        names = tuple(f"encoder.{encoder}.{i}" for encoder in architecture.encoders)
-        add_dense(names, size, hidden, is_head=False, layernorm=architecture.use_layernorm)
+        names = [f"encoder.{encoder}.{i}" for encoder in architecture.encoders]
+        add(names, (hidden, size), layernorm=architecture.use_layernorm)
         size = hidden
     for head, outputs in (("policy", architecture.policy_outputs), ("value", 1)):
         size = architecture.encoded
         for i, hidden in enumerate(architecture.head_hiddens):
-            names = (f"head.{head}.{i}",)
-            add_dense(names, size, hidden, is_head=True, layernorm=architecture.head_use_layernorm)
+            add([f"head.{head}.{i}"], (hidden, size), layernorm=architecture.head_use_layernorm)
             size = hidden
-        add_dense((f"head.{head}.out",), size, outputs, is_head=True, layernorm=False)
+        add([f"head.{head}.out"], (outputs, size))
     if architecture.free_log_std:
-        add(("log_std",), (architecture.log_deviations,), 1, Initialiser("zeros_"))
+        shape, zeros = (architecture.log_deviations,), Initialiser("zeros_")
+        parameters.append(ParameterShape("log_std", shape, 1, zeros))
     return parameters
 
 

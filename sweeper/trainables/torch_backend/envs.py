@@ -28,22 +28,16 @@ class ReplicaEnvs(Protocol):
     """The same number of sub-environments for each replica; its length is the replicas' number.
 
     A replica's sub-environments depend on its seed and actions, not on the other replicas.
+
+    Attributes:
+        single_observation_space: of one sub-environment.
+        single_action_space: of one sub-environment.
+        num_envs: sub-environments per replica.
     """
 
-    @property
-    def single_observation_space(self) -> gymnasium.Space[Any]:
-        """Of a sub-environment."""
-        ...
-
-    @property
-    def single_action_space(self) -> gymnasium.Space[Any]:
-        """Of a sub-environment."""
-        ...
-
-    @property
-    def num_envs(self) -> int:
-        """Sub-environments per replica."""
-        ...
+    single_observation_space: gymnasium.Space[Any]
+    single_action_space: gymnasium.Space[Any]
+    num_envs: int
 
     def __len__(self) -> int: ...
 

@@ -13,7 +13,7 @@ from typing import Any
 from sweeper.errors import ConfigurationRefusedError
 from sweeper.spec.keys.foreign import SECOND_NAMES, dead_network_reason, explain_foreign_name
 from sweeper.spec.keys.support import key_table
-from sweeper.trainables.torch_backend.schedules import Schedule, parse_schedule
+from sweeper.trainables.torch_backend.schedules import Schedule, is_number, parse_schedule
 
 __all__ = ["Configuration", "complete", "is_number", "is_whole"]
 
@@ -146,8 +146,3 @@ def complete(
 def is_whole(value: Any, least: int = 1) -> bool:
     """Whether a value is a whole number, not a bool."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a number, truth values and NaN aside."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)

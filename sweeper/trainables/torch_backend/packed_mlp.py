@@ -49,7 +49,7 @@ class PackedMlp:
     ) -> None:
         self._activation = architecture.activation
         self._layers = [
-            _Dense.of_encoders(
+            _Dense.view(
                 [f"encoder.{encoder}.{i}" for encoder in architecture.encoders],
                 parameters,
                 gradients,
@@ -57,7 +57,7 @@ class PackedMlp:
             for i in range(len(architecture.hiddens))
         ]
         self._policy_head, self._value_head = (
-            _Dense.of_head(f"head.{head}.out", parameters, gradients)
+            _Dense.view([f"head.{head}.out"], parameters, gradients, is_head=True)
             for head in ("policy", "value")
         )
         self._deviations = architecture.log_deviations
@@ -217,30 +217,21 @@ class _Dense:
         self.bias_gradient_column = bias_gradient.unsqueeze(-1)
 
     @classmethod
-    def of_encoders(
-        cls, names: list[str], parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
+    def view(
+        cls,
+        names: list[str],
+        parameters: Mapping[str, Tensor],
+        gradients: Mapping[str, Tensor],
+        *,
+        is_head: bool = False,
     ) -> _Dense:
-        """One layer of all encoders."""
-        return cls(
-            *(
-                _side_by_side([tensors[f"{name}.{kind}"] for name in names])
-                for tensors in (parameters, gradients)
-                for kind in ("weight", "bias")
-            )
-        )
-
-    @classmethod
-    def of_head(
-        cls, name: str, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
-    ) -> _Dense:
-        """A head's linear layer."""
-        return cls(
-            *(
-                tensors[f"{name}.{kind}"]
-                for tensors in (parameters, gradients)
-                for kind in ("weight", "bias")
-            )
-        )
+        """The layer of these names in all encoders, or a head's, without the encoders' axis."""
+        views = [
+            [tensors[f"{name}.{kind}"] for name in names]
+            for tensors in (parameters, gradients)
+            for kind in ("weight", "bias")
+        ]
+        return cls(*(same[0] if is_head else _side_by_side(same) for same in views))
 
     def apply(self, rows: Array) -> Array:
         """``[replicas, rows, outputs]`` from ``[replicas, rows, inputs]``."""

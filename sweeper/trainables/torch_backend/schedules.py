@@ -10,7 +10,7 @@ from typing import Any
 
 from sweeper.errors import ConfigurationRefusedError
 
-__all__ = ["Schedule", "parse_schedule"]
+__all__ = ["Schedule", "is_number", "parse_schedule"]
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ def parse_schedule(key: str, given: Any) -> Schedule:
     Raises:
         ConfigurationRefusedError: it is neither; the message names ``key``.
     """
-    if _is_number(given):
+    if is_number(given):
         return Schedule((0.0,), (float(given),))
     pairs = list(given) if isinstance(given, list | tuple) else []
     if len(pairs) < 2 or not all(
-        isinstance(pair, list | tuple) and len(pair) == 2 and all(map(_is_number, pair))
+        isinstance(pair, list | tuple) and len(pair) == 2 and all(map(is_number, pair))
         for pair in pairs
     ):
         raise ConfigurationRefusedError(
@@ -60,5 +60,6 @@ def parse_schedule(key: str, given: Any) -> Schedule:
     return Schedule(steps, values)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value is a number, not a bool and not NaN."""
     return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)

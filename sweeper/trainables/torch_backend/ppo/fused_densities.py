@@ -7,7 +7,7 @@ They take minibatches with their rows side by side, ``float32[replicas, inputs, 
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,48 +15,16 @@ from numpy.typing import NDArray
 
 from sweeper.trainables.torch_backend.distributions import ActionDistribution, Categorical
 
-__all__ = ["PackedDensity", "evaluate_density"]
+__all__ = ["evaluate_density"]
 
 Array = NDArray[Any]
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
-class PackedDensity(Protocol):
-    """The distributions of one minibatch; a density is ``float32[replicas, rows]``.
-
-    `gradient` differentiates with the arguments of the last `log_prob` and `kl`.
-
-    Attributes:
-        normalised: as by `ActionDistribution.normalise`, ``float32[replicas, inputs, rows]``.
-    """
-
-    normalised: Array
-
-    def log_prob(self, actions: Array) -> Array:
-        """Log probabilities of actions ``float32[replicas, columns, rows]``."""
-        ...
-
-    def entropy(self) -> Array:
-        """The entropy of each row."""
-        ...
-
-    def kl(self, old: Array) -> Array:
-        """KL(old ‖ this); ``old`` is normalised, ``float32[replicas, inputs, rows]``."""
-        ...
-
-    def gradient(self, log_prob: Array, entropy: float, kl: Array | None) -> Array:
-        """The loss's gradient by the distribution's inputs, ``[replicas, inputs, rows]``.
-
-        Args:
-            log_prob: the loss's derivative by the log probabilities, ``[replicas, rows]``.
-            entropy: its derivative by each row's entropy; not 0 only after `entropy`.
-            kl: its derivative by each row's KL, ``[replicas, 1, 1]``; None without a KL term.
-        """
-        ...
-
-
-def evaluate_density(distribution: ActionDistribution, inputs: Array) -> PackedDensity:
+def evaluate_density(
+    distribution: ActionDistribution, inputs: Array
+) -> _Categorical | _DiagGaussian:
     """The densities of the distribution for its inputs ``float32[replicas, inputs, rows]``."""
     if isinstance(distribution, Categorical):
         return _Categorical(inputs, distribution.choices)
@@ -64,6 +32,14 @@ def evaluate_density(distribution: ActionDistribution, inputs: Array) -> PackedD
 
 
 class _Categorical:
+    """The densities of one minibatch's distributions.
+
+    `gradient` differentiates with the arguments of the last `log_prob` and `kl`.
+
+    Attributes:
+        normalised: as by `ActionDistribution.normalise`, ``float32[replicas, inputs, rows]``.
+    """
+
     def __init__(self, logits: Array, choices: tuple[int, ...]) -> None:
         ends = np.cumsum(choices).tolist()
         self._parts = [slice(end - size, end) for end, size in zip(ends, choices, strict=True)]
@@ -78,6 +54,7 @@ class _Categorical:
             log_probs -= np.log(total)
 
     def log_prob(self, actions: Array) -> Array:
+        """Log probabilities ``[replicas, rows]`` of actions ``[replicas, columns, rows]``."""
         index = actions.astype(np.int64)
         if len(self._parts) > 1:
             index += np.array([[part.start] for part in self._parts])
@@ -87,14 +64,23 @@ class _Categorical:
         return chosen[:, 0] if len(self._parts) == 1 else _sum(chosen)[:, 0]
 
     def entropy(self) -> Array:
+        """The entropy of each row, ``[replicas, rows]``."""
         self._weighted = self._probabilities * self.normalised
         return -_sum(self._weighted)[:, 0]
 
     def kl(self, old: Array) -> Array:
+        """KL(old ‖ this), ``[replicas, rows]``; ``old`` is normalised."""
         self._old = np.exp(old)
         return _sum(self._old * (old - self.normalised))[:, 0]
 
     def gradient(self, log_prob: Array, entropy: float, kl: Array | None) -> Array:
+        """The loss's gradient by the distribution's inputs, ``[replicas, inputs, rows]``.
+
+        Args:
+            log_prob: the loss's derivative by the log probabilities, ``[replicas, rows]``.
+            entropy: its derivative by each row's entropy; not 0 only after `entropy`.
+            kl: its derivative by each row's KL, ``[replicas, 1, 1]``; None without a KL term.
+        """
         # d log softmax = one-hot - probabilities.
         gradient: Array = self._probabilities * -log_prob[:, None]
         columns = torch.from_numpy(log_prob)[:, None].expand_as(self._index)
@@ -110,6 +96,8 @@ class _Categorical:
 
 
 class _DiagGaussian:
+    """The same as `_Categorical` for normals."""
+
     def __init__(self, inputs: Array) -> None:
         self.normalised = inputs
         self._mean, self._log_std = _halve(inputs)
