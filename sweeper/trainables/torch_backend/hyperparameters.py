@@ -38,11 +38,11 @@ class Configuration:
         """The unchecked value."""
         return self.values[key]
 
-    def whole(self, key: str, *, least: int = 1) -> int:
+    def whole(self, key: str, *, minimum: int = 1) -> int:
         """A whole number."""
         value = self.values[key]
-        if not is_whole(value, least):
-            raise self._refusal(key, f"a whole number from {least} on")
+        if not is_whole(value, minimum):
+            raise self._refusal(key, f"a whole number from {minimum} on")
         return int(value)
 
     def whole_or_auto(self, key: str) -> int | None:
@@ -54,11 +54,11 @@ class Configuration:
             raise self._refusal(key, "a whole number or auto")
         return int(value)
 
-    def number(self, key: str, *, least: float = 0) -> float:
+    def number(self, key: str, *, minimum: float = 0) -> float:
         """A number, not NaN."""
         value = self.values[key]
-        if not is_number(value) or value < least:
-            from_on = f" from {least} on" if least > -math.inf else ""
+        if not is_number(value) or value < minimum:
+            from_on = f" from {minimum} on" if minimum > -math.inf else ""
             raise self._refusal(key, f"a number{from_on}")
         return float(value)
 
@@ -83,12 +83,14 @@ class Configuration:
             raise self._refusal(key, f"one of {', '.join(allowed)}")
         return str(value)
 
-    def schedule(self, key: str, *, most: float = math.inf) -> Schedule:
+    def schedule(self, key: str, *, maximum: float = math.inf) -> Schedule:
         """A number from 0 on, or a schedule of such numbers."""
         schedule = parse_schedule(key, self.values[key])
         for value in schedule.values:
-            if not 0 <= value <= most:
-                allowed = "is never negative" if most == math.inf else f"lies from 0 to {most:g}"
+            if not 0 <= value <= maximum:
+                allowed = (
+                    "is never negative" if maximum == math.inf else f"lies from 0 to {maximum:g}"
+                )
                 raise ConfigurationRefusedError(f"{self.prefix}{key} {allowed}; found {value}")
         return schedule
 
@@ -143,6 +145,6 @@ def complete(
     return Configuration(given)
 
 
-def is_whole(value: Any, least: int = 1) -> bool:
+def is_whole(value: Any, minimum: int = 1) -> bool:
     """Whether a value is a whole number, not a bool."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+    return isinstance(value, int) and not isinstance(value, bool) and value >= minimum
