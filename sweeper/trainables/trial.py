@@ -47,7 +47,7 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
 
     A step's result is the row of `TrialMetrics` with ``done``, ``stopped_by`` (the criterion that
     was met, or None) and, if one is due, ``should_checkpoint``. The criteria are checked here,
-    not by Tune, so that the step that meets them also makes the last evaluation and checkpoint.
+    not by Tune: the step that meets one also makes the last evaluation and the last checkpoint.
     After `wind_up` a step repeats the last row with an evaluation, and ``replaces`` is true.
     """
 

@@ -30,7 +30,7 @@ def test_a_multiple_is_crossed_once(before: int, more: int, every: int) -> None:
     assert not steps_crossed(before, before + more, None)
 
 
-def test_a_stop_criterion_is_met_from_its_value_on() -> None:
+def test_a_stop_criterion_is_met_at_its_value() -> None:
     stop = {"num_env_steps_sampled_lifetime": 100000.0, "episode_return_mean": 475.5}
     below = {"num_env_steps_sampled_lifetime": 99999}
     assert find_met_criterion(stop, below) is None
@@ -55,13 +55,13 @@ def test_a_stop_criterion_is_met_from_its_value_on() -> None:
         (None, None, {"time_total_s": 5.0}, 0),
     ],
 )  # fmt: skip
-def test_a_trial_knows_its_tenths_by_whichever_bound_is_nearest(
+def test_the_nearest_bound_determines_the_tenths(
     stop: dict[str, float] | None, budget: float | None, row: dict[str, float], tenths: int
 ) -> None:
     assert tenths_done(settings(stop=stop, time_budget_s=budget), row) == tenths
 
 
-def test_a_trial_without_env_steps_of_its_own_divides_its_share_of_the_searchs() -> None:
+def test_a_trial_without_a_bound_on_env_steps_uses_its_share_of_the_searchs() -> None:
     row = {ENV_STEPS: 250}
     assert tenths_done(settings(stop={}, env_steps_share=1000.0), row) == 2
     assert tenths_done(settings(stop={ENV_STEPS: 500}, env_steps_share=1000.0), row) == 5

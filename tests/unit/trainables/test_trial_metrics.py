@@ -45,7 +45,7 @@ def test_the_return_is_absent_until_every_replica_has_finished_an_episode() -> N
     assert row["env_steps_per_s"] == 40.0
 
 
-def test_the_window_of_episodes_is_carried_across_iterations_and_bounded() -> None:
+def test_the_window_of_episodes_spans_iterations_and_is_bounded() -> None:
     metrics = TrialMetrics(replicas=1, smoothing_episodes=3)
     metrics.record_training([progress(10, 0.0, 1.0)])
     metrics.record_training([progress(20, 2.0, 6.0)])
@@ -54,7 +54,7 @@ def test_the_window_of_episodes_is_carried_across_iterations_and_bounded() -> No
     assert metrics.row(train_time_s=1)["episode_return_mean"] == 3.0
 
 
-def test_rivals_count_the_least_env_steps_of_the_replicas() -> None:
+def test_a_trials_env_steps_are_the_minimum_of_its_replicas() -> None:
     metrics = TrialMetrics(replicas=2)
     metrics.record_training([progress(130), progress(128)])
     row = metrics.row(train_time_s=1)
@@ -62,7 +62,7 @@ def test_rivals_count_the_least_env_steps_of_the_replicas() -> None:
     assert row["replica/num_env_steps_sampled_lifetime"] == [130, 128]
 
 
-def test_an_evaluation_once_there_is_always_there() -> None:
+def test_an_evaluation_is_repeated_in_later_rows() -> None:
     metrics = TrialMetrics(replicas=1)
     metrics.record_training([progress(10)])
     assert "evaluation/episode_return_mean" not in metrics.row(train_time_s=1)
@@ -75,7 +75,7 @@ def test_an_evaluation_once_there_is_always_there() -> None:
 
 
 @given(st.lists(st.floats(-1e6, 1e6), max_size=4), st.sampled_from([math.nan, math.inf]))
-def test_a_return_that_is_not_finite_shows_and_no_older_value_stands_in_for_it(
+def test_a_non_finite_return_is_reported_and_not_replaced_by_an_older_value(
     returns: list[float], broken: float
 ) -> None:
     metrics = TrialMetrics(replicas=2)
@@ -89,14 +89,14 @@ def test_a_return_that_is_not_finite_shows_and_no_older_value_stands_in_for_it(
     assert "learner/vf_loss" not in row
 
 
-def test_with_mode_min_a_diverged_replica_counts_as_the_greatest_seen() -> None:
+def test_with_mode_min_a_diverged_replica_counts_as_the_maximum_seen() -> None:
     metrics = TrialMetrics(replicas=3, mode="min")
     metrics.record_training([progress(10, 100.0), progress(10, 500.0), progress(10, 300.0)])
     metrics.record_training([progress(20, diverged=True), progress(20), progress(20)])
     assert metrics.row(train_time_s=1)["replica/episode_return_mean"] == [500.0, 500.0, 300.0]
 
 
-def test_a_diverged_replica_counts_as_the_worst_seen_and_holds_nobody_back() -> None:
+def test_a_diverged_replica_counts_as_the_worst_seen_and_not_in_env_steps() -> None:
     metrics = TrialMetrics(replicas=3)
     metrics.record_training([progress(10, 1.0), progress(10, 5.0), progress(10, 9.0)])
     metrics.record_evaluation([evaluation(2.0), evaluation(6.0), evaluation(10.0)])
@@ -128,7 +128,7 @@ def test_more_than_half_diverged_ends_the_trial() -> None:
         metrics.record_training([progress(12, diverged=True), progress(10, diverged=True)])
 
 
-def test_rows_go_on_after_a_restore_as_if_nothing_had_happened() -> None:
+def test_rows_after_a_restore_equal_those_without_one() -> None:
     metrics = TrialMetrics(replicas=2, smoothing_episodes=2)
     metrics.record_training([progress(10, 1.0, 2.0, 3.0), progress(10, 5.0)])
     metrics.record_evaluation([evaluation(2.0), None])
