@@ -16,12 +16,7 @@ from ray.tune.registry import get_trainable_cls
 
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import ConfigurationRefusedError
-from sweeper.spec.keys.foreign import (
-    SECOND_NAMES,
-    dead_reason,
-    explain_foreign_name,
-    renamed_to,
-)
+from sweeper.spec.keys.foreign import SECOND_NAMES, dead_reason, explain_foreign_name, renamed_to
 from sweeper.trainables.contract import TrialSettings
 
 __all__ = ["EPISODE_LENGTHS", "EPISODE_RETURNS", "build_algorithm_config"]
@@ -46,11 +41,7 @@ _METHODS: Mapping[str, frozenset[str] | None] = {
 
 
 def build_algorithm_config(
-    settings: TrialSettings,
-    configuration: Mapping[str, Any],
-    *,
-    seed: int,
-    env_steps: int = 0,
+    settings: TrialSettings, configuration: Mapping[str, Any], *, seed: int, env_steps: int = 0
 ) -> AlgorithmConfig:
     """RLlib's validated config object for one replica.
 

@@ -70,8 +70,7 @@ class ReplicaNetworks:
 
     def initialise(self, generators: Sequence[torch.Generator]) -> None:
         """Draw every replica's parameters from its own generator."""
-        for name, tensor in self.named_parameters().items():
-            shape = next(shape for shape in self._shapes if shape.name == name)
+        for shape, tensor in zip(self._shapes, self.named_parameters().values(), strict=True):
             for replica, generator in enumerate(generators):
                 # On the CPU first: a replica starts equal on every device.
                 values = torch.empty(shape.shape)
@@ -97,7 +96,8 @@ class ReplicaNetworks:
         The backward pass adds to ``gradients``: call `clear_gradients` before it.
         """
         tensors = self._split(self.parameters)
-        encoded = self._encode_all(tensors, observations)
+        encoders = self.architecture.encoders
+        encoded = [self._encode(tensors, encoder, observations) for encoder in encoders]
         raw = self._head(tensors, "policy", encoded[0])
         values = self._head(tensors, "value", encoded[-1]).squeeze(-1)
         return NetworkOutputs(self._to_distribution(raw, tensors.get("log_std")), values)
@@ -136,11 +136,6 @@ class ReplicaNetworks:
             shape.name: column.view(self.replicas, *shape.shape)
             for shape, column in zip(self._shapes, columns, strict=True)
         }
-
-    def _encode_all(self, tensors: Mapping[str, Tensor], observations: Tensor) -> list[Tensor]:
-        return [
-            self._encode(tensors, encoder, observations) for encoder in self.architecture.encoders
-        ]
 
     def _encode(self, tensors: Mapping[str, Tensor], encoder: str, batch: Tensor) -> Tensor:
         architecture = self.architecture

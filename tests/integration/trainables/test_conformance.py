@@ -23,14 +23,13 @@ from safetensors.numpy import load_file
 
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.metrics import ENV_STEPS, explain_metric
-from sweeper.trainables.contract import (
-    EvaluationSettings,
-    ReplicaProgress,
-    TrialSettings,
-)
+from sweeper.trainables.contract import EvaluationSettings, ReplicaProgress, TrialSettings
 from sweeper.trainables.metrics import TrialMetrics
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+Factory = Callable[..., Any]
+Iterations = list[list[ReplicaProgress]]
 
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "PPO": {
@@ -154,9 +153,7 @@ def pair(request: pytest.FixtureRequest) -> Pair:
 
 
 @pytest.fixture(scope="module")
-def start_trial(
-    pair: Pair, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., Any]]:
+def start_trial(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Factory]:
     """A factory of trials in this process."""
     from sweeper.trainables.trial import trial_class
 
@@ -207,9 +204,7 @@ class Journey:
 
 
 @pytest.fixture(scope="module")
-def journey(
-    pair: Pair, start_trial: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
-) -> Journey:
+def journey(pair: Pair, start_trial: Factory, tmp_path_factory: pytest.TempPathFactory) -> Journey:
     folder = tmp_path_factory.mktemp(str(pair))
     trial = start_trial(evaluation=EVALUATION)
     rows = [trial.train() for _ in range(2)]
@@ -287,7 +282,7 @@ def test_a_checkpoint_has_the_promised_files(pair: Pair, journey: Journey) -> No
 
 
 def test_a_restored_trial_has_the_saved_weights_and_counters_and_continues(
-    pair: Pair, journey: Journey, start_trial: Callable[..., Any], tmp_path: Path
+    pair: Pair, journey: Journey, start_trial: Factory, tmp_path: Path
 ) -> None:
     trial = start_trial(evaluation=EVALUATION)
     trial.restore(journey.saved)
@@ -307,7 +302,7 @@ def test_a_restored_trial_has_the_saved_weights_and_counters_and_continues(
 
 
 def test_a_reused_process_trains_another_shape_like_a_fresh_process(
-    pair: Pair, journey: Journey, start_trial: Callable[..., Any], tmp_path: Path
+    pair: Pair, journey: Journey, start_trial: Factory, tmp_path: Path
 ) -> None:
     fresh = start_trial(pair.other, evaluation=EVALUATION)
     rows = [fresh.train() for _ in range(2)]
@@ -331,7 +326,7 @@ def test_a_reused_process_trains_another_shape_like_a_fresh_process(
     ids=["iterations", "return"],
 )
 def test_a_trial_ends_at_the_step_that_meets_a_criterion(
-    start_trial: Callable[..., Any], stop: dict[str, float], stopped_by: str
+    start_trial: Factory, stop: dict[str, float], stopped_by: str
 ) -> None:
     evaluation = EvaluationSettings(episodes=1, every_env_steps=5000)
     rows = rows_until_done(start_trial(seeds=(0,), stop=stop, evaluation=evaluation))
@@ -361,7 +356,7 @@ def test_env_steps_are_the_steps_that_the_environments_took(pair: Pair, envs_fol
 # --- seeds -----------------------------------------------------------------------------------
 
 
-def train(trainer: Any, iterations: int = 3) -> list[list[ReplicaProgress]]:
+def train(trainer: Any, iterations: int = 3) -> Iterations:
     try:
         return [trainer.train() for _ in range(iterations)]
     finally:
@@ -369,13 +364,13 @@ def train(trainer: Any, iterations: int = 3) -> list[list[ReplicaProgress]]:
 
 
 @pytest.fixture(scope="module")
-def beside(pair: Pair) -> list[list[ReplicaProgress]]:
+def beside(pair: Pair) -> Iterations:
     """Three replicas trained together without interruption."""
     return train(pair.trainer(seeds=SEEDS))
 
 
 def test_a_replica_does_not_depend_on_the_order_of_seeds_and_repeats(
-    pair: Pair, beside: list[list[ReplicaProgress]]
+    pair: Pair, beside: Iterations
 ) -> None:
     random.seed(1)  # the process's own generators must not matter
     np.random.seed(1)
@@ -386,9 +381,7 @@ def test_a_replica_does_not_depend_on_the_order_of_seeds_and_repeats(
     assert first != second != third
 
 
-def test_a_replica_trains_the_same_alone_and_beside_others(
-    pair: Pair, beside: list[list[ReplicaProgress]]
-) -> None:
+def test_a_replica_trains_the_same_alone_and_beside_others(pair: Pair, beside: Iterations) -> None:
     alone = [progress[0] for progress in train(pair.trainer(seeds=(5,)))]
     for one, together in zip(alone, beside, strict=True):
         many = together[1]
@@ -400,13 +393,13 @@ def test_a_replica_trains_the_same_alone_and_beside_others(
         )
 
 
-def test_stages_never_share_a_stream(pair: Pair, beside: list[list[ReplicaProgress]]) -> None:
+def test_stages_never_share_a_stream(pair: Pair, beside: Iterations) -> None:
     (confirmation,) = train(pair.trainer(seeds=(4,), stage="confirmation"), 1)
     assert confirmation[0].episode_returns != beside[0][0].episode_returns
 
 
 def test_evaluating_and_saving_does_not_disturb_training(
-    pair: Pair, beside: list[list[ReplicaProgress]], tmp_path: Path
+    pair: Pair, beside: Iterations, tmp_path: Path
 ) -> None:
     evaluation = EvaluationSettings(episodes=23, every_env_steps=None)
     trainer = pair.trainer(seeds=SEEDS, evaluation=evaluation)
@@ -432,7 +425,7 @@ def test_evaluating_and_saving_does_not_disturb_training(
 
 
 def test_a_diverged_replica_is_marked_and_the_others_are_undisturbed(
-    pair: Pair, beside: list[list[ReplicaProgress]], tmp_path: Path
+    pair: Pair, beside: Iterations, tmp_path: Path
 ) -> None:
     trainer = pair.trainer(seeds=SEEDS)
     first = trainer.train()
@@ -464,7 +457,7 @@ def test_a_diverged_replica_is_marked_and_the_others_are_undisturbed(
 
 
 def test_a_crash_in_the_environment_is_the_trials_error(
-    start_trial: Callable[..., Any], envs_folder: Path
+    start_trial: Factory, envs_folder: Path
 ) -> None:
     environment = EnvironmentSettings(
         "Crashing-v0", module="corridor_envs", search_paths=(str(envs_folder),)
@@ -486,7 +479,7 @@ def test_a_crash_in_the_environment_is_the_trials_error(
     indirect=["pair"],
 )
 def test_a_restored_dqn_learns_at_once_only_if_its_replay_was_saved(
-    pair: Pair, start_trial: Callable[..., Any], tmp_path: Path, saves_replay: bool
+    pair: Pair, start_trial: Factory, tmp_path: Path, saves_replay: bool
 ) -> None:
     late = {**pair.configuration, "num_steps_sampled_before_learning_starts": 100}
     given = {"seeds": (3,), "stop": {ENV_STEPS: 10_000}, "checkpoint_replay": saves_replay}

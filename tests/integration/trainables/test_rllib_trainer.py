@@ -111,11 +111,7 @@ def test_episodes_cut_by_an_iteration_are_counted_whole() -> None:
 def test_zero_one_or_many_episodes_in_an_iteration_are_all_counted() -> None:
     settings = make_settings(environment=EnvironmentSettings("MountainCar-v0"))  # 200 steps each
     for batch, expected in ((100, [0, 1, 0, 1]), (200, [1, 1, 1, 1]), (400, [2, 2, 2, 2])):
-        configuration = {
-            **PPO,
-            "train_batch_size_per_learner": batch,
-            "num_envs_per_env_runner": 1,
-        }
+        configuration = {**PPO, "train_batch_size_per_learner": batch, "num_envs_per_env_runner": 1}
         trainer = make_trainer(settings, configuration)
         progress = [trainer.train()[0] for _ in range(4)]
         trainer.close()

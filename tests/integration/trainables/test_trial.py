@@ -27,6 +27,8 @@ from sweeper.trainables.plateau import Plateau
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
+Factory = Callable[..., Any]
+
 CONSTANTS = {
     "train_batch_size_per_learner": 64,
     "minibatch_size": 32,
@@ -84,7 +86,7 @@ class ScriptedTrainer:
 
 
 @pytest.fixture
-def make_trial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+def make_trial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Factory]:
     """A factory of trials in this process; ``scripted`` ones without RLlib."""
     from sweeper.trainables.trial import trial_class
 
@@ -112,7 +114,7 @@ def rows_until_done(trial: Any, limit: int = 50) -> list[dict[str, Any]]:
 
 
 def test_it_evaluates_and_checkpoints_when_multiples_are_crossed_and_at_the_end(
-    make_trial: Callable[..., Any],
+    make_trial: Factory,
 ) -> None:
     trial = make_trial(
         ScriptedTrainer,
@@ -130,9 +132,7 @@ def test_it_evaluates_and_checkpoints_when_multiples_are_crossed_and_at_the_end(
     assert [row["stopped_by"] for row in rows[:-1]] == [None] * 9
 
 
-def test_a_stop_by_return_ends_with_an_evaluation_and_a_checkpoint(
-    make_trial: Callable[..., Any],
-) -> None:
+def test_a_stop_by_return_ends_with_an_evaluation_and_a_checkpoint(make_trial: Factory) -> None:
     class Improving(ScriptedTrainer):
         returns = staticmethod(lambda iteration: (10.0 * iteration,))
 
@@ -157,16 +157,14 @@ def test_a_stop_by_return_ends_with_an_evaluation_and_a_checkpoint(
     ],
 )
 def test_iterations_time_and_the_evaluation_stop_a_trial_too(
-    make_trial: Callable[..., Any], stop: dict[str, float], stopped_by: str
+    make_trial: Factory, stop: dict[str, float], stopped_by: str
 ) -> None:
     evaluation = EvaluationSettings(episodes=1, every_env_steps=100)
     rows = rows_until_done(make_trial(ScriptedTrainer, stop=stop, evaluation=evaluation))
     assert rows[-1]["stopped_by"] == stopped_by
 
 
-def test_the_configuration_is_tunes_parameters_over_the_constants(
-    make_trial: Callable[..., Any],
-) -> None:
+def test_the_configuration_is_tunes_parameters_over_the_constants(make_trial: Factory) -> None:
     trial = make_trial(ScriptedTrainer, {"lr": 0.5, "model_config": {"fcnet_hiddens": [4]}})
     trial.train()
     assert trial._trainer.configuration == {
@@ -176,7 +174,7 @@ def test_the_configuration_is_tunes_parameters_over_the_constants(
     }
 
 
-def test_a_reused_process_starts_afresh(make_trial: Callable[..., Any]) -> None:
+def test_a_reused_process_starts_afresh(make_trial: Factory) -> None:
     trial = make_trial(ScriptedTrainer, {"lr": 0.5}, stop={"training_iteration": 2})
     first = rows_until_done(trial)
     old = trial._trainer
@@ -189,7 +187,7 @@ def test_a_reused_process_starts_afresh(make_trial: Callable[..., Any]) -> None:
 
 
 def test_a_restored_trial_continues_where_its_rows_ended(
-    make_trial: Callable[..., Any], tmp_path: Path
+    make_trial: Factory, tmp_path: Path
 ) -> None:
     stop = {"num_env_steps_sampled_lifetime": 500}
     evaluation = EvaluationSettings(episodes=1, every_env_steps=200)
@@ -210,7 +208,7 @@ def test_a_restored_trial_continues_where_its_rows_ended(
 
 
 def test_a_plateau_ends_a_trial_at_the_same_step_whether_or_not_it_was_interrupted(
-    make_trial: Callable[..., Any], tmp_path: Path
+    make_trial: Factory, tmp_path: Path
 ) -> None:
     given = {
         "stop": {"num_env_steps_sampled_lifetime": 10_000},
@@ -230,7 +228,7 @@ def test_a_plateau_ends_a_trial_at_the_same_step_whether_or_not_it_was_interrupt
 
 
 def test_a_checkpoint_without_a_plateaus_state_can_be_restored(
-    make_trial: Callable[..., Any], tmp_path: Path
+    make_trial: Factory, tmp_path: Path
 ) -> None:
     trial = make_trial(ScriptedTrainer)
     trial.train()
@@ -244,7 +242,7 @@ def test_a_checkpoint_without_a_plateaus_state_can_be_restored(
     assert [row["num_env_steps_sampled_lifetime"] for row in rows_until_done(other)] == [200]
 
 
-def test_a_plateau_of_evaluations_counts_evaluations_only(make_trial: Callable[..., Any]) -> None:
+def test_a_plateau_of_evaluations_counts_evaluations_only(make_trial: Factory) -> None:
     class Steady(ScriptedTrainer):
         def evaluate(self) -> list[EvaluationResult]:
             self.evaluations += 1
@@ -262,9 +260,7 @@ def test_a_plateau_of_evaluations_counts_evaluations_only(make_trial: Callable[.
     assert len(rows) == 12
 
 
-def test_winding_up_evaluates_without_training(
-    make_trial: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_winding_up_evaluates_without_training(make_trial: Factory, tmp_path: Path) -> None:
     given = {
         "stop": {"num_env_steps_sampled_lifetime": 10_000},
         "evaluation": EvaluationSettings(episodes=1, every_env_steps=200),
@@ -293,7 +289,7 @@ def test_winding_up_evaluates_without_training(
     assert "replaces" not in reused.train()
 
 
-def test_a_last_evaluation_may_meet_a_criterion(make_trial: Callable[..., Any]) -> None:
+def test_a_last_evaluation_may_meet_a_criterion(make_trial: Factory) -> None:
     trial = make_trial(
         ScriptedTrainer,
         stop={"evaluation/episode_return_mean": 1},
@@ -306,9 +302,7 @@ def test_a_last_evaluation_may_meet_a_criterion(make_trial: Callable[..., Any]) 
     assert row["should_checkpoint"] is True
 
 
-def test_a_checkpoint_of_other_seeds_is_refused(
-    make_trial: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_a_checkpoint_of_other_seeds_is_refused(make_trial: Factory, tmp_path: Path) -> None:
     trial = make_trial(ScriptedTrainer)
     trial.train()
     saved = trial.save(str(tmp_path / "checkpoint"))
@@ -334,7 +328,7 @@ def test_a_checkpoint_of_other_seeds_is_refused(
     ],
 )
 def test_an_error_has_a_message_of_one_line(
-    make_trial: Callable[..., Any],
+    make_trial: Factory,
     capfd: pytest.CaptureFixture[str],
     error: BaseException,
     kind: str,
@@ -411,8 +405,7 @@ def test_replicas_with_their_own_env_runners_share_the_trials_resources(
     trainable = trial_class(settings, no_folder)
     assert trainable.default_resource_request({}).bundles == [{"CPU": 1}, {"CPU": 1.0}]
     result = tune.Tuner(
-        trainable,
-        run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0),
+        trainable, run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0)
     ).fit()[0]
     assert result.error is None
     assert result.metrics["replica/episode_return_mean"][0] < 1
@@ -431,7 +424,7 @@ def test_a_trial_requests_only_its_own_process_by_default(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("mode", "due"), [("max", [1, 3, 6]), ("min", [1, 2, 6])])
 def test_with_the_best_score_every_new_best_gets_a_checkpoint(
-    make_trial: Callable[..., Any], mode: str, due: list[int]
+    make_trial: Factory, mode: str, due: list[int]
 ) -> None:
     class Wavering(ScriptedTrainer):
         # One episode per iteration; the mean is over the last one only.
@@ -449,7 +442,7 @@ def test_with_the_best_score_every_new_best_gets_a_checkpoint(
 
 
 def test_without_a_bound_on_env_steps_a_trial_evaluates_at_the_tenths_of_its_iterations(
-    make_trial: Callable[..., Any],
+    make_trial: Factory,
 ) -> None:
     trial = make_trial(
         ScriptedTrainer,

@@ -9,11 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.trainables.contract import (
-    EvaluationResult,
-    ReplicaProgress,
-    TrialDivergedError,
-)
+from sweeper.trainables.contract import EvaluationResult, ReplicaProgress, TrialDivergedError
 from sweeper.trainables.metrics import TrialMetrics
 
 

@@ -17,10 +17,7 @@ CPU = torch.device("cpu")
 
 def build(model_config, *, shape=(4,), inputs=4, is_gaussian=False, replicas=REPLICAS, **kwargs):
     architecture = build_architecture(
-        model_config,
-        observation_shape=shape,
-        distribution_inputs=inputs,
-        is_gaussian=is_gaussian,
+        model_config, observation_shape=shape, distribution_inputs=inputs, is_gaussian=is_gaussian
     )
     networks = ReplicaNetworks(architecture, replicas=replicas, device=CPU, **kwargs)
     networks.initialise([torch.Generator().manual_seed(seed) for seed in range(replicas)])

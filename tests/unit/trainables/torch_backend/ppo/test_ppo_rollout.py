@@ -10,11 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ppo_tasks import settings_of
 
-from sweeper.environments.spaces import (
-    build_observation_encoder,
-    space_from_json,
-    space_to_json,
-)
+from sweeper.environments.spaces import build_observation_encoder, space_from_json, space_to_json
 from sweeper.environments.vector import build_vector_env
 from sweeper.trainables.torch_backend.distributions import build_distribution
 from sweeper.trainables.torch_backend.envs import SeparateReplicaEnvs
