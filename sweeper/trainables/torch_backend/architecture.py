@@ -180,7 +180,7 @@ def build_architecture(
     clip = given["log_std_clip_param"]
     if not isinstance(clip, int | float) or not clip > 0:
         raise ConfigurationRefusedError(
-            f"model_config.log_std_clip_param is positive, not {clip!r}"
+            f"model_config.log_std_clip_param must be positive, not {clip!r}"
         )
     return Architecture(
         observation_shape=observation_shape,
@@ -274,7 +274,7 @@ def _read_initialiser(key: str, given: Mapping[str, Any]) -> Initialiser:
         _initialising_function(name)
     except (AttributeError, TypeError) as error:
         raise ConfigurationRefusedError(
-            f"model_config.{key}: {name!r} is no in-place function of torch.nn.init, "
+            f"model_config.{key}: {name!r} is not an in-place function of torch.nn.init, "
             "such as orthogonal_"
         ) from error
     return Initialiser(name, dict(kwargs or {}))
@@ -292,7 +292,7 @@ def _read_activation(key: str, given: Mapping[str, Any]) -> str:
     folded = name.lower() if isinstance(name, str) else name
     if folded not in _ACTIVATIONS:
         known = ", ".join(str(known) for known in _ACTIVATIONS if known)
-        raise ConfigurationRefusedError(f"model_config.{key}: {name!r} is none of {known}")
+        raise ConfigurationRefusedError(f"model_config.{key}: {name!r} is not one of {known}")
     return _ACTIVATIONS[folded]
 
 
@@ -329,7 +329,7 @@ def _read_filters(given: Any, shape: tuple[int, ...]) -> tuple[Convolution, ...]
         size = _convolved(size, layers[-1])
         if min(size) < 1:
             raise ConfigurationRefusedError(
-                f"conv_filters leave nothing of images of shape {shape}"
+                f"conv_filters shrink images of shape {shape} to nothing"
             )
     return tuple(layers)
 
