@@ -18,7 +18,7 @@ from sweeper.errors import UserError
 from sweeper.evidence.statistics import Summary, summarise_sample
 from sweeper.paths import RunPaths, find_run, is_run
 from sweeper.spec import load_spec
-from sweeper.trainables.contract import Purpose, seed_sequence
+from sweeper.trainables.seeding import Purpose, seed_sequence
 
 __all__ = ["AgentEvaluation", "Evaluation", "evaluate", "play_episodes"]
 

@@ -1,1 +1,1 @@
-"""What trains a trial: the contract (`replicas`), the one Tune Trainable, the backends."""
+"""Trains trials: the contract, the one Tune Trainable (`trial`), and the backends."""

@@ -1,68 +1,41 @@
-"""The contract between a trial and the backend that trains its replicas.
+"""The contract between a trial and the backend that trains its replicas. Knows no Ray.
 
-Nothing here knows Ray: settings in, seeds and progress through, one flat row of metrics out.
-A backend implements `ReplicaTrainer`; `trial_metrics` makes a trial's rows of what its replicas
-report, so that a metric means the same on every backend.
+A trainer gets `TrialSettings` and a configuration, gives `ReplicaProgress` and `EvaluationResult`,
+and keeps the promises of `ReplicaTrainer`. `TrialMetrics` turns what the replicas report into a
+trial's rows, so a metric means the same on every backend.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import SweeperError
-from sweeper.metrics import BOUNDS, ENV_STEPS, Objective
+from sweeper.metrics import Objective
+from sweeper.states import Stage
 from sweeper.trainables.plateau import Plateau
 
 __all__ = [
-    "LONGEST_EPISODE_STEPS",
-    "STAGES",
+    "MAX_EPISODE_STEPS",
     "EvaluationNeverEndsError",
     "EvaluationResult",
     "EvaluationSettings",
-    "Purpose",
     "ReplicaProgress",
     "ReplicaTrainer",
     "TrialDivergedError",
     "TrialSettings",
-    "derive_seed",
-    "find_met_criterion",
-    "seed_sequence",
-    "steps_crossed",
-    "tenths_done",
 ]
 
-# The integers are part of every recorded result: append, never renumber.
-STAGES: Mapping[str, int] = {
-    "search": 0,
-    "confirmation": 1,
-    "evaluation": 2,  # of a trained configuration, after its training
-    "agent evaluation": 3,  # of the one agent that was chosen
-}
-
-
-class Purpose(IntEnum):
-    """What a generator of a replica is for. Append, never renumber."""
-
-    TRAINING = 0  # initialisation, action sampling, minibatch order, RLlib's environments
-    REPLAY = 1
-    EVALUATION_ENVIRONMENTS = 2
-    EVALUATION_ACTIONS = 3
+# Longer than any episode in common use; an episode that never ends would hang the trial.
+MAX_EPISODE_STEPS = 200_000
+_MAX_EVALUATION_ENVS = 20
 
 
 class TrialDivergedError(SweeperError):
     """More than half of the trial's replicas have non-finite weights or losses."""
-
-
-# No environment that people tune on has longer episodes, and one that never ends would hang.
-LONGEST_EPISODE_STEPS = 200_000
 
 
 class EvaluationNeverEndsError(SweeperError):
@@ -70,46 +43,55 @@ class EvaluationNeverEndsError(SweeperError):
 
     def __init__(self) -> None:
         super().__init__(
-            f"an evaluation episode took more than {LONGEST_EPISODE_STEPS:,} steps; give the "
+            f"an evaluation episode took more than {MAX_EPISODE_STEPS:,} steps; give the "
             "environment a time limit, e.g. wrappers: [{TimeLimit: {max_episode_steps: 1000}}]"
         )
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How a replica is evaluated while it trains.
+    """How replicas are evaluated.
 
     Attributes:
-        episodes: how many, the same number at each evaluation.
+        episodes: episodes per replica and evaluation.
         every_env_steps: evaluate when a replica's env steps cross a multiple of this; None:
-            at every tenth of the trial's time or iterations, see `tenths_done`.
+            at every tenth of the trial, see `milestones.tenths_done`.
         explore: sample actions instead of taking the greedy one.
     """
 
-    episodes: int
-    every_env_steps: int | None
+    episodes: int = 20
+    every_env_steps: int | None = None
     explore: bool = False
+
+    @property
+    def quotas(self) -> list[int]:
+        """How many episodes each sub-environment plays, fixed beforehand.
+
+        An evaluation counts exactly these: the first episodes to finish would be the short ones.
+        """
+        envs = min(self.episodes, _MAX_EVALUATION_ENVS)
+        return [self.episodes // envs + (env < self.episodes % envs) for env in range(envs)]
 
 
 @dataclass(frozen=True)
 class TrialSettings:
-    """What is the same for every trial of a sweep; plain data.
+    """What all trials of a sweep have in common; plain data.
 
     Attributes:
-        algorithm: RLlib's name of it, e.g. ``PPO``.
-        backend: ``rllib``.
-        environment: what is built, and how.
-        constants: the param space without what varies, nested.
-        seeds: one a replica.
-        stage: a key of `STAGES`; generators of different stages never meet.
+        algorithm: RLlib's name, e.g. ``PPO``.
+        backend: ``torch`` or ``rllib``.
+        environment: the environment and how it is built.
+        constants: the fixed part of the param space, nested.
+        seeds: one per replica.
+        stage: a key of `seeding.STAGES`; stages never share random numbers.
         stop: canonical metric name to value; a criterion is met when ``metric >= value``.
-        plateau: ends a trial too; None: none does.
-        evaluation: None switches it off.
-        checkpoint_every_env_steps: as for the evaluation.
-        checkpoint_replay: put the replay memories into checkpoints.
-        time_budget_s: of the whole search; a trial without a bound of its own divides it.
-        env_steps_share: of a replica: its part of what the whole search may take, the same way.
-        objective: what the trial will be judged by.
+        plateau: a further stop criterion; None: none.
+        evaluation: None: no evaluations.
+        checkpoint_every_env_steps: as in `EvaluationSettings`.
+        checkpoint_replay: whether checkpoints contain the replay memories.
+        time_budget_s: the whole search's; its tenths count for trials without a bound of time.
+        env_steps_share: a replica's share of the search's budget, used in the same way.
+        objective: how trials are judged.
         cpus: cores of the trial's process.
         gpus: GPUs of the trial's process.
     """
@@ -119,7 +101,7 @@ class TrialSettings:
     environment: EnvironmentSettings
     constants: Mapping[str, Any]
     seeds: tuple[int, ...]
-    stage: str = "search"
+    stage: str = Stage.SEARCH
     stop: Mapping[str, float] | None = None
     plateau: Plateau | None = None
     evaluation: EvaluationSettings | None = None
@@ -137,11 +119,11 @@ class ReplicaProgress:
     """What one replica did in one iteration.
 
     Attributes:
-        env_steps: real env steps since its start.
-        episode_returns: of the episodes that ended in this iteration, in their order.
-        episode_lengths: the same episodes' env steps.
+        env_steps: real env steps since the replica's start.
+        episode_returns: returns of the episodes that ended in this iteration, in order.
+        episode_lengths: env steps of the same episodes.
         learner: the learner's finite scalars, under RLlib's names without a prefix.
-        diverged: its weights or loss are non-finite; it is frozen from now on.
+        diverged: the weights or the loss are non-finite; the replica is frozen from now on.
     """
 
     env_steps: int
@@ -153,16 +135,42 @@ class ReplicaProgress:
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """One evaluation of one replica: every episode's return and length."""
+    """The return and length of every episode in one evaluation of one replica."""
 
     episode_returns: tuple[float, ...]
     episode_lengths: tuple[int, ...]
 
+    @classmethod
+    def count(
+        cls, finished: Sequence[Sequence[tuple[float, int]]], quotas: Sequence[int]
+    ) -> EvaluationResult:
+        """The result of each sub-environment's first episodes, as many as its quota.
+
+        Args:
+            finished: (return, length) of each sub-environment's episodes, in order.
+            quotas: as `EvaluationSettings.quotas`.
+        """
+        counted = [
+            episode
+            for played, quota in zip(finished, quotas, strict=True)
+            for episode in played[:quota]
+        ]
+        return cls(tuple(value for value, _ in counted), tuple(length for _, length in counted))
+
 
 class ReplicaTrainer(Protocol):
-    """One configuration with all its replicas, in the order of the settings' seeds.
+    """Trains one configuration with all its replicas, in the order of the settings' seeds.
 
-    Built from ``(settings, configuration)``; the configuration is complete, nested.
+    Built from ``(settings, configuration)``; the configuration is complete and nested. A trainer
+    must keep these promises; ``test_conformance.py`` checks them:
+
+    - A replica's random numbers depend on its seed and stage only, not on the replicas beside it.
+      A repeated run gives the same numbers bit for bit.
+    - Env steps are those that the environments took; an autoreset is none.
+    - A diverged replica is frozen and does not disturb the others.
+    - Evaluations play the same held-out episodes every time and do not disturb training.
+    - A restored trainer has the saved weights and counters, and begins new episodes.
+    - An unsupported key or value raises `ConfigurationRefusedError`.
     """
 
     def train(self) -> list[ReplicaProgress]:
@@ -170,69 +178,17 @@ class ReplicaTrainer(Protocol):
         ...
 
     def evaluate(self) -> list[EvaluationResult | None]:
-        """Evaluate every replica; None for a diverged one. Training is not disturbed."""
+        """Evaluate every replica; None for a diverged one."""
         ...
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write the replicas into an existing folder; returns what `restore` needs beside, JSON."""
+        """Write the replicas into an existing folder; returns further JSON for `restore`."""
         ...
 
     def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
-        """Go on from what `save` wrote and returned; called before any training."""
+        """Continue from what `save` wrote and returned; called before any training."""
         ...
 
     def close(self) -> None:
         """Free processes, environments and memory; the trainer is not used afterwards."""
         ...
-
-
-def seed_sequence(seed: int, stage: str, purpose: Purpose) -> np.random.SeedSequence:
-    """The root of one generator of one replica; distinct arguments never share a stream."""
-    return np.random.SeedSequence([seed, STAGES[stage], int(purpose)])
-
-
-def derive_seed(seed: int, stage: str, purpose: Purpose) -> int:
-    """The same as one integer of 31 bits, for libraries that take nothing else.
-
-    RLlib and gymnasium add small numbers (worker, sub-environment) to the seed they are given,
-    so neighbouring seeds would share environments; spread over 31 bits they don't.
-    """
-    return int(seed_sequence(seed, stage, purpose).generate_state(1)[0] >> 1)
-
-
-def find_met_criterion(stop: Mapping[str, float] | None, row: Mapping[str, Any]) -> str | None:
-    """The first stop criterion that the row meets, as ``metric >= value``; else None."""
-    for metric, value in (stop or {}).items():
-        reported = row.get(metric)
-        if isinstance(reported, int | float) and reported >= value:
-            return f"{metric} >= {_format_number(value)}"
-    return None
-
-
-def tenths_done(settings: TrialSettings, row: Mapping[str, Any]) -> int:
-    """How many tenths of the trial are done, by whichever of its bounds is nearest.
-
-    Args:
-        settings: whose ``stop`` or part of the search's budget bounds the trial.
-        row: with the values of those metrics.
-    """
-    bounds = {name: (settings.stop or {}).get(name) for name in BOUNDS}
-    if bounds["time_total_s"] is None:
-        bounds["time_total_s"] = settings.time_budget_s
-    if bounds[ENV_STEPS] is None:
-        bounds[ENV_STEPS] = settings.env_steps_share
-    shares = [
-        10 * float(row[name]) / bound
-        for name, bound in bounds.items()
-        if bound and name in row and math.isfinite(bound)
-    ]
-    return int(max(shares, default=0.0))
-
-
-def steps_crossed(before: int, after: int, every: int | None) -> bool:
-    """Whether a multiple of ``every`` lies in ``(before, after]``."""
-    return every is not None and before // every < after // every
-
-
-def _format_number(value: float) -> str:
-    return str(int(value)) if math.isfinite(value) and value == int(value) else repr(value)

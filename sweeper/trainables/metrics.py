@@ -1,7 +1,4 @@
-"""The row of metrics that a trial reports, from what its replicas did.
-
-The same for every backend, so that a metric means the same on each.
-"""
+"""Turns the progress of a trial's replicas into the row of metrics that the trial reports."""
 
 from __future__ import annotations
 
@@ -22,23 +19,22 @@ EVALUATION_RETURN_MEAN = "evaluation/episode_return_mean"
 
 
 class TrialMetrics:
-    """The state behind a trial's rows: a window of episodes a replica, and what is carried on.
+    """The state behind a trial's rows, e.g. each replica's window of finished episodes.
 
-    Definitions, per replica over its last ``smoothing_episodes`` finished episodes:
-    ``episode_return_mean``, ``episode_return_min``, ``episode_return_max``,
-    ``episode_len_mean``. The trial's are the mean (least, greatest) over replicas, and absent
-    until each replica has finished an episode. ``num_episodes`` are those that ended in this
-    iteration, all replicas together. What an environment returned as NaN or infinite stays so:
-    it is no score, and whoever judges says why.
+    ``episode_return_mean``, ``_min``, ``_max`` and ``episode_len_mean`` are computed over each
+    replica's last ``smoothing_episodes`` finished episodes, then averaged over replicas (or their
+    minimum, maximum). They are absent until each replica has finished an episode.
+    ``num_episodes`` counts the episodes that ended in this iteration, of all replicas. Non-finite
+    returns of an environment stay non-finite; selection excludes such trials.
 
-    A diverged replica counts with the worst value that any replica of the trial has reported:
-    a trial knows no others. The driver knows the whole run and puts its worst in place
-    (`sweeper.results.divergence`); ``replica/diverged`` is in the row for that.
+    A diverged replica counts with the worst value that any replica of the trial has reported. The
+    driver, which knows the whole run, replaces it by the worst value of the run
+    (`sweeper.results.divergence`); ``replica/diverged`` in the row marks it.
 
     Args:
-        replicas: how many.
-        smoothing_episodes: the window's length.
-        mode: ``max`` or ``min``, which says what is worst.
+        replicas: the number of replicas.
+        smoothing_episodes: the length of the window.
+        mode: ``max`` or ``min``, the better direction.
     """
 
     def __init__(self, replicas: int, smoothing_episodes: int = 100, mode: str = "max") -> None:
@@ -56,7 +52,7 @@ class TrialMetrics:
 
     @property
     def env_steps(self) -> int:
-        """Real env steps of the replica that has least; diverged ones don't hold it back."""
+        """The minimum of real env steps over the replicas that have not diverged."""
         alive = [
             steps
             for steps, diverged in zip(self._env_steps, self._diverged, strict=True)
@@ -66,11 +62,11 @@ class TrialMetrics:
 
     @property
     def diverged(self) -> tuple[bool, ...]:
-        """Which replicas are frozen."""
+        """Which replicas have diverged."""
         return tuple(self._diverged)
 
     def record_training(self, progress: Sequence[ReplicaProgress]) -> None:
-        """Take in one iteration.
+        """Record one iteration.
 
         Raises:
             TrialDivergedError: more than half of the replicas have diverged.
@@ -95,7 +91,7 @@ class TrialMetrics:
             )
 
     def record_evaluation(self, results: Sequence[EvaluationResult | None]) -> None:
-        """Take in one evaluation; a replica without a result keeps its last one."""
+        """Record one evaluation; a replica without a result keeps its last one."""
         for index, result in enumerate(results):
             if result is None:
                 continue
@@ -104,7 +100,7 @@ class TrialMetrics:
             self._note_worst(EVALUATION_RETURN_MEAN, mean)
 
     def row(self, *, train_time_s: float) -> dict[str, Any]:
-        """The flat row of metrics of the iteration that was recorded last."""
+        """The flat row of metrics of the iteration recorded last."""
         replicas = range(len(self._episodes))
         returns = [self._count(RETURN_MEAN, i, self._return_mean(i)) for i in replicas]
         evaluations = [evaluation and evaluation[0] for evaluation in self._evaluations]

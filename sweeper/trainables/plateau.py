@@ -1,7 +1,7 @@
-"""A trial's metric that no longer moves: the criterion of Tune's ``TrialPlateauStopper``.
+"""Ends a trial whose metric no longer moves: the criterion of Tune's ``TrialPlateauStopper``.
 
-Tune's own is asked in the driver, with rows in which RLlib's metrics are nested, so that it never
-fires (``ray/tune/execution/tune_controller.py``), and forgets what it saw when a run goes on.
+Tune's own does not work here. Its driver passes rows with nested metrics, so it never fires
+(``ray/tune/execution/tune_controller.py``), and it forgets its values when a run is resumed.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ import numpy as np
 
 __all__ = ["PLATEAU", "Plateau", "PlateauWatch", "describe_plateau"]
 
-# How the reason of a trial's end begins.
+# The reason of a trial's end starts with this word.
 PLATEAU = "plateau"
 
 
 @dataclass(frozen=True)
 class Plateau:
-    """When a trial counts as having reached a plateau; Tune's names and defaults.
+    """When a trial is on a plateau; names and defaults are Tune's.
 
     Attributes:
-        metric: by our name.
-        std: the deviation of the newest values below which they are flat.
-        num_results: how many of them are looked at.
-        grace_period: values before which no trial ends.
-        metric_threshold: a value that the newest one must not fall short of; None: any will do.
-        mode: ``max`` or ``min``, which says on which side that is.
+        metric: our name of the metric.
+        std: the newest values are flat if their standard deviation is below this.
+        num_results: how many of the newest values.
+        grace_period: no trial ends before it has reported this many values.
+        metric_threshold: the newest value must be at least this good; None: any value.
+        mode: ``max`` or ``min``, the better direction of the metric.
     """
 
     metric: str
@@ -42,7 +42,7 @@ class Plateau:
 
 
 def describe_plateau(plateau: Plateau) -> str:
-    """As the reason of a trial's end: ``plateau of loss (std < 0.01 over 4 values)``."""
+    """The reason of a trial's end: ``plateau of loss (std < 0.01 over 4 values)``."""
     return (
         f"{PLATEAU} of {plateau.metric} (std < {plateau.std:g} over {plateau.num_results} values)"
     )
@@ -51,8 +51,8 @@ def describe_plateau(plateau: Plateau) -> str:
 class PlateauWatch:
     """Follows one trial's values of the metric.
 
-    Reports without a value don't count, and of an evaluation's those alone for which one was
-    made: the rows between carry it on, and every trial would be flat there.
+    Reports without a value don't count. An evaluation's metric counts only in the report of an
+    evaluation: the rows in between repeat its value, and every trial would look flat.
     """
 
     def __init__(self, plateau: Plateau | None) -> None:
@@ -61,11 +61,11 @@ class PlateauWatch:
         self._count = 0
 
     def take(self, row: Mapping[str, Any], *, is_evaluation: bool) -> str | None:
-        """Take in a report: once for what was trained, once more where an evaluation was made.
+        """Record a report: one per iteration, and another after an evaluation.
 
         Args:
             row: flat, with our names.
-            is_evaluation: whether it comes from an evaluation that was just made.
+            is_evaluation: whether the report follows an evaluation.
 
         Returns:
             The reason to end the trial, or None.
@@ -82,12 +82,12 @@ class PlateauWatch:
             return None
         if not _is_far_enough(float(value), plateau):
             return None
-        # Of values that are not finite there is no deviation, and so no plateau.
+        # Non-finite values have no deviation.
         is_flat = all(map(math.isfinite, self._newest)) and np.std(self._newest) < plateau.std
         return describe_plateau(plateau) if is_flat else None
 
     def state(self) -> dict[str, Any]:
-        """Everything that the next decision depends on; JSON as Python reads and writes it."""
+        """Everything that the next decision depends on, as Python's JSON (with NaN)."""
         return {"newest": list(self._newest), "count": self._count}
 
     def restore(self, state: Mapping[str, Any]) -> None:

@@ -20,14 +20,9 @@ from ray import tune
 from sweeper.errors import SweeperError
 from sweeper.paths import CheckpointPaths, RunPaths
 from sweeper.search.configuration import merge_configuration
-from sweeper.trainables.contract import (
-    ReplicaTrainer,
-    TrialSettings,
-    find_met_criterion,
-    steps_crossed,
-    tenths_done,
-)
+from sweeper.trainables.contract import ReplicaTrainer, TrialSettings
 from sweeper.trainables.metrics import TrialMetrics
+from sweeper.trainables.milestones import find_met_criterion, steps_crossed, tenths_done
 from sweeper.trainables.plateau import PlateauWatch
 
 __all__ = ["SweepTrial", "TrialFailedError", "trial_class"]
@@ -38,21 +33,22 @@ _STATE_VERSION = 1
 
 
 class TrialFailedError(SweeperError):
-    """A foreign exception ended the trial; the message is one line that starts with its class."""
+    """Another library's exception ended the trial; the message is one line, its class first."""
 
 
 class SweepTrial(tune.Trainable):  # type: ignore[misc]
-    """Trains what `settings` and Tune's ``config``, the parameters that vary, describe.
+    """Trains one configuration: the constants of `settings`, and Tune's ``config`` over them.
 
-    Use a subclass made by `trial_class`. Nothing is built before the first step or restore, so
-    that whatever is wrong with a configuration is an error of that trial's step: Tune treats
-    errors in a constructor, in a reset and in a step differently.
+    Use a subclass made by `trial_class`. Tune calls `setup` or `reset_config`, then `step` until
+    a result is ``done``, and `save_checkpoint` after a result with ``should_checkpoint``.
 
-    A step's result is the flat row of `TrialMetrics` and of the trial ``done``, ``stopped_by``
-    (the criterion that was met, or None) and, where one is due, ``should_checkpoint``. The
-    criteria are decided here rather than by Tune, so that the last evaluation and the last
-    checkpoint belong to the step that met them. After `wind_up` it is the last row once more,
-    with an evaluation, and ``replaces`` is true.
+    The trainer is built in the first step or restore. An invalid configuration is then an error
+    of a step: Tune treats errors in a constructor or a reset differently.
+
+    A step's result is the row of `TrialMetrics` with ``done``, ``stopped_by`` (the criterion that
+    was met, or None) and, if one is due, ``should_checkpoint``. The criteria are checked here,
+    not by Tune: the step that meets one also makes the last evaluation and the last checkpoint.
+    After `wind_up` a step repeats the last row with an evaluation, and ``replaces`` is true.
     """
 
     settings: ClassVar[TrialSettings]
@@ -60,12 +56,11 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
 
     @classmethod
     def default_resource_request(cls, config: Mapping[str, Any]) -> Any:
-        """The trial's process, and the env runners and learners of its own that it asks for."""
+        """The resources of the trial's process and of its own env runners and learners."""
         settings = cls.settings
         configuration = merge_configuration(settings.constants, config)
         main = {"CPU": settings.cpus, "GPU": settings.gpus}
-        # RLlib sends env runner k of every Algorithm to bundle k of the placement group, so
-        # the replicas share a bundle.
+        # RLlib places env runner k of every Algorithm in bundle k, so replicas share a bundle.
         replicas = len(settings.seeds)
         runner = {
             "CPU": replicas * configuration.get("num_cpus_per_env_runner", 1),
@@ -81,33 +76,33 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
         )
 
     def setup(self, config: Mapping[str, Any]) -> None:
-        """Take up a configuration; Tune calls it once an actor."""
+        """Start with a configuration; Tune calls it once per actor."""
         self._trainer: ReplicaTrainer | None = None
         self._best: float | None = None
         self._start(config)
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
-        """Take up another trial's configuration in the same process."""
+        """Start another trial in the same process."""
         self.cleanup()
         self._start(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train one iteration, evaluate if that is due, decide whether the trial is over."""
-        with self._explained_errors():
-            return self._last_evaluation() if self._is_winding_up else self._step()
+        """Train one iteration, evaluate if due, and decide whether the trial is over."""
+        with self._explaining_errors():
+            return self._repeat_row() if self._is_winding_up else self._step()
 
     def wind_up(self) -> None:
-        """The search's budget is used up: the next step evaluates, and trains no more.
+        """Let the next step evaluate without training, because the search's budget is used up.
 
-        Called between two steps, before the trial is paused; so what it is judged by is an
-        evaluation of what it has become.
+        Called between two steps before the trial is paused: it is then judged by an evaluation
+        of its current weights.
         """
         self._is_winding_up = True
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Write one folder a replica, and what the next rows depend on."""
-        with self._explained_errors():
+        """Write the trainer's files, and the state that the next rows depend on."""
+        with self._explaining_errors():
             state = {
                 "version": _STATE_VERSION,
                 "seeds": list(self.settings.seeds),
@@ -122,19 +117,19 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
             )
 
     def load_checkpoint(self, checkpoint: str) -> None:
-        """Go on from a checkpoint; Tune restores iteration and time from its metrics."""
-        with self._explained_errors():
+        """Continue from a checkpoint; Tune restores iteration and time from its metrics."""
+        with self._explaining_errors():
             state = json.loads(CheckpointPaths(Path(checkpoint)).state.read_text(encoding="utf-8"))
             if state["version"] != _STATE_VERSION or state["seeds"] != list(self.settings.seeds):
                 raise SweeperError(f"{checkpoint} is no checkpoint of these replicas")
             self._metrics.restore(state["metrics"])
             self._best, self._tenths = state["best"], state["tenths"]
-            if "plateau" in state:  # a checkpoint of a version before plateaus has none
+            if "plateau" in state:  # checkpoints of older versions have none
                 self._plateau.restore(state["plateau"])
             self._built().restore(Path(checkpoint), state["trainer"])
 
     def cleanup(self) -> None:
-        """Free what the replicas hold."""
+        """Close the trainer."""
         if self._trainer is not None:
             trainer, self._trainer = self._trainer, None
             trainer.close()
@@ -161,7 +156,7 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
         before = metrics.env_steps
         metrics.record_training(trainer.train())
         self._train_time_s = time.monotonic() - started
-        row = metrics.row(train_time_s=self._train_time_s)
+        row = self._make_row()
         clocked = {**row, **self._clock(started)}
         stopped_by = self._find_end(clocked, is_evaluation=False)
         tenths = tenths_done(settings, clocked)
@@ -176,18 +171,19 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
             row = self._evaluate()
             clocked = {**row, **self._clock(started)}
             stopped_by = stopped_by or self._find_end(clocked, is_evaluation=True)
-        if is_due(settings.checkpoint_every_env_steps) or self._is_new_best(row):
+        if is_due(settings.checkpoint_every_env_steps) or self._record_best(row):
             row["should_checkpoint"] = True
         return {**row, "done": stopped_by is not None, "stopped_by": stopped_by}
 
-    def _last_evaluation(self) -> dict[str, Any]:
-        """The last row with an evaluation of its own; no iteration, whatever Tune thinks."""
+    def _repeat_row(self) -> dict[str, Any]:
+        """Repeat the last row with an evaluation; does not count as an iteration."""
         started = time.monotonic()
-        is_made = self._evaluated_at == self._metrics.env_steps
-        row = self._metrics.row(train_time_s=self._train_time_s) if is_made else self._evaluate()
+        is_evaluated = self._evaluated_at == self._metrics.env_steps
+        row = self._make_row() if is_evaluated else self._evaluate()
         self._iteration -= 1
-        self._is_new_best(row)  # it is saved in any case
-        # Not for the plateau: a trial that goes on is to end where an undisturbed one would.
+        self._record_best(row)  # only to record it: a paused trial is saved anyway
+        # The plateau does not see this row: if the trial is resumed, it must end where an
+        # uninterrupted one would.
         stopped_by = find_met_criterion(self.settings.stop, {**row, **self._clock(started)})
         if stopped_by is not None:
             row["should_checkpoint"] = True
@@ -197,14 +193,17 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
     def _evaluate(self) -> dict[str, Any]:
         self._metrics.record_evaluation(self._built().evaluate())
         self._evaluated_at = self._metrics.env_steps
+        return self._make_row()
+
+    def _make_row(self) -> dict[str, Any]:
         return self._metrics.row(train_time_s=self._train_time_s)
 
     def _find_end(self, row: Mapping[str, Any], *, is_evaluation: bool) -> str | None:
         flat = self._plateau.take(row, is_evaluation=is_evaluation)
         return find_met_criterion(self.settings.stop, row) or flat
 
-    def _is_new_best(self, row: Mapping[str, Any]) -> bool:
-        """With ``score: best`` the report that earns the score needs a checkpoint of its own."""
+    def _record_best(self, row: Mapping[str, Any]) -> bool:
+        """Whether the row needs a checkpoint: with ``score: best`` each new best value does."""
         objective = self.settings.objective
         value = row.get(objective.metric)
         if objective.score != "best" or value is None or not math.isfinite(value):
@@ -228,12 +227,12 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
         return self._trainer
 
     @contextlib.contextmanager
-    def _explained_errors(self) -> Iterator[None]:
-        """Put the traceback into the trial's log, and the reason into one line."""
+    def _explaining_errors(self) -> Iterator[None]:
+        """Print the traceback to the trial's log, and raise an error of one line."""
         try:
             yield
         except Exception as error:
-            with contextlib.suppress(OSError):  # the log's disk is full, which may be the error
+            with contextlib.suppress(OSError):  # the disk may be full
                 traceback.print_exc()
                 sys.stderr.flush()
             if isinstance(error, SweeperError):
@@ -244,14 +243,14 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
             raise TrialFailedError(f"{name}: {text[:400]}" if text else name) from error
 
     def _redirect_output(self) -> None:
-        """Let the process's stdout and stderr, C libraries' too, end up in the trial's log."""
+        """Append the process's stdout and stderr, even of C libraries, to the trial's log."""
         if self.log_root is None or not self.is_actor():
             return
         log = RunPaths(Path(self.log_root)).trial_log(self.trial_id)
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        except OSError as error:  # another node, which does not see the run's folder
+        except OSError as error:  # e.g. another node, without the run's folder
             _logger.warning("no log for trial %s: %s", self.trial_id, error)
             return
         sys.stdout.flush()
@@ -279,11 +278,11 @@ def _trainer_class(settings: TrialSettings) -> Callable[..., ReplicaTrainer]:
 
 
 def trial_class(settings: TrialSettings, run_root: Path) -> type[SweepTrial]:
-    """The Trainable of one sweep, for Tune to register and to send to its workers.
+    """The Trainable of one sweep, which Tune sends to its workers.
 
     Args:
         settings: what all trials have in common.
-        run_root: the run's folder; trials log below it where they can.
+        run_root: the run's folder, for the trials' logs.
     """
 
     class ConfiguredTrial(SweepTrial):
@@ -296,10 +295,10 @@ def trial_class(settings: TrialSettings, run_root: Path) -> type[SweepTrial]:
 
 
 def _find_root(error: BaseException) -> BaseException:
-    """The exception that says something.
+    """The exception with the actual message.
 
-    RLlib wraps a failing environment step into a RuntimeError without a text, Ray what failed
-    in another process into a RayTaskError whose text is a whole traceback.
+    RLlib wraps errors of an environment's step in a RuntimeError without a text, Ray wraps errors
+    of another process in a RayTaskError whose text is a traceback.
     """
     remote = getattr(error, "cause", None)
     if isinstance(remote, BaseException):
@@ -308,7 +307,7 @@ def _find_root(error: BaseException) -> BaseException:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Python's, numpy's and torch's ways to say it."""
+    """Whether Python, numpy or torch ran out of memory."""
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"

@@ -1,4 +1,4 @@
-"""Tasks that an agent must really learn, in a second or so each."""
+"""Tasks that PPO must really learn, about a second each."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def learn(env_id, iterations, *, normalize=None, kwargs=None, **hyperparameters)
 
 
 @pytest.mark.parametrize("kind", ["discrete", "multi-discrete", "nested"])
-def test_an_identity_of_choices_is_learned(kind):
+def test_discrete_identities_are_learned(kind):
     _, returns = learn("ppo_tasks/Identity-v0", 60, kwargs={"kind": kind}, gamma=0.0)
     assert min(returns) > 8.5  # of 10; chance gives at most 5
 
 
 @pytest.mark.parametrize("free_log_std", [False, True])
-def test_an_identity_of_numbers_is_learned(free_log_std):
+def test_a_continuous_identity_is_learned(free_log_std):
     _, returns = learn(
         "ppo_tasks/Identity-v0",
         60,
@@ -55,7 +55,7 @@ def credit(terminates):
         kwargs={"terminates": terminates},
         lr=1e-2,
         num_envs_per_env_runner=ENVS,
-        rollout_fragment_length=5,  # odd: the fragments cut episodes in the middle
+        rollout_fragment_length=5,  # odd: fragments cut episodes in the middle
         train_batch_size_per_learner=5 * ENVS,
         minibatch_size=40,
     )
@@ -64,7 +64,7 @@ def credit(terminates):
     return trainer._networks.values(states), logits[:, 1] - logits[:, 0]
 
 
-# The values of patience: discounted by 0.5, the end is worth 0 or the first state again.
+# Values of the patient policy with γ = 0.5: the end is worth 0, or as much as the first state.
 VALUES = {True: (0.5, 1.0), False: (2 / 3, 4 / 3)}
 
 
@@ -74,42 +74,29 @@ def is_solved(terminates):
 
 
 @pytest.mark.parametrize("terminates", [True, False])
-def test_credit_for_an_earlier_step_is_given(terminates):
+def test_an_earlier_action_gets_credit(terminates):
     assert is_solved(terminates)
 
 
-def test_the_credit_task_fails_if_terminal_states_are_bootstrapped(monkeypatch):
+@pytest.mark.parametrize(
+    ("terminates", "break_estimate"),
+    [
+        (True, lambda given: {"terminated": np.zeros_like(given["terminated"])}),
+        (False, lambda given: {"terminated": given["ended"]}),
+        (True, lambda given: {"gamma": 0.0}),
+    ],
+    ids=["terminal states bootstrapped", "truncation not bootstrapped", "nothing flows back"],
+)
+def test_the_credit_task_fails_with_wrong_advantages(monkeypatch, terminates, break_estimate):
     estimate = ppo.estimate_advantages
-
-    def wrong(**given):
-        return estimate(**{**given, "terminated": np.zeros_like(given["terminated"])})
-
-    monkeypatch.setattr(ppo, "estimate_advantages", wrong)
-    assert not is_solved(terminates=True)
-
-
-def test_the_credit_task_fails_if_truncated_episodes_are_not_bootstrapped(monkeypatch):
-    estimate = ppo.estimate_advantages
-
-    def wrong(**given):
-        return estimate(**{**given, "terminated": given["ended"]})
-
-    monkeypatch.setattr(ppo, "estimate_advantages", wrong)
-    assert not is_solved(terminates=False)
-
-
-def test_the_credit_task_fails_if_nothing_flows_back(monkeypatch):
-    estimate = ppo.estimate_advantages
-
-    def wrong(**given):
-        return estimate(**{**given, "gamma": 0.0})
-
-    monkeypatch.setattr(ppo, "estimate_advantages", wrong)
-    assert not is_solved(terminates=True)
+    monkeypatch.setattr(
+        ppo, "estimate_advantages", lambda **given: estimate(**(given | break_estimate(given)))
+    )
+    assert not is_solved(terminates)
 
 
 @pytest.mark.parametrize("terminates", [True, False])
-def test_the_credit_task_fails_if_resets_are_learned_from(monkeypatch, terminates):
+def test_the_credit_task_fails_if_resets_are_part_of_the_batch(monkeypatch, terminates):
     never = property(
         lambda self: np.zeros((len(SEEDS), ENVS), dtype=bool), lambda self, value: None
     )
@@ -117,7 +104,7 @@ def test_the_credit_task_fails_if_resets_are_learned_from(monkeypatch, terminate
     assert not is_solved(terminates)
 
 
-def test_a_badly_scaled_task_is_learned_with_normalisation_only():
+def test_a_badly_scaled_task_is_learned_only_with_normalisation():
     normalize = NormalizeSettings(observations=True, rewards=True)
     _, returns = learn("ppo_tasks/Scaled-v0", 60, normalize=normalize, gamma=0.0)
     assert min(returns) > 0.9 * 40_000
@@ -125,7 +112,7 @@ def test_a_badly_scaled_task_is_learned_with_normalisation_only():
     assert max(returns) < 0.5 * 40_000
 
 
-def test_pictures_are_told_apart():
+def test_pictures_are_classified():
     trainer, returns = learn("ppo_tasks/Picture-v0", 30, model_config={}, gamma=0.0, lr=1e-3)
     assert min(returns) > 0.9
     assert trainer._collector._buffers.observations.dtype == np.uint8

@@ -1,4 +1,4 @@
-"""Tiny environments that tell a right PPO from a wrong one, and how the tests train on them."""
+"""Tiny environments that only a correct PPO solves, and functions to train on them."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ class Identity(gym.Env):
 
 
 class TwoSteps(gym.Env):
-    """A small reward now or a larger one a step later, and then the end.
+    """A small reward now, or a larger one in the second and last step.
 
-    The last observation is the first one's, so whoever bootstraps where the episode terminated,
-    does not where it was truncated, or learns from the reset's step, gets the values wrong.
+    The last observation equals the first. Therefore bootstrapping a terminated episode, not
+    bootstrapping a truncated one, or learning from a reset gives wrong values.
     """
 
     observation_space = spaces.Discrete(2)
@@ -88,20 +88,20 @@ class TwoSteps(gym.Env):
 
 
 class Counting(gym.Env):
-    """Observes (episode, step, seed-dependent length); episodes of 1 to 5 steps."""
+    """Observes (episode, step, length); the seed determines lengths from 1 to ``max_length``."""
 
     observation_space = spaces.Box(-np.inf, np.inf, (3,), np.float32)
     action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
 
-    def __init__(self, longest=5):
-        self._longest = longest
+    def __init__(self, max_length=5):
+        self._max_length = max_length
         self._episode = -1
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self._episode += 1
         self._step = 0
-        self._length = int(self.np_random.integers(1, self._longest + 1))
+        self._length = int(self.np_random.integers(1, self._max_length + 1))
         return self._observe(), {}
 
     def step(self, action):
@@ -137,7 +137,7 @@ class Scaled(gym.Env):
 
 
 class Picture(gym.Env):
-    """The reward is 1 if the action tells which half of the image is bright; one step."""
+    """The reward is 1 if the action is the bright half of the image; one step."""
 
     observation_space = spaces.Box(0, 255, (10, 10, 1), np.uint8)
     action_space = spaces.Discrete(2)
@@ -189,7 +189,7 @@ def build_trainer(settings, **hyperparameters):
 
 
 def train(trainer, iterations):
-    """Train, and return every replica's episode returns in the last fifth of the iterations."""
+    """Train, and return every replica's episode returns of the last fifth of the iterations."""
     returns = None
     for iteration in range(iterations):
         progress = trainer.train()

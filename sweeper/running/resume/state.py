@@ -29,7 +29,7 @@ from sweeper.metrics import ITERATION
 from sweeper.paths import CheckpointPaths, RunPaths
 from sweeper.results.records import SweepResults, TrialRecord
 from sweeper.states import TrialState
-from sweeper.trainables.contract import find_met_criterion
+from sweeper.trainables.milestones import find_met_criterion
 from sweeper.trainables.plateau import PLATEAU
 
 __all__ = [

@@ -1,1 +1,1 @@
-"""One RLlib Algorithm a replica, all in one process."""
+"""The RLlib backend: one Algorithm per replica, all in one process."""

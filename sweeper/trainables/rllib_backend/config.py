@@ -1,4 +1,4 @@
-"""From a trial's configuration to RLlib's config object, refusing what RLlib would ignore."""
+"""Builds RLlib's config object from a configuration, and refuses what RLlib would ignore."""
 
 from __future__ import annotations
 
@@ -16,22 +16,17 @@ from ray.tune.registry import get_trainable_cls
 
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import ConfigurationRefusedError
-from sweeper.spec.keys.foreign import (
-    SECOND_NAMES,
-    dead_reason,
-    explain_foreign_name,
-    renamed_to,
-)
+from sweeper.spec.keys.foreign import SECOND_NAMES, dead_reason, explain_foreign_name, renamed_to
 from sweeper.trainables.contract import TrialSettings
 
 __all__ = ["EPISODE_LENGTHS", "EPISODE_RETURNS", "build_algorithm_config"]
 
-# Under these keys of env_runners a result lists the episodes that ended in the iteration.
+# Keys in a result's env_runners: the episodes that ended in the iteration.
 EPISODE_RETURNS = "finished_episode_returns"
 EPISODE_LENGTHS = "finished_episode_lengths"
 
-# Which of AlgorithmConfig's methods take keys of a spec's param space; None: all of their
-# arguments. What a spec says elsewhere (environment, seeds, evaluation) is not among them.
+# The methods of AlgorithmConfig that take keys of the param space; None: all their arguments.
+# Arguments that a spec sets elsewhere (environment, seeds, evaluation) are left out.
 _METHODS: Mapping[str, frozenset[str] | None] = {
     "training": None,
     "env_runners": None,
@@ -46,30 +41,26 @@ _METHODS: Mapping[str, frozenset[str] | None] = {
 
 
 def build_algorithm_config(
-    settings: TrialSettings,
-    configuration: Mapping[str, Any],
-    *,
-    seed: int,
-    env_steps: int = 0,
+    settings: TrialSettings, configuration: Mapping[str, Any], *, seed: int, env_steps: int = 0
 ) -> AlgorithmConfig:
-    """RLlib's config object for one replica, validated.
+    """RLlib's validated config object for one replica.
 
-    Nothing in it refers to this package by name, so that a checkpoint loads without it.
+    Nothing in it refers to this package by name: RLlib's checkpoints load without it.
 
     Args:
-        settings: the trial's.
-        configuration: keys of RLlib's AlgorithmConfig methods; ``model_config`` a mapping.
-        seed: RLlib's own, for its environments and the process-wide generators.
-        env_steps: how many steps the replica has behind it, above 0 for a restart.
+        settings: the trial's settings.
+        configuration: keys of RLlib's AlgorithmConfig methods; ``model_config`` is a mapping.
+        seed: RLlib's seed, for its environments and the process-wide generators.
+        env_steps: the replica's env steps so far; above 0 after a restore.
 
     Raises:
-        ConfigurationRefusedError: with what RLlib has against it.
+        ConfigurationRefusedError: RLlib refuses it; with RLlib's reason.
     """
     config: AlgorithmConfig = _algorithm_class(settings.algorithm).get_default_config()
     given = {
         "num_env_runners": 0,
         "num_learners": 0,
-        # A broken environment must fail the trial; RLlib would restart it for hours.
+        # RLlib would restart a broken environment for hours; it must fail the trial.
         "restart_failed_env_runners": False,
         "log_level": "ERROR",
         "log_sys_usage": False,
@@ -79,10 +70,10 @@ def build_algorithm_config(
     }
     network = given.get("model_config")
     if isinstance(network, dict) and network.get("use_lstm"):
-        network.setdefault("max_seq_len", 20)  # RLlib's default, which it leaves out of a mapping
+        network.setdefault("max_seq_len", 20)  # RLlib's default, missing in mappings
     if isinstance(given.get("n_step"), list):
-        given["n_step"] = tuple(given["n_step"])  # a range, which YAML has no tuples for
-    logging.getLogger("ray.rllib").setLevel(given["log_level"])  # before its advice on validate
+        given["n_step"] = tuple(given["n_step"])  # a range; YAML has no tuples
+    logging.getLogger("ray.rllib").setLevel(given["log_level"])  # before validate() logs advice
     env, env_config = _describe_environment(
         settings.environment, in_other_processes=given["num_env_runners"] > 0
     )
@@ -98,13 +89,13 @@ def build_algorithm_config(
         )
         _apply_keys(config, settings.algorithm, given)
         if env_steps and hasattr(config, "num_steps_sampled_before_learning_starts"):
-            # Replay is not in the checkpoint: fill it anew before learning goes on.
+            # The replay is not in the checkpoint: fill it before learning continues.
             config.num_steps_sampled_before_learning_starts += env_steps
         config.validate()
     except ConfigurationRefusedError:
         raise
-    except Exception as error:  # RLlib raises whatever fits: ValueError, TypeError, KeyError, …
-        advice = "To suppress all validation errors"  # RLlib's; not reachable from a spec
+    except Exception as error:  # RLlib raises ValueError, TypeError, KeyError, …
+        advice = "To suppress all validation errors"  # of no use in a spec
         text = " ".join(str(error).partition(advice)[0].split())
         raise ConfigurationRefusedError(
             f"{settings.algorithm} refuses this configuration: {text[:400] or type(error).__name__}"
@@ -113,7 +104,7 @@ def build_algorithm_config(
 
 
 def _fix_iteration_length(config: AlgorithmConfig) -> dict[str, Any]:
-    """SAC, APPO and IMPALA end an iteration by the clock, so that no two runs would be alike."""
+    """Count env steps where SAC, APPO and IMPALA would end iterations by the clock."""
     if not config.min_time_s_per_iteration:
         return {}
     steps = max(1000, config.min_sample_timesteps_per_iteration or 0)
@@ -131,12 +122,12 @@ def _algorithm_class(name: str) -> type[Algorithm]:
 
 
 def _apply_keys(config: AlgorithmConfig, algorithm: str, given: Mapping[str, Any]) -> None:
-    """Pass each key to the method that takes it: ``update_from_dict`` would accept any typo."""
+    """Pass each key to the method that takes it; ``update_from_dict`` would accept any typo."""
     methods = _methods_by_key(config)
     problems = []
     calls: dict[str, dict[str, Any]] = {}
     for key, value in given.items():
-        # RLlib itself takes many of these, with a warning at best.
+        # RLlib accepts many of these, at best with a warning.
         is_foreign = dead_reason(algorithm, key) or renamed_to(algorithm, key)
         explained = explain_foreign_name(algorithm, key)
         if explained and key not in SECOND_NAMES and (is_foreign or key not in methods):
@@ -155,7 +146,7 @@ def _apply_keys(config: AlgorithmConfig, algorithm: str, given: Mapping[str, Any
 def _methods_by_key(config: AlgorithmConfig) -> dict[str, str]:
     found: dict[str, str] = {}
     for method, allowed in _METHODS.items():
-        for cls in type(config).__mro__:  # subclasses hand what they don't know to super()
+        for cls in type(config).__mro__:  # subclasses pass unknown keys to super()
             if method in vars(cls):
                 names = inspect.signature(vars(cls)[method]).parameters
                 keys = set(names) - {"self", "kwargs"}
@@ -168,7 +159,7 @@ def _methods_by_key(config: AlgorithmConfig) -> dict[str, str]:
 def _describe_environment(
     settings: EnvironmentSettings, *, in_other_processes: bool
 ) -> tuple[Any, dict[str, Any]]:
-    """RLlib's ``env`` and ``env_config``: a gymnasium id where one is enough, else a class."""
+    """RLlib's ``env`` and ``env_config``: a gymnasium id if that is enough, else a class."""
     if settings.wrappers or (settings.module is not None and in_other_processes):
         if settings.vectorization == "vector_entry_point":
             raise ConfigurationRefusedError(
@@ -184,8 +175,8 @@ def _describe_environment(
 def _make_environment_class(settings: EnvironmentSettings) -> type[gymnasium.Env[Any, Any]]:
     """A class that builds the environment and its wrappers, pickled by value with the checkpoint.
 
-    It is like `sweeper.environments.building.build_env`, which it can't call: whoever loads the
-    checkpoint may not have this package.
+    Does the same as `sweeper.environments.building.build_env`, which it can't call: a checkpoint
+    must load without this package.
     """
     env_id, module, paths = settings.id, settings.module, tuple(settings.search_paths)
     kwargs = dict(settings.kwargs)
@@ -219,7 +210,7 @@ def _make_environment_class(settings: EnvironmentSettings) -> type[gymnasium.Env
 
 
 def _make_flattening() -> Callable[..., list[Any]]:
-    """Observations that RLlib's default networks don't take, one-hot or flat; by value too."""
+    """Flattens observations that RLlib's default networks don't take; pickled by value."""
 
     def connect(env, spaces, device=None):  # type: ignore[no-untyped-def]  # noqa: ARG001
         import gymnasium
@@ -232,13 +223,13 @@ def _make_flattening() -> Callable[..., list[Any]]:
 
 
 def _make_episode_recorder() -> Callable[..., None]:
-    """A callback that logs each finished episode; a local function is pickled by value."""
+    """A callback that logs each finished episode; local, so it is pickled by value."""
     returns, lengths = EPISODE_RETURNS, EPISODE_LENGTHS
 
     def record(*, episode, metrics_logger, prev_episode_chunks=(), **_):  # type: ignore[no-untyped-def]
         total = sum(chunk.get_return() for chunk in (*prev_episode_chunks, episode))
         metrics_logger.log_value(returns, total, reduce="item_series")
-        # Not the chunks' lengths: PPO's learner adds a row to each (AddOneTsToEpisodes…).
+        # The chunks' lengths are too long: PPO's learner adds a row (AddOneTsToEpisodes…).
         metrics_logger.log_value(lengths, episode.t, reduce="item_series")
 
     return record

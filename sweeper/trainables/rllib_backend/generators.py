@@ -1,4 +1,4 @@
-"""The process-wide random generators, owned in turn."""
+"""The process-wide random generators, swapped between owners."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["Generators"]
 
 @dataclass
 class Generators:
-    """The states of the process-wide generators that belong to one owner, between its turns."""
+    """One owner's states of the process-wide generators of random, numpy and torch."""
 
     seed: int
     _states: tuple[Any, ...] | None = field(default=None, repr=False)
 
     @contextlib.contextmanager
     def swapped_in(self) -> Iterator[None]:
-        """Use these generators in the block, and leave the process's own as they were."""
+        """Use these states in the block; afterwards the process's own are back."""
         outside = _read_generators()
         if self._states is None:
             random.seed(self.seed)

@@ -1,9 +1,9 @@
 """The RLlib backend: one Algorithm of the new API stack per replica, all in one process.
 
-RLlib draws from the process-wide generators of ``random``, numpy and torch, and its replay
-buffers from the operating system. So every replica owns a set of generator states that is
-swapped in for its turn, and its replay is seeded after the build: a replica trained beside
-others gives bit for bit what it gives alone.
+RLlib draws from the process-wide generators of ``random``, numpy and torch, and seeds its replay
+buffers from the operating system. Therefore every replica owns generator states that are swapped
+in for its turn, and its replay buffer is seeded after the build. A replica gives bit for bit the
+same numbers alone and beside others.
 """
 
 from __future__ import annotations
@@ -29,16 +29,14 @@ from ray.rllib.utils.metrics import (
 )
 
 from sweeper.environments.building import import_module
+from sweeper.paths import CheckpointPaths
 from sweeper.trainables.contract import (
-    LONGEST_EPISODE_STEPS,
+    MAX_EPISODE_STEPS,
     EvaluationNeverEndsError,
     EvaluationResult,
     EvaluationSettings,
-    Purpose,
     ReplicaProgress,
     TrialSettings,
-    derive_seed,
-    seed_sequence,
 )
 from sweeper.trainables.rllib_backend.config import (
     EPISODE_LENGTHS,
@@ -46,12 +44,13 @@ from sweeper.trainables.rllib_backend.config import (
     build_algorithm_config,
 )
 from sweeper.trainables.rllib_backend.generators import Generators
+from sweeper.trainables.seeding import Purpose, derive_seed, seed_sequence
 
-__all__ = ["RLlibTrainer", "replica_folder"]
+__all__ = ["RLlibTrainer"]
 
 _logger = logging.getLogger(__name__)
 
-# What RLlib's learner logs beside losses and statistics.
+# Entries of RLlib's learner results that are no losses or statistics.
 _BOOKKEEPING = (
     "diff_num_grad_updates_vs_sampler_policy",
     "module_train_batch_size_mean",
@@ -60,13 +59,12 @@ _BOOKKEEPING = (
     "num_non_trainable_parameters",
     "weights_seq_no",
 )
-_EVALUATION_ENVS = 20
 _EVALUATION_CHUNK_STEPS = 32
 
 
 @dataclass
 class _Replica:
-    """One training run; ``algorithm`` is built in its first turn and dropped if it diverges."""
+    """One training run; its Algorithm is built in its first turn, and stopped if it diverges."""
 
     seed: int
     generators: Generators
@@ -76,11 +74,11 @@ class _Replica:
 
 
 class RLlibTrainer:
-    """A `ReplicaTrainer`; the Algorithms are built when they are first needed.
+    """RLlib's `ReplicaTrainer`; builds the Algorithms when they are first needed.
 
     Raises:
-        ConfigurationRefusedError: unknown keys, or a combination that RLlib refuses; from the
-            constructor or, where only building tells, from the first `train`.
+        ConfigurationRefusedError: RLlib refuses the configuration: raised by the constructor, or
+            by the first `train` if only building the Algorithm shows it.
     """
 
     def __init__(self, settings: TrialSettings, configuration: Mapping[str, Any]) -> None:
@@ -103,16 +101,16 @@ class RLlibTrainer:
         return [self._train_replica(replica) for replica in self._replicas]
 
     def evaluate(self) -> list[EvaluationResult | None]:
-        """Play each replica's held-out episodes, the same ones at every evaluation."""
+        """Play the held-out episodes, the same ones at every evaluation."""
         return [self._evaluate_replica(replica) for replica in self._replicas]
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write one RLlib checkpoint a replica; a diverged one has nothing worth loading."""
+        """Write an RLlib checkpoint for every replica that has not diverged."""
         for replica in self._replicas:
             if not replica.diverged:
                 with replica.generators.swapped_in():
-                    path = replica_folder(folder.absolute(), replica.seed)
-                    self._built(replica).save_to_path(str(path))
+                    path = CheckpointPaths(folder.absolute()).replica(replica.seed)
+                    self._build_once(replica).save_to_path(str(path))
         return {
             "env_steps": [replica.env_steps for replica in self._replicas],
             "diverged": [replica.diverged for replica in self._replicas],
@@ -121,8 +119,8 @@ class RLlibTrainer:
     def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
         """Build every replica and load its checkpoint.
 
-        Environments have no state to save, and RLlib saves neither replay nor generators: the
-        replica goes on with episodes, replay and random numbers of its own for this restart.
+        RLlib saves neither environments, replay nor generators. The replica continues with new
+        episodes, an empty replay and random numbers derived for this restart.
         """
         for replica, env_steps, diverged in zip(
             self._replicas, state["env_steps"], state["diverged"], strict=True
@@ -134,8 +132,8 @@ class RLlibTrainer:
             seed = self._training_seed(replica)
             replica.generators = Generators(seed)
             with replica.generators.swapped_in():
-                path = replica_folder(folder.absolute(), replica.seed)
-                self._built(replica).restore_from_path(str(path))
+                path = CheckpointPaths(folder.absolute()).replica(replica.seed)
+                self._build_once(replica).restore_from_path(str(path))
 
     def close(self) -> None:
         """Stop every Algorithm and close the environments."""
@@ -149,7 +147,7 @@ class RLlibTrainer:
         if replica.diverged:
             return ReplicaProgress(env_steps=replica.env_steps, diverged=True)
         with replica.generators.swapped_in():
-            algorithm = self._built(replica)
+            algorithm = self._build_once(replica)
             try:
                 result = algorithm.train()
             except Exception as error:
@@ -160,7 +158,7 @@ class RLlibTrainer:
         sampled = result.get(ENV_RUNNER_RESULTS, {})
         learner = result.get(LEARNER_RESULTS, {}).get(DEFAULT_MODULE_ID, {})
         new_env_steps = sampled.get(NUM_ENV_STEPS_SAMPLED, 0)
-        if math.isfinite(new_env_steps):  # NaN: none came in, from runners of its own
+        if math.isfinite(new_env_steps):  # NaN: separate env runners delivered none
             replica.env_steps += int(new_env_steps)
         if not result or _has_diverged(algorithm, learner):
             replica.diverged = True
@@ -177,10 +175,10 @@ class RLlibTrainer:
     def _evaluate_replica(self, replica: _Replica) -> EvaluationResult | None:
         if replica.diverged:
             return None
-        settings = self._settings.evaluation or EvaluationSettings(20, None)
+        settings = self._settings.evaluation or EvaluationSettings()
         stage = self._settings.stage
         with replica.generators.swapped_in():
-            algorithm = self._built(replica)
+            algorithm = self._build_once(replica)
         generators = Generators(derive_seed(replica.seed, stage, Purpose.EVALUATION_ACTIONS))
         with generators.swapped_in():
             if self._evaluator is None:
@@ -190,7 +188,7 @@ class RLlibTrainer:
             )
 
     def _training_seed(self, replica: _Replica) -> int:
-        """Its own for every restart: environments must not repeat their first episodes."""
+        """A new seed for every restart, or environments would repeat their first episodes."""
         stage = self._settings.stage
         if not replica.env_steps:
             return derive_seed(replica.seed, stage, Purpose.TRAINING)
@@ -198,7 +196,7 @@ class RLlibTrainer:
         restart = np.random.SeedSequence(root.entropy, spawn_key=(replica.env_steps,))
         return int(restart.generate_state(1)[0] >> 1)
 
-    def _built(self, replica: _Replica) -> Algorithm:
+    def _build_once(self, replica: _Replica) -> Algorithm:
         if replica.algorithm is None:
             config = build_algorithm_config(
                 self._settings,
@@ -207,7 +205,7 @@ class RLlibTrainer:
                 env_steps=replica.env_steps,
             )
             replica.algorithm = config.build_algo()
-            # Tune's Trainable makes an empty folder for each in ~/ray_results.
+            # Every Algorithm, as a Trainable, makes an empty folder in ~/ray_results.
             shutil.rmtree(replica.algorithm.logdir, ignore_errors=True)
             buffer = replica.algorithm.local_replay_buffer
             if buffer is not None and hasattr(buffer, "rng"):
@@ -223,29 +221,17 @@ class RLlibTrainer:
             algorithm, replica.algorithm = replica.algorithm, None
             try:
                 algorithm.stop()
-            except Exception:  # of an environment's own close(), say; nothing depends on it
-                _logger.exception("an Algorithm did not stop in order")
-
-
-def replica_folder(checkpoint: Path, seed: int) -> Path:
-    """Where a trial's checkpoint has the replica of that seed: an Algorithm's checkpoint."""
-    return checkpoint / f"replica_{seed}"
+            except Exception:  # e.g. of an environment's close(); nothing depends on it
+                _logger.exception("an Algorithm did not stop cleanly")
 
 
 class _Evaluator:
-    """One env runner that plays every replica of the trial, whatever their weights.
-
-    Sub-environment i plays a number of episodes that is fixed beforehand and the evaluation
-    takes exactly those: taking the first to finish would favour short episodes.
-    """
+    """One env runner that plays the episodes of every replica of the trial."""
 
     def __init__(self, algorithm: Algorithm, settings: EvaluationSettings) -> None:
-        envs = min(settings.episodes, _EVALUATION_ENVS)
         self._explore = settings.explore
-        self._quota = [
-            settings.episodes // envs + (index < settings.episodes % envs) for index in range(envs)
-        ]
-        self._finished: list[list[tuple[float, int]]] = [[] for _ in range(envs)]
+        self._quotas = settings.quotas
+        self._finished: list[list[tuple[float, int]]] = [[] for _ in self._quotas]
         finished = self._finished
 
         def record(*, episode, env_index, prev_episode_chunks=(), **_):  # type: ignore[no-untyped-def]
@@ -253,14 +239,14 @@ class _Evaluator:
             finished[env_index].append((float(total), int(episode.t)))
 
         config = algorithm.config.copy(copy_frozen=False)
-        config.env_runners(num_env_runners=0, num_envs_per_env_runner=envs)
+        config.env_runners(num_env_runners=0, num_envs_per_env_runner=len(self._quotas))
         config.in_evaluation = True
         self._runner = type(algorithm.env_runner)(config=config, worker_index=0, num_workers=0)
-        # Set on the runner's own copy: a deep copy of the list would record nothing.
+        # Set on the runner's own copy: the constructor deep-copies the config, and `finished`.
         self._runner.config.callbacks(on_episode_end=record)
 
     def play(self, algorithm: Algorithm, env_seed: int) -> EvaluationResult:
-        """Play all episodes, the same ones each time it is called with the same seed."""
+        """Play all episodes, the same ones for the same seed."""
         runner = self._runner
         runner.set_state(
             {
@@ -271,27 +257,19 @@ class _Evaluator:
         )
         for episodes in self._finished:
             episodes.clear()
-        # What makes the runner reset its environments with this seed in the next sample().
+        # Makes the next sample() reset the environments with this seed.
         runner._seed, runner._needs_initial_reset = env_seed, True
-        left = LONGEST_EPISODE_STEPS * max(self._quota)
+        left = MAX_EPISODE_STEPS * max(self._quotas)
         while any(
-            len(done) < quota for done, quota in zip(self._finished, self._quota, strict=True)
+            len(done) < quota for done, quota in zip(self._finished, self._quotas, strict=True)
         ):
             left -= _EVALUATION_CHUNK_STEPS
             if left < 0:
                 raise EvaluationNeverEndsError
-            steps = _EVALUATION_CHUNK_STEPS * len(self._quota)
+            steps = _EVALUATION_CHUNK_STEPS * len(self._quotas)
             runner.sample(num_timesteps=steps, explore=self._explore)
-            runner.get_metrics()  # lets go of the finished episodes' data
-        episodes = [
-            episode
-            for done, quota in zip(self._finished, self._quota, strict=True)
-            for episode in done[:quota]
-        ]
-        return EvaluationResult(
-            episode_returns=tuple(value for value, _ in episodes),
-            episode_lengths=tuple(length for _, length in episodes),
-        )
+            runner.get_metrics()  # frees the data of finished episodes
+        return EvaluationResult.count(self._finished, self._quotas)
 
     def close(self) -> None:
         """Close the environments."""
@@ -307,8 +285,8 @@ def _module_state(algorithm: Algorithm, *, inference_only: bool) -> Any:
 def _has_diverged(algorithm: Algorithm, learner: Mapping[str, Any]) -> bool:
     """Whether a loss or a weight is not finite (RLlib turns NaN gradients into zeros).
 
-    In an iteration without an update, as while a replay fills again after a restore, RLlib
-    reports NaN for everything that the learner logged before.
+    In an iteration without an update, e.g. while a restored replay fills, RLlib reports NaN for
+    everything that the learner has ever logged.
     """
     updated = math.isfinite(float(learner.get("num_module_steps_trained", math.nan)))
     losses = [value for key, value in learner.items() if updated and key.endswith("loss")]
@@ -323,10 +301,10 @@ def _has_diverged(algorithm: Algorithm, learner: Mapping[str, Any]) -> bool:
 
 
 def _is_numeric_failure(error: BaseException) -> bool:
-    """Whether sampling failed on logits or probabilities that are not finite.
+    """Whether sampling failed because logits or probabilities are not finite.
 
-    Weights can be finite and so large that their products are not: torch.distributions says
-    "invalid values", torch.multinomial "inf, nan or element < 0".
+    Products of finite weights can overflow. torch.distributions then reports "invalid values",
+    torch.multinomial "inf, nan or element < 0".
     """
     text = str(error)
     return isinstance(error, FloatingPointError) or (
@@ -338,8 +316,8 @@ def _is_numeric_failure(error: BaseException) -> bool:
 def _finished_episodes(sampled: Mapping[str, Any]) -> tuple[list[float], list[int]]:
     """Returns and lengths of the episodes that ended in this iteration.
 
-    RLlib's value of a series is a list for two items or more, the item itself for one, and
-    NaN for none; that a single return is NaN must not look like none, so lengths decide.
+    RLlib gives a series as a list for two items or more, as the item itself for one, and as NaN
+    for none. A single return may be NaN too, so the lengths decide.
     """
     returns, lengths = sampled.get(EPISODE_RETURNS), sampled.get(EPISODE_LENGTHS)
     if isinstance(returns, list) and isinstance(lengths, list):

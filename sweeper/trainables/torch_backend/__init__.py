@@ -1,1 +1,1 @@
-"""All replicas of a trial trained as one batch, in torch and numpy."""
+"""The torch backend: trains all replicas of a trial as one batch, in torch and numpy."""

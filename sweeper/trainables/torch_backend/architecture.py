@@ -1,7 +1,7 @@
-"""What a ``model_config`` means: the layers of the networks, and how they are initialised.
+"""Turns a ``model_config`` into the layers of the networks and their initialisation.
 
-Names, defaults and meaning are those of RLlib's ``DefaultModelConfig`` given as a dict, where
-``vf_share_layers`` is off.
+Names, defaults and meaning are those of RLlib's ``DefaultModelConfig`` given as a dict, which
+turns ``vf_share_layers`` off.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ _DEFAULT_FILTERS: Mapping[int, tuple[tuple[int, int, int], ...]] = {
 
 @dataclass(frozen=True)
 class Initialiser:
-    """An in-place function of ``torch.nn.init`` with its arguments; no name: Linear's own."""
+    """An in-place function of ``torch.nn.init``; without a name torch.nn.Linear's default."""
 
     name: str | None = None
     kwargs: Mapping[str, Any] | None = None
@@ -80,7 +80,7 @@ class Initialiser:
 
 @dataclass(frozen=True)
 class Convolution:
-    """One Conv2d layer, with the padding (left, right, top, bottom) before it."""
+    """One Conv2d layer; ``padding`` is left, right, top, bottom."""
 
     channels: int
     kernel: tuple[int, int]
@@ -90,17 +90,17 @@ class Convolution:
 
 @dataclass(frozen=True)
 class Architecture:
-    """An encoder each for policy and value (or one for both), and their heads.
+    """Separate encoders for policy and value (or a shared one), and their heads.
 
     Attributes:
         observation_shape: ``(size,)``, or ``(height, width, channels)`` with ``convolutions``.
-        convolutions: the image encoder; ``hiddens`` is empty then, as in RLlib.
-        hiddens: sizes of the encoder's layers, each with the activation.
+        convolutions: the layers of an image encoder; ``hiddens`` is empty then, as in RLlib.
+        hiddens: sizes of a dense encoder's layers.
         head_hiddens: sizes of the heads' layers before their linear output.
-        policy_outputs: of the policy's head (without a free log deviation).
+        policy_outputs: outputs of the policy's head, without free log deviations.
         log_deviations: how many of the distribution's inputs are log deviations.
-        free_log_std: they are parameters, not outputs.
-        log_std_clip: they are clamped to ± this.
+        free_log_std: log deviations are parameters, not outputs.
+        log_std_clip: log deviations are clamped to ± this.
     """
 
     observation_shape: tuple[int, ...]
@@ -121,12 +121,12 @@ class Architecture:
 
     @property
     def encoders(self) -> tuple[str, ...]:
-        """Names of the encoders: the policy's comes first, the value's last."""
+        """Names of the encoders: the policy's first, the value's last."""
         return ("shared",) if self.is_shared else ("policy", "value")
 
     @property
     def encoded(self) -> int:
-        """Size of what an encoder gives to the heads."""
+        """Size of an encoder's output."""
         if self.hiddens:
             return self.hiddens[-1]
         height, width, _ = self.observation_shape
@@ -137,12 +137,7 @@ class Architecture:
 
 @dataclass(frozen=True)
 class ParameterShape:
-    """One parameter of one replica.
-
-    Attributes:
-        fan_in: inputs of its layer, which bound Linear's own initialisation.
-        initialiser: of this parameter.
-    """
+    """One parameter of one replica; ``fan_in`` counts the inputs of its layer."""
 
     name: str
     shape: tuple[int, ...]
@@ -151,7 +146,7 @@ class ParameterShape:
 
     @property
     def size(self) -> int:
-        """How many numbers it is."""
+        """The number of elements."""
         return math.prod(self.shape)
 
 
@@ -165,12 +160,12 @@ def build_architecture(
     """Read a ``model_config``.
 
     Raises:
-        ConfigurationRefusedError: a key or a value that this backend does not carry out.
+        ConfigurationRefusedError: this backend does not support a key or a value.
     """
     for key in model_config:
         if key not in MODEL_CONFIG_DEFAULTS:
             raise ConfigurationRefusedError(
-                f"model_config.{key} is not carried out on backend torch; backend: rllib has it"
+                f"model_config.{key} is not supported on backend torch; backend: rllib has it"
             )
     given = {**MODEL_CONFIG_DEFAULTS, **model_config}
     is_image = len(observation_shape) == 3
@@ -185,7 +180,7 @@ def build_architecture(
     clip = given["log_std_clip_param"]
     if not isinstance(clip, int | float) or not clip > 0:
         raise ConfigurationRefusedError(
-            f"model_config.log_std_clip_param is positive, not {clip!r}"
+            f"model_config.log_std_clip_param must be positive, not {clip!r}"
         )
     return Architecture(
         observation_shape=observation_shape,
@@ -207,55 +202,43 @@ def build_architecture(
 
 
 def list_parameters(architecture: Architecture) -> list[ParameterShape]:
-    """Every parameter of one replica; the encoders' equal layers lie side by side."""
+    """Every parameter of one replica; equal layers of both encoders lie side by side."""
     own = Initialiser()
     parameters: list[ParameterShape] = []
 
-    def add(names: tuple[str, ...], shape: tuple[int, ...], fan: int, by: Initialiser) -> None:
-        parameters.extend(ParameterShape(name, shape, fan, by) for name in names)
-
-    def add_dense(
-        names: tuple[str, ...], inputs: int, outputs: int, *, is_head: bool, layernorm: bool
-    ) -> None:
-        weight = own if is_head else architecture.weight_initialiser
-        bias = own if is_head else architecture.bias_initialiser
-        add(tuple(f"{name}.weight" for name in names), (outputs, inputs), inputs, weight)
-        add(tuple(f"{name}.bias" for name in names), (outputs,), inputs, bias)
+    def add(names: list[str], weight_shape: tuple[int, ...], *, layernorm: bool = False) -> None:
+        outputs, fan_in = weight_shape[0], math.prod(weight_shape[1:])
+        is_head = names[0].startswith("head.")
+        kinds = {
+            "weight": (weight_shape, own if is_head else architecture.weight_initialiser),
+            "bias": ((outputs,), own if is_head else architecture.bias_initialiser),
+        }
         if layernorm:
-            ones, zeros = Initialiser("ones_"), Initialiser("zeros_")
-            add(tuple(f"{name}.norm.weight" for name in names), (outputs,), inputs, ones)
-            add(tuple(f"{name}.norm.bias" for name in names), (outputs,), inputs, zeros)
+            kinds["norm.weight"] = (outputs,), Initialiser("ones_")
+            kinds["norm.bias"] = (outputs,), Initialiser("zeros_")
+        for kind, (shape, initialiser) in kinds.items():
+            parameters.extend(
+                ParameterShape(f"{name}.{kind}", shape, fan_in, initialiser) for name in names
+            )
 
     size = architecture.observation_shape[-1]
     for i, layer in enumerate(architecture.convolutions):
-        names = tuple(f"encoder.{encoder}.{i}" for encoder in architecture.encoders)
-        fan_in = size * math.prod(layer.kernel)
-        add(
-            tuple(f"{name}.weight" for name in names),
-            (layer.channels, size, *layer.kernel),
-            fan_in,
-            architecture.weight_initialiser,
-        )
-        add(
-            tuple(f"{name}.bias" for name in names),
-            (layer.channels,),
-            fan_in,
-            architecture.bias_initialiser,
-        )
+        names = [f"encoder.{encoder}.{i}" for encoder in architecture.encoders]
+        add(names, (layer.channels, size, *layer.kernel))
         size = layer.channels
     for i, hidden in enumerate(architecture.hiddens):
-        names = tuple(f"encoder.{encoder}.{i}" for encoder in architecture.encoders)
-        add_dense(names, size, hidden, is_head=False, layernorm=architecture.use_layernorm)
+        names = [f"encoder.{encoder}.{i}" for encoder in architecture.encoders]
+        add(names, (hidden, size), layernorm=architecture.use_layernorm)
         size = hidden
     for head, outputs in (("policy", architecture.policy_outputs), ("value", 1)):
         size = architecture.encoded
         for i, hidden in enumerate(architecture.head_hiddens):
-            names = (f"head.{head}.{i}",)
-            add_dense(names, size, hidden, is_head=True, layernorm=architecture.head_use_layernorm)
+            add([f"head.{head}.{i}"], (hidden, size), layernorm=architecture.head_use_layernorm)
             size = hidden
-        add_dense((f"head.{head}.out",), size, outputs, is_head=True, layernorm=False)
+        add([f"head.{head}.out"], (outputs, size))
     if architecture.free_log_std:
-        add(("log_std",), (architecture.log_deviations,), 1, Initialiser("zeros_"))
+        shape, zeros = (architecture.log_deviations,), Initialiser("zeros_")
+        parameters.append(ParameterShape("log_std", shape, 1, zeros))
     return parameters
 
 
@@ -267,7 +250,7 @@ def initialise(parameter: ParameterShape, out: Tensor, generator: torch.Generato
     """
     with torch.no_grad():
         name = parameter.initialiser.name
-        if name is None:  # torch.nn.Linear's and Conv2d's own, weights and biases alike
+        if name is None:  # the default of torch.nn.Linear and Conv2d, for weights and biases
             bound = 1 / math.sqrt(parameter.fan_in)
             out.uniform_(-bound, bound, generator=generator)
             return
@@ -291,7 +274,7 @@ def _read_initialiser(key: str, given: Mapping[str, Any]) -> Initialiser:
         _initialising_function(name)
     except (AttributeError, TypeError) as error:
         raise ConfigurationRefusedError(
-            f"model_config.{key}: {name!r} is no in-place function of torch.nn.init, "
+            f"model_config.{key}: {name!r} is not an in-place function of torch.nn.init, "
             "such as orthogonal_"
         ) from error
     return Initialiser(name, dict(kwargs or {}))
@@ -309,7 +292,7 @@ def _read_activation(key: str, given: Mapping[str, Any]) -> str:
     folded = name.lower() if isinstance(name, str) else name
     if folded not in _ACTIVATIONS:
         known = ", ".join(str(known) for known in _ACTIVATIONS if known)
-        raise ConfigurationRefusedError(f"model_config.{key}: {name!r} is none of {known}")
+        raise ConfigurationRefusedError(f"model_config.{key}: {name!r} is not one of {known}")
     return _ACTIVATIONS[folded]
 
 
@@ -346,7 +329,7 @@ def _read_filters(given: Any, shape: tuple[int, ...]) -> tuple[Convolution, ...]
         size = _convolved(size, layers[-1])
         if min(size) < 1:
             raise ConfigurationRefusedError(
-                f"conv_filters leave nothing of images of shape {shape}"
+                f"conv_filters shrink images of shape {shape} to nothing"
             )
     return tuple(layers)
 

@@ -1,15 +1,16 @@
-"""The files of a torch checkpoint: JSON and safetensors, so that loading one runs no code.
+"""The files of a torch checkpoint: JSON and safetensors, because loading them runs no code.
 
-``agent.json`` and ``weights.safetensors`` are the agent: what acting needs. The first axis of
-every tensor is the replica, in the order of ``agent.json``'s seeds. ``trainer.safetensors`` is
-what training needs beside them; counters and generator states are JSON in ``trainer.json``.
+``agent.json`` and ``weights.safetensors`` are the agent, all that acting needs. The first axis of
+every tensor is the replica, in the order of ``agent.json``'s seeds. To continue training,
+``trainer.safetensors`` has further tensors, ``trainer.json`` counters and generator states.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +29,10 @@ from sweeper.paths import CheckpointPaths, write_atomically
 from sweeper.trainables.contract import TrialSettings
 from sweeper.trainables.torch_backend.architecture import Architecture
 
-__all__ = [
-    "describe_agent",
-    "read_tensors",
-    "write_agent",
-    "write_arrays",
-    "write_tensors",
-]
-
+__all__ = ["describe_agent", "read_tensors", "write_agent", "write_arrays", "write_tensors"]
 
 _FORMAT_VERSION = 1
-# Numpy's names of types, without the byte order, and the format's.
+# Numpy's names of dtypes, without the byte order, to safetensors' names.
 _SAFETENSORS_TYPES: Mapping[str, str] = {
     "b1": "BOOL",
     **{f"{kind}{size}": f"{kind.upper()}{8 * size}" for kind in "ui" for size in (1, 2, 4, 8)},
@@ -57,18 +51,18 @@ def describe_agent(
     clip_actions: bool,
     normalisers: Sequence[str],
 ) -> dict[str, Any]:
-    """What ``agent.json`` says.
+    """The content of ``agent.json``.
 
     Args:
-        settings: of the trial.
+        settings: the trial's settings.
         observation_space: of one environment.
         action_space: of one environment.
-        model_config: the whole of it, with the defaults.
-        architecture: the layers that it came to.
+        model_config: complete, with the defaults.
+        architecture: the layers built from it.
         normalize_actions: whether actions in [-1, 1] are mapped to the bounds.
         clip_actions: whether actions are clipped to the bounds.
-        normalisers: which of ``observations`` and ``rewards`` are normalised; their moments are
-            tensors ``normalisation.<name>.mean``, ``.variance`` and ``.count``.
+        normalisers: ``observations`` and ``rewards`` if they are normalised; their moments are
+            the tensors ``normalisation.<name>.mean``, ``.variance`` and ``.count``.
     """
     return {
         "version": _FORMAT_VERSION,
@@ -99,29 +93,23 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors to one file, whole or not at all.
 
     Raises:
-        OSError: it can't be written, e.g. for a full disk.
+        OSError: the file can't be written, e.g. because the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
+    with _replacing(path) as temporary:
         save_file(plain, temporary)
-        temporary.replace(path)
-    except SafetensorError as error:
-        raise OSError(f"{path} can't be written: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays as `write_tensors` does, one row at a time: a copy is never larger than that.
+    """Write arrays as `write_tensors` does, but copy no more than one row at a time.
 
-    safetensors' own functions take contiguous arrays, which views of a large one are not.
+    safetensors' own functions need contiguous arrays; views of a replay memory are not.
 
     Raises:
-        OSError: it can't be written, e.g. for a full disk.
+        OSError: the file can't be written, e.g. because the disk is full.
     """
     header, end = {}, 0
-    # The widest numbers first, so that none lies across the width of its type.
+    # The widest types first, so that every number is aligned to its own width.
     ordered = sorted(arrays.items(), key=lambda item: -item[1].itemsize)
     for name, array in ordered:
         begin, end = end, end + array.nbytes
@@ -131,24 +119,32 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
             "data_offsets": [begin, end],
         }
     text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)  # the numbers after it are aligned
+    text += b" " * (-len(text) % 8)  # aligns the numbers after it
+    with _replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for _, array in ordered:
+            for row in array if array.ndim > 1 else [array]:
+                file.write(np.ascontiguousarray(row).data)
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary file that replaces ``path`` if the block succeeds, and is removed if not."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(len(text).to_bytes(8, "little") + text)
-            for _, array in ordered:
-                for row in array if array.ndim > 1 else [array]:
-                    file.write(np.ascontiguousarray(row).data)
+        yield temporary
         temporary.replace(path)
+    except SafetensorError as error:
+        raise OSError(f"{path} can't be written: {error}") from error
     except OSError as error:
-        # A write's own error names no file.
+        # The error of a write names no file.
         raise OSError(error.errno, f"{path} can't be written: {error.strerror}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The inverse of `write_tensors` and `write_arrays`; the file is mapped, not read at once.
+    """Read what `write_tensors` or `write_arrays` wrote; the file is memory-mapped.
 
     Raises:
         SweeperError: the file is missing or damaged.

@@ -1,4 +1,4 @@
-"""What a trial's process computes on: CPU threads, or a GPU."""
+"""The device and the number of threads of a trial's process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def find_device(settings: TrialSettings) -> torch.device:
     """The GPU if the trial has one, else the CPU.
 
     Raises:
-        UserError: a GPU is asked for and there is none.
+        UserError: a GPU is requested and none is found.
     """
     if not settings.gpus:
         return torch.device("cpu")
@@ -28,10 +28,10 @@ def find_device(settings: TrialSettings) -> torch.device:
 
 
 def limit_threads(settings: TrialSettings) -> threadpoolctl.threadpool_limits:
-    """One thread a core, for torch and for numpy's BLAS, which has a pool of its own.
+    """Use one thread per core in torch and in numpy's BLAS, which has its own thread pool.
 
     Returns:
-        A context at whose end BLAS gets its threads back.
+        A context that restores BLAS's threads at its end.
     """
     threads = max(1, int(settings.cpus))
     torch.set_num_threads(threads)

@@ -1,15 +1,15 @@
-"""Action distributions over all replicas at once, and the way of an action to its environment.
+"""Action distributions of all replicas at once, and the conversion of actions for environments.
 
-Every distribution is given by the network's outputs ``inputs``: float[replicas, rows, size].
-The densities are for torch's autograd; sampling is numpy's, from noise that each replica drew
-from its own generator.
+The network's outputs are a distribution's inputs, ``float[replicas, rows, input_size]``. The
+densities are torch, for autograd. Sampling is numpy, from noise that each replica draws from its
+own generator.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -27,7 +27,13 @@ _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 class ActionDistribution(Protocol):
-    """One kind of distribution; ``input_size`` numbers define it, ``columns`` hold an action."""
+    """One kind of action distribution.
+
+    Attributes:
+        is_gaussian: the second half of the inputs are log deviations.
+    """
+
+    is_gaussian: ClassVar[bool]
 
     @property
     def input_size(self) -> int:
@@ -36,20 +42,15 @@ class ActionDistribution(Protocol):
 
     @property
     def columns(self) -> int:
-        """Numbers that one action takes in a batch."""
-        ...
-
-    @property
-    def is_gaussian(self) -> bool:
-        """Whether the second half of the inputs are log deviations."""
+        """Numbers per action in a batch."""
         ...
 
     def normalise(self, inputs: Tensor) -> Tensor:
-        """What the three densities below take: computed once, used by all of them."""
+        """Prepare inputs for the three densities below."""
         ...
 
     def log_prob(self, normalised: Tensor, actions: Tensor) -> Tensor:
-        """``float[replicas, rows]``; ``actions`` are ``float[replicas, rows, columns]``."""
+        """``float[replicas, rows]`` for actions ``float[replicas, rows, columns]``."""
         ...
 
     def entropy(self, normalised: Tensor) -> Tensor:
@@ -57,11 +58,11 @@ class ActionDistribution(Protocol):
         ...
 
     def kl(self, old: Tensor, new: Tensor) -> Tensor:
-        """KL(old ‖ new), ``float[replicas, rows]``; both normalised."""
+        """KL(old ‖ new), ``float[replicas, rows]``; both are normalised."""
         ...
 
     def draw_noise(self, generator: np.random.Generator, out: NDArray[np.float32]) -> None:
-        """Fill ``float32[envs, columns]`` with what `sample` needs."""
+        """Fill ``float32[envs, columns]`` with noise for `sample`."""
         ...
 
     def sample(self, inputs: Array, noise: Array) -> NDArray[np.float32]:
@@ -73,21 +74,22 @@ class ActionDistribution(Protocol):
         ...
 
     def to_env(self, actions: Array) -> Array:
-        """What vector environments' ``step`` takes, from ``[..., envs, columns]``."""
+        """Actions for a vector environment's ``step``, from ``[..., envs, columns]``."""
         ...
 
 
 @dataclass(frozen=True)
 class Categorical:
-    """One choice out of n a column; Discrete and MultiDiscrete action spaces.
+    """Choices of Discrete and MultiDiscrete action spaces, one per column.
 
     Attributes:
-        choices: n of every column.
-        start: the first action's number, a column.
-        is_vector: whether the environment takes a vector (MultiDiscrete) or a number.
-        dtype: of the space.
+        choices: number of choices in each column.
+        start: number of the first choice in each column.
+        is_vector: the environment takes a vector (MultiDiscrete), not a number.
+        dtype: dtype of the space.
     """
 
+    is_gaussian: ClassVar[bool] = False
     choices: tuple[int, ...]
     start: tuple[int, ...]
     is_vector: bool
@@ -95,18 +97,13 @@ class Categorical:
 
     @property
     def input_size(self) -> int:
-        """One logit a choice."""
+        """One logit per choice."""
         return sum(self.choices)
 
     @property
     def columns(self) -> int:
-        """One number a choice made."""
+        """One number per column."""
         return len(self.choices)
-
-    @property
-    def is_gaussian(self) -> bool:
-        """No."""
-        return False
 
     def normalise(self, inputs: Tensor) -> Tensor:
         """Log probabilities."""
@@ -116,7 +113,7 @@ class Categorical:
         return torch.cat([torch.log_softmax(part, dim=-1) for part in parts], dim=-1)
 
     def log_prob(self, normalised: Tensor, actions: Tensor) -> Tensor:
-        """Of the choices together."""
+        """Summed over the columns."""
         offsets = np.cumsum((0, *self.choices[:-1]))
         index = actions.long()
         if len(self.choices) == 1:
@@ -137,7 +134,7 @@ class Categorical:
         generator.random(dtype=np.float32, out=out)
 
     def sample(self, inputs: Array, noise: Array) -> NDArray[np.float32]:
-        """By the inverse of the cumulative distribution: one uniform number an action."""
+        """Invert the cumulative distribution at one uniform number per column."""
         actions = np.empty(noise.shape, dtype=np.float32)
         first = 0
         for column, size in enumerate(self.choices):
@@ -145,7 +142,7 @@ class Categorical:
             first += size
             cumulative = np.exp(logits - logits.max(axis=-1, keepdims=True)).cumsum(axis=-1)
             point = noise[..., column, None] * cumulative[..., -1:]
-            # The comparison leaves out the last: rounding may put the point beyond it.
+            # Without the last one: by rounding the point may lie beyond it.
             actions[..., column] = (cumulative[..., :-1] <= point).sum(axis=-1)
         return actions
 
@@ -157,23 +154,24 @@ class Categorical:
         return actions
 
     def to_env(self, actions: Array) -> Array:
-        """Counted from the start of the space."""
+        """Numbers that begin at the start of the space."""
         numbers: Array = actions.astype(self.dtype) + np.asarray(self.start, dtype=self.dtype)
         return numbers if self.is_vector else numbers[..., 0]
 
 
 @dataclass(frozen=True)
 class DiagGaussian:
-    """Independent normals; float Box action spaces. Inputs are means, then log deviations.
+    """Independent normals of float Box action spaces. Inputs are means, then log deviations.
 
     Attributes:
-        low: of the space, ``float32[columns]``.
-        high: likewise.
-        shape: of the space, of rank 0 or 1.
+        low: lower bounds of the space, ``float32[columns]``.
+        high: upper bounds, ``float32[columns]``.
+        shape: shape of the space, of rank 0 or 1.
         unsquash: map [-1, 1] to the bounds and clip, RLlib's ``normalize_actions``.
-        clip: clip to the bounds, RLlib's ``clip_actions``; with ``unsquash`` it is no choice.
+        clip: clip to the bounds, RLlib's ``clip_actions``; has no effect with ``unsquash``.
     """
 
+    is_gaussian: ClassVar[bool] = True
     low: NDArray[np.float32]
     high: NDArray[np.float32]
     shape: tuple[int, ...]
@@ -182,7 +180,7 @@ class DiagGaussian:
 
     @property
     def input_size(self) -> int:
-        """A mean and a log deviation a column."""
+        """A mean and a log deviation per column."""
         return 2 * self.columns
 
     @property
@@ -190,13 +188,8 @@ class DiagGaussian:
         """The dimensions of the space."""
         return int(np.prod(self.shape))
 
-    @property
-    def is_gaussian(self) -> bool:
-        """Yes."""
-        return True
-
     def normalise(self, inputs: Tensor) -> Tensor:
-        """Means and log deviations as they are."""
+        """The inputs themselves."""
         return inputs
 
     def log_prob(self, normalised: Tensor, actions: Tensor) -> Tensor:
@@ -223,7 +216,7 @@ class DiagGaussian:
         generator.standard_normal(dtype=np.float32, out=out)
 
     def sample(self, inputs: Array, noise: Array) -> NDArray[np.float32]:
-        """The mean, and the noise scaled."""
+        """The mean plus scaled noise."""
         mean, log_std = np.split(inputs, 2, axis=-1)
         sampled: NDArray[np.float32] = mean + np.exp(log_std) * noise
         return sampled
@@ -247,7 +240,7 @@ def build_distribution(
     """The distribution of an action space.
 
     Raises:
-        ConfigurationRefusedError: PPO on this backend has none for the space.
+        ConfigurationRefusedError: PPO on this backend does not support the space.
     """
     match space:
         case spaces.Discrete():
@@ -268,7 +261,7 @@ def build_distribution(
                 space.high.reshape(-1).astype(np.float32),
                 space.shape,
                 unsquash=normalize_actions and bounded,
-                # As RLlib: with normalize_actions an unbounded action is left alone.
+                # As in RLlib, normalize_actions leaves unbounded actions alone.
                 clip=clip_actions and not normalize_actions,
             )
     raise ConfigurationRefusedError(

@@ -1,4 +1,4 @@
-"""The environments that the replicas of a torch trainer play in, stepped together.
+"""The environments of a torch trainer's replicas, stepped together.
 
 All of them follow gymnasium's NEXT_STEP autoreset: the step after an episode's end ignores the
 action and returns the next episode's first observation.
@@ -25,25 +25,19 @@ Array = NDArray[Any]
 
 
 class ReplicaEnvs(Protocol):
-    """Sub-environments of several replicas, equally many of each; its length is the replicas'.
+    """The same number of sub-environments for each replica; its length is the replicas' number.
 
-    What a replica's do depends on its seed and its actions, not on the replicas beside it.
+    A replica's sub-environments depend on its seed and actions, not on the other replicas.
+
+    Attributes:
+        single_observation_space: of one sub-environment.
+        single_action_space: of one sub-environment.
+        num_envs: sub-environments per replica.
     """
 
-    @property
-    def single_observation_space(self) -> gymnasium.Space[Any]:
-        """Of a sub-environment."""
-        ...
-
-    @property
-    def single_action_space(self) -> gymnasium.Space[Any]:
-        """Of a sub-environment."""
-        ...
-
-    @property
-    def num_envs(self) -> int:
-        """Sub-environments of a replica."""
-        ...
+    single_observation_space: gymnasium.Space[Any]
+    single_action_space: gymnasium.Space[Any]
+    num_envs: int
 
     def __len__(self) -> int: ...
 
@@ -51,26 +45,26 @@ class ReplicaEnvs(Protocol):
         """Begin new episodes everywhere.
 
         Args:
-            seeds: one a replica.
+            seeds: one per replica.
 
         Returns:
-            Every replica's observations, batched; valid until the next call.
+            Each replica's batch of observations, valid until the next call.
         """
         ...
 
     def step(
         self, actions: Array, replicas: Sequence[int]
     ) -> Iterator[tuple[Any, Array, Array, Array]]:
-        """One step of some replicas' sub-environments; those of the others stay as they are.
+        """Step the sub-environments of some replicas.
 
         Args:
             actions: ``[replicas, envs, ...]``, of all replicas.
-            replicas: which ones step, in ascending order.
+            replicas: the ones to step, in ascending order.
 
         Returns:
-            For each of these, in their order: observations, batched, valid until the next call;
-            rewards, whether terminated, whether truncated, each ``[envs]``. All of it must be
-            taken before the next call.
+            For each of these, in the same order: a batch of observations, rewards, whether
+            terminated, whether truncated, the latter three ``[envs]``. Valid, and to be consumed,
+            until the next call.
         """
         ...
 
@@ -80,7 +74,7 @@ class ReplicaEnvs(Protocol):
 
 
 class SeparateReplicaEnvs:
-    """A `ReplicaEnvs` of one vector environment a replica."""
+    """`ReplicaEnvs` with one vector environment per replica."""
 
     def __init__(self, vector_envs: Sequence[VectorEnv]) -> None:
         self.vector_envs = list(vector_envs)
@@ -100,7 +94,7 @@ class SeparateReplicaEnvs:
     def step(
         self, actions: Array, replicas: Sequence[int]
     ) -> Iterator[tuple[Any, Array, Array, Array]]:
-        """One step of some replicas' sub-environments."""
+        """Step the sub-environments of some replicas."""
         for replica in replicas:
             yield self.vector_envs[replica].step(actions[replica])[:4]
 
@@ -112,14 +106,14 @@ class SeparateReplicaEnvs:
 
 @contextlib.contextmanager
 def open_replica_envs(settings: TrialSettings, num_envs: int) -> Iterator[ReplicaEnvs]:
-    """The environments of all replicas, in a block at whose end they are closed.
+    """Open the environments of all replicas; they are closed at the end of the block.
 
     Args:
-        settings: which environment, and what for.
-        num_envs: sub-environments of each replica.
+        settings: the environment, the algorithm and the seeds.
+        num_envs: sub-environments per replica.
 
     Raises:
-        UserError: as `build_vector_env` or `EnvpoolReplicaEnvs`; what was built by then is closed.
+        UserError: an environment can't be built; those already built are closed.
     """
     environment, replicas = settings.environment, len(settings.seeds)
     mode = choose_vectorization(environment, num_envs, settings.algorithm)

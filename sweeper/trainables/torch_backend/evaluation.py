@@ -1,4 +1,4 @@
-"""Playing whole episodes with all replicas, for evaluation."""
+"""Plays whole episodes with all replicas, for evaluation."""
 
 from __future__ import annotations
 
@@ -11,67 +11,51 @@ from numpy.typing import NDArray
 
 from sweeper.environments.spaces import ObservationEncoder
 from sweeper.trainables.contract import (
-    LONGEST_EPISODE_STEPS,
+    MAX_EPISODE_STEPS,
     EvaluationNeverEndsError,
     EvaluationResult,
     EvaluationSettings,
-    Purpose,
     TrialSettings,
-    derive_seed,
-    seed_sequence,
 )
+from sweeper.trainables.seeding import Purpose, derive_seed, seed_sequence
 from sweeper.trainables.torch_backend.distributions import ActionDistribution
 from sweeper.trainables.torch_backend.envs import ReplicaEnvs, open_replica_envs
 
-__all__ = ["HeldOutEpisodes", "divide_episodes", "play_episodes"]
+__all__ = ["HeldOutEpisodes", "play_episodes"]
 
 Array = NDArray[Any]
 
-# Of an evaluation that is asked for where the spec has none.
-_DEFAULT_EPISODES = 20
-_MAX_ENVS = 20
-
-
-def divide_episodes(episodes: int) -> list[int]:
-    """How many of the episodes each sub-environment plays.
-
-    The number is fixed beforehand and exactly these count: taking the first episodes to finish
-    would favour short ones.
-    """
-    envs = min(episodes, _MAX_ENVS)
-    return [episodes // envs + (env < episodes % envs) for env in range(envs)]
-
 
 class HeldOutEpisodes:
-    """Which episodes replicas are evaluated on: never trained on, the same at every playing.
+    """The episodes that replicas are evaluated on: never trained on, always the same ones.
 
     Attributes:
-        quotas: how many each sub-environment plays.
-        env_seeds: one a replica.
+        quotas: how many episodes each sub-environment plays.
+        env_seeds: one per replica.
     """
 
     def __init__(self, settings: TrialSettings) -> None:
-        evaluation = settings.evaluation or EvaluationSettings(_DEFAULT_EPISODES, None)
-        self.quotas = divide_episodes(evaluation.episodes)
+        evaluation = settings.evaluation or EvaluationSettings()
+        self.quotas = evaluation.quotas
         self.env_seeds = [
             derive_seed(seed, settings.stage, Purpose.EVALUATION_ENVIRONMENTS)
             for seed in settings.seeds
         ]
-        self._explores = evaluation.explore
+        self._is_exploring = evaluation.explore
         self._settings = settings
         self._opened = contextlib.ExitStack()
         self._envs: ReplicaEnvs | None = None
 
     def open_envs(self) -> ReplicaEnvs:
-        """The environments; built when first asked for, and kept until `close`."""
+        """The environments, built at the first call and kept until `close`."""
         if self._envs is None:
             envs = open_replica_envs(self._settings, len(self.quotas))
             self._envs = self._opened.enter_context(envs)
         return self._envs
 
     def action_generators(self) -> list[np.random.Generator] | None:
-        """New generators for one playing, one a replica; None: the most likely action is taken."""
-        if not self._explores:
+        """New generators for one evaluation, one per replica; None: play greedily."""
+        if not self._is_exploring:
             return None
         stage = self._settings.stage
         return [
@@ -96,16 +80,18 @@ def play_episodes(
     """Play the held-out episodes with every replica.
 
     Args:
-        policy: the distribution's inputs for ``float32[replicas, envs, *shape]``.
+        policy: inputs of the action distribution for ``float32[replicas, envs, *shape]``.
         held_out: the episodes.
-        encoder: of the observations.
-        distribution: of the actions.
-        normalise: of the observations, with moments that stay as they are.
-        skipped: replicas not to be played; their result is None, as that of a replica whose
-            policy is not finite.
+        encoder: encodes the observations.
+        distribution: the action distribution.
+        normalise: normalises observations without updating its moments.
+        skipped: ``bool[replicas]``, replicas that don't play.
+
+    Returns:
+        One result per replica; None if it was skipped or its policy is not finite.
 
     Raises:
-        EvaluationNeverEndsError: an episode has no end.
+        EvaluationNeverEndsError: an episode does not end.
     """
     quotas, envs, generators = held_out.quotas, held_out.open_envs(), held_out.action_generators()
     raw = np.zeros((len(envs), len(quotas), *encoder.shape), dtype=encoder.dtype)
@@ -119,7 +105,7 @@ def play_episodes(
     while playing:
         with np.errstate(all="ignore"):
             inputs = policy(normalise(raw))
-        for replica in playing:  # environments would choke on actions that are not numbers
+        for replica in playing:  # environments may crash on NaN actions
             skipped[replica] = not np.isfinite(inputs[replica]).all()
         playing = [replica for replica in playing if not skipped[replica]]
         if generators is None:
@@ -142,28 +128,14 @@ def play_episodes(
                 finished[replica][env].append(episode)
             returns[replica][ended] = 0
             lengths[replica][ended] = 0
-            if lengths[replica].max() >= LONGEST_EPISODE_STEPS:
+            if lengths[replica].max() >= MAX_EPISODE_STEPS:
                 raise EvaluationNeverEndsError
         playing = [replica for replica in playing if not _is_done(finished[replica], quotas)]
     return [
-        None if skipped[replica] else _to_result(finished[replica], quotas)
-        for replica in range(len(envs))
+        None if skip else EvaluationResult.count(played, quotas)
+        for skip, played in zip(skipped, finished, strict=True)
     ]
 
 
 def _is_done(finished: Sequence[Sequence[Any]], quotas: Sequence[int]) -> bool:
     return all(len(played) >= quota for played, quota in zip(finished, quotas, strict=True))
-
-
-def _to_result(
-    finished: Sequence[Sequence[tuple[float, int]]], quotas: Sequence[int]
-) -> EvaluationResult:
-    counted = [
-        episode
-        for played, quota in zip(finished, quotas, strict=True)
-        for episode in played[:quota]
-    ]
-    return EvaluationResult(
-        episode_returns=tuple(value for value, _ in counted),
-        episode_lengths=tuple(length for _, length in counted),
-    )

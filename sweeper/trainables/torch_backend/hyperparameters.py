@@ -1,7 +1,6 @@
-"""A configuration on the torch backend: RLlib's keys, completed, and read value by value.
+"""Completes a configuration with defaults, and reads it value by value, for every algorithm.
 
-What is said here is the same for every algorithm; what its keys mean together is said in its
-own settings (`ppo_settings`, `dqn_settings`).
+Rules between keys are in the algorithm's own settings (`ppo.settings`, `dqn.settings`).
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 from sweeper.errors import ConfigurationRefusedError
 from sweeper.spec.keys.foreign import SECOND_NAMES, dead_network_reason, explain_foreign_name
 from sweeper.spec.keys.support import key_table
-from sweeper.trainables.torch_backend.schedules import Schedule, parse_schedule
+from sweeper.trainables.torch_backend.schedules import Schedule, is_number, parse_schedule
 
 __all__ = ["Configuration", "complete", "is_number", "is_whole"]
 
@@ -25,25 +24,25 @@ _GRAD_CLIPS = ("global_norm", "norm", "value")
 class Configuration:
     """Values by key, each checked when it is read.
 
-    Attributes:
-        values: every key's.
-        prefix: of the keys in messages, where they lie in a mapping of their own.
+    Every method raises `ConfigurationRefusedError` for an invalid value.
 
-    Every method raises `ConfigurationRefusedError` for a value of another kind.
+    Attributes:
+        values: the values of all keys.
+        prefix: put before the keys in messages, for keys of a nested mapping.
     """
 
     values: Mapping[str, Any]
     prefix: str = ""
 
     def __getitem__(self, key: str) -> Any:
-        """The value as it was given."""
+        """The unchecked value."""
         return self.values[key]
 
-    def whole(self, key: str, *, least: int = 1) -> int:
+    def whole(self, key: str, *, minimum: int = 1) -> int:
         """A whole number."""
         value = self.values[key]
-        if not is_whole(value, least):
-            raise self._refusal(key, f"a whole number from {least} on")
+        if not is_whole(value, minimum):
+            raise self._refusal(key, f"a whole number from {minimum} on")
         return int(value)
 
     def whole_or_auto(self, key: str) -> int | None:
@@ -55,11 +54,11 @@ class Configuration:
             raise self._refusal(key, "a whole number or auto")
         return int(value)
 
-    def number(self, key: str, *, least: float = 0) -> float:
+    def number(self, key: str, *, minimum: float = 0) -> float:
         """A number, not NaN."""
         value = self.values[key]
-        if not is_number(value) or value < least:
-            from_on = f" from {least} on" if least > -math.inf else ""
+        if not is_number(value) or value < minimum:
+            from_on = f" from {minimum} on" if minimum > -math.inf else ""
             raise self._refusal(key, f"a number{from_on}")
         return float(value)
 
@@ -78,23 +77,25 @@ class Configuration:
         return value
 
     def choice(self, key: str, allowed: Collection[str]) -> str:
-        """One of some words."""
+        """One of the allowed words."""
         value = self.values[key]
         if value not in allowed:
             raise self._refusal(key, f"one of {', '.join(allowed)}")
         return str(value)
 
-    def schedule(self, key: str, *, most: float = math.inf) -> Schedule:
-        """A number from 0 on, or a schedule of such."""
+    def schedule(self, key: str, *, maximum: float = math.inf) -> Schedule:
+        """A number from 0 on, or a schedule of such numbers."""
         schedule = parse_schedule(key, self.values[key])
         for value in schedule.values:
-            if not 0 <= value <= most:
-                allowed = "is never negative" if most == math.inf else f"lies from 0 to {most:g}"
+            if not 0 <= value <= maximum:
+                allowed = (
+                    "is never negative" if maximum == math.inf else f"lies from 0 to {maximum:g}"
+                )
                 raise ConfigurationRefusedError(f"{self.prefix}{key} {allowed}; found {value}")
         return schedule
 
     def grad_clip(self) -> tuple[float | None, str]:
-        """How far gradients are clipped, and by what; None where RLlib does not: nothing, or 0."""
+        """The limit of gradients and its kind; no limit for null and 0, as in RLlib."""
         by = self.choice("grad_clip_by", _GRAD_CLIPS)
         return (self.number("grad_clip") if self.values["grad_clip"] else None), by
 
@@ -107,15 +108,15 @@ class Configuration:
 def complete(
     algorithm: str, configuration: Mapping[str, Any], defaults: Mapping[str, Any]
 ) -> Configuration:
-    """Every key of the algorithm's with its value; ``model_config`` only as far as it is given.
+    """Complete a configuration with the algorithm's defaults, except in ``model_config``.
 
     Args:
-        algorithm: RLlib's name of it.
-        configuration: keys under RLlib's names, its second ones included.
-        defaults: of every key that is carried out.
+        algorithm: RLlib's name.
+        configuration: keys under RLlib's names, including its alternative names.
+        defaults: the default of every supported key.
 
     Raises:
-        ConfigurationRefusedError: a key, or a fixed key's value, that is not carried out.
+        ConfigurationRefusedError: a key, or the value of a fixed key, is not supported.
     """
     given: dict[str, Any] = {**defaults, "model_config": {}}
     for name, value in configuration.items():
@@ -125,7 +126,7 @@ def complete(
             raise ConfigurationRefusedError(
                 f"{name}: {explained}"
                 if explained
-                else f"{name} is not carried out by {algorithm} on backend torch; "
+                else f"{name} is not supported by {algorithm} on backend torch; "
                 "backend: rllib has it"
             )
         if key != name and key in configuration:
@@ -134,7 +135,7 @@ def complete(
     for key, value in key_table("torch", algorithm).fixed.items():
         if given[key] != value:
             raise ConfigurationRefusedError(
-                f"{key}: {given[key]!r} is not carried out on backend torch; backend: rllib has it"
+                f"{key}: {given[key]!r} is not supported on backend torch; backend: rllib has it"
             )
     given["model_config"] = given["model_config"] or {}
     for key in given["model_config"]:
@@ -144,11 +145,6 @@ def complete(
     return Configuration(given)
 
 
-def is_whole(value: Any, least: int = 1) -> bool:
-    """Whether a value is a whole number, truth values aside."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a number, truth values and NaN aside."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+def is_whole(value: Any, minimum: int = 1) -> bool:
+    """Whether a value is a whole number, not a bool."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= minimum

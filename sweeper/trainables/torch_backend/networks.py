@@ -1,10 +1,9 @@
 """Policy and value networks of all replicas of a trial, evaluated as one.
 
-The parameters of all replicas are one matrix, ``float32[replicas, size]``: a row is a replica,
-a parameter is a column range. So an optimiser sees one tensor, and a norm, a copy or a freeze
-of a replica is one operation on a row. `packed_mlp` evaluates and differentiates the standard
-network (dense layers without normalisation, on a CPU); whatever else there is goes through plain
-autograd here, which is also what `packed_mlp` is tested against.
+The parameters of all replicas are one matrix, ``float32[replicas, size]``: a row is a replica, a
+range of columns is a parameter. The optimiser sees one tensor; a norm, a copy or a freeze is one
+operation on rows. `packed_mlp` evaluates and differentiates the standard network on a CPU. All
+other networks use autograd here; the tests compare `packed_mlp` with it.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ __all__ = ["NetworkOutputs", "ReplicaNetworks"]
 Array = NDArray[np.float32]
 
 _ROWS_AT_ONCE = 512  # a whole train batch of images would need gigabytes
-_LAYERNORM_EPSILON = 1e-3  # RLlib's (core/models/torch/primitives.py), not torch's
+_LAYERNORM_EPSILON = 1e-3  # RLlib's (core/models/torch/primitives.py); torch's differs
 
 
 class NetworkOutputs(NamedTuple):
-    """What the networks say of a batch.
+    """The networks' outputs for a batch.
 
     Attributes:
         distribution: inputs of the action distribution, ``float32[replicas, rows, inputs]``.
@@ -45,8 +44,8 @@ class ReplicaNetworks:
     """The networks of all replicas; ``parameters`` and ``gradients`` are ``[replicas, size]``.
 
     Attributes:
-        packed: evaluates them if they are the standard ones; its backward pass overwrites
-            ``gradients``.
+        packed: the standard network on a CPU; its backward pass overwrites ``gradients``. None
+            for any other.
     """
 
     def __init__(
@@ -71,40 +70,40 @@ class ReplicaNetworks:
 
     def initialise(self, generators: Sequence[torch.Generator]) -> None:
         """Draw every replica's parameters from its own generator."""
-        for name, tensor in self.named_parameters().items():
-            shape = next(shape for shape in self._shapes if shape.name == name)
+        for shape, tensor in zip(self._shapes, self.named_parameters().values(), strict=True):
             for replica, generator in enumerate(generators):
-                # On the CPU first, so that a replica starts equal on every device.
+                # On the CPU first: a replica starts equal on every device.
                 values = torch.empty(shape.shape)
                 initialise(shape, values, generator)
                 tensor[replica].copy_(values)
 
     def named_parameters(self) -> dict[str, Tensor]:
-        """Views ``float32[replicas, *shape]`` into the parameters, without gradients."""
+        """Detached views ``float32[replicas, *shape]`` of the parameters."""
         return self._split(self.parameters.detach())
 
     def named_gradients(self) -> dict[str, Tensor]:
-        """Views into the gradients, as `named_parameters`."""
+        """Views of the gradients, as `named_parameters`."""
         return self._split(self.gradients)
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Overwrite all parameters with those that `named_parameters` gave."""
+        """Overwrite all parameters with tensors as from `named_parameters`."""
         for name, view in self.named_parameters().items():
             view.copy_(tensors[name])
 
     def forward(self, observations: Tensor) -> NetworkOutputs:
         """Differentiable outputs for ``float32[replicas, rows, *observation]``.
 
-        Going backward fills ``gradients``, after `clear_gradients`.
+        The backward pass adds to ``gradients``: call `clear_gradients` before it.
         """
         tensors = self._split(self.parameters)
-        encoded = self._encode_all(tensors, observations)
+        encoders = self.architecture.encoders
+        encoded = [self._encode(tensors, encoder, observations) for encoder in encoders]
         raw = self._head(tensors, "policy", encoded[0])
         values = self._head(tensors, "value", encoded[-1]).squeeze(-1)
         return NetworkOutputs(self._to_distribution(raw, tensors.get("log_std")), values)
 
     def clear_gradients(self) -> None:
-        """Prepare ``gradients`` for the next backward pass of autograd, which adds to them."""
+        """Zero ``gradients`` for the next backward pass of autograd."""
         self.gradients.zero_()
 
     def policy(self, observations: Array) -> Array:
@@ -137,11 +136,6 @@ class ReplicaNetworks:
             shape.name: column.view(self.replicas, *shape.shape)
             for shape, column in zip(self._shapes, columns, strict=True)
         }
-
-    def _encode_all(self, tensors: Mapping[str, Tensor], observations: Tensor) -> list[Tensor]:
-        return [
-            self._encode(tensors, encoder, observations) for encoder in self.architecture.encoders
-        ]
 
     def _encode(self, tensors: Mapping[str, Tensor], encoder: str, batch: Tensor) -> Tensor:
         architecture = self.architecture

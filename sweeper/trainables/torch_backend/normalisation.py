@@ -1,8 +1,8 @@
-"""Running mean and deviation of observations and rewards, each replica its own.
+"""Normalises observations and rewards by running moments, separately for each replica.
 
-As Stable-Baselines3's ``VecNormalize`` does it, which RL Zoo's hyperparameters were found with:
-observations by the moments of all observations acted on so far, rewards by the deviation of
-their discounted sum; both clipped to ±10.
+As in Stable-Baselines3's ``VecNormalize``, with which RL Zoo's hyperparameters were tuned:
+observations by the moments of all observations acted on so far, rewards by the deviation of their
+discounted sum, both clipped to ±10.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Array = NDArray[Any]
 
 _EPSILON = 1e-8
 _CLIP = 10.0
-_INITIAL_COUNT = 1e-4  # keeps the first update defined, without weight of its own
+_INITIAL_COUNT = 1e-4  # makes the first update well-defined; its weight is negligible
 
 
 class RunningMoments:
@@ -31,7 +31,7 @@ class RunningMoments:
         self.count = np.full(replicas, _INITIAL_COUNT)
 
     def update(self, rows: Array, counted: NDArray[np.bool_]) -> None:
-        """Take in ``[replicas, rows, *shape]``, of which those ``counted[replicas, rows]``."""
+        """Add the rows ``[replicas, rows, *shape]`` where ``counted[replicas, rows]``."""
         number = counted.sum(axis=1)
         expand = (slice(None), *[None] * (self.mean.ndim - 1))
         weight = counted[(..., *[None] * (rows.ndim - 2))]
@@ -41,7 +41,7 @@ class RunningMoments:
         total = self.count + number
         share = (number / total)[expand]
         delta = mean - self.mean
-        # Chan's formula for two samples' joint moments; a replica without rows keeps its own.
+        # Chan's formula for the joint moments of two samples; no rows, no change.
         self.variance = (
             self.variance * (1 - share)
             + squares.sum(axis=1) / total[expand]
@@ -51,7 +51,7 @@ class RunningMoments:
         self.count = total
 
     def state(self) -> dict[str, Array]:
-        """The arrays that `restore` takes."""
+        """Mean, variance and count."""
         return {"mean": self.mean, "variance": self.variance, "count": self.count}
 
     def restore(self, state: Mapping[str, Array]) -> None:
@@ -68,7 +68,7 @@ class ObservationNormaliser:
         self.moments = RunningMoments(replicas, shape)
 
     def normalise(self, observations: Array) -> NDArray[np.float32]:
-        """``float32[replicas, rows, *shape]``; the moments stay as they are."""
+        """``float32[replicas, rows, *shape]``; does not update the moments."""
         deviation = np.sqrt(self.moments.variance + _EPSILON)[:, None]
         standardised = (observations - self.moments.mean[:, None]) / deviation
         return np.clip(standardised, -_CLIP, _CLIP).astype(np.float32)
@@ -85,7 +85,7 @@ class RewardNormaliser:
     def normalise(
         self, rewards: Array, *, counted: NDArray[np.bool_], ended: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
-        """Take in a step's rewards ``[replicas, envs]`` and return them scaled."""
+        """Update with a step's rewards ``[replicas, envs]`` and return them scaled."""
         returns = self._returns * self._gamma + rewards
         self._returns = np.where(counted, returns, self._returns)
         self.moments.update(self._returns, counted)

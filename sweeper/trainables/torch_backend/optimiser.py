@@ -1,4 +1,4 @@
-"""Adam over all replicas' parameters as one tensor, and gradient clipping, each replica its own."""
+"""Adam over all replicas' parameters as one tensor, and gradient clipping per replica."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _MAX_NORM = 1e9  # RLlib's stand-in for an infinite norm (utils/torch_utils.py)
 
 
 class ReplicaAdam:
-    """Adam with torch's defaults, which are RLlib's; fused, one call a step.
+    """Adam with torch's defaults, which are RLlib's; one fused call per step.
 
-    The functional form, because `torch.optim.Adam` spends more on its bookkeeping than on the
-    parameters of a few small networks.
+    Uses torch's functional form: for a few small networks `torch.optim.Adam` spends more time on
+    bookkeeping than on the parameters.
     """
 
     def __init__(self, parameters: Tensor, gradients: Tensor) -> None:
@@ -51,7 +51,7 @@ class ReplicaAdam:
         )
 
     def freeze(self, replicas: Tensor) -> None:
-        """With its moments and gradients zero a replica takes no step."""
+        """Zero the moments: with zero gradients these replicas then take no steps."""
         for moment in self._moments:
             moment[replicas] = 0
 
@@ -61,7 +61,7 @@ class ReplicaAdam:
 
     @property
     def steps(self) -> int:
-        """How many were taken."""
+        """The number of steps taken."""
         return int(self._steps)
 
     def restore(self, tensors: Mapping[str, Tensor], steps: int) -> None:
@@ -72,35 +72,40 @@ class ReplicaAdam:
 
 
 def clip_gradients(networks: ReplicaNetworks, limit: float | None, by: str) -> Tensor:
-    """Clip each replica's gradients as RLlib does; never across replicas.
+    """Clip the gradients of each replica on its own, as RLlib does.
+
+    Args:
+        networks: the owner of the gradients.
+        limit: of the norms or values; None: no clipping.
+        by: ``global_norm``, ``norm`` (of each parameter) or ``value``.
 
     Returns:
-        The global norms before, ``float32[replicas]``.
+        The global norms before clipping, ``float32[replicas]``.
     """
     gradients = networks.gradients
     norms: Tensor = torch.linalg.vector_norm(gradients, dim=1)
     host_norms = norms.cpu().numpy()
-    is_sick = ~np.isfinite(host_norms)
+    is_broken = ~np.isfinite(host_norms)
     if limit is not None and by == "value":
         gradients.clamp_(-limit, limit)
     elif limit is not None and by == "norm":
         for view in networks.named_gradients().values():
             _scale(view, torch.linalg.vector_norm(view.flatten(1), dim=1), limit)
     elif limit is not None:
-        if is_sick.any():
-            host_norms = np.where(is_sick, _finite_norms(networks), host_norms)
+        if is_broken.any():
+            host_norms = np.where(is_broken, _finite_norms(networks), host_norms)
         scale = np.float32(limit) / np.maximum(host_norms + _NORM_EPSILON, np.float32(limit))
         gradients.mul_(torch.from_numpy(scale).to(gradients.device).unsqueeze(1))
-    if is_sick.any():
-        # RLlib warns, makes what is left finite and goes on
-        # (core/learner/torch/torch_learner.py): weights or a loss that are not end a replica.
-        rows = torch.from_numpy(is_sick).to(gradients.device)
+    if is_broken.any():
+        # RLlib makes such gradients finite and continues (core/learner/torch/torch_learner.py).
+        # A replica ends only when its weights or its loss are non-finite.
+        rows = torch.from_numpy(is_broken).to(gradients.device)
         gradients[rows] = gradients[rows].nan_to_num()
     return norms
 
 
 def _finite_norms(networks: ReplicaNetworks) -> NDArray[np.float32]:
-    """Global norms to which a parameter whose own norm is not finite adds 0 or a large number."""
+    """Global norms where a parameter with a NaN norm adds 0, with an infinite one `_MAX_NORM`."""
     norms = [
         torch.linalg.vector_norm(view.flatten(1), dim=1).nan_to_num(posinf=_MAX_NORM)
         for view in networks.named_gradients().values()

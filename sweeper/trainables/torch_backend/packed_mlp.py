@@ -1,13 +1,14 @@
-"""The standard network of all replicas, forward and backward by hand, on a CPU.
+"""The standard network of all replicas on a CPU, with a hand-derived backward pass.
 
-Why by hand: with autograd's operators five replicas of two [64, 64] networks spend most of an
-update in allocation, copies and a slow tanh. Here the policy's and the value's network are
-packed beside the replicas and every intermediate lives in a buffer that is reused. A minibatch
-is a matrix with its rows side by side, ``[replicas, encoders, units, rows]``: then the first
-layer of both encoders is one product, a bias is one number a line, and nothing that follows has
-a handful of outputs as its innermost axis. Products and tanh are numpy's, on the tensors' own
-memory (its BLAS writes into strided views, and its tanh is an order of magnitude faster than
-torch's); the gradient of every parameter is written where the optimiser reads it.
+With autograd, five replicas of two [64, 64] networks spend most of an update in allocations,
+copies and a slow tanh. Here the policy's and the value's encoder are packed beside the replicas,
+and every intermediate lives in a reused buffer. A minibatch has its rows side by side,
+``[replicas, encoders, units, rows]``. Then the first layer of both encoders is one product, a bias
+is one number per line, and no later array has a handful of outputs as its innermost axis.
+
+Products and tanh are numpy's, on the tensors' own memory: its BLAS writes into strided views, and
+its tanh is an order of magnitude faster than torch's. The gradient of every parameter is written
+where the optimiser reads it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Mask = NDArray[np.bool_]
 
 
 def can_pack(architecture: Architecture) -> bool:
-    """Whether this is the standard network."""
+    """Whether this is the standard network: dense layers without normalisation or head layers."""
     return (
         not architecture.convolutions
         and not architecture.head_hiddens
@@ -38,7 +39,7 @@ def can_pack(architecture: Architecture) -> bool:
 
 
 class PackedMlp:
-    """Evaluates the networks whose parameters and gradients it was given as views."""
+    """Evaluates networks through views of their parameters and gradients."""
 
     def __init__(
         self,
@@ -48,7 +49,7 @@ class PackedMlp:
     ) -> None:
         self._activation = architecture.activation
         self._layers = [
-            _Dense.of_encoders(
+            _Dense.view(
                 [f"encoder.{encoder}.{i}" for encoder in architecture.encoders],
                 parameters,
                 gradients,
@@ -56,7 +57,7 @@ class PackedMlp:
             for i in range(len(architecture.hiddens))
         ]
         self._policy_head, self._value_head = (
-            _Dense.of_head(f"head.{head}.out", parameters, gradients)
+            _Dense.view([f"head.{head}.out"], parameters, gradients, is_head=True)
             for head in ("policy", "value")
         )
         self._deviations = architecture.log_deviations
@@ -88,7 +89,7 @@ class PackedMlp:
         return self._value_head.apply(self._encode(observations, encoder=-1))[..., 0]
 
     def forward(self, observations: Array) -> tuple[Array, Array]:
-        """Both heads' outputs; what `backward` needs stays in the buffers until the next call.
+        """Both heads' outputs; keeps what `backward` needs in the buffers until the next call.
 
         Args:
             observations: ``float32[replicas, size, rows]``.
@@ -118,7 +119,7 @@ class PackedMlp:
         """Write the gradients of all parameters.
 
         Args:
-            gradient: of the distribution's inputs, as `forward` gave them; it is overwritten.
+            gradient: of the distribution's inputs, shaped as by `forward`; it is overwritten.
             value_gradient: of the values, ``float32[replicas, 1, rows]``.
         """
         buffers = self._buffers
@@ -160,7 +161,7 @@ class PackedMlp:
         return np.concatenate([raw, np.broadcast_to(clipped, raw.shape)], axis=1)
 
     def _backward_deviations(self, gradient: Array, buffers: _Buffers) -> Array:
-        """The gradient of the head's outputs: a number that was clipped has none."""
+        """The gradient of the head's outputs; clipped deviations have none."""
         if not self._deviations:
             return gradient
         means, deviations = np.split(gradient, [gradient.shape[1] - self._deviations], axis=1)
@@ -178,7 +179,7 @@ class PackedMlp:
         np.sum(raw, axis=-1, out=policy.bias_gradient)
         np.sum(values, axis=-1, out=value.bias_gradient)
         np.matmul(policy.weight.swapaxes(-1, -2), raw, out=gradient[:, 0])
-        # One output makes it an outer product, for which numpy has no BLAS.
+        # With one output it is an outer product; numpy has no BLAS call for that.
         column = value.weight.swapaxes(-1, -2)
         if gradient.shape[1] == 1:  # one encoder for both heads: their gradients add up
             gradient[:, 0] += column * values
@@ -194,12 +195,12 @@ class PackedMlp:
 
 
 class _Dense:
-    """One layer's parameters and their gradients, views into those of the replicas.
+    """Views of one layer's parameters and gradients.
 
     Attributes:
         weight: ``[replicas, (encoders,) outputs, inputs]``.
         bias: ``[replicas, (encoders,) outputs]``.
-        flat_weight: with the encoders' outputs one below the other.
+        flat_weight: ``[replicas, encoders x outputs, inputs]``.
         bias_column: ``[replicas, (encoders,) outputs, 1]``.
     """
 
@@ -216,30 +217,21 @@ class _Dense:
         self.bias_gradient_column = bias_gradient.unsqueeze(-1)
 
     @classmethod
-    def of_encoders(
-        cls, names: list[str], parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
+    def view(
+        cls,
+        names: list[str],
+        parameters: Mapping[str, Tensor],
+        gradients: Mapping[str, Tensor],
+        *,
+        is_head: bool = False,
     ) -> _Dense:
-        """One layer of all encoders."""
-        return cls(
-            *(
-                _side_by_side([tensors[f"{name}.{kind}"] for name in names])
-                for tensors in (parameters, gradients)
-                for kind in ("weight", "bias")
-            )
-        )
-
-    @classmethod
-    def of_head(
-        cls, name: str, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
-    ) -> _Dense:
-        """A head's linear layer."""
-        return cls(
-            *(
-                tensors[f"{name}.{kind}"]
-                for tensors in (parameters, gradients)
-                for kind in ("weight", "bias")
-            )
-        )
+        """The layer of these names in all encoders, or a head's, without the encoders' axis."""
+        views = [
+            [tensors[f"{name}.{kind}"] for name in names]
+            for tensors in (parameters, gradients)
+            for kind in ("weight", "bias")
+        ]
+        return cls(*(same[0] if is_head else _side_by_side(same) for same in views))
 
     def apply(self, rows: Array) -> Array:
         """``[replicas, rows, outputs]`` from ``[replicas, rows, inputs]``."""
@@ -249,13 +241,13 @@ class _Dense:
 
 
 class _Buffers:
-    """What a forward pass leaves for its backward pass, for one number of rows.
+    """What a forward pass keeps for the backward pass, for one number of rows.
 
     Attributes:
-        hidden: activations, ``[replicas, encoders, units, rows]`` a layer.
-        gradients: theirs.
-        flat_hidden: the first layer's, with the encoders' units one below the other.
-        flat_gradient: its gradient likewise.
+        hidden: activations of each layer, ``[replicas, encoders, units, rows]``.
+        gradients: their gradients.
+        flat_hidden: the first layer's activations, ``[replicas, encoders x units, rows]``.
+        flat_gradient: their gradients.
         within: which log deviations were not clipped.
     """
 
@@ -286,7 +278,7 @@ def _backward_activation(gradient: Tensor, hidden: Tensor, activation: str) -> N
 
 
 def _flatten(array: Array) -> Array:
-    """A view with the encoders' axis, where there is one, joined to the next."""
+    """A view with the encoders' axis, if there is one, merged into the next axis."""
     if array.ndim < 4:
         return array
     replicas, encoders, outputs, columns = array.shape
@@ -297,7 +289,7 @@ def _flatten(array: Array) -> Array:
 
 
 def _side_by_side(views: list[Tensor]) -> Tensor:
-    """One view ``[replicas, encoders, *shape]`` over parameters that lie side by side."""
+    """One view ``[replicas, encoders, *shape]`` of parameters that lie side by side."""
     first = views[0]
     size = first[0].numel()
     distance = size * first.element_size()

@@ -1,4 +1,4 @@
-"""What the replicas of a torch trainer did in one iteration, in the contract's words."""
+"""Counts a torch trainer's episodes, and reports its iterations as the contract asks."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ Mask = NDArray[np.bool_]
 
 
 class Episode(NamedTuple):
-    """A finished episode: the sum of its rewards as the environment gave them, its env steps."""
+    """A finished episode: the sum of the environment's own rewards, and the env steps."""
 
     episode_return: float
     length: int
 
 
 class EpisodeCounter:
-    """Adds up the episodes that are under way, one a sub-environment.
+    """Sums up the running episode of each sub-environment.
 
     Attributes:
-        lengths: their env steps so far, ``int64[replicas, envs]``.
+        lengths: env steps of the running episodes, ``int64[replicas, envs]``.
     """
 
     def __init__(self, replicas: int, envs: int) -> None:
@@ -36,17 +36,17 @@ class EpisodeCounter:
         self._finished: list[list[Episode]] = [[] for _ in range(replicas)]
 
     def forget(self) -> None:
-        """Begin anew everywhere; what has finished stays."""
+        """Drop the running episodes; finished ones stay."""
         self.lengths[:] = 0
         self._returns[:] = 0.0
 
     def count(self, rewards: Array, is_real: Mask, ended: Mask) -> None:
-        """Take in a step of all sub-environments.
+        """Add one step of all sub-environments.
 
         Args:
-            rewards: ``float[replicas, envs]``; the masks have that shape.
-            is_real: who took an env step, and not the one that resets.
-            ended: whose episode that step ended.
+            rewards: ``float[replicas, envs]``; the masks have the same shape.
+            is_real: sub-environments that took an env step, not a reset.
+            ended: sub-environments whose episode ended with this step.
         """
         self._returns += rewards * is_real
         self.lengths += is_real
@@ -60,7 +60,7 @@ class EpisodeCounter:
         self.lengths[ended] = 0
 
     def take(self) -> list[list[Episode]]:
-        """The episodes that finished since the last call, a list a replica."""
+        """The episodes that finished since the last call, one list per replica."""
         taken, self._finished = self._finished, [[] for _ in self._finished]
         return taken
 
@@ -72,12 +72,12 @@ def describe_progress(
     metrics: Mapping[str, NDArray[Any]],
     diverged: NDArray[np.bool_],
 ) -> list[ReplicaProgress]:
-    """One iteration, replica by replica.
+    """One iteration of every replica.
 
     Args:
-        env_steps: of each replica since its start.
-        episodes: of each replica, those that ended in this iteration.
-        metrics: the learner's, ``float[replicas]`` each; what is not finite is left out.
+        env_steps: env steps of each replica since its start.
+        episodes: each replica's episodes that ended in this iteration.
+        metrics: the learner's metrics, ``float[replicas]`` each; non-finite ones are left out.
         diverged: ``bool[replicas]``.
     """
     return [

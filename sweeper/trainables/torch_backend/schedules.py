@@ -1,4 +1,4 @@
-"""A coefficient over env steps: constant, or piecewise linear as RLlib's schedules are."""
+"""A coefficient over env steps: constant, or piecewise linear as RLlib's schedules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from sweeper.errors import ConfigurationRefusedError
 
-__all__ = ["Schedule", "parse_schedule"]
+__all__ = ["Schedule", "is_number", "parse_schedule"]
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,14 @@ class Schedule:
 
     Attributes:
         steps: ascending, the first is 0.
-        values: one a step.
+        values: one per step.
     """
 
     steps: tuple[float, ...]
     values: tuple[float, ...]
 
     def value(self, env_steps: int) -> float:
-        """The coefficient once a replica has taken ``env_steps``."""
+        """The coefficient after ``env_steps``."""
         right = bisect_right(self.steps, env_steps)
         if right == len(self.steps):
             return self.values[-1]
@@ -41,11 +41,11 @@ def parse_schedule(key: str, given: Any) -> Schedule:
     Raises:
         ConfigurationRefusedError: it is neither; the message names ``key``.
     """
-    if _is_number(given):
+    if is_number(given):
         return Schedule((0.0,), (float(given),))
     pairs = list(given) if isinstance(given, list | tuple) else []
     if len(pairs) < 2 or not all(
-        isinstance(pair, list | tuple) and len(pair) == 2 and all(map(_is_number, pair))
+        isinstance(pair, list | tuple) and len(pair) == 2 and all(map(is_number, pair))
         for pair in pairs
     ):
         raise ConfigurationRefusedError(
@@ -60,5 +60,6 @@ def parse_schedule(key: str, given: Any) -> Schedule:
     return Schedule(steps, values)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value is a number, not a bool and not NaN."""
     return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)

@@ -1,4 +1,4 @@
-"""The random numbers that the replicas of a torch trainer draw."""
+"""The random generators of a torch trainer's replicas."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from sweeper.trainables.contract import Purpose, TrialSettings, seed_sequence
+from sweeper.trainables.contract import TrialSettings
+from sweeper.trainables.seeding import Purpose, seed_sequence
 
 __all__ = ["ReplicaStreams"]
 
 
 class ReplicaStreams:
-    """For each name one generator a replica; no two of them share a stream.
+    """One generator per name and replica; no two share a stream.
 
     A replica's streams depend on its seed, not on the replicas beside it.
 
     Args:
-        settings: whose seeds and stage the generators derive from.
-        names: what the generators are for. A name's place says which stream it is, and every
-            recorded result depends on that: append, never reorder.
-        with_replay: one more, ``replay``, from a root of its own.
+        settings: with the seeds and the stage.
+        names: the generators' uses. A name's position selects its stream, and every recorded
+            result depends on that: append, never reorder.
+        with_replay: add the name ``replay``, from its own root.
     """
 
     def __init__(
@@ -39,18 +40,18 @@ class ReplicaStreams:
             )
 
     def __getitem__(self, name: str) -> list[np.random.Generator]:
-        """The generators of one name, one a replica."""
+        """The generators of one name, one per replica."""
         return [generators[name] for generators in self._replicas]
 
     def torch_generators(self, name: str) -> list[torch.Generator]:
-        """New generators of torch's, one a replica, each seeded with the next number of a name."""
+        """New torch generators, one per replica, seeded with the next number of a name's stream."""
         return [
             torch.Generator().manual_seed(int(generator.integers(2**63)))
             for generator in self[name]
         ]
 
     def state(self) -> list[dict[str, Any]]:
-        """The states by name, one mapping a replica; JSON with integers beyond 64 bits."""
+        """The states by name, one mapping per replica; JSON with integers beyond 64 bits."""
         return [
             {name: generator.bit_generator.state for name, generator in generators.items()}
             for generators in self._replicas

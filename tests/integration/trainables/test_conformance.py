@@ -1,7 +1,7 @@
-"""What a trial may rely on, whatever trains it: one contract, held against every pair.
+"""The contract of `ReplicaTrainer`, checked for every pair of an algorithm and a backend.
 
-Each pair of an algorithm and a backend goes through the same runs, made once and looked at by
-several tests. What only one of them promises is tested beside it.
+Each pair goes through the same runs, which are made once and checked by several tests. Promises of
+a single trainer are tested elsewhere.
 """
 
 from __future__ import annotations
@@ -23,14 +23,13 @@ from safetensors.numpy import load_file
 
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.metrics import ENV_STEPS, explain_metric
-from sweeper.trainables.contract import (
-    EvaluationSettings,
-    ReplicaProgress,
-    TrialSettings,
-)
+from sweeper.trainables.contract import EvaluationSettings, ReplicaProgress, TrialSettings
 from sweeper.trainables.metrics import TrialMetrics
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+Factory = Callable[..., Any]
+Iterations = list[list[ReplicaProgress]]
 
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "PPO": {
@@ -49,7 +48,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "model_config": {"fcnet_hiddens": [8]},
     },
 }
-# The same algorithms with networks and batches of other shapes.
+# The same algorithms with other shapes of networks and batches.
 OTHERS: dict[str, dict[str, Any]] = {
     "PPO": {
         **CONFIGURATIONS["PPO"],
@@ -134,7 +133,7 @@ class Pair:
         }
 
     def break_replica(self, trainer: Any, index: int) -> None:
-        """Make one replica's weights something that is no number."""
+        """Fill one replica's weights with NaN."""
         if self.backend == "rllib":
             group = trainer._replicas[index].algorithm.learner_group
             weights = group.get_weights()["default_policy"]
@@ -154,10 +153,8 @@ def pair(request: pytest.FixtureRequest) -> Pair:
 
 
 @pytest.fixture(scope="module")
-def start_trial(
-    pair: Pair, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., Any]]:
-    """Makes trials of a pair in this process."""
+def start_trial(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Factory]:
+    """A factory of trials in this process."""
     from sweeper.trainables.trial import trial_class
 
     made = []
@@ -189,37 +186,35 @@ def without_clocks(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-# --- one trial from its start over a checkpoint to its end, and another in the same process ------
+# --- a trial from start over a checkpoint to its end, then another in the same process -----------
 
 EVALUATION = EvaluationSettings(episodes=3, every_env_steps=128)
 
 
 @dataclass
 class Journey:
-    """What a trial reported and wrote, and where."""
+    """What a trial reported and wrote."""
 
     rows: list[dict[str, Any]]
     middle: Path
-    saved: Any  # the same as Tune knows it
+    saved: Any  # the same checkpoint for Tune
     middle_row: dict[str, Any]
     reused: list[dict[str, Any]] = field(default_factory=list)
     reused_checkpoint: Path = Path()
 
 
 @pytest.fixture(scope="module")
-def journey(
-    pair: Pair, start_trial: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
-) -> Journey:
+def journey(pair: Pair, start_trial: Factory, tmp_path_factory: pytest.TempPathFactory) -> Journey:
     folder = tmp_path_factory.mktemp(str(pair))
     trial = start_trial(evaluation=EVALUATION)
     rows = [trial.train() for _ in range(2)]
     saved = trial.save(str(folder / "middle"))
-    told = Journey([*rows, *rows_until_done(trial)], folder / "middle", saved, rows[-1])
+    journey = Journey([*rows, *rows_until_done(trial)], folder / "middle", saved, rows[-1])
     trial.reset(dict(pair.other))
-    told.reused = [trial.train() for _ in range(2)]
-    told.reused_checkpoint = folder / "reused"
-    trial.save(str(told.reused_checkpoint))
-    return told
+    journey.reused = [trial.train() for _ in range(2)]
+    journey.reused_checkpoint = folder / "reused"
+    trial.save(str(journey.reused_checkpoint))
+    return journey
 
 
 def test_a_row_is_flat_finite_and_of_the_promised_types(pair: Pair, journey: Journey) -> None:
@@ -237,14 +232,14 @@ def test_a_row_is_flat_finite_and_of_the_promised_types(pair: Pair, journey: Jou
     json.dumps(last, allow_nan=False)
 
 
-def test_every_metric_that_is_reported_can_be_named_in_a_spec(pair: Pair, journey: Journey) -> None:
+def test_every_reported_metric_can_be_named_in_a_spec(pair: Pair, journey: Journey) -> None:
     for row in journey.rows:
         for key in row.keys() - TUNES_OWN - LISTS:
             if pair.backend == "torch" or not key.startswith("learner/"):
                 assert explain_metric(key, pair.algorithm, has_evaluation=True) is None
 
 
-def test_a_trials_value_is_the_mean_or_the_least_of_its_replicas(journey: Journey) -> None:
+def test_a_trials_value_is_the_mean_or_minimum_of_its_replicas(journey: Journey) -> None:
     for row in journey.rows:
         assert row[ENV_STEPS] == min(row[f"replica/{ENV_STEPS}"])
         for key in LISTS - {f"replica/{ENV_STEPS}"}:
@@ -252,7 +247,7 @@ def test_a_trials_value_is_the_mean_or_the_least_of_its_replicas(journey: Journe
                 assert row[key.removeprefix("replica/")] == pytest.approx(np.mean(row[key]))
 
 
-def test_a_metric_that_is_there_once_is_there_from_then_on(journey: Journey) -> None:
+def test_a_metric_once_reported_is_reported_from_then_on(journey: Journey) -> None:
     seen: set[str] = set()
     for row in journey.rows:
         there = {key for key in row if not key.startswith("learner/")} - {"should_checkpoint"}
@@ -260,7 +255,7 @@ def test_a_metric_that_is_there_once_is_there_from_then_on(journey: Journey) -> 
         seen |= there
 
 
-def test_a_trial_evaluates_on_its_way_and_at_its_end(journey: Journey) -> None:
+def test_a_trial_evaluates_when_due_and_at_its_end(journey: Journey) -> None:
     steps = [row[ENV_STEPS] for row in journey.rows]
     first = next(index for index, value in enumerate(steps) if value >= 128)
     evaluated = ["evaluation/episode_return_mean" in row for row in journey.rows]
@@ -286,8 +281,8 @@ def test_a_checkpoint_has_the_promised_files(pair: Pair, journey: Journey) -> No
     assert state["seeds"] == [3, 8]
 
 
-def test_a_restored_trial_has_the_same_weights_and_counters_and_goes_on(
-    pair: Pair, journey: Journey, start_trial: Callable[..., Any], tmp_path: Path
+def test_a_restored_trial_has_the_saved_weights_and_counters_and_continues(
+    pair: Pair, journey: Journey, start_trial: Factory, tmp_path: Path
 ) -> None:
     trial = start_trial(evaluation=EVALUATION)
     trial.restore(journey.saved)
@@ -301,13 +296,13 @@ def test_a_restored_trial_has_the_same_weights_and_counters_and_goes_on(
     for after, before in zip(
         row[f"replica/{ENV_STEPS}"], journey.middle_row[f"replica/{ENV_STEPS}"], strict=True
     ):
-        assert before + 64 <= after <= before + 80  # RLlib counts some boundaries of episodes
+        assert before + 64 <= after <= before + 80  # RLlib counts some ends of episodes
     assert row["time_total_s"] > journey.middle_row["time_total_s"]
     assert (row["done"], row["stopped_by"]) == (True, f"{ENV_STEPS} >= 192")
 
 
-def test_a_reused_process_trains_another_shape_as_a_fresh_one_does(
-    pair: Pair, journey: Journey, start_trial: Callable[..., Any], tmp_path: Path
+def test_a_reused_process_trains_another_shape_like_a_fresh_process(
+    pair: Pair, journey: Journey, start_trial: Factory, tmp_path: Path
 ) -> None:
     fresh = start_trial(pair.other, evaluation=EVALUATION)
     rows = [fresh.train() for _ in range(2)]
@@ -331,7 +326,7 @@ def test_a_reused_process_trains_another_shape_as_a_fresh_one_does(
     ids=["iterations", "return"],
 )
 def test_a_trial_ends_at_the_step_that_meets_a_criterion(
-    start_trial: Callable[..., Any], stop: dict[str, float], stopped_by: str
+    start_trial: Factory, stop: dict[str, float], stopped_by: str
 ) -> None:
     evaluation = EvaluationSettings(episodes=1, every_env_steps=5000)
     rows = rows_until_done(start_trial(seeds=(0,), stop=stop, evaluation=evaluation))
@@ -343,7 +338,7 @@ def test_a_trial_ends_at_the_step_that_meets_a_criterion(
     assert "evaluation/episode_return_mean" in rows[-1]
 
 
-def test_env_steps_are_those_that_the_environments_took(pair: Pair, envs_folder: Path) -> None:
+def test_env_steps_are_the_steps_that_the_environments_took(pair: Pair, envs_folder: Path) -> None:
     environment = EnvironmentSettings(
         "Counted-v0", module="corridor_envs", search_paths=(str(envs_folder),)
     )
@@ -353,7 +348,7 @@ def test_env_steps_are_those_that_the_environments_took(pair: Pair, envs_folder:
     for _ in range(3):
         progress = trainer.train()
         counted = sum(replica.env_steps for replica in progress)
-        # Two replicas of two environments: each may be a step ahead of what is counted.
+        # Each of the 2 x 2 environments may be a step ahead of the count.
         assert counted <= counter.steps < counted + 4
     trainer.close()
 
@@ -361,7 +356,7 @@ def test_env_steps_are_those_that_the_environments_took(pair: Pair, envs_folder:
 # --- seeds -----------------------------------------------------------------------------------
 
 
-def train(trainer: Any, iterations: int = 3) -> list[list[ReplicaProgress]]:
+def train(trainer: Any, iterations: int = 3) -> Iterations:
     try:
         return [trainer.train() for _ in range(iterations)]
     finally:
@@ -369,44 +364,42 @@ def train(trainer: Any, iterations: int = 3) -> list[list[ReplicaProgress]]:
 
 
 @pytest.fixture(scope="module")
-def beside(pair: Pair) -> list[list[ReplicaProgress]]:
-    """Three replicas trained together, undisturbed."""
+def beside(pair: Pair) -> Iterations:
+    """Three replicas trained together without interruption."""
     return train(pair.trainer(seeds=SEEDS))
 
 
-def test_neither_the_order_of_seeds_nor_a_repetition_changes_a_replica(
-    pair: Pair, beside: list[list[ReplicaProgress]]
+def test_a_replica_does_not_depend_on_the_order_of_seeds_and_repeats(
+    pair: Pair, beside: Iterations
 ) -> None:
-    random.seed(1)  # what else the process draws must not matter
+    random.seed(1)  # the process's own generators must not matter
     np.random.seed(1)
     permuted = train(pair.trainer(seeds=(6, 4, 5)), 2)
     assert permuted == [[progress[i] for i in (2, 0, 1)] for progress in beside[:2]]
-    assert all(replica.learner for replica in beside[-1])  # they have learnt, not only sampled
+    assert all(replica.learner for replica in beside[-1])  # they have learned, not only sampled
     first, second, third = (replica.episode_returns for replica in beside[-1])
     assert first != second != third
 
 
-def test_a_replica_trains_alone_as_beside_others(
-    pair: Pair, beside: list[list[ReplicaProgress]]
-) -> None:
+def test_a_replica_trains_the_same_alone_and_beside_others(pair: Pair, beside: Iterations) -> None:
     alone = [progress[0] for progress in train(pair.trainer(seeds=(5,)))]
     for one, together in zip(alone, beside, strict=True):
         many = together[1]
         assert replace(one, learner=None) == replace(many, learner=None)
-        # A batch of another number of replicas may be added up in another order.
+        # With another number of replicas sums may be rounded in another order.
         exact = pair.backend == "rllib"
         assert dict(one.learner or {}) == pytest.approx(
             dict(many.learner or {}), rel=0 if exact else 1e-3, abs=0 if exact else 1e-4
         )
 
 
-def test_stages_never_share_a_stream(pair: Pair, beside: list[list[ReplicaProgress]]) -> None:
+def test_stages_never_share_a_stream(pair: Pair, beside: Iterations) -> None:
     (confirmation,) = train(pair.trainer(seeds=(4,), stage="confirmation"), 1)
     assert confirmation[0].episode_returns != beside[0][0].episode_returns
 
 
-def test_evaluating_and_saving_leaves_the_training_as_it_is(
-    pair: Pair, beside: list[list[ReplicaProgress]], tmp_path: Path
+def test_evaluating_and_saving_does_not_disturb_training(
+    pair: Pair, beside: Iterations, tmp_path: Path
 ) -> None:
     evaluation = EvaluationSettings(episodes=23, every_env_steps=None)
     trainer = pair.trainer(seeds=SEEDS, evaluation=evaluation)
@@ -421,18 +414,18 @@ def test_evaluating_and_saving_leaves_the_training_as_it_is(
         trainer.save(tmp_path)
     trainer.close()
     assert trained == beside[:2]
-    assert first == again  # the same episodes, by the same policy
+    assert first == again  # the same episodes and policy
     for result in (*first, *later):
         assert len(result.episode_returns) == 23
         assert list(result.episode_returns) == list(result.episode_lengths)  # 1 a step
-    assert first[0] != first[1]  # each replica on seeds of its own
+    assert first[0] != first[1]  # each replica has its own seeds
 
 
 # --- failure ---------------------------------------------------------------------------------
 
 
-def test_a_replica_that_diverges_is_marked_and_the_others_go_on_as_before(
-    pair: Pair, beside: list[list[ReplicaProgress]], tmp_path: Path
+def test_a_diverged_replica_is_marked_and_the_others_are_undisturbed(
+    pair: Pair, beside: Iterations, tmp_path: Path
 ) -> None:
     trainer = pair.trainer(seeds=SEEDS)
     first = trainer.train()
@@ -458,13 +451,13 @@ def test_a_replica_that_diverges_is_marked_and_the_others_go_on_as_before(
     (again,) = train(restored, 1)
     assert [replica.diverged for replica in again] == [False, True, False]
     assert again[1].env_steps == third[1].env_steps
-    for index in (0, 2):  # which begin anew, and not with the episodes that they began with
+    for index in (0, 2):  # they begin new episodes, not the first ones again
         assert again[index].env_steps > third[index].env_steps
         assert again[index].episode_returns != beside[0][index].episode_returns
 
 
-def test_a_crash_in_the_environment_is_the_trials_error_and_named(
-    start_trial: Callable[..., Any], envs_folder: Path
+def test_a_crash_in_the_environment_is_the_trials_error(
+    start_trial: Factory, envs_folder: Path
 ) -> None:
     environment = EnvironmentSettings(
         "Crashing-v0", module="corridor_envs", search_paths=(str(envs_folder),)
@@ -474,7 +467,7 @@ def test_a_crash_in_the_environment_is_the_trials_error_and_named(
     assert type(raised.value).__name__ == "TrialFailedError"
 
 
-# --- what only DQN has -------------------------------------------------------------------------
+# --- DQN only ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -486,7 +479,7 @@ def test_a_crash_in_the_environment_is_the_trials_error_and_named(
     indirect=["pair"],
 )
 def test_a_restored_dqn_learns_at_once_only_if_its_replay_was_saved(
-    pair: Pair, start_trial: Callable[..., Any], tmp_path: Path, saves_replay: bool
+    pair: Pair, start_trial: Factory, tmp_path: Path, saves_replay: bool
 ) -> None:
     late = {**pair.configuration, "num_steps_sampled_before_learning_starts": 100}
     given = {"seeds": (3,), "stop": {ENV_STEPS: 10_000}, "checkpoint_replay": saves_replay}

@@ -1,4 +1,4 @@
-"""The torch backend's PPO beside RLlib's: equal weights and batches, equal losses and gradients."""
+"""The torch backend's PPO equals RLlib's: same weights and batch, same losses and gradients."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class _Env(gym.Env):
 
 
 def build_pair(observation_space, action_space, **hyperparameters):
-    """RLlib's learner, and our networks whose middle replica has its weights."""
+    """RLlib's learner, and our networks with its weights in the middle replica."""
     model_config = hyperparameters.pop("model_config")
     config = PPOConfig().training(**hyperparameters).rl_module(model_config=dict(model_config))
     learner = config.build_learner(env=_Env(observation_space, action_space))
@@ -83,7 +83,7 @@ def build_pair(observation_space, action_space, **hyperparameters):
 
 
 def match_names(networks, module):
-    """Ours to RLlib's parameters, by their order within each network."""
+    """Maps our names to RLlib's parameters, by their order within each network."""
     shared = networks.architecture.is_shared
     groups = {
         "encoder.policy.": "encoder.actor_encoder.",
@@ -105,7 +105,7 @@ def match_names(networks, module):
 
 
 def draw_batch(networks, distribution, generator, *, scale=1.0):
-    """A batch for every replica, near enough to the policy that clipping and KL both matter."""
+    """A batch for every replica, close enough to the policy that clipping and KL both matter."""
     shape = (REPLICAS, ROWS)
     observations = generator.normal(size=(*shape, *networks.architecture.observation_shape))
     observations = torch.from_numpy(observations.astype(np.float32))
@@ -158,7 +158,7 @@ def assert_equal_step(learner, networks, distribution, action_space, hyperparame
     losses = learner.compute_losses(fwd_out=learner.module.forward_train(batch), batch=batch)
     gradients = learner.postprocess_gradients(learner.compute_gradients(losses))
     by_parameter = {parameter: gradients.get(key) for key, parameter in learner._params.items()}
-    for differentiate in (by_autograd, by_hand) if networks.packed else (by_autograd,):
+    for differentiate in (by_autograd, by_fused_loss) if networks.packed else (by_autograd,):
         terms = differentiate(networks, distribution, minibatch, coefficients)
         ours = describe_loss(distribution, terms, coefficients)
         clip_gradients(networks, settings.grad_clip, settings.grad_clip_by)
@@ -181,8 +181,8 @@ def by_autograd(networks, distribution, minibatch, coefficients):
     return terms
 
 
-def by_hand(networks, distribution, minibatch, coefficients):
-    networks.gradients.fill_(torch.nan)  # what is not written is noticed
+def by_fused_loss(networks, distribution, minibatch, coefficients):
+    networks.gradients.fill_(torch.nan)  # shows gradients that are not written
     return differentiate_loss(networks.packed, distribution, minibatch, coefficients)[1]
 
 
@@ -244,7 +244,7 @@ def test_state_dependent_log_deviations_are_clipped_as_rllibs_are():
 
 @pytest.mark.parametrize("lambda_", [1.0, 0.9])
 def test_value_targets_equal_rllibs_connectors(lambda_):
-    """Three episodes one after the other in one sub-environment: terminal, truncated, cut."""
+    """Three episodes of one sub-environment in sequence: terminal, truncated, cut."""
     gamma, generator = 0.97, np.random.default_rng(1)
     space = ACTION_SPACES["discrete"]
     learner, networks, _ = build_pair(
@@ -278,7 +278,7 @@ def test_value_targets_equal_rllibs_connectors(lambda_):
         metrics=learner.metrics,
     )[MODULE]
 
-    # NEXT_STEP autoreset: the step after an end is the reset, its row is not valid.
+    # NEXT_STEP autoreset: the step after an end is the reset, an invalid row.
     steps = len(observations) - 1
     terminated, ended, reset = np.zeros((3, steps), dtype=bool)
     terminated[4] = True
@@ -361,7 +361,7 @@ def test_the_defaults_are_those_of_the_installed_rllib():
         assert theirs[key] == value, key
 
 
-def test_a_dict_as_model_config_leaves_the_layers_apart():
+def test_a_dict_as_model_config_does_not_share_layers():
     learner, networks, _ = build_pair(
         VECTORS, ACTION_SPACES["discrete"], model_config={"fcnet_hiddens": [4]}
     )

@@ -1,6 +1,6 @@
-"""The RLlib backend on its own: randomness, episodes, plain RLlib's checkpoints, environments.
+"""The RLlib backend: randomness, episodes, checkpoints for plain RLlib, environments.
 
-What every trainer promises is in `test_conformance.py`.
+The contract of all trainers is tested in `test_conformance.py`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,8 @@ import pytest
 
 from sweeper.environments.settings import EnvironmentSettings, WrapperSettings
 from sweeper.errors import ConfigurationRefusedError
-from sweeper.trainables.contract import (
-    EvaluationSettings,
-    Purpose,
-    ReplicaProgress,
-    TrialSettings,
-    derive_seed,
-)
+from sweeper.trainables.contract import EvaluationSettings, ReplicaProgress, TrialSettings
+from sweeper.trainables.seeding import Purpose, derive_seed
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -69,7 +64,7 @@ def train(settings: TrialSettings, iterations: int = 3) -> list[list[ReplicaProg
         trainer.close()
 
 
-def test_a_replica_is_what_plain_rllib_trains_under_its_seed() -> None:
+def test_a_replica_equals_plain_rllib_with_its_seed() -> None:
     from ray.rllib.algorithms.ppo import PPOConfig
 
     config = PPOConfig().environment("CartPole-v1")
@@ -104,7 +99,7 @@ def test_an_evaluation_is_greedy_unless_it_explores() -> None:
         trainer = make_trainer(make_settings(evaluation=evaluation))
         returns[explore] = trainer.evaluate()[0].episode_returns
         trainer.close()
-    # An untrained policy that takes its favourite action always falls over at once.
+    # An untrained policy that always takes its greedy action falls over at once.
     assert max(returns[False]) < max(returns[True])
 
 
@@ -113,14 +108,10 @@ def test_episodes_cut_by_an_iteration_are_counted_whole() -> None:
         assert progress[0].episode_returns == tuple(map(float, progress[0].episode_lengths))
 
 
-def test_none_one_or_many_episodes_in_an_iteration_are_all_counted() -> None:
+def test_zero_one_or_many_episodes_in_an_iteration_are_all_counted() -> None:
     settings = make_settings(environment=EnvironmentSettings("MountainCar-v0"))  # 200 steps each
     for batch, expected in ((100, [0, 1, 0, 1]), (200, [1, 1, 1, 1]), (400, [2, 2, 2, 2])):
-        configuration = {
-            **PPO,
-            "train_batch_size_per_learner": batch,
-            "num_envs_per_env_runner": 1,
-        }
+        configuration = {**PPO, "train_batch_size_per_learner": batch, "num_envs_per_env_runner": 1}
         trainer = make_trainer(settings, configuration)
         progress = [trainer.train()[0] for _ in range(4)]
         trainer.close()
@@ -183,7 +174,7 @@ def test_plain_rllib_loads_a_replica_without_this_package(
     assert all(now > before for now, before in zip(steps, trained, strict=True))
 
 
-def test_an_environment_comes_with_its_module_arguments_and_wrappers(envs_folder: Path) -> None:
+def test_an_environment_is_built_with_its_module_arguments_and_wrappers(envs_folder: Path) -> None:
     environment = EnvironmentSettings(
         "Corridor-v0",
         kwargs={"length": 2, "goal_reward": 10.0},
@@ -229,7 +220,7 @@ def test_an_unknown_algorithm_is_named() -> None:
         make_trainer(make_settings("PPP"), {})
 
 
-def test_a_wild_learning_rate_is_a_divergence_not_a_crash() -> None:
+def test_an_extreme_learning_rate_is_a_divergence_not_a_crash() -> None:
     trainer = make_trainer(make_settings(), {**PPO, "lr": 1e30, "grad_clip": None})
     diverged = [trainer.train()[0].diverged for _ in range(3)]
     trainer.close()
@@ -264,7 +255,7 @@ OTHERS = [
 
 
 @pytest.mark.parametrize(("algorithm", "env_id", "configuration"), OTHERS)
-def test_other_algorithms_and_spaces_run_by_name_and_repeat(
+def test_other_algorithms_and_spaces_run_reproducibly(
     algorithm: str, env_id: str, configuration: dict[str, Any]
 ) -> None:
     settings = make_settings(algorithm, environment=EnvironmentSettings(env_id))

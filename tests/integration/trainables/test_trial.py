@@ -1,6 +1,6 @@
 """The Tune Trainable: stop, evaluation, checkpoints, errors, logs, resources.
 
-What trials of real trainers promise is in `test_conformance.py`.
+Trials with real trainers are tested in `test_conformance.py`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from sweeper.trainables.plateau import Plateau
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
+Factory = Callable[..., Any]
+
 CONSTANTS = {
     "train_batch_size_per_learner": 64,
     "minibatch_size": 32,
@@ -48,7 +50,7 @@ def make_settings(**given: Any) -> TrialSettings:
 
 
 class ScriptedTrainer:
-    """Plays back what its class attributes say, so that the trial's rules show without RLlib."""
+    """A trainer without RLlib whose class attributes say what it reports."""
 
     steps_per_iteration = 100
     returns: Callable[[int], tuple[float, ...]] = staticmethod(lambda iteration: (1.0,))
@@ -84,8 +86,8 @@ class ScriptedTrainer:
 
 
 @pytest.fixture
-def make_trial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Makes trials in this process; ``scripted`` ones without RLlib."""
+def make_trial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Factory]:
+    """A factory of trials in this process; ``scripted`` ones without RLlib."""
     from sweeper.trainables.trial import trial_class
 
     made = []
@@ -112,7 +114,7 @@ def rows_until_done(trial: Any, limit: int = 50) -> list[dict[str, Any]]:
 
 
 def test_it_evaluates_and_checkpoints_when_multiples_are_crossed_and_at_the_end(
-    make_trial: Callable[..., Any],
+    make_trial: Factory,
 ) -> None:
     trial = make_trial(
         ScriptedTrainer,
@@ -130,9 +132,7 @@ def test_it_evaluates_and_checkpoints_when_multiples_are_crossed_and_at_the_end(
     assert [row["stopped_by"] for row in rows[:-1]] == [None] * 9
 
 
-def test_a_stop_by_return_ends_with_an_evaluation_and_a_checkpoint(
-    make_trial: Callable[..., Any],
-) -> None:
+def test_a_stop_by_return_ends_with_an_evaluation_and_a_checkpoint(make_trial: Factory) -> None:
     class Improving(ScriptedTrainer):
         returns = staticmethod(lambda iteration: (10.0 * iteration,))
 
@@ -156,17 +156,15 @@ def test_a_stop_by_return_ends_with_an_evaluation_and_a_checkpoint(
         ({"evaluation/episode_return_mean": 2}, "evaluation/episode_return_mean >= 2"),
     ],
 )
-def test_clocks_and_the_evaluation_stop_a_trial_too(
-    make_trial: Callable[..., Any], stop: dict[str, float], stopped_by: str
+def test_iterations_time_and_the_evaluation_stop_a_trial_too(
+    make_trial: Factory, stop: dict[str, float], stopped_by: str
 ) -> None:
     evaluation = EvaluationSettings(episodes=1, every_env_steps=100)
     rows = rows_until_done(make_trial(ScriptedTrainer, stop=stop, evaluation=evaluation))
     assert rows[-1]["stopped_by"] == stopped_by
 
 
-def test_the_configuration_is_what_varies_over_the_constants(
-    make_trial: Callable[..., Any],
-) -> None:
+def test_the_configuration_is_tunes_parameters_over_the_constants(make_trial: Factory) -> None:
     trial = make_trial(ScriptedTrainer, {"lr": 0.5, "model_config": {"fcnet_hiddens": [4]}})
     trial.train()
     assert trial._trainer.configuration == {
@@ -176,7 +174,7 @@ def test_the_configuration_is_what_varies_over_the_constants(
     }
 
 
-def test_a_reused_process_starts_from_nothing(make_trial: Callable[..., Any]) -> None:
+def test_a_reused_process_starts_afresh(make_trial: Factory) -> None:
     trial = make_trial(ScriptedTrainer, {"lr": 0.5}, stop={"training_iteration": 2})
     first = rows_until_done(trial)
     old = trial._trainer
@@ -188,8 +186,8 @@ def test_a_reused_process_starts_from_nothing(make_trial: Callable[..., Any]) ->
     assert len(again) == len(first)
 
 
-def test_a_restored_trial_goes_on_where_its_rows_ended(
-    make_trial: Callable[..., Any], tmp_path: Path
+def test_a_restored_trial_continues_where_its_rows_ended(
+    make_trial: Factory, tmp_path: Path
 ) -> None:
     stop = {"num_env_steps_sampled_lifetime": 500}
     evaluation = EvaluationSettings(episodes=1, every_env_steps=200)
@@ -210,7 +208,7 @@ def test_a_restored_trial_goes_on_where_its_rows_ended(
 
 
 def test_a_plateau_ends_a_trial_at_the_same_step_whether_or_not_it_was_interrupted(
-    make_trial: Callable[..., Any], tmp_path: Path
+    make_trial: Factory, tmp_path: Path
 ) -> None:
     given = {
         "stop": {"num_env_steps_sampled_lifetime": 10_000},
@@ -229,8 +227,8 @@ def test_a_plateau_ends_a_trial_at_the_same_step_whether_or_not_it_was_interrupt
     assert len(rows_until_done(other)) == 2
 
 
-def test_a_checkpoint_from_before_there_were_plateaus_can_be_gone_on_from(
-    make_trial: Callable[..., Any], tmp_path: Path
+def test_a_checkpoint_without_a_plateaus_state_can_be_restored(
+    make_trial: Factory, tmp_path: Path
 ) -> None:
     trial = make_trial(ScriptedTrainer)
     trial.train()
@@ -244,7 +242,7 @@ def test_a_checkpoint_from_before_there_were_plateaus_can_be_gone_on_from(
     assert [row["num_env_steps_sampled_lifetime"] for row in rows_until_done(other)] == [200]
 
 
-def test_a_plateau_of_evaluations_waits_for_as_many(make_trial: Callable[..., Any]) -> None:
+def test_a_plateau_of_evaluations_counts_evaluations_only(make_trial: Factory) -> None:
     class Steady(ScriptedTrainer):
         def evaluate(self) -> list[EvaluationResult]:
             self.evaluations += 1
@@ -262,9 +260,7 @@ def test_a_plateau_of_evaluations_waits_for_as_many(make_trial: Callable[..., An
     assert len(rows) == 12
 
 
-def test_winding_up_evaluates_what_the_trial_has_become_and_trains_no_more(
-    make_trial: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_winding_up_evaluates_without_training(make_trial: Factory, tmp_path: Path) -> None:
     given = {
         "stop": {"num_env_steps_sampled_lifetime": 10_000},
         "evaluation": EvaluationSettings(episodes=1, every_env_steps=200),
@@ -293,7 +289,7 @@ def test_winding_up_evaluates_what_the_trial_has_become_and_trains_no_more(
     assert "replaces" not in reused.train()
 
 
-def test_a_last_evaluation_may_meet_a_criterion(make_trial: Callable[..., Any]) -> None:
+def test_a_last_evaluation_may_meet_a_criterion(make_trial: Factory) -> None:
     trial = make_trial(
         ScriptedTrainer,
         stop={"evaluation/episode_return_mean": 1},
@@ -306,9 +302,7 @@ def test_a_last_evaluation_may_meet_a_criterion(make_trial: Callable[..., Any]) 
     assert row["should_checkpoint"] is True
 
 
-def test_a_checkpoint_of_other_seeds_is_refused(
-    make_trial: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_a_checkpoint_of_other_seeds_is_refused(make_trial: Factory, tmp_path: Path) -> None:
     trial = make_trial(ScriptedTrainer)
     trial.train()
     saved = trial.save(str(tmp_path / "checkpoint"))
@@ -333,8 +327,8 @@ def test_a_checkpoint_of_other_seeds_is_refused(
         (ConfigurationRefusedError("PPO: unknown key x"), "ConfigurationRefusedError", "PPO: "),
     ],
 )
-def test_an_error_says_in_one_line_what_it_was(
-    make_trial: Callable[..., Any],
+def test_an_error_has_a_message_of_one_line(
+    make_trial: Factory,
     capfd: pytest.CaptureFixture[str],
     error: BaseException,
     kind: str,
@@ -344,7 +338,7 @@ def test_an_error_says_in_one_line_what_it_was(
         pass
 
     Failing.error = error
-    with pytest.raises(Exception) as raised:  # noqa: PT011 - the kind is what is tested
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - its type is tested below
         make_trial(Failing).train()
     assert type(raised.value).__name__ == kind
     assert str(raised.value).startswith(message)
@@ -388,7 +382,7 @@ def test_the_trials_of_one_actor_under_tune(tmp_path: Path) -> None:
     assert all(f"trial {trial_id}" in text for trial_id, text in logs.items())
 
 
-def test_replicas_with_env_runners_of_their_own_share_the_trials_resources(
+def test_replicas_with_their_own_env_runners_share_the_trials_resources(
     tmp_path: Path, envs_folder: Path
 ) -> None:
     from ray import tune
@@ -407,34 +401,33 @@ def test_replicas_with_env_runners_of_their_own_share_the_trials_resources(
         evaluation=EvaluationSettings(episodes=2, every_env_steps=None),
     )
     no_folder = tmp_path / "file"
-    no_folder.touch()  # a run folder that the trial's node can't write to does no harm
+    no_folder.touch()  # the trial tolerates a run folder that it can't write to
     trainable = trial_class(settings, no_folder)
     assert trainable.default_resource_request({}).bundles == [{"CPU": 1}, {"CPU": 1.0}]
     result = tune.Tuner(
-        trainable,
-        run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0),
+        trainable, run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0)
     ).fit()[0]
     assert result.error is None
     assert result.metrics["replica/episode_return_mean"][0] < 1
     assert result.metrics["evaluation/episode_return_mean"] < 1
 
 
-def test_a_trial_asks_for_its_own_process_alone_by_default(tmp_path: Path) -> None:
+def test_a_trial_requests_only_its_own_process_by_default(tmp_path: Path) -> None:
     from sweeper.trainables.trial import trial_class
 
     trainable = trial_class(make_settings(cpus=2, gpus=0.5), tmp_path)
     request = trainable.default_resource_request({"lr": 0.1})
     assert request.bundles == [{"CPU": 2, "GPU": 0.5}]
-    invalid = trainable.default_resource_request({"minibatch_size": 10**9})  # not our moment
+    invalid = trainable.default_resource_request({"minibatch_size": 10**9})  # refused later
     assert invalid.bundles == request.bundles
 
 
 @pytest.mark.parametrize(("mode", "due"), [("max", [1, 3, 6]), ("min", [1, 2, 6])])
-def test_with_the_best_score_every_new_best_gets_a_checkpoint_of_its_own(
-    make_trial: Callable[..., Any], mode: str, due: list[int]
+def test_with_the_best_score_every_new_best_gets_a_checkpoint(
+    make_trial: Factory, mode: str, due: list[int]
 ) -> None:
     class Wavering(ScriptedTrainer):
-        # The mean over the last episode alone.
+        # One episode per iteration; the mean is over the last one only.
         returns = staticmethod(lambda iteration: ([5.0, 1.0, 9.0, 9.0, 7.0, 8.0][iteration - 1],))
 
     trial = make_trial(
@@ -449,7 +442,7 @@ def test_with_the_best_score_every_new_best_gets_a_checkpoint_of_its_own(
 
 
 def test_without_a_bound_on_env_steps_a_trial_evaluates_at_the_tenths_of_its_iterations(
-    make_trial: Callable[..., Any],
+    make_trial: Factory,
 ) -> None:
     trial = make_trial(
         ScriptedTrainer,

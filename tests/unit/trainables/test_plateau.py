@@ -27,7 +27,7 @@ def met_at(watch: PlateauWatch, values: list[Any], metric: str = "loss") -> int 
     threshold=st.none() | st.sampled_from([0.01, 1.5]),
     mode=st.sampled_from(["max", "min"]),
 )
-def test_it_ends_a_trial_where_tunes_own_would(
+def test_it_ends_a_trial_where_tunes_stopper_would(
     values: list[float], results: int, grace: int, threshold: float | None, mode: str
 ) -> None:
     options = {
@@ -45,7 +45,7 @@ def test_it_ends_a_trial_where_tunes_own_would(
 
 
 @given(values=st.lists(st.sampled_from([0.0, 0.005, 1.0, None]), max_size=20), cut=st.integers(0))
-def test_one_that_goes_on_from_its_state_ends_where_an_undisturbed_one_does(
+def test_a_restored_watch_ends_a_trial_where_an_uninterrupted_one_does(
     values: list[float | None], cut: int
 ) -> None:
     plateau = Plateau("loss", num_results=3, grace_period=5)
@@ -60,7 +60,7 @@ def test_one_that_goes_on_from_its_state_ends_where_an_undisturbed_one_does(
     assert (None if rest is None else rest + cut) == whole
 
 
-def test_reports_that_carry_an_evaluation_on_are_no_new_values() -> None:
+def test_reports_that_repeat_an_evaluation_do_not_count() -> None:
     watch = PlateauWatch(Plateau("evaluation/loss", num_results=2, grace_period=0))
     row = {"evaluation/loss": 1.0}
     assert watch.take(row, is_evaluation=True) is None
@@ -70,13 +70,13 @@ def test_reports_that_carry_an_evaluation_on_are_no_new_values() -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_values_that_are_not_finite_are_no_plateau(value: float) -> None:
+def test_non_finite_values_are_no_plateau(value: float) -> None:
     watch = PlateauWatch(Plateau("loss", num_results=2, grace_period=0))
     assert met_at(watch, [value, value, value, 1.0]) is None
     assert met_at(watch, [1.0]) == 1
 
 
-def test_without_a_plateau_nothing_is_followed() -> None:
+def test_without_a_plateau_no_trial_ends() -> None:
     watch = PlateauWatch(None)
     assert met_at(watch, [1.0] * 9) is None
     watch.restore(watch.state())

@@ -137,12 +137,12 @@ def read_settings(configuration: Mapping[str, Any]) -> DQNSettings:
     fragments, updates = _divide_rounds(given["training_intensity"], batch, fragment_steps * envs)
     grad_clip, grad_clip_by = given.grad_clip()
     atoms = given.whole("num_atoms")
-    v_min, v_max = (given.number(key, least=-math.inf) for key in ("v_min", "v_max"))
+    v_min, v_max = (given.number(key, minimum=-math.inf) for key in ("v_min", "v_max"))
     if atoms > 1 and not v_min < v_max:
         raise ConfigurationRefusedError(f"v_min {v_min} is not below v_max {v_max}")
     return DQNSettings(
         lr=given.schedule("lr"),
-        epsilon=given.schedule("epsilon", most=1.0),
+        epsilon=given.schedule("epsilon", maximum=1.0),
         grad_clip=grad_clip,
         grad_clip_by=grad_clip_by,
         envs=envs,
@@ -150,7 +150,7 @@ def read_settings(configuration: Mapping[str, Any]) -> DQNSettings:
         fragment_steps=fragment_steps,
         fragments=fragments,
         updates=updates,
-        learning_starts=given.whole("num_steps_sampled_before_learning_starts", least=0),
+        learning_starts=given.whole("num_steps_sampled_before_learning_starts", minimum=0),
         target_network_update_freq=given.number("target_network_update_freq"),
         tau=given.share("tau"),
         double_q=given.switch("double_q"),
@@ -160,7 +160,7 @@ def read_settings(configuration: Mapping[str, Any]) -> DQNSettings:
         v_max=v_max,
         td_error_loss_fn=given.choice("td_error_loss_fn", _TD_LOSSES),
         replay=_read_replay(given["replay_buffer_config"], n_step, given.share("gamma")),
-        iteration_steps=given.whole("min_sample_timesteps_per_iteration", least=0),
+        iteration_steps=given.whole("min_sample_timesteps_per_iteration", minimum=0),
         model_config=given["model_config"],
     )
 

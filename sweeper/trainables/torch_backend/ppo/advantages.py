@@ -1,4 +1,4 @@
-"""Generalised advantage estimation over the fragments of all replicas at once."""
+"""Generalised advantage estimation (GAE; Schulman et al. 2016, arXiv:1506.02438)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["estimate_advantages", "standardise"]
 
 Array = NDArray[Any]
 
-_MIN_DEVIATION = 1e-4  # RLlib's (connectors/learner/general_advantage_estimation.py)
+_MIN_DEVIATION = 1e-4  # as in RLlib (connectors/learner/general_advantage_estimation.py)
 
 
 def estimate_advantages(
@@ -24,23 +24,27 @@ def estimate_advantages(
     gamma: float,
     lambda_: float,
 ) -> NDArray[np.float32]:
-    """GAE(γ, λ) of every step, ``float32[replicas, steps, envs]``.
+    """GAE(γ, λ) of every step, for all replicas at once.
 
-    A terminal state is worth 0. A truncated episode and a fragment's end are bootstrapped with
-    the value of the observation that came last. Nothing flows back over the end of an episode
-    or from a step that is not valid.
+    A terminal state is worth 0. A truncated episode and the end of a fragment are bootstrapped
+    with the value of their last observation. Nothing flows back across the end of an episode or
+    from an invalid step.
 
     Args:
-        rewards: ``[replicas, steps, envs]``, as the three masks.
-        values: ``[replicas, steps + 1, envs]``: of each step's observation, and of the one
-            after the last step. ``values[:, t + 1]`` is the value of step t's outcome, which in
-            NEXT_STEP autoreset is the episode's own last observation.
+        rewards: ``[replicas, steps, envs]``; the three masks have the same shape.
+        values: ``[replicas, steps + 1, envs]``: of each step's observation, and of the one after
+            the last step. ``values[:, t + 1]`` belongs to the outcome of step t: with NEXT_STEP
+            autoreset that is the episode's own last observation.
         terminated: the step ended its episode in a terminal state.
         ended: the step ended its episode, terminal or truncated.
-        valid: the step is part of the batch: not an autoreset's, not another batch's.
-        gamma: the discount.
-        lambda_: the weight of longer returns.
+        valid: the step belongs to this batch and is not an autoreset.
+        gamma: the discount γ.
+        lambda_: the weight λ of longer returns.
+
+    Returns:
+        ``float32[replicas, steps, envs]``.
     """
+    # The residuals δ_t = r_t + γ V(s_{t+1}) - V(s_t), summed with the decay γλ.
     residuals = rewards + gamma * ~terminated * values[:, 1:] - values[:, :-1]
     decay = np.where(ended, 0.0, gamma * lambda_)
     advantages = np.empty(rewards.shape, dtype=np.float32)
@@ -52,7 +56,7 @@ def estimate_advantages(
 
 
 def standardise(advantages: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Zero mean and unit deviation per replica, over ``float32[replicas, rows]``."""
+    """Advantages ``float32[replicas, rows]`` with zero mean and unit deviation per replica."""
     mean = advantages.mean(axis=1, keepdims=True)
     deviation = np.maximum(advantages.std(axis=1, keepdims=True), _MIN_DEVIATION)
     standardised: NDArray[np.float32] = (advantages - mean) / deviation

@@ -1,13 +1,13 @@
-"""Densities of `actions`' distributions and their gradients, by hand.
+"""The densities of `distributions` with gradients derived by hand, for `fused_loss`.
 
-What `actions` says for torch's autograd, on minibatches with their rows side by side,
-``float32[replicas, inputs, rows]``. The tests hold both against each other.
+They take minibatches with their rows side by side, ``float32[replicas, inputs, rows]``.
+`test_ppo_update` compares both forms.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,53 +15,31 @@ from numpy.typing import NDArray
 
 from sweeper.trainables.torch_backend.distributions import ActionDistribution, Categorical
 
-__all__ = ["PackedDensity", "evaluate_density"]
+__all__ = ["evaluate_density"]
 
 Array = NDArray[Any]
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
-class PackedDensity(Protocol):
-    """The distribution of every row for one minibatch; everything is ``[replicas, rows]``.
-
-    Attributes:
-        normalised: what `ActionDistribution.normalise` gives, ``[replicas, inputs, rows]``.
-    """
-
-    normalised: Array
-
-    def log_prob(self, actions: Array) -> Array:
-        """Of ``float32[replicas, columns, rows]``, which `gradient` goes by afterwards."""
-        ...
-
-    def entropy(self) -> Array:
-        """Of the distribution."""
-        ...
-
-    def kl(self, old: Array) -> Array:
-        """KL(old ‖ this), which `gradient` goes by afterwards; ``old`` is normalised."""
-        ...
-
-    def gradient(self, log_prob: Array, entropy: float, kl: Array | None) -> Array:
-        """The gradient of the distribution's inputs, ``[replicas, inputs, rows]``.
-
-        Args:
-            log_prob: the loss's derivative by the actions' log probabilities.
-            entropy: its derivative by each row's entropy.
-            kl: its derivative by each row's KL, ``[replicas, 1, 1]``; None: there is none.
-        """
-        ...
-
-
-def evaluate_density(distribution: ActionDistribution, inputs: Array) -> PackedDensity:
-    """The densities for the network's outputs ``float32[replicas, inputs, rows]``."""
+def evaluate_density(
+    distribution: ActionDistribution, inputs: Array
+) -> _Categorical | _DiagGaussian:
+    """The densities of the distribution for its inputs ``float32[replicas, inputs, rows]``."""
     if isinstance(distribution, Categorical):
         return _Categorical(inputs, distribution.choices)
     return _DiagGaussian(inputs)
 
 
 class _Categorical:
+    """The densities of one minibatch's distributions.
+
+    `gradient` differentiates with the arguments of the last `log_prob` and `kl`.
+
+    Attributes:
+        normalised: as by `ActionDistribution.normalise`, ``float32[replicas, inputs, rows]``.
+    """
+
     def __init__(self, logits: Array, choices: tuple[int, ...]) -> None:
         ends = np.cumsum(choices).tolist()
         self._parts = [slice(end - size, end) for end, size in zip(ends, choices, strict=True)]
@@ -76,24 +54,34 @@ class _Categorical:
             log_probs -= np.log(total)
 
     def log_prob(self, actions: Array) -> Array:
+        """Log probabilities ``[replicas, rows]`` of actions ``[replicas, columns, rows]``."""
         index = actions.astype(np.int64)
         if len(self._parts) > 1:
             index += np.array([[part.start] for part in self._parts])
-        # Torch has one operation for it, numpy an index array an axis.
+        # Torch gathers in one operation; numpy needs an index array per axis.
         self._index = torch.from_numpy(index)
         chosen: Array = torch.from_numpy(self.normalised).gather(1, self._index).numpy()
         return chosen[:, 0] if len(self._parts) == 1 else _sum(chosen)[:, 0]
 
     def entropy(self) -> Array:
+        """The entropy of each row, ``[replicas, rows]``."""
         self._weighted = self._probabilities * self.normalised
         return -_sum(self._weighted)[:, 0]
 
     def kl(self, old: Array) -> Array:
+        """KL(old ‖ this), ``[replicas, rows]``; ``old`` is normalised."""
         self._old = np.exp(old)
         return _sum(self._old * (old - self.normalised))[:, 0]
 
     def gradient(self, log_prob: Array, entropy: float, kl: Array | None) -> Array:
-        # Of log softmax: one-hot minus the probabilities.
+        """The loss's gradient by the distribution's inputs, ``[replicas, inputs, rows]``.
+
+        Args:
+            log_prob: the loss's derivative by the log probabilities, ``[replicas, rows]``.
+            entropy: its derivative by each row's entropy; not 0 only after `entropy`.
+            kl: its derivative by each row's KL, ``[replicas, 1, 1]``; None without a KL term.
+        """
+        # d log softmax = one-hot - probabilities.
         gradient: Array = self._probabilities * -log_prob[:, None]
         columns = torch.from_numpy(log_prob)[:, None].expand_as(self._index)
         torch.from_numpy(gradient).scatter_add_(1, self._index, columns)
@@ -108,6 +96,8 @@ class _Categorical:
 
 
 class _DiagGaussian:
+    """The same as `_Categorical` for normals."""
+
     def __init__(self, inputs: Array) -> None:
         self.normalised = inputs
         self._mean, self._log_std = _halve(inputs)
@@ -125,7 +115,7 @@ class _DiagGaussian:
         mean, log_std = _halve(old)
         self._shift = (mean - self._mean) * self._precision
         difference = log_std - self._log_std
-        # Of both variances and the means' distance: what the deviations' gradient goes by.
+        # Ratio of variances and squared shift: the log deviations' gradient is 1 - this.
         self._spread = np.exp(2 * difference) + self._shift * self._shift
         return _sum(0.5 * (self._spread - 1) - difference)[:, 0]
 
@@ -144,12 +134,12 @@ class _DiagGaussian:
 
 
 def _sum(columns: Array) -> Array:
-    """Over the columns, ``[replicas, 1, rows]``; without `np.sum`'s detour."""
+    """The sum over columns, ``[replicas, 1, rows]``; `np.add.reduce` is faster than `np.sum`."""
     total: Array = np.add.reduce(columns, axis=1, keepdims=True)
     return total
 
 
 def _halve(inputs: Array) -> tuple[Array, Array]:
-    """Views of the means and of the log deviations."""
+    """Views of the means and the log deviations."""
     columns = inputs.shape[1] // 2
     return inputs[:, :columns], inputs[:, columns:]

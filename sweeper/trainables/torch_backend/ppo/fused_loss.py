@@ -1,8 +1,8 @@
-"""PPO's loss of the standard network and its gradient, by hand.
+"""The loss of `loss` with a gradient derived by hand, for the standard network on a CPU.
 
-What `ppo_loss` says in plain autograd: some thirty operations on a few hundred numbers, where
-autograd's bookkeeping takes as long as a small network's arithmetic. The tests hold both against
-each other and against RLlib.
+Read `loss` first: it has the same loss in autograd, and says when this form is used, why, and
+which tests compare both. Minibatches have their rows side by side here,
+``[replicas, columns, rows]``, as in `packed_mlp`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ def differentiate_loss(
     batch: Minibatch,
     coefficients: LossCoefficients,
 ) -> tuple[Tensor, LossTerms]:
-    """The values and the loss of every row; writes the gradients of each replica's mean."""
+    """Compute the loss and write the gradient of each replica's mean to the network's gradients.
+
+    Returns:
+        The values, ``float32[replicas, rows]``, and the terms of the loss, as `compute_loss`.
+    """
     observations = _rows_last(batch.observations)
     rows = observations.shape[-1]
     inputs, values = mlp.forward(observations)
@@ -45,7 +49,8 @@ def differentiate_loss(
     np.minimum(clipped, 1 + coefficients.clip_param, out=clipped)
     clipped *= advantages
     surrogate = np.minimum(gain, clipped)
-    # A row that is clipped has no gradient; the product keeps a NaN one, as autograd does.
+    # The derivative by the log probability: r A, or 0 if the row is clipped. Multiplying, not
+    # masking, keeps NaN, as autograd does.
     slope = gain * (gain <= surrogate)
     slope /= -rows
     total = -surrogate
@@ -54,7 +59,7 @@ def differentiate_loss(
         error = values[:, 0] - batch.value_targets.numpy()
         squared_error = error * error
         clipped_error = squared_error
-        error *= 2 * coefficients.vf_loss_coeff / rows
+        error *= 2 * coefficients.vf_loss_coeff / rows  # now the derivative by the values
         if not math.isinf(coefficients.vf_clip_param):
             clipped_error = np.minimum(squared_error, coefficients.vf_clip_param)
             error *= squared_error <= coefficients.vf_clip_param

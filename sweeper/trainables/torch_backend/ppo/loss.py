@@ -1,7 +1,13 @@
-"""PPO's loss (Schulman et al. 2017, arXiv:1707.06347) with RLlib's terms, in plain autograd.
+"""PPO's loss (Schulman et al. 2017, arXiv:1707.06347) with RLlib's terms, in autograd.
 
-Every tensor has the replicas first. A replica's loss is the mean over its own rows, so the sum of
-all replicas' losses has, for each replica's parameters, the gradient of its loss alone.
+There are two forms of this loss. On a CPU the standard network (`packed_mlp`: dense layers with
+tanh, relu or no activation) takes its gradient from `fused_loss` and `fused_densities`, derived by
+hand: for a small network autograd's bookkeeping takes as long as the arithmetic. Other networks and
+GPUs use the form in this file. `update` makes the choice. `test_ppo_update` compares both forms,
+`test_ppo_parity` compares both with RLlib.
+
+The first axis of every tensor is the replica. A replica's loss is the mean over its own rows, so
+the sum of all losses gives each replica's parameters the gradient of its own loss.
 """
 
 from __future__ import annotations
@@ -25,7 +31,7 @@ __all__ = [
     "explained_variance",
 ]
 
-_SMALL_NUMBER = 1e-6  # RLlib's (utils/numpy.py)
+_SMALL_NUMBER = 1e-6  # as in RLlib (utils/numpy.py)
 
 
 class Minibatch(NamedTuple):
@@ -36,9 +42,9 @@ class Minibatch(NamedTuple):
         actions: ``float32[replicas, rows, columns]``.
         log_probs: of the actions when they were taken, ``float32[replicas, rows]``.
         advantages: standardised over each replica's train batch, ``float32[replicas, rows]``.
-        value_targets: ``float32[replicas, rows]``.
-        old_distribution: what the actions were drawn from, normalised by the distribution,
-            ``float32[replicas, rows, inputs]``.
+        value_targets: advantages plus old values, ``float32[replicas, rows]``.
+        old_distribution: normalised inputs of the distribution that the actions were drawn
+            from, ``float32[replicas, rows, inputs]``.
     """
 
     observations: Tensor
@@ -54,7 +60,7 @@ class LossCoefficients:
     """The coefficients of one iteration, under RLlib's names.
 
     Attributes:
-        kl_coeff: ``float32[replicas]``, or None without a KL term.
+        kl_coeff: ``float32[replicas]``; None for a loss without the KL term.
     """
 
     clip_param: float
@@ -66,14 +72,14 @@ class LossCoefficients:
 
 
 class LossTerms(NamedTuple):
-    """The terms of the loss, a row each, ``float32[replicas, rows]``; None for a term left out.
+    """The loss and its terms for every row, ``float32[replicas, rows]``; None: term not used.
 
     Attributes:
-        total: what is minimised.
-        surrogate: the clipped objective.
-        squared_error: of the values, not yet clipped.
-        current: the distribution now, normalised, ``float32[replicas, rows, inputs]``.
-        kl: from the distribution that the actions were drawn from to the current one.
+        total: the loss.
+        surrogate: the paper's clipped objective, which is maximised.
+        squared_error: of the values, before clipping.
+        current: the current distribution, normalised, ``float32[replicas, rows, inputs]``.
+        kl: KL(old ‖ current).
     """
 
     total: Tensor
@@ -92,7 +98,7 @@ def compute_loss(
     """The loss of every row; a replica's loss is the mean of its rows."""
     current = distribution.normalise(outputs.distribution)
     ratio = torch.exp(distribution.log_prob(current, batch.actions) - batch.log_probs)
-    # The paper's min(A r, A clip(r, 1 - c, 1 + c)): only one bound can lower it, by A's sign.
+    # The paper's min(r A, clip(r, 1 - ε, 1 + ε) A): the sign of A says which bound can lower it.
     is_gain, clip = batch.advantages > 0, coefficients.clip_param
     lower = torch.where(is_gain, -math.inf, 1 - clip)
     upper = torch.where(is_gain, 1 + clip, math.inf)
@@ -132,11 +138,11 @@ def describe_loss(
 
 
 def explained_variance(targets: Tensor, values: Tensor) -> Tensor:
-    """How much of the targets' variance the values explain, at least -1; ``[replicas]``."""
+    """The share of the targets' variance that the values explain, at least -1; ``[replicas]``."""
     ratio = (targets - values).var(dim=1) / (targets.var(dim=1) + _SMALL_NUMBER)
     return (1 - ratio).clamp(min=-1.0)
 
 
 def _clip_error(squared_error: Tensor, bound: float) -> Tensor:
-    """Not the paper's clipping: a row whose error is beyond the bound has no gradient."""
+    """Clips as RLlib does, not the paper: a row with a larger error has no gradient."""
     return squared_error if math.isinf(bound) else squared_error.clamp(max=bound)

@@ -1,16 +1,15 @@
-"""Collecting experience with all replicas: the same number of real env steps from each.
+"""Collects experience with all replicas: the same number of real env steps from each.
 
-Gymnasium's NEXT_STEP autoreset spends a step of a sub-environment on its reset. Such a step is
-never counted and never part of a batch; its replica steps on until it has exactly the env steps
-that were asked for. In the last of these steps more sub-environments may have acted than were
-needed: what they did opens the next fragment, so nothing is thrown away or counted twice.
+With gymnasium's NEXT_STEP autoreset a sub-environment spends one step on its reset. Such a step
+is never counted and never part of a batch: its replica steps on until it has exactly the env steps
+that it needs. In the last step more sub-environments may have acted than were needed. Their
+surplus opens the next fragment, so nothing is thrown away or counted twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,19 +26,18 @@ Array = NDArray[Any]
 Mask = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class Fragment:
-    """Steps of all replicas' environments; views into the collector's buffers.
+class Fragment(NamedTuple):
+    """Steps of all replicas' environments; views of the collector's buffers.
 
     Attributes:
         observations: ``[replicas, steps + 1, envs, *shape]``, normalised; images may be bytes.
         actions: ``float32[replicas, steps, envs, columns]``.
         distribution: inputs of the distribution that the actions were drawn from,
             ``float32[replicas, steps, envs, inputs]``.
-        rewards: ``float32[replicas, steps, envs]``, normalised; the masks have that shape.
+        rewards: ``float32[replicas, steps, envs]``, normalised; the masks have the same shape.
         terminated: the step ended its episode in a terminal state.
         ended: the step ended its episode, terminal or truncated.
-        valid: the steps that make up the fragment, equally many for each replica.
+        valid: the steps that belong to the fragment, equally many for each replica.
     """
 
     observations: Array
@@ -51,28 +49,17 @@ class Fragment:
     valid: Mask
 
     def until(self, steps: int) -> Fragment:
-        """Only its first steps."""
+        """Only the first steps."""
         return Fragment(
-            self.observations[:, : steps + 1],
-            *(
-                array[:, :steps]
-                for array in (
-                    self.actions,
-                    self.distribution,
-                    self.rewards,
-                    self.terminated,
-                    self.ended,
-                    self.valid,
-                )
-            ),
+            self.observations[:, : steps + 1], *(array[:, :steps] for array in self[1:])
         )
 
 
 class RolloutCollector:
-    """Owns the environments' current state and one replica's worth of buffers each.
+    """Owns the current state of the environments, and buffers for one fragment.
 
     Attributes:
-        has_failed: replicas whose policy gave actions that are not numbers; they don't step.
+        has_failed: replicas whose policy is not finite any more; they don't step.
     """
 
     def __init__(
@@ -97,8 +84,8 @@ class RolloutCollector:
         replicas, num_envs = len(envs), envs.num_envs
         self._needed = steps * num_envs
         dtype = encoder.dtype if observation_normaliser is None else np.dtype(np.float32)
-        # The worst case: every other step of each sub-environment is a reset, the first step
-        # too, behind the one that is carried over.
+        # At worst every other step of each sub-environment is a reset, including the first step
+        # after the carried one.
         self._buffers = _make_buffers(
             replicas, 2 * steps + 2, num_envs, encoder.shape, distribution, dtype
         )
@@ -120,8 +107,8 @@ class RolloutCollector:
         seeds = [int(generator.integers(2**31)) for generator in self._env_generators]
         for replica, observations in enumerate(self._envs.reset(seeds)):
             self._raw[replica] = self._encoder.encode(observations)
-        for array in (self._resetting, self._carried):
-            array[:] = 0
+        self._resetting[:] = False
+        self._carried[:] = False
         self._episodes.forget()
         if self._reward_normaliser is not None:
             self._reward_normaliser.forget_episodes()
@@ -132,8 +119,9 @@ class RolloutCollector:
         """Step every replica's environments for one fragment.
 
         Args:
-            policy: the distribution's inputs for observations ``[replicas, envs, *shape]``.
-            is_frozen: replicas that do not step; their part of the fragment is zeros.
+            policy: inputs of the action distribution for observations
+                ``[replicas, envs, *shape]``.
+            is_frozen: replicas that don't step; their part of the fragment is zeros.
         """
         if not self._has_started:
             self.restart()
@@ -147,28 +135,21 @@ class RolloutCollector:
         buffers.observations[:, step] = self._observations
         fragment = buffers.until(step)
         for replica in np.flatnonzero(is_frozen | self.has_failed).tolist():
-            _fill_with_nothing(fragment, replica, self._needed)
+            _fill_with_zeros(fragment, replica, self._needed)
         return fragment
 
     def take_episodes(self) -> list[list[Episode]]:
-        """The episodes that finished since the last call."""
+        """The episodes that finished since the last call, one list per replica."""
         return self._episodes.take()
 
     def _begin_with_carried(self) -> int:
-        """Open the fragment with the surplus of the last one; how many steps that takes."""
+        """Open the fragment with the last one's surplus, and return how many steps that takes."""
         if not self._carried.any():
             return 0
         buffers = self._buffers
         for replica in np.flatnonzero(self._carried.any(axis=1)):
             last = self._last_step[replica]
-            for array in (
-                buffers.observations,
-                buffers.actions,
-                buffers.distribution,
-                buffers.rewards,
-                buffers.terminated,
-                buffers.ended,
-            ):
+            for array in buffers:
                 array[replica, 0] = array[replica, last]
         buffers.valid[:, 0] = self._carried
         self._carried[:] = False
@@ -186,8 +167,8 @@ class RolloutCollector:
         buffers.distribution[:, step] = inputs
         rewards: Array = self._rewards
         terminated, truncated = self._terminated, self._truncated
-        has_all = len(active) == len(self._envs)
-        if not has_all:
+        are_all_active = len(active) == len(self._envs)
+        if not are_all_active:
             for array in (rewards, terminated, truncated):
                 array[:] = 0
         env_actions = self._distribution.to_env(actions)
@@ -196,12 +177,12 @@ class RolloutCollector:
             self._raw[replica] = self._encoder.encode(observations)
         real = ~self._resetting
         ended = terminated | truncated
-        ended &= real  # a step that was a reset ends nothing
+        ended &= real  # a reset ends no episode
         self._resetting = ended
         acted_on = ~ended
-        if not has_all:
+        if not are_all_active:
             is_active = (missing > 0)[:, None]
-            # Those that did not step stay as they were.
+            # The others keep their state.
             self._resetting = np.where(is_active, ended, ~real)
             real &= is_active
             acted_on &= is_active
@@ -215,7 +196,7 @@ class RolloutCollector:
         buffers.valid[:, step] = self._keep_needed(step, real, missing)
 
     def _drop_failed(self, active: list[int], inputs: Array, missing: Array) -> list[int]:
-        """Leave out replicas whose policy is not finite: environments would choke on it."""
+        """Leave out replicas whose policy is not finite: environments may crash on NaN actions."""
         is_finite: Array = np.asarray(np.isfinite(inputs).all(axis=(1, 2)))
         if is_finite.all():
             return active
@@ -224,7 +205,7 @@ class RolloutCollector:
         return [replica for replica in active if is_finite[replica]]
 
     def _keep_needed(self, step: int, real: Mask, missing: Array) -> Mask:
-        """Mark what this fragment still needs; the rest is carried into the next one."""
+        """Mark the steps that this fragment still needs; carry the others into the next one."""
         if (missing > real.shape[1]).all():  # far from the end
             missing -= real.sum(axis=1)
             return real
@@ -237,7 +218,7 @@ class RolloutCollector:
         return kept
 
     def _normalise(self, acted_on: Mask) -> Array:
-        """What the policy sees next; moments take in what it will act on, each once."""
+        """The policy's next observations; the moments count each one it will act on once."""
         if self._observation_normaliser is None:
             return self._raw  # copied into the buffers before it changes
         self._observation_normaliser.moments.update(self._raw, acted_on)
@@ -266,16 +247,8 @@ def _make_buffers(
     )
 
 
-def _fill_with_nothing(fragment: Fragment, replica: int, rows: int) -> None:
+def _fill_with_zeros(fragment: Fragment, replica: int, rows: int) -> None:
     """Give a replica that does not train as many rows as the others, all zero."""
-    for array in (
-        fragment.observations,
-        fragment.actions,
-        fragment.distribution,
-        fragment.rewards,
-        fragment.terminated,
-        fragment.ended,
-        fragment.valid,
-    ):
+    for array in fragment:
         array[replica] = 0
     fragment.valid[replica].reshape(-1)[:rows] = True

@@ -1,4 +1,4 @@
-"""PPO's hyperparameters on the torch backend: RLlib's names, defaults and meaning."""
+"""PPO's hyperparameters on the torch backend, with RLlib's names, defaults and meaning."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sweeper.trainables.torch_backend.schedules import Schedule
 
 __all__ = ["PPO_DEFAULTS", "SCHEDULED_KEYS", "PPOSettings", "read_settings"]
 
-# A test holds these against PPOConfig() of the installed RLlib; num_env_runners departs.
+# `test_ppo_parity` compares these with PPOConfig(); only num_env_runners differs.
 PPO_DEFAULTS: Mapping[str, Any] = {
     "lr": 5e-5,
     "gamma": 0.99,
@@ -39,7 +39,7 @@ PPO_DEFAULTS: Mapping[str, Any] = {
     "clip_actions": False,
     "metrics_num_episodes_for_smoothing": 100,
     "model_config": MODEL_CONFIG_DEFAULTS,
-    # Only with these values: a spec may spell them out.
+    # Fixed: a spec may set them, but only to these values.
     "use_gae": True,
     "batch_mode": "truncate_episodes",
     "num_env_runners": 0,
@@ -48,20 +48,20 @@ PPO_DEFAULTS: Mapping[str, Any] = {
     "torch_skip_nan_gradients": False,
 }
 
-# RLlib schedules the first two; the others are constants there.
+# RLlib accepts schedules for the first two only.
 SCHEDULED_KEYS = ("lr", "entropy_coeff", "clip_param", "vf_clip_param", "vf_loss_coeff")
-_BATCH_TOLERANCE = 0.1  # RLlib's (validate_train_batch_size_vs_rollout_fragment_length)
+_BATCH_TOLERANCE = 0.1  # as in RLlib (validate_train_batch_size_vs_rollout_fragment_length)
 
 
 @dataclass(frozen=True)
 class PPOSettings:
-    """One configuration, checked; the names are RLlib's where they are the same thing.
+    """One checked configuration; names that RLlib has as well mean the same.
 
     Attributes:
-        grad_clip: None where RLlib does not clip: nothing given, or 0.
-        envs: sub-environments of each replica.
-        fragment_steps: of each sub-environment before episodes are cut.
-        fragments: of an iteration; each has ``fragment_steps * envs`` rows.
+        grad_clip: None: gradients are not clipped.
+        envs: sub-environments per replica.
+        fragment_steps: steps of each sub-environment in one fragment.
+        fragments: fragments per iteration, each with ``fragment_steps * envs`` rows.
     """
 
     lr: Schedule
@@ -89,7 +89,7 @@ class PPOSettings:
 
     @property
     def rows(self) -> int:
-        """Env steps of one replica in one iteration: the rows of its train batch."""
+        """Rows of a replica's train batch: its env steps per iteration."""
         return self.fragments * self.fragment_steps * self.envs
 
 
@@ -97,14 +97,14 @@ def read_settings(configuration: Mapping[str, Any]) -> PPOSettings:
     """Check a configuration and fill in the defaults.
 
     Raises:
-        ConfigurationRefusedError: a key or a value that this backend does not carry out, or
-            values that don't go together.
+        ConfigurationRefusedError: this backend does not support a key or a value, or values
+            contradict each other.
     """
     given = complete("PPO", configuration, PPO_DEFAULTS)
     envs = given.whole("num_envs_per_env_runner")
     batch = given.whole("train_batch_size_per_learner")
     steps, fragments = _divide_batch(batch, envs, given.whole_or_auto("rollout_fragment_length"))
-    # RLlib takes the whole batch at once if no minibatch size is set.
+    # Without a minibatch size RLlib takes the whole batch at once.
     minibatch = steps * envs * fragments
     if given["minibatch_size"] is not None:
         minibatch = given.whole("minibatch_size")
@@ -136,10 +136,10 @@ def read_settings(configuration: Mapping[str, Any]) -> PPOSettings:
 
 
 def _divide_batch(batch: int, envs: int, fragment: int | None) -> tuple[int, int]:
-    """Steps of a fragment, and fragments of an iteration, as RLlib's local runner takes them.
+    """Steps per fragment and fragments per iteration, as in RLlib's local runner.
 
-    The runner samples fragments until it has at least the train batch (execution/rollout_ops.py);
-    ``auto``, here None, is the whole batch in one, rounded up.
+    The runner samples fragments until they make at least a train batch
+    (execution/rollout_ops.py). None, for ``auto``, is one fragment for the whole batch.
     """
     if fragment is None:
         return math.ceil(batch / envs), 1

@@ -1,8 +1,7 @@
 """PPO on the torch backend: all replicas of a trial trained as one batch.
 
-An iteration collects one train batch with every replica (`rollout`), judges it by GAE
-(`advantages`) with values from before the update, and learns from it (`ppo_update`,
-`ppo_loss`). Hyperparameters and their meaning are RLlib's (`ppo_settings`, `architectures`).
+An iteration collects one train batch with every replica (`rollout`), estimates its advantages
+with the values from before the update (`advantages`), and learns from it (`update`).
 """
 
 from __future__ import annotations
@@ -41,11 +40,11 @@ Array = NDArray[Any]
 
 
 class TorchPPOTrainer:
-    """A `ReplicaTrainer` of PPO.
+    """PPO's `ReplicaTrainer`.
 
     Raises:
-        ConfigurationRefusedError: a key, a value or a space that this backend does not take.
-        UserError: a GPU is asked for and there is none.
+        ConfigurationRefusedError: this backend does not support a key, a value or a space.
+        UserError: a GPU is requested and none is found.
     """
 
     def __init__(self, settings: TrialSettings, configuration: Mapping[str, Any]) -> None:
@@ -60,15 +59,15 @@ class TorchPPOTrainer:
             self._envs = opened.enter_context(open_replica_envs(settings, self._ppo.envs))
             self._held_out = opened.enter_context(contextlib.closing(HeldOutEpisodes(settings)))
             self._build(device)
-            self._opened = opened.pop_all()  # open until `close`; closed here if that failed
+            self._opened = opened.pop_all()  # closed by `close`, or here if building fails
         self._env_steps = [0] * len(settings.seeds)
 
-    # Numbers that are not finite end a replica; they are looked for, not warned of.
+    # A replica with non-finite numbers is frozen; numpy's warnings would add nothing.
     @np.errstate(all="ignore")
     def train(self) -> list[ReplicaProgress]:
         """Collect one train batch with every replica, and learn from it."""
         steps_before = self._lifetime_env_steps
-        # Copied: a learner that freezes a replica does not change what happened here.
+        # A copy: the learner may freeze more replicas below.
         was_frozen = self._learner.is_frozen.copy()
         fields = [
             self._to_fields(self._collector.collect(self._networks.policy, was_frozen))
@@ -89,7 +88,7 @@ class TorchPPOTrainer:
         )
 
     def evaluate(self) -> list[EvaluationResult | None]:
-        """Play held-out episodes, the same ones at every evaluation."""
+        """Play the held-out episodes, the same ones at every evaluation."""
         return play_episodes(
             self._networks.policy,
             self._held_out,
@@ -103,8 +102,7 @@ class TorchPPOTrainer:
         """Write agent.json, weights.safetensors and trainer.safetensors.
 
         Returns:
-            Counters, coefficients and generator states; integers beyond 64 bits among them,
-            which JSON takes.
+            Counters, coefficients and generator states, as JSON.
         """
         moments, learner = self._learner.state()
         checkpoints.write_agent(folder, self._describe_agent(), self._agent_tensors())
@@ -117,7 +115,7 @@ class TorchPPOTrainer:
         }
 
     def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
-        """Go on with what `save` wrote; episodes begin anew, on seeds not used before."""
+        """Continue from what `save` wrote, with new episodes on unused seeds."""
         tensors = checkpoints.read_tensors(CheckpointPaths(folder).weights)
         self._networks.load(tensors)
         for name, normaliser in self._normalisers().items():
@@ -135,12 +133,12 @@ class TorchPPOTrainer:
         self._collector.restart()
 
     def close(self) -> None:
-        """Close the environments, and give BLAS back its threads."""
+        """Close the environments and restore BLAS's number of threads."""
         self._opened.close()
 
     @property
     def _lifetime_env_steps(self) -> int:
-        """What schedules go by: every replica that trains has equally many."""
+        """The env steps for schedules: all replicas that still train have the same number."""
         return max(self._env_steps)
 
     def _build(self, device: torch.device) -> None:
@@ -182,11 +180,11 @@ class TorchPPOTrainer:
         )
 
     def _to_fields(self, fragment: Fragment) -> list[Array]:
-        """A fragment's rows with their advantages and value targets, copied out of its buffers.
+        """Copy a fragment's valid rows, with advantages and value targets, out of its buffers.
 
         Returns:
             Observations, actions, inputs of the distribution, advantages and value targets,
-            each ``float32[replicas, rows, ...]``.
+            each ``[replicas, rows, ...]``.
         """
         replicas = len(self._envs)
         observations = fragment.observations
@@ -233,7 +231,7 @@ class TorchPPOTrainer:
             )
 
     def _scheduled_metrics(self) -> dict[str, Array]:
-        """Coefficients of the next iteration, which is what RLlib reports."""
+        """The coefficients of the next iteration, as RLlib reports them."""
         steps, ones = self._lifetime_env_steps, np.ones(len(self._envs))
         metrics = {
             "default_optimizer_learning_rate": ones * self._ppo.lr.value(steps),

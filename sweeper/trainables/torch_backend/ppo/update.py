@@ -1,4 +1,4 @@
-"""One PPO update of all replicas: epochs of minibatches, Adam, the adaptive KL coefficient."""
+"""PPO's update of all replicas: epochs of minibatches, Adam, the adaptive KL coefficient."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class TrainBatch:
-    """The rows that the replicas learn from, in one tensor, so that minibatches are one gather.
+    """A train batch of every replica as one table, so that one gather makes a minibatch.
 
     Attributes:
         table: ``float32[replicas x rows, width]``: the fields of a `Minibatch` side by side, the
-            scalar ones first; observations are not among them if they are images.
-        images: ``float32[replicas x rows, height, width, channels]``, or None.
-        widths: columns of the scalar fields, of the observations, and so on.
-        rows: of one replica.
+            scalar ones first, without observations that are images.
+        images: observations ``[replicas x rows, height, width, channels]``, or None.
+        widths: columns of the scalar fields together, then of each other field.
+        rows: rows per replica.
     """
 
     table: Tensor
@@ -53,7 +53,7 @@ class TrainBatch:
 
     @classmethod
     def build(cls, fields: Minibatch) -> TrainBatch:
-        """From the fields of all replicas' whole batches."""
+        """Build the table from whole batches."""
         rows = fields.log_probs.shape[1]
         scalars = torch.stack([fields.log_probs, fields.advantages, fields.value_targets], dim=-1)
         columns = [scalars, fields.observations, fields.actions, fields.old_distribution]
@@ -64,16 +64,16 @@ class TrainBatch:
         return cls(table, images, [column.shape[-1] for column in columns], rows)
 
     def minibatches(self, order: Tensor) -> Iterator[Minibatch]:
-        """The rows of ``order[minibatches, replicas, rows]``, a minibatch each.
+        """The minibatches with the rows ``order[minibatches, replicas, rows]`` of the table.
 
-        As many minibatches are gathered at once as make a few megabytes.
+        Gathers several minibatches at once, up to a few megabytes.
         """
         width = self.table.shape[1] + (0 if self.images is None else self.images[0].numel())
         block = max(1, _GATHERED_NUMBERS // (width * order[0].numel()))
         for index in torch.split(order, block):
             flat = index.reshape(-1)
             gathered = self.table.index_select(0, flat).view(*index.shape, -1)
-            # Column by column in memory: what is a row in a batch is a number in the loss.
+            # Column by column in memory: the loss works on columns.
             table = gathered.mT.contiguous().mT
             scalars, *fields = torch.split(table, self.widths, dim=-1)
             if self.images is not None:
@@ -91,8 +91,8 @@ class PPOLearner:
     """Networks, optimiser and KL coefficients of all replicas.
 
     Attributes:
-        kl_coeffs: one a replica, ``float32[replicas]``.
-        is_frozen: replicas that diverged; their parameters stay the last finite ones.
+        kl_coeffs: ``float32[replicas]``.
+        is_frozen: diverged replicas, which keep their last finite parameters.
     """
 
     def __init__(
@@ -114,15 +114,15 @@ class PPOLearner:
         self.is_frozen: Mask = np.zeros(replicas, dtype=np.bool_)
 
     def update(self, batch: TrainBatch, env_steps: int) -> dict[str, Array]:
-        """Learn from one train batch.
+        """Learn from one train batch, and freeze replicas whose loss or parameters diverge.
 
         Args:
-            batch: of all replicas, frozen ones too.
-            env_steps: of a replica at the end of the iteration before: what schedules go by.
+            batch: rows of all replicas, including frozen ones.
+            env_steps: a replica's env steps before this batch, for schedules.
 
         Returns:
-            RLlib's learner metrics, ``float[replicas]`` each. A replica whose loss or parameters
-            are not finite any more is frozen.
+            RLlib's learner metrics, ``float[replicas]`` each; as in RLlib those of the last
+            minibatch.
         """
         before = self.networks.parameters.detach().clone()
         lr = self._settings.lr.value(env_steps)
@@ -140,12 +140,12 @@ class PPOLearner:
         return arrays
 
     def freeze(self, replicas: Mask) -> None:
-        """Let these replicas not change from now on."""
+        """Keep these replicas as they are from now on."""
         self.is_frozen |= replicas
         self._optimiser.freeze(self._frozen_rows())
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors with the replicas first, and JSON."""
+        """Tensors whose first axis is the replica, and counters as JSON."""
         return self._optimiser.tensors(), {
             "optimiser_steps": self._optimiser.steps,
             "kl_coeffs": self.kl_coeffs.tolist(),
@@ -153,7 +153,7 @@ class PPOLearner:
         }
 
     def restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """The inverse of `state`; the networks are restored by their owner."""
+        """The inverse of `state`; the caller restores the networks."""
         self.kl_coeffs = np.array(state["kl_coeffs"], dtype=np.float32)
         self.is_frozen = np.array(state["is_frozen"], dtype=np.bool_)
         self._optimiser.restore(tensors, int(state["optimiser_steps"]))
@@ -161,9 +161,9 @@ class PPOLearner:
     def _step(
         self, minibatch: Minibatch, coefficients: LossCoefficients, lr: float
     ) -> tuple[Tensor, LossTerms, Tensor]:
-        """One step of the optimiser; the values, the loss and the norms of the gradients."""
+        """Take one optimiser step; returns the values, the loss and the gradients' norms."""
         networks, settings = self.networks, self._settings
-        if networks.packed is not None:
+        if networks.packed is not None:  # the standard network on a CPU, see `loss`
             values, terms = differentiate_loss(
                 networks.packed, self._distribution, minibatch, coefficients
             )
@@ -171,7 +171,7 @@ class PPOLearner:
             networks.clear_gradients()
             outputs = networks.forward(minibatch.observations)
             terms = compute_loss(self._distribution, outputs, minibatch, coefficients)
-            # The mean over rows of each replica, without an operation for it.
+            # The weights make it the gradient of each replica's mean.
             terms.total.backward(self._row_weights)  # type: ignore[no-untyped-call]
             values = outputs.values.detach()
         if self.is_frozen.any():
@@ -193,10 +193,10 @@ class PPOLearner:
         )
 
     def _draw_order(self, rows: int) -> Tensor:
-        """Rows of every minibatch, ``int64[minibatches, replicas, rows]``, into the table.
+        """Rows of the table for every minibatch, ``int64[minibatches, replicas, rows]``.
 
-        As RLlib counts them (utils/minibatch_utils.py): a minibatch may straddle two epochs,
-        and the last one is filled from an epoch more.
+        As in RLlib (utils/minibatch_utils.py) a minibatch may straddle two epochs, and the last
+        one is filled from an extra epoch.
         """
         settings = self._settings
         size = settings.minibatch_size
@@ -223,7 +223,10 @@ class PPOLearner:
             self.freeze(diverged)
 
     def _adapt_kl(self, kl: Array) -> None:
-        """RLlib's rule, on the last minibatch's divergence; a NaN changes nothing."""
+        """Adapt the KL coefficients to the last minibatch's KL; NaN changes nothing.
+
+        The paper's rule (section 4) with the numbers of RLlib's ppo_torch_learner.py.
+        """
         if self._settings.use_kl_loss:
             self.kl_coeffs[kl > 2.0 * self._settings.kl_target] *= 1.5
             self.kl_coeffs[kl < 0.5 * self._settings.kl_target] *= 0.5

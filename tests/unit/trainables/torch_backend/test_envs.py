@@ -1,4 +1,4 @@
-"""Environments of replicas are closed when their trainer is, or when it can't be built."""
+"""Environments of replicas are closed with their trainer, or if it can't be built."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sweeper.trainables.torch_backend.ppo.trainer import TorchPPOTrainer
 
 
 class Counted(gym.Env):
-    """Counts how many of it are open; `left` more can be built."""
+    """Counts its open instances; `left` more can be built."""
 
     observation_space = spaces.Discrete(1)
     opened = 0
@@ -44,8 +44,8 @@ gym.register("replica_envs/Counted-v0", entry_point=Counted)
 
 
 @pytest.fixture(autouse=True)
-def _count_anew(monkeypatch):
-    held = []  # gymnasium closes by itself what nobody holds any more
+def _reset_counts(monkeypatch):
+    held = []  # gymnasium closes environments when they are garbage collected
 
     def build(*arguments):
         held.append(build_vector_env(*arguments))
@@ -74,7 +74,7 @@ def test_environments_are_closed_with_their_block():
     assert Counted.opened == 0
 
 
-def test_what_was_built_is_closed_when_a_later_one_can_not_be(monkeypatch):
+def test_built_environments_are_closed_when_a_later_one_fails(monkeypatch):
     monkeypatch.setattr(Counted, "left", 3)
     with pytest.raises(EnvironmentBuildError, match="no more"), open_replica_envs(settings_of(), 3):
         pass
@@ -85,7 +85,7 @@ def test_what_was_built_is_closed_when_a_later_one_can_not_be(monkeypatch):
 @pytest.mark.parametrize(
     ("algorithm", "name"), [("PPO", "CartPoleVectorEnv"), ("DQN", "SerialVectorEnv")]
 )
-def test_auto_vectorization_is_the_algorithms(algorithm, name):
+def test_auto_vectorization_depends_on_the_algorithm(algorithm, name):
     with open_replica_envs(settings_of("CartPole-v1", algorithm), 2) as envs:
         assert type(envs.vector_envs[0].unwrapped).__name__ == name
 

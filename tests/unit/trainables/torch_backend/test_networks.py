@@ -17,10 +17,7 @@ CPU = torch.device("cpu")
 
 def build(model_config, *, shape=(4,), inputs=4, is_gaussian=False, replicas=REPLICAS, **kwargs):
     architecture = build_architecture(
-        model_config,
-        observation_shape=shape,
-        distribution_inputs=inputs,
-        is_gaussian=is_gaussian,
+        model_config, observation_shape=shape, distribution_inputs=inputs, is_gaussian=is_gaussian
     )
     networks = ReplicaNetworks(architecture, replicas=replicas, device=CPU, **kwargs)
     networks.initialise([torch.Generator().manual_seed(seed) for seed in range(replicas)])
@@ -32,7 +29,7 @@ def draw(*shape):
 
 
 def backward(networks, observations, weights):
-    """The outputs, and their weighted sum's gradients by whatever the networks have for it."""
+    """The outputs; writes the gradients of their weighted sum, packed or by autograd."""
     if networks.packed is None:
         networks.clear_gradients()
         outputs = networks.forward(observations)
@@ -78,7 +75,7 @@ def test_the_packed_network_equals_plain_autograd(model_config, is_gaussian, is_
         for networks in (packed, plain):
             networks.named_parameters()["log_std"].copy_(torch.tensor([0.05, -0.3])[: inputs // 2])
     assert can_pack(packed.architecture)
-    # Minibatches are columns of a wider table, in memory one below the other.
+    # Minibatches are columns of a wider table, stored column by column.
     observations = draw(REPLICAS, 9, ROWS).mT[..., 2:6]
     observations = observations.contiguous() if is_contiguous else observations
     weights = draw(REPLICAS, ROWS, 5)
@@ -90,7 +87,7 @@ def test_the_packed_network_equals_plain_autograd(model_config, is_gaussian, is_
 
 
 @pytest.mark.parametrize("model_config", [*STANDARD, *OTHER])
-def test_acting_and_valuing_give_what_training_gives(model_config):
+def test_policy_and_values_equal_the_training_outputs(model_config):
     networks = build(model_config)
     observations = draw(REPLICAS, ROWS, 4)
     outputs = networks.forward(observations)
@@ -101,7 +98,7 @@ def test_acting_and_valuing_give_what_training_gives(model_config):
     np.testing.assert_allclose(networks.values(array), outputs.values.detach().numpy(), atol=1e-5)
 
 
-def test_gradients_of_one_replica_are_those_of_the_replica_alone():
+def test_a_replicas_gradients_do_not_depend_on_other_replicas():
     together, alone = build(STANDARD[3]), build(STANDARD[3], replicas=1)
     alone.load({name: tensor[1:2] for name, tensor in together.named_parameters().items()})
     observations, weights = draw(REPLICAS, ROWS, 4), draw(REPLICAS, ROWS, 5)
@@ -120,7 +117,7 @@ def test_two_backward_passes_do_not_add_up(is_packed):
     torch.testing.assert_close(networks.gradients, first, atol=0, rtol=0)
 
 
-def test_the_default_initialisation_is_that_of_torch_linear():
+def test_the_default_initialisation_is_torch_linears():
     networks = build({"fcnet_hiddens": [64, 64]}, shape=(16,))
     bounds = {"encoder.policy.0": 1 / 4, "encoder.value.1": 1 / 8, "head.policy.out": 1 / 8}
     for name, bound in bounds.items():
@@ -139,7 +136,7 @@ def test_replicas_start_from_their_own_generators():
     assert not torch.equal(three[0], three[1])
 
 
-def test_initialisers_of_torch_are_taken_by_name():
+def test_torchs_initialisers_are_found_by_name():
     networks = build(
         {
             "fcnet_hiddens": [8, 8],
@@ -180,7 +177,7 @@ def test_images_go_through_the_default_filters():
         ({"log_std_clip_param": -1}, "log_std_clip_param"),
     ],
 )
-def test_what_is_not_carried_out_is_refused_by_name(model_config, named):
+def test_unsupported_keys_and_values_are_refused_by_name(model_config, named):
     with pytest.raises(ConfigurationRefusedError, match=named):
         build(model_config)
 

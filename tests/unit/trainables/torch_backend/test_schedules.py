@@ -37,6 +37,6 @@ def test_a_schedule_is_linear_between_its_points_and_constant_after_them():
         float("nan"),
     ],
 )
-def test_anything_else_is_refused_by_its_name(given):
+def test_anything_else_is_refused_with_the_keys_name(given):
     with pytest.raises(ConfigurationRefusedError, match="clip_param"):
         parse_schedule("clip_param", given)

@@ -1,4 +1,4 @@
-"""Which random numbers a replica draws, and that it draws on with them after a restart."""
+"""The random numbers of a replica, also after a restore."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def streams(*names, seeds=(0, 7), stage="search", with_replay=False):
 
 
 def draw(generators):
-    """Sixteen bytes of each."""
+    """The next 16 bytes of each."""
     return [generator.bytes(16) for generator in generators]
 
 
-def test_a_stream_is_the_one_that_recorded_results_were_drawn_from():
+def test_streams_are_the_ones_of_recorded_results():
     drawn = streams(with_replay=True)
     for place, name in enumerate(NAMES):
         expected = [np.random.SeedSequence([seed, 0, 0], spawn_key=(place,)) for seed in (0, 7)]
@@ -57,22 +57,22 @@ def test_a_replicas_streams_do_not_depend_on_the_replicas_beside_it():
         assert draw(alone[name]) == draw(beside[name])[1:2]
 
 
-def test_a_name_that_is_appended_changes_no_stream_before_it():
+def test_an_appended_name_changes_no_earlier_stream():
     fewer, more = streams(with_replay=True), streams(*NAMES, "more", with_replay=True)
     for name in (*NAMES, "replay"):
         assert draw(fewer[name]) == draw(more[name])
 
 
-def test_a_name_always_gives_the_same_generators_which_go_on():
+def test_a_name_always_gives_the_same_generators():
     drawn = streams()
     assert draw(drawn["actions"]) != draw(drawn["actions"])
 
 
-def test_a_restored_state_goes_on_where_it_was_saved():
+def test_a_restored_stream_continues_where_it_was_saved():
     drawn, restored = streams(with_replay=True), streams(seeds=(1, 2), with_replay=True)
     draw(drawn["replay"])
     draw(drawn["actions"])
-    held = restored["actions"]  # as by a collector, from before
+    held = restored["actions"]  # as a collector holds them
     restored.restore(json.loads(json.dumps(drawn.state())))
     assert draw(drawn["actions"]) == draw(held)
     assert draw(drawn["replay"]) == draw(restored["replay"])
@@ -83,7 +83,7 @@ def test_a_state_of_other_replicas_is_refused():
         streams(seeds=(0, 1, 2)).restore(streams().state())
 
 
-def test_torchs_generators_are_seeded_by_the_stream():
+def test_torch_generators_are_seeded_by_the_stream():
     first, again = streams(), streams()
     ours = [torch.rand(3, generator=each) for each in first.torch_generators("initialisation")]
     theirs = [torch.rand(3, generator=each) for each in again.torch_generators("initialisation")]

@@ -1,4 +1,4 @@
-"""Collecting: exactly the steps asked for, no reset among them, every row with its own outcome."""
+"""Collecting, advantages, normalisation and distributions."""
 
 from __future__ import annotations
 
@@ -10,22 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ppo_tasks import settings_of
 
-from sweeper.environments.spaces import (
-    build_observation_encoder,
-    space_from_json,
-    space_to_json,
-)
+from sweeper.environments.spaces import build_observation_encoder, space_from_json, space_to_json
 from sweeper.environments.vector import build_vector_env
 from sweeper.trainables.torch_backend.distributions import build_distribution
 from sweeper.trainables.torch_backend.envs import SeparateReplicaEnvs
-from sweeper.trainables.torch_backend.evaluation import divide_episodes
 from sweeper.trainables.torch_backend.normalisation import ObservationNormaliser, RunningMoments
 from sweeper.trainables.torch_backend.ppo.advantages import estimate_advantages, standardise
 from sweeper.trainables.torch_backend.ppo.rollout import RolloutCollector
 
 
-def build_collector(*, replicas=2, envs=3, steps=4, longest=5, normaliser=None):
-    environment = settings_of("ppo_tasks/Counting-v0", longest=longest).environment
+def build_collector(*, replicas=2, envs=3, steps=4, max_length=5, normaliser=None):
+    environment = settings_of("ppo_tasks/Counting-v0", max_length=max_length).environment
     vector = SeparateReplicaEnvs([build_vector_env(environment, envs) for _ in range(replicas)])
     return RolloutCollector(
         vector,
@@ -46,9 +41,9 @@ def policy(observations):
 
 
 @settings(deadline=None, max_examples=25)
-@given(envs=st.integers(1, 5), steps=st.integers(1, 7), longest=st.integers(1, 6))
-def test_every_step_is_in_one_fragment_once_and_no_reset_is(envs, steps, longest):
-    collector = build_collector(envs=envs, steps=steps, longest=longest)
+@given(envs=st.integers(1, 5), steps=st.integers(1, 7), max_length=st.integers(1, 6))
+def test_every_step_is_in_exactly_one_fragment_and_no_reset_is(envs, steps, max_length):
+    collector = build_collector(envs=envs, steps=steps, max_length=max_length)
     seen = [[] for _ in range(2)]
     for _ in range(4):
         fragment = collector.collect(policy, np.zeros(2, dtype=bool))
@@ -66,7 +61,7 @@ def test_every_step_is_in_one_fragment_once_and_no_reset_is(envs, steps, longest
         assert len(set(mine)) == len(mine)
         for env in range(envs):
             numbers = sorted((episode, step) for e, episode, step in mine if e == env)
-            # No gap: within an episode, and from one to the next.
+            # No gaps within episodes or between them.
             for (episode, step), (following, first) in pairwise(numbers):
                 assert (following, first) in ((episode, step + 1), (episode + 1, 0))
 
@@ -81,7 +76,7 @@ def test_finished_episodes_are_reported_once_with_their_length():
     assert collector.take_episodes() == [[], []]
 
 
-def test_a_frozen_replica_does_not_step_and_has_as_many_rows():
+def test_a_frozen_replica_does_not_step_but_has_the_same_number_of_rows():
     collector = build_collector()
     collector.collect(policy, np.zeros(2, dtype=bool))
     collector.take_episodes()
@@ -92,12 +87,12 @@ def test_a_frozen_replica_does_not_step_and_has_as_many_rows():
     assert collector.take_episodes()[1] == []
 
 
-def test_moments_count_what_the_policy_acts_on_once():
+def test_moments_count_each_observation_acted_on_once():
     normaliser = ObservationNormaliser(2, (3,))
     collector = build_collector(normaliser=normaliser)
     fragments = [collector.collect(policy, np.zeros(2, dtype=bool)) for _ in range(3)]
     assert (np.abs(fragments[-1].observations) <= 10).all()
-    # 36 steps each, and the observations that wait for their action, none twice.
+    # 36 steps each, plus observations without an action yet.
     counts = normaliser.moments.count
     assert ((counts > 36) & (counts <= 36 + 2 * 3)).all()
 
@@ -156,13 +151,6 @@ def test_advantages_are_standardised_for_each_replica():
     np.testing.assert_allclose(ours.std(axis=1), 1, rtol=1e-4)
     constant = standardise(np.full((1, 5), 3.0, dtype=np.float32))
     assert (constant == 0).all()
-
-
-@pytest.mark.parametrize(("episodes", "expected"), [(1, [1]), (20, [1] * 20)])
-def test_episodes_are_divided_beforehand(episodes, expected):
-    assert divide_episodes(episodes) == expected
-    assert sum(divide_episodes(47)) == 47
-    assert max(divide_episodes(47)) - min(divide_episodes(47)) == 1
 
 
 @pytest.mark.parametrize("kind", ["discrete", "multi-discrete", "continuous", "nested"])

@@ -1,6 +1,6 @@
-"""What PPO's trainer promises beside what every trainer does: exact counts, checkpoints, refusals.
+"""PPO's trainer: exact counts of env steps, checkpoints, divergence, refused keys.
 
-What all of them promise is in `tests/integration/test_conformance.py`.
+The contract of all trainers is tested in `tests/integration/trainables/test_conformance.py`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def test_env_steps_are_counted_exactly(normalize):
         assert {replica.env_steps for replica in trainer.train()} == {128 * iteration}
 
 
-def test_a_restored_trainer_goes_on_bit_for_bit_on_the_same_batch(tmp_path):
+def test_a_restored_trainer_learns_bit_for_bit_the_same_from_the_same_batch(tmp_path):
     trainer = cartpole()
     run(trainer)
     state = json.loads(json.dumps(trainer.save(tmp_path)))
@@ -61,7 +61,7 @@ def test_a_restored_trainer_goes_on_bit_for_bit_on_the_same_batch(tmp_path):
     restored.restore(tmp_path, state)
     assert torch.equal(parameters_of(trainer), parameters_of(restored))
     saved_again = restored.save(tmp_path / ".")
-    # Environments draw a seed each for the episodes that begin anew.
+    # The new episodes drew new seeds.
     for ours, theirs in zip(state["generators"], saved_again["generators"], strict=True):
         assert {k: v for k, v in ours.items() if k != "environments"} == {
             k: v for k, v in theirs.items() if k != "environments"
@@ -154,7 +154,7 @@ def test_a_diverged_replica_keeps_its_last_finite_weights():
     assert not torch.equal(before[0], after[0])
 
 
-def test_a_policy_that_is_not_finite_never_reaches_the_environment():
+def test_a_non_finite_policy_never_reaches_the_environment():
     settings = settings_of("ppo_tasks/Identity-v0", seeds=(0, 1), kind="continuous")
     trainer = build_trainer(settings)
     trainer.train()
@@ -164,7 +164,7 @@ def test_a_policy_that_is_not_finite_never_reaches_the_environment():
     assert [replica.diverged for replica in trainer.train()] == [False, True]
 
 
-def test_a_policy_that_is_not_finite_is_not_evaluated():
+def test_a_non_finite_policy_is_not_evaluated():
     settings = settings_of("ppo_tasks/Identity-v0", seeds=(0, 1), kind="continuous")
     trainer = build_trainer(settings)
     with torch.no_grad():
@@ -174,7 +174,7 @@ def test_a_policy_that_is_not_finite_is_not_evaluated():
     assert second is None
 
 
-def test_gradients_that_are_not_finite_are_made_so_for_their_replica_alone():
+def test_non_finite_gradients_are_made_finite_without_changing_other_replicas():
     from sweeper.trainables.torch_backend.optimiser import clip_gradients
 
     networks = cartpole()._networks
@@ -192,7 +192,7 @@ def test_the_kl_coefficient_adapts_for_each_replica():
     np.testing.assert_allclose(learner.kl_coeffs, [0.3, 0.1, 0.2], rtol=1e-6)
 
 
-def test_schedules_go_by_env_steps_at_the_end_of_the_iteration_before():
+def test_schedules_use_the_env_steps_before_the_iteration():
     trainer = cartpole(lr=[[0, 1e-3], [256, 0.0]], entropy_coeff=[[0, 0.1], [128, 0.0]])
     metrics = [trainer.train()[0].learner for _ in range(3)]
     rates = [row["default_optimizer_learning_rate"] for row in metrics]
@@ -259,12 +259,12 @@ def test_the_native_vector_environment_is_used_only_where_asked(vectorization):
         ({"use_kl_loss": "no"}, "use_kl_loss"),
     ],
 )
-def test_what_is_not_carried_out_is_refused_by_name(hyperparameters, named):
+def test_unsupported_keys_and_values_are_refused_by_name(hyperparameters, named):
     with pytest.raises(ConfigurationRefusedError, match=named):
         cartpole(**hyperparameters)
 
 
-def test_the_backends_keys_can_be_spelled_as_rllib_takes_them():
+def test_rllibs_alternative_names_are_accepted():
     settings = settings_of("CartPole-v1")
     spelled = {"lambda": 0.9, "train_batch_size": 512, "num_env_runners": 0, "minibatch_size": None}
     trainer = TorchPPOTrainer(settings, spelled)
@@ -273,7 +273,7 @@ def test_the_backends_keys_can_be_spelled_as_rllib_takes_them():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_a_gpu_that_is_not_there_is_refused():
+def test_a_missing_gpu_is_refused():
     settings = settings_of("CartPole-v1")
     object.__setattr__(settings, "gpus", 1)
     with pytest.raises(UserError, match="CUDA"):
@@ -298,8 +298,8 @@ def test_training_returns_episodes_as_the_environment_gave_them():
     assert set(np.abs(returns)) <= {0.0, 10_000.0, 20_000.0, 30_000.0, 40_000.0}
 
 
-def test_an_evaluation_that_never_ends_is_an_error_that_names_the_remedy(monkeypatch):
-    monkeypatch.setattr("sweeper.trainables.torch_backend.evaluation.LONGEST_EPISODE_STEPS", 50)
+def test_an_evaluation_that_never_ends_is_an_error_with_advice(monkeypatch):
+    monkeypatch.setattr("sweeper.trainables.torch_backend.evaluation.MAX_EPISODE_STEPS", 50)
     evaluation = EvaluationSettings(episodes=2, every_env_steps=None)
     trainer = build_trainer(settings_of("MountainCar-v0", evaluation=evaluation))
     try:

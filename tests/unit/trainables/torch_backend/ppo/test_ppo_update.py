@@ -1,4 +1,4 @@
-"""PPO's update by hand is the update by autograd."""
+"""PPO's fused loss takes the same steps as its loss in autograd."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def build_pair(space, model_config, hyperparameters):
 
 
 def draw_fields(networks, distribution, rows=BATCH, *, scale=0.5):
-    """A batch near enough to the policy that some rows are clipped and some are not."""
+    """A batch close enough to the policy that some rows are clipped and some are not."""
     generator = np.random.default_rng(0)
     shape = REPLICAS, rows
 
@@ -124,7 +124,7 @@ def assert_equal_steps(packed, plain, batch, *, env_steps=250):
         torch.testing.assert_close(ours[2], theirs[2], atol=1e-5, rtol=1e-4)
         gradients = [learner.networks.gradients for learner in (packed, plain)]
         torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-4)
-        # Adam gives gradients that are rounding only their full size: go on from equal weights.
+        # Adam scales rounding errors up to full steps, so continue from equal weights.
         plain.networks.parameters.detach().copy_(packed.networks.parameters.detach())
     assert (plain.networks.gradients != 0).float().mean() > 0.3
 
@@ -133,7 +133,7 @@ def assert_equal_steps(packed, plain, batch, *, env_steps=250):
 @pytest.mark.parametrize(
     "hyperparameters", HYPERPARAMETERS, ids=lambda given: ",".join(given) or "defaults"
 )
-def test_a_step_by_hand_is_a_step_by_autograd(actions, hyperparameters):
+def test_a_fused_step_equals_a_step_by_autograd(actions, hyperparameters):
     given = ACTION_SPACES[actions], NETWORKS["standard"], hyperparameters
     packed, plain, distribution = build_pair(*given)
     batch = TrainBatch.build(draw_fields(packed.networks, distribution))
@@ -142,7 +142,7 @@ def test_a_step_by_hand_is_a_step_by_autograd(actions, hyperparameters):
 
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("actions", ["discrete", "box"])
-def test_every_standard_network_takes_the_same_step_by_hand(network, actions):
+def test_every_standard_network_takes_the_same_fused_step(network, actions):
     hyperparameters = {"entropy_coeff": 0.02}
     packed, plain, distribution = build_pair(
         ACTION_SPACES[actions], NETWORKS[network], hyperparameters
@@ -153,7 +153,7 @@ def test_every_standard_network_takes_the_same_step_by_hand(network, actions):
 
 @pytest.mark.parametrize("deviations", DEVIATIONS)
 @pytest.mark.parametrize("use_kl_loss", [True, False])
-def test_every_kind_of_deviation_takes_the_same_step_by_hand(deviations, use_kl_loss):
+def test_every_kind_of_deviation_takes_the_same_fused_step(deviations, use_kl_loss):
     hyperparameters = {"entropy_coeff": 0.02, "use_kl_loss": use_kl_loss, "vf_clip_param": 5.0}
     packed, plain, distribution = build_pair(
         ACTION_SPACES["box"], DEVIATIONS[deviations], hyperparameters
@@ -163,7 +163,7 @@ def test_every_kind_of_deviation_takes_the_same_step_by_hand(deviations, use_kl_
 
 
 @pytest.mark.parametrize("actions", ["discrete", "multi-discrete", "box"])
-def test_an_update_by_hand_reports_what_one_by_autograd_does(actions):
+def test_a_fused_update_reports_the_same_metrics_as_autograd(actions):
     hyperparameters = {"grad_clip": 0.5, "entropy_coeff": 0.01}
     packed, plain, distribution = build_pair(
         ACTION_SPACES[actions], NETWORKS["standard"], hyperparameters
@@ -181,7 +181,7 @@ def test_an_update_by_hand_reports_what_one_by_autograd_does(actions):
 
 
 @pytest.mark.parametrize("actions", ["discrete", "box"])
-def test_a_replica_that_diverges_by_hand_is_the_one_that_does_by_autograd(actions):
+def test_the_same_replica_diverges_with_the_fused_loss_and_autograd(actions):
     packed, plain, distribution = build_pair(ACTION_SPACES[actions], NETWORKS["standard"], {})
     fields = draw_fields(packed.networks, distribution)
     fields.value_targets[1, 7] = math.nan
@@ -198,7 +198,7 @@ def test_a_replica_that_diverges_by_hand_is_the_one_that_does_by_autograd(action
         assert torch.isfinite(weights).all()
 
 
-def test_a_frozen_replica_takes_no_step_by_hand_and_the_others_the_same():
+def test_a_frozen_replica_takes_no_fused_step_and_does_not_affect_others():
     given = ACTION_SPACES["discrete"], NETWORKS["standard"], {}
     (all_free, distribution), (one_frozen, _) = (
         build_learner(*given, is_packed=True) for _ in range(2)
@@ -213,8 +213,8 @@ def test_a_frozen_replica_takes_no_step_by_hand_and_the_others_the_same():
     assert torch.equal(frozen[[0, 2]], free[[0, 2]])
 
 
-def test_a_ratio_beyond_floats_gives_the_gradient_that_autograd_gives():
-    """RLlib makes such gradients finite and goes on; so does whoever takes the step by hand."""
+def test_an_overflowing_ratio_gives_the_same_gradient_as_autograd():
+    """RLlib makes such gradients finite and continues; so must the fused step."""
     packed, plain, distribution = build_pair(ACTION_SPACES["discrete"], NETWORKS["standard"], {})
     fields = draw_fields(packed.networks, distribution)
     fields.log_probs[1, 7] = -200.0

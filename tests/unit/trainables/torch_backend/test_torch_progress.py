@@ -1,12 +1,11 @@
-"""A torch trainer's numbers, replica by replica."""
+"""The progress of each replica of a torch trainer."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from sweeper.trainables.contract import ReplicaProgress
-from sweeper.trainables.torch_backend.ppo.rollout import Episode
-from sweeper.trainables.torch_backend.progress import describe_progress
+from sweeper.trainables.torch_backend.progress import Episode, describe_progress
 
 
 def test_each_replica_gets_its_own_numbers_and_only_finite_ones():
@@ -22,7 +21,7 @@ def test_each_replica_gets_its_own_numbers_and_only_finite_ones():
     assert first.env_steps == 30
     assert first.learner == {"loss": 0.5}
     assert not first.diverged
-    # What an environment returned is passed on as it is.
+    # An environment's returns are passed on unchanged.
     assert str(first.episode_returns) == "(1.5, nan)"
     assert first.episode_lengths == (10, 7)
     assert second == ReplicaProgress(env_steps=20, learner={"entropy": 0.25}, diverged=True)

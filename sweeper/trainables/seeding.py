@@ -1,0 +1,43 @@
+"""Seeds of a replica's random generators: one independent stream per stage and purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+
+import numpy as np
+
+from sweeper.states import Stage
+
+__all__ = ["STAGES", "Purpose", "derive_seed", "seed_sequence"]
+
+# The integers are part of every recorded result: append, never renumber.
+STAGES: Mapping[str, int] = {
+    Stage.SEARCH: 0,
+    Stage.CONFIRMATION: 1,
+    "evaluation": 2,  # of a trained configuration, after its training
+    "agent evaluation": 3,  # of the champion
+}
+
+
+class Purpose(IntEnum):
+    """What a generator of a replica is for. Append, never renumber."""
+
+    TRAINING = 0  # initialisation, action sampling, minibatch order, RLlib's environments
+    REPLAY = 1
+    EVALUATION_ENVIRONMENTS = 2
+    EVALUATION_ACTIONS = 3
+
+
+def seed_sequence(seed: int, stage: str, purpose: Purpose) -> np.random.SeedSequence:
+    """The root of one generator of one replica; distinct arguments never share a stream."""
+    return np.random.SeedSequence([seed, STAGES[stage], int(purpose)])
+
+
+def derive_seed(seed: int, stage: str, purpose: Purpose) -> int:
+    """The same root as one integer of 31 bits, for libraries that accept only that.
+
+    RLlib and gymnasium add small numbers (worker and sub-environment indices) to their seed, so
+    neighbouring seeds would share environments. Derived seeds are spread over 31 bits.
+    """
+    return int(seed_sequence(seed, stage, purpose).generate_state(1)[0] >> 1)
