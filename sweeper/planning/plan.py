@@ -12,7 +12,8 @@ from sweeper.errors import Problem, SpecError
 from sweeper.hints import show
 from sweeper.json_values import to_json
 from sweeper.metrics import BOUNDS, ENV_STEPS
-from sweeper.planning.feasibility import Candidate, check_feasibility, count_fitting
+from sweeper.planning.feasibility import check_feasibility, count_fitting
+from sweeper.planning.proposal import Proposal
 from sweeper.planning.values import possible_values
 from sweeper.planning.warnings import find_warnings
 from sweeper.search.expansion import Distribution, constants, count, distributions
@@ -105,7 +106,7 @@ def load_plan(
     reading = read_spec(path, overrides, is_training=is_training)
     if reading.spec is None:
         draft = reading.draft
-        found = () if draft is None else check_feasibility(Candidate.of_draft(draft)).problems
+        found = () if draft is None else check_feasibility(Proposal.of_draft(draft)).problems
         raise SpecError([*reading.problems, *found])
     return training_plan(reading.spec) if is_training else build_plan(reading.spec)
 
@@ -117,11 +118,11 @@ def build_plan(spec: ExperimentSpec) -> SweepPlan:
         SpecError: the environment can't be built, its spaces don't fit the algorithm, or a
             trial asks for more than this machine has.
     """
-    candidate = Candidate.of_spec(spec)
+    proposal = Proposal.of_spec(spec)
     trials = count(spec.param_space, spec.search.num_samples, spec.search.points_to_evaluate)
-    fits = max(1, count_fitting(candidate))
+    fits = max(1, count_fitting(proposal))
     concurrent = _concurrent(spec, trials, fits)
-    feasibility = check_feasibility(candidate, concurrent)
+    feasibility = check_feasibility(proposal, concurrent)
     if feasibility.problems:
         raise SpecError(feasibility.problems)
     replicas = len(spec.seeds)

@@ -19,7 +19,8 @@ from gymnasium import spaces
 from sweeper.environments.building import EnvironmentDescription, describe
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
-from sweeper.planning.feasibility import Candidate, can_act, check_feasibility
+from sweeper.planning.feasibility import can_act, check_feasibility
+from sweeper.planning.proposal import Proposal
 from sweeper.spec import parse
 from sweeper.spec.keys.availability import BACKENDS, default_backend, default_seeds
 from sweeper.spec.keys.names import algorithms, check_algorithm
@@ -93,7 +94,7 @@ def make_starter(env_id: str, algorithm: str | None = None, backend: str | None 
     spec = parse(parse_yaml(text, "starter").value)
     refusals = [
         problem.message
-        for problem in check_feasibility(Candidate.of_spec(spec)).problems
+        for problem in check_feasibility(Proposal.of_spec(spec)).problems
         if problem.key != "storage"  # it may be run elsewhere
     ]
     if refusals:

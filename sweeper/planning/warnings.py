@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from sweeper.environments.building import EnvironmentDescription
 from sweeper.hints import show
 from sweeper.metrics import ENV_STEPS
-from sweeper.planning.feasibility import Candidate, count_fitting
+from sweeper.planning.feasibility import count_fitting
+from sweeper.planning.proposal import Proposal
 from sweeper.search.expansion import Distribution, distributions
 from sweeper.spec import ExperimentSpec
 from sweeper.spec.keys.names import default
@@ -94,7 +95,7 @@ def _repetitions(spec: ExperimentSpec, trials: int) -> Iterator[str]:
 
 
 def _concurrency(spec: ExperimentSpec, trials: int) -> Iterator[str]:
-    asked, fits = spec.search.max_concurrent, count_fitting(Candidate.of_spec(spec))
+    asked, fits = spec.search.max_concurrent, count_fitting(Proposal.of_spec(spec))
     if spec.ray.address is None:
         if asked != "auto" and min(asked, trials) > fits:
             yield f"max_concurrent {asked} is more than this machine has room for: {fits} will run"
