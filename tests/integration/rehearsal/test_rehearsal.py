@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from command_line import started, sweeper
 
-from sweeper.rehearsal.processes import processes_below
+from sweeper.rehearsal.process import processes_below
 
 ENVS = Path(__file__).parents[1] / "envs"
 SPEC = """
@@ -127,7 +127,8 @@ def test_a_configuration_that_is_rehearsed_twice_in_a_row_starts_anew(tmp_path: 
 
     (tmp_path / "small.yaml").write_text(SPEC)
     spec = load_spec(tmp_path / "small.yaml")
-    worker = _Worker(spec, _without_end(trial_settings(build_plan(spec))), tmp_path)
+    settings = _without_end(trial_settings(build_plan(spec)))
+    worker = _Worker(settings, tmp_path, keeps_trainer=False)
     worker.prepare({"num_epochs": 2})
     for _ in range(2):
         found = worker.rehearse({"num_epochs": 2}, 0, 0.1)

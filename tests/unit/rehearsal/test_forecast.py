@@ -11,8 +11,9 @@ import pytest
 
 from sweeper.planning import feasibility
 from sweeper.planning.plan import SweepPlan, load_plan
-from sweeper.rehearsal.cost import choose_probes, find_nearest, samples_of
-from sweeper.rehearsal.forecast import Probe, Rehearsal, estimate_rehearsed
+from sweeper.rehearsal.cost import choose_probes, draw_samples, find_nearest
+from sweeper.rehearsal.forecast import RehearsedEstimate, estimate_rehearsed
+from sweeper.rehearsal.measurements import Probe, Rehearsal
 from sweeper.views.plan import describe_plan
 
 STEPS = "num_env_steps_sampled_lifetime"
@@ -65,14 +66,16 @@ PROBE = Probe(
 )
 
 
-def rehearse(plan: SweepPlan, *probes: Probe, concurrent: int = 2, **given: Any) -> dict[str, Any]:
-    """The estimate; nothing but training takes time unless it is given."""
+def rehearse(
+    plan: SweepPlan, *probes: Probe, concurrent: int = 2, **given: Any
+) -> RehearsedEstimate:
+    """The estimate; only training takes time unless other times are given."""
     times = {"start_s": 0.0, "worker_s": 0.0, "end_s": 0.0}
     rehearsal = Rehearsal(probes or (PROBE,), concurrent, 10.0, **{**times, **given})
     estimate = estimate_rehearsed(plan, rehearsal).estimate
-    assert estimate is not None
-    json.dumps(estimate, allow_nan=False)
-    return dict(estimate)
+    assert isinstance(estimate, RehearsedEstimate)
+    json.dumps(estimate.to_json(), allow_nan=False)
+    return estimate
 
 
 # --- how long --------------------------------------------------------------------------------
@@ -81,53 +84,53 @@ def rehearse(plan: SweepPlan, *probes: Probe, concurrent: int = 2, **given: Any)
 def test_trials_share_the_slots_and_start_and_end_come_on_top() -> None:
     # 100 s a trial and 100 reports of 5 ms; 8 trials on 2 slots are 4 rounds.
     estimate = rehearse(plan_of())
-    assert estimate["trial_s"] == pytest.approx(100.5)
-    assert estimate["time_s"] == pytest.approx(402)
-    assert estimate["trials_per_hour"] == pytest.approx(2 * 3600 / 100.5)
-    assert not estimate["is_upper_bound"]
-    later = rehearse(plan_of(), start_s=10.0, worker_s=5.0, end_s=3.0)["time_s"]
+    assert estimate.trial_s == pytest.approx(100.5)
+    assert estimate.time_s == pytest.approx(402)
+    assert estimate.trials_per_hour == pytest.approx(2 * 3600 / 100.5)
+    assert not estimate.is_upper_bound
+    later = rehearse(plan_of(), start_s=10.0, worker_s=5.0, end_s=3.0).time_s
     assert 402 + 18 <= later <= 402 + 18 + 10
 
 
 def test_a_last_round_that_is_not_full_takes_as_long_as_a_full_one() -> None:
-    assert rehearse(plan_of("search.num_samples=7"))["time_s"] == pytest.approx(402)
+    assert rehearse(plan_of("search.num_samples=7")).time_s == pytest.approx(402)
 
 
 def test_an_iteration_that_was_begun_goes_to_its_end() -> None:
     long = replace(PROBE, iteration_steps=60_000)
-    assert rehearse(plan_of(), long)["trial_s"] == pytest.approx(120, rel=0.01)
+    assert rehearse(plan_of(), long).trial_s == pytest.approx(120, rel=0.01)
 
 
 def test_building_evaluations_and_checkpoints_are_part_of_a_trial() -> None:
     slow = replace(PROBE, build_s=7.0, save_s=2.0, evaluation_s=3.0, evaluation_steps=500)
-    assert rehearse(plan_of(), slow)["trial_s"] == pytest.approx(100.5 + 7 + 2 * 2)
+    assert rehearse(plan_of(), slow).trial_s == pytest.approx(100.5 + 7 + 2 * 2)
     # At 40,000, at 80,000 and at the end; by tenths, where nothing is said.
     plan = plan_of("evaluation={every_env_steps: 40000}")
-    assert rehearse(plan, slow)["trial_s"] == pytest.approx(100.5 + 7 + 2 * 2 + 3 * 3)
+    assert rehearse(plan, slow).trial_s == pytest.approx(100.5 + 7 + 2 * 2 + 3 * 3)
     plan = plan_of("evaluation={}")
-    assert rehearse(plan, slow)["trial_s"] == pytest.approx(100.5 + 7 + 2 * 2 + 10 * 3)
+    assert rehearse(plan, slow).trial_s == pytest.approx(100.5 + 7 + 2 * 2 + 10 * 3)
 
 
 def test_how_long_the_evaluations_episodes_get_is_a_range() -> None:
     # Ten evaluations of episodes of 10 steps take 1 s each, of 500 steps 50 s.
     brief = replace(PROBE, evaluation_s=1.0, evaluation_steps=10)
     estimate = rehearse(plan_of("evaluation={}", "search.num_samples=2"), brief)
-    assert estimate["time_range_s"] == [pytest.approx(110.5), pytest.approx(600.5)]
-    assert estimate["time_s"] == pytest.approx((110.5 + 600.5) / 2)
+    assert estimate.time_range_s == (pytest.approx(110.5), pytest.approx(600.5))
+    assert estimate.time_s == pytest.approx((110.5 + 600.5) / 2)
     unlimited = replace(brief, episode_limit=None)
-    assert rehearse(plan_of("evaluation={}"), unlimited)["time_range_s"] is None
+    assert rehearse(plan_of("evaluation={}"), unlimited).time_range_s is None
 
 
 def test_steps_before_learning_starts_cost_what_they_cost() -> None:
     waits = replace(PROBE, collect_step_s=0.0001, learning_starts=60_000)
-    assert rehearse(plan_of(), waits)["trial_s"] == pytest.approx(40 + 6 + 0.5)
+    assert rehearse(plan_of(), waits).trial_s == pytest.approx(40 + 6 + 0.5)
 
 
 def test_iterations_and_clocks_bound_a_trial_too() -> None:
-    assert rehearse(plan_of("stop={training_iteration: 10}"))["trial_s"] == pytest.approx(10.05)
+    assert rehearse(plan_of("stop={training_iteration: 10}")).trial_s == pytest.approx(10.05)
     # Half an iteration of 1 s on average beyond the limit.
-    assert rehearse(plan_of("stop={time_total_s: 30}"))["trial_s"] == pytest.approx(30.5)
-    assert rehearse(plan_of("stop.time_total_s=300"))["trial_s"] == pytest.approx(100.5)
+    assert rehearse(plan_of("stop={time_total_s: 30}")).trial_s == pytest.approx(30.5)
+    assert rehearse(plan_of("stop.time_total_s=300")).trial_s == pytest.approx(100.5)
 
 
 @pytest.mark.parametrize(
@@ -136,27 +139,27 @@ def test_iterations_and_clocks_bound_a_trial_too() -> None:
 )
 def test_what_may_end_early_makes_it_an_upper_bound(override: str) -> None:
     estimate = rehearse(plan_of(override))
-    assert (estimate["is_upper_bound"], estimate["time_s"]) == (True, pytest.approx(402))
+    assert (estimate.is_upper_bound, estimate.time_s) == (True, pytest.approx(402))
 
 
 def test_budgets_end_the_search() -> None:
     timed = rehearse(plan_of("budget={time_s: 60}"))
-    assert (timed["is_limit"], timed["time_s"]) == (True, pytest.approx(60.5))
-    assert rehearse(plan_of("budget={time_s: 9000}"))["is_limit"] is False
+    assert (timed.is_clock, timed.time_s) == (True, pytest.approx(60.5))
+    assert rehearse(plan_of("budget={time_s: 9000}")).is_clock is False
     # A replica's steps take 1 ms each, two replicas and two trials at a time.
     stepped = rehearse(plan_of("budget={env_steps: 80000}"))
-    assert stepped["time_s"] == pytest.approx(20, rel=0.01)
-    assert (timed["limit"], stepped["limit"]) == ("budget.time_s", "budget.env_steps")
-    assert rehearse(plan_of("budget={env_steps: 80000000}"))["limit"] is None
-    assert rehearse(plan_of("budget={trials: 2}"))["time_s"] == pytest.approx(100.5)
+    assert stepped.time_s == pytest.approx(20, rel=0.01)
+    assert (timed.limit, stepped.limit) == ("budget.time_s", "budget.env_steps")
+    assert rehearse(plan_of("budget={env_steps: 80000000}")).limit is None
+    assert rehearse(plan_of("budget={trials: 2}")).time_s == pytest.approx(100.5)
     unbounded = rehearse(plan_of("stop=null", "budget={time_s: 60}"))
-    assert (unbounded["trial_s"], unbounded["time_s"]) == (None, pytest.approx(60.5))
+    assert (unbounded.trial_s, unbounded.time_s) == (None, pytest.approx(60.5))
 
 
 def test_dear_configurations_count_as_often_as_they_come() -> None:
     space = "param_space.num_epochs={grid_search: [1, 1, 1, 30]}"
     plan = plan_of(space, "param_space.lr=0.001", "search={num_samples: 1, max_concurrent: 1}")
-    epochs = [sample.parameters["num_epochs"] for sample in samples_of(plan.spec)]
+    epochs = [sample.parameters["num_epochs"] for sample in draw_samples(plan.spec)]
     cheap, dear = epochs.index(1), epochs.index(30)
     probes = (
         replace(PROBE, index=cheap, step_s=0.0001),
@@ -165,7 +168,7 @@ def test_dear_configurations_count_as_often_as_they_come() -> None:
     # Half-way between the two in rank lie two more cheap ones.
     assert find_nearest(plan, [cheap, dear]).count(dear) in (1, 2)
     estimate = rehearse(plan, *probes, concurrent=1)
-    assert 3 * 10 + 300 <= estimate["time_s"] <= 2 * 10 + 2 * 300 + 4
+    assert 3 * 10 + 300 <= estimate.time_s <= 2 * 10 + 2 * 300 + 4
 
 
 def test_a_trial_that_would_be_killed_for_its_time_is_a_warning() -> None:
@@ -176,19 +179,35 @@ def test_a_trial_that_would_be_killed_for_its_time_is_a_warning() -> None:
     )
 
 
+def test_the_estimate_in_json_has_the_promised_shape() -> None:
+    estimate = rehearse(plan_of(), start_s=2.0, worker_s=1.0).to_json()
+    assert list(estimate) == [
+        "time_s", "time_range_s", "disk_bytes", "based_on", "limit", "is_limit", "is_upper_bound",
+        "trial_s", "trials_per_hour", "memory_bytes", "trial_memory_bytes", "checkpoint_bytes",
+        "rehearsal",
+    ]  # fmt: skip
+    configuration = {
+        "parameters": {"lr": 1e-3}, "env_steps": 5000, "env_steps_per_s": 2000.0,
+        "trial_s": 100.5, "evaluation_s": None, "value": 20.0,
+    }  # fmt: skip
+    assert estimate["rehearsal"] == {
+        "concurrent": 2, "seconds": 10.0, "startup_s": 3.0, "configurations": [configuration],
+    }  # fmt: skip
+
+
 # --- how large -------------------------------------------------------------------------------
 
 
 def test_disk_is_what_stays_of_the_best_trials_and_the_records() -> None:
     # Three agents of 1 MB and half a one as champion; 800 reports of 1.2 kB.
-    disk = rehearse(plan_of())["disk_bytes"]
+    disk = rehearse(plan_of()).disk_bytes
     assert disk == pytest.approx(3_500_000 + 800 * 1230, rel=0.02)
-    with_mlflow = rehearse(plan_of("tracking={}"))["disk_bytes"]
+    with_mlflow = rehearse(plan_of("tracking={}")).disk_bytes
     assert with_mlflow > disk + 800 * 20 * 100
 
 
 def test_where_only_a_clock_ends_it_there_are_as_many_reports_as_it_allows() -> None:
-    disk = rehearse(plan_of("stop=null", "budget={time_s: 600}"))["disk_bytes"]
+    disk = rehearse(plan_of("stop=null", "budget={time_s: 600}")).disk_bytes
     # Two trials at a time report about once a second each.
     assert disk == pytest.approx(3_500_000 + 1200 * 1230, rel=0.02)
 
@@ -205,8 +224,8 @@ def test_a_replay_memory_fills_up_after_the_rehearsal() -> None:
     # A trial takes 100,000 steps; there is room for as many ends of episodes.
     assert plan.replay.places < 210_000
     replay = plan.replay.replay_bytes * 100_000 / plan.replay.places
-    assert grown["trial_memory_bytes"] == pytest.approx(400_000_000 + replay)
-    assert grown["memory_bytes"] == pytest.approx(900_000_000 + replay)
+    assert grown.trial_memory_bytes == pytest.approx(400_000_000 + replay)
+    assert grown.memory_bytes == pytest.approx(900_000_000 + replay)
 
 
 def test_less_memory_than_it_takes_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,7 +265,7 @@ def test_what_makes_training_dear_is_known(key: str, cheap_first: list[int]) -> 
         "param_space.lr=0.001",
         "search={num_samples: 1, max_concurrent: 1}",
     )
-    values = [sample.parameters[key] for sample in samples_of(plan.spec)]
+    values = [sample.parameters[key] for sample in draw_samples(plan.spec)]
     rounds = [[values[place] for place in chosen] for chosen in choose_probes(plan)]
     # One of each third, that of the middle first.
     assert rounds == [[cheap_first[3]], [cheap_first[1]], [cheap_first[5]]]

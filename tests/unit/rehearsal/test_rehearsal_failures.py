@@ -13,8 +13,8 @@ from test_forecast import PROBE, plan_of
 
 from sweeper.errors import RunError, UserError
 from sweeper.planning import feasibility
-from sweeper.rehearsal.forecast import Rehearsal
-from sweeper.rehearsal.process import read_result, rehearse_plan
+from sweeper.rehearsal.measurements import Rehearsal, read_result
+from sweeper.rehearsal.process import rehearse_plan
 
 MEASURED = {
     **asdict(PROBE),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sweeper.planning import feasibility
-from sweeper.planning.plan import SweepPlan, load_plan
+from sweeper.planning.plan import Estimate, SweepPlan, load_plan
 from sweeper.search.expansion import Distribution
 from sweeper.views.plan import describe_distribution, describe_plan
 
@@ -90,17 +90,12 @@ def test_lines_fit_the_terminal(width: int, name: str) -> None:
 
 
 def test_an_estimate_says_what_it_goes_by() -> None:
-    estimate: dict[str, Any] = {
-        "time_s": 125.0,
-        "disk_bytes": 3e6,
-        "based_on": "demo-1",
-        "limit": None,
-        "is_limit": False,
-        "is_upper_bound": False,
-    }
+    estimate = Estimate(
+        time_s=125.0, disk_bytes=3e6, based_on="demo-1", limit=None, is_upper_bound=False
+    )
 
     def text_of(**changes: Any) -> str:
-        plan = replace(plan_of(SPEC), estimate=estimate | changes)
+        plan = replace(plan_of(SPEC), estimate=replace(estimate, **changes))
         return " ".join("\n".join(describe_plan(plan)).split())
 
     assert "time about 2 minutes, by demo-1 disk" in text_of()
@@ -110,7 +105,7 @@ def test_an_estimate_says_what_it_goes_by() -> None:
     words = "time about 2 minutes, by demo-1; budget.env_steps is used up then disk"
     assert words in text_of(limit="budget.env_steps")
     words = "time at most 2m05s, by budget.time_s disk"
-    assert words in text_of(limit="budget.time_s", is_limit=True, is_upper_bound=True)
+    assert words in text_of(limit="budget.time_s", is_upper_bound=True)
 
 
 def test_a_budget_of_trials_says_how_many_keep_their_checkpoints() -> None:
