@@ -1,4 +1,4 @@
-"""Whether the environment and this machine can carry a spec out; builds the environment once."""
+"""Whether a spec can run in its environment and on this machine; builds the environment once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sweeper.errors import Problem
 from sweeper.hints import show
 from sweeper.planning.proposal import Proposal
 from sweeper.planning.replay_memory import explain_too_much, find_largest_replay
-from sweeper.planning.values import possible_values
+from sweeper.planning.values import max_integer, possible_values
 from sweeper.search.expansion import Distribution
 from sweeper.spec.keys.names import default
 from sweeper.spec.keys.support import key_table, supports
@@ -39,12 +39,12 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Feasibility:
-    """What came of looking.
+    """The result of the check.
 
     Attributes:
-        problems: everything that can't be carried out, at the keys that ask for it.
-        environment: what was built; None if it could not be.
-        replay: the most that a trial's replay memories take; None if it has none of ours.
+        problems: what can't work, each at the key that asks for it.
+        environment: None if it can't be built.
+        replay: the largest replay memories of a trial; None if sweeper allocates none.
     """
 
     problems: tuple[Problem, ...]
@@ -53,7 +53,7 @@ class Feasibility:
 
 
 def check_feasibility(proposal: Proposal, trials_at_once: int = 1) -> Feasibility:
-    """Build the environment and look at the machine."""
+    """Build the environment, and compare the proposal with it and with this machine."""
     described, replay, found = None, None, []
     if proposal.environment is not None:
         try:
@@ -81,7 +81,7 @@ def _check_environment(
     refusal = _refuse_spaces(proposal, proposal.algorithm, described)
     if refusal is not None:
         yield ("environment", "id"), f"{settings.id}: {refusal}"
-    if _wants_free_log_std(proposal) and not isinstance(described.action_space, spaces.Box):
+    if _has_free_log_std(proposal) and not isinstance(described.action_space, spaces.Box):
         yield (
             ("param_space", "model_config"),
             f"free_log_std goes with continuous actions; {settings.id} has "
@@ -93,7 +93,7 @@ def _check_environment(
 
 _NUMBERS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete)
 _Kinds = tuple[type[gymnasium.Space[Any]], ...]
-# What each algorithm acts in: rllib/core/models/catalog.py, dqn_catalog.py, sac_catalog.py.
+# The actions of each algorithm: rllib/core/models/catalog.py, dqn_catalog.py, sac_catalog.py.
 _ACTIONS: Mapping[str, _Kinds] = {
     "DQN": (spaces.Discrete,),
     "SAC": (spaces.Box, spaces.Discrete),
@@ -102,12 +102,12 @@ _OBSERVATIONS: Mapping[str, _Kinds] = {
     "rllib": (*_NUMBERS, spaces.MultiBinary),
     "torch": _NUMBERS,
 }
-# Images that the networks have default filters for (rllib/models/utils.py, get_filter_config).
+# Image sizes with default filters in RLlib (rllib/models/utils.py, get_filter_config).
 _IMAGE_SIZES = (96, 84, 64, 42, 10)
 
 
 def can_act(algorithm: str, actions: gymnasium.Space[Any]) -> bool:
-    """Whether an algorithm has a policy for a space of actions."""
+    """Whether an algorithm has a policy for an action space."""
     return isinstance(actions, _ACTIONS.get(algorithm, _NUMBERS))
 
 
@@ -155,7 +155,7 @@ def _refuse_actions_on_backend(
             f"actions are {_short(action)}; backend torch takes vectors only; backend: rllib takes "
             "them"
         )
-    # RLlib's policies count from 0, and nothing adds the offset on the way to the environment.
+    # RLlib's policies count from 0 and don't add the space's start.
     is_counted = isinstance(action, spaces.Discrete | spaces.MultiDiscrete)
     if backend == "rllib" and is_counted and np.any(action.start):
         torch = "use backend: torch, or " if supports("torch", algorithm) else ""
@@ -189,18 +189,18 @@ def _refuse_shape(proposal: Proposal, observation: spaces.Box) -> str | None:
 def _check_replay(
     proposal: Proposal, described: EnvironmentDescription
 ) -> Iterator[tuple[KeyPath, str]]:
-    """RLlib evicts whole episodes, and fails over one that is longer than its buffer."""
+    """RLlib evicts whole episodes, and fails if one is longer than its buffer."""
     if proposal.backend != "rllib":
         return
     replay = proposal.param_space.get("replay_buffer_config")
     capacity = replay.get("capacity") if isinstance(replay, Mapping) else None
     limit = described.max_episode_steps
     sizes = capacity.values or () if isinstance(capacity, Distribution) else (capacity,)
-    least = min((size for size in sizes if isinstance(size, int)), default=None)
-    if least is not None and limit is not None and least < limit:
+    smallest = min((size for size in sizes if isinstance(size, int)), default=None)
+    if smallest is not None and limit is not None and smallest < limit:
         yield (
             ("param_space", "replay_buffer_config", "capacity"),
-            f"must hold an episode, of {limit} steps here, at least; found {least}",
+            f"must hold an episode, of {limit} steps here, at least; found {smallest}",
         )
 
 
@@ -211,16 +211,15 @@ def _describe_replay(proposal: Proposal, described: EnvironmentDescription) -> R
     return find_largest_replay(proposal.param_space, described, proposal.replicas, proposal.stop)
 
 
-def _wants_free_log_std(proposal: Proposal) -> bool:
-    asked = possible_values(proposal.param_space, ("model_config", "free_log_std"), None)
-    return any(one is True for one in asked)
+def _has_free_log_std(proposal: Proposal) -> bool:
+    values = possible_values(proposal.param_space, ("model_config", "free_log_std"), None)
+    return any(value is True for value in values)
 
 
 def _leaves(space: gymnasium.Space[Any]) -> Iterator[gymnasium.Space[Any]]:
     if isinstance(space, spaces.Dict | spaces.Tuple):
-        inner = space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces
-        for one in inner:
-            yield from _leaves(one)
+        for inner in space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces:
+            yield from _leaves(inner)
     else:
         yield space
 
@@ -241,7 +240,7 @@ def _check_vectorization(
     if settings.vectorization != "vector_entry_point":
         return
     here = ("environment", "vectorization")
-    if settings.wrappers or _greatest(proposal, "num_env_runners"):
+    if settings.wrappers or _max_value(proposal, "num_env_runners"):
         yield (
             here,
             "vector_entry_point goes with neither wrappers nor num_env_runners above 0; use auto, "
@@ -257,16 +256,16 @@ def _check_vectorization(
 def _check_resources(proposal: Proposal) -> Iterator[tuple[KeyPath, str]]:
     resources = proposal.resources
     if resources is None or not proposal.is_local:
-        return  # what could not be read says so itself; a cluster decides when it is asked
+        return  # unreadable resources are a problem already; a cluster's size is unknown
     asked, has = _cpus_per_trial(proposal), cores()
     if asked > has:
-        runners = [key for key in _PROCESSES if _greatest(proposal, key)]
+        runners = [key for key in _PROCESSES if _max_value(proposal, key)]
         path = ("param_space", runners[0]) if runners else ("resources", "cpus")
         beside = f" with its {_PROCESSES[runners[0]]}" if runners else ""
         yield path, f"a trial asks for {asked:g} cores{beside}; this machine has {has}"
-    there = gpus()
-    if resources.gpus > there:
-        found = f"has {there}" if there else "has none that can be seen"
+    available = gpus()
+    if resources.gpus > available:
+        found = f"has {available}" if available else "has none that can be seen"
         yield (
             ("resources", "gpus"),
             f"a trial asks for {_gpu(resources.gpus)}; this machine {found}",
@@ -290,37 +289,36 @@ def _gpu(number: float) -> str:
 _PROCESSES = {"num_env_runners": "env runners", "num_learners": "learners"}
 
 
-def _greatest(proposal: Proposal, key: str) -> int:
-    """The greatest whole number that a configuration can have under a key."""
+def _max_value(proposal: Proposal, key: str) -> int:
+    """The largest integer that a configuration can have under a key."""
     algorithm = proposal.algorithm
+    usual = int((default(algorithm, (key,)) if algorithm else 0) or 0)
     if algorithm and key in key_table(proposal.backend, algorithm).fixed:
-        return int(default(algorithm, (key,)) or 0)  # another value has its own problem
-    usual = default(algorithm, (key,)) if algorithm else 0
-    found = possible_values(proposal.param_space, (key,), usual or 0)
-    return max((one for one in found if isinstance(one, int)), default=0)
+        return usual  # another value is a problem already
+    return max_integer(possible_values(proposal.param_space, (key,), usual), 0)
 
 
 def count_fitting(proposal: Proposal) -> int:
-    """How many trials this machine has room for at a time."""
+    """How many trials fit on this machine at a time."""
     fits = _count_shares(cores(), _cpus_per_trial(proposal))
     asked = proposal.resources.gpus if proposal.resources else 0
     if not asked:
         return fits
-    # A share of a GPU never spans two.
+    # A share of a GPU lies on one GPU.
     on_gpus = gpus() * _count_shares(1, asked) if asked < 1 else _count_shares(gpus(), asked)
     return min(fits, on_gpus)
 
 
 def _count_shares(whole: int, share: float) -> int:
-    """How often a share goes into a whole, in Ray's ten-thousandths: 0.2 five times into 1."""
+    """How often a share fits into a whole, in Ray's units of 1/10,000: 0.2 into 1 five times."""
     return whole * 10_000 // round(share * 10_000)
 
 
 def _cpus_per_trial(proposal: Proposal) -> float:
-    """A core for each env runner and learner of each replica, beside the trial's process."""
+    """Cores of the trial's process, and one for each env runner and learner of each replica."""
     resources = proposal.resources or Resources()
-    learners = 0 if resources.gpus else _greatest(proposal, "num_learners")
-    runners = _greatest(proposal, "num_env_runners")
+    learners = 0 if resources.gpus else _max_value(proposal, "num_learners")
+    runners = _max_value(proposal, "num_env_runners")
     return resources.cpus + proposal.replicas * (runners + learners)
 
 
@@ -330,7 +328,7 @@ def cores() -> int:
 
 
 def gpus() -> int:
-    """The NVIDIA GPUs that this process may use, without asking CUDA, which takes seconds."""
+    """The number of NVIDIA GPUs that this process may use; CUDA would take seconds to tell."""
     devices = [path for path in Path("/dev").glob("nvidia*") if path.name[6:].isdecimal()]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
@@ -344,11 +342,11 @@ def _check_storage(proposal: Proposal) -> Iterator[tuple[KeyPath, str]]:
         return
     path = Path(proposal.storage).expanduser().absolute()
     try:
-        there = next(one for one in (path, *path.parents) if one.exists())
-        if not there.is_dir():
-            yield ("storage",), f"must be a folder for runs; {there} is a file"
-        elif not os.access(there, os.W_OK | os.X_OK):
-            message = f"the folder {there} can't be written; give another with storage=PATH"
+        existing = next(one for one in (path, *path.parents) if one.exists())
+        if not existing.is_dir():
+            yield ("storage",), f"must be a folder for runs; {existing} is a file"
+        elif not os.access(existing, os.W_OK | os.X_OK):
+            message = f"the folder {existing} can't be written; give another with storage=PATH"
             yield ("storage",), message
     except OSError as error:
         yield ("storage",), f"{show(proposal.storage)} can't be a folder: {error.strerror}"

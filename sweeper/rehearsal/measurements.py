@@ -161,10 +161,10 @@ def _find_warnings(
         more = "" if stop is None else f"; a trial goes on to {int(stop):,}"
         yield (
             f"{plan.spec.selection.metric} has no value after the rehearsal's {steps:,} env steps "
-            f"a replica, for it needs an episode that has ended{may}{more}"
+            f"a replica: it needs a finished episode{may}{more}"
         )
     if not all(probe["has_learned"] for probe in passed):
         yield (
-            "no update was made in the rehearsal's time, so training will be slower than it "
-            "says; rehearse longer with --seconds"
+            "the rehearsal was too short for an update, so training will be slower than "
+            "estimated; rehearse longer with --seconds"
         )

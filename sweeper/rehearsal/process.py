@@ -134,7 +134,7 @@ def _listen(
 
 
 def _describe_silence(doing: str, patience_s: float, plan: SweepPlan) -> str:
-    after = f"nothing was heard of the rehearsal for {format_duration(patience_s)} while {doing}"
+    after = f"the rehearsal was silent for {format_duration(patience_s)} while {doing}"
     if not doing.startswith("training"):
         return after
     evaluation = " or an evaluation" if plan.spec.evaluation is not None else ""

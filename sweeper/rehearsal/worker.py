@@ -354,7 +354,7 @@ def _rehearse_round(
             measured = ray.get(call)
         except ray.exceptions.RayError as error:
             _logger.info("a rehearsed trial's process: %s", error)
-            died = "its process ended by itself (killed for its memory, or a crash in C code)"
+            died = "its process died (out of memory, or a crash in C code)"
             measured = {"doing": "training", "error": died, "place": None, "is_its_own": False}
         starts = read_number(spec, sample.configuration, _LEARNING_STARTS)
         about = {"index": index, "parameters": sample.parameters, "learning_starts": starts}

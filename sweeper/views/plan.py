@@ -39,7 +39,7 @@ _UNIT = re.compile(r"(?<=\d) (?=(?:B|kB|MB|GB|TB|s)\b)")
 _LIST = re.compile(r"\[(?:[^][]|\[[^][]*\])*\]")  # with lists of scalars in it
 _VECTORIZATIONS = {
     "sync": "one after the other (sync)",
-    "async": "in processes of their own (async)",
+    "async": "in separate processes (async)",
     "vector_entry_point": "as one, by gymnasium's own vector version (vector_entry_point)",
     "envpool": "with those of the others as one pool, in envpool's own implementation",
 }
@@ -64,8 +64,8 @@ def describe_plan(plan: SweepPlan, width: int = 80) -> list[str]:
         ("Cost", _fill_columns(_cost(plan), width)),
         ("Rehearsed", _rehearsed(plan, width)),
         ("Written", _written(plan)),
-        ("Noted", _fill_all(plan.notes, width, bullet="- ")),
-        ("Mind", _fill_all(plan.warnings, width, bullet="- ")),
+        ("Notes", _fill_all(plan.notes, width, bullet="- ")),
+        ("Warnings", _fill_all(plan.warnings, width, bullet="- ")),
     ):
         found = list(section)
         if found:
@@ -169,7 +169,7 @@ def _training(plan: SweepPlan) -> Iterator[str]:
     if spec.ray.address is None:
         yield f"{at_once} this machine's {count_noun(cores(), 'core')}"
     else:
-        where = f"the Ray cluster at {spec.ray.address}, whose size is not asked here"
+        where = f"the Ray cluster at {spec.ray.address}, whose size is unknown"
         yield f"at most {at_once} {where}"
     if plan.vectorization:
         ways = " or ".join(_VECTORIZATIONS[mode] for mode in plan.vectorization)
@@ -246,7 +246,7 @@ def _judged(plan: SweepPlan) -> Iterator[str]:
     rhythm = "at every tenth of the way" if every is None else f"every {every:,} env steps"
     how = "exploring" if evaluation.explore else "greedy"
     yield (
-        f"evaluated over {evaluation.episodes} {how} episodes on seeds of their own, {rhythm} "
+        f"evaluated over {evaluation.episodes} {how} episodes on separate seeds, {rhythm} "
         "and at the end"
     )
 
@@ -258,7 +258,7 @@ def _cost(plan: SweepPlan) -> Iterator[tuple[str, str]]:
     estimate, replay = plan.estimate, plan.replay
     rehearsed = estimate if isinstance(estimate, RehearsedEstimate) else None
     yield "time", _time(estimate)
-    disk = "size not known yet"
+    disk = "size unknown"
     if estimate is not None and estimate.disk_bytes is not None:
         disk = f"about {format_bytes(estimate.disk_bytes)}"
     disk += f": {_kept(plan)}"
@@ -273,7 +273,7 @@ def _cost(plan: SweepPlan) -> Iterator[tuple[str, str]]:
 
 def _time(estimate: Estimate | None) -> str:
     if estimate is None or estimate.time_s is None:
-        return "not known: nothing like it has run under this storage; try --rehearse"
+        return "unknown: no similar run in this storage; try --rehearse"
     if isinstance(estimate, RehearsedEstimate):
         return describe_time(estimate)
     if estimate.is_clock:
@@ -281,7 +281,7 @@ def _time(estimate: Estimate | None) -> str:
     bound = "at most about" if estimate.is_upper_bound else "about"
     text = f"{bound} {roughly(estimate.time_s)}, by {estimate.based_on}"
     if estimate.limit is not None:
-        text += f"; {estimate.limit} is used up then"
+        text += f"; {estimate.limit} ends it"
     return f"{text}; less where trials end early" if estimate.is_upper_bound else text
 
 

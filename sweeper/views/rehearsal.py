@@ -33,7 +33,7 @@ def describe_time(estimate: RehearsedEstimate) -> str:
         text += f" ({shortest} to {longest}, by how long the evaluation's episodes get)"
     parts = [text]
     if estimate.limit is not None:
-        parts.append(f"{estimate.limit} is used up then")
+        parts.append(f"{estimate.limit} ends it")
     if estimate.trial_s is not None and estimate.trials_per_hour is not None:
         rate = f"{format_number(round(estimate.trials_per_hour))} trials an hour"
         parts.append(f"{rate}, {format_duration(estimate.trial_s)} each")
@@ -82,7 +82,7 @@ def summarise_rehearsal(plan: SweepPlan, estimate: RehearsedEstimate) -> str:
     return (
         f"{text}, trained for {_short(rehearsal.seconds)} in all; Ray and the workers "
         f"took {_short(rehearsal.startup_s)} to start; a checkpoint of "
-        f"{format_bytes(estimate.checkpoint_bytes)} went out and came back"
+        f"{format_bytes(estimate.checkpoint_bytes)} was saved and loaded"
     )
 
 

@@ -114,7 +114,7 @@ stop: {num_env_steps_sampled_lifetime: 20000}
     )
     plan = rehearse(spec, seconds=1.0)
     (warning,) = (text for text in plan["warnings"] if "has no value" in text)
-    assert "for it needs an episode that has ended (one may take 200 steps)" in warning
+    assert "it needs a finished episode (one may take 200 steps)" in warning
     assert "a trial goes on to 20,000" in warning
     assert plan["estimate"]["rehearsal"]["configurations"][0]["value"] is None
     assert plan["estimate"]["time_s"] > 5

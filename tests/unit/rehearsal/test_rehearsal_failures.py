@@ -83,14 +83,14 @@ def test_a_metric_that_nothing_reports_is_the_users_mistake() -> None:
 def test_a_return_without_a_finished_episode_is_no_mistake() -> None:
     rehearsal = read({**MEASURED, "value": None})
     assert rehearsal.warnings == (
-        "episode_return_mean has no value after the rehearsal's 5,000 env steps a replica, for "
-        "it needs an episode that has ended (one may take 500 steps); a trial goes on to 100,000",
+        "episode_return_mean has no value after the rehearsal's 5,000 env steps a replica: it "
+        "needs a finished episode (one may take 500 steps); a trial goes on to 100,000",
     )
 
 
 def test_a_rehearsal_that_never_learned_says_that_it_is_too_fast() -> None:
     (warning,) = read({**MEASURED, "has_learned": False}).warnings
-    assert warning.startswith("no update was made in the rehearsal's time")
+    assert warning.startswith("the rehearsal was too short for an update")
 
 
 def test_a_rehearsal_that_is_silent_for_too_long_is_given_up_and_leaves_nothing(
@@ -101,7 +101,7 @@ def test_a_rehearsal_that_is_silent_for_too_long_is_given_up_and_leaves_nothing(
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     with pytest.raises(RunError) as caught:
         rehearse_plan(plan_of(), 0.01, patience_s=0.05)
-    assert str(caught.value).startswith("nothing was heard of the rehearsal for 0s while starting")
+    assert str(caught.value).startswith("the rehearsal was silent for 0s while starting")
     assert list(temporary.iterdir()) == []
 
 

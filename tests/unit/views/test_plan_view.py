@@ -68,12 +68,12 @@ Training
 
 Judged by
   the last evaluation/episode_return_mean; more is better
-  evaluated over 5 greedy episodes on seeds of their own, every 5,000 env steps and at the end
+  evaluated over 5 greedy episodes on separate seeds, every 5,000 env steps and at the end
 
 Cost
-  time  not known: nothing like it has run under this storage; try --rehearse
-  disk  size not known yet: the last 2 checkpoints of each of the best 4 trials, of finished ones
-        the agent only
+  time  unknown: no similar run in this storage; try --rehearse
+  disk  size unknown: the last 2 checkpoints of each of the best 4 trials, of finished ones the
+        agent only
 
 Written
   runs/demo-<date>-<time>/: journal, logs, checkpoints, champion
@@ -102,7 +102,7 @@ def test_an_estimate_says_what_it_goes_by() -> None:
     assert "about 3.0 MB: the last 2 checkpoints" in text_of()
     words = "time at most about 2 minutes, by demo-1; less where trials end early disk"
     assert words in text_of(is_upper_bound=True)
-    words = "time about 2 minutes, by demo-1; budget.env_steps is used up then disk"
+    words = "time about 2 minutes, by demo-1; budget.env_steps ends it disk"
     assert words in text_of(limit="budget.env_steps")
     words = "time at most 2m05s, by budget.time_s disk"
     assert words in text_of(limit="budget.time_s", is_upper_bound=True)
@@ -196,7 +196,7 @@ def test_distributions_are_said_in_words(leaf: Distribution, words: str) -> None
          "lr is drawn evenly from 1e-05 to 0.01: nine in ten draws lie above 0.001009; loguniform "
          "spreads them over the decades"),
         (["stop={time_total_s: 60}"],
-         "trials are stopped by the clock, so that slower ones train less; for equal budgets give "
+         "the clock ends trials, so slower ones train less; for equal budgets give "
          "stop.num_env_steps_sampled_lifetime"),
         (["stop={episode_return_mean: 475}"],
          "nothing but the search's budget ends a trial, and the first ones may use it up; give "
@@ -237,7 +237,7 @@ def test_an_ordinary_sweep_warns_of_nothing() -> None:
 def test_warnings_end_the_summary() -> None:
     assert "\n".join(describe_plan(plan_of(SPEC, "backend=rllib"), 100)).endswith(
         """
-Mind
+Warnings
   - 2 replicas on rllib are 2 training runs a trial, one after the other: 12 in all"""
     )
 
