@@ -37,15 +37,10 @@ _MEDIUM = 0.5  # how long evaluation episodes get; see `_evaluation_s`
 
 @dataclass(frozen=True)
 class RehearsedConfiguration:
-    """What `sweeper plan` shows of a probe.
+    """What `sweeper plan` shows of a `Probe`.
 
-    Attributes:
-        parameters: what the search varies, nested.
-        env_steps: of each replica, in the rehearsal.
-        env_steps_per_s: of all replicas together.
-        trial_s: of a full trial; None if only the search's budget ends it.
-        evaluation_s: of one evaluation; None without evaluations.
-        value: of the metric that trials are judged by; None if there is none yet.
+    ``env_steps_per_s`` is of all replicas together. ``trial_s`` is the time of a full trial, None
+    if only the search's budget ends it. ``evaluation_s`` is None without evaluations.
     """
 
     parameters: Mapping[str, Any]
@@ -107,7 +102,8 @@ def estimate_rehearsed(plan: SweepPlan, rehearsal: Rehearsal) -> SweepPlan:
     (low, _), (medium, limit), (high, _) = (
         _find_end(plan, rehearsal, trials, long_share) for long_share in (0.0, _MEDIUM, 1.0)
     )
-    around_s = _around_s(plan, rehearsal)
+    around = _AROUND + (_MLFLOW if plan.spec.tracking is not None else 0.0)
+    around_s = rehearsal.start_s * (1 + around) + rehearsal.end_s
     shortest, longest = around_s + low, around_s + high
     lengths = [_trial_s(plan, probe, _MEDIUM) for probe in trials]
     bounded = [length for length in lengths if math.isfinite(length)]
@@ -122,9 +118,7 @@ def estimate_rehearsed(plan: SweepPlan, rehearsal: Rehearsal) -> SweepPlan:
         trial_s=trial_s,
         trials_per_hour=None if not trial_s else 3600 * rehearsal.concurrent / trial_s,
         memory_bytes=_memory_bytes(plan, rehearsal),
-        trial_memory_bytes=max(
-            probe.memory_bytes + _memory_growth_bytes(plan, probe) for probe in probes
-        ),
+        trial_memory_bytes=max(_trial_memory_bytes(plan, probe) for probe in probes),
         checkpoint_bytes=max(probe.checkpoint_bytes for probe in probes),
         rehearsal=rehearsal,
         configurations=tuple(
@@ -241,12 +235,6 @@ def _makespan_s(lengths: Iterable[float], slots: int) -> float:
     return max(free)
 
 
-def _around_s(plan: SweepPlan, rehearsal: Rehearsal) -> float:
-    """Time before and after the search."""
-    around = _AROUND + (_MLFLOW if plan.spec.tracking is not None else 0.0)
-    return rehearsal.start_s * (1 + around) + rehearsal.end_s
-
-
 # --- memory and disk -------------------------------------------------------------------------
 
 
@@ -257,16 +245,19 @@ def _replay_share(plan: SweepPlan, probe: Probe) -> float:
     return min(1.0, _iterations(plan, probe) * probe.iteration_steps / plan.replay.places)
 
 
-def _memory_growth_bytes(plan: SweepPlan, probe: Probe) -> float:
-    """What a trial takes beyond the rehearsal, in which its replay memories were almost empty."""
-    return 0.0 if plan.replay is None else _replay_share(plan, probe) * plan.replay.replay_bytes
+def _trial_memory_bytes(plan: SweepPlan, probe: Probe) -> float:
+    """Peak memory of a trial's process; in the rehearsal its replay memories were almost empty."""
+    replay_bytes = 0 if plan.replay is None else plan.replay.replay_bytes
+    return probe.memory_bytes + _replay_share(plan, probe) * replay_bytes
 
 
 def _memory_bytes(plan: SweepPlan, rehearsal: Rehearsal) -> float | None:
-    """Of concurrent trials, the command line and Ray."""
+    """Memory of concurrent trials, the command line and Ray."""
     if rehearsal.memory_bytes is None:
         return None
-    growth = max(_memory_growth_bytes(plan, probe) for probe in rehearsal.probes)
+    growth = max(
+        _trial_memory_bytes(plan, probe) - probe.memory_bytes for probe in rehearsal.probes
+    )
     return rehearsal.memory_bytes + rehearsal.concurrent * growth
 
 
@@ -281,7 +272,7 @@ def _kept_bytes(plan: SweepPlan, probe: Probe) -> float:
 def _disk_bytes(
     plan: SweepPlan, rehearsal: Rehearsal, trials: Sequence[Probe], end_s: float
 ) -> float:
-    """Of kept checkpoints, the champion, the journal and MLflow's database."""
+    """Disk of kept checkpoints, the champion, the journal and MLflow's database."""
     tracking, kept = plan.spec.tracking, plan.kept_trials * plan.spec.checkpoint.keep
     # As many reports as all trials have iterations, and as there is time for.
     iteration_s = statistics.fmean(probe.iteration_steps * probe.step_s for probe in trials)

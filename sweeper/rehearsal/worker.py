@@ -208,19 +208,18 @@ def _step_s(steps: Sequence[_Step]) -> float:
 
 def _find_place(error: BaseException) -> str | None:
     """File and line of the user's code that failed; None if it was other code."""
-    ours = Path(sweeper.__file__).parent
-    chain: list[BaseException] = []
-    found: BaseException | None = error
-    while found is not None and found not in chain:
-        chain.append(found)
-        found = found.__cause__ or found.__context__
-    for one in reversed(chain):
-        for frame in reversed(traceback.extract_tb(one.__traceback__)):
+    ours, place = Path(sweeper.__file__).parent, None
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen:  # the innermost line of the first cause wins
+        seen.append(cause)
+        for frame in traceback.extract_tb(cause.__traceback__):
             path = Path(frame.filename)
-            is_installed = "site-packages" in path.parts or path.is_relative_to(ours)
-            if path.is_file() and not is_installed and "lib" not in path.parts:
-                return f"{path}:{frame.lineno}"
-    return None
+            is_installed = path.is_relative_to(ours) or {"site-packages", "lib"} & {*path.parts}
+            if path.is_file() and not is_installed:
+                place = f"{path}:{frame.lineno}"
+        cause = cause.__cause__ or cause.__context__
+    return place
 
 
 # --- the process -----------------------------------------------------------------------------

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from sweeper.planning import feasibility
 from sweeper.planning.estimates import estimate_plan
 from sweeper.planning.plan import Estimate, SweepPlan, load_plan
 from sweeper.spec import dump_spec
@@ -24,12 +23,6 @@ search: {{num_samples: 8, max_concurrent: 2}}
 stop: {{{STEPS}: 10000}}
 checkpoint: {{keep_trials: 3}}
 """
-
-
-@pytest.fixture(autouse=True)
-def _a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feasibility, "cores", lambda: 4)
-    monkeypatch.chdir(tmp_path)
 
 
 def plan_of(*overrides: str) -> SweepPlan:

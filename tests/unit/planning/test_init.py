@@ -24,9 +24,8 @@ PAIRS = [
 
 
 @pytest.fixture(autouse=True)
-def _a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _a_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize(("env_id", "algorithm"), PAIRS)
@@ -79,7 +78,7 @@ def test_an_environment_of_one_s_own_is_found_in_the_working_directory() -> None
     assert load_plan("spec.yaml").trials == 16
 
 
-def test_images_get_the_default_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_get_the_default_network() -> None:
     Path("starter_image.py").write_text(
         "import gymnasium\n"
         "class Image(gymnasium.Env):\n"
@@ -108,7 +107,7 @@ def test_what_can_t_be_trained_is_refused(arguments: tuple[str, ...], words: str
         make_starter(*arguments)
 
 
-def test_nothing_is_overwritten(tmp_path: Path) -> None:
+def test_nothing_is_overwritten() -> None:
     runner = CliRunner()
     first = runner.invoke(cli, ["init", "CartPole-v1", "--algorithm", "DQN"])
     assert first.exit_code == 0

@@ -81,14 +81,8 @@ def test_without_a_bound_on_env_steps_their_number_is_unknown(tmp_path: Path) ->
     ],
 )
 def test_trials_at_a_time_are_cores_over_cpus_per_trial(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    cpus: float,
-    asked: int | str,
-    trials: int,
-    concurrent: int,
+    tmp_path: Path, cpus: float, asked: int | str, trials: int, concurrent: int
 ) -> None:
-    monkeypatch.setattr(feasibility, "cores", lambda: 4)
     plan = plan_of(
         tmp_path,
         param_space="{lr: {uniform: [0.1, 0.2]}}",
@@ -98,10 +92,7 @@ def test_trials_at_a_time_are_cores_over_cpus_per_trial(
     assert plan.concurrent == concurrent
 
 
-def test_a_budget_of_trials_is_all_that_run_at_a_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feasibility, "cores", lambda: 4)
+def test_a_budget_of_trials_is_all_that_run_at_a_time(tmp_path: Path) -> None:
     space = {"param_space": "{lr: {uniform: [0.1, 0.2]}}", "search": "{num_samples: 8}"}
     plan = plan_of(tmp_path, **space, budget="{trials: 3}")
     assert (plan.trials, plan.max_trials, plan.concurrent) == (8, 3, 3)
@@ -114,13 +105,8 @@ def test_a_budget_of_trials_is_all_that_run_at_a_time(
                  "the cluster's; give a number"]),
 ])  # fmt: skip
 def test_on_a_cluster_as_many_run_as_were_asked_for(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    asked: int | str,
-    concurrent: int,
-    words: list[str],
+    tmp_path: Path, asked: int | str, concurrent: int, words: list[str]
 ) -> None:
-    monkeypatch.setattr(feasibility, "cores", lambda: 4)
     search = f"{{num_samples: 10, max_concurrent: {asked}}}"
     space = "{lr: {uniform: [1e-5, 1e-4]}}"
     plan = plan_of(tmp_path, param_space=space, search=search, ray='{address: "auto"}')
@@ -148,10 +134,7 @@ def test_env_runners_of_a_trial_take_cores_too(
     assert plan.concurrent == 2
 
 
-def test_a_trial_larger_than_the_machine_is_a_problem(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feasibility, "cores", lambda: 4)
+def test_a_trial_larger_than_the_machine_is_a_problem(tmp_path: Path) -> None:
     assert problems_of(tmp_path, resources="{cpus: 5}") == [
         "4: resources.cpus: a trial asks for 5 cores; this machine has 4"
     ]

@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 from sweeper.environments.building import EnvironmentDescription
 from sweeper.errors import SpecError
-from sweeper.planning import feasibility, replay_memory
+from sweeper.planning import replay_memory
 from sweeper.planning.estimates import estimate_plan
 from sweeper.planning.plan import SweepPlan, load_plan, trial_settings
 from sweeper.planning.replay_memory import find_largest_replay
@@ -30,10 +30,8 @@ stop: {num_env_steps_sampled_lifetime: 100000}
 
 
 @pytest.fixture(autouse=True)
-def _a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feasibility, "cores", lambda: 4)
+def _memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replay_memory, "total_bytes", lambda: 16 * GB)
-    monkeypatch.chdir(tmp_path)
 
 
 def plan_of(*overrides: str) -> SweepPlan:
