@@ -1,4 +1,4 @@
-"""What a sweep will take is said where a like one has run, and nowhere else."""
+"""A sweep's time and disk are estimated from similar runs, and only from these."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ def record_run(
     (root / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def test_where_nothing_has_run_nothing_is_estimated() -> None:
+def test_without_a_run_there_is_no_estimate() -> None:
     assert plan_of().estimate is None
 
 
-def test_a_run_of_the_same_kind_is_gone_by() -> None:
+def test_a_run_of_the_same_kind_is_measured() -> None:
     record_run("demo-20261124-100000")
     # 4 rounds of 2 trials, each 10,000 steps of 20 ms; the best three keep 500 bytes.
     assert estimate_of().to_json() == {
@@ -84,7 +84,7 @@ def test_a_run_of_the_same_kind_is_gone_by() -> None:
     }
 
 
-def test_torch_keeps_the_agent_alone_unless_it_is_told_otherwise() -> None:
+def test_torch_keeps_only_the_agent_unless_the_spec_says_otherwise() -> None:
     torch = ("backend=torch", "seeds=1")
     record_run("demo-20261124-100000", *torch)
     assert estimate_of(*torch).disk_bytes == 750
@@ -94,20 +94,20 @@ def test_torch_keeps_the_agent_alone_unless_it_is_told_otherwise() -> None:
     assert estimate_of(*torch, "checkpoint.trainer=true").disk_bytes is None
 
 
-def test_the_newest_run_is_gone_by() -> None:
+def test_the_newest_run_is_measured() -> None:
     record_run("demo-20261124-100000", seconds=20)
     record_run("demo-20261124-110000", seconds=40)
     estimate = estimate_of()
     assert estimate.time_s == pytest.approx(1600)
 
 
-def test_replicas_multiply_what_rllib_takes() -> None:
+def test_replicas_multiply_the_cost_on_rllib() -> None:
     record_run("demo-20261124-100000")
     estimate = estimate_of("seeds=3")
     assert (estimate.time_s, estimate.disk_bytes) == (pytest.approx(2400), 4500)
 
 
-def test_replicas_of_torch_are_not_multiplied() -> None:
+def test_replicas_do_not_multiply_the_cost_on_torch() -> None:
     record_run("demo-20261124-100000", "backend=torch", "seeds=1")
     assert plan_of("backend=torch", "seeds=5").estimate is None
     assert plan_of("backend=torch", "seeds=1").estimate is not None
@@ -122,18 +122,18 @@ def test_replicas_of_torch_are_not_multiplied() -> None:
         "environment.wrappers=[{TimeLimit: {max_episode_steps: 5}}]",
     ],
 )
-def test_a_run_of_another_kind_tells_nothing(other: str) -> None:
+def test_a_run_of_another_kind_is_not_measured(other: str) -> None:
     record_run("demo-20261124-100000", other)
     assert plan_of().estimate is None
 
 
-def test_saved_replay_memories_are_counted_by_what_the_spec_says_of_them() -> None:
+def test_the_size_of_saved_replay_memories_follows_from_the_spec() -> None:
     dqn = ["algorithm=DQN", "backend=torch", "seeds=1"]
     record_run("demo-20261124-100000", *dqn)
     folder = Path("runs/demo-20261124-100000/trials/t0001/checkpoint_000001")
     (folder / "replay.safetensors").write_bytes(b"x" * 70_000)  # of another capacity, say
     saving = [*dqn, "checkpoint.replay=true", "param_space.replay_buffer_config={capacity: 1000}"]
-    # Of each place an observation, an action, a reward, what it is, and a priority.
+    # Each step has an observation, an action, a reward, its kind and a priority.
     memory = 1000 * (16 + 1 + 4 + 1 + 8)
     assert estimate_of(*dqn).disk_bytes == 3 * 250
     # Two trials train at a time, and finished ones lose theirs.
@@ -171,7 +171,7 @@ def test_a_budget_of_trials_bounds_time_and_disk() -> None:
 
 def test_a_budget_of_env_steps_is_used_by_all_trials_at_a_time() -> None:
     record_run("demo-20261124-100000")
-    # 30,000 of 20 ms by two at a time.
+    # 30,000 steps of 20 ms, by two trials at a time.
     found = estimate_of("budget={env_steps: 30000}")
     assert (found.time_s, found.limit) == (pytest.approx(300), "budget.env_steps")
     assert (found.is_clock, found.is_upper_bound) == (False, False)
@@ -192,13 +192,13 @@ def test_a_budget_of_env_steps_is_used_by_all_trials_at_a_time() -> None:
         "stop.plateau={std: 1}",
     ],
 )
-def test_what_may_end_early_makes_the_time_a_bound(override: str) -> None:
+def test_early_ends_make_the_time_an_upper_bound(override: str) -> None:
     record_run("demo-20261124-100000")
     found = estimate_of(override)
     assert (found.time_s, found.is_upper_bound) == (pytest.approx(800), True)
 
 
-def test_a_damaged_run_is_passed_over() -> None:
+def test_a_damaged_run_is_skipped() -> None:
     record_run("demo-20261124-100000")
     record_run("demo-20261124-110000")
     Path("runs/demo-20261124-110000/spec.yaml").write_text("nonsense")

@@ -80,7 +80,7 @@ def test_without_a_bound_on_env_steps_their_number_is_unknown(tmp_path: Path) ->
         (0.0001, "auto", 99, 99),
     ],
 )
-def test_trials_at_a_time_are_cores_over_cpus_per_trial(
+def test_concurrent_trials_are_cores_divided_by_cpus_per_trial(
     tmp_path: Path, cpus: float, asked: int | str, trials: int, concurrent: int
 ) -> None:
     plan = plan_of(
@@ -92,7 +92,7 @@ def test_trials_at_a_time_are_cores_over_cpus_per_trial(
     assert plan.concurrent == concurrent
 
 
-def test_a_budget_of_trials_is_all_that_run_at_a_time(tmp_path: Path) -> None:
+def test_a_budget_of_trials_limits_concurrent_trials(tmp_path: Path) -> None:
     space = {"param_space": "{lr: {uniform: [0.1, 0.2]}}", "search": "{num_samples: 8}"}
     plan = plan_of(tmp_path, **space, budget="{trials: 3}")
     assert (plan.trials, plan.max_trials, plan.concurrent) == (8, 3, 3)
@@ -104,7 +104,7 @@ def test_a_budget_of_trials_is_all_that_run_at_a_time(tmp_path: Path) -> None:
     ("auto", 4, ["max_concurrent is auto, which counts this machine's cores (4 at a time), not "
                  "the cluster's; give a number"]),
 ])  # fmt: skip
-def test_on_a_cluster_as_many_run_as_were_asked_for(
+def test_a_cluster_runs_as_many_trials_as_requested(
     tmp_path: Path, asked: int | str, concurrent: int, words: list[str]
 ) -> None:
     search = f"{{num_samples: 10, max_concurrent: {asked}}}"
@@ -134,7 +134,7 @@ def test_env_runners_of_a_trial_take_cores_too(
     assert plan.concurrent == 2
 
 
-def test_a_trial_larger_than_the_machine_is_a_problem(tmp_path: Path) -> None:
+def test_a_trial_that_needs_more_than_the_machine_is_a_problem(tmp_path: Path) -> None:
     assert problems_of(tmp_path, resources="{cpus: 5}") == [
         "4: resources.cpus: a trial asks for 5 cores; this machine has 4"
     ]
@@ -160,7 +160,7 @@ def test_json_has_the_promised_shape(tmp_path: Path) -> None:
     assert document["concurrent"] >= 1
 
 
-def test_an_infinite_hyperparameter_is_a_text_in_json(tmp_path: Path) -> None:
+def test_an_infinite_hyperparameter_is_a_string_in_json(tmp_path: Path) -> None:
     document = plan_of(tmp_path, param_space="{vf_clip_param: .inf}").to_json()
     assert json.loads(json.dumps(document, allow_nan=False))["param_space"] == {
         "vf_clip_param": "inf"
@@ -179,7 +179,7 @@ def test_an_infinite_hyperparameter_is_a_text_in_json(tmp_path: Path) -> None:
           "search": "{num_samples: 99, max_concurrent: 99}"}, "max_concurrent 99 is more than"),
     ],
 )  # fmt: skip
-def test_what_may_not_have_been_meant_is_a_warning(
+def test_probable_mistakes_are_warnings(
     tmp_path: Path, changes: dict[str, Any], words: str
 ) -> None:
     assert [warning for warning in plan_of(tmp_path, **changes).warnings if words in warning]
@@ -243,7 +243,7 @@ def test_actions_that_the_algorithm_can_t_take_are_a_problem(
     ("algorithm", "environment"),
     [("SAC", "Pendulum-v1"), ("SAC", "CartPole-v1"), ("PPO", "Pendulum-v1"), ("DQN", "Taxi-v3")],
 )
-def test_actions_that_it_can_take_are_none(
+def test_actions_that_the_algorithm_can_take_are_no_problem(
     tmp_path: Path, algorithm: str, environment: str
 ) -> None:
     assert plan_of(tmp_path, algorithm=algorithm, environment=environment).trials == 1
@@ -346,7 +346,7 @@ def test_spaces_that_the_backend_can_t_take_are_a_problem(
     ]
 
 
-def test_an_algorithm_without_torch_is_not_sent_there(shaped: Path) -> None:
+def test_torch_is_not_suggested_for_an_algorithm_without_it(shaped: Path) -> None:
     environment = _shaped(action="Discrete(3, start=1)")
     assert problems_of(shaped, algorithm="SAC", environment=environment) == [
         "1: environment.id: Shaped-v0: actions are Discrete(3, start=1), but RLlib sends numbers "
@@ -366,7 +366,7 @@ def test_an_evaluation_that_may_never_end_is_a_warning(shaped: Path) -> None:
     assert plan_of(shaped, environment=limited, evaluation="{}").warnings == ()
 
 
-def test_what_an_environment_prints_is_kept_out_of_the_output(
+def test_output_of_an_environment_goes_to_stderr(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -383,7 +383,7 @@ def test_what_an_environment_prints_is_kept_out_of_the_output(
     assert all(words in err for words in ("by print", "by write", "by child"))
 
 
-def test_an_environment_of_one_s_own_is_found_beside_the_spec(
+def test_a_custom_environment_is_found_next_to_the_spec(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -406,7 +406,7 @@ def test_an_environment_of_one_s_own_is_found_beside_the_spec(
     assert build_plan(load_spec(copied)).spec == plan.spec
 
 
-def test_a_module_that_fails_is_told_shortly(
+def test_a_failing_module_is_a_problem_of_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -422,7 +422,7 @@ def test_a_module_that_fails_is_told_shortly(
     ]
 
 
-def test_a_module_s_name_that_is_taken_is_a_problem_not_another_module(tmp_path: Path) -> None:
+def test_a_module_with_the_name_of_a_loaded_one_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "json.py").write_text("")
     (found,) = problems_of(tmp_path, environment="{id: X-v0, module: json}")
     assert "another module named json is already loaded" in found
@@ -431,7 +431,7 @@ def test_a_module_s_name_that_is_taken_is_a_problem_not_another_module(tmp_path:
 # --- training and trials ---------------------------------------------------------------------
 
 
-def test_training_takes_constants_and_the_defaults_of_what_is_searched(tmp_path: Path) -> None:
+def test_training_takes_the_defaults_of_searched_parameters(tmp_path: Path) -> None:
     spec = spec_of(
         tmp_path,
         f"""
@@ -473,7 +473,7 @@ def test_training_needs_no_number_of_samples(
         load_plan(path)
 
 
-def test_constants_that_don_t_go_with_the_defaults_can_t_be_trained(tmp_path: Path) -> None:
+def test_constants_that_contradict_the_defaults_can_t_be_trained(tmp_path: Path) -> None:
     spec = spec_of(
         tmp_path,
         f"""
@@ -539,7 +539,7 @@ def test_planning_is_quick_and_imports_nothing_heavy() -> None:
             env={**os.environ, "PYTHONPATH": str(CONFIGS.parent)},
         )
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-        # Processor time, for other tests may be running beside this one.
+        # CPU time, because other tests may run at the same time.
         took.append(ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime)
         assert done.stdout.strip() == "[]"
     assert min(took) < 1.5  # 0.4 s on an idle core; the promise of 1 s is a benchmark's

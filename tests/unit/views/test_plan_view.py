@@ -1,4 +1,4 @@
-"""A plan reads like a colleague's summary, at 80 columns and at 120."""
+"""A plan in words, at several widths."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def plan_of(text: str, *overrides: str) -> SweepPlan:
     return load_plan("spec.yaml", overrides)
 
 
-def test_the_summary_says_what_is_tried_trained_judged_and_written() -> None:
+def test_a_whole_plan_in_words() -> None:
     assert (
         "\n".join(describe_plan(plan_of(SPEC), 100))
         == """\
@@ -89,7 +89,7 @@ def test_lines_fit_the_terminal(width: int, name: str) -> None:
         assert len(line) <= width or "/" in line, line
 
 
-def test_an_estimate_says_what_it_goes_by() -> None:
+def test_an_estimate_says_what_it_is_based_on() -> None:
     estimate = Estimate(
         time_s=125.0, disk_bytes=3e6, based_on="demo-1", limit=None, is_upper_bound=False
     )
@@ -136,7 +136,7 @@ def test_values_stay_beside_their_names_and_lists_in_one_piece() -> None:
             assert any(whole in line for line in lines), (width, whole)
 
 
-def test_names_too_long_for_two_columns_stand_above_their_texts() -> None:
+def test_names_too_long_for_two_columns_get_their_own_line() -> None:
     name = "num_steps_sampled_before_learning_starts"
     space = f"param_space={{{name}: {{choice: [0, 500]}}}}"
     plan = plan_of(SPEC, "algorithm=DQN", space, "search.points_to_evaluate=[]")
@@ -146,7 +146,7 @@ def test_names_too_long_for_two_columns_stand_above_their_texts() -> None:
     )
 
 
-def test_what_is_off_or_unbounded_is_said() -> None:
+def test_a_plan_says_what_is_off_or_unbounded() -> None:
     text = "\n".join(describe_plan(plan_of(
         "environment: CartPole-v1\nalgorithm: PPO\nbudget: {time_s: 60}\ntracking: null\n"
     )))  # fmt: skip
@@ -176,7 +176,7 @@ def test_what_is_off_or_unbounded_is_said() -> None:
          "0.1 to 1, where use_kl_loss is true"),
     ],
 )  # fmt: skip
-def test_distributions_are_said_in_words(leaf: Distribution, words: str) -> None:
+def test_distributions_in_words(leaf: Distribution, words: str) -> None:
     assert describe_distribution(leaf) == words
 
 
@@ -213,11 +213,11 @@ def test_distributions_are_said_in_words(leaf: Distribution, words: str) -> None
          "max_concurrent 6 is more than this machine has room for: 4 will run"),
     ],
 )  # fmt: skip
-def test_what_may_not_have_been_meant_is_a_warning(overrides: list[str], words: str) -> None:
+def test_probable_mistakes_are_warnings(overrides: list[str], words: str) -> None:
     assert words in plan_of(SPEC, *overrides).warnings
 
 
-def test_a_plateau_is_said_and_one_that_can_t_come_is_warned_of() -> None:
+def test_a_plateau_is_printed_and_an_impossible_one_is_a_warning() -> None:
     metric = "evaluation/episode_return_mean"
     plan = plan_of(SPEC, f"stop.plateau={{metric: {metric}, std: 2}}", "evaluation={}")
     text = " ".join("\n".join(describe_plan(plan)).split())
@@ -230,7 +230,7 @@ def test_a_plateau_is_said_and_one_that_can_t_come_is_warned_of() -> None:
     )
 
 
-def test_an_ordinary_sweep_warns_of_nothing() -> None:
+def test_an_ordinary_sweep_has_no_warnings() -> None:
     assert plan_of(SPEC).warnings == ()
 
 
@@ -243,7 +243,7 @@ Warnings
 
 
 @pytest.mark.parametrize("is_installed", [True, False])
-def test_envpool_is_hinted_at_where_the_simulator_takes_the_time(
+def test_envpool_is_suggested_for_a_slow_simulator(
     is_installed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sweeper.views.plan.has_envpool", lambda: is_installed)
