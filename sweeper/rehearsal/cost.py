@@ -60,14 +60,11 @@ def has_unequal_costs(plan: SweepPlan) -> bool:
 
 
 def find_nearest(plan: SweepPlan, probes: Sequence[int]) -> list[int]:
-    """Find the probe that is nearest in cost to each configuration of the search.
+    """For each configuration of the search, the one of ``probes`` that is nearest in cost.
 
     Args:
         plan: of the search.
         probes: indices of configurations in the search.
-
-    Returns:
-        One of ``probes`` for each configuration.
     """
     ranks = {index: rank for rank, index in enumerate(_rank(_guess_costs(plan.spec)))}
     chosen = sorted(probes, key=ranks.__getitem__)
@@ -78,14 +75,7 @@ def find_nearest(plan: SweepPlan, probes: Sequence[int]) -> list[int]:
 def read_number(
     spec: ExperimentSpec, configuration: Mapping[str, Any], key: str, otherwise: float = 0.0
 ) -> float:
-    """Read a positive hyperparameter, or the algorithm's default.
-
-    Args:
-        spec: with the algorithm.
-        configuration: nested.
-        key: of the hyperparameter.
-        otherwise: returned if the value is not a positive number, e.g. a schedule.
-    """
+    """A hyperparameter or its default; ``otherwise`` if it isn't a positive number."""
     value = configuration.get(key, default(spec.algorithm, (key,), spec.backend))
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number and math.isfinite(value) and value > 0 else otherwise

@@ -184,12 +184,7 @@ def _overrun_s(limit_s: float, probe: Probe) -> float:
 
 
 def _evaluation_s(probe: Probe, long_share: float) -> float:
-    """Time of one evaluation of a trained agent, whose episodes may be longer.
-
-    Args:
-        probe: with the time of an evaluation in the rehearsal.
-        long_share: 0 for episodes as long as in the rehearsal, 1 for the time limit's length.
-    """
+    """Time of an evaluation, from episodes as in the rehearsal (0) to the longest possible (1)."""
     if probe.episode_limit is None or not probe.evaluation_steps:
         return probe.evaluation_s
     longest = max(1.0, probe.episode_limit / probe.evaluation_steps)

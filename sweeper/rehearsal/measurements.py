@@ -95,12 +95,6 @@ def read_result(
 ) -> Rehearsal:
     """Read the worker's result.
 
-    Args:
-        result: the worker's last message.
-        plan: of the sweep.
-        concurrent: how many configurations trained side by side.
-        seconds: of training.
-
     Raises:
         RunError: something failed that would fail in the sweep, too.
         UserError: no trial reports the metric that trials are judged by.

@@ -82,16 +82,7 @@ class _Worker:
             self._failure = self._describe(error)
 
     def rehearse(self, parameters: Mapping[str, Any], starts: int, seconds: float) -> Any:
-        """Train, evaluate, save and load a configuration.
-
-        Args:
-            parameters: what the search varies.
-            starts: env steps of a replica before learning starts.
-            seconds: of training.
-
-        Returns:
-            The measurements, or a description of the failure.
-        """
+        """Train, evaluate, save and load a configuration; returns measurements or a failure."""
         if self._failure is not None:
             failure, self._failure = self._failure, None
             return failure
@@ -226,10 +217,7 @@ def _find_place(error: BaseException) -> str | None:
 
 
 def main() -> None:
-    """Rehearse what ``rehearsal.json`` asks for.
-
-    The command line's arguments are its folder and the pipe's descriptor.
-    """
+    """Rehearse; the command line's arguments are the request's folder and the pipe."""
     folder, pipe = Path(sys.argv[1]), int(sys.argv[2])
     os.set_inheritable(pipe, False)  # the pipe must end with this process
     threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()

@@ -175,7 +175,9 @@ def _training(plan: SweepPlan) -> Iterator[str]:
         ways = " or ".join(_VECTORIZATIONS[mode] for mode in plan.vectorization)
         by = ", by their number" if len(plan.vectorization) > 1 else ""
         yield f"a replica's environments are stepped {ways}{by}"
-    if _is_slow_simulator(plan):
+    # With DQN the learner takes most of the time, not the simulator.
+    has_slow_simulator = spec.algorithm == "PPO" and "sync" in plan.vectorization
+    if has_slow_simulator and is_faster_in_envpool(spec.environment.settings()):
         install = "" if has_envpool() else ", after pip install 'sweeper[envpool]'"
         yield (
             f"environment.vectorization: envpool would step them several times as fast{install}, "
@@ -187,13 +189,6 @@ def _training(plan: SweepPlan) -> Iterator[str]:
         early = f"bad trials are stopped early by {spec.scheduler.type}"
         yield ", ".join([early, *(f"{key} {_value(value)}" for key, value in options)])
     yield from _budget(plan)
-
-
-def _is_slow_simulator(plan: SweepPlan) -> bool:
-    """Whether most of the time goes into an environment that envpool would step faster."""
-    is_ppo = plan.spec.algorithm == "PPO"  # with DQN it goes into the learner
-    settings = plan.spec.environment.settings()
-    return is_ppo and "sync" in plan.vectorization and is_faster_in_envpool(settings)
 
 
 def _budget(plan: SweepPlan) -> Iterator[str]:

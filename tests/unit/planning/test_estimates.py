@@ -97,8 +97,7 @@ def test_torch_keeps_only_the_agent_unless_the_spec_says_otherwise() -> None:
 def test_the_newest_run_is_measured() -> None:
     record_run("demo-20261124-100000", seconds=20)
     record_run("demo-20261124-110000", seconds=40)
-    estimate = estimate_of()
-    assert estimate.time_s == pytest.approx(1600)
+    assert estimate_of().time_s == pytest.approx(1600)
 
 
 def test_replicas_multiply_the_cost_on_rllib() -> None:

@@ -230,10 +230,6 @@ def test_a_plateau_is_printed_and_an_impossible_one_is_a_warning() -> None:
     )
 
 
-def test_an_ordinary_sweep_has_no_warnings() -> None:
-    assert plan_of(SPEC).warnings == ()
-
-
 def test_warnings_end_the_summary() -> None:
     assert "\n".join(describe_plan(plan_of(SPEC, "backend=rllib"), 100)).endswith(
         """
