@@ -1,9 +1,9 @@
-"""Whether the environment and this machine can carry a spec out; builds the environment once."""
+"""Whether a spec can run in its environment and on this machine; builds the environment once."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,89 +15,36 @@ from gymnasium import spaces
 from sweeper.environments.building import EnvironmentDescription, describe
 from sweeper.environments.envpool import check_envpool
 from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
-from sweeper.errors import Location, Problem
+from sweeper.errors import Problem
 from sweeper.hints import show
 from sweeper.machine import usable_cores
+from sweeper.planning.proposal import Proposal
 from sweeper.planning.replay_memory import explain_too_much, find_largest_replay
-from sweeper.planning.values import possible_values
+from sweeper.planning.values import max_integer, possible_values
 from sweeper.search.expansion import Distribution
-from sweeper.spec import ExperimentSpec
-from sweeper.spec.draft import Draft
 from sweeper.spec.keys.names import default
 from sweeper.spec.keys.support import key_table, supports
-from sweeper.spec.sections import Environment, Ray, Resources
+from sweeper.spec.sections import Resources
 from sweeper.spec.text.documents import KeyPath, dotted
 from sweeper.trainables.torch_backend.dqn.memory import ReplayMemory
 
 __all__ = [
-    "Candidate",
     "Feasibility",
     "can_act",
     "check_feasibility",
-    "cores",
     "count_fitting",
     "gpus",
 ]
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """What is asked of the environment and the machine; None where it could not be read."""
-
-    algorithm: str | None
-    backend: str
-    environment: EnvironmentSettings | None
-    param_space: Mapping[str, Any]
-    replicas: int
-    resources: Resources | None
-    is_local: bool
-    storage: str
-    stop: Mapping[str, float]
-    locate: Callable[[KeyPath], Location]
-
-    @classmethod
-    def of_spec(cls, spec: ExperimentSpec) -> Candidate:
-        """All that a whole spec asks."""
-        return cls(
-            algorithm=spec.algorithm,
-            backend=spec.backend,
-            environment=spec.environment.settings(),
-            param_space=spec.param_space,
-            replicas=len(spec.seeds),
-            resources=spec.resources,
-            is_local=spec.ray.address is None,
-            storage=spec.storage,
-            stop=spec.stop,
-            locate=spec.locate,
-        )
-
-    @classmethod
-    def of_draft(cls, draft: Draft) -> Candidate:
-        """What a spec with problems asks, where it could be read."""
-        environment, ray = draft.get(Environment), draft.get(Ray)
-        is_whole = environment is not None and "environment" not in draft.broken
-        return cls(
-            algorithm=draft.algorithm,
-            backend=draft.backend,
-            environment=environment.settings() if environment and is_whole else None,
-            param_space=draft.space,
-            replicas=len(draft.seeds),
-            resources=draft.get(Resources),
-            is_local=ray is not None and ray.address is None,
-            storage=draft.storage,
-            stop=draft.stop,
-            locate=draft.document.locate,
-        )
-
-
-@dataclass(frozen=True)
 class Feasibility:
-    """What came of looking.
+    """The result of the check.
 
     Attributes:
-        problems: everything that can't be carried out, at the keys that ask for it.
-        environment: what was built; None if it could not be.
-        replay: the most that a trial's replay memories take; None if it has none of ours.
+        problems: what can't work, each at the key that asks for it.
+        environment: None if it can't be built.
+        replay: the largest replay memories of a trial; None if sweeper allocates none.
     """
 
     problems: tuple[Problem, ...]
@@ -105,21 +52,21 @@ class Feasibility:
     replay: ReplayMemory | None = None
 
 
-def check_feasibility(candidate: Candidate, trials_at_once: int = 1) -> Feasibility:
-    """Build the environment and look at the machine."""
+def check_feasibility(proposal: Proposal, trials_at_once: int = 1) -> Feasibility:
+    """Build the environment, and compare the proposal with it and with this machine."""
     described, replay, found = None, None, []
-    if candidate.environment is not None:
+    if proposal.environment is not None:
         try:
-            described = describe(candidate.environment)
+            described = describe(proposal.environment)
         except EnvironmentBuildError as error:
             found.append((("environment", *error.key), str(error)))
         else:
-            found.extend(_check_environment(candidate, candidate.environment, described))
-            replay = _describe_replay(candidate, described)
-            found.extend(_check_memory(candidate, replay, trials_at_once))
-    found.extend(_check_resources(candidate))
-    found.extend(_check_storage(candidate))
-    problems = (Problem(candidate.locate(path), dotted(path), words) for path, words in found)
+            found.extend(_check_environment(proposal, proposal.environment, described))
+            replay = _describe_replay(proposal, described)
+            found.extend(_check_memory(proposal, replay, trials_at_once))
+    found.extend(_check_resources(proposal))
+    found.extend(_check_storage(proposal))
+    problems = (Problem(proposal.locate(path), dotted(path), words) for path, words in found)
     return Feasibility(tuple(problems), described, replay)
 
 
@@ -127,26 +74,26 @@ def check_feasibility(candidate: Candidate, trials_at_once: int = 1) -> Feasibil
 
 
 def _check_environment(
-    candidate: Candidate, settings: EnvironmentSettings, described: EnvironmentDescription
+    proposal: Proposal, settings: EnvironmentSettings, described: EnvironmentDescription
 ) -> Iterator[tuple[KeyPath, str]]:
-    if candidate.algorithm is None:
+    if proposal.algorithm is None:
         return
-    refusal = _refuse_spaces(candidate, candidate.algorithm, described)
+    refusal = _refuse_spaces(proposal, proposal.algorithm, described)
     if refusal is not None:
         yield ("environment", "id"), f"{settings.id}: {refusal}"
-    if _wants_free_log_std(candidate) and not isinstance(described.action_space, spaces.Box):
+    if _has_free_log_std(proposal) and not isinstance(described.action_space, spaces.Box):
         yield (
             ("param_space", "model_config"),
             f"free_log_std goes with continuous actions; {settings.id} has "
             f"{_short(described.action_space)}",
         )
-    yield from _check_replay(candidate, described)
-    yield from _check_vectorization(candidate, settings, described)
+    yield from _check_replay(proposal, described)
+    yield from _check_vectorization(proposal, settings, described)
 
 
 _NUMBERS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete)
 _Kinds = tuple[type[gymnasium.Space[Any]], ...]
-# What each algorithm acts in: rllib/core/models/catalog.py, dqn_catalog.py, sac_catalog.py.
+# The actions of each algorithm: rllib/core/models/catalog.py, dqn_catalog.py, sac_catalog.py.
 _ACTIONS: Mapping[str, _Kinds] = {
     "DQN": (spaces.Discrete,),
     "SAC": (spaces.Box, spaces.Discrete),
@@ -155,24 +102,24 @@ _OBSERVATIONS: Mapping[str, _Kinds] = {
     "rllib": (*_NUMBERS, spaces.MultiBinary),
     "torch": _NUMBERS,
 }
-# Images that the networks have default filters for (rllib/models/utils.py, get_filter_config).
+# Image sizes with default filters in RLlib (rllib/models/utils.py, get_filter_config).
 _IMAGE_SIZES = (96, 84, 64, 42, 10)
 
 
 def can_act(algorithm: str, actions: gymnasium.Space[Any]) -> bool:
-    """Whether an algorithm has a policy for a space of actions."""
+    """Whether an algorithm has a policy for an action space."""
     return isinstance(actions, _ACTIONS.get(algorithm, _NUMBERS))
 
 
 def _refuse_spaces(
-    candidate: Candidate, algorithm: str, described: EnvironmentDescription
+    proposal: Proposal, algorithm: str, described: EnvironmentDescription
 ) -> str | None:
     taken = _ACTIONS.get(algorithm, _NUMBERS)
     action = described.action_space
     if not can_act(algorithm, action):
         names = " or ".join(kind.__name__ for kind in taken)
         able = [
-            name if supports(candidate.backend, name) else f"{name} (backend: rllib)"
+            name if supports(proposal.backend, name) else f"{name} (backend: rllib)"
             for name in ("PPO", "SAC", "DQN")
             if can_act(name, action)
         ]
@@ -180,18 +127,18 @@ def _refuse_spaces(
         return f"{algorithm} can't act in {_short(action)}, only in {names}{hint}"
     if isinstance(action, spaces.Box) and action.dtype.kind != "f":
         return f"actions are a Box of {action.dtype}; must be a Box of floats, or a MultiDiscrete"
-    refusal = _refuse_actions_on_backend(candidate.backend, algorithm, action)
+    refusal = _refuse_actions_on_backend(proposal.backend, algorithm, action)
     if refusal is not None:
         return refusal
     observation = described.observation_space
     for leaf in _leaves(observation):
-        if not _can_see(candidate.backend, leaf):
+        if not _can_see(proposal.backend, leaf):
             refusal = f"{algorithm} can't see observations of {_short(leaf)}"
             if _can_see("rllib", leaf):
-                return f"{refusal} on backend {candidate.backend}; backend: rllib can"
+                return f"{refusal} on backend {proposal.backend}; backend: rllib can"
             return f"{refusal}; wrap the environment"
     if isinstance(observation, spaces.Box):
-        return _refuse_shape(candidate, observation)
+        return _refuse_shape(proposal, observation)
     return None
 
 
@@ -208,7 +155,7 @@ def _refuse_actions_on_backend(
             f"actions are {_short(action)}; backend torch takes vectors only; backend: rllib takes "
             "them"
         )
-    # RLlib's policies count from 0, and nothing adds the offset on the way to the environment.
+    # RLlib's policies count from 0 and don't add the space's start.
     is_counted = isinstance(action, spaces.Discrete | spaces.MultiDiscrete)
     if backend == "rllib" and is_counted and np.any(action.start):
         torch = "use backend: torch, or " if supports("torch", algorithm) else ""
@@ -219,7 +166,7 @@ def _refuse_actions_on_backend(
     return None
 
 
-def _refuse_shape(candidate: Candidate, observation: spaces.Box) -> str | None:
+def _refuse_shape(proposal: Proposal, observation: spaces.Box) -> str | None:
     shape = observation.shape
     if len(shape) == 1:
         return None
@@ -228,7 +175,7 @@ def _refuse_shape(candidate: Candidate, observation: spaces.Box) -> str | None:
             f"observations have the shape {list(shape)}; must be a vector or an image (height, "
             "width, channels): wrappers: [FlattenObservation] makes a vector of it"
         )
-    network = candidate.param_space.get("model_config", {})
+    network = proposal.param_space.get("model_config", {})
     has_filters = not isinstance(network, Mapping) or network.get("conv_filters") is not None
     if has_filters or any(shape[:2] == (n, n) or shape[1:] == (n, n) for n in _IMAGE_SIZES):
         return None
@@ -240,42 +187,39 @@ def _refuse_shape(candidate: Candidate, observation: spaces.Box) -> str | None:
 
 
 def _check_replay(
-    candidate: Candidate, described: EnvironmentDescription
+    proposal: Proposal, described: EnvironmentDescription
 ) -> Iterator[tuple[KeyPath, str]]:
-    """RLlib evicts whole episodes, and fails over one that is longer than its buffer."""
-    if candidate.backend != "rllib":
+    """RLlib evicts whole episodes, and fails if one is longer than its buffer."""
+    if proposal.backend != "rllib":
         return
-    replay = candidate.param_space.get("replay_buffer_config")
+    replay = proposal.param_space.get("replay_buffer_config")
     capacity = replay.get("capacity") if isinstance(replay, Mapping) else None
     limit = described.max_episode_steps
     sizes = capacity.values or () if isinstance(capacity, Distribution) else (capacity,)
-    least = min((size for size in sizes if isinstance(size, int)), default=None)
-    if least is not None and limit is not None and least < limit:
+    smallest = min((size for size in sizes if isinstance(size, int)), default=None)
+    if smallest is not None and limit is not None and smallest < limit:
         yield (
             ("param_space", "replay_buffer_config", "capacity"),
-            f"must hold an episode, of {limit} steps here, at least; found {least}",
+            f"must hold an episode, of {limit} steps here, at least; found {smallest}",
         )
 
 
-def _describe_replay(
-    candidate: Candidate, described: EnvironmentDescription
-) -> ReplayMemory | None:
-    is_ours = (candidate.backend, candidate.algorithm) == ("torch", "DQN")
-    if not is_ours or _refuse_spaces(candidate, "DQN", described) is not None:
+def _describe_replay(proposal: Proposal, described: EnvironmentDescription) -> ReplayMemory | None:
+    is_ours = (proposal.backend, proposal.algorithm) == ("torch", "DQN")
+    if not is_ours or _refuse_spaces(proposal, "DQN", described) is not None:
         return None
-    return find_largest_replay(candidate.param_space, described, candidate.replicas, candidate.stop)
+    return find_largest_replay(proposal.param_space, described, proposal.replicas, proposal.stop)
 
 
-def _wants_free_log_std(candidate: Candidate) -> bool:
-    asked = possible_values(candidate.param_space, ("model_config", "free_log_std"), None)
-    return any(one is True for one in asked)
+def _has_free_log_std(proposal: Proposal) -> bool:
+    values = possible_values(proposal.param_space, ("model_config", "free_log_std"), None)
+    return any(value is True for value in values)
 
 
 def _leaves(space: gymnasium.Space[Any]) -> Iterator[gymnasium.Space[Any]]:
     if isinstance(space, spaces.Dict | spaces.Tuple):
-        inner = space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces
-        for one in inner:
-            yield from _leaves(one)
+        for inner in space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces:
+            yield from _leaves(inner)
     else:
         yield space
 
@@ -286,9 +230,9 @@ def _short(space: gymnasium.Space[Any]) -> str:
 
 
 def _check_vectorization(
-    candidate: Candidate, settings: EnvironmentSettings, described: EnvironmentDescription
+    proposal: Proposal, settings: EnvironmentSettings, described: EnvironmentDescription
 ) -> Iterator[tuple[KeyPath, str]]:
-    if settings.vectorization == "envpool" and candidate.backend == "torch":
+    if settings.vectorization == "envpool" and proposal.backend == "torch":
         try:
             check_envpool(settings, described)
         except EnvironmentBuildError as error:
@@ -296,7 +240,7 @@ def _check_vectorization(
     if settings.vectorization != "vector_entry_point":
         return
     here = ("environment", "vectorization")
-    if settings.wrappers or _greatest(candidate, "num_env_runners"):
+    if settings.wrappers or _max_value(proposal, "num_env_runners"):
         yield (
             here,
             "vector_entry_point goes with neither wrappers nor num_env_runners above 0; use auto, "
@@ -309,19 +253,19 @@ def _check_vectorization(
 # --- the machine -----------------------------------------------------------------------------
 
 
-def _check_resources(candidate: Candidate) -> Iterator[tuple[KeyPath, str]]:
-    resources = candidate.resources
-    if resources is None or not candidate.is_local:
-        return  # what could not be read says so itself; a cluster decides when it is asked
-    asked, has = _cpus_per_trial(candidate), cores()
+def _check_resources(proposal: Proposal) -> Iterator[tuple[KeyPath, str]]:
+    resources = proposal.resources
+    if resources is None or not proposal.is_local:
+        return  # unreadable resources are a problem already; a cluster's size is unknown
+    asked, has = _cpus_per_trial(proposal), usable_cores()
     if asked > has:
-        runners = [key for key in _PROCESSES if _greatest(candidate, key)]
+        runners = [key for key in _PROCESSES if _max_value(proposal, key)]
         path = ("param_space", runners[0]) if runners else ("resources", "cpus")
         beside = f" with its {_PROCESSES[runners[0]]}" if runners else ""
         yield path, f"a trial asks for {asked:g} cores{beside}; this machine has {has}"
-    there = gpus()
-    if resources.gpus > there:
-        found = f"has {there}" if there else "has none that can be seen"
+    available = gpus()
+    if resources.gpus > available:
+        found = f"has {available}" if available else "has none that can be seen"
         yield (
             ("resources", "gpus"),
             f"a trial asks for {_gpu(resources.gpus)}; this machine {found}",
@@ -329,11 +273,11 @@ def _check_resources(candidate: Candidate) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _check_memory(
-    candidate: Candidate, replay: ReplayMemory | None, trials_at_once: int
+    proposal: Proposal, replay: ReplayMemory | None, trials_at_once: int
 ) -> Iterator[tuple[KeyPath, str]]:
-    if replay is None or not candidate.is_local:
+    if replay is None or not proposal.is_local:
         return
-    problem = explain_too_much(replay, candidate.replicas, trials_at_once)
+    problem = explain_too_much(replay, proposal.replicas, trials_at_once)
     if problem is not None:
         yield ("param_space", *replay.cause.split(".")), problem
 
@@ -345,47 +289,41 @@ def _gpu(number: float) -> str:
 _PROCESSES = {"num_env_runners": "env runners", "num_learners": "learners"}
 
 
-def _greatest(candidate: Candidate, key: str) -> int:
-    """The greatest whole number that a configuration can have under a key."""
-    algorithm = candidate.algorithm
-    if algorithm and key in key_table(candidate.backend, algorithm).fixed:
-        return int(default(algorithm, (key,)) or 0)  # another value has its own problem
-    usual = default(algorithm, (key,)) if algorithm else 0
-    found = possible_values(candidate.param_space, (key,), usual or 0)
-    return max((one for one in found if isinstance(one, int)), default=0)
+def _max_value(proposal: Proposal, key: str) -> int:
+    """The largest integer that a configuration can have under a key."""
+    algorithm = proposal.algorithm
+    usual = int((default(algorithm, (key,)) if algorithm else 0) or 0)
+    if algorithm and key in key_table(proposal.backend, algorithm).fixed:
+        return usual  # another value is a problem already
+    return max_integer(possible_values(proposal.param_space, (key,), usual), 0)
 
 
-def count_fitting(candidate: Candidate) -> int:
-    """How many trials this machine has room for at a time."""
-    fits = _count_shares(cores(), _cpus_per_trial(candidate))
-    asked = candidate.resources.gpus if candidate.resources else 0
+def count_fitting(proposal: Proposal) -> int:
+    """How many trials fit on this machine at a time."""
+    fits = _count_shares(usable_cores(), _cpus_per_trial(proposal))
+    asked = proposal.resources.gpus if proposal.resources else 0
     if not asked:
         return fits
-    # A share of a GPU never spans two.
+    # A share of a GPU lies on one GPU.
     on_gpus = gpus() * _count_shares(1, asked) if asked < 1 else _count_shares(gpus(), asked)
     return min(fits, on_gpus)
 
 
 def _count_shares(whole: int, share: float) -> int:
-    """How often a share goes into a whole, in Ray's ten-thousandths: 0.2 five times into 1."""
+    """How often a share fits into a whole, in Ray's units of 1/10,000: 0.2 into 1 five times."""
     return whole * 10_000 // round(share * 10_000)
 
 
-def _cpus_per_trial(candidate: Candidate) -> float:
-    """A core for each env runner and learner of each replica, beside the trial's process."""
-    resources = candidate.resources or Resources()
-    learners = 0 if resources.gpus else _greatest(candidate, "num_learners")
-    runners = _greatest(candidate, "num_env_runners")
-    return resources.cpus + candidate.replicas * (runners + learners)
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return usable_cores()
+def _cpus_per_trial(proposal: Proposal) -> float:
+    """Cores of the trial's process, and one for each env runner and learner of each replica."""
+    resources = proposal.resources or Resources()
+    learners = 0 if resources.gpus else _max_value(proposal, "num_learners")
+    runners = _max_value(proposal, "num_env_runners")
+    return resources.cpus + proposal.replicas * (runners + learners)
 
 
 def gpus() -> int:
-    """The NVIDIA GPUs that this process may use, without asking CUDA, which takes seconds."""
+    """The number of NVIDIA GPUs that this process may use; CUDA would take seconds to tell."""
     devices = [path for path in Path("/dev").glob("nvidia*") if path.name[6:].isdecimal()]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
@@ -394,16 +332,16 @@ def gpus() -> int:
     return min(len(chosen), len(devices)) if devices else 0
 
 
-def _check_storage(candidate: Candidate) -> Iterator[tuple[KeyPath, str]]:
-    if "://" in candidate.storage:
+def _check_storage(proposal: Proposal) -> Iterator[tuple[KeyPath, str]]:
+    if "://" in proposal.storage:
         return
-    path = Path(candidate.storage).expanduser().absolute()
+    path = Path(proposal.storage).expanduser().absolute()
     try:
-        there = next(one for one in (path, *path.parents) if one.exists())
-        if not there.is_dir():
-            yield ("storage",), f"must be a folder for runs; {there} is a file"
-        elif not os.access(there, os.W_OK | os.X_OK):
-            message = f"the folder {there} can't be written; give another with storage=PATH"
+        existing = next(one for one in (path, *path.parents) if one.exists())
+        if not existing.is_dir():
+            yield ("storage",), f"must be a folder for runs; {existing} is a file"
+        elif not os.access(existing, os.W_OK | os.X_OK):
+            message = f"the folder {existing} can't be written; give another with storage=PATH"
             yield ("storage",), message
     except OSError as error:
-        yield ("storage",), f"{show(candidate.storage)} can't be a folder: {error.strerror}"
+        yield ("storage",), f"{show(proposal.storage)} can't be a folder: {error.strerror}"

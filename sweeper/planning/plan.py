@@ -1,9 +1,9 @@
-"""The plan: what running a spec will do, checked against its environment, without starting it."""
+"""The plan: what running a spec will do, checked against its environment before anything runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from sweeper.errors import Problem, SpecError
 from sweeper.hints import show
 from sweeper.json_values import to_json
 from sweeper.metrics import BOUNDS, ENV_STEPS
-from sweeper.planning.feasibility import Candidate, check_feasibility, count_fitting
+from sweeper.planning.feasibility import check_feasibility, count_fitting
+from sweeper.planning.proposal import Proposal
 from sweeper.planning.values import possible_values
 from sweeper.planning.warnings import find_warnings
 from sweeper.search.expansion import Distribution, constants, count, distributions
@@ -25,6 +26,8 @@ from sweeper.trainables.plateau import Plateau
 from sweeper.trainables.torch_backend.dqn.memory import ReplayMemory
 
 __all__ = [
+    "CLOCKS",
+    "Estimate",
     "SweepPlan",
     "build_plan",
     "load_plan",
@@ -32,6 +35,43 @@ __all__ = [
     "training_plan",
     "trial_settings",
 ]
+
+CLOCKS = ("budget.time_s", "stop.time_total_s")  # the spec's limits in seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """How long a sweep will take and how much disk it will fill.
+
+    Attributes:
+        time_s: of the whole sweep; None if unknown.
+        disk_bytes: of the run's folder; None if unknown.
+        based_on: the name of the measured run, or ``rehearsal``; None if nothing was measured.
+        limit: the spec's key that ends the search; None if its trials end by themselves.
+        is_upper_bound: whether the search may end earlier.
+    """
+
+    time_s: float | None
+    disk_bytes: float | None
+    based_on: str | None
+    limit: str | None
+    is_upper_bound: bool
+
+    @property
+    def is_clock(self) -> bool:
+        """Whether a time limit ends the search, whatever was measured."""
+        return self.limit in CLOCKS
+
+    def to_json(self) -> dict[str, Any]:
+        """The estimate as `sweeper plan --json` prints it."""
+        return {
+            "time_s": self.time_s,
+            "disk_bytes": self.disk_bytes,
+            "based_on": self.based_on,
+            "limit": self.limit,
+            "is_limit": self.is_clock,
+            "is_upper_bound": self.is_upper_bound,
+        }
 
 
 @dataclass(frozen=True)
@@ -41,16 +81,16 @@ class SweepPlan:
     Attributes:
         spec: what is run.
         source: the spec's file, if it came from one.
-        trials: how many configurations there are to try.
-        replicas: training runs a trial.
-        env_steps: of all trials and replicas together; None where only time bounds them.
-        concurrent: trials at a time; with a Ray cluster, whose size is not asked, at most.
+        trials: number of configurations.
+        replicas: training runs per trial.
+        env_steps: of all trials and replicas together; None if only time bounds them.
+        concurrent: trials at a time; an upper bound on a Ray cluster, whose size is unknown.
         warnings: what the user may not have meant.
         notes: what was decided for the user.
-        replay: the most that the replay memories of a trial take; None if it has none of ours.
-        vectorization: how the torch backend steps a trial's environments, one way for each
-            number of them that is tried; empty on another backend.
-        estimate: seconds and bytes; None where nothing was measured.
+        replay: the largest replay memories of a trial; None if sweeper allocates none.
+        vectorization: how the torch backend steps a trial's environments, one entry for each
+            number of environments; empty on RLlib.
+        estimate: time and disk; None if unknown.
     """
 
     spec: ExperimentSpec
@@ -63,12 +103,22 @@ class SweepPlan:
     notes: tuple[str, ...] = ()
     replay: ReplayMemory | None = None
     vectorization: tuple[str, ...] = ()
-    estimate: Mapping[str, float] | None = None
+    estimate: Estimate | None = None
 
     @property
     def max_trials(self) -> int:
-        """How many trials are begun, as far as a budget allows them."""
-        return max_trials(self.spec, self.trials)
+        """How many trials will start within the budget."""
+        return _max_trials(self.spec, self.trials)
+
+    @property
+    def kept_trials(self) -> int:
+        """How many trials keep their checkpoints."""
+        return min(self.max_trials, self.spec.checkpoint.keep_trials)
+
+    @property
+    def keeps_trainer(self) -> bool:
+        """Whether finished trials keep the trainer's state beside the agent."""
+        return self.spec.backend != "torch" or self.spec.checkpoint.trainer
 
     def to_json(self) -> dict[str, Any]:
         """The plan as `sweeper plan --json` prints it."""
@@ -81,7 +131,7 @@ class SweepPlan:
             "param_space": _plain_space(self.spec.param_space),
             "search": to_json(self.spec.search.model_dump()),
             "scheduler": self.spec.scheduler.model_dump(mode="json"),
-            "estimate": dict(self.estimate) if self.estimate is not None else None,
+            "estimate": None if self.estimate is None else self.estimate.to_json(),
             "warnings": list(self.warnings),
             "notes": list(self.notes),
             "replay_memory": None if self.replay is None else asdict(self.replay),
@@ -92,36 +142,36 @@ class SweepPlan:
 def load_plan(
     path: str | Path, overrides: Sequence[str] = (), *, is_training: bool = False
 ) -> SweepPlan:
-    """Read a spec and plan it, so that all its problems are found at once.
+    """Read a spec and plan it; reports the problems of both steps together.
 
     Args:
         path: the YAML file.
-        overrides: ``key.path=value`` each.
-        is_training: plan one configuration instead of the sweep, as `training_plan`.
+        overrides: as ``key.path=value``.
+        is_training: plan one configuration instead of the sweep, as `training_plan` does.
 
     Raises:
-        SpecError: with the spec's problems and those of the environment and the machine.
+        SpecError: the spec has problems, or doesn't fit its environment or this machine.
     """
     reading = read_spec(path, overrides, is_training=is_training)
     if reading.spec is None:
         draft = reading.draft
-        found = () if draft is None else check_feasibility(Candidate.of_draft(draft)).problems
+        found = () if draft is None else check_feasibility(Proposal.of_draft(draft)).problems
         raise SpecError([*reading.problems, *found])
     return training_plan(reading.spec) if is_training else build_plan(reading.spec)
 
 
 def build_plan(spec: ExperimentSpec) -> SweepPlan:
-    """Plan the sweep; builds the environment once, and nothing else.
+    """Plan the sweep; builds the environment once and starts nothing.
 
     Raises:
         SpecError: the environment can't be built, its spaces don't fit the algorithm, or a
-            trial asks for more than this machine has.
+            trial needs more than this machine has.
     """
-    candidate = Candidate.of_spec(spec)
+    proposal = Proposal.of_spec(spec)
     trials = count(spec.param_space, spec.search.num_samples, spec.search.points_to_evaluate)
-    fits = max(1, count_fitting(candidate))
+    fits = max(1, count_fitting(proposal))
     concurrent = _concurrent(spec, trials, fits)
-    feasibility = check_feasibility(candidate, concurrent)
+    feasibility = check_feasibility(proposal, concurrent)
     if feasibility.problems:
         raise SpecError(feasibility.problems)
     replicas = len(spec.seeds)
@@ -130,7 +180,7 @@ def build_plan(spec: ExperimentSpec) -> SweepPlan:
         source=spec.source,
         trials=trials,
         replicas=replicas,
-        env_steps=_env_steps(spec, replicas * max_trials(spec, trials)),
+        env_steps=_env_steps(spec, replicas * _max_trials(spec, trials)),
         concurrent=concurrent,
         warnings=tuple(find_warnings(spec, trials, feasibility.environment)),
         replay=feasibility.replay,
@@ -141,11 +191,10 @@ def build_plan(spec: ExperimentSpec) -> SweepPlan:
 def training_plan(spec: ExperimentSpec) -> SweepPlan:
     """Plan the training of one configuration, without a search.
 
-    Constants stay; searched parameters are left out, so that the algorithm's defaults hold,
-    which the plan's notes say.
+    Constants stay. Searched parameters get the algorithm's defaults; the plan's notes list them.
 
     Raises:
-        SpecError: as `build_plan`, or the constants don't go with the defaults.
+        SpecError: as for `build_plan`, or the constants and the defaults don't go together.
     """
     space = constants(spec.param_space)
     problems = [
@@ -167,11 +216,11 @@ def training_plan(spec: ExperimentSpec) -> SweepPlan:
         f"{show(default(spec.algorithm, path, spec.backend))}"
         for path, _ in distributions(spec.param_space)
     )
-    return SweepPlan(**{**vars(plan), "notes": notes})
+    return replace(plan, notes=notes)
 
 
 def trial_settings(plan: SweepPlan, stage: str = "search") -> TrialSettings:
-    """What is the same for every trial of the plan."""
+    """The settings that all trials of the plan share."""
     spec = plan.spec
     evaluation = spec.evaluation
     return TrialSettings(
@@ -183,13 +232,7 @@ def trial_settings(plan: SweepPlan, stage: str = "search") -> TrialSettings:
         stage=stage,
         stop=dict(spec.stop),
         plateau=None if spec.plateau is None else Plateau(**spec.plateau.model_dump()),
-        evaluation=None
-        if evaluation is None
-        else EvaluationSettings(
-            episodes=evaluation.episodes,
-            every_env_steps=evaluation.every_env_steps,
-            explore=evaluation.explore,
-        ),
+        evaluation=None if evaluation is None else EvaluationSettings(**evaluation.model_dump()),
         checkpoint_every_env_steps=spec.checkpoint.every_env_steps,
         checkpoint_replay=spec.checkpoint.replay,
         time_budget_s=spec.budget.time_s,
@@ -202,14 +245,8 @@ def trial_settings(plan: SweepPlan, stage: str = "search") -> TrialSettings:
     )
 
 
-def max_trials(spec: ExperimentSpec, trials: int) -> int:
-    """Of the trials that a spec has, how many its budget lets begin."""
-    allowed = spec.budget.trials
-    return trials if allowed is None else min(trials, allowed)
-
-
 def may_end_early(spec: ExperimentSpec) -> bool:
-    """Whether a trial, or the search, can end before what bounds it is used up."""
+    """Whether a trial, or the search, can end before it reaches its limits."""
     return (
         any(name not in BOUNDS for name in spec.stop)
         or spec.plateau is not None
@@ -218,8 +255,12 @@ def may_end_early(spec: ExperimentSpec) -> bool:
     )
 
 
+def _max_trials(spec: ExperimentSpec, trials: int) -> int:
+    return min(trials, spec.budget.trials or trials)
+
+
 def _env_steps(spec: ExperimentSpec, runs: int) -> int | None:
-    """The most that all training runs take; None where nothing bounds them."""
+    """An upper bound on the env steps of all training runs; None if nothing bounds them."""
     of_run, of_search = spec.stop.get(ENV_STEPS), spec.budget.env_steps
     bounds = [None if of_run is None else int(of_run) * runs, of_search]
     return min((bound for bound in bounds if bound is not None), default=None)
@@ -235,10 +276,10 @@ def _vectorization(spec: ExperimentSpec) -> tuple[str, ...]:
 
 
 def _concurrent(spec: ExperimentSpec, trials: int, fits: int) -> int:
-    asked, most = spec.search.max_concurrent, max_trials(spec, trials)
+    asked, limit = spec.search.max_concurrent, _max_trials(spec, trials)
     if asked == "auto":
-        return min(most, fits)
-    return min(most, asked) if spec.ray.address is not None else min(most, asked, fits)
+        return min(limit, fits)
+    return min(limit, asked) if spec.ray.address is not None else min(limit, asked, fits)
 
 
 def _plain_space(space: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The replay memory that a trial takes at worst, and whether this machine has it."""
+"""The largest replay memory that a trial can take, and whether it fits on this machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gymnasium import spaces
 
 from sweeper.environments.building import EnvironmentDescription
 from sweeper.machine import total_bytes
-from sweeper.planning.values import largest_integer, possible_values
+from sweeper.planning.values import max_integer, possible_values
 from sweeper.trainables.torch_backend.dqn.memory import ReplayMemory, bound_steps, describe_memory
 from sweeper.trainables.torch_backend.dqn.replay import PRIORITISED, REPLAY_DEFAULTS, ReplaySettings
 
@@ -22,23 +22,23 @@ def find_largest_replay(
     replicas: int,
     stop: Mapping[str, float] | None = None,
 ) -> ReplayMemory | None:
-    """The most that the torch backend's DQN keeps, over all configurations of a space.
+    """The largest replay memories of the torch backend's DQN, over all configurations of a space.
 
     Args:
-        param_space: nested, with everything that a configuration can have.
-        environment: whose steps are kept.
+        param_space: nested.
+        environment: with the spaces of what is stored.
         replicas: of a trial.
-        stop: a trial's criteria, which may bound its env steps.
+        stop: the trial's criteria, which may bound its env steps.
 
     Returns:
-        None where the actions are none that DQN takes.
+        None if DQN can't take the environment's actions.
 
     Raises:
         ConfigurationRefusedError: the backend can't see the observations.
     """
     if not isinstance(environment.action_space, spaces.Discrete):
         return None
-    envs = largest_integer(possible_values(param_space, ("num_envs_per_env_runner",), 1), 1)
+    envs = max_integer(possible_values(param_space, ("num_envs_per_env_runner",), 1), 1)
     return max(
         (
             describe_memory(
@@ -55,7 +55,7 @@ def find_largest_replay(
 
 
 def explain_too_much(memory: ReplayMemory, replicas: int, trials_at_once: int) -> str | None:
-    """Why this machine can't hold so many trials' replay at a time; None if it can."""
+    """Why the replay memories of concurrent trials don't fit on this machine; None if they do."""
     total = total_bytes()
     if total is None or memory.needed_bytes * trials_at_once <= total:
         return None
@@ -71,19 +71,19 @@ def _possible_settings(
     param_space: Mapping[str, Any], stop: Mapping[str, float] | None
 ) -> Iterator[ReplaySettings]:
     iterations = possible_values(param_space, ("min_sample_timesteps_per_iteration",), 1000)
-    most_steps = bound_steps(stop, largest_integer(iterations, 1))
+    most_steps = bound_steps(stop, max_integer(iterations, 1))
     n_steps = [
-        largest_integer(list(value) if isinstance(value, list | tuple) else [value], 1)
+        max_integer(list(value) if isinstance(value, list | tuple) else [value], 1)
         for value in possible_values(param_space, ("n_step",), 1)
     ]
     for given in possible_values(param_space, ("replay_buffer_config",), {}):
         config = given if isinstance(given, Mapping) else {}
         for kind in possible_values(config, ("type",), PRIORITISED):
-            # Of a kind that is no text, or none of ours, the spec's own problems tell.
+            # An unknown kind is a problem of the spec already.
             defaults = REPLAY_DEFAULTS.get(str(kind), REPLAY_DEFAULTS[PRIORITISED])
             usual = int(defaults["capacity"])
             yield ReplaySettings(
-                capacity=largest_integer(possible_values(config, ("capacity",), usual), usual),
+                capacity=max_integer(possible_values(config, ("capacity",), usual), usual),
                 alpha=defaults.get("alpha"),
                 beta=0.0,
                 n_step=(1, max(n_steps)),

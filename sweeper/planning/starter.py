@@ -1,9 +1,8 @@
-"""A first spec for an environment: commented, with a search space that makes sense for it.
+"""Writes a first spec for an environment: commented, with a search space that suits it.
 
-The ranges are those that RL Zoo searches and tunes in (rl_zoo3/hyperparams_opt.py and its tuned
-files), narrowed by what hyperparameter landscapes of PPO, DQN and SAC agree on: the learning rate
-matters most and on a log scale, then the discount, then how much is explored and how often a
-batch is reused.
+The ranges are RL Zoo's (rl_zoo3/hyperparams_opt.py and its tuned files), narrowed by what studies
+of PPO's, DQN's and SAC's hyperparameters agree on: the learning rate matters most, on a log scale;
+then the discount; then exploration and how often a batch is reused.
 """
 
 from __future__ import annotations
@@ -19,7 +18,8 @@ from gymnasium import spaces
 from sweeper.environments.building import EnvironmentDescription, describe
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
-from sweeper.planning.feasibility import Candidate, can_act, check_feasibility
+from sweeper.planning.feasibility import can_act, check_feasibility
+from sweeper.planning.proposal import Proposal
 from sweeper.spec import parse
 from sweeper.spec.keys.availability import BACKENDS, default_backend, default_seeds
 from sweeper.spec.keys.names import algorithms, check_algorithm
@@ -28,7 +28,7 @@ from sweeper.spec.text.yaml import parse_yaml
 
 __all__ = ["Starter", "make_starter", "write_new"]
 
-# RL Zoo's budgets where it has tuned an environment; what others get follows from their episodes.
+# RL Zoo's budgets for the environments that it has tuned.
 _KNOWN_STEPS: Mapping[tuple[str, str], int] = {
     ("CartPole-v1", "PPO"): 100_000,
     ("CartPole-v1", "DQN"): 50_000,
@@ -44,14 +44,14 @@ _KNOWN_STEPS: Mapping[tuple[str, str], int] = {
     ("MountainCarContinuous-v0", "SAC"): 50_000,
     ("FrozenLake-v1", "PPO"): 100_000,
 }
-_EPISODES = 200  # of full length, that others are trained for
+_EPISODES = 200  # budget of other environments, in episodes of full length
 _MIN_STEPS, _MAX_STEPS = 50_000, 1_000_000
-_OFF_POLICY = ("DQN", "SAC")  # they learn from each step many times, and are slower for each
+_OFF_POLICY = ("DQN", "SAC")  # learn from each step many times, and take longer per step
 
 
 @dataclass(frozen=True)
 class Starter:
-    """A first spec: what to call its file, and its text."""
+    """A first spec: a name for its file, and its text."""
 
     name: str
     text: str
@@ -59,7 +59,7 @@ class Starter:
 
 @dataclass(frozen=True)
 class _Task:
-    """What the space depends on."""
+    """What the search space depends on."""
 
     env_id: str
     algorithm: str
@@ -71,12 +71,12 @@ class _Task:
 
 
 def make_starter(env_id: str, algorithm: str | None = None, backend: str | None = None) -> Starter:
-    """Write a spec for an environment, which is built once.
+    """Write a spec for an environment; builds the environment once.
 
     Args:
-        env_id: a gymnasium id, or ``module:id``; the module is looked up in the working directory.
-        algorithm: by default PPO, which acts in every space.
-        backend: by default the one that a spec without it would take.
+        env_id: a gymnasium id, or ``module:id`` with a module in the working directory.
+        algorithm: by default PPO, which can act in every action space.
+        backend: by default the spec's default.
 
     Raises:
         UserError: the environment can't be built, or the algorithm can't be trained on it.
@@ -93,8 +93,8 @@ def make_starter(env_id: str, algorithm: str | None = None, backend: str | None 
     spec = parse(parse_yaml(text, "starter").value)
     refusals = [
         problem.message
-        for problem in check_feasibility(Candidate.of_spec(spec)).problems
-        if problem.key != "storage"  # it may be run elsewhere
+        for problem in check_feasibility(Proposal.of_spec(spec)).problems
+        if problem.key != "storage"  # the spec may be moved before it runs
     ]
     if refusals:
         raise UserError("; ".join(refusals))
@@ -102,10 +102,10 @@ def make_starter(env_id: str, algorithm: str | None = None, backend: str | None 
 
 
 def write_new(path: Path, text: str) -> None:
-    """Write a file that must not be there yet.
+    """Write a new file.
 
     Raises:
-        UserError: it is there, or can't be written.
+        UserError: the file exists, or can't be written.
     """
     try:
         with path.open("x", encoding="utf-8") as stream:
@@ -222,7 +222,7 @@ def _quoted(env_id: str) -> str:
 
 
 def _discounts(task: _Task) -> str:
-    """Discounts whose horizon, 1 / (1 - gamma) steps, goes with the episodes' length."""
+    """Discounts whose horizon, 1 / (1 - gamma) steps, suits the length of the episodes."""
     if task.limit is not None and task.limit <= 250:
         return "[0.9, 0.95, 0.98, 0.99]"
     if task.limit is not None and task.limit <= 2000:
@@ -232,12 +232,12 @@ def _discounts(task: _Task) -> str:
 
 @dataclass(frozen=True)
 class _Space:
-    """What an algorithm's space has of its own; YAML, indented below ``param_space``.
+    """An algorithm's part of the search space: YAML, indented below ``param_space``.
 
     Attributes:
         rates: learning rates, with a comment.
-        searched: what else is searched.
-        fixed: what isn't, with a comment.
+        searched: other searched hyperparameters.
+        fixed: constants, with a comment.
         hiddens: the network's layers.
         activation: between them.
     """

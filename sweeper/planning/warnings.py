@@ -1,4 +1,4 @@
-"""What a spec says that its author may not have meant: warnings of a plan, never errors."""
+"""What a spec's author may not have meant: warnings of a plan, never errors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from sweeper.environments.building import EnvironmentDescription
 from sweeper.hints import show
 from sweeper.metrics import ENV_STEPS
-from sweeper.planning.feasibility import Candidate, count_fitting
+from sweeper.planning.feasibility import count_fitting
+from sweeper.planning.proposal import Proposal
 from sweeper.search.expansion import Distribution, distributions
 from sweeper.spec import ExperimentSpec
 from sweeper.spec.keys.names import default
@@ -15,18 +16,22 @@ from sweeper.spec.text.yaml import dotted
 
 __all__ = ["find_warnings"]
 
-_FAR = 10  # times a default, from where on a range that leaves it out is worth a word
-_DECADES = 100  # of a range, from where on even draws leave its lower part out
+_FAR = 10  # warn if a range is this many times above or below the default
+_WIDE = 100  # warn if a range this wide is drawn evenly: few draws are small
 
 
 def find_warnings(
     spec: ExperimentSpec, trials: int, environment: EnvironmentDescription | None = None
 ) -> Iterator[str]:
-    """The warnings of a spec's plan, the weightiest first."""
+    """Find the warnings of a spec's plan, the most important first."""
     if environment is not None:
         yield from _endless_evaluation(spec, environment)
-    for check in (_bounds, _iterations, _repetitions, _concurrency, _ranges, _rungs):
-        yield from check(spec, trials)
+    yield from _bounds(spec, trials)
+    yield from _iterations(spec)
+    yield from _repetitions(spec, trials)
+    yield from _concurrency(spec, trials)
+    yield from _ranges(spec)
+    yield from _rungs(spec)
 
 
 def _endless_evaluation(spec: ExperimentSpec, environment: EnvironmentDescription) -> Iterator[str]:
@@ -47,12 +52,12 @@ def _bounds(spec: ExperimentSpec, trials: int) -> Iterator[str]:
         yield f"nothing but the search's budget ends a trial{rivals}; give stop.{ENV_STEPS} too"
     elif "training_iteration" not in spec.stop and trials > 1:
         yield (
-            "trials are stopped by the clock, so that slower ones train less; for equal budgets "
+            "the clock ends trials, so slower ones train less; for equal budgets "
             f"give stop.{ENV_STEPS}"
         )
 
 
-def _iterations(spec: ExperimentSpec, trials: int) -> Iterator[str]:  # noqa: ARG001
+def _iterations(spec: ExperimentSpec) -> Iterator[str]:
     steps, batch = spec.stop.get(ENV_STEPS), _batch(spec)
     if steps is None:
         return
@@ -69,11 +74,11 @@ def _iterations(spec: ExperimentSpec, trials: int) -> Iterator[str]:  # noqa: AR
         )
     plateau = spec.plateau
     if plateau is not None and evaluation is not None and evaluation.every_env_steps:
-        made = int(steps // evaluation.every_env_steps)
-        if plateau.metric.startswith("evaluation/") and made < plateau.num_results:
+        number = int(steps // evaluation.every_env_steps)
+        if plateau.metric.startswith("evaluation/") and number < plateau.num_results:
             yield (
                 f"stop.plateau looks at {plateau.num_results} evaluations, and a trial has "
-                f"{made}: it never ends one; lower evaluation.every_env_steps"
+                f"{number}: it never ends one; lower evaluation.every_env_steps"
             )
 
 
@@ -94,7 +99,7 @@ def _repetitions(spec: ExperimentSpec, trials: int) -> Iterator[str]:
 
 
 def _concurrency(spec: ExperimentSpec, trials: int) -> Iterator[str]:
-    asked, fits = spec.search.max_concurrent, count_fitting(Candidate.of_spec(spec))
+    asked, fits = spec.search.max_concurrent, count_fitting(Proposal.of_spec(spec))
     if spec.ray.address is None:
         if asked != "auto" and min(asked, trials) > fits:
             yield f"max_concurrent {asked} is more than this machine has room for: {fits} will run"
@@ -105,7 +110,7 @@ def _concurrency(spec: ExperimentSpec, trials: int) -> Iterator[str]:
         )
 
 
-def _ranges(spec: ExperimentSpec, trials: int) -> Iterator[str]:  # noqa: ARG001
+def _ranges(spec: ExperimentSpec) -> Iterator[str]:
     for path, leaf in distributions(spec.param_space):
         name = dotted(path)
         ends = _ends(leaf)
@@ -120,7 +125,7 @@ def _ranges(spec: ExperimentSpec, trials: int) -> Iterator[str]:  # noqa: ARG001
                     f"{name} is searched from {low:g} to {high:g}, all of it more than {_FAR} "
                     f"times {side} {spec.algorithm}'s default, {show(usual)}"
                 )
-        if leaf.kind in ("uniform", "quniform") and high >= low * _DECADES and _is_rate(name):
+        if leaf.kind in ("uniform", "quniform") and high >= low * _WIDE and _is_rate(name):
             yield (
                 f"{name} is drawn evenly from {low:g} to {high:g}: nine in ten draws lie above "
                 f"{low + 0.1 * (high - low):g}; loguniform spreads them over the decades"
@@ -132,19 +137,16 @@ def _is_rate(name: str) -> bool:
 
 
 def _ends(leaf: Distribution) -> tuple[float, float] | None:
-    """The least and greatest positive number that is drawn; None where that says nothing."""
-    found = leaf.values if leaf.values is not None else leaf.bounds
-    if not found or any(isinstance(one, bool) for one in found):
-        return None
-    numbers = [one for one in found if isinstance(one, int | float)]
-    if len(numbers) < len(found) or min(numbers) <= 0 or len(numbers) < 2:
+    """The smallest and largest number of a positive range; None for other distributions."""
+    values = leaf.values if leaf.values is not None else leaf.bounds or ()
+    numbers = [one for one in values if isinstance(one, int | float) and not isinstance(one, bool)]
+    if len(numbers) < max(2, len(values)) or min(numbers) <= 0:
         return None
     return min(numbers), max(numbers)
 
 
-def _rungs(spec: ExperimentSpec, trials: int) -> Iterator[str]:  # noqa: ARG001
-    given = spec.scheduler.model_extra or {}
-    first = given.get("grace_period")
+def _rungs(spec: ExperimentSpec) -> Iterator[str]:
+    first = (spec.scheduler.model_extra or {}).get("grace_period")
     if not isinstance(first, int | float) or isinstance(first, bool):
         return
     evaluation = spec.evaluation
@@ -163,7 +165,7 @@ def _rungs(spec: ExperimentSpec, trials: int) -> Iterator[str]:  # noqa: ARG001
 
 
 def _batch(spec: ExperimentSpec) -> int | None:
-    """The env steps of one iteration of an on-policy algorithm, if they are a constant."""
+    """Env steps of one iteration of PPO; None if they are searched, or with another algorithm."""
     key = "train_batch_size_per_learner"
     value = spec.param_space.get(key, default(spec.algorithm, (key,), spec.backend))
     return value if spec.algorithm == "PPO" and isinstance(value, int) else None

@@ -1,44 +1,41 @@
-"""``sweeper plan --rehearse``: a few of the sweep's configurations, really trained, for seconds.
+"""Starts the process that rehearses, listens to it, and ends it with all that it started.
 
-The work is done by a process of its own (`sweeper.rehearsal.worker`), so that the plan needs
-neither Ray nor torch, and so that whatever happens there ends with it. Nothing is written to the
-storage or to MLflow: spec, logs and checkpoints lie in a temporary folder that goes away.
+The process (`sweeper.rehearsal.worker`) writes only to a temporary folder, never to the storage
+or to MLflow.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
-import queue
+import select
+import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sweeper.errors import RunError, UserError
-from sweeper.formatting import count_noun, format_duration, format_parameters
-from sweeper.hints import did_you_mean
-from sweeper.metrics import ENV_STEPS
+from sweeper.formatting import count_noun, format_duration
 from sweeper.planning.plan import SweepPlan
 from sweeper.rehearsal.cost import choose_probes
-from sweeper.rehearsal.forecast import Probe, Rehearsal
-from sweeper.rehearsal.processes import end_processes, processes_below
+from sweeper.rehearsal.measurements import Rehearsal, read_result
 from sweeper.spec import dump_spec
 
-__all__ = ["read_result", "rehearse_plan"]
+__all__ = ["processes_below", "rehearse_plan"]
 
 _logger = logging.getLogger(__name__)
 
-# A step that can't be cut short (an iteration, an evaluation, Ray's start) may take so long.
+# How long a step that can't be cut short (an iteration, an evaluation, Ray's start) may take:
+# the greater of a fixed time and a multiple of the requested seconds.
 _PATIENCE_S = 120.0
-_PATIENCE = 5.0  # or so many times what was asked for
-_CHILD = "from sweeper.rehearsal.worker import main; main()"
+_PATIENCE = 5.0
+_WORKER = "from sweeper.rehearsal.worker import main; main()"
 
 
 def rehearse_plan(
@@ -51,14 +48,14 @@ def rehearse_plan(
     """Train some of the plan's configurations, as many side by side as the sweep would.
 
     Args:
-        plan: the sweep.
-        seconds: to train for, all rounds together; starting and ending come on top.
-        say: told in words what goes on.
-        patience_s: how long one step of it may take at least before it is given up.
+        plan: of the sweep.
+        seconds: of training, in all rounds; Ray's start and end come on top.
+        say: gets progress in words.
+        patience_s: how long the process may be silent, at least, before it is given up.
 
     Raises:
-        RunError: no configuration could be trained, evaluated, saved and read back.
-        UserError: Ray can't be started, or there is no such metric.
+        RunError: no configuration could be trained, evaluated, saved and loaded.
+        UserError: Ray can't be started, or no trial reports the selection's metric.
     """
     rounds = choose_probes(plan)
     number = sum(len(chosen) for chosen in rounds)
@@ -77,86 +74,67 @@ def rehearse_plan(
             "log_level": logging.getLogger().getEffectiveLevel(),
         }
         (folder / "rehearsal.json").write_text(json.dumps(request), encoding="utf-8")
-        result = _carry_out(folder, max(patience_s, _PATIENCE * seconds), plan)
+        result = _run_worker(folder, max(patience_s, _PATIENCE * seconds), plan)
         for log in sorted(folder.rglob("log.txt")):
             _logger.debug("%s", log.read_text(encoding="utf-8", errors="replace"))
     return read_result(result, plan, concurrent=len(rounds[0]), seconds=seconds)
 
 
-def _carry_out(folder: Path, patience_s: float, plan: SweepPlan) -> Mapping[str, Any]:
-    """The process's result; whatever happens, the process and what it started are gone then."""
-    environment = {
-        **os.environ,
-        # Tune's trainables make a folder each, wherever else they write.
-        "RAY_AIR_LOCAL_CACHE_DIR": str(folder / "ray_results"),
-    }
+def _run_worker(folder: Path, patience_s: float, plan: SweepPlan) -> Mapping[str, Any]:
+    """Run the process to its result; ends it and all processes below it in any case."""
     errors = folder / "errors.txt"
-    # A pipe of its own: on stdout anyone may print, and anything.
+    # Messages have their own pipe: the user's environment may print anything on stdout.
     reading, writing = os.pipe()
-    lines = _lines_of(reading)
-    with errors.open("wb") as stream:
+    with errors.open("wb") as stream, os.fdopen(reading, "rb", buffering=0) as messages:
         try:
             process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-c", _CHILD, str(folder), str(writing)],
+                [sys.executable, "-c", _WORKER, str(folder), str(writing)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=stream,
-                env=environment,
+                # Tune's trainables create a folder each in Ray's cache.
+                env={**os.environ, "RAY_AIR_LOCAL_CACHE_DIR": str(folder / "ray_results")},
                 pass_fds=[writing],
-                start_new_session=True,  # Ctrl-C is for us, and we end it
+                start_new_session=True,  # Ctrl-C must only reach this process, which ends that one
             )
         finally:
-            os.close(writing)  # else there would be no end of it
+            os.close(writing)  # else the pipe would never end
         with process:
             try:
-                return _listen(process, lines, errors, patience_s, plan)
+                return _listen(process, messages, errors, patience_s, plan)
             finally:
                 below = processes_below(process.pid)
                 process.kill()
-                end_processes(below)
+                for child in below:
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.kill(child, signal.SIGKILL)
 
 
 def _listen(
     process: subprocess.Popen[bytes],
-    lines: queue.SimpleQueue[str | None],
+    messages: BinaryIO,
     errors: Path,
     patience_s: float,
     plan: SweepPlan,
 ) -> Mapping[str, Any]:
     doing = "starting Ray"
-    while True:
-        try:
-            line = lines.get(timeout=patience_s)
-        except queue.Empty:
-            raise RunError(_describe_silence(doing, patience_s, plan)) from None
-        if line is None:
-            raise RunError(f"the rehearsal ended while {doing}: {_last_line(errors, process)}")
-        message = json.loads(line)
+    while select.select([messages], [], [], patience_s)[0]:
+        line = messages.readline()
+        if not line:
+            reason = _last_line(errors) or f"exit code {process.wait()}"
+            raise RunError(f"the rehearsal ended while {doing}: {reason}")
+        message: dict[str, Any] = json.loads(line)
         if "result" in message:
-            result: Mapping[str, Any] = message["result"]
-            return result
+            return dict(message["result"])
         if "error" in message:
             kind = UserError if message["exit_code"] == UserError.exit_code else RunError
             raise kind(message["error"])
         doing = message["doing"]
-
-
-def _lines_of(pipe: int) -> queue.SimpleQueue[str | None]:
-    """What comes out of it, line by line as it comes, and None at its end."""
-    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-
-    def pump() -> None:
-        with os.fdopen(pipe, encoding="utf-8") as messages:
-            for line in messages:
-                lines.put(line)
-        lines.put(None)
-
-    threading.Thread(target=pump, daemon=True).start()
-    return lines
+    raise RunError(_describe_silence(doing, patience_s, plan))
 
 
 def _describe_silence(doing: str, patience_s: float, plan: SweepPlan) -> str:
-    after = f"nothing was heard of the rehearsal for {format_duration(patience_s)} while {doing}"
+    after = f"the rehearsal was silent for {format_duration(patience_s)} while {doing}"
     if not doing.startswith("training"):
         return after
     evaluation = " or an evaluation" if plan.spec.evaluation is not None else ""
@@ -167,90 +145,20 @@ def _describe_silence(doing: str, patience_s: float, plan: SweepPlan) -> str:
     )
 
 
-def _last_line(errors: Path, process: subprocess.Popen[bytes]) -> str:
-    text = errors.read_text(encoding="utf-8", errors="replace")
-    lines = [line.strip() for line in text.splitlines()]
-    said = [line for line in lines if line]
-    return said[-1] if said else f"exit code {process.wait()}"
+def _last_line(errors: Path) -> str | None:
+    lines = errors.read_text(encoding="utf-8", errors="replace").splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip()), None)
 
 
-# --- what it came to -------------------------------------------------------------------------
-
-
-def read_result(
-    result: Mapping[str, Any], plan: SweepPlan, *, concurrent: int, seconds: float
-) -> Rehearsal:
-    """What the process found, as measurements and warnings.
-
-    Raises:
-        RunError: something failed that would fail in the sweep as well.
-        UserError: nothing reports the metric that trials would be judged by.
-    """
-    failed = [probe for probe in result["probes"] if "error" in probe]
-    passed = [probe for probe in result["probes"] if "error" not in probe]
-    # An environment that fails once will fail the sweep; a configuration that the algorithm
-    # refuses is one trial's affair, unless all of them are.
-    fatal = [probe for probe in failed if not probe["is_its_own"]]
-    if fatal or not passed:
-        raise RunError(f"the rehearsal failed while {_describe_failure((fatal or failed)[0])}")
-    _check_metric(plan, passed)
-    names = [field.name for field in fields(Probe)]
-    probes = tuple(Probe(**{name: probe[name] for name in names}) for probe in passed)
-    return Rehearsal(
-        probes=probes,
-        concurrent=concurrent,
-        seconds=seconds,
-        start_s=result["start_s"],
-        worker_s=result["workers_s"],
-        end_s=result["end_s"],
-        memory_bytes=result["memory_bytes"],
-        warnings=tuple(_warnings(plan, passed, failed)),
-    )
-
-
-def _describe_failure(probe: Mapping[str, Any]) -> str:
-    place = f" ({probe['place']})" if probe["place"] else ""
-    parameters = format_parameters(probe["parameters"])
-    with_ = f" with {parameters}" if parameters else ""
-    return f"{probe['doing']}{with_}: {probe['error']}{place}"
-
-
-def _check_metric(plan: SweepPlan, passed: list[Mapping[str, Any]]) -> None:
-    """A return is there once an episode has ended; whatever else is judged by must be there."""
-    metric = plan.spec.selection.metric
-    for probe in passed:
-        if metric.startswith("learner/") and probe["has_learned"] and probe["value"] is None:
-            known = [name for name in probe["metrics"] if name.startswith("learner/")]
-            raise UserError(
-                f"no trial reports selection.metric {metric}; there are {', '.join(known)}"
-                f"{did_you_mean(metric, known)}"
-            )
-
-
-def _warnings(
-    plan: SweepPlan, passed: list[Mapping[str, Any]], failed: list[Mapping[str, Any]]
-) -> list[str]:
-    metric = plan.spec.selection.metric
-    found = []
-    if failed:
-        found.append(
-            f"{len(failed)} of {len(failed) + len(passed)} rehearsed configurations failed, as "
-            f"some of the sweep's will: while {_describe_failure(failed[0])}"
-        )
-    without = [probe for probe in passed if probe["value"] is None]
-    if without:
-        steps = max(probe["env_steps"] for probe in without)
-        limit = without[0]["episode_limit"]
-        may = f" (one may take {limit:,} steps)" if limit else ""
-        stop = plan.spec.stop.get(ENV_STEPS)
-        more = "" if stop is None else f"; a trial goes on to {int(stop):,}"
-        found.append(
-            f"{metric} has no value after the rehearsal's {steps:,} env steps a replica, for it "
-            f"needs an episode that has ended{may}{more}"
-        )
-    if not all(probe["has_learned"] for probe in passed):
-        found.append(
-            "no update was made in the rehearsal's time, so training will be slower than it "
-            "says; rehearse longer with --seconds"
-        )
-    return found
+def processes_below(process: int) -> list[int]:
+    """The ids of a process's descendants; none are found without Linux's ``/proc``."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            # After the name, which is in brackets and may contain any character.
+            rest = (entry / "stat").read_text().rpartition(")")[2].split()
+            parents[int(entry.name)] = int(rest[1])
+    found, new = set[int](), {process}
+    while new := {child for child, parent in parents.items() if parent in new} - found:
+        found |= new
+    return sorted(found)

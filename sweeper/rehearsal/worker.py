@@ -1,12 +1,13 @@
-"""The process behind ``sweeper plan --rehearse``: Ray, workers, trials as the sweep's, for seconds.
+"""The process that `sweeper.rehearsal.process` starts: trains configurations for seconds.
 
-Started by `sweeper.rehearsal.process`, which reads the JSON lines from a pipe: what goes on, and
-at last what was measured. Trials are `SweepTrial`s in workers of the sweep's size, as many side
-by side as there will be, so that what they share is shared here too; only Tune is missing.
+It trains `SweepTrial`s in Ray workers of the sweep's size, as many side by side as in the sweep,
+so that they share the machine in the same way; only Tune is missing. It writes JSON lines to a
+pipe: what it is doing, and in the end the measurements or an error.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -22,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-# Before anything that imports Ray, for it sets Ray's switches.
+# First, because it sets Ray's environment variables.
 from sweeper.running.tune.session import ray_session
 
 # isort: split
@@ -33,10 +34,10 @@ import sweeper
 from sweeper.environments.building import describe
 from sweeper.errors import ConfigurationRefusedError, SweeperError
 from sweeper.metrics import ENV_STEPS
-from sweeper.paths import CheckpointPaths
+from sweeper.planning.estimates import checkpoint_bytes
 from sweeper.planning.plan import SweepPlan, trial_settings
-from sweeper.rehearsal.cost import read_number, samples_of
-from sweeper.rehearsal.processes import processes_below, proportional_bytes
+from sweeper.rehearsal.cost import draw_samples, read_number
+from sweeper.rehearsal.process import processes_below
 from sweeper.search.expansion import Sample
 from sweeper.spec import ExperimentSpec, load_spec
 from sweeper.trainables.contract import TrialDivergedError, TrialSettings
@@ -47,17 +48,16 @@ __all__ = ["main"]
 _logger = logging.getLogger(__name__)
 
 _LEARNING_STARTS = "num_steps_sampled_before_learning_starts"
-# A replay memory is filled no further than this before there are updates, which are what takes
-# the time; how long the rest takes follows from the speed until here.
+# Learning starts after at most so many steps: updates take most of the time, and the time to
+# collect more steps follows from these.
 _FILLED_STEPS = 1000
 _PLACED_S = 60.0
-# What a trial may take beyond its time until it has learned at all, as multiples of that time.
-_PATIENCE = 3.0
+_PATIENCE = 3.0  # multiple of its time after which a trial stops even if it hasn't learned yet
 
 
 @dataclass(frozen=True)
 class _Step:
-    """One iteration: a replica's env steps and the time that it took."""
+    """One iteration: env steps of a replica and their time."""
 
     env_steps: float
     seconds: float
@@ -65,32 +65,24 @@ class _Step:
 
 
 class _Worker:
-    """Rehearses one configuration after the other, in a worker process like the sweep's."""
+    """A Ray actor that rehearses one configuration after the other."""
 
-    def __init__(self, spec: ExperimentSpec, settings: TrialSettings, root: Path) -> None:
-        self._settings, self._root = settings, root
-        self._metric = spec.selection.metric
-        self._keeps_trainer = spec.backend != "torch" or spec.checkpoint.trainer
+    def __init__(self, settings: TrialSettings, root: Path, *, keeps_trainer: bool) -> None:
+        self._settings, self._root, self._keeps_trainer = settings, root, keeps_trainer
         self._trial: SweepTrial | None = None
         self._built: Mapping[str, Any] | None = None
         self._failure: dict[str, Any] | None = None
         self._doing = ""
 
     def prepare(self, parameters: Mapping[str, Any]) -> None:
-        """Import and build what the first configuration needs; what goes wrong is told later."""
+        """Import and build what the first configuration needs; `rehearse` returns any failure."""
         try:
             self._build(parameters)
         except Exception as error:
             self._failure = self._describe(error)
 
     def rehearse(self, parameters: Mapping[str, Any], starts: int, seconds: float) -> Any:
-        """Train, evaluate, save, and read back; what was measured, or what went wrong.
-
-        Args:
-            parameters: what varies.
-            starts: env steps after which it learns, if it waits for that.
-            seconds: to train for.
-        """
+        """Train, evaluate, save and load a configuration; returns measurements or a failure."""
         if self._failure is not None:
             failure, self._failure = self._failure, None
             return failure
@@ -103,7 +95,7 @@ class _Worker:
             return self._describe(error)
 
     def _build(self, parameters: Mapping[str, Any]) -> SweepTrial:
-        """Take up a configuration; saving it is what makes a trial build before its first step."""
+        """Load a configuration; saves it, because trials only build before their first step."""
         self._doing, self._built = "building", None
         if self._trial is None:
             self._trial = trial_class(self._settings, self._root)(config=dict(parameters))
@@ -123,60 +115,58 @@ class _Worker:
         return {
             "doing": self._doing,
             "error": " ".join(str(error).split()) or type(error).__name__,
-            "place": _place(error),
+            "place": _find_place(error),
             "is_its_own": isinstance(error, ConfigurationRefusedError | TrialDivergedError),
         }
 
     def _rehearse(
         self, trial: SweepTrial, parameters: Mapping[str, Any], starts: int, seconds: float
     ) -> dict[str, Any]:
-        self._doing, self._built = "training", None  # it will be no fresh one any more
-        first, *rest = steps = list(_train(trial, starts, seconds, row := {}))
+        self._doing, self._built = "training", None  # once trained, it must be built anew
+        steps = list(_train(trial, starts, seconds, row := {}))
         found: dict[str, Any] = {
             "env_steps": sum(step.env_steps for step in steps),
             "iteration_steps": max(1.0, statistics.fmean(step.env_steps for step in steps)),
-            **_speeds(first, rest),
+            **_measure_speeds(steps),
             "evaluation_s": 0.0,
             "evaluation_steps": 0.0,
         }
         if self._settings.evaluation is not None:
             self._doing = "evaluating"
             trial.wind_up()
-            began = time.perf_counter()
-            row.update(trial.step())
-            found["evaluation_s"] = time.perf_counter() - began
+            with _timed(found, "evaluation_s"):
+                row.update(trial.step())
             found["evaluation_steps"] = row["evaluation/episode_len_mean"]
-        self._doing = "saving a checkpoint"
-        folder = self._empty_folder()
-        began = time.perf_counter()
-        trial.save_checkpoint(str(folder))
-        found["save_s"] = time.perf_counter() - began
-        sizes = {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
-        found["checkpoint_bytes"] = sum(
-            size for path, size in sizes.items() if path.name != CheckpointPaths.TRAINER_FILES[-1]
-        )
-        left_out = CheckpointPaths.TRAINER_FILES[-1 if self._keeps_trainer else 0 :]
-        found["kept_bytes"] = sum(size for path, size in sizes.items() if path.name not in left_out)
+        self._doing, folder = "saving a checkpoint", self._empty_folder()
+        with _timed(found, "save_s"):
+            trial.save_checkpoint(str(folder))
+        found["checkpoint_bytes"] = checkpoint_bytes(folder, with_trainer=True)
+        found["kept_bytes"] = checkpoint_bytes(folder, with_trainer=self._keeps_trainer)
         self._doing = "reading a checkpoint back"
-        began = time.perf_counter()
-        trial.reset_config(dict(parameters))
-        trial.load_checkpoint(str(folder))
-        found["build_s"] = time.perf_counter() - began
+        with _timed(found, "build_s"):
+            trial.reset_config(dict(parameters))
+            trial.load_checkpoint(str(folder))
         shutil.rmtree(folder)
-        numbers = [one for one in row.values() if isinstance(one, int | float)]
         return {
             **found,
             "episode_limit": describe(self._settings.environment).max_episode_steps,
             "report_bytes": len(json.dumps(row, default=str)),
-            "report_values": len(numbers),
+            "report_values": sum(isinstance(one, int | float) for one in row.values()),
             "metrics": sorted(row),
-            "value": row.get(self._metric),
+            "value": row.get(self._settings.objective.metric),
             "memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         }
 
 
+@contextlib.contextmanager
+def _timed(found: dict[str, Any], key: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    found[key] = time.perf_counter() - began
+
+
 def _train(trial: SweepTrial, starts: int, seconds: float, row: dict[str, Any]) -> Iterator[_Step]:
-    """Iterations until the time is over and at least one of them learned; ``row`` is the last."""
+    """Train until the time is over and an iteration has learned; leaves the last in ``row``."""
     began = time.perf_counter()
     last, before = began, 0
     while True:
@@ -189,15 +179,15 @@ def _train(trial: SweepTrial, starts: int, seconds: float, row: dict[str, Any]) 
             return
 
 
-def _speeds(first: _Step, rest: Sequence[_Step]) -> dict[str, Any]:
-    """Seconds for an env step; the first iteration warms up."""
+def _measure_speeds(steps: Sequence[_Step]) -> dict[str, Any]:
+    """Seconds per env step; the first iteration, which warms up, counts only if it must."""
+    first, *rest = steps
     learning = [step for step in rest if step.is_learning]
     collecting = [step for step in rest if not step.is_learning]
     if not first.is_learning and not collecting:
         collecting = [first]
-    measured = learning or collecting or [first]
     return {
-        "step_s": _step_s(measured),
+        "step_s": _step_s(learning or collecting or [first]),
         "collect_step_s": _step_s(collecting) if collecting else None,
         "has_learned": bool(learning) or first.is_learning,
     }
@@ -207,30 +197,29 @@ def _step_s(steps: Sequence[_Step]) -> float:
     return sum(step.seconds for step in steps) / max(1.0, sum(step.env_steps for step in steps))
 
 
-def _place(error: BaseException) -> str | None:
-    """File and line where it went wrong, if that is code of the user's."""
-    ours = Path(sweeper.__file__).parent
-    chain: list[BaseException] = []
-    found: BaseException | None = error
-    while found is not None and found not in chain:
-        chain.append(found)
-        found = found.__cause__ or found.__context__
-    for one in reversed(chain):
-        for frame in reversed(traceback.extract_tb(one.__traceback__)):
+def _find_place(error: BaseException) -> str | None:
+    """File and line of the user's code that failed; None if it was other code."""
+    ours, place = Path(sweeper.__file__).parent, None
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen:  # the innermost line of the first cause wins
+        seen.append(cause)
+        for frame in traceback.extract_tb(cause.__traceback__):
             path = Path(frame.filename)
-            is_installed = "site-packages" in path.parts or path.is_relative_to(ours)
-            if path.is_file() and not is_installed and "lib" not in path.parts:
-                return f"{path}:{frame.lineno}"
-    return None
+            is_installed = path.is_relative_to(ours) or {"site-packages", "lib"} & {*path.parts}
+            if path.is_file() and not is_installed:
+                place = f"{path}:{frame.lineno}"
+        cause = cause.__cause__ or cause.__context__
+    return place
+
+
+# --- the process -----------------------------------------------------------------------------
 
 
 def main() -> None:
-    """Rehearse what ``rehearsal.json`` in the folder of the first argument asks for.
-
-    The second one is the pipe's descriptor.
-    """
+    """Rehearse; the command line's arguments are the request's folder and the pipe."""
     folder, pipe = Path(sys.argv[1]), int(sys.argv[2])
-    os.set_inheritable(pipe, False)  # its end is this process's
+    os.set_inheritable(pipe, False)  # the pipe must end with this process
     threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
     request = json.loads((folder / "rehearsal.json").read_text(encoding="utf-8"))
     logging.basicConfig(level=request["log_level"])
@@ -246,8 +235,8 @@ def main() -> None:
 
 
 def _end_with_parent(folder: Path) -> None:
-    """Nobody is left to hear the result, or to tidy up; Ray's processes end with this one."""
-    # Not by `sys.stdin`, whose lock a thread that waits would hold when Python ends: it aborts.
+    """Clean up and exit once the parent is gone; Ray's processes end with this one."""
+    # Reading `sys.stdin` would hold its lock when Python exits, which then aborts.
     while os.read(0, 4096):
         pass
     shutil.rmtree(folder, ignore_errors=True)
@@ -256,22 +245,22 @@ def _end_with_parent(folder: Path) -> None:
 
 def _rehearse(folder: Path, request: Mapping[str, Any], say: Callable[..., None]) -> dict[str, Any]:
     spec = load_spec(folder / "spec.yaml")
-    samples, rounds = samples_of(spec), request["rounds"]
-    settings = _without_end(trial_settings(_plan(spec, len(samples))))
-    share_s = request["seconds"] / len(rounds)
+    samples, rounds = draw_samples(spec), request["rounds"]
     with ray_session(spec.ray.address, lambda: None):
         started = time.time()
         say(doing="starting workers")
-        workers = _start_workers(spec, settings, samples, rounds[0], folder)
+        workers = _start_workers(spec, [samples[index] for index in rounds[0]], folder)
         workers_s = time.time() - started
         found: list[dict[str, Any]] = []
         for number, chosen in enumerate(rounds, start=1):
             say(doing=f"training, {number} of {len(rounds)}")
-            found += _rehearse_round(spec, samples, chosen, workers, share_s)
-            # The time is for all rounds, and an iteration can't be cut short.
+            found += _rehearse_round(
+                spec, samples, chosen, workers, request["seconds"] / len(rounds)
+            )
+            # An iteration can't be cut short, so a round may have taken the others' time.
             if time.time() - started > workers_s + 2 * request["seconds"]:
                 break
-        memory = proportional_bytes([os.getpid(), *processes_below(os.getpid())])
+        memory = _proportional_bytes([os.getpid(), *processes_below(os.getpid())])
         ending = time.time()
         say(doing="ending Ray")
     return {
@@ -283,13 +272,36 @@ def _rehearse(folder: Path, request: Mapping[str, Any], say: Callable[..., None]
     }
 
 
-def _plan(spec: ExperimentSpec, trials: int) -> SweepPlan:
+def _start_workers(spec: ExperimentSpec, samples: Sequence[Sample], root: Path) -> list[Any]:
+    """Start a worker for each concurrent trial, in a placement group like Tune's."""
     replicas = len(spec.seeds)
-    return SweepPlan(spec, None, trials=trials, replicas=replicas, env_steps=None, concurrent=1)
+    plan = SweepPlan(spec, None, trials=1, replicas=replicas, env_steps=None, concurrent=1)
+    settings, workers = _without_end(trial_settings(plan)), []
+    for slot, sample in enumerate(samples):
+        group = trial_class(settings, root).default_resource_request(sample.parameters)()
+        if not group.wait(timeout_seconds=_PLACED_S):
+            raise SweeperError(
+                f"Ray found no room for trial {slot + 1} of {len(samples)} at a time within "
+                f"{_PLACED_S:g} s (it asks for {group.bundle_specs}); lower "
+                "search.max_concurrent or resources"
+            )
+        bundle = group.bundle_specs[0]
+        worker = ray.remote(_Worker).options(
+            num_cpus=bundle.get("CPU", 0),
+            num_gpus=bundle.get("GPU", 0),
+            scheduling_strategy=PlacementGroupSchedulingStrategy(
+                group, placement_group_bundle_index=0, placement_group_capture_child_tasks=True
+            ),
+        )
+        folder = root / f"slot_{slot}"
+        workers.append(worker.remote(settings, folder, keeps_trainer=plan.keeps_trainer))
+    pairs = zip(samples, workers, strict=True)
+    ray.get([worker.prepare.remote(_shorten(spec, sample)[0]) for sample, worker in pairs])
+    return workers
 
 
 def _without_end(settings: TrialSettings) -> TrialSettings:
-    """The same trial, which ends, evaluates and saves when it is told to."""
+    """The same trial, but it ends, evaluates and saves only on request."""
     evaluation = settings.evaluation
     return replace(
         settings,
@@ -302,45 +314,8 @@ def _without_end(settings: TrialSettings) -> TrialSettings:
     )
 
 
-def _start_workers(
-    spec: ExperimentSpec,
-    settings: TrialSettings,
-    samples: Sequence[Sample],
-    chosen: Sequence[int],
-    root: Path,
-) -> list[Any]:
-    """One for each trial that runs at a time, in a placement group as Tune would make it."""
-    workers = []
-    for slot, index in enumerate(chosen):
-        trial = trial_class(settings, root)
-        group = trial.default_resource_request(samples[index].parameters)()
-        if not group.wait(timeout_seconds=_PLACED_S):
-            raise SweeperError(
-                f"Ray found no room for trial {slot + 1} of {len(chosen)} at a time within "
-                f"{_PLACED_S:g} s (it asks for {group.bundle_specs}); lower "
-                "search.max_concurrent or resources"
-            )
-        bundle = group.bundle_specs[0]
-        strategy = PlacementGroupSchedulingStrategy(
-            group, placement_group_bundle_index=0, placement_group_capture_child_tasks=True
-        )
-        worker = ray.remote(_Worker).options(
-            num_cpus=bundle.get("CPU", 0),
-            num_gpus=bundle.get("GPU", 0),
-            scheduling_strategy=strategy,
-        )
-        workers.append(worker.remote(spec, settings, root / f"slot_{slot}"))
-    ray.get(
-        [
-            worker.prepare.remote(_shorten(spec, samples[index])[0])
-            for index, worker in zip(chosen, workers, strict=True)
-        ]
-    )
-    return workers
-
-
 def _shorten(spec: ExperimentSpec, sample: Sample) -> tuple[dict[str, Any], int]:
-    """The parameters with learning after fewer env steps, if it waits, and after how many."""
+    """The parameters with an earlier start of learning, and that start in env steps."""
     waits = int(read_number(spec, sample.configuration, _LEARNING_STARTS))
     starts = min(waits, _FILLED_STEPS)
     shortened = {_LEARNING_STARTS: starts} if starts < waits else {}
@@ -354,26 +329,32 @@ def _rehearse_round(
     workers: Sequence[Any],
     seconds: float,
 ) -> list[dict[str, Any]]:
-    """All workers at once, each with a configuration of its own."""
-    known, calls = [], []
-    for index, worker in zip(chosen, workers, strict=False):
-        sample = samples[index]
-        calls.append(worker.rehearse.remote(*_shorten(spec, sample), seconds))
-        known.append(
-            {
-                "index": index,
-                "parameters": sample.parameters,
-                "learning_starts": read_number(spec, sample.configuration, _LEARNING_STARTS),
-            }
-        )
+    """Rehearse a configuration on each worker, all at once."""
+    calls = [
+        worker.rehearse.remote(*_shorten(spec, samples[index]), seconds)
+        for index, worker in zip(chosen, workers, strict=False)
+    ]
     found = []
-    for about, call in zip(known, calls, strict=True):
+    for index, call in zip(chosen, calls, strict=True):
+        sample = samples[index]
         try:
-            found.append({**about, **ray.get(call)})
+            measured = ray.get(call)
         except ray.exceptions.RayError as error:
             _logger.info("a rehearsed trial's process: %s", error)
-            died = "its process ended by itself (killed for its memory, or a crash in C code)"
-            found.append(
-                {**about, "doing": "training", "error": died, "place": None, "is_its_own": False}
-            )
+            died = "its process died (out of memory, or a crash in C code)"
+            measured = {"doing": "training", "error": died, "place": None, "is_its_own": False}
+        starts = read_number(spec, sample.configuration, _LEARNING_STARTS)
+        about = {"index": index, "parameters": sample.parameters, "learning_starts": starts}
+        found.append({**about, **measured})
     return found
+
+
+def _proportional_bytes(processes: Sequence[int]) -> int | None:
+    """The memory of processes together, with shared pages counted once; None if unknown."""
+    total = 0
+    for process in processes:
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1]) * 1024
+    return total or None

@@ -1,11 +1,11 @@
-"""A plan in words, as a colleague would sum it up before starting it."""
+"""A plan in words: what is tried, how it is trained and judged, what it takes and writes."""
 
 from __future__ import annotations
 
 import math
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from rich.console import Console
 from rich.text import Text
@@ -13,9 +13,10 @@ from rich.text import Text
 from sweeper.environments.envpool import has_envpool, is_faster_in_envpool
 from sweeper.formatting import count_noun, format_bytes, format_duration, format_number, short_path
 from sweeper.hints import show
+from sweeper.machine import usable_cores
 from sweeper.metrics import ENV_STEPS
-from sweeper.planning.feasibility import cores
-from sweeper.planning.plan import SweepPlan
+from sweeper.planning.plan import Estimate, SweepPlan
+from sweeper.rehearsal.forecast import RehearsedEstimate
 from sweeper.search.expansion import Distribution, constants, distributions, flatten
 from sweeper.spec.keys.names import default
 from sweeper.spec.text.yaml import dotted
@@ -31,61 +32,62 @@ from sweeper.views.rehearsal import (
 __all__ = ["describe_distribution", "describe_plan", "print_plan"]
 
 _INDENT = "  "
-_WIDEST = 100  # longer lines are hard to read
+_MAX_WIDTH = 100  # longer lines are hard to read
 _MAX_VALUES = 8
+_NBSP = "\u00a0"  # textwrap doesn't break lines here
+_UNIT = re.compile(r"(?<=\d) (?=(?:B|kB|MB|GB|TB|s)\b)")
+_LIST = re.compile(r"\[(?:[^][]|\[[^][]*\])*\]")  # with lists of scalars in it
 _VECTORIZATIONS = {
     "sync": "one after the other (sync)",
-    "async": "in processes of their own (async)",
+    "async": "in separate processes (async)",
     "vector_entry_point": "as one, by gymnasium's own vector version (vector_entry_point)",
     "envpool": "with those of the others as one pool, in envpool's own implementation",
 }
 
 
 def print_plan(plan: SweepPlan) -> None:
-    """The plan on stdout, as wide as the terminal."""
+    """Print the plan, as wide as the terminal."""
     console = Console()
-    for line in describe_plan(plan, min(console.width, _WIDEST)):
+    for line in describe_plan(plan, min(console.width, _MAX_WIDTH)):
         is_heading = bool(line) and not line.startswith(" ")
         console.print(Text(line, style="bold" if is_heading else ""), soft_wrap=True)
 
 
 def describe_plan(plan: SweepPlan, width: int = 80) -> list[str]:
-    """The plan's lines; only a path may be wider than ``width``."""
-    lines = textwrap.wrap(_summary(plan), width)
-    for heading, body in (
-        ("Searched", _searched(plan, width)),
-        ("Fixed", _fixed(plan, width)),
-        ("Training", _training(plan, width)),
-        ("Judged by", _judged(plan, width)),
-        ("Cost", _cost(plan, width)),
+    """The plan's lines; only those with a path may be wider than ``width``."""
+    lines = textwrap.wrap(_summarise(plan), width)
+    for heading, section in (
+        ("Searched", _fill_columns(_searched(plan), width)),
+        ("Fixed", _fill(_fixed(plan, width), width)),
+        ("Training", _fill_all(_training(plan), width)),
+        ("Judged by", _fill_all(_judged(plan), width)),
+        ("Cost", _fill_columns(_cost(plan), width)),
         ("Rehearsed", _rehearsed(plan, width)),
         ("Written", _written(plan)),
-        ("Noted", _listed(plan.notes, width)),
-        ("Mind", _listed(plan.warnings, width)),
+        ("Notes", _fill_all(plan.notes, width, bullet="- ")),
+        ("Warnings", _fill_all(plan.warnings, width, bullet="- ")),
     ):
-        found = list(body)
+        found = list(section)
         if found:
             lines += ["", heading, *found]
-    return [line.replace("\u00a0", " ") for line in lines]
+    return [line.replace(_NBSP, " ") for line in lines]
 
 
-def _summary(plan: SweepPlan) -> str:
+def _summarise(plan: SweepPlan) -> str:
     spec = plan.spec
     what = f"{spec.algorithm} on {spec.environment.id}"
     if not list(distributions(spec.param_space)):
         return f"{spec.name} trains one configuration of {what}; nothing is searched."
-    seed = f"seed\u00a0{spec.search.seed}"  # kept on one line
+    search, seed = spec.search, f"seed{_NBSP}{spec.search.seed}"
     how = {
         "grid": "every point of a grid",
         "random": f"drawn at random ({seed})",
-    }.get(spec.search.algorithm, f"chosen by {spec.search.algorithm} ({seed})")
-    leaves = [leaf for _, leaf in distributions(spec.param_space)]
-    if spec.search.algorithm == "random" and any(leaf.is_grid for leaf in leaves):
-        grid = (
-            "a grid" if spec.search.num_samples == 1 else f"a grid {spec.search.num_samples} times"
-        )
-        how = f"{grid}, the rest drawn at random ({seed})"
-    points = len(spec.search.points_to_evaluate)
+    }.get(search.algorithm, f"chosen by {search.algorithm} ({seed})")
+    has_grid = any(leaf.is_grid for _, leaf in distributions(spec.param_space))
+    if search.algorithm == "random" and has_grid:
+        times = "" if search.num_samples == 1 else f" {search.num_samples} times"
+        how = f"a grid{times}, the rest drawn at random ({seed})"
+    points = len(search.points_to_evaluate)
     first = f", beginning with {count_noun(points, 'point')} of yours" if points else ""
     tried = count_noun(plan.trials, "configuration")
     return f"{spec.name} tries {tried} of {what}: {how}{first}."
@@ -94,25 +96,21 @@ def _summary(plan: SweepPlan) -> str:
 # --- what is tried ---------------------------------------------------------------------------
 
 
-def _searched(plan: SweepPlan, width: int) -> Iterator[str]:
+def _searched(plan: SweepPlan) -> Iterator[tuple[str, str]]:
     spec = plan.spec
-    rows = []
     for path, leaf in distributions(spec.param_space):
         usual = default(spec.algorithm, path, spec.backend)
-        rows.append((dotted(path), f"{describe_distribution(leaf)} (default {_value(usual)})"))
-    yield from _pairs(rows, width)
+        yield dotted(path), f"{describe_distribution(leaf)} (default {_value(usual)})"
 
 
-def _fixed(plan: SweepPlan, width: int) -> Iterator[str]:
-    spec = plan.spec
-    given = []
+def _fixed(plan: SweepPlan, width: int) -> str:
+    spec, given = plan.spec, []
     for path, value in flatten(constants(spec.param_space)):
         words = f"{dotted(path)} {_value(value)}"
         fits = len(words) + 2 * len(_INDENT) < width
-        given.append(words.replace(" ", "\u00a0") if fits else words)
+        given.append(words.replace(" ", _NBSP) if fits else words)
     rest = f"RLlib's defaults of {spec.algorithm}"
-    text = f"{', '.join(given)}; all else at {rest}" if given else f"everything at {rest}"
-    yield from _wrapped(text, width)
+    return f"{', '.join(given)}; all else at {rest}" if given else f"everything at {rest}"
 
 
 def describe_distribution(leaf: Distribution) -> str:
@@ -152,7 +150,7 @@ def _value(value: object) -> str:
 # --- how it is trained and judged ------------------------------------------------------------
 
 
-def _training(plan: SweepPlan, width: int) -> Iterator[str]:
+def _training(plan: SweepPlan) -> Iterator[str]:
     spec = plan.spec
     first, last = spec.seeds[0], spec.seeds[-1]
     if plan.replicas > 2 and spec.seeds == tuple(range(first, last + 1)):
@@ -163,48 +161,37 @@ def _training(plan: SweepPlan, width: int) -> Iterator[str]:
     runs = plan.trials * plan.replicas
     replicas = count_noun(plan.replicas, "replica")
     seed = "seed" if plan.replicas == 1 else "seeds"
-    yield from _wrapped(
+    yield (
         f"{count_noun(plan.trials, 'trial')} of {replicas} ({seed} {seeds}): "
-        f"{count_noun(runs, 'training run')} with {spec.backend}",
-        width,
+        f"{count_noun(runs, 'training run')} with {spec.backend}"
     )
-    where = (
-        f"on the Ray cluster at {spec.ray.address}, whose size is not asked here"
-        if spec.ray.address
-        else f"on this machine's {count_noun(cores(), 'core')}"
-    )
-    most = "at most " if spec.ray.address else ""
-    yield from _wrapped(f"{most}{count_noun(plan.concurrent, 'trial')} at a time {where}", width)
+    at_once = f"{count_noun(plan.concurrent, 'trial')} at a time on"
+    if spec.ray.address is None:
+        yield f"{at_once} this machine's {count_noun(usable_cores(), 'core')}"
+    else:
+        where = f"the Ray cluster at {spec.ray.address}, whose size is unknown"
+        yield f"at most {at_once} {where}"
     if plan.vectorization:
         ways = " or ".join(_VECTORIZATIONS[mode] for mode in plan.vectorization)
         by = ", by their number" if len(plan.vectorization) > 1 else ""
-        yield from _wrapped(f"a replica's environments are stepped {ways}{by}", width)
-        yield from _wrapped(_faster(plan), width)
-    yield from _wrapped(_ends(plan), width)
-    if spec.scheduler.type != "fifo":
-        options = (
-            f"{key} {_value(value)}" for key, value in (spec.scheduler.model_extra or {}).items()
+        yield f"a replica's environments are stepped {ways}{by}"
+    # With DQN the learner takes most of the time, not the simulator.
+    has_slow_simulator = spec.algorithm == "PPO" and "sync" in plan.vectorization
+    if has_slow_simulator and is_faster_in_envpool(spec.environment.settings()):
+        install = "" if has_envpool() else ", after pip install 'sweeper[envpool]'"
+        yield (
+            f"environment.vectorization: envpool would step them several times as fast{install}, "
+            f"in its own implementation of {spec.environment.id}"
         )
-        text = ", ".join([f"bad trials are stopped early by {spec.scheduler.type}", *options])
-        yield from _wrapped(text, width)
-    yield from _wrapped(_budget(plan), width)
+    yield _ends(plan)
+    if spec.scheduler.type != "fifo":
+        options = (spec.scheduler.model_extra or {}).items()
+        early = f"bad trials are stopped early by {spec.scheduler.type}"
+        yield ", ".join([early, *(f"{key} {_value(value)}" for key, value in options)])
+    yield from _budget(plan)
 
 
-def _faster(plan: SweepPlan) -> str:
-    """That envpool would help: where the simulator, not the learner, takes most of the time."""
-    environment, is_ppo = plan.spec.environment, plan.spec.algorithm == "PPO"
-    if not (is_ppo and "sync" in plan.vectorization):
-        return ""
-    if not is_faster_in_envpool(environment.settings()):
-        return ""
-    install = "" if has_envpool() else ", after pip install 'sweeper[envpool]'"
-    return (
-        f"environment.vectorization: envpool would step them several times as fast{install}, in "
-        f"its own implementation of {environment.id}"
-    )
-
-
-def _budget(plan: SweepPlan) -> str:
+def _budget(plan: SweepPlan) -> Iterator[str]:
     budget = plan.spec.budget
     parts = []
     if budget.time_s is not None:
@@ -216,7 +203,8 @@ def _budget(plan: SweepPlan) -> str:
     if budget.no_improvement_trials is not None:
         trials = count_noun(budget.no_improvement_trials, "trial")
         parts.append(f"until {trials} in a row bring no better score")
-    return f"all of it {', '.join(parts)}" if parts else ""
+    if parts:
+        yield f"all of it {', '.join(parts)}"
 
 
 def _ends(plan: SweepPlan) -> str:
@@ -241,68 +229,67 @@ def _ends(plan: SweepPlan) -> str:
     return f"{until}: {most}{plan.env_steps:,} env steps in all"
 
 
-def _judged(plan: SweepPlan, width: int) -> Iterator[str]:
-    spec = plan.spec
+def _judged(plan: SweepPlan) -> Iterator[str]:
+    chosen, evaluation = plan.spec.selection, plan.spec.evaluation
     score = {"last": "the last", "best": "the best", "auc": "the area under the curve of"}
-    more = "more" if spec.selection.mode == "max" else "less"
-    yield from _wrapped(
-        f"{score[spec.selection.score]} {spec.selection.metric}; {more} is better", width
-    )
-    evaluation = spec.evaluation
+    more = "more" if chosen.mode == "max" else "less"
+    yield f"{score[chosen.score]} {chosen.metric}; {more} is better"
     if evaluation is None:
-        yield from _wrapped("no evaluation: returns are those of training, exploring", width)
+        yield "no evaluation: returns are those of training, exploring"
         return
     every = evaluation.every_env_steps
-    tenths = "at every tenth of the way and at the end"
-    rhythm = tenths if every is None else f"every {every:,} env steps and at the end"
+    rhythm = "at every tenth of the way" if every is None else f"every {every:,} env steps"
     how = "exploring" if evaluation.explore else "greedy"
-    yield from _wrapped(
-        f"evaluated over {evaluation.episodes} {how} episodes on seeds of their own, {rhythm}",
-        width,
+    yield (
+        f"evaluated over {evaluation.episodes} {how} episodes on separate seeds, {rhythm} "
+        "and at the end"
     )
 
 
-# --- what it takes and leaves ----------------------------------------------------------------
+# --- what it takes and writes ----------------------------------------------------------------
 
 
-def _cost(plan: SweepPlan, width: int) -> Iterator[str]:
-    estimate = plan.estimate or {}
-    time_s, disk, basis = (estimate.get(key) for key in ("time_s", "disk_bytes", "based_on"))
-    if time_s is None:
-        text = "not known: nothing like it has run under this storage; try --rehearse"
-    elif "rehearsal" in estimate:
-        text = describe_time(estimate)
-    elif estimate.get("is_limit"):
-        text = f"at most {format_duration(time_s)}, by {estimate['limit']}"
-    else:
-        bound = "at most about" if estimate["is_upper_bound"] else "about"
-        text = f"{bound} {roughly(time_s)}, by {basis}"
-        if estimate["limit"] is not None:
-            text += f"; {estimate['limit']} is used up then"
-        if estimate["is_upper_bound"]:
-            text += "; less where trials end early"
-    kept = plan.spec.checkpoint
-    trials = min(plan.max_trials, kept.keep_trials)
-    last = "the last checkpoint" if kept.keep == 1 else f"the last {kept.keep} checkpoints"
-    of_which = "the trial" if plan.max_trials == 1 else f"each of the {plan.max_trials} trials"
-    if trials < plan.max_trials:
-        of_which = f"each of the best {trials} trials"
-    is_whole = plan.spec.backend != "torch" or kept.trainer
-    finished = ", once finished the agent only"
-    if plan.max_trials > 1:
-        finished = ", of finished ones the agent only"
-    what = f"{last} of {of_which}{'' if is_whole else finished}"
-    size = f"about {format_bytes(disk)}" if disk is not None else "size not known yet"
-    rows = [("time", text), ("disk", f"{size}: {what}")]
-    if plan.replay is not None:
-        if kept.replay:
-            saved = format_bytes(plan.replay.saved_bytes)
-            rows[-1] = ("disk", f"{size}: {what}, with up to {saved} of replay")
-        rows.append(("replay", _replay(plan, plan.replay)))
-    if "rehearsal" in estimate:
-        rows[1] = ("disk", f"{rows[1][1]}, and the run's records")
-        rows.append(("memory", describe_memory(plan, estimate)))
-    yield from _pairs(rows, width)
+def _cost(plan: SweepPlan) -> Iterator[tuple[str, str]]:
+    estimate, replay = plan.estimate, plan.replay
+    rehearsed = estimate if isinstance(estimate, RehearsedEstimate) else None
+    yield "time", _time(estimate)
+    disk = "size unknown"
+    if estimate is not None and estimate.disk_bytes is not None:
+        disk = f"about {format_bytes(estimate.disk_bytes)}"
+    disk += f": {_kept(plan)}"
+    if replay is not None and plan.spec.checkpoint.replay:
+        disk += f", with up to {format_bytes(replay.saved_bytes)} of replay"
+    yield "disk", f"{disk}, and the run's records" if rehearsed else disk
+    if replay is not None:
+        yield "replay", _replay(plan, replay)
+    if rehearsed is not None:
+        yield "memory", describe_memory(plan, rehearsed)
+
+
+def _time(estimate: Estimate | None) -> str:
+    if estimate is None or estimate.time_s is None:
+        return "unknown: no similar run in this storage; try --rehearse"
+    if isinstance(estimate, RehearsedEstimate):
+        return describe_time(estimate)
+    if estimate.is_clock:
+        return f"at most {format_duration(estimate.time_s)}, by {estimate.limit}"
+    bound = "at most about" if estimate.is_upper_bound else "about"
+    text = f"{bound} {roughly(estimate.time_s)}, by {estimate.based_on}"
+    if estimate.limit is not None:
+        text += f"; {estimate.limit} ends it"
+    return f"{text}; less where trials end early" if estimate.is_upper_bound else text
+
+
+def _kept(plan: SweepPlan) -> str:
+    """``the last checkpoint of each of the best 20 trials, of finished ones the agent only``."""
+    keep, is_one = plan.spec.checkpoint.keep, plan.max_trials == 1
+    last = "the last checkpoint" if keep == 1 else f"the last {keep} checkpoints"
+    trials = "the trial" if is_one else f"each of the {plan.max_trials} trials"
+    if plan.kept_trials < plan.max_trials:
+        trials = f"each of the best {plan.kept_trials} trials"
+    if plan.keeps_trainer:
+        return f"{last} of {trials}"
+    return f"{last} of {trials}, {'once finished' if is_one else 'of finished ones'} the agent only"
 
 
 def _replay(plan: SweepPlan, replay: ReplayMemory) -> str:
@@ -321,10 +308,9 @@ def _replay(plan: SweepPlan, replay: ReplayMemory) -> str:
 
 
 def _rehearsed(plan: SweepPlan, width: int) -> Iterator[str]:
-    estimate = plan.estimate or {}
-    if "rehearsal" in estimate:
-        yield from _wrapped(summarise_rehearsal(plan, estimate), width)
-        yield from _pairs(list(describe_probes(plan, estimate)), width)
+    if isinstance(plan.estimate, RehearsedEstimate):
+        yield from _fill(summarise_rehearsal(plan, plan.estimate), width)
+        yield from _fill_columns(describe_probes(plan, plan.estimate), width)
 
 
 def _written(plan: SweepPlan) -> Iterator[str]:
@@ -335,23 +321,23 @@ def _written(plan: SweepPlan) -> Iterator[str]:
         yield f"{_INDENT}MLflow is off"
         return
     uri = spec.tracking.uri
-    place = (
-        f"sqlite:///{short_path(uri.removeprefix('sqlite:///'))}"
-        if uri.startswith("sqlite:///")
-        else uri
-    )
+    if uri.startswith("sqlite:///"):
+        uri = f"sqlite:///{short_path(uri.removeprefix('sqlite:///'))}"
     model = f", model {spec.tracking.register_as}" if spec.tracking.register_as else ""
-    yield f"{_INDENT}{place}: MLflow, experiment {spec.tracking.experiment}{model}"
+    yield f"{_INDENT}{uri}: MLflow, experiment {spec.tracking.experiment}{model}"
 
 
 # --- lines -----------------------------------------------------------------------------------
 
 
-def _wrapped(
-    text: str, width: int, first: str = _INDENT, rest: str = _INDENT + _INDENT
-) -> list[str]:
+def _fill(text: str, width: int, first: str = _INDENT, rest: str = 2 * _INDENT) -> list[str]:
+    """Wrap a text, but not between a number and its unit, nor in a list of half a line."""
+
+    def hold_together(found: re.Match[str]) -> str:
+        return found[0].replace(" ", _NBSP) if len(found[0]) <= width // 2 else found[0]
+
     return textwrap.wrap(
-        _hold_together(text, width // 2),
+        _LIST.sub(hold_together, _UNIT.sub(_NBSP, text)),
         width,
         initial_indent=first,
         subsequent_indent=rest,
@@ -360,32 +346,18 @@ def _wrapped(
     )
 
 
-def _hold_together(text: str, most: int) -> str:
-    """Keep on one line a number with its unit, and a list of at most so many characters."""
-    text = re.sub(r"(\d) (B|kB|MB|GB|TB|s)\b", "\\1\u00a0\\2", text)
-    depth, held, start = 0, list(text), 0
-    for place, character in enumerate(text):
-        if character == "[":
-            start = place if depth == 0 else start
-            depth += 1
-        elif character == "]":
-            depth -= 1
-            if depth == 0 and place - start < most:
-                held[start:place] = text[start:place].replace(" ", "\u00a0")
-    return "".join(held)
+def _fill_all(texts: Iterable[str], width: int, bullet: str = "") -> Iterator[str]:
+    for text in texts:
+        yield from _fill(text, width, _INDENT + bullet, 2 * _INDENT)
 
 
-def _pairs(rows: Sequence[tuple[str, str]], width: int) -> Iterator[str]:
+def _fill_columns(rows: Iterable[tuple[str, str]], width: int) -> Iterator[str]:
+    rows = list(rows)
     column = max((len(name) for name, _ in rows), default=0)
     for name, text in rows:
         if column > width // 2:  # too long for two columns
-            yield from _wrapped(name, width)
-            yield from _wrapped(text, width, 3 * _INDENT, 4 * _INDENT)
-            continue
-        rest = " " * (len(_INDENT) + column + 2)
-        yield from _wrapped(text, width, f"{_INDENT}{name:<{column}}  ", rest)
-
-
-def _listed(texts: Sequence[str], width: int) -> Iterator[str]:
-    for text in texts:
-        yield from _wrapped(text, width, f"{_INDENT}- ", f"{_INDENT}  ")
+            yield from _fill(name, width)
+            yield from _fill(text, width, 3 * _INDENT, 4 * _INDENT)
+        else:
+            first = f"{_INDENT}{name:<{column}}  "
+            yield from _fill(text, width, first, " " * len(first))

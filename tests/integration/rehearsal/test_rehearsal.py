@@ -1,4 +1,4 @@
-"""`sweeper plan --rehearse` on real trials: its estimate holds, its failures are one line."""
+"""`sweeper plan --rehearse` on real trials: its estimates hold, and failures are one line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from command_line import started, sweeper
 
-from sweeper.rehearsal.processes import processes_below
+from sweeper.rehearsal.process import processes_below
 
 ENVS = Path(__file__).parents[1] / "envs"
 SPEC = """
@@ -39,7 +39,7 @@ evaluation: {episodes: 4, every_env_steps: 10000}
 
 @pytest.fixture
 def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where the processes put what is temporary; a short name, for Ray's sockets lie there."""
+    """The processes' temporary folder; a short name, because Ray puts its sockets there."""
     with tempfile.TemporaryDirectory(prefix="t", ignore_cleanup_errors=True) as folder:
         monkeypatch.setenv("TMPDIR", folder)
         yield Path(folder)
@@ -76,14 +76,13 @@ def test_the_estimate_of_a_real_sweep_holds_within_half_of_it(
 
     times = [estimate["time_s"]]
     if not took_s / 1.5 < times[0] < 1.5 * took_s:
-        # If the machine has become busier or calmer meanwhile, then so for a rehearsal: the
-        # sweep lies between the two. On a machine that is as it was this changes nothing.
+        # The machine's load may have changed: the sweep must lie between two rehearsals.
         times.append(rehearse(spec)["estimate"]["time_s"])
     assert min(times) < 1.5 * took_s, times
     assert max(times) > took_s / 1.5, times
 
 
-def test_what_fails_in_the_sweep_fails_in_the_rehearsal_in_one_line(tmp_path: Path) -> None:
+def test_a_failing_environment_fails_the_rehearsal_in_one_line(tmp_path: Path) -> None:
     spec = tmp_path / "crash.yaml"
     spec.write_text(
         SPEC.replace("CartPole-v1", f"{{id: Crashing-v0, module: corridor_envs, "
@@ -98,7 +97,7 @@ def test_what_fails_in_the_sweep_fails_in_the_rehearsal_in_one_line(tmp_path: Pa
     assert "corridor_envs.py:" in line
 
 
-def test_rllib_is_rehearsed_and_a_return_may_take_longer_to_come(tmp_path: Path) -> None:
+def test_rllib_is_rehearsed_and_a_return_may_come_later(tmp_path: Path) -> None:
     # Episodes of 200 steps, in 64 environments: 12,800 env steps until the first ones end.
     spec = tmp_path / "long.yaml"
     spec.write_text(
@@ -114,27 +113,28 @@ stop: {num_env_steps_sampled_lifetime: 20000}
     )
     plan = rehearse(spec, seconds=1.0)
     (warning,) = (text for text in plan["warnings"] if "has no value" in text)
-    assert "for it needs an episode that has ended (one may take 200 steps)" in warning
+    assert "it needs a finished episode (one may take 200 steps)" in warning
     assert "a trial goes on to 20,000" in warning
     assert plan["estimate"]["rehearsal"]["configurations"][0]["value"] is None
     assert plan["estimate"]["time_s"] > 5
 
 
-def test_a_configuration_that_is_rehearsed_twice_in_a_row_starts_anew(tmp_path: Path) -> None:
+def test_a_configuration_can_be_rehearsed_twice_in_a_row(tmp_path: Path) -> None:
     from sweeper.planning.plan import build_plan, trial_settings
     from sweeper.rehearsal.worker import _without_end, _Worker
     from sweeper.spec import load_spec
 
     (tmp_path / "small.yaml").write_text(SPEC)
     spec = load_spec(tmp_path / "small.yaml")
-    worker = _Worker(spec, _without_end(trial_settings(build_plan(spec))), tmp_path)
+    settings = _without_end(trial_settings(build_plan(spec)))
+    worker = _Worker(settings, tmp_path, keeps_trainer=False)
     worker.prepare({"num_epochs": 2})
     for _ in range(2):
         found = worker.rehearse({"num_epochs": 2}, 0, 0.1)
         assert found["iteration_steps"] == 512
 
 
-def test_what_ends_the_rehearsals_process_is_the_last_that_it_says(tmp_path: Path) -> None:
+def test_the_last_line_of_stderr_says_why_the_process_ended(tmp_path: Path) -> None:
     with subprocess.Popen(
         [
             *(sys.executable, "-c", "from sweeper.rehearsal.worker import main; main()"),
@@ -167,7 +167,7 @@ def test_an_interrupted_rehearsal_leaves_nothing_behind(tmp_path: Path, temporar
     assert process.returncode == 130
     assert out == ""
     assert err.splitlines()[-1] == "interrupted"
-    deadline = time.monotonic() + 10  # for the kernel to be through with them
+    deadline = time.monotonic() + 10  # for the kernel to reap them
     while any(_is_alive(one) for one in below):
         assert time.monotonic() < deadline
         time.sleep(0.1)

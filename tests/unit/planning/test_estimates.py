@@ -1,4 +1,4 @@
-"""What a sweep will take is said where a like one has run, and nowhere else."""
+"""A sweep's time and disk are estimated from similar runs, and only from these."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from sweeper.planning import feasibility
 from sweeper.planning.estimates import estimate_plan
-from sweeper.planning.plan import SweepPlan, load_plan
+from sweeper.planning.plan import Estimate, SweepPlan, load_plan
 from sweeper.spec import dump_spec
 
 STEPS = "num_env_steps_sampled_lifetime"
@@ -26,15 +25,15 @@ checkpoint: {{keep_trials: 3}}
 """
 
 
-@pytest.fixture(autouse=True)
-def _a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feasibility, "cores", lambda: 4)
-    monkeypatch.chdir(tmp_path)
-
-
 def plan_of(*overrides: str) -> SweepPlan:
     Path("spec.yaml").write_text(SPEC)
     return estimate_plan(load_plan("spec.yaml", overrides))
+
+
+def estimate_of(*overrides: str) -> Estimate:
+    estimate = plan_of(*overrides).estimate
+    assert estimate is not None
+    return estimate
 
 
 def record_run(
@@ -68,14 +67,14 @@ def record_run(
     (root / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def test_where_nothing_has_run_nothing_is_estimated() -> None:
+def test_without_a_run_there_is_no_estimate() -> None:
     assert plan_of().estimate is None
 
 
-def test_a_run_of_the_same_kind_is_gone_by() -> None:
+def test_a_run_of_the_same_kind_is_measured() -> None:
     record_run("demo-20261124-100000")
     # 4 rounds of 2 trials, each 10,000 steps of 20 ms; the best three keep 500 bytes.
-    assert plan_of().estimate == {
+    assert estimate_of().to_json() == {
         "time_s": pytest.approx(800),
         "disk_bytes": 1500,
         "based_on": "demo-20261124-100000",
@@ -85,32 +84,29 @@ def test_a_run_of_the_same_kind_is_gone_by() -> None:
     }
 
 
-def test_torch_keeps_the_agent_alone_unless_it_is_told_otherwise() -> None:
+def test_torch_keeps_only_the_agent_unless_the_spec_says_otherwise() -> None:
     torch = ("backend=torch", "seeds=1")
     record_run("demo-20261124-100000", *torch)
-    assert (plan_of(*torch).estimate or {})["disk_bytes"] == 750
-    assert (plan_of(*torch, "checkpoint.trainer=true").estimate or {})["disk_bytes"] == 1500
+    assert estimate_of(*torch).disk_bytes == 750
+    assert estimate_of(*torch, "checkpoint.trainer=true").disk_bytes == 1500
     record_run("demo-20261124-110000", *torch, is_whole=False)
-    assert (plan_of(*torch).estimate or {})["disk_bytes"] == 750
-    assert (plan_of(*torch, "checkpoint.trainer=true").estimate or {})["disk_bytes"] is None
+    assert estimate_of(*torch).disk_bytes == 750
+    assert estimate_of(*torch, "checkpoint.trainer=true").disk_bytes is None
 
 
-def test_the_newest_run_is_gone_by() -> None:
+def test_the_newest_run_is_measured() -> None:
     record_run("demo-20261124-100000", seconds=20)
     record_run("demo-20261124-110000", seconds=40)
-    estimate = plan_of().estimate
-    assert estimate is not None
-    assert estimate["time_s"] == pytest.approx(1600)
+    assert estimate_of().time_s == pytest.approx(1600)
 
 
-def test_replicas_multiply_what_rllib_takes() -> None:
+def test_replicas_multiply_the_cost_on_rllib() -> None:
     record_run("demo-20261124-100000")
-    estimate = plan_of("seeds=3").estimate
-    assert estimate is not None
-    assert (estimate["time_s"], estimate["disk_bytes"]) == (pytest.approx(2400), 4500)
+    estimate = estimate_of("seeds=3")
+    assert (estimate.time_s, estimate.disk_bytes) == (pytest.approx(2400), 4500)
 
 
-def test_replicas_of_torch_are_not_multiplied() -> None:
+def test_replicas_do_not_multiply_the_cost_on_torch() -> None:
     record_run("demo-20261124-100000", "backend=torch", "seeds=1")
     assert plan_of("backend=torch", "seeds=5").estimate is None
     assert plan_of("backend=torch", "seeds=1").estimate is not None
@@ -125,74 +121,65 @@ def test_replicas_of_torch_are_not_multiplied() -> None:
         "environment.wrappers=[{TimeLimit: {max_episode_steps: 5}}]",
     ],
 )
-def test_a_run_of_another_kind_tells_nothing(other: str) -> None:
+def test_a_run_of_another_kind_is_not_measured(other: str) -> None:
     record_run("demo-20261124-100000", other)
     assert plan_of().estimate is None
 
 
-def test_saved_replay_memories_are_counted_by_what_the_spec_says_of_them() -> None:
+def test_the_size_of_saved_replay_memories_follows_from_the_spec() -> None:
     dqn = ["algorithm=DQN", "backend=torch", "seeds=1"]
     record_run("demo-20261124-100000", *dqn)
     folder = Path("runs/demo-20261124-100000/trials/t0001/checkpoint_000001")
     (folder / "replay.safetensors").write_bytes(b"x" * 70_000)  # of another capacity, say
     saving = [*dqn, "checkpoint.replay=true", "param_space.replay_buffer_config={capacity: 1000}"]
-    # Of each place an observation, an action, a reward, what it is, and a priority.
+    # Each step has an observation, an action, a reward, its kind and a priority.
     memory = 1000 * (16 + 1 + 4 + 1 + 8)
-    assert (plan_of(*dqn).estimate or {})["disk_bytes"] == 3 * 250
+    assert estimate_of(*dqn).disk_bytes == 3 * 250
     # Two trials train at a time, and finished ones lose theirs.
-    assert (plan_of(*saving).estimate or {})["disk_bytes"] == 3 * 250 + 2 * memory
+    assert estimate_of(*saving).disk_bytes == 3 * 250 + 2 * memory
     whole = [*saving, "checkpoint.trainer=true"]
-    assert (plan_of(*whole).estimate or {})["disk_bytes"] == 3 * 500 + 3 * memory
+    assert estimate_of(*whole).disk_bytes == 3 * 500 + 3 * memory
 
 
 def test_a_clock_bounds_the_time() -> None:
-    estimate = plan_of("budget={time_s: 300}").estimate
-    assert estimate is not None
-    assert (estimate["time_s"], estimate["is_limit"], estimate["based_on"]) == (300, True, None)
+    estimate = estimate_of("budget={time_s: 300}")
+    assert (estimate.time_s, estimate.is_clock, estimate.based_on) == (300, True, None)
     record_run("demo-20261124-100000")
-    estimate = plan_of("budget={time_s: 300}").estimate
-    assert estimate is not None
-    assert (estimate["time_s"], estimate["is_limit"]) == (300, True)
-    estimate = plan_of("stop.time_total_s=60").estimate
-    assert estimate is not None
-    assert (estimate["time_s"], estimate["is_limit"]) == (240, True)
-    assert estimate["limit"] == "stop.time_total_s"
+    estimate = estimate_of("budget={time_s: 300}")
+    assert (estimate.time_s, estimate.is_clock) == (300, True)
+    estimate = estimate_of("stop.time_total_s=60")
+    assert (estimate.time_s, estimate.is_clock) == (240, True)
+    assert estimate.limit == "stop.time_total_s"
 
 
 def test_the_start_of_a_process_counts_once() -> None:
     # 1,000 steps at 100 a second: the other ten seconds were the start.
     record_run("demo-20261124-100000", env_steps_per_s=100.0)
-    assert estimate_of()["time_s"] == pytest.approx(10 + 400)
-    assert estimate_of("budget={env_steps: 30000}")["time_s"] == pytest.approx(10 + 150)
-
-
-def estimate_of(*overrides: str) -> dict[str, Any]:
-    estimate = plan_of(*overrides).estimate
-    assert estimate is not None
-    return dict(estimate)
+    assert estimate_of().time_s == pytest.approx(10 + 400)
+    assert estimate_of("budget={env_steps: 30000}").time_s == pytest.approx(10 + 150)
 
 
 def test_a_budget_of_trials_bounds_time_and_disk() -> None:
     record_run("demo-20261124-100000")
     found = estimate_of("budget={trials: 3}")
     # Two rounds instead of four.
-    assert (found["time_s"], found["limit"]) == (pytest.approx(400), None)
-    assert estimate_of("budget={trials: 1}")["disk_bytes"] == 500
-    assert estimate_of("budget={trials: 99}")["time_s"] == pytest.approx(800)
+    assert (found.time_s, found.limit) == (pytest.approx(400), None)
+    assert estimate_of("budget={trials: 1}").disk_bytes == 500
+    assert estimate_of("budget={trials: 99}").time_s == pytest.approx(800)
 
 
 def test_a_budget_of_env_steps_is_used_by_all_trials_at_a_time() -> None:
     record_run("demo-20261124-100000")
-    # 30,000 of 20 ms by two at a time.
+    # 30,000 steps of 20 ms, by two trials at a time.
     found = estimate_of("budget={env_steps: 30000}")
-    assert (found["time_s"], found["limit"]) == (pytest.approx(300), "budget.env_steps")
-    assert (found["is_limit"], found["is_upper_bound"]) == (False, False)
+    assert (found.time_s, found.limit) == (pytest.approx(300), "budget.env_steps")
+    assert (found.is_clock, found.is_upper_bound) == (False, False)
     alone = estimate_of("budget={env_steps: 30000}", "stop=null")
-    assert (alone["time_s"], alone["limit"]) == (pytest.approx(300), "budget.env_steps")
+    assert (alone.time_s, alone.limit) == (pytest.approx(300), "budget.env_steps")
     much = estimate_of("budget={env_steps: 30000000}")
-    assert (much["time_s"], much["limit"]) == (pytest.approx(800), None)
+    assert (much.time_s, much.limit) == (pytest.approx(800), None)
     replicas = estimate_of("budget={env_steps: 30000}", "seeds=3")
-    assert replicas["time_s"] == pytest.approx(300)
+    assert replicas.time_s == pytest.approx(300)
 
 
 @pytest.mark.parametrize(
@@ -204,16 +191,15 @@ def test_a_budget_of_env_steps_is_used_by_all_trials_at_a_time() -> None:
         "stop.plateau={std: 1}",
     ],
 )
-def test_what_may_end_early_makes_the_time_a_bound(override: str) -> None:
+def test_early_ends_make_the_time_an_upper_bound(override: str) -> None:
     record_run("demo-20261124-100000")
     found = estimate_of(override)
-    assert (found["time_s"], found["is_upper_bound"]) == (pytest.approx(800), True)
+    assert (found.time_s, found.is_upper_bound) == (pytest.approx(800), True)
 
 
-def test_a_damaged_run_is_passed_over() -> None:
+def test_a_damaged_run_is_skipped() -> None:
     record_run("demo-20261124-100000")
     record_run("demo-20261124-110000")
     Path("runs/demo-20261124-110000/spec.yaml").write_text("nonsense")
-    estimate = plan_of().estimate
-    assert estimate is not None
-    assert estimate["based_on"] == "demo-20261124-100000"
+    estimate = estimate_of()
+    assert estimate.based_on == "demo-20261124-100000"

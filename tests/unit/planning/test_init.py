@@ -1,4 +1,4 @@
-"""`sweeper init` writes a spec that plans as it is, for every space, and overwrites none."""
+"""`sweeper init` writes a spec that plans without changes, and overwrites no file."""
 
 from __future__ import annotations
 
@@ -24,13 +24,12 @@ PAIRS = [
 
 
 @pytest.fixture(autouse=True)
-def _a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _a_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize(("env_id", "algorithm"), PAIRS)
-def test_a_starter_plans_as_it_is_without_a_warning(env_id: str, algorithm: str) -> None:
+def test_a_starter_plans_without_changes_or_warnings(env_id: str, algorithm: str) -> None:
     starter = make_starter(env_id, algorithm)
     write_new(Path("spec.yaml"), starter.text)
     plan = load_plan("spec.yaml")
@@ -42,7 +41,7 @@ def test_a_starter_plans_as_it_is_without_a_warning(env_id: str, algorithm: str)
 
 
 @pytest.mark.parametrize(("env_id", "algorithm"), PAIRS)
-def test_learning_rates_are_searched_on_a_log_scale_around_what_works(
+def test_learning_rates_are_searched_on_a_log_scale_in_a_usual_range(
     env_id: str, algorithm: str
 ) -> None:
     write_new(Path("spec.yaml"), make_starter(env_id, algorithm).text)
@@ -57,18 +56,18 @@ def test_learning_rates_are_searched_on_a_log_scale_around_what_works(
     assert default(algorithm, ("gamma",)) in dict(distributions(spec.param_space))[("gamma",)].args
 
 
-def test_discounts_go_with_the_length_of_episodes() -> None:
+def test_discounts_suit_the_length_of_episodes() -> None:
     short, long = make_starter("Pendulum-v1").text, make_starter("Acrobot-v1").text
     assert "gamma: {choice: [0.9, 0.95, 0.98, 0.99]}" in short  # 200 steps
     assert "gamma: {choice: [0.97, 0.98, 0.99, 0.995]}" in long  # 500 steps
 
 
-def test_a_goal_that_gymnasium_knows_ends_trials() -> None:
+def test_gymnasiums_reward_threshold_ends_trials() -> None:
     assert "episode_return_mean: 475" in make_starter("CartPole-v1").text
     assert "episode_return_mean: " not in make_starter("Pendulum-v1").text.split("param_space")[1]
 
 
-def test_an_environment_of_one_s_own_is_found_in_the_working_directory() -> None:
+def test_a_custom_environment_is_found_in_the_working_directory() -> None:
     Path("starter_maze.py").write_text(
         "import gymnasium\n"
         "gymnasium.register('StarterMaze-v3', 'gymnasium.envs.classic_control:CartPoleEnv')\n"
@@ -79,7 +78,7 @@ def test_an_environment_of_one_s_own_is_found_in_the_working_directory() -> None
     assert load_plan("spec.yaml").trials == 16
 
 
-def test_images_get_the_default_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_get_the_default_network() -> None:
     Path("starter_image.py").write_text(
         "import gymnasium\n"
         "class Image(gymnasium.Env):\n"
@@ -103,12 +102,12 @@ def test_images_get_the_default_network(monkeypatch: pytest.MonkeyPatch) -> None
         (("CartPole-v1", "SAC", "torch"), "torch has no SAC"),
     ],
 )
-def test_what_can_t_be_trained_is_refused(arguments: tuple[str, ...], words: str) -> None:
+def test_wrong_arguments_are_refused(arguments: tuple[str, ...], words: str) -> None:
     with pytest.raises(UserError, match=words):
         make_starter(*arguments)
 
 
-def test_nothing_is_overwritten(tmp_path: Path) -> None:
+def test_nothing_is_overwritten() -> None:
     runner = CliRunner()
     first = runner.invoke(cli, ["init", "CartPole-v1", "--algorithm", "DQN"])
     assert first.exit_code == 0
@@ -125,6 +124,6 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert "environment: CartPole-v1" in before
 
 
-def test_a_folder_that_is_not_there_is_said() -> None:
+def test_a_missing_folder_is_an_error() -> None:
     with pytest.raises(UserError, match="can't be written: No such file"):
         write_new(Path("nowhere") / "spec.yaml", "x")

@@ -1,4 +1,4 @@
-"""What a plan says of replay memory, at worst and in words; what can't be had is refused."""
+"""A plan says how large replay memories can get, and refuses those that don't fit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 from sweeper.environments.building import EnvironmentDescription
 from sweeper.errors import SpecError
-from sweeper.planning import feasibility, replay_memory
+from sweeper.planning import replay_memory
 from sweeper.planning.estimates import estimate_plan
 from sweeper.planning.plan import SweepPlan, load_plan, trial_settings
 from sweeper.planning.replay_memory import find_largest_replay
@@ -30,10 +30,8 @@ stop: {num_env_steps_sampled_lifetime: 100000}
 
 
 @pytest.fixture(autouse=True)
-def _a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feasibility, "cores", lambda: 4)
+def _memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replay_memory, "total_bytes", lambda: 16 * GB)
-    monkeypatch.chdir(tmp_path)
 
 
 def plan_of(*overrides: str) -> SweepPlan:
@@ -48,7 +46,7 @@ def bytes_of(*overrides: str) -> int:
 
 
 def cartpole(**space: Any) -> int:
-    """The greatest replay of one replica."""
+    """The largest replay memory of one replica."""
     env = gymnasium.make("CartPole-v1")
     described = EnvironmentDescription(env.observation_space, env.action_space, 500)
     found = find_largest_replay(space, described, 1)
@@ -62,7 +60,7 @@ def test_five_replicas_of_cartpoles_last_100000_steps_take_at_most_30_mb(kind: s
     assert 5 * 100_000 * 22 <= taken <= 30_000_000
 
 
-def test_images_are_counted_as_the_bytes_that_they_are() -> None:
+def test_images_are_counted_in_bytes() -> None:
     images = spaces.Box(0, 255, (84, 84, 4), np.uint8)
     described = EnvironmentDescription(images, spaces.Discrete(6), None)
     space = {"replay_buffer_config": {"type": "EpisodeReplayBuffer", "capacity": 10**6}}
@@ -72,7 +70,7 @@ def test_images_are_counted_as_the_bytes_that_they_are() -> None:
     assert (found.observation_shape, found.observation_dtype) == ((84, 84, 4), "uint8")
 
 
-def test_the_worst_configuration_of_a_space_counts() -> None:
+def test_the_largest_configuration_of_a_space_counts() -> None:
     largest = cartpole(replay_buffer_config={"capacity": 80_000})
     for capacity in (
         Distribution("choice", (1000, 80_000, 200)),
@@ -84,7 +82,7 @@ def test_the_worst_configuration_of_a_space_counts() -> None:
     assert cartpole(replay_buffer_config=Distribution("choice", configs)) == largest
 
 
-def test_what_is_left_out_takes_the_default_of_its_kind() -> None:
+def test_missing_keys_get_the_default_of_the_buffers_type() -> None:
     default = cartpole(replay_buffer_config={"capacity": 50_000})
     assert cartpole() == default
     conditional = Distribution("choice", (100,), {"double_q": True})
@@ -93,7 +91,7 @@ def test_what_is_left_out_takes_the_default_of_its_kind() -> None:
     assert cartpole(replay_buffer_config=uniform) == 10_000 * 22
 
 
-def test_of_a_range_its_ends_are_possible_and_under_a_condition_the_default() -> None:
+def test_possible_values_are_a_ranges_ends_and_the_default_under_a_condition() -> None:
     space = {
         "lr": Distribution("uniform", (0.1, 0.2)),
         "tau": Distribution("choice", (0.5, 1.0), {"double_q": True}),
@@ -121,7 +119,7 @@ def test_of_a_range_its_ends_are_possible_and_under_a_condition_the_default() ->
         (["param_space.gamma=2", "seeds=10"], "the replay memories of a trial take 20.2 GB"),
     ],
 )  # fmt: skip
-def test_memory_that_this_machine_has_not_is_refused(
+def test_more_memory_than_this_machine_has_is_refused(
     overrides: list[str], refused: str | None
 ) -> None:
     config = "{type: PrioritizedEpisodeReplayBuffer, capacity: 65000000}"
@@ -137,12 +135,12 @@ def test_memory_that_this_machine_has_not_is_refused(
     assert refused in problem.message
 
 
-def test_there_is_no_room_for_more_steps_than_a_trial_takes() -> None:
+def test_replay_memories_hold_no_more_steps_than_a_trial_takes() -> None:
     config = "param_space.replay_buffer_config={capacity: 1000000}"
     plan = plan_of(config, "stop.num_env_steps_sampled_lifetime=20000")
     replay = plan.replay
     assert replay is not None
-    # A step and, at worst, an episode's end each; the last iteration goes to its end.
+    # Every step may end an episode, which takes a place, too; the last iteration is finished.
     assert 2 * 20_000 < replay.places < 2 * 21_000 + 50
     assert replay.replay_bytes < 0.05 * bytes_of(config, "stop={time_total_s: 9}")
     assert 20_000 / replay.places < replay.needed_bytes / replay.replay_bytes < 0.51
@@ -151,7 +149,7 @@ def test_there_is_no_room_for_more_steps_than_a_trial_takes() -> None:
 
 
 @pytest.mark.parametrize(("steps", "is_refused"), [(60_000_000, False), (90_000_000, True)])
-def test_only_what_a_trial_takes_for_certain_is_refused(steps: int, is_refused: bool) -> None:
+def test_only_memory_that_a_trial_certainly_needs_is_refused(steps: int, is_refused: bool) -> None:
     given = (
         "seeds=8",
         "param_space.replay_buffer_config={capacity: 1000000000}",
@@ -177,7 +175,7 @@ def test_only_what_a_trial_takes_for_certain_is_refused(steps: int, is_refused: 
          "capacity, or seeds"),
     ],
 )  # fmt: skip
-def test_what_asks_for_too_much_memory_is_named(space: str, key: str, words: str) -> None:
+def test_the_key_that_needs_too_much_memory_is_named(space: str, key: str, words: str) -> None:
     with pytest.raises(SpecError) as raised:
         plan_of("stop={time_total_s: 60}", f"param_space={space}")
     (problem,) = [one for one in raised.value.problems if "replay memories" in one.message]
@@ -185,7 +183,7 @@ def test_what_asks_for_too_much_memory_is_named(space: str, key: str, words: str
     assert words in problem.message
 
 
-def test_the_plan_says_what_replay_takes_in_words_and_in_json() -> None:
+def test_the_plan_says_how_large_replay_memories_get_in_words_and_json() -> None:
     plan = plan_of("checkpoint.replay=true", "param_space.replay_buffer_config={capacity: 100000}")
     text = " ".join(" ".join(describe_plan(plan, 100)).split())
     assert (
@@ -200,7 +198,9 @@ def test_the_plan_says_what_replay_takes_in_words_and_in_json() -> None:
 
 
 @pytest.mark.parametrize("overrides", [["algorithm=PPO"], ["backend=rllib"]])
-def test_who_has_no_replay_of_ours_is_told_nothing_of_it(overrides: list[str]) -> None:
+def test_without_a_replay_memory_of_ours_the_plan_does_not_mention_one(
+    overrides: list[str],
+) -> None:
     plan = plan_of(*overrides)
     assert plan.replay is None
     assert plan.to_json()["replay_memory"] is None
@@ -208,7 +208,7 @@ def test_who_has_no_replay_of_ours_is_told_nothing_of_it(overrides: list[str]) -
 
 
 @pytest.mark.parametrize("saves", [False, True])
-def test_whether_checkpoints_hold_the_replay_reaches_the_trials(saves: bool) -> None:
+def test_trials_know_whether_checkpoints_include_the_replay_memory(saves: bool) -> None:
     plan = plan_of(f"checkpoint.replay={str(saves).lower()}")
     assert trial_settings(plan).checkpoint_replay is saves
     assert estimate_plan(plan).estimate is None  # nothing of the kind has run here

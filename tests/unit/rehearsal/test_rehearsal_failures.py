@@ -1,4 +1,4 @@
-"""What can go wrong in a rehearsal is said in a line, or is a warning where it is no failure."""
+"""What goes wrong in a rehearsal is an error of one line, or a warning if the sweep can go on."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from test_forecast import PROBE, plan_of
 
 from sweeper.errors import RunError, UserError
 from sweeper.planning import feasibility
-from sweeper.rehearsal.forecast import Rehearsal
-from sweeper.rehearsal.process import read_result, rehearse_plan
+from sweeper.rehearsal.measurements import Rehearsal, read_result
+from sweeper.rehearsal.process import rehearse_plan
 
 MEASURED = {
     **asdict(PROBE),
@@ -33,7 +33,7 @@ CRASHED = {**REFUSED, "doing": "training", "error": "OSError: gone", "is_its_own
 
 @pytest.fixture(autouse=True)
 def _a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feasibility, "cores", lambda: 4)
+    monkeypatch.setattr(feasibility, "usable_cores", lambda: 4)
     monkeypatch.chdir(tmp_path)
 
 
@@ -43,13 +43,13 @@ def read(*probes: Mapping[str, Any], overrides: tuple[str, ...] = ()) -> Rehears
     return read_result(result, plan_of(*overrides), concurrent=2, seconds=10.0)
 
 
-def test_a_rehearsal_without_a_fault_warns_of_nothing() -> None:
+def test_a_rehearsal_without_problems_has_no_warnings() -> None:
     rehearsal = read(MEASURED, MEASURED)
     assert rehearsal.probes == (PROBE, PROBE)
     assert rehearsal.warnings == ()
 
 
-def test_a_configuration_that_is_refused_is_that_trials_affair() -> None:
+def test_a_refused_configuration_is_a_warning() -> None:
     rehearsal = read(MEASURED, REFUSED)
     assert rehearsal.probes == (PROBE,)
     assert rehearsal.warnings == (
@@ -58,18 +58,18 @@ def test_a_configuration_that_is_refused_is_that_trials_affair() -> None:
     )
 
 
-def test_if_all_of_them_are_refused_the_rehearsal_has_failed() -> None:
+def test_the_rehearsal_fails_if_all_configurations_are_refused() -> None:
     with pytest.raises(RunError, match=r"^the rehearsal failed while building with lr=0.5: mini"):
         read(REFUSED, REFUSED)
 
 
-def test_an_environment_that_fails_once_fails_the_rehearsal() -> None:
+def test_the_rehearsal_fails_if_an_environment_fails_once() -> None:
     place = {**CRASHED, "place": "/home/me/envs.py:12"}
     with pytest.raises(RunError, match=r"while training with lr=0.5: OSError: gone \(/home/me/env"):
         read(MEASURED, place)
 
 
-def test_a_metric_that_nothing_reports_is_the_users_mistake() -> None:
+def test_a_metric_that_no_trial_reports_is_a_user_error() -> None:
     nothing = {**MEASURED, "value": None}
     judged_by = ("algorithm=IMPALA", "backend=rllib", "selection.metric=learner/entropie")
     with pytest.raises(UserError) as caught:
@@ -80,20 +80,20 @@ def test_a_metric_that_nothing_reports_is_the_users_mistake() -> None:
     )
 
 
-def test_a_return_without_a_finished_episode_is_no_mistake() -> None:
+def test_a_return_without_a_finished_episode_is_a_warning() -> None:
     rehearsal = read({**MEASURED, "value": None})
     assert rehearsal.warnings == (
-        "episode_return_mean has no value after the rehearsal's 5,000 env steps a replica, for "
-        "it needs an episode that has ended (one may take 500 steps); a trial goes on to 100,000",
+        "episode_return_mean has no value after the rehearsal's 5,000 env steps a replica: it "
+        "needs a finished episode (one may take 500 steps); a trial goes on to 100,000",
     )
 
 
-def test_a_rehearsal_that_never_learned_says_that_it_is_too_fast() -> None:
+def test_a_rehearsal_without_an_update_is_a_warning() -> None:
     (warning,) = read({**MEASURED, "has_learned": False}).warnings
-    assert warning.startswith("no update was made in the rehearsal's time")
+    assert warning.startswith("the rehearsal was too short for an update")
 
 
-def test_a_rehearsal_that_is_silent_for_too_long_is_given_up_and_leaves_nothing(
+def test_a_silent_rehearsal_is_ended_and_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     temporary = tmp_path / "temporary"
@@ -101,11 +101,11 @@ def test_a_rehearsal_that_is_silent_for_too_long_is_given_up_and_leaves_nothing(
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     with pytest.raises(RunError) as caught:
         rehearse_plan(plan_of(), 0.01, patience_s=0.05)
-    assert str(caught.value).startswith("nothing was heard of the rehearsal for 0s while starting")
+    assert str(caught.value).startswith("the rehearsal was silent for 0s while starting")
     assert list(temporary.iterdir()) == []
 
 
-def test_what_anyone_prints_in_its_process_is_no_word_of_the_rehearsal(
+def test_other_output_of_the_process_is_no_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = b'{"doing": "mischief"}\n{"result": {}}\n{"error": "made up"}\n{no JSON\n\xff\n'

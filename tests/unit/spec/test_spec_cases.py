@@ -26,7 +26,7 @@ RIGHT = [pytest.param(case, id=case.title) for case in read_cases("right")]
 def _a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four cores, 16 GB, no GPU, a folder of one's own."""
     monkeypatch.setattr(replay_memory, "total_bytes", lambda: 16 * 10**9)
-    monkeypatch.setattr(feasibility, "cores", lambda: 4)
+    monkeypatch.setattr(feasibility, "usable_cores", lambda: 4)
     monkeypatch.setattr(feasibility, "gpus", lambda: 0)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.delenv("SWEEPER_NOBODY_SETS_THIS", raising=False)

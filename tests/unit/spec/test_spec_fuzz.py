@@ -25,7 +25,7 @@ NUMBER, SEED = 400, 20261124
 
 @pytest.fixture(autouse=True)
 def _a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feasibility, "cores", lambda: 4)
+    monkeypatch.setattr(feasibility, "usable_cores", lambda: 4)
     monkeypatch.setattr(feasibility, "gpus", lambda: 0)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""A plan reads like a colleague's summary, at 80 columns and at 120."""
+"""A plan in words, at several widths."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sweeper.planning import feasibility
-from sweeper.planning.plan import SweepPlan, load_plan
+from sweeper.planning.plan import Estimate, SweepPlan, load_plan
 from sweeper.search.expansion import Distribution
 from sweeper.views.plan import describe_distribution, describe_plan
 
@@ -33,8 +33,8 @@ tracking: {uri: "https://mlflow.example", register_as: walker}
 
 @pytest.fixture(autouse=True)
 def _a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feasibility, "cores", lambda: 4)
-    monkeypatch.setattr("sweeper.views.plan.cores", lambda: 4)
+    monkeypatch.setattr(feasibility, "usable_cores", lambda: 4)
+    monkeypatch.setattr("sweeper.views.plan.usable_cores", lambda: 4)
     monkeypatch.chdir(tmp_path)
 
 
@@ -43,7 +43,7 @@ def plan_of(text: str, *overrides: str) -> SweepPlan:
     return load_plan("spec.yaml", overrides)
 
 
-def test_the_summary_says_what_is_tried_trained_judged_and_written() -> None:
+def test_a_whole_plan_in_words() -> None:
     assert (
         "\n".join(describe_plan(plan_of(SPEC), 100))
         == """\
@@ -68,12 +68,12 @@ Training
 
 Judged by
   the last evaluation/episode_return_mean; more is better
-  evaluated over 5 greedy episodes on seeds of their own, every 5,000 env steps and at the end
+  evaluated over 5 greedy episodes on separate seeds, every 5,000 env steps and at the end
 
 Cost
-  time  not known: nothing like it has run under this storage; try --rehearse
-  disk  size not known yet: the last 2 checkpoints of each of the best 4 trials, of finished ones
-        the agent only
+  time  unknown: no similar run in this storage; try --rehearse
+  disk  size unknown: the last 2 checkpoints of each of the best 4 trials, of finished ones the
+        agent only
 
 Written
   runs/demo-<date>-<time>/: journal, logs, checkpoints, champion
@@ -89,28 +89,23 @@ def test_lines_fit_the_terminal(width: int, name: str) -> None:
         assert len(line) <= width or "/" in line, line
 
 
-def test_an_estimate_says_what_it_goes_by() -> None:
-    estimate: dict[str, Any] = {
-        "time_s": 125.0,
-        "disk_bytes": 3e6,
-        "based_on": "demo-1",
-        "limit": None,
-        "is_limit": False,
-        "is_upper_bound": False,
-    }
+def test_an_estimate_says_what_it_is_based_on() -> None:
+    estimate = Estimate(
+        time_s=125.0, disk_bytes=3e6, based_on="demo-1", limit=None, is_upper_bound=False
+    )
 
     def text_of(**changes: Any) -> str:
-        plan = replace(plan_of(SPEC), estimate=estimate | changes)
+        plan = replace(plan_of(SPEC), estimate=replace(estimate, **changes))
         return " ".join("\n".join(describe_plan(plan)).split())
 
     assert "time about 2 minutes, by demo-1 disk" in text_of()
     assert "about 3.0 MB: the last 2 checkpoints" in text_of()
     words = "time at most about 2 minutes, by demo-1; less where trials end early disk"
     assert words in text_of(is_upper_bound=True)
-    words = "time about 2 minutes, by demo-1; budget.env_steps is used up then disk"
+    words = "time about 2 minutes, by demo-1; budget.env_steps ends it disk"
     assert words in text_of(limit="budget.env_steps")
     words = "time at most 2m05s, by budget.time_s disk"
-    assert words in text_of(limit="budget.time_s", is_limit=True, is_upper_bound=True)
+    assert words in text_of(limit="budget.time_s", is_upper_bound=True)
 
 
 def test_a_budget_of_trials_says_how_many_keep_their_checkpoints() -> None:
@@ -141,7 +136,7 @@ def test_values_stay_beside_their_names_and_lists_in_one_piece() -> None:
             assert any(whole in line for line in lines), (width, whole)
 
 
-def test_names_too_long_for_two_columns_stand_above_their_texts() -> None:
+def test_names_too_long_for_two_columns_get_their_own_line() -> None:
     name = "num_steps_sampled_before_learning_starts"
     space = f"param_space={{{name}: {{choice: [0, 500]}}}}"
     plan = plan_of(SPEC, "algorithm=DQN", space, "search.points_to_evaluate=[]")
@@ -151,7 +146,7 @@ def test_names_too_long_for_two_columns_stand_above_their_texts() -> None:
     )
 
 
-def test_what_is_off_or_unbounded_is_said() -> None:
+def test_a_plan_says_what_is_off_or_unbounded() -> None:
     text = "\n".join(describe_plan(plan_of(
         "environment: CartPole-v1\nalgorithm: PPO\nbudget: {time_s: 60}\ntracking: null\n"
     )))  # fmt: skip
@@ -181,7 +176,7 @@ def test_what_is_off_or_unbounded_is_said() -> None:
          "0.1 to 1, where use_kl_loss is true"),
     ],
 )  # fmt: skip
-def test_distributions_are_said_in_words(leaf: Distribution, words: str) -> None:
+def test_distributions_in_words(leaf: Distribution, words: str) -> None:
     assert describe_distribution(leaf) == words
 
 
@@ -201,7 +196,7 @@ def test_distributions_are_said_in_words(leaf: Distribution, words: str) -> None
          "lr is drawn evenly from 1e-05 to 0.01: nine in ten draws lie above 0.001009; loguniform "
          "spreads them over the decades"),
         (["stop={time_total_s: 60}"],
-         "trials are stopped by the clock, so that slower ones train less; for equal budgets give "
+         "the clock ends trials, so slower ones train less; for equal budgets give "
          "stop.num_env_steps_sampled_lifetime"),
         (["stop={episode_return_mean: 475}"],
          "nothing but the search's budget ends a trial, and the first ones may use it up; give "
@@ -218,11 +213,11 @@ def test_distributions_are_said_in_words(leaf: Distribution, words: str) -> None
          "max_concurrent 6 is more than this machine has room for: 4 will run"),
     ],
 )  # fmt: skip
-def test_what_may_not_have_been_meant_is_a_warning(overrides: list[str], words: str) -> None:
+def test_probable_mistakes_are_warnings(overrides: list[str], words: str) -> None:
     assert words in plan_of(SPEC, *overrides).warnings
 
 
-def test_a_plateau_is_said_and_one_that_can_t_come_is_warned_of() -> None:
+def test_a_plateau_is_printed_and_an_impossible_one_is_a_warning() -> None:
     metric = "evaluation/episode_return_mean"
     plan = plan_of(SPEC, f"stop.plateau={{metric: {metric}, std: 2}}", "evaluation={}")
     text = " ".join("\n".join(describe_plan(plan)).split())
@@ -235,20 +230,16 @@ def test_a_plateau_is_said_and_one_that_can_t_come_is_warned_of() -> None:
     )
 
 
-def test_an_ordinary_sweep_warns_of_nothing() -> None:
-    assert plan_of(SPEC).warnings == ()
-
-
 def test_warnings_end_the_summary() -> None:
     assert "\n".join(describe_plan(plan_of(SPEC, "backend=rllib"), 100)).endswith(
         """
-Mind
+Warnings
   - 2 replicas on rllib are 2 training runs a trial, one after the other: 12 in all"""
     )
 
 
 @pytest.mark.parametrize("is_installed", [True, False])
-def test_envpool_is_hinted_at_where_the_simulator_takes_the_time(
+def test_envpool_is_suggested_for_a_slow_simulator(
     is_installed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sweeper.views.plan.has_envpool", lambda: is_installed)

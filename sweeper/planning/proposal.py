@@ -1,0 +1,66 @@
+"""The parts of a spec that feasibility looks at, from a whole spec or from one with problems."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sweeper.environments.settings import EnvironmentSettings
+from sweeper.errors import Location
+from sweeper.spec import ExperimentSpec
+from sweeper.spec.draft import Draft
+from sweeper.spec.sections import Environment, Ray, Resources
+from sweeper.spec.text.documents import KeyPath
+
+__all__ = ["Proposal"]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a spec asks of its environment and of this machine; None for what could not be read."""
+
+    algorithm: str | None
+    backend: str
+    environment: EnvironmentSettings | None
+    param_space: Mapping[str, Any]
+    replicas: int
+    resources: Resources | None
+    is_local: bool
+    storage: str
+    stop: Mapping[str, float]
+    locate: Callable[[KeyPath], Location]
+
+    @classmethod
+    def of_spec(cls, spec: ExperimentSpec) -> Proposal:
+        """Everything, from a spec without problems."""
+        return cls(
+            algorithm=spec.algorithm,
+            backend=spec.backend,
+            environment=spec.environment.settings(),
+            param_space=spec.param_space,
+            replicas=len(spec.seeds),
+            resources=spec.resources,
+            is_local=spec.ray.address is None,
+            storage=spec.storage,
+            stop=spec.stop,
+            locate=spec.locate,
+        )
+
+    @classmethod
+    def of_draft(cls, draft: Draft) -> Proposal:
+        """The readable parts of a spec with problems."""
+        environment, ray = draft.get(Environment), draft.get(Ray)
+        is_whole = environment is not None and "environment" not in draft.broken
+        return cls(
+            algorithm=draft.algorithm,
+            backend=draft.backend,
+            environment=environment.settings() if environment and is_whole else None,
+            param_space=draft.space,
+            replicas=len(draft.seeds),
+            resources=draft.get(Resources),
+            is_local=ray is not None and ray.address is None,
+            storage=draft.storage,
+            stop=draft.stop,
+            locate=draft.document.locate,
+        )
