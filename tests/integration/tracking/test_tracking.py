@@ -34,6 +34,7 @@ from sweeper.journal import (
     TrialStarted,
 )
 from sweeper.paths import RunPaths, create_run_folder
+from sweeper.results.builder import load_results
 from sweeper.spec import parse
 from sweeper.tracking import MlflowTracker, open_ui
 from sweeper.tracking.destination import import_mlflow
@@ -117,7 +118,9 @@ class Sweep:
         if state:
             self.end(trial_id, state)
 
-    def report(self, trial_id: str, iteration: int, **metrics: Any) -> None:
+    def report(
+        self, trial_id: str, iteration: int, *, replaces: bool = False, **metrics: Any
+    ) -> None:
         row = {
             "training_iteration": iteration,
             "num_env_steps_sampled_lifetime": 100 * iteration,
@@ -127,7 +130,7 @@ class Sweep:
             "replica/episode_return_mean": [9.0 * iteration, 11.0 * iteration],
             **metrics,
         }
-        self.write(TrialReported, trial_id, row)
+        self.write(TrialReported, trial_id, row, replaces=replaces)
 
     def end(self, trial_id: str, state: str = "TERMINATED") -> None:
         error = "ValueError: boom" if state == "ERROR" else None
@@ -352,6 +355,37 @@ def test_a_retried_trial_has_one_curve(sweep: Sweep) -> None:
     steps = [step for step, *_ in sweep.history("t0001", "episode_return_mean")]
     assert steps == [100, 200, 300, 400]
     assert sweep.runs()["t0001"].data.tags["sweeper.retries"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([5.0, 5.0, 5.0, 8.0], [5.0, 5.0, 9.0]),
+        ([5.0, 5.0, 6.0], [5.0, 5.0, 9.0]),
+        ([5.0, 5.0, 6.0], [5.0, 5.0, 5.0]),
+        ([5.0, 5.0, 5.0, 8.0], [5.0, 5.0]),
+    ],
+    ids=["of both lives", "of the second", "as before", "of the first"],
+)
+def test_after_a_rollback_mlflow_and_the_results_have_the_same_last_evaluation(
+    sweep: Sweep, first: list[float], second: list[float]
+) -> None:
+    """Each life reports iterations up to 3; a value more is the evaluation that wound it up."""
+    name = "evaluation/episode_return_mean"
+    tracker = sweep.tracker()
+    sweep.launch()
+    sweep.trial("t0001", reports=0, state=None)
+    for start, values in ((1, first), (2, second)):
+        for iteration, value in enumerate(values, start):
+            sweep.report("t0001", min(iteration, 3), replaces=iteration > 3, **{name: value})
+        if start == 1:  # killed before a checkpoint was complete, and resumed from iteration 1
+            sweep.launch(2)
+            sweep.write(TrialStarted, "t0001", "node")
+    sweep.end("t0001", "PAUSED")
+    assert tracker.close("budget.time_s") == []
+    (trial,) = load_results(sweep.paths).trials
+    assert trial.last_report[name] == second[-1]
+    assert sweep.runs()["t0001"].data.metrics[name] == second[-1]
 
 
 def test_more_metrics_and_params_than_fit_a_batch_all_arrive(sweep: Sweep) -> None:

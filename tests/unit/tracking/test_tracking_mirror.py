@@ -122,10 +122,25 @@ def test_a_last_evaluation_after_a_rollback_is_written_where_its_step_has_none()
     assert ("replica/3/score", 1.0, 22_000, 200) in ended.new_metrics
 
 
-def test_a_last_evaluation_is_not_written_beside_another_one_of_its_step() -> None:
+def test_a_last_evaluation_after_a_rollback_supersedes_another_one_of_its_step() -> None:
     killed = (_evaluated(1, 5.0, time=11.0), _evaluated(2, 6.0, time=12.0), _report(3))
     again = (_evaluated(2, 7.0, time=21.0), _evaluated(2, 7.0, time=22.0, ends=True))
-    assert _evaluations(*killed, STARTED, *again) == [(5.0, 100), (6.0, 200)]
+    assert _evaluations(*killed, STARTED, *again) == [(5.0, 100), (6.0, 200), (7.0, 200)]
+
+
+def test_a_last_evaluation_that_was_made_already_is_written_once() -> None:
+    made = (_evaluated(1, 5.0, time=11.0), _evaluated(1, 5.0, time=12.0, ends=True))
+    assert _evaluations(*made) == [(5.0, 100)]
+
+
+def test_a_last_evaluation_that_a_rollback_takes_back_is_superseded() -> None:
+    wound_up = (_evaluated(2, 5.0, time=11.0), _evaluated(2, 8.0, time=12.0, ends=True))
+    again = [_evaluated(2, 5.0, time=20.0 + number) for number in range(2)]
+    before = [(5.0, 200), (8.0, 200)]
+    assert _evaluations(*wound_up, STARTED, *again[:1]) == [*before, (5.0, 200)]
+    assert _evaluations(*wound_up, STARTED, *again) == [*before, (5.0, 200)]
+    without = (_report(2, time=20.0), *again)
+    assert _evaluations(*wound_up, STARTED, *without) == [*before, (5.0, 200)]
 
 
 def test_an_evaluation_that_a_row_only_carries_on_gives_way_to_the_last_one() -> None:
