@@ -18,7 +18,7 @@ from sweeper.journal import (
     TrialRetried,
     TrialStarted,
 )
-from sweeper.metrics import ENV_STEPS
+from sweeper.metrics import ENV_STEPS, ITERATION
 from sweeper.tracking.naming import (
     clip_tag,
     describe_value,
@@ -81,8 +81,10 @@ class RunMirror:
     _retries: int = 0
     _seeds: tuple[int, ...] = ()
     _iteration: float = -math.inf
-    _evaluation: Mapping[str, float] = field(default_factory=dict)
-    _evaluated: set[float] = field(default_factory=set)
+    # What MLflow shows as the last report's evaluation; None if it may be an earlier life's.
+    _shown: Mapping[str, float] | None = None
+    # Iterations at which MLflow shows the evaluation that wound the trial up.
+    _wound_up: set[float] = field(default_factory=set)
 
     def feed(self, event: Event, *, keep_metrics: bool = True) -> bool:
         """Take the run's next event.
@@ -139,24 +141,26 @@ class RunMirror:
                 self._take_end(event, keep_metrics)
 
     def _take_report(self, event: TrialReported, keep_metrics: bool) -> None:
-        iteration = event.metrics.get("training_iteration")
         values = scalar_metrics(event.metrics)
         evaluation = {name: v for name, v in values.items() if name.startswith(_EVALUATION)}
-        # Every row has the last evaluation again; a new one is known by its values.
-        is_evaluated = bool(evaluation) and evaluation != self._evaluation
-        self.last_report, self._evaluation = event, evaluation
-        if isinstance(iteration, int | float):
-            is_redone = iteration <= self._iteration
-            if event.replaces and is_redone:
-                # The rest is there already.
-                values = {} if iteration in self._evaluated else evaluation
-            elif is_redone:
-                # Redone after going back to a checkpoint. MLflow can't replace a value, and
-                # two at one step would draw a comb, so the first stays.
-                return
-            self._iteration = max(self._iteration, iteration)
-            if is_evaluated:
-                self._evaluated.add(iteration)
+        iteration = event.metrics.get(ITERATION)
+        self.last_report = event
+        if isinstance(iteration, int | float) and iteration <= self._iteration:
+            # MLflow can't replace a value, and two at one step draw a comb. So the first values
+            # of a step that is trained again after a rollback stay. Only where an evaluation
+            # wound the trial up, the newest value must be the one that the results keep.
+            if event.replaces:
+                self._wound_up.add(iteration)
+            else:
+                self._shown = None
+                if iteration not in self._wound_up:
+                    return
+                if evaluation:
+                    self._wound_up.discard(iteration)
+            values = {} if evaluation == self._shown else evaluation
+        elif isinstance(iteration, int | float):
+            self._iteration = iteration
+        self._shown = evaluation
         if keep_metrics:
             self._add_metrics(event, values)
 
