@@ -69,7 +69,7 @@ def run_lock(path: Path) -> Iterator[None]:
         if _try_lock(descriptor, exclusive=True, patience_s=_PATIENCE_S) is False:
             owner = read_owner(path)
             raise UserError(
-                f"{path.parent.name} is being carried out by {owner or 'another process'}; "
+                f"{path.parent.name} is being run by {owner or 'another process'}; "
                 f"`sweeper stop {path.parent.name}` ends it"
             )
         me = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
