@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from sweeper.json_values import to_json
 from sweeper.metrics import ENV_STEPS, Objective
 from sweeper.results.scoring import Score, env_steps_of, metric_value, score_reports
-from sweeper.search.configuration import flatten_parameters
 from sweeper.states import LaunchEnd, TrialState
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = [
     "SweepResults",
@@ -166,62 +160,6 @@ class SweepResults:
             for record in self.trials
         ]
 
-    def trials_frame(self) -> pd.DataFrame:
-        """One row a trial: state, parameters under their dotted names, the last metrics.
-
-        A metric that has a parameter's name keeps it; the parameter becomes ``config.<name>``.
-        """
-        import pandas as pd
-
-        rows = [
-            {
-                "trial_id": record.trial_id,
-                "state": str(record.state),
-                "reason": record.reason,
-                "error": record.error,
-                **_parameter_columns(record),
-                **record.last_report,
-                "retries": record.retries,
-                "started": record.started,
-                "ended": record.ended,
-            }
-            for record in self.trials
-        ]
-        columns = ["trial_id", "state", "reason", "error"]
-        return pd.DataFrame(rows, columns=None if rows else columns)
-
-    def history_frame(self) -> pd.DataFrame:
-        """One row a trial and report, with the trial's parameters beside the metrics."""
-        import pandas as pd
-
-        rows: list[dict[str, Any]] = []
-        for record in self.trials:
-            parameters = _parameter_columns(record)
-            rows.extend(
-                {"trial_id": record.trial_id, **parameters, **report} for report in record.reports
-            )
-        return pd.DataFrame(rows, columns=None if rows else ["trial_id"])
-
-    def write_parquet(self, path: Path, *, table: str = "trials") -> None:
-        """Write `trials_frame` or `history_frame` (``table="history"``) to a Parquet file."""
-        import pandas as pd
-
-        frame = self.history_frame() if table == "history" else self.trials_frame()
-        for column in frame.columns:
-            # A column of Parquet has one type; choices such as [64, "auto"] have not.
-            values = [None if _is_nan(value) else value for value in frame[column]]
-            kinds = {type(value) for value in values if value is not None}
-            if len(kinds) > 1 and not kinds <= {int, float, bool}:
-                values = [None if value is None else json.dumps(to_json(value)) for value in values]
-            if frame[column].dtype == object:
-                frame[column] = pd.Series(values, dtype=object, index=frame.index)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            frame.to_parquet(temporary, index=False)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
 
 def judge_trial(record: TrialRecord, objective: Objective) -> Score:
     """The score that a trial's reports earn; one in error has none, whatever it reported."""
@@ -235,15 +173,3 @@ def describe_error(record: TrialRecord) -> str | None:
     if record.state is not TrialState.ERROR:
         return None
     return ": ".join(part for part in (record.reason, record.error) if part) or "unknown"
-
-
-def _parameter_columns(record: TrialRecord) -> dict[str, Any]:
-    flat = flatten_parameters(record.parameters)
-    return {
-        f"config.{name}" if name in record.last_report else name: value
-        for name, value in flat.items()
-    }
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)

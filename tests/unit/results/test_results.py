@@ -32,6 +32,7 @@ from sweeper.results.builder import (
     load_results,
     results_from_events,
 )
+from sweeper.results.frames import history_frame, trials_frame, write_parquet
 from sweeper.results.records import SweepResults
 
 NOBODY = 2**22 + 1  # above Linux's largest process id
@@ -271,10 +272,11 @@ def test_rows_have_the_promised_keys_and_are_strict_json() -> None:
 
 
 def test_the_trials_frame_has_dotted_parameters_and_the_last_metrics() -> None:
-    frame = fold(
+    results = fold(
         asked("t0001", lr=0.1, model_config={"fcnet_hiddens": [64]}), started("t0001"),
         reported(1, 3.0), reported(2, 4.0), asked("t0002", lr=0.2),
-    ).trials_frame()  # fmt: skip
+    )  # fmt: skip
+    frame = trials_frame(results)
     assert list(frame["lr"]) == [0.1, 0.2]
     assert frame["model_config.fcnet_hiddens"][0] == [64]
     assert frame["episode_return_mean"][0] == 4.0
@@ -282,17 +284,16 @@ def test_the_trials_frame_has_dotted_parameters_and_the_last_metrics() -> None:
 
 
 def test_the_history_frame_has_a_row_a_report() -> None:
-    frame = fold(
-        asked("t0001", lr=0.1), started("t0001"), reported(1, 3.0), reported(2, 4.0)
-    ).history_frame()
+    results = fold(asked("t0001", lr=0.1), started("t0001"), reported(1, 3.0), reported(2, 4.0))
+    frame = history_frame(results)
     assert list(frame["trial_id"]) == ["t0001", "t0001"]
     assert list(frame["episode_return_mean"]) == [3.0, 4.0]
     assert list(frame["lr"]) == [0.1, 0.1]
 
 
 def test_a_run_without_trials_has_empty_frames() -> None:
-    assert list(fold().trials_frame().columns)[:2] == ["trial_id", "state"]
-    assert len(fold().history_frame()) == 0
+    assert list(trials_frame(fold()).columns)[:2] == ["trial_id", "state"]
+    assert len(history_frame(fold())) == 0
 
 
 def test_parquet_takes_choices_of_mixed_types(tmp_path: Path) -> None:
@@ -302,14 +303,12 @@ def test_parquet_takes_choices_of_mixed_types(tmp_path: Path) -> None:
         asked("t0001", minibatch_size=64), asked("t0002", minibatch_size="auto"),
         asked("t0003", minibatch_size=[1, 2]), started("t0001"), reported(1, 3.0),
     )  # fmt: skip
-    for table in ("trials", "history"):
-        results.write_parquet(tmp_path / f"{table}.parquet", table=table)
-    frame = pd.read_parquet(tmp_path / "trials.parquet")
-    assert list(frame["minibatch_size"]) == ["64", '"auto"', "[1, 2]"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "history.parquet",
-        "trials.parquet",
-    ]
+    frame = trials_frame(results)
+    write_parquet(frame, tmp_path / "trials.parquet")
+    written = pd.read_parquet(tmp_path / "trials.parquet")
+    assert list(written["minibatch_size"]) == ["64", '"auto"', "[1, 2]"]
+    assert list(frame["minibatch_size"]) == [64, "auto", [1, 2]]
+    assert [path.name for path in tmp_path.iterdir()] == ["trials.parquet"]
 
 
 def test_parquet_keeps_lists_that_not_every_report_has(tmp_path: Path) -> None:
@@ -317,7 +316,7 @@ def test_parquet_keeps_lists_that_not_every_report_has(tmp_path: Path) -> None:
 
     late = TrialReported(4.0, "t0001", {"training_iteration": 2, "replica/x": [1.0, None]})
     results = fold(asked("t0001", lr=0.1), started("t0001"), reported(1, 3.0), late)
-    results.write_parquet(tmp_path / "history.parquet", table="history")
+    write_parquet(history_frame(results), tmp_path / "history.parquet")
     column = pd.read_parquet(tmp_path / "history.parquet")["replica/x"]
     assert column[0] is None
     assert next(iter(column[1])) == 1.0
