@@ -1,8 +1,9 @@
-"""What a run came to, as data: one record a trial, with all its reports; tables of them."""
+"""The results of a run as data: one record per trial, with all its reports."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +14,7 @@ from sweeper.metrics import ENV_STEPS, Objective
 from sweeper.results.scoring import Score, env_steps_of, metric_value, score_reports
 from sweeper.states import LaunchEnd, TrialState
 
-__all__ = [
-    "SweepResults",
-    "TrialCheckpoint",
-    "TrialRecord",
-    "describe_error",
-    "judge_trial",
-]
+__all__ = ["SweepResults", "TrialCheckpoint", "TrialRecord", "describe_error", "judge_trial"]
 
 
 class TrialCheckpoint(NamedTuple):
@@ -27,7 +22,7 @@ class TrialCheckpoint(NamedTuple):
 
     Attributes:
         path: relative to the run folder with forward slashes, or absolute.
-        metrics: the scalar metrics of the report it belongs to; empty where that is not known.
+        metrics: scalar metrics of the report it was made after; empty if that is unknown.
     """
 
     path: str
@@ -36,23 +31,23 @@ class TrialCheckpoint(NamedTuple):
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial: what it was, how far it came, how it ended.
+    """One trial: its configuration, its progress, how it ended.
 
     Attributes:
         trial_id: e.g. ``t0007``.
-        state: where it stands.
-        reason: what ended or interrupted it; None while it goes on.
+        state: its current state.
+        reason: what ended or interrupted it; None while it runs.
         error: for ``ERROR`` the exception's last line.
         configuration: the whole point of the param space, nested.
         parameters: the part of it that the search varies, nested.
-        seeds: one a replica.
+        seeds: one per replica.
         reports: flat rows of metrics, in the order of training.
         checkpoints: in the order they were made.
-        log: what its process printed; None where that is not kept.
+        log: the output of its process; None where that is not kept.
         node: where it ran last.
-        started: when it was first taken up, seconds since the epoch.
-        ended: when it was last heard of, if it does not run any more.
-        retries: how often it failed and went on.
+        started: when it first started, in seconds since the epoch.
+        ended: time of its last event, if it no longer runs.
+        retries: how often it failed and was resumed.
     """
 
     trial_id: str
@@ -80,7 +75,7 @@ class TrialRecord:
 
     @property
     def env_steps(self) -> int | None:
-        """Real env steps a replica, by the last report."""
+        """Env steps per replica, by the last report."""
         steps = env_steps_of(self.last_report)
         return None if steps is None or not math.isfinite(steps) else int(steps)
 
@@ -92,12 +87,12 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class SweepResults:
-    """All trials of a run, in the order they were asked for.
+    """All trials of a run, in the order they were proposed.
 
     Attributes:
         root: the run's folder.
-        trials: one record a trial.
-        is_live: a process is carrying the run out right now.
+        trials: one record per trial.
+        is_live: whether a driver is running them.
         ended_by: how the last launch ended (``finished``, ``interrupted``, …); None if it is
             live or was killed.
         started: time of the first event, seconds since the epoch.
@@ -113,7 +108,7 @@ class SweepResults:
 
     @property
     def state(self) -> str:
-        """``running``, ``interrupted``, or the reason that the last launch ended for."""
+        """``running``, ``interrupted``, or why the last launch ended."""
         if self.is_live:
             return "running"
         return self.ended_by or LaunchEnd.INTERRUPTED
@@ -130,22 +125,16 @@ class SweepResults:
         raise KeyError(trial_id)
 
     def counts(self) -> dict[TrialState, int]:
-        """How many trials are in each state, states without any left out."""
-        counts = dict.fromkeys(TrialState, 0)
-        for record in self.trials:
-            counts[record.state] += 1
-        return {state: count for state, count in counts.items() if count}
+        """How many trials are in each state; states without a trial are left out."""
+        counts = Counter(record.state for record in self.trials)
+        return {state: counts[state] for state in TrialState if counts[state]}
 
     def resolve(self, checkpoint: TrialCheckpoint) -> Path:
         """The absolute folder of a checkpoint."""
         return self.root / checkpoint.path
 
     def to_rows(self, objective: Objective) -> list[dict[str, Any]]:
-        """One JSON-ready object a trial, as ``results --json`` prints them.
-
-        Non-finite numbers become the strings ``nan``, ``inf``, ``-inf``; a trial without a
-        score has null.
-        """
+        """One JSON-ready object per trial, as ``results --json`` prints them."""
         return [
             {
                 "trial_id": record.trial_id,
@@ -162,14 +151,14 @@ class SweepResults:
 
 
 def judge_trial(record: TrialRecord, objective: Objective) -> Score:
-    """The score that a trial's reports earn; one in error has none, whatever it reported."""
+    """The score of a trial's reports; a trial in error has none, whatever it reported."""
     if record.state is TrialState.ERROR:
         return Score(None, problem=f"error: {describe_error(record)}")
     return score_reports(record.reports, objective)
 
 
 def describe_error(record: TrialRecord) -> str | None:
-    """Why a trial is in error, in a line; None for any other state."""
+    """Why a trial is in error, in one line; None for any other state."""
     if record.state is not TrialState.ERROR:
         return None
     return ": ".join(part for part in (record.reason, record.error) if part) or "unknown"
