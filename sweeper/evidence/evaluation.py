@@ -1,4 +1,4 @@
-"""Playing episodes with finished agents, on environment seeds that nothing else ever uses."""
+"""Play episodes with trained agents, on environment seeds that nothing else uses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _STAGE = "agent evaluation"
 
 
 class _Player(Protocol):
-    """What plays (`sweeper.agents.Agent`)."""
+    """Acts greedily, as `sweeper.agents.agent.Agent` does."""
 
     def act(self, observation: Any) -> Any:
         """The greedy action for one observation."""
@@ -42,8 +42,8 @@ class AgentEvaluation:
 
     Attributes:
         name: of its folder, e.g. ``replica_0``.
-        returns: one an episode.
-        lengths: likewise, in env steps.
+        returns: one per episode.
+        lengths: one per episode, in env steps.
     """
 
     name: str
@@ -58,14 +58,14 @@ class AgentEvaluation:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one agent, or all replicas of a checkpoint, came to.
+    """The evaluation of one agent, or of all replicas of a checkpoint.
 
     Attributes:
-        folder: what was evaluated.
+        folder: the folder that was evaluated.
         environment: the environment's id.
-        episodes: of each agent.
-        seed: of the episodes.
-        agents: one for each agent.
+        episodes: how many each agent played.
+        seed: which episodes.
+        agents: one entry per agent.
     """
 
     folder: Path
@@ -76,9 +76,9 @@ class Evaluation:
 
     @property
     def summary(self) -> Summary:
-        """Of several replicas over their means: the unit is the training run.
+        """Over the means of several replicas, or over the episodes of one agent.
 
-        Of one agent over its episodes, which says nothing about what training again would give.
+        The latter says nothing about training again.
         """
         if len(self.agents) > 1:
             return summarise_sample([agent.mean for agent in self.agents])
@@ -86,7 +86,7 @@ class Evaluation:
 
     @property
     def unit(self) -> str:
-        """What the interval is over."""
+        """The unit of the sample that the interval is computed from."""
         return "training runs" if len(self.agents) > 1 else "episodes of one agent"
 
     def to_json(self) -> dict[str, Any]:
@@ -117,15 +117,15 @@ def evaluate(
     """Play episodes with a run's champion, or with a checkpoint.
 
     Args:
-        target: a run's name, path or ``last``: its champion; an agent's folder; a trial's
-            checkpoint: all its replicas; or one replica's.
+        target: a run (name, path or ``last``), whose champion plays; a trial's checkpoint, all
+            of whose replicas play; or the folder of a single agent.
         storage: the folder that holds the runs.
-        episodes: of each agent.
-        seed: which episodes; the same ones for every agent, so that results can be compared.
-        replica: of a trial's checkpoint only the one that was trained with this seed.
+        episodes: how many each agent plays.
+        seed: which episodes; the same for every agent, so that results can be compared.
+        replica: only the replica that was trained with this seed.
 
     Raises:
-        UserError: there is nothing to be evaluated.
+        UserError: there is nothing to evaluate.
     """
     folder = _find_folder(target, storage)
     description = read_description(folder)
@@ -142,16 +142,16 @@ def evaluate(
 def play_episodes(
     player: _Player, settings: EnvironmentSettings, *, episodes: int, seed: int
 ) -> tuple[list[float], list[int]]:
-    """Whole episodes, each with a seed of its own that does not depend on how they are played.
+    """Play whole episodes; the n-th always has the same seed, however they are distributed.
 
     Args:
         player: acts greedily.
         settings: of the environment.
-        episodes: how many; exactly these count, however short or long they are.
-        seed: which ones.
+        episodes: how many. Each counts once; short ones, which end first, are not preferred.
+        seed: which episodes.
 
     Returns:
-        Returns and lengths, in the order of the episodes.
+        Returns and lengths, one per episode, in order.
     """
     sequence = seed_sequence(seed, _STAGE, Purpose.EVALUATION_ENVIRONMENTS)
     seeds = [int(word >> 1) for word in sequence.generate_state(episodes)]
@@ -202,7 +202,7 @@ def _find_folder(target: str, storage: str) -> Path:
 
 
 def _find_environment(folder: Path, description: Mapping[str, Any]) -> EnvironmentSettings:
-    """As the agent's own description has it, else the run's spec."""
+    """The environment of the agent's own description, else of the run's spec."""
     if "environment" in description:
         return EnvironmentSettings.from_json(description["environment"])
     for parent in folder.parents:
