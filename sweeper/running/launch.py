@@ -201,4 +201,4 @@ def _write_champion(opened: Run, plan: SweepPlan, tracker: MlflowTracker | None)
     except (SweeperError, OSError, ValueError) as error:
         _logger.warning("the champion was not written: %s", error)
     if tracker:
-        tracker.log_champion(opened.best, folder)
+        tracker.log_champion(selection, folder)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from sweeper.errors import SweeperError
+from sweeper.evidence.selection import Selection
 from sweeper.tracking.naming import flatten_parameters
 
 __all__ = ["log_champion"]
@@ -40,7 +41,7 @@ def log_champion(
     *,
     experiment_id: str,
     run_id: str,
-    selection: Mapping[str, Any],
+    selection: Selection,
     folder: Path,
     register_as: str | None,
 ) -> list[str]:
@@ -54,7 +55,7 @@ def log_champion(
         client: an ``MlflowClient``.
         experiment_id: of the parent run.
         run_id: the parent run.
-        selection: the champion as ``best --json`` has it.
+        selection: the champion.
         folder: the champion's agent.
         register_as: the name in the model registry, or None.
 
@@ -74,8 +75,8 @@ def log_champion(
             experiment_id,
             name=_NAME,
             source_run_id=run_id,
-            tags={_DIGEST_TAG: digest, "sweeper.trial": str(selection.get("trial_id"))},
-            params=flatten_parameters(selection.get("configuration") or {}),
+            tags={_DIGEST_TAG: digest, "sweeper.trial": selection.trial_id},
+            params=flatten_parameters(selection.configuration),
             model_type="agent",
         )
         try:

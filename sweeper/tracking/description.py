@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweeper.evidence.selection import Selection
 from sweeper.paths import RunPaths
 from sweeper.planning.plan import SweepPlan
 from sweeper.spec import ExperimentSpec
@@ -118,14 +119,14 @@ def _user() -> str:
 
 
 def summarise(
-    sweep: SweepDescription, states: Mapping[str, str], selection: Mapping[str, Any] | None
+    sweep: SweepDescription, states: Mapping[str, str], selection: Selection | None
 ) -> str:
     """The parent run's description, in Markdown.
 
     Args:
         sweep: what was to be done.
         states: every trial's last state.
-        selection: the champion as `sweeper best --json` prints it, or None without one.
+        selection: the champion, if there is one.
     """
     counts = Counter(states.values())
     parts = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
@@ -142,36 +143,23 @@ def summarise(
     return "\n".join(lines)
 
 
-def _champion_lines(selection: Mapping[str, Any]) -> list[str]:
-    steps = selection.get("env_steps")
-    after = f" after {int(steps):,} env steps" if isinstance(steps, int | float) else ""
+def _champion_lines(selection: Selection) -> list[str]:
+    steps, excluded = selection.env_steps, selection.excluded
+    after = "" if steps is None else f" after {steps:,} env steps"
     lines = [
-        f"**Champion: {selection['trial_id']}**, `{selection.get('metric')}` "
-        f"{_number(selection.get('score'))}{after}",
+        f"**Champion: {selection.trial_id}**, `{selection.metric}` {selection.score:.6g}{after}",
         "",
         "| parameter | value |",
         "|---|---|",
     ]
-    for name, value in flatten_parameters(selection.get("configuration") or {}).items():
+    for name, value in flatten_parameters(selection.configuration).items():
         lines.append(f"| {name} | {value} |".replace("\n", " "))
-    lines.append("")
-    if verdict := selection.get("verdict_text"):
-        lines += [str(verdict), ""]
-    if excluded := selection.get("excluded"):
-        named = ", ".join(_excluded(item) for item in excluded[:10])
+    lines += ["", selection.verdict_text, ""]
+    if excluded:
+        named = ", ".join(f"{item.trial_id} ({item.reason})" for item in excluded[:10])
         more = f", and {len(excluded) - 10} more" if len(excluded) > 10 else ""
         lines += [f"Excluded from the selection: {named}{more}", ""]
     return lines
-
-
-def _excluded(item: Any) -> str:
-    if isinstance(item, Mapping):
-        return f"{item.get('trial_id', item.get('trial'))} ({item.get('reason')})"
-    return describe_value(item)
-
-
-def _number(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, int | float) else str(value)
 
 
 def _count(number: int, noun: str) -> str:

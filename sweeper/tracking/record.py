@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from sweeper.errors import UserError
+from sweeper.evidence.selection import Selection
 from sweeper.journal import Event, LaunchEnded
 from sweeper.tracking.champion import log_champion
 from sweeper.tracking.description import SweepDescription, summarise
@@ -193,7 +192,7 @@ class Record:
 
     # -- the end ------------------------------------------------------------------------------
 
-    def finish(self, reason: str, selection: Mapping[str, Any] | None) -> None:
+    def finish(self, reason: str, selection: Selection | None) -> None:
         """Close every run with the status that the journal gives it.
 
         Args:
@@ -247,7 +246,7 @@ class Record:
             self._warn(f"MLflow did not take the run's files: {error}")
 
     def log_champion(
-        self, selection: Mapping[str, Any], folder: Path | None, register_as: str | None
+        self, selection: Selection, folder: Path | None, register_as: str | None
     ) -> None:
         """Log the champion's score, and its agent, if it has one, as the parent run's model."""
         with translated_failures():
@@ -266,8 +265,8 @@ class Record:
         for warning in warnings:
             self._warn(warning)
 
-    def _mark_champion(self, run_id: str, selection: Mapping[str, Any]) -> None:
-        trial_id = str(selection.get("trial_id"))
+    def _mark_champion(self, run_id: str, selection: Selection) -> None:
+        trial_id = selection.trial_id
         parent, winner = self._mirrors[_PARENT], self._mirrors.get(trial_id)
         if parent.tags.get("sweeper.champion") != trial_id:
             self._client.set_tag(run_id, "sweeper.champion", trial_id)
@@ -284,8 +283,8 @@ class Record:
             return
         # The winner's last row: the same stamp and step whenever this is written again.
         row = {
-            f"champion/{selection['metric']}": selection.get("score"),
-            f"champion/{ENV_STEPS}": selection.get("env_steps"),
+            f"champion/{selection.metric}": selection.score,
+            f"champion/{ENV_STEPS}": selection.env_steps,
         }
         from mlflow.entities import Metric
 

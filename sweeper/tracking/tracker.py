@@ -12,12 +12,11 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sweeper.errors import UserError
+from sweeper.evidence.selection import Selection
 from sweeper.journal import Event, parse_event
 from sweeper.paths import RunPaths
 from sweeper.planning.plan import SweepPlan
@@ -84,7 +83,7 @@ class MlflowTracker:
         tracking = spec.tracking
         self._register_as = tracking.register_as if tracking is not None else None
         self._journal = _JournalFollower(run_paths.journal)
-        self._champion: tuple[Mapping[str, Any], Path | None] | None = None
+        self._champion: tuple[Selection, Path | None] | None = None
         self._reason = "finished"
         self._deadline = float("inf")
         self._closing = threading.Event()
@@ -105,11 +104,11 @@ class MlflowTracker:
         """There is a new event in the journal."""
         self._news = True
 
-    def log_champion(self, selection: Mapping[str, Any], folder: Path | None) -> None:
+    def log_champion(self, selection: Selection, folder: Path | None) -> None:
         """Have the champion logged as a model, once everything before it is written.
 
         Args:
-            selection: the champion as ``best --json`` has it.
+            selection: the champion.
             folder: the champion's agent, or None if there is none.
         """
         self._champion = (selection, folder)
@@ -206,7 +205,7 @@ class MlflowTracker:
         self._news = True
         while self._advance() and time.monotonic() < self._deadline:
             pass
-        selection: Mapping[str, Any] | None = None
+        selection: Selection | None = None
         if self._champion is not None:
             selection, folder = self._champion
             if time.monotonic() < self._deadline:
@@ -222,9 +221,7 @@ class MlflowTracker:
         if left:
             self._given_up = f"the time was too short for the last {left:,} events"
 
-    def _log_champion(
-        self, record: Record, selection: Mapping[str, Any], folder: Path | None
-    ) -> None:
+    def _log_champion(self, record: Record, selection: Selection, folder: Path | None) -> None:
         try:
             record.log_champion(selection, folder, self._register_as)
         except Exception as error:

@@ -73,11 +73,11 @@ def log_run(opened: Run, *, uri: str | None = None, experiment: str | None = Non
     with _without_warnings():
         tracker.start()
         try:
-            best = opened.best
+            selection = opened.selection
         except (NothingToSelect, UserError):
             pass
         else:
-            tracker.log_champion(best, paths.champion if paths.champion.is_dir() else None)
+            tracker.log_champion(selection, paths.champion if paths.champion.is_dir() else None)
         problems = tracker.close(opened.results.state, timeout_s=_LIMIT_S)
     if problems:
         raise SweeperError("; ".join(problems))

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 
 from sweeper.errors import UserError
+from sweeper.evidence.selection import Exclusion, Selection
 from sweeper.journal import (
     Event,
     Journal,
@@ -622,17 +623,24 @@ def checkpoint(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
-def _selection(trial_id: str = "t0001") -> dict[str, Any]:
-    return {
-        "trial_id": trial_id,
-        "configuration": {"lr": 0.001, "model_config": {"fcnet_hiddens": [64, 64]}},
-        "metric": "episode_return_mean",
-        "mode": "max",
-        "score": 30.0,
-        "env_steps": 300,
-        "excluded": [{"trial_id": "t0002", "reason": "error: boom"}],
-        "verdict_text": "Nothing is confirmed.",
-    }
+def _selection(trial_id: str = "t0001") -> Selection:
+    return Selection(
+        trial_id=trial_id,
+        state="TERMINATED",
+        configuration={"lr": 0.001, "model_config": {"fcnet_hiddens": [64, 64]}},
+        metric="episode_return_mean",
+        mode="max",
+        score_kind="last",
+        score=30.0,
+        env_steps=300,
+        partial=False,
+        checkpoint=None,
+        checkpoint_note=None,
+        replica=0,
+        seed=7,
+        candidates=1,
+        excluded=(Exclusion("t0002", "error: boom"),),
+    )
 
 
 def _log_champion(sweep: Sweep, checkpoint: Path) -> list[str]:
@@ -670,6 +678,7 @@ def test_the_champion_acts_in_a_process_without_sweeper(
     assert runs[""].data.metrics["champion/episode_return_mean"] == 30.0
     assert "**Champion: t0001**" in runs[""].data.tags["mlflow.note.content"]
     assert "t0002 (error: boom)" in runs[""].data.tags["mlflow.note.content"]
+    assert _selection().verdict_text in runs[""].data.tags["mlflow.note.content"]
     assert runs["t0001"].data.tags["sweeper.champion"] == "true"
 
     observations = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
@@ -749,7 +758,7 @@ def test_a_new_champion_takes_the_title_from_the_former_one(sweep: Sweep) -> Non
 
     sweep.launch(2)
     second = sweep.tracker()
-    better = {**_selection("t0002"), "score": 20.0, "env_steps": 100}
+    better = replace(_selection("t0002"), score=20.0, env_steps=100)
     second.log_champion(better, None)
     assert second.close("finished") == []
     runs = sweep.runs()
