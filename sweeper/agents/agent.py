@@ -19,7 +19,13 @@ __all__ = ["Agent", "Policy", "load_agent"]
 
 
 class Policy(Protocol):
-    """Acts greedily on batches: `RLlibPolicy` or `TorchPolicy`."""
+    """Acts greedily on batches: `RLlibPolicy` or `TorchPolicy`.
+
+    Attributes:
+        observation_shape: of one observation as an array, flattened for a Dict or Tuple.
+    """
+
+    observation_shape: tuple[int, ...]
 
     def act(self, observations: Any) -> np.ndarray[Any, Any]:
         """Actions ``[batch, ...]`` for observations ``[batch, *observation]``."""

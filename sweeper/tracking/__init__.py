@@ -1,4 +1,4 @@
-"""The MLflow record of a run: written from its journal, beside the training, never in its way."""
+"""The MLflow record of a run, written from its journal without holding up the training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the parent run says about the sweep: params, tags, a summary."""
+"""Describe a sweep for MLflow's parent run: params, tags, a summary."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.evidence.selection import Selection
-from sweeper.paths import RunPaths
+from sweeper.paths import CheckpointPaths, RunPaths
 from sweeper.planning.plan import SweepPlan
 from sweeper.spec import ExperimentSpec
-from sweeper.tracking.naming import describe_value, flatten_parameters
+from sweeper.tracking.naming import describe_parameters, describe_value
 
 __all__ = ["SweepDescription", "describe_sweep", "summarise"]
 
@@ -24,13 +24,13 @@ class SweepDescription:
     """The sweep in MLflow's terms.
 
     Attributes:
-        run_name: the run folder's name; finds everything of the sweep by the tag `sweeper.run`.
+        run_name: the run folder's name; as the tag ``sweeper.run`` it marks all runs of the sweep.
         folder: the run folder.
         headline: one line of Markdown.
-        parameters: the param space and what else decides the outcome, flat, in words.
+        parameters: the param space and other settings of the sweep, flat, as text.
         tags: for the parent run and every trial.
-        parent_tags: for the parent alone.
-        files: logged as artifacts once they are there.
+        parent_tags: for the parent run only.
+        files: logged as artifacts once they exist.
     """
 
     run_name: str
@@ -45,7 +45,7 @@ class SweepDescription:
 def describe_sweep(
     spec: ExperimentSpec, plan: SweepPlan, paths: RunPaths, run_name: str
 ) -> SweepDescription:
-    """Put a spec and its plan into MLflow's terms."""
+    """Describe a spec and its plan in MLflow's terms."""
     environment = spec.environment.id
     shared = {
         "sweeper.run": run_name,
@@ -67,7 +67,7 @@ def describe_sweep(
             f" ({spec.selection.mode})"
         ),
         parameters={
-            **flatten_parameters(spec.param_space),
+            **describe_parameters(spec.param_space),
             "sweep.seeds": describe_value(list(spec.seeds)),
             "sweep.stop": describe_value(_stop(spec)),
             "sweep.search": f"{spec.search.algorithm}, {_count(plan.trials, 'trial')}",
@@ -85,7 +85,7 @@ def describe_sweep(
             paths.plan,
             paths.environment,
             paths.selection,
-            paths.champion / "agent.json",
+            CheckpointPaths(paths.champion).agent,
         ),
     )
 
@@ -97,7 +97,7 @@ def _stop(spec: ExperimentSpec) -> dict[str, Any]:
 
 
 def _provenance(path: Path) -> dict[str, str]:
-    """Version and commit from the run's ``environment.json``, as far as it has them."""
+    """Version and commit from the run's ``environment.json``, where it has them."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -114,7 +114,7 @@ def _provenance(path: Path) -> dict[str, str]:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
+    except (KeyError, OSError):  # e.g. a container's user without a name
         return ""
 
 
@@ -124,8 +124,8 @@ def summarise(
     """The parent run's description, in Markdown.
 
     Args:
-        sweep: what was to be done.
-        states: every trial's last state.
+        sweep: the sweep.
+        states: the state of every trial.
         selection: the champion, if there is one.
     """
     counts = Counter(states.values())
@@ -152,7 +152,7 @@ def _champion_lines(selection: Selection) -> list[str]:
         "| parameter | value |",
         "|---|---|",
     ]
-    for name, value in flatten_parameters(selection.configuration).items():
+    for name, value in describe_parameters(selection.configuration).items():
         lines.append(f"| {name} | {value} |".replace("\n", " "))
     lines += ["", selection.verdict_text, ""]
     if excluded:

@@ -1,9 +1,8 @@
-"""The tracker: a thread that follows the journal and keeps MLflow up to date with it.
+"""Follow the journal in a thread, and keep MLflow up to date with it.
 
-The driver's thread only says that there is news. The events themselves are read back from the
-journal's file, which is the truth: so nothing has to be queued or dropped however slow MLflow
-is, an outage means being behind and no more, and a run that goes on in another process, or is
-written to MLflow once more, is the same as one that is followed live.
+The driver only signals that there are new events; the thread reads them from the journal's file.
+So nothing has to be queued or dropped however slow MLflow is, and an outage only delays the
+record. Following a live run, continuing in another process and logging a run again are the same.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from sweeper.journal import Event, parse_event
 from sweeper.paths import RunPaths
 from sweeper.planning.plan import SweepPlan
 from sweeper.spec import ExperimentSpec
+from sweeper.states import LaunchEnd
 from sweeper.tracking.description import describe_sweep
 from sweeper.tracking.destination import (
     Destination,
@@ -37,22 +37,22 @@ _logger = logging.getLogger(__name__)
 
 _FLUSH_S = 1.0
 _MAX_FLUSH_S = 15.0
-# Writing takes at most this part of one core while the sweep runs.
+# While the sweep runs, writing takes at most this share of one core.
 _DUTY = 0.02
 _FIRST_RETRY_S = 10.0
 _MAX_RETRY_S = 300.0
-# Of the journal at a time, so that memory stays flat and the end is never far away.
+# Read the journal in chunks, so that memory stays flat and `close` is noticed soon.
 _CHUNK_BYTES = 2**18
 _FINISH_S = 15.0
 
-_REBUILD = "the journal has it all, so the record can be written again from the run folder"
+_REBUILD = "the journal is complete, so the record can be written again from the run folder"
 
 
 class MlflowTracker:
-    """Keeps one run's MLflow record up to date. A journal listener.
+    """A journal listener that keeps one run's MLflow record up to date.
 
-    Nothing here raises into the sweep or waits for MLflow: `start` returns at once, a call
-    takes less than a microsecond, and `close` says what could not be written.
+    It neither raises into the sweep nor waits for MLflow: `start` returns at once, a call takes
+    less than a microsecond, and `close` returns what could not be written.
     """
 
     def __init__(
@@ -66,17 +66,17 @@ class MlflowTracker:
         spec: ExperimentSpec,
         plan: SweepPlan,
     ) -> None:
-        """Take note of where to write and what; touches nothing yet.
+        """Set up the tracker; touches neither files nor network.
 
         Args:
             uri: MLflow's tracking URI; an SQLite path may be relative to the working directory.
-            experiment: the experiment's name, made if it is not there.
-            artifact_root: where a new experiment of an SQLite database keeps its files; a
+            experiment: the experiment's name, created if missing.
+            artifact_root: where a new experiment of an SQLite database stores its files; a
                 server decides for itself.
-            run_name: the run folder's name; the parent run's name, and how it is found again.
+            run_name: the run folder's name. It names the parent run and identifies the record.
             run_paths: the run folder, whose journal is followed.
             spec: as run.
-            plan: as carried out.
+            plan: as run.
         """
         self._destination = Destination(resolve_uri(uri), experiment, artifact_root)
         self._sweep_arguments = (spec, plan, run_paths, run_name)
@@ -84,7 +84,7 @@ class MlflowTracker:
         self._register_as = tracking.register_as if tracking is not None else None
         self._journal = _JournalFollower(run_paths.journal)
         self._champion: tuple[Selection, Path | None] | None = None
-        self._reason = "finished"
+        self._reason: str = LaunchEnd.FINISHED
         self._deadline = float("inf")
         self._closing = threading.Event()
         self._record: Record | None = None
@@ -97,15 +97,15 @@ class MlflowTracker:
     # -- the driver's side --------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to follow the journal, with what is in it already."""
+        """Start to follow the journal from its beginning."""
         self._thread.start()
 
     def __call__(self, event: Event) -> None:  # noqa: ARG002 - it is read from the journal
-        """There is a new event in the journal."""
+        """Note that the journal has a new event."""
         self._news = True
 
     def log_champion(self, selection: Selection, folder: Path | None) -> None:
-        """Have the champion logged as a model, once everything before it is written.
+        """Log the champion as a model, after everything that is in the journal before.
 
         Args:
             selection: the champion.
@@ -117,12 +117,11 @@ class MlflowTracker:
         """Write what is left, close every MLflow run, and end the thread.
 
         Args:
-            reason: how the launch ended: ``finished``, ``interrupted``, ``budget.time_s`` or
-                ``failed``; what the journal says goes first.
+            reason: how the launch ended (a `LaunchEnd`), in case the journal has no end of it.
             timeout_s: for what is left; closing the runs may take some seconds more.
 
         Returns:
-            What the user should know about the record, a sentence each.
+            Warnings about the record, one sentence each.
         """
         self._reason = reason
         self._deadline = time.monotonic() + timeout_s
@@ -141,7 +140,7 @@ class MlflowTracker:
     # -- the thread's side --------------------------------------------------------------------
 
     def _work(self) -> None:
-        # Signals are the driver's.
+        # The driver's main thread handles the signals.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             with mlflow_settings():
@@ -149,7 +148,7 @@ class MlflowTracker:
         except (UserError, RefusedError) as error:
             self._give_up(str(error))
         except Exception as error:
-            # A defect here must not end the sweep, which may have run for days.
+            # A defect here must not end a sweep that may have run for days.
             _logger.debug("the MLflow tracker failed", exc_info=True)
             self._give_up(f"{type(error).__name__}: {error}")
 
@@ -186,9 +185,9 @@ class MlflowTracker:
         return self._record
 
     def _advance(self) -> bool:
-        """Write one portion; returns whether there may be more of it."""
+        """Write one chunk of the journal; returns whether there may be more."""
         record = self._connect()
-        record.flush()  # what an outage left
+        record.flush()  # left by an outage
         if not self._news:
             return False
         self._news = False
@@ -225,7 +224,7 @@ class MlflowTracker:
         try:
             record.log_champion(selection, folder, self._register_as)
         except Exception as error:
-            # Models go through other people's loaders; the rest of the record must not suffer.
+            # Foreign code saves the model; its failure must not cost the rest of the record.
             _logger.debug("the champion could not be logged", exc_info=True)
             message = f"MLflow: the champion is not logged as a model: {error}"
             _logger.warning("%s", message)
@@ -234,13 +233,13 @@ class MlflowTracker:
 
 @dataclass
 class _JournalFollower:
-    """Reads a journal that is still being written: whole lines, each once."""
+    """Reads the whole lines of a growing journal, each once."""
 
     path: Path
     offset: int = 0
 
     def read(self) -> list[Event]:
-        """The next events, at most about `_CHUNK_BYTES` of them; empty at the end."""
+        """Read the next events, about `_CHUNK_BYTES` at most; empty at the end of the file."""
         try:
             with self.path.open("rb") as stream:
                 stream.seek(self.offset)
@@ -252,13 +251,12 @@ class _JournalFollower:
                         return []
                     data += more
                     end = data.rfind(b"\n") + 1
-        except FileNotFoundError:  # the journal starts after us
+        except FileNotFoundError:  # not created yet
             return []
         self.offset += end
         events = []
         for line in data[:end].split(b"\n"):
             event = parse_event(line) if line else None
-            # A line cut by a kill is the journal reader's to tell of.
-            if event is not None:
+            if event is not None:  # `read_journal` warns about damaged lines
                 events.append(event)
         return events

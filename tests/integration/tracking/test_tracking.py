@@ -610,7 +610,7 @@ def checkpoint(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> P
     """A PPO of RLlib's, untrained."""
     from ray.rllib.algorithms.ppo import PPOConfig
 
-    folder = tmp_path_factory.mktemp("champion") / "replica_7"
+    folder = tmp_path_factory.mktemp("champion") / "checkpoint"
     algorithm = (
         PPOConfig()
         .environment("CartPole-v1")
