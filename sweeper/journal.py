@@ -31,6 +31,7 @@ __all__ = [
     "TrialAsked",
     "TrialCheckpointed",
     "TrialEnded",
+    "TrialEvent",
     "TrialReported",
     "TrialRetried",
     "TrialStarted",
@@ -51,6 +52,13 @@ class Event:
 
     kind: ClassVar[str]
     time: float
+
+
+@dataclass(frozen=True)
+class TrialEvent(Event):
+    """Base of the events of a trial."""
+
+    trial_id: str
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,7 @@ class LaunchStarted(Event):
 
 
 @dataclass(frozen=True)
-class TrialAsked(Event):
+class TrialAsked(TrialEvent):
     """The search proposed a configuration.
 
     Attributes:
@@ -87,23 +95,21 @@ class TrialAsked(Event):
     """
 
     kind: ClassVar[str] = "trial_asked"
-    trial_id: str
     configuration: Mapping[str, Any]
     parameters: Mapping[str, Any]
     seeds: tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class TrialStarted(Event):
+class TrialStarted(TrialEvent):
     """A worker started the trial."""
 
     kind: ClassVar[str] = "trial_started"
-    trial_id: str
     node: str
 
 
 @dataclass(frozen=True)
-class TrialReported(Event):
+class TrialReported(TrialEvent):
     """One row of metrics under our names, flat.
 
     Attributes:
@@ -114,14 +120,13 @@ class TrialReported(Event):
     """
 
     kind: ClassVar[str] = "trial_reported"
-    trial_id: str
     metrics: Mapping[str, Any]
     stopped_by: str | None = None
     replaces: bool = False
 
 
 @dataclass(frozen=True)
-class TrialCheckpointed(Event):
+class TrialCheckpointed(TrialEvent):
     """A checkpoint is complete on disk.
 
     Attributes:
@@ -130,22 +135,20 @@ class TrialCheckpointed(Event):
     """
 
     kind: ClassVar[str] = "trial_checkpointed"
-    trial_id: str
     path: str
     metrics: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class TrialRetried(Event):
+class TrialRetried(TrialEvent):
     """The trial failed and resumes from its last checkpoint; ``error`` is one line."""
 
     kind: ClassVar[str] = "trial_retried"
-    trial_id: str
     error: str
 
 
 @dataclass(frozen=True)
-class TrialEnded(Event):
+class TrialEnded(TrialEvent):
     """The trial is over for this launch.
 
     Attributes:
@@ -157,7 +160,6 @@ class TrialEnded(Event):
     """
 
     kind: ClassVar[str] = "trial_ended"
-    trial_id: str
     state: TrialState
     reason: str
     error: str | None = None
@@ -176,23 +178,11 @@ class LaunchEnded(Event):
 
 Listener = Callable[[Event], None]
 
-_EVENTS: dict[str, type[Event]] = {
-    event.kind: event
-    for event in (
-        LaunchStarted,
-        TrialAsked,
-        TrialStarted,
-        TrialReported,
-        TrialCheckpointed,
-        TrialRetried,
-        TrialEnded,
-        LaunchEnded,
-    )
-}
+_TYPES: tuple[type[Event], ...] = (LaunchStarted, *TrialEvent.__subclasses__(), LaunchEnded)
 
-_FIELDS: dict[type[Event], frozenset[str]] = {
-    event: frozenset(item.name for item in dataclasses.fields(event)) for event in _EVENTS.values()
-}
+_EVENTS = {event.kind: event for event in _TYPES}
+
+_FIELDS = {event: frozenset(item.name for item in dataclasses.fields(event)) for event in _TYPES}
 
 
 @dataclass

@@ -33,19 +33,7 @@ _PACKAGES = ("sweeper", "ray", "torch", "gymnasium", "numpy")
 
 @dataclass(frozen=True)
 class Champion:
-    """The winner, and the checkpoint of its weights; see `evidence.selection.Selection`.
-
-    Attributes:
-        trial_id: the winning trial.
-        configuration: its point of the param space, nested.
-        metric: the metric that decided.
-        mode: ``max`` or ``min``.
-        score: its score.
-        env_steps: of the report that earned the score; None if not reported.
-        checkpoint: the trial's, absolute.
-        replica: index of the best replica.
-        seed: that replica's seed; None if the run recorded no seeds.
-    """
+    """The winner and the trial's checkpoint; the others as in `evidence.selection.Selection`."""
 
     trial_id: str
     configuration: Mapping[str, Any]

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from sweeper.agents.agent import load_agent
+from sweeper.agents.agent import Agent, load_agent
 from sweeper.agents.locate import find_agents, read_description
 from sweeper.environments.building import build_env
 from sweeper.environments.settings import EnvironmentSettings
@@ -24,16 +24,6 @@ __all__ = ["AgentEvaluation", "Evaluation", "evaluate", "play_episodes"]
 
 _MAX_ENVS = 20
 _STAGE = "agent evaluation"
-
-
-class _Player(Protocol):
-    """Acts greedily, as `sweeper.agents.agent.Agent` does."""
-
-    def act(self, observation: Any) -> Any:
-        """The greedy action for one observation."""
-
-    def act_batch(self, observations: Any) -> Any:
-        """The greedy actions for a batch."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +130,7 @@ def evaluate(
 
 
 def play_episodes(
-    player: _Player, settings: EnvironmentSettings, *, episodes: int, seed: int
+    player: Agent, settings: EnvironmentSettings, *, episodes: int, seed: int
 ) -> tuple[list[float], list[int]]:
     """Play whole episodes; the n-th always has the same seed, however they are distributed.
 
@@ -181,7 +171,7 @@ def play_episodes(
     return returns, lengths
 
 
-def _act(player: _Player, observations: Sequence[Any]) -> Sequence[Any]:
+def _act(player: Agent, observations: Sequence[Any]) -> Sequence[Any]:
     first = observations[0]
     if isinstance(first, np.ndarray):
         return list(player.act_batch(np.stack(observations)))

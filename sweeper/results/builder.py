@@ -19,6 +19,7 @@ from sweeper.journal import (
     TrialAsked,
     TrialCheckpointed,
     TrialEnded,
+    TrialEvent,
     TrialReported,
     TrialRetried,
     TrialStarted,
@@ -30,12 +31,7 @@ from sweeper.results.ranking import iteration_of
 from sweeper.results.records import SweepResults, TrialCheckpoint, TrialRecord
 from sweeper.states import LaunchEnd, TrialState
 
-__all__ = [
-    "ResultsBuilder",
-    "is_process_alive",
-    "load_results",
-    "results_from_events",
-]
+__all__ = ["ResultsBuilder", "is_process_alive", "load_results", "results_from_events"]
 
 
 @dataclass
@@ -62,16 +58,6 @@ class _OpenTrial:
             self.state, self.reason = TrialState.TERMINATED, self.stopped_by
         else:
             self.state, self.reason = TrialState.PAUSED, LaunchEnd.INTERRUPTED
-
-
-_TRIAL_EVENTS = (
-    TrialReported,
-    TrialCheckpointed,
-    TrialAsked,
-    TrialStarted,
-    TrialRetried,
-    TrialEnded,
-)
 
 
 class ResultsBuilder:
@@ -104,14 +90,14 @@ class ResultsBuilder:
         """Add the next event."""
         self._started = event.time if self._started is None else self._started
         self._updated = event.time
-        if isinstance(event, LaunchStarted):
+        if isinstance(event, TrialEvent):
+            self._apply_to_trial(event.trial_id, event)
+        elif isinstance(event, LaunchStarted):
             self._cut_off_open_trials()
             self._launch, self._ended_by = event, None
         elif isinstance(event, LaunchEnded):
             self._cut_off_open_trials()
             self._launch, self._ended_by = None, event.reason
-        elif isinstance(event, _TRIAL_EVENTS):
-            self._apply_to_trial(event.trial_id, event)
 
     def trial(self, trial_id: str) -> TrialRecord:
         """The current record of one trial, taking the run as live.
@@ -142,7 +128,7 @@ class ResultsBuilder:
             updated=self._updated,
         )
 
-    def _apply_to_trial(self, trial_id: str, event: Event) -> None:
+    def _apply_to_trial(self, trial_id: str, event: TrialEvent) -> None:
         trial = self._trials.get(trial_id)
         if trial is None:
             trial = self._trials[trial_id] = _OpenTrial()

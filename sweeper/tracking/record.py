@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sweeper.errors import UserError
 from sweeper.evidence.selection import Selection
-from sweeper.journal import Event, LaunchEnded
+from sweeper.journal import Event, LaunchEnded, TrialEvent
 from sweeper.metrics import ENV_STEPS
 from sweeper.states import LaunchEnd, TrialState
 from sweeper.tracking.champion import log_champion
@@ -75,7 +75,7 @@ class Record:
             keep_metrics: False to follow the states only, if there is no time to write the
                 rest; the event then counts as unwritten.
         """
-        key = getattr(event, "trial_id", _PARENT)
+        key = event.trial_id if isinstance(event, TrialEvent) else _PARENT
         mirror = self._mirrors.setdefault(key, RunMirror(key))
         if mirror.feed(event, keep_metrics=keep_metrics):
             self._dirty[key] = None

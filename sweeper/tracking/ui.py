@@ -35,7 +35,13 @@ class UiServer(NamedTuple):
 
     def stop(self) -> None:
         """Stop the server and wait for its end."""
-        _stop(self.process)
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
 
 
 def open_ui(
@@ -85,7 +91,7 @@ def open_ui(
         try:
             _await_answer(server, process, output)
         except BaseException:
-            _stop(process)
+            UiServer(process, server).stop()
             raise
     return UiServer(process=process, url=server + _page(server, experiment))
 
@@ -144,13 +150,3 @@ def _await_answer(url: str, process: subprocess.Popen[bytes], output: IO[bytes])
 def _tail(output: IO[bytes]) -> str:
     output.seek(0)
     return "\n".join(output.read().decode(errors="replace").splitlines()[-10:])
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()

@@ -242,7 +242,7 @@ def export(folder: Path, destination: Path, **more: Any) -> Path:
     return export_champion(champion_of(folder, **more), spec(), destination)
 
 
-def test_the_champions_folder_says_what_it_is(trial_checkpoint: Path, tmp_path: Path) -> None:
+def test_the_champions_folder_describes_the_agent(trial_checkpoint: Path, tmp_path: Path) -> None:
     folder = export(trial_checkpoint, tmp_path / "champion")
     document = json.loads(
         (folder / "agent.json").read_text(), parse_constant=lambda word: pytest.fail(word)

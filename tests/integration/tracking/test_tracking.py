@@ -260,7 +260,7 @@ def test_a_sweep_is_a_parent_run_with_a_nested_run_per_trial(sweep: Sweep) -> No
     ]
 
 
-def test_curves_are_there_while_the_sweep_runs(sweep: Sweep) -> None:
+def test_curves_are_written_while_the_sweep_runs(sweep: Sweep) -> None:
     tracker = sweep.tracker()
     sweep.launch()
     sweep.trial("t0001", reports=2, state=None)
@@ -284,7 +284,7 @@ def test_writing_the_same_journal_again_changes_nothing(sweep: Sweep) -> None:
     assert _dump(sweep.storage / "mlflow.db") == before
 
 
-def test_a_resumed_run_goes_on_in_the_same_mlflow_runs(sweep: Sweep) -> None:
+def test_a_resumed_run_continues_in_the_same_mlflow_runs(sweep: Sweep) -> None:
     tracker = sweep.tracker()
     sweep.launch()
     sweep.trial("t0001", reports=3, state="PAUSED")
@@ -403,7 +403,7 @@ def test_more_metrics_and_params_than_fit_a_batch_all_arrive(sweep: Sweep) -> No
     assert run.data.metrics["learner/m2499"] == 2499.0
 
 
-def test_no_time_left_still_closes_every_run_and_says_what_is_missing(sweep: Sweep) -> None:
+def test_without_time_left_every_run_is_closed_and_a_warning_counts_the_rest(sweep: Sweep) -> None:
     tracker = sweep.tracker()
     sweep.launch()
     sweep.trial("t0001", reports=1, state=None)
@@ -424,9 +424,7 @@ def test_no_time_left_still_closes_every_run_and_says_what_is_missing(sweep: Swe
     assert sweep.runs()["t0002"].info.status == "FINISHED"
 
 
-def test_files_that_mlflow_does_not_take_cost_no_curves(
-    tmp_path: Path, empty_database: Path
-) -> None:
+def test_refused_files_cost_no_curves(tmp_path: Path, empty_database: Path) -> None:
     storage = tmp_path / "runs"
     storage.mkdir()
     shutil.copy(empty_database, storage)
@@ -441,7 +439,7 @@ def test_files_that_mlflow_does_not_take_cost_no_curves(
         assert {run.info.status for run in sweep.runs().values()} == {"FINISHED"}
 
 
-def test_a_run_that_someone_deletes_costs_that_trial_only(sweep: Sweep) -> None:
+def test_a_deleted_mlflow_run_costs_that_trial_only(sweep: Sweep) -> None:
     tracker = sweep.tracker()
     sweep.launch()
     sweep.trial("t0001", reports=1, state=None)
@@ -493,7 +491,7 @@ def test_a_destination_that_is_no_database_is_one_warning(
     assert len([r for r in caplog.records if r.levelname == "WARNING"]) == 1
 
 
-def test_a_server_that_is_not_there_never_holds_the_sweep_up(
+def test_a_missing_server_never_holds_up_the_sweep(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with socket.socket() as taken:  # bound, but nobody listens
@@ -580,7 +578,7 @@ print(len(client.search_experiments()))
     assert outputs == ["1\n"] * 2
 
 
-def test_the_users_own_mlflow_is_left_alone(
+def test_the_users_own_mlflow_settings_are_left_alone(
     sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mlflow = import_mlflow()
@@ -769,9 +767,7 @@ def test_a_new_champion_takes_the_title_from_the_former_one(sweep: Sweep) -> Non
     assert runs[""].data.metrics["champion/num_env_steps_sampled_lifetime"] == 100
 
 
-def test_a_champion_that_can_t_be_logged_is_a_warning_and_no_more(
-    sweep: Sweep, tmp_path: Path
-) -> None:
+def test_a_champion_that_can_t_be_logged_is_only_a_warning(sweep: Sweep, tmp_path: Path) -> None:
     sweep.launch()
     sweep.trial("t0001")
     tracker = sweep.tracker()
@@ -811,7 +807,7 @@ def test_the_ui_answers_on_loopback_and_stops(sweep: Sweep) -> None:
         _status(base)
 
 
-def test_the_ui_of_a_database_that_is_not_there_is_the_user_s_mistake(tmp_path: Path) -> None:
+def test_the_ui_of_a_missing_database_is_the_user_s_mistake(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no MLflow database"):
         open_ui(f"sqlite:///{tmp_path}/mlflow.db")
     assert list(tmp_path.iterdir()) == []
