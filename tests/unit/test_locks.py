@@ -78,7 +78,7 @@ def test_a_child_that_outlives_the_owner_does_not_keep_the_lock(tmp_path: Path) 
         "from pathlib import Path\n"
         "from sweeper.locks import run_lock\n"
         "with run_lock(Path(sys.argv[1])):\n"
-        # Not our pipes: whoever reads them would wait for the child.
+        # Not our pipes: their reader would wait for the child.
         "    quiet = subprocess.DEVNULL\n"
         "    child = subprocess.Popen(['sleep', '30'], stdout=quiet, stderr=quiet)\n"
         "    print(child.pid, flush=True)\n"

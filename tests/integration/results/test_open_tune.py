@@ -1,4 +1,4 @@
-"""Real Tune experiments, made without a spec, judged by our rules where Tune's mislead."""
+"""Real Tune experiments, made without a spec, judged by our rules where Tune's own mislead."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_an_errored_trial_that_tune_would_choose_is_not_chosen(
     curves: tuple[Any, Path], source: str
 ) -> None:
     grid, folder = curves
-    assert grid.get_best_result().config["curve"] == "error"  # what there is to be better than
+    assert grid.get_best_result().config["curve"] == "error"  # Tune's own choice
     results = open_tune(grid if source == "grid" else folder)
     selection = select(results, Objective(METRIC))
     assert curve_of(results, selection.trial_id) == "good"

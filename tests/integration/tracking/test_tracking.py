@@ -1,4 +1,4 @@
-"""MLflow for real: SQLite databases and servers on loopback, nothing mocked."""
+"""Real MLflow, on SQLite databases and local servers; nothing is mocked."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class Sweep:
         return import_mlflow().MlflowClient(tracking_uri=self.uri)
 
     def runs(self) -> dict[str, Any]:
-        """MLflow's runs by trial id; the parent's is the empty text."""
+        """MLflow's runs by trial id; the parent's is the empty string."""
         client = self.client()
         experiment = client.get_experiment_by_name(self.experiment)
         if experiment is None:
@@ -163,13 +163,13 @@ class Sweep:
 
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One database for the module; making one takes seconds. A hostile name."""
+    """One database for the module, because creating one takes seconds. A hostile name."""
     return tmp_path_factory.mktemp("sto räge") / "runs"
 
 
 @pytest.fixture(scope="module")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """For tests that need one of their own and not its making: a copy takes no time."""
+    """A database to copy, for tests that need their own; creating one takes seconds."""
     file = tmp_path_factory.mktemp("empty") / "mlflow.db"
     import_mlflow().MlflowClient(tracking_uri=f"sqlite:///{file}").search_experiments()
     return file
@@ -199,7 +199,7 @@ def _until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
 
 
 def _removed(folder: Path) -> bool:
-    """Remove a folder in which SQLite may just be making files."""
+    """Remove a folder in which SQLite may be creating files."""
     shutil.rmtree(folder, ignore_errors=True)
     return not folder.exists()
 
@@ -297,7 +297,7 @@ def test_a_resumed_run_continues_in_the_same_mlflow_runs(sweep: Sweep) -> None:
     sweep.launch(2)
     sweep.write(TrialStarted, "t0001", "node")
     _until(lambda: {run.info.status for run in sweep.runs().values()} == {"RUNNING"})
-    for iteration in (2, 3, 4):  # two of them again, from the checkpoint
+    for iteration in (2, 3, 4):  # two of them repeated, from the checkpoint
         sweep.report("t0001", iteration)
     sweep.end("t0001")
     sweep.trial("t0002")
@@ -366,12 +366,12 @@ def test_a_retried_trial_has_one_curve(sweep: Sweep) -> None:
         ([5.0, 5.0, 6.0], [5.0, 5.0, 5.0]),
         ([5.0, 5.0, 5.0, 8.0], [5.0, 5.0]),
     ],
-    ids=["of both lives", "of the second", "as before", "of the first"],
+    ids=["made by both", "made by the second", "same as before", "made by the first"],
 )
 def test_after_a_rollback_mlflow_and_the_results_have_the_same_last_evaluation(
     sweep: Sweep, first: list[float], second: list[float]
 ) -> None:
-    """Each life reports iterations up to 3; a value more is the evaluation that wound it up."""
+    """Each launch reports up to iteration 3; one more value is the final evaluation."""
     name = "evaluation/episode_return_mean"
     tracker = sweep.tracker()
     sweep.launch()
@@ -379,7 +379,7 @@ def test_after_a_rollback_mlflow_and_the_results_have_the_same_last_evaluation(
     for start, values in ((1, first), (2, second)):
         for iteration, value in enumerate(values, start):
             sweep.report("t0001", min(iteration, 3), replaces=iteration > 3, **{name: value})
-        if start == 1:  # killed before a checkpoint was complete, and resumed from iteration 1
+        if start == 1:  # killed before its last checkpoint, and resumed from iteration 1
             sweep.launch(2)
             sweep.write(TrialStarted, "t0001", "node")
     sweep.end("t0001", "PAUSED")
@@ -605,7 +605,7 @@ def test_the_tracker_s_thread_ends_with_the_sweep(sweep: Sweep) -> None:
 
 @pytest.fixture(scope="module")
 def checkpoint(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A PPO of RLlib's, untrained."""
+    """An untrained PPO of RLlib."""
     from ray.rllib.algorithms.ppo import PPOConfig
 
     folder = tmp_path_factory.mktemp("champion") / "checkpoint"

@@ -1,4 +1,4 @@
-"""The standalone policy acts as the trainer's own greedy evaluation does."""
+"""The standalone policy acts like the trainer's own greedy evaluation."""
 
 from __future__ import annotations
 

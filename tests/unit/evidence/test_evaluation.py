@@ -15,7 +15,7 @@ from sweeper.evidence.evaluation import AgentEvaluation, Evaluation, evaluate, p
 
 
 class Lottery(gymnasium.Env[Any, Any]):
-    """Episodes whose return and length are their seed's: the observation is the return."""
+    """Return and length of an episode depend on its seed; the observation is the reward."""
 
     action_space = gymnasium.spaces.Discrete(2)
     made: list[Lottery]
@@ -48,7 +48,7 @@ class Lottery(gymnasium.Env[Any, Any]):
 
 
 class Yes:
-    """Acts with 1; notes how it was asked."""
+    """Always acts with 1, and notes the batch sizes."""
 
     def __init__(self) -> None:
         self.batches: list[int] = []
@@ -84,7 +84,7 @@ def test_an_episode_depends_on_its_number_and_not_on_how_it_is_played(
 def test_every_episode_counts_once_however_long_it_is(lottery: EnvironmentSettings) -> None:
     returns, lengths = play_episodes(Yes(), lottery, episodes=200, seed=0)
     assert len(returns) == len(lengths) == 200
-    # Were it the first 200 to finish, short ones would be too many.
+    # The first 200 to finish would hold too many short ones.
     assert 23 < np.mean(lengths) < 28
     assert len(set(returns)) == 200
 

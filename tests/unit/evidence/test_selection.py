@@ -50,7 +50,7 @@ def trial(
     kept: Sequence[int] | None = None,
     **more: Any,
 ) -> TrialRecord:
-    """A trial with a report a value, and a checkpoint at the iterations ``kept`` (all)."""
+    """A trial with a report per value, and a checkpoint at the iterations ``kept`` (all)."""
     reports = tuple(row(number, value) for number, value in enumerate(values, start=1))
     made = range(1, len(values) + 1) if kept is None else kept
     more.setdefault("reports", reports)

@@ -336,7 +336,7 @@ def test_results_come_from_the_journal_alone(tmp_path: Path) -> None:
 
 
 def test_five_thousand_trials_are_read_in_time(tmp_path: Path) -> None:
-    """A guard against anything quadratic, with room for a slow machine."""
+    """Guards against quadratic time, with room for a slow machine."""
     journal = Journal(tmp_path / "journal.jsonl")
     journal.append(launched())
     for number in range(5000):

@@ -45,13 +45,13 @@ def test_the_time_left_is_unknown_before_the_first_report() -> None:
 def test_a_running_trial_is_assumed_to_keep_its_speed() -> None:
     made = standing(trials=1)
     made.update(record(1, "RUNNING", (20, 12.0), (40, 22.0)), heard=0.0)
-    # 20 steps take 10 s; the 2 s of the first report's start-up come once.
+    # 20 steps take 10 s; the start-up of 2 s before the first report comes once.
     assert made.left_s(now=0.0, elapsed_s=22.0) == pytest.approx(30.0)
     assert made.left_s(now=5.0, elapsed_s=27.0) == pytest.approx(25.0)
 
 
 def started(number: int, state: str, *rows: tuple[float, float], speed: float) -> TrialRecord:
-    """A trial whose process took its time to start: its first report says how fast it trains."""
+    """A trial whose first report has a speed, so that its start-up time is known."""
     made = record(number, state, *rows)
     first, *rest = made.reports
     return replace(made, reports=({**first, "env_steps_per_s": speed}, *rest))
@@ -79,7 +79,7 @@ def test_a_speed_that_contradicts_the_clock_is_ignored() -> None:
 
 def test_the_first_bound_that_is_met_ends_a_trial() -> None:
     made = Standing(Workload(1, 1, {STEPS: 100, "time_total_s": 60.0}), Objective())
-    # Of its time it has spent more, but by its speed the steps are there first.
+    # It has used more of its time than of its steps, but will reach the steps first.
     made.update(started(1, "RUNNING", (10, 12.0), speed=5.0), heard=0.0)
     assert made.left_s(now=0.0, elapsed_s=12.0) == pytest.approx(18.0)
     made.update(started(1, "RUNNING", (10, 12.0), speed=1.0), heard=0.0)
@@ -87,12 +87,12 @@ def test_the_first_bound_that_is_met_ends_a_trial() -> None:
 
 
 def test_trials_that_wait_for_resources_leave_no_slot_free() -> None:
-    """More at a time were asked for than the machine has room for."""
+    """The spec allows more concurrent trials than the machine has resources for."""
     made = standing(trials=5, concurrent=3)
     for number in (1, 2):
         made.update(record(number, "RUNNING", (50, 50.0)), heard=0.0)
     made.update(record(3, "PENDING"), heard=0.0)
-    # Its process may still be about to start; after a while there is no room for it.
+    # Its process may still be starting; after a while it must be waiting for resources.
     assert made.left_s(now=1.0, elapsed_s=51.0) == pytest.approx(149.0)
     assert made.left_s(now=20.0, elapsed_s=70.0) == pytest.approx(230.0)
 

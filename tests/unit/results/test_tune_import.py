@@ -24,7 +24,7 @@ NOW = 1_700_000_000
 
 
 def result(iteration: int, value: float, **more: Any) -> dict[str, Any]:
-    """A row as Tune writes it for an Algorithm of RLlib; one every ten seconds."""
+    """A row as Tune writes it for an RLlib Algorithm, one every ten seconds."""
     return {
         "env_runners": {"episode_return_mean": value, "num_env_steps_sampled_lifetime": -1},
         "learners": {"default_policy": {"vf_loss": 0.5}},
@@ -270,7 +270,7 @@ def test_a_checkpoint_is_dated_between_its_report_and_the_next(tmp_path: Path) -
 
 
 def test_checkpoints_after_every_report_are_matched_by_count(tmp_path: Path) -> None:
-    copied = NOW + 1e6  # a copy's times say nothing
+    copied = NOW + 1e6  # the times of a copy mean nothing
     rows = [result(n, float(n)) for n in range(1, 4)]
     write_trial(tmp_path / "a", rows, checkpoints=dict.fromkeys(range(3), copied))
     assert iterations(only(open_tune(tmp_path))) == [1, 2, 3]
@@ -404,7 +404,7 @@ def test_a_grid_is_read_with_its_folder_if_that_exists(tmp_path: Path) -> None:
     record = only(open_tune(grid(outcomes, path=str(tmp_path))))
     assert len(record.reports) == 2
     assert iterations(record) == [1]
-    assert record.state == "PAUSED"  # though after Ctrl-C the grid would call it finished
+    assert record.state == "PAUSED"  # after Ctrl-C the grid itself reports it as finished
 
 
 def test_a_metric_whose_mode_tune_did_not_record_needs_one(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_a_new_database_in_a_new_folder_can_be_written(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_takes_no_files_is_refused_at_once() -> None:
-    # Not even root can make a file there, and permissions alone do not tell.
+    # Not even root can create a file there, which permissions don't show.
     assert refused(Path("/proc/mlflow.db")).startswith("/proc")
 
 

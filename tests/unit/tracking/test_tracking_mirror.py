@@ -112,7 +112,7 @@ def _evaluations(*events: Event) -> list[tuple[float, int]]:
 
 
 def test_a_final_evaluation_after_a_rollback_is_written_if_its_step_has_none() -> None:
-    killed = (_report(1), _report(2), _report(3))  # and gone on with from the checkpoint at 1
+    killed = (_report(1), _report(2), _report(3))  # and resumed from the checkpoint at 1
     wound_up = (_report(2, time=21.0), _evaluated(2, 8.0, time=22.0, ends=True))
     assert _evaluations(*killed, STARTED, *wound_up) == [(8.0, 200)]
     ended = _fed(ASKED, STARTED, *killed, STARTED, *wound_up, ENDED)
