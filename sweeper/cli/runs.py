@@ -231,7 +231,7 @@ def ui(reference: str, storage: str, port: int) -> None:
     opened = open_reference(reference, storage)
     if opened.spec is None or opened.spec.tracking is None:
         raise UserError(f"{opened.results.root.name} was run without tracking; nothing to show")
-    from sweeper.tracking import open_ui
+    from sweeper.tracking.ui import open_ui
 
     server = open_ui(
         opened.spec.tracking.uri, port=port, experiment=opened.spec.tracking.experiment

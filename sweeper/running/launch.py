@@ -25,7 +25,7 @@ from sweeper.spec import dump_spec
 from sweeper.states import LaunchEnd
 
 if TYPE_CHECKING:
-    from sweeper.tracking import MlflowTracker
+    from sweeper.tracking.tracker import MlflowTracker
 
 __all__ = ["Progress", "ProgressFactory", "restore_champion", "run_launch", "write_provenance"]
 
@@ -133,7 +133,7 @@ def _start_tracker(plan: SweepPlan, paths: RunPaths) -> MlflowTracker | None:
     tracking = plan.spec.tracking
     if tracking is None:
         return None
-    from sweeper.tracking import MlflowTracker
+    from sweeper.tracking.tracker import MlflowTracker
 
     tracker = MlflowTracker(
         uri=tracking.uri,

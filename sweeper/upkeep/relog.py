@@ -13,7 +13,7 @@ from sweeper.errors import SweeperError, UserError
 from sweeper.evidence.selection import NothingToSelect
 from sweeper.planning.plan import SweepPlan
 from sweeper.spec.sections import Tracking
-from sweeper.tracking import MlflowTracker
+from sweeper.tracking.tracker import MlflowTracker
 from sweeper.upkeep.overview import planned_trials
 
 __all__ = ["log_run"]

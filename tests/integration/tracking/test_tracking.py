@@ -37,8 +37,9 @@ from sweeper.journal import (
 from sweeper.paths import RunPaths, create_run_folder
 from sweeper.results.builder import load_results
 from sweeper.spec import parse
-from sweeper.tracking import MlflowTracker, open_ui
 from sweeper.tracking.destination import import_mlflow
+from sweeper.tracking.tracker import MlflowTracker
+from sweeper.tracking.ui import open_ui
 
 T0 = 1_700_000_000.0
 
