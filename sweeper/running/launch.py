@@ -135,15 +135,8 @@ def _start_tracker(plan: SweepPlan, paths: RunPaths) -> MlflowTracker | None:
         return None
     from sweeper.tracking.tracker import MlflowTracker
 
-    tracker = MlflowTracker(
-        uri=tracking.uri,
-        experiment=tracking.experiment,
-        artifact_root=paths.root.parent.absolute() / "mlartifacts",
-        run_name=paths.root.name,
-        run_paths=paths,
-        spec=plan.spec,
-        plan=plan,
-    )
+    artifact_root = paths.root.parent.absolute() / "mlartifacts"
+    tracker = MlflowTracker(plan, paths, tracking, artifact_root=artifact_root)
     tracker.start()
     return tracker
 

@@ -24,7 +24,6 @@ class SweepDescription:
     """The sweep in MLflow's terms.
 
     Attributes:
-        run_name: the run folder's name; as the tag ``sweeper.run`` it marks all runs of the sweep.
         folder: the run folder.
         headline: one line of Markdown.
         parameters: the param space and other settings of the sweep, flat, as text.
@@ -33,7 +32,6 @@ class SweepDescription:
         files: logged as artifacts once they exist.
     """
 
-    run_name: str
     folder: Path
     headline: str
     parameters: Mapping[str, str]
@@ -41,14 +39,18 @@ class SweepDescription:
     parent_tags: Mapping[str, str]
     files: tuple[Path, ...]
 
+    @property
+    def run_name(self) -> str:
+        """Names the parent run; as the tag ``sweeper.run`` it marks all runs of the sweep."""
+        return self.folder.name
 
-def describe_sweep(
-    spec: ExperimentSpec, plan: SweepPlan, paths: RunPaths, run_name: str
-) -> SweepDescription:
-    """Describe a spec and its plan in MLflow's terms."""
+
+def describe_sweep(plan: SweepPlan, paths: RunPaths) -> SweepDescription:
+    """Describe a plan in MLflow's terms."""
+    spec = plan.spec
     environment = spec.environment.id
     shared = {
-        "sweeper.run": run_name,
+        "sweeper.run": paths.root.name,
         "sweeper.algorithm": spec.algorithm,
         "sweeper.environment": environment,
         "sweeper.backend": spec.backend,
@@ -59,7 +61,6 @@ def describe_sweep(
         shared["sweeper.vectorization"] = " or ".join(plan.vectorization)
     seeds = len(spec.seeds)
     return SweepDescription(
-        run_name=run_name,
         folder=paths.root,
         headline=(
             f"{spec.algorithm} on {environment} ({spec.backend}), {_count(plan.trials, 'trial')}"

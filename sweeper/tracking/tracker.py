@@ -19,7 +19,7 @@ from sweeper.evidence.selection import Selection
 from sweeper.journal import Event, parse_event
 from sweeper.paths import RunPaths
 from sweeper.planning.plan import SweepPlan
-from sweeper.spec import ExperimentSpec
+from sweeper.spec.sections import Tracking
 from sweeper.states import LaunchEnd
 from sweeper.tracking.description import describe_sweep
 from sweeper.tracking.destination import (
@@ -56,33 +56,22 @@ class MlflowTracker:
     """
 
     def __init__(
-        self,
-        *,
-        uri: str,
-        experiment: str,
-        artifact_root: Path | None,
-        run_name: str,
-        run_paths: RunPaths,
-        spec: ExperimentSpec,
-        plan: SweepPlan,
+        self, plan: SweepPlan, paths: RunPaths, tracking: Tracking, *, artifact_root: Path | None
     ) -> None:
         """Set up the tracker; touches neither files nor network.
 
         Args:
-            uri: MLflow's tracking URI; an SQLite path may be relative to the working directory.
-            experiment: the experiment's name, created if missing.
+            plan: as run.
+            paths: the run folder. Its name identifies the record, and its journal is followed.
+            tracking: where to write. An SQLite path may be relative to the working directory.
             artifact_root: where a new experiment of an SQLite database stores its files; a
                 server decides for itself.
-            run_name: the run folder's name. It names the parent run and identifies the record.
-            run_paths: the run folder, whose journal is followed.
-            spec: as run.
-            plan: as run.
         """
-        self._destination = Destination(resolve_uri(uri), experiment, artifact_root)
-        self._sweep_arguments = (spec, plan, run_paths, run_name)
-        tracking = spec.tracking
-        self._register_as = tracking.register_as if tracking is not None else None
-        self._journal = _JournalFollower(run_paths.journal)
+        uri = resolve_uri(tracking.uri)
+        self._destination = Destination(uri, tracking.experiment, artifact_root)
+        self._plan, self._paths = plan, paths
+        self._register_as = tracking.register_as
+        self._journal = _JournalFollower(paths.journal)
         self._champion: tuple[Selection, Path | None] | None = None
         self._reason: str = LaunchEnd.FINISHED
         self._deadline = float("inf")
@@ -181,7 +170,7 @@ class MlflowTracker:
 
     def _connect(self) -> Record:
         if self._record is None:
-            self._record = Record(self._destination, describe_sweep(*self._sweep_arguments))
+            self._record = Record(self._destination, describe_sweep(self._plan, self._paths))
         return self._record
 
     def _advance(self) -> bool:

@@ -61,15 +61,8 @@ def log_run(opened: Run, *, uri: str | None = None, experiment: str | None = Non
         env_steps=None,
         concurrent=1,
     )
-    tracker = MlflowTracker(
-        uri=tracking.uri,
-        experiment=tracking.experiment,
-        artifact_root=paths.root.parent.absolute() / "mlartifacts" if uri is None else None,
-        run_name=paths.root.name,
-        run_paths=paths,
-        spec=spec,
-        plan=plan,
-    )
+    artifact_root = paths.root.parent.absolute() / "mlartifacts" if uri is None else None
+    tracker = MlflowTracker(plan, paths, tracking, artifact_root=artifact_root)
     with _without_warnings():
         tracker.start()
         try:

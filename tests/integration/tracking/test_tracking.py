@@ -86,15 +86,8 @@ class Sweep:
                 },
             }
         )
-        tracker = MlflowTracker(
-            uri=self.uri,
-            experiment=self.experiment,
-            artifact_root=self.storage / "mlartifacts",
-            run_name=self.paths.root.name,
-            run_paths=self.paths,
-            spec=spec,
-            plan=spec.plan(),
-        )
+        artifact_root = self.storage / "mlartifacts"
+        tracker = MlflowTracker(spec.plan(), self.paths, spec.tracking, artifact_root=artifact_root)
         self.trackers.append(tracker)
         self.journal.listeners[:] = [tracker]
         tracker.start()
