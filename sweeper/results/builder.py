@@ -49,7 +49,7 @@ class _OpenTrial:
     stopped_by: str | None = None
     node: str | None = None
     started: float | None = None
-    heard: float | None = None
+    updated: float | None = None
     retries: int = 0
 
     def cut_off(self) -> None:
@@ -158,7 +158,7 @@ class ResultsBuilder:
         elif isinstance(event, TrialEnded):
             trial.state, trial.reason, trial.error = event.state, event.reason, event.error
             self._open.discard(trial_id)
-        trial.heard = event.time
+        trial.updated = event.time
 
     def _cut_off_open_trials(self) -> None:
         for trial_id in self._open:
@@ -187,7 +187,7 @@ class ResultsBuilder:
             log=RunPaths(self._root).trial_log(trial_id),
             node=trial.node,
             started=trial.started,
-            ended=None if is_open else trial.heard,
+            ended=None if is_open else trial.updated,
             retries=trial.retries,
         )
 

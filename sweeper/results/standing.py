@@ -64,7 +64,7 @@ class _Entry(NamedTuple):
     spent_s: float | None
     whole_s: float | None
     startup_s: float
-    heard: float
+    updated: float
 
 
 class Standing:
@@ -80,12 +80,12 @@ class Standing:
         self._objective = objective
         self._entries: dict[str, _Entry] = {}
 
-    def update(self, record: TrialRecord, heard: float) -> None:
+    def update(self, record: TrialRecord, updated: float) -> None:
         """Update one trial.
 
         Args:
             record: its current record.
-            heard: time of its last event, in seconds since the epoch.
+            updated: time of its last event, in seconds since the epoch.
         """
         is_over = record.state.is_over
         self._entries[record.trial_id] = _Entry(
@@ -94,7 +94,7 @@ class Standing:
             spent_s=record.time_total_s,
             whole_s=record.time_total_s if is_over else _whole_s(record, self._workload.stop),
             startup_s=startup_s(record),
-            heard=heard,
+            updated=updated,
         )
 
     @property
@@ -153,12 +153,12 @@ class Standing:
             whole_s = mean_s if entry.whole_s is None else entry.whole_s
             rest_s = max(0.0, whole_s - (entry.spent_s or 0.0))
             if entry.state is TrialState.RUNNING:
-                busy.append(max(0.0, rest_s - max(0.0, now - entry.heard)))
+                busy.append(max(0.0, rest_s - max(0.0, now - entry.updated)))
             else:
                 waiting.append(rest_s)
         waiting += [mean_s] * (self._workload.trials - len(self._entries))
         has_room = not any(
-            entry.state is TrialState.PENDING and now - entry.heard > _STARTING_S
+            entry.state is TrialState.PENDING and now - entry.updated > _STARTING_S
             for entry in self._entries.values()
         )
         slots = busy + [0.0] * (self._workload.concurrent - len(busy))

@@ -18,7 +18,8 @@ from sweeper.journal import (
     TrialRetried,
     TrialStarted,
 )
-from sweeper.metrics import ENV_STEPS, ITERATION
+from sweeper.metrics import ENV_STEPS
+from sweeper.results.ranking import iteration_of
 from sweeper.results.scoring import env_steps_of
 from sweeper.states import TrialState
 from sweeper.tracking.naming import (
@@ -88,7 +89,7 @@ class RunMirror:
     _retries: int = 0
     _seeds: tuple[int, ...] = ()
     _iteration: float = -math.inf
-    # What MLflow shows as the last report's evaluation; None if it may be an earlier life's.
+    # What MLflow shows as the last report's evaluation; None if it may be from before a rollback.
     _shown: Mapping[str, float] | None = None
     # Iterations at which MLflow shows the evaluation that wound the trial up.
     _wound_up: set[float] = field(default_factory=set)
@@ -148,9 +149,9 @@ class RunMirror:
     def _take_report(self, event: TrialReported, keep_metrics: bool) -> None:
         values = scalar_metrics(event.metrics)
         evaluation = {name: v for name, v in values.items() if name.startswith(_EVALUATION)}
-        iteration = event.metrics.get(ITERATION)
+        iteration = iteration_of(event.metrics)
         self.last_report = event
-        if isinstance(iteration, int | float) and iteration <= self._iteration:
+        if iteration is not None and iteration <= self._iteration:
             # MLflow can't replace a value, and two at one step draw a comb. So the first values
             # of a step that is trained again after a rollback stay. Only where an evaluation
             # wound the trial up, the newest value must be the one that the results keep.
@@ -163,7 +164,7 @@ class RunMirror:
                 if evaluation:
                     self._wound_up.discard(iteration)
             values = {} if evaluation == self._shown else evaluation
-        elif isinstance(iteration, int | float):
+        elif iteration is not None:
             self._iteration = iteration
         self._shown = evaluation
         if keep_metrics:

@@ -194,13 +194,13 @@ def test_numpys_values_become_pythons() -> None:
 
 def test_listeners_are_called_once_the_event_is_written(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    heard: list[tuple[Event, int]] = []
+    called: list[tuple[Event, int]] = []
     journal = Journal(path)
-    journal.listeners.append(lambda event: heard.append((event, len(list(read_journal(path))))))
+    journal.listeners.append(lambda event: called.append((event, len(list(read_journal(path))))))
     for event in EVENTS[:3]:
         journal.append(event)
     journal.close()
-    assert heard == [(EVENTS[0], 1), (EVENTS[1], 2), (EVENTS[2], 3)]
+    assert called == [(EVENTS[0], 1), (EVENTS[1], 2), (EVENTS[2], 3)]
 
 
 _values = st.recursive(

@@ -55,7 +55,7 @@ def open_tune(source: Any) -> SweepResults:
 
 
 def is_tune_experiment(folder: Path) -> bool:
-    """Whether `open_tune` finds an experiment in a folder; a run of ours is none."""
+    """Whether `open_tune` finds an experiment in a folder; a run of ours does not count."""
     if not folder.is_dir() or is_run(folder):
         return False
     return (
