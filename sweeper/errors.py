@@ -1,9 +1,10 @@
-"""The errors that a user of sweeper can meet.
+"""The errors that sweeper raises on purpose.
 
-SweeperError                anything below; ``exit_code`` is the command line's
-├── UserError               the user's mistake: a wrong argument, a run that does not exist (2)
-│   └── SpecError           a spec with problems, all of them at once (2)
-└── RunError                the run failed, every trial of it (1)
+SweeperError                         base; the number is the command line's ``exit_code`` (1)
+├── UserError                        a wrong argument, a run that does not exist (2)
+│   ├── SpecError                    a spec with problems, all of them at once (2)
+│   └── ConfigurationRefusedError    the algorithm refuses a trial's configuration (2)
+└── RunError                         no trial of the run succeeded (1)
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Location:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with a spec: where, under which dotted key, and what to do about it."""
+    """One problem of a spec: where it is, its dotted key, and how to fix it."""
 
     location: Location
     key: str
@@ -47,7 +48,7 @@ class SweeperError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Whatever the constructor takes, for a worker's errors travel to the driver."""
+        """Pickle without the constructor: workers send errors with any signature to the driver."""
         return _restore, (type(self), self.args, self.__dict__)
 
 
@@ -60,7 +61,7 @@ def _restore(
 
 
 class UserError(SweeperError):
-    """The user's mistake; the message says what was found, what is allowed and what to do."""
+    """A user's mistake; the message says what was found, what is allowed and what to do."""
 
     exit_code = 2
 
@@ -69,8 +70,7 @@ class SpecError(UserError):
     """A spec that can't be run.
 
     Attributes:
-        problems: every problem found, in the order of the file; of more than a hundred the
-            first hundred, and a last one that counts the rest.
+        problems: in the order of the file; beyond the first hundred only their number.
     """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
@@ -84,8 +84,8 @@ class SpecError(UserError):
 
 
 class RunError(SweeperError):
-    """A run that came to nothing: no trial of it finished."""
+    """A run in which no trial succeeded."""
 
 
 class ConfigurationRefusedError(UserError):
-    """The algorithm does not take this configuration; it ends the trial, not the sweep."""
+    """The algorithm refuses this configuration; the trial ends, the sweep goes on."""

@@ -1,9 +1,9 @@
-"""The journal: one append-only file of JSON lines that is the truth about a run.
+"""The journal: one append-only file of JSON lines, the source of everything known of a run.
 
-Every event is a frozen dataclass below; the driver appends each as it happens, and everything
-that reports (tables, selection, MLflow) is derived from the sequence. A line is written with
-one ``write`` to a descriptor opened with ``O_APPEND``, so a kill at any byte leaves at most the
-last line unusable; the reader drops such a line and says so.
+The driver appends an event, a frozen dataclass below, as it happens. Tables, selection and MLflow
+are derived from the sequence. Each line is written with one ``write`` to a descriptor opened with
+``O_APPEND``, so a kill at any byte damages at most the last line; the reader drops it with a
+warning.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ __all__ = [
     "TrialAsked",
     "TrialCheckpointed",
     "TrialEnded",
+    "TrialEvent",
     "TrialReported",
     "TrialRetried",
     "TrialStarted",
@@ -42,27 +43,34 @@ _logger = logging.getLogger(__name__)
 
 
 class JournalError(SweeperError):
-    """The journal is damaged elsewhere than in its last line, or is not there."""
+    """The journal is missing, can't be written, or is damaged before its last line."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """Base of all events; ``time`` is seconds since the epoch on the driver."""
+    """Base of all events; ``time`` is seconds since the epoch, by the driver's clock."""
 
     kind: ClassVar[str]
     time: float
 
 
 @dataclass(frozen=True)
+class TrialEvent(Event):
+    """Base of the events of a trial."""
+
+    trial_id: str
+
+
+@dataclass(frozen=True)
 class LaunchStarted(Event):
-    """A process began to carry out the run's plan.
+    """A driver process began to train the run's trials.
 
     Attributes:
-        launch: counts the launches of the run, from 1.
+        launch: number of the launch within the run, from 1.
         pid: of the driver, on ``host``.
-        command: the driver's.
+        command: the driver's command line.
         host: where the driver runs.
-        spec: the whole spec that this launch carries out, as YAML.
+        spec: the whole spec of this launch, as YAML.
         changes: what of it an extension set, by dotted key; empty for the first launch.
         stage: the first one that it goes through; journals of earlier versions have none.
     """
@@ -81,8 +89,8 @@ class LaunchStarted(Event):
 
 
 @dataclass(frozen=True)
-class TrialAsked(Event):
-    """The search made a configuration.
+class TrialAsked(TrialEvent):
+    """The search proposed a configuration.
 
     Attributes:
         configuration: the whole point of the param space, constants included, nested as in
@@ -93,7 +101,6 @@ class TrialAsked(Event):
     """
 
     kind: ClassVar[str] = "trial_asked"
-    trial_id: str
     configuration: Mapping[str, Any]
     parameters: Mapping[str, Any]
     seeds: tuple[int, ...]
@@ -104,71 +111,65 @@ class TrialAsked(Event):
 
 
 @dataclass(frozen=True)
-class TrialStarted(Event):
-    """A worker took up the trial."""
+class TrialStarted(TrialEvent):
+    """A worker started the trial."""
 
     kind: ClassVar[str] = "trial_started"
-    trial_id: str
     node: str
 
 
 @dataclass(frozen=True)
-class TrialReported(Event):
-    """One row of metrics, flat keys as in the spec's vocabulary.
+class TrialReported(TrialEvent):
+    """One row of metrics under our names, flat.
 
     Attributes:
-        stopped_by: the stop criterion that this report met, as ``key >= value``, or
-            ``plateau of …``; a trial whose
-            last report has one ran to its own end, whether or not the process lived to say so.
-        replaces: it is the last report once more, with the evaluation that a trial is given
-            when the search's budget is used up.
+        stopped_by: the stop criterion that this report met, ``key >= value`` or ``plateau of …``.
+            The trial has then run to its own end, even if its end event is missing.
+        replaces: True for the last report repeated with a new evaluation, made because the
+            search's budget is used up.
     """
 
     kind: ClassVar[str] = "trial_reported"
-    trial_id: str
     metrics: Mapping[str, Any]
     stopped_by: str | None = None
     replaces: bool = False
 
 
 @dataclass(frozen=True)
-class TrialCheckpointed(Event):
+class TrialCheckpointed(TrialEvent):
     """A checkpoint is complete on disk.
 
     Attributes:
         path: relative to the run folder, with forward slashes.
-        metrics: the scalar metrics of the report that it belongs to.
+        metrics: scalar metrics of the report that it was made after.
     """
 
     kind: ClassVar[str] = "trial_checkpointed"
-    trial_id: str
     path: str
     metrics: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class TrialRetried(Event):
-    """The trial failed and goes on from its last checkpoint; ``error`` is a line, no traceback."""
+class TrialRetried(TrialEvent):
+    """The trial failed and resumes from its last checkpoint; ``error`` is one line."""
 
     kind: ClassVar[str] = "trial_retried"
-    trial_id: str
     error: str
 
 
 @dataclass(frozen=True)
-class TrialEnded(Event):
+class TrialEnded(TrialEvent):
     """The trial is over for this launch.
 
     Attributes:
         state: ``TERMINATED`` (ran to its own end), ``PRUNED``, ``ERROR``, or ``PAUSED``
-            (interrupted or out of the search's budget: it can go on from its checkpoint).
+            (interrupted, or the search's budget is used up: it can resume from its checkpoint).
         reason: what ended it, e.g. ``num_env_steps_sampled_lifetime >= 100000``,
             ``interrupted``, ``budget.time_s``, ``crashed``, ``diverged``, ``out of memory``.
-        error: for ``ERROR`` the exception's last line; the whole is in the trial's log.
+        error: for ``ERROR`` the exception's last line; the traceback is in the trial's log.
     """
 
     kind: ClassVar[str] = "trial_ended"
-    trial_id: str
     state: TrialState
     reason: str
     error: str | None = None
@@ -179,12 +180,7 @@ class TrialEnded(Event):
 
 @dataclass(frozen=True)
 class LaunchEnded(Event):
-    """The process ended in order.
-
-    Attributes:
-        reason: ``finished``, ``interrupted``, ``failed``, ``disk nearly full``, or the budget
-            that was reached, e.g. ``budget.time_s``.
-    """
+    """The driver ended in an orderly way; ``reason`` is a `LaunchEnd`."""
 
     kind: ClassVar[str] = "launch_ended"
     reason: str
@@ -192,34 +188,22 @@ class LaunchEnded(Event):
 
 Listener = Callable[[Event], None]
 
-_EVENTS: dict[str, type[Event]] = {
-    event.kind: event
-    for event in (
-        LaunchStarted,
-        TrialAsked,
-        TrialStarted,
-        TrialReported,
-        TrialCheckpointed,
-        TrialRetried,
-        TrialEnded,
-        LaunchEnded,
-    )
-}
+_TYPES: tuple[type[Event], ...] = (LaunchStarted, *TrialEvent.__subclasses__(), LaunchEnded)
 
-_FIELDS: dict[type[Event], frozenset[str]] = {
-    event: frozenset(item.name for item in dataclasses.fields(event)) for event in _EVENTS.values()
-}
+_EVENTS = {event.kind: event for event in _TYPES}
+
+_FIELDS = {event: frozenset(item.name for item in dataclasses.fields(event)) for event in _TYPES}
 
 
 @dataclass
 class Journal:
-    """The writing end. Not safe for two processes at once; the driver is the only writer.
+    """Writes the journal. Only one process at a time may do so: the driver.
 
     Attributes:
-        listeners: called with each event after it is on file. A listener must not wait: a
-            sweep goes at the speed of its slowest one. One that raises is dropped, loudly, for
-            a defect in whoever watches must not end the training.
-        failure: why the last event could not be written; None while all could.
+        listeners: called with each event once it is written. They run in the driver's loop, so
+            they must not block. One that raises is logged and dropped: a defect in a view must
+            not end the training.
+        failure: why an event could not be written; None if all were.
     """
 
     path: Path
@@ -234,14 +218,13 @@ class Journal:
             raise JournalError(f"can't write the journal {self.path}: {error.strerror}") from error
 
     def append(self, event: Event) -> None:
-        """Write one event, then tell the listeners.
+        """Write one event, then call the listeners.
 
         Raises:
-            JournalError: it can't be written, e.g. for a full disk; nothing of it is.
+            JournalError: it can't be written, e.g. the disk is full; no part of it is left.
         """
         fields = {
-            name: encode_json(getattr(event, name))
-            for name in (item.name for item in dataclasses.fields(event))
+            item.name: encode_json(getattr(event, item.name)) for item in dataclasses.fields(event)
         }
         line = json.dumps({"event": event.kind, **fields}, allow_nan=False) + "\n"
         self._write(line.encode())
@@ -250,25 +233,25 @@ class Journal:
                 listener(event)
             except Exception:
                 self.listeners.remove(listener)
-                _logger.exception("%r failed and hears no more of this run", listener)
+                _logger.exception("%r failed and receives no more events of this run", listener)
 
     def _write(self, data: bytes) -> None:
         written = 0
         try:
-            while written < len(data):  # more than once only where the disk is about full
+            while written < len(data):  # loops only if the disk is nearly full
                 written += os.write(self._descriptor, data[written:])
         except OSError as error:
-            # Part of a line would spoil the next one that finds room.
+            # A partial line would damage the next one that is written.
             os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
             self.failure = f"can't write the journal {self.path}: {error.strerror}"
             raise JournalError(self.failure) from error
 
     def close(self) -> None:
-        """Close the file; the journal can't be appended to afterwards."""
+        """Close the file."""
         os.close(self._descriptor)
 
     def _end_damaged_line(self) -> None:
-        """A kill may have cut the last line: end it, so that the next event starts its own."""
+        """End a last line that a kill cut off, so that the next event starts a new one."""
         size = self.path.stat().st_size
         if size:
             with self.path.open("rb") as stream:
@@ -278,19 +261,19 @@ class Journal:
 
 
 def read_journal(path: Path, *, strict: bool = True) -> Iterator[Event]:
-    """The events in order.
+    """Read the events in order.
 
-    A line that is no event is dropped with a warning where a kill can have left it: at the
-    end of the file, or before the start of a launch. So are events of a kind that a later
-    version writes.
+    A damaged line is dropped with a warning where a kill can leave one: at the end of the file,
+    or before the start of a launch. Events that only a later version knows are skipped with a
+    warning.
 
     Args:
         path: the file.
-        strict: False to warn of damage in the middle, too, and go on: what such a line said
-            is missing then, which will do to look at a run but not to go on with it.
+        strict: False to skip damaged lines elsewhere, too, with a warning. That is enough to
+            view a run, but not to resume it.
 
     Raises:
-        JournalError: the file is not there, or, if strict, a line in its middle is damaged.
+        JournalError: the file is missing, or, if strict, a line in its middle is damaged.
     """
     try:
         lines = path.read_bytes().split(b"\n")
@@ -313,11 +296,11 @@ def read_journal(path: Path, *, strict: bool = True) -> Iterator[Event]:
             where = f"{path}:{damaged}: damaged line in the middle of the journal"
             if strict:
                 raise JournalError(
-                    f"{where}: going on could lose trials or do them twice; put back a whole copy "
-                    f"of the file, or start a new run (`sweeper results {path.parent.name}` shows "
-                    "what the other lines say)"
+                    f"{where}: resuming could lose trials or run them twice; restore the file from "
+                    f"a copy, or start a new run (`sweeper results {path.parent.name}` shows what "
+                    "the other lines say)"
                 )
-            _logger.warning("%s: skipped, what it said is missing", where)
+            _logger.warning("%s: skipped, its event is missing", where)
             damaged = 0
         if event is None:
             damaged = number
@@ -331,7 +314,7 @@ def read_journal(path: Path, *, strict: bool = True) -> Iterator[Event]:
 
 
 def _foreign_kind(line: bytes) -> str | None:
-    """The kind of a whole event that this version does not know; None if it is no such."""
+    """The kind of an event that this version does not know; None if the line is no event."""
     try:
         kind = json.loads(line)["event"]
     except (ValueError, KeyError, TypeError):
@@ -340,12 +323,11 @@ def _foreign_kind(line: bytes) -> str | None:
 
 
 def parse_event(line: bytes) -> Event | None:
-    """The event of one line of a journal; None if the line is none, e.g. cut by a kill."""
+    """Parse one line of a journal; None if it is no event, e.g. cut off by a kill."""
     try:
         document = json.loads(line)
         kind = _EVENTS[document.pop("event")]
-        # Few lines have a non-finite number; the walk through the others would take as long
-        # as their parsing.
+        # Few lines hold a non-finite number, and decoding takes as long as parsing.
         values = decode_json(document) if b'"$float"' in line else document
         names = _FIELDS[kind]
         event = kind(**{name: value for name, value in values.items() if name in names})

@@ -1,7 +1,7 @@
-"""How values become JSON, which has neither NaN nor infinities, nor numpy's numbers.
+"""Values as JSON, which has no NaN, no infinities and no numpy numbers.
 
-Two forms: `encode_json` for our own records, which read back to what was written, and `to_json`
-for what people and scripts read, where ``inf`` is the text that a spec takes, too.
+Two forms: `encode_json` for our own records, which `decode_json` reads back, and `to_json` for
+people and scripts.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ __all__ = ["decode_json", "encode_json", "to_json"]
 
 
 def encode_json(value: Any) -> Any:
-    """Turn non-finite floats into the strings ``nan``, ``inf``, ``-inf`` and tuples into lists.
+    """Encode so that `decode_json` can restore the value.
 
-    JSON has no such numbers; the marker ``{"$float": "nan"}`` keeps them apart from text.
-    Numpy's scalars and arrays become Python's.
+    Non-finite floats become ``{"$float": "nan"}``, so that text stays text; tuples become lists,
+    numpy's scalars and arrays Python's.
     """
     if isinstance(value, Mapping):
         return {str(key): encode_json(item) for key, item in value.items()}
@@ -32,7 +32,7 @@ def encode_json(value: Any) -> Any:
 
 
 def decode_json(value: Any) -> Any:
-    """The inverse of `encode_json`, except that tuples stay lists."""
+    """Undo `encode_json`, except that tuples stay lists."""
     if isinstance(value, dict):
         if value.keys() == {"$float"}:
             return float(value["$float"])
@@ -43,9 +43,10 @@ def decode_json(value: Any) -> Any:
 
 
 def to_json(value: Any) -> Any:
-    """The same in JSON's types: non-finite numbers as ``nan``, ``inf``, ``-inf``, tuples as lists.
+    """Convert to JSON types for output; not reversible.
 
-    Numpy's scalars and arrays become Python's; any other object becomes its text.
+    Non-finite numbers become the text that a spec takes (``nan``, ``inf``, ``-inf``), tuples
+    lists, numpy's scalars and arrays Python's, and any other object its text.
     """
     if isinstance(value, Mapping):
         return {str(key): to_json(item) for key, item in value.items()}

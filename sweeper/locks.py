@@ -1,8 +1,7 @@
-"""The lock on a run folder: one process at a time carries a run out.
+"""The lock on a run folder: only one process at a time drives a run.
 
-The lock is the kernel's (`flock`), on a file of its own, so that it dies with its owner however
-that ends, and tells whether a run is live better than a process id does, which another host
-does not know and another process may get.
+The kernel releases the lock (`flock`) however its owner ends. So it tells whether a run is live
+better than a process id, which means nothing on another host and can be reused.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ __all__ = ["LockOwner", "is_locked", "read_owner", "run_lock"]
 
 _logger = logging.getLogger(__name__)
 
-# Whoever looks whether a lock is held holds it for an instant.
+# `is_locked` holds the lock for a moment, so the first attempt may fail.
 _PATIENCE_S = 1.0
 _RETRY_S = 0.05
 _HELD = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
@@ -38,7 +37,7 @@ _HELD = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
 
 @dataclass(frozen=True)
 class LockOwner:
-    """Who wrote itself into a lock's file; the lock tells whether it still holds it."""
+    """The process named in a lock's file; whether it still holds the lock is another question."""
 
     pid: int
     host: str
@@ -53,16 +52,14 @@ class LockOwner:
 
 @contextmanager
 def run_lock(path: Path) -> Iterator[None]:
-    """Hold a run's lock.
-
-    On a file system without locks a warning is all that can be had.
+    """Hold a run's lock; on a file system without locks only warn.
 
     Args:
-        path: the lock's file, made if it is not there; it stays, for taking it away would let
-            two processes lock two files of one name.
+        path: the lock's file, created if missing. It is never deleted: otherwise two processes
+            could lock two files of the same name.
 
     Raises:
-        UserError: another process holds it, or the folder can't be written.
+        UserError: another process holds the lock, or the folder can't be written.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -72,7 +69,7 @@ def run_lock(path: Path) -> Iterator[None]:
         if _try_lock(descriptor, exclusive=True, patience_s=_PATIENCE_S) is False:
             owner = read_owner(path)
             raise UserError(
-                f"{path.parent.name} is being carried out by {owner or 'another process'}; "
+                f"{path.parent.name} is being run by {owner or 'another process'}; "
                 f"`sweeper stop {path.parent.name}` ends it"
             )
         me = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
@@ -84,7 +81,7 @@ def run_lock(path: Path) -> Iterator[None]:
 
 
 def is_locked(path: Path) -> bool | None:
-    """Whether a process holds the lock; None if that can't be told."""
+    """Whether a process holds the lock; None if unknown."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
@@ -97,7 +94,7 @@ def is_locked(path: Path) -> bool | None:
 
 
 def read_owner(path: Path) -> LockOwner | None:
-    """Who holds the lock, or held it last; None if nobody has written itself in."""
+    """The process that holds the lock or held it last; None if the file names none."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         return LockOwner(int(document["pid"]), str(document["host"]), float(document["since"]))
@@ -106,7 +103,7 @@ def read_owner(path: Path) -> LockOwner | None:
 
 
 def _try_lock(descriptor: int, *, exclusive: bool, patience_s: float = 0.0) -> bool | None:
-    """True: got it; False: held by another; None: there are no locks here."""
+    """True if acquired, False if another process holds it, None without support for locks."""
     if fcntl is None:
         return None
     kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH

@@ -90,12 +90,16 @@ class Run:
     @property
     def trials(self) -> pandas.DataFrame:
         """One row a trial."""
-        return self.results.trials_frame()
+        from sweeper.results.frames import trials_frame
+
+        return trials_frame(self.results)
 
     @property
     def history(self) -> pandas.DataFrame:
         """One row a trial and report."""
-        return self.results.history_frame()
+        from sweeper.results.frames import history_frame
+
+        return history_frame(self.results)
 
 
 def open_run(

@@ -1,4 +1,4 @@
-"""Every file name of a run folder, and how a run is found by the name a user gives it."""
+"""The file names of a run folder, and how to find a run by the name a user gives."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class RunPaths:
 
     @property
     def plan(self) -> Path:
-        """The plan that was carried out."""
+        """The plan as run."""
         return self.root / "plan.json"
 
     @property
@@ -48,22 +48,22 @@ class RunPaths:
 
     @property
     def journal(self) -> Path:
-        """The append-only truth; a folder is a run if this file is in it."""
+        """The append-only record of all events; a folder with this file is a run."""
         return self.root / "journal.jsonl"
 
     @property
     def trials(self) -> Path:
-        """One folder a trial."""
+        """One folder per trial."""
         return self.root / "trials"
 
     @property
     def tune(self) -> Path:
-        """What a launch's Tuner writes for itself; nothing reads it, so it goes with the launch."""
+        """Tune's own files; nothing reads them, so each launch deletes them at its end."""
         return self.root / "tune"
 
     @property
     def selection(self) -> Path:
-        """Who won, why, and who was excluded."""
+        """The winner, and the trials that were excluded."""
         return self.root / "selection.json"
 
     @property
@@ -73,12 +73,12 @@ class RunPaths:
 
     @property
     def lock(self) -> Path:
-        """Locked by the process that carries the run out, for as long as it lives."""
+        """Locked by the driver for as long as it lives."""
         return self.root / ".lock"
 
     @property
     def stop_request(self) -> Path:
-        """Its presence asks the process that carries the run out to end, in order."""
+        """If this file exists, the driver stops in an orderly way."""
         return self.root / ".stop"
 
     def trial(self, trial_id: str) -> Path:
@@ -86,7 +86,7 @@ class RunPaths:
         return self.trials / trial_id
 
     def trial_log(self, trial_id: str) -> Path:
-        """What the trial's process printed, and the traceback of its failure."""
+        """The output of the trial's process, and the traceback if it failed."""
         return self.trial(trial_id) / "log.txt"
 
 
@@ -96,8 +96,8 @@ class CheckpointPaths:
 
     root: Path
 
-    # What training needs beside the agent, the file without which it can't go on first: a
-    # checkpoint that was trimmed halfway is never taken for whole.
+    # What training needs beside the agent. Trimming deletes them in this order, so a checkpoint
+    # that was trimmed halfway is not taken for resumable.
     TRAINER_FILES: ClassVar[tuple[str, ...]] = (
         "trainer.json",
         "trainer.safetensors",
@@ -106,22 +106,22 @@ class CheckpointPaths:
 
     @property
     def agent(self) -> Path:
-        """What the agent is: algorithm, environment, spaces, network."""
+        """Describes the agent: algorithm, environment, spaces, network."""
         return self.root / "agent.json"
 
     @property
     def weights(self) -> Path:
-        """A torch agent's tensors, the replicas first."""
+        """A torch agent's tensors; axis 0 is the replica."""
         return self.root / "weights.safetensors"
 
     @property
     def state(self) -> Path:
-        """The trial's counters and the trainer's; training goes on only where it is."""
+        """The counters of the trial and its trainer; training can't resume without them."""
         return self.root / self.TRAINER_FILES[0]
 
     @property
     def trainer(self) -> Path:
-        """The tensors of the torch trainer: the optimiser's."""
+        """The torch trainer's own tensors: the optimiser's state."""
         return self.root / self.TRAINER_FILES[1]
 
     @property
@@ -134,21 +134,37 @@ class CheckpointPaths:
         """In ``champion/``: RLlib's own checkpoint."""
         return self.root / "checkpoint"
 
+    @property
+    def rllib_metadata(self) -> Path:
+        """The file that RLlib writes into each of its own checkpoints."""
+        return self.root / "rllib_checkpoint.json"
+
     def replica(self, seed: int) -> Path:
         """RLlib's own checkpoint of one replica."""
         return self.root / f"replica_{seed}"
 
     @property
+    def replicas(self) -> list[Path]:
+        """All that `replica` names and that exist, ordered by seed."""
+        found = [path for path in self.root.glob("replica_*") if path.is_dir()]
+        return sorted(found, key=lambda path: (len(path.name), path.name))
+
+    @property
+    def is_rllib(self) -> bool:
+        """Whether this is a checkpoint of RLlib's own."""
+        return self.rllib_metadata.is_file()
+
+    @property
     def is_resumable(self) -> bool:
-        """Whether training can go on from it."""
+        """Whether training can resume from it."""
         return self.state.is_file()
 
 
 def create_run_folder(storage: Path, name: str, now: datetime) -> RunPaths:
-    """Make ``<storage>/<name>-<YYYYmmdd-HHMMSS>``, with a counter behind it if that is taken.
+    """Create ``<storage>/<name>-<YYYYmmdd-HHMMSS>``, with a counter appended if that exists.
 
     Raises:
-        UserError: the folder can't be made there.
+        UserError: the folder can't be created.
     """
     stem = f"{name}-{now:%Y%m%d-%H%M%S}"
     for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
@@ -169,7 +185,7 @@ def create_run_folder(storage: Path, name: str, now: datetime) -> RunPaths:
 
 
 def list_runs(storage: Path) -> list[RunPaths]:
-    """The runs under a storage folder, oldest first by the time in the folder's name."""
+    """The runs in a storage folder, oldest first by the time in the folder's name."""
     if not storage.is_dir():
         return []
     runs = [RunPaths(entry.absolute()) for entry in storage.iterdir() if is_run(entry)]
@@ -177,7 +193,7 @@ def list_runs(storage: Path) -> list[RunPaths]:
 
 
 def _age_key(run: RunPaths) -> tuple[str, int, str]:
-    """The journal's own time would not do: it moves with every event, so that `last` flips."""
+    """By the name, not the journal's mtime, which changes with every event."""
     match = _STAMP.search(run.root.name)
     if match:
         return match[1], int(match[2] or 1), run.root.name
@@ -186,15 +202,15 @@ def _age_key(run: RunPaths) -> tuple[str, int, str]:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is a run: one that holds a journal."""
-    return (folder / "journal.jsonl").is_file()
+    """Whether a folder is a run: it holds a journal."""
+    return RunPaths(folder).journal.is_file()
 
 
 def find_run(reference: str, storage: Path) -> RunPaths:
-    """The run that ``reference`` names: a path, a folder's name under ``storage``, or ``last``.
+    """Find a run by its path, its folder's name under ``storage``, or ``last``.
 
     Raises:
-        UserError: there is no such run; the message lists the runs that are there.
+        UserError: there is no such run; the message lists the newest ones.
     """
     runs = list_runs(storage)
     if reference == "last":
@@ -210,7 +226,7 @@ def find_run(reference: str, storage: Path) -> RunPaths:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file whole or not at all: a temporary name beside it, then a rename."""
+    """Write a file completely or not at all: write a temporary file, then rename it."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:

@@ -1,1 +1,1 @@
-"""Agents: checkpoints loaded for acting, and the champion's folder that stands on its own."""
+"""Load agents from checkpoints, and export the champion as a standalone agent."""

@@ -1,4 +1,4 @@
-"""An agent: a checkpoint, or the champion's folder, loaded for acting."""
+"""Load an agent from a checkpoint or a champion's folder, and act with it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ from sweeper.environments.spaces import space_from_json
 from sweeper.errors import UserError
 from sweeper.paths import CheckpointPaths
 
-__all__ = ["ALGORITHM_FILE", "Agent", "Policy", "load_agent"]
-
-ALGORITHM_FILE = "rllib_checkpoint.json"
+__all__ = ["Agent", "Policy", "load_agent"]
 
 
 class Policy(Protocol):
-    """Acts greedily on batches: `RLlibPolicy` or `TorchPolicy`."""
+    """Acts greedily on batches: `RLlibPolicy` or `TorchPolicy`.
+
+    Attributes:
+        observation_shape: of one observation as an array, flattened for a Dict or Tuple.
+    """
+
+    observation_shape: tuple[int, ...]
 
     def act(self, observations: Any) -> np.ndarray[Any, Any]:
         """Actions ``[batch, ...]`` for observations ``[batch, *observation]``."""
@@ -32,10 +36,10 @@ class Agent:
     """A policy that acts greedily.
 
     Attributes:
-        policy: what acts on batches.
+        policy: acts on batches.
         observation_space: the environment's.
         action_space: the environment's.
-        description: the contents of ``agent.json``; empty for a bare checkpoint of RLlib.
+        description: the contents of ``agent.json``; empty for RLlib's own checkpoint.
     """
 
     policy: Policy
@@ -61,14 +65,14 @@ class Agent:
 
 
 def load_agent(folder: str | Path, replica: int = 0) -> Agent:
-    """Load an agent: a champion's folder, a torch trial's checkpoint, or RLlib's of one replica.
+    """Load an agent.
 
     Args:
-        folder: where it is.
-        replica: of a torch trial's checkpoint, which holds all of them.
+        folder: a champion's folder, a torch trial's checkpoint, or RLlib's own checkpoint.
+        replica: index of the replica in a torch trial's checkpoint, which holds all of them.
 
     Raises:
-        UserError: there is none in the folder, or the policy can't act on its own.
+        UserError: the folder holds no agent, or one that can't act on its own.
     """
     root = Path(folder).absolute()
     description = read_description(root)
@@ -94,8 +98,8 @@ def _load_torch_agent(root: Path, description: Mapping[str, Any], replica: int) 
 
 
 def _load_rllib_agent(root: Path, description: Mapping[str, Any]) -> Agent:
-    if not (root / ALGORITHM_FILE).is_file():
-        replicas = sorted(path.name for path in root.glob("replica_*"))
+    if not CheckpointPaths(root).is_rllib:
+        replicas = [path.name for path in CheckpointPaths(root).replicas]
         checkpoints = sorted(path.name for path in root.glob("checkpoint_*"))
         hint = ""
         if replicas:

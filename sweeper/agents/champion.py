@@ -1,8 +1,8 @@
-"""The champion's folder: the winner's best replica as an agent that stands on its own.
+"""Export the winner's best replica as a standalone agent.
 
-``champion/`` holds ``agent.json``, which says what the agent is and how it won. Beside it a torch
-agent has ``weights.safetensors``; an RLlib one has ``checkpoint/``, which
-``Algorithm.from_checkpoint`` loads where sweeper is not installed.
+``champion/`` holds ``agent.json``, which describes the agent and how it won. A torch agent's
+tensors are beside it in ``weights.safetensors``. An RLlib agent is in ``checkpoint/``, which
+``Algorithm.from_checkpoint`` loads without sweeper.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import Any
 
 import gymnasium as gym
 
-from sweeper.agents.agent import ALGORITHM_FILE
 from sweeper.agents.locate import read_description
 from sweeper.environments.spaces import space_to_json
 from sweeper.errors import SweeperError
@@ -34,19 +33,7 @@ _PACKAGES = ("sweeper", "ray", "torch", "gymnasium", "numpy")
 
 @dataclass(frozen=True)
 class Champion:
-    """Who won, and where its weights are.
-
-    Attributes:
-        trial_id: the winning trial.
-        configuration: its point of the param space, nested.
-        metric: what it won by.
-        mode: ``max`` or ``min``.
-        score: its score.
-        env_steps: at the report that earned the score; None where not reported.
-        checkpoint: the trial's, absolute.
-        replica: index of the best replica.
-        seed: the best replica's; None where the run recorded no seeds.
-    """
+    """The winner and the trial's checkpoint; the others as in `evidence.selection.Selection`."""
 
     trial_id: str
     configuration: Mapping[str, Any]
@@ -60,15 +47,15 @@ class Champion:
 
 
 def export_champion(champion: Champion, spec: ExperimentSpec, destination: Path) -> Path:
-    """Write the winner's best replica as an agent's folder, in place of an older one.
+    """Write the winner's best replica as an agent, completely or not at all.
 
     Args:
-        champion: the selection.
+        champion: the winner.
         spec: of the run.
-        destination: the folder to write; whole or not at all.
+        destination: the folder to write; an older one is replaced.
 
     Raises:
-        SweeperError: the replica's checkpoint is not there.
+        SweeperError: the replica's checkpoint is missing.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(
@@ -110,7 +97,7 @@ def _fill_rllib_agent(champion: Champion, spec: ExperimentSpec, folder: Path) ->
     checkpoint = champion.checkpoint
     if champion.seed is not None:
         checkpoint = CheckpointPaths(checkpoint).replica(champion.seed)
-    if not (checkpoint / ALGORITHM_FILE).is_file():
+    if not CheckpointPaths(checkpoint).is_rllib:
         raise SweeperError(f"the champion's checkpoint {checkpoint} is not there")
     observation_space, action_space = load_spaces(checkpoint)
     shutil.copytree(checkpoint, CheckpointPaths(folder).algorithm)
@@ -142,5 +129,5 @@ def _describe_selection(champion: Champion) -> dict[str, Any]:
 def _space_to_json(space: gym.Space[Any]) -> dict[str, Any]:
     try:
         return space_to_json(space)
-    except SweeperError:  # a rarer kind; the checkpoint itself has it
+    except SweeperError:  # no JSON form for this kind; the checkpoint itself has the space
         return {"type": type(space).__name__, "text": str(space)}

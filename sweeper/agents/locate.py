@@ -1,4 +1,4 @@
-"""Where agents lie: what a checkpoint's folder says of itself, and the replicas in it."""
+"""Find the agents in a checkpoint's folder, and read its description."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["AgentPlace", "find_agents", "read_description"]
 
 @dataclass(frozen=True)
 class AgentPlace:
-    """Where an agent lies: a folder, and which of the replicas in it."""
+    """Where an agent is: a folder, and the index of the replica in it."""
 
     name: str
     folder: Path
@@ -24,7 +24,7 @@ class AgentPlace:
 
 
 def read_description(folder: Path) -> Mapping[str, Any]:
-    """What ``agent.json`` says; empty if there is none."""
+    """The contents of ``agent.json``; empty if there is none."""
     path = CheckpointPaths(folder).agent
     if not path.is_file():
         return {}
@@ -38,13 +38,21 @@ def read_description(folder: Path) -> Mapping[str, Any]:
 def find_agents(
     folder: Path, description: Mapping[str, Any], replica: int | None
 ) -> Sequence[AgentPlace]:
-    """A torch checkpoint has its replicas' seeds in its description, RLlib's a folder for each."""
+    """Find a checkpoint's agents.
+
+    Args:
+        folder: the checkpoint.
+        description: its ``agent.json``. A torch checkpoint lists its replicas' seeds there; one
+            of RLlib has no description but a folder per replica.
+        replica: only the replica that was trained with this seed.
+
+    Raises:
+        UserError: there is no such replica.
+    """
     seeds = description.get("seeds") or ()
     found = [AgentPlace(f"replica_{seed}", folder, index) for index, seed in enumerate(seeds)]
     if not description:
-        paths = [path for path in folder.glob("replica_*") if path.is_dir()]
-        paths.sort(key=lambda path: (len(path.name), path.name))
-        found = [AgentPlace(path.name, path) for path in paths]
+        found = [AgentPlace(path.name, path) for path in CheckpointPaths(folder).replicas]
     if replica is None:
         return found or [AgentPlace(folder.name, folder)]
     chosen = [place for place in found if place.name == f"replica_{replica}"]

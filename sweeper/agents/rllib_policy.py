@@ -1,11 +1,10 @@
-"""Acts as an RLlib Algorithm's checkpoint acts, greedily: observations in, actions out.
+"""The greedy policy of an RLlib checkpoint: observations in, actions out.
 
-This file imports nothing of sweeper: it travels as it is into the champion's MLflow model. It
-runs RLlib's own connector pipelines as they were saved with the checkpoint, so whatever was
-between environment and network in training (flattening, one-hot, running statistics,
-unsquashing) is there as well.
+This file is copied into the champion's MLflow model, so it does not import sweeper. It runs
+RLlib's connector pipelines as saved in the checkpoint, so observations and actions are processed
+as in training (flattening, one-hot, running statistics, unsquashing).
 
-Loading a checkpoint of RLlib runs code out of it (its classes are pickled); load only
+Loading a checkpoint of RLlib runs code from it, because its classes are pickled. Load only
 checkpoints that you trust.
 """
 
@@ -40,17 +39,17 @@ class RLlibPolicy:
     Attributes:
         observation_space: the environment's.
         action_space: the environment's.
-        observation_shape: of one observation as a plain array; a Dict's or Tuple's is that of
+        observation_shape: of one observation as an array; for a Dict or Tuple that of
             ``gymnasium.spaces.flatten``.
         module: RLlib's RLModule, in evaluation mode.
 
     Raises:
         FileNotFoundError: the folder holds no such checkpoint.
-        ValueError: the policy has a memory, or plays several agents.
+        ValueError: the policy is stateful, or plays several agents.
     """
 
     def __init__(self, checkpoint: str | Path) -> None:
-        root = Path(checkpoint).absolute()  # RLlib takes a relative path for a URI
+        root = Path(checkpoint).absolute()  # RLlib reads a relative path as a URI
         folder = root / _MODULE
         if not (folder / _MODULE_FILE).is_file():
             modules = folder.parent
@@ -64,7 +63,7 @@ class RLlibPolicy:
             raise ValueError(f"the policy in {root} has a memory; acting with one needs episodes")
         self._env_to_module = _load_pipeline(root, "env_to_module_connector")
         self._module_to_env = _load_pipeline(root, "module_to_env_connector")
-        # RLlib's running statistics would go on changing with what is shown to them.
+        # Else RLlib would update its running statistics with every observation.
         for piece in _pieces(self._env_to_module):
             if hasattr(piece, "_update_stats"):
                 piece._update_stats = False
@@ -84,7 +83,7 @@ class RLlibPolicy:
                 the space's own structure with batched leaves.
 
         Returns:
-            What the environment takes: int64[batch] for Discrete, int64[batch, parts] for
+            As the environment takes them: int64[batch] for Discrete, int64[batch, parts] for
             MultiDiscrete, float32[batch, *shape] for Box; an object array for other spaces.
 
         Raises:
@@ -103,7 +102,7 @@ class RLlibPolicy:
         return boxed
 
     def module_outputs(self, observations: Any) -> dict[str, np.ndarray[Any, Any]]:
-        """What the network gives in inference for a batch, e.g. ``action_dist_inputs``.
+        """The network's outputs in inference, e.g. ``action_dist_inputs``.
 
         Args:
             observations: as `act` takes them.
@@ -115,7 +114,7 @@ class RLlibPolicy:
         }
 
     def _run(self, batch: Sequence[Any]) -> list[Any]:
-        # The same steps as rllib/env/single_agent_env_runner.py takes in `_sample`.
+        # The same steps as `_sample` of rllib/env/single_agent_env_runner.py.
         episodes, shared, outputs = self._forward(batch)
         outputs = self._module_to_env(
             rl_module=self.module,
@@ -142,7 +141,7 @@ class RLlibPolicy:
             return episodes, shared, self.module.forward_inference(inputs)
 
     def _split(self, observations: Any) -> Iterator[Any]:
-        """One observation after the other, in the environment's own form."""
+        """Yield each observation in the environment's own form."""
         space = self.observation_space
         if not isinstance(observations, dict | tuple):
             array = np.asarray(observations)
@@ -176,7 +175,7 @@ def load_spaces(checkpoint: str | Path) -> tuple[gym.Space[Any], gym.Space[Any]]
 
 @contextmanager
 def _own_deprecations_silenced() -> Iterator[None]:
-    """RLModule warns, at every load, of an argument that it gives itself."""
+    """At every load RLModule warns about an argument that it passes itself."""
     logger = logging.getLogger("ray._common.deprecation")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -187,7 +186,7 @@ def _own_deprecations_silenced() -> Iterator[None]:
 
 
 def _load_pipeline(root: Path, name: str) -> Any:
-    """From the env runner's part of the checkpoint, or beside it where none was local."""
+    """Load it from the env runner's folder, or from the root if no env runner was local."""
     for folder in (root / "env_runner" / name, root / name):
         if folder.is_dir():
             return ConnectorPipelineV2.from_checkpoint(str(folder))

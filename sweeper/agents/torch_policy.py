@@ -1,7 +1,7 @@
-"""Acts as an agent of the torch backend acts, greedily: observations in, actions out.
+"""The greedy policy of a torch agent: observations in, actions out.
 
-This file imports nothing of sweeper, and neither ray nor gymnasium: it travels as it is into the
-champion's MLflow model. Loading an agent reads JSON and safetensors and runs no code out of it.
+This file is copied into the champion's MLflow model, so it imports neither sweeper nor ray nor
+gymnasium. Loading an agent reads JSON and safetensors; it runs no code from the files.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class TorchPolicy:
         replica: its index.
 
     Attributes:
-        description: what ``agent.json`` says.
-        observation_shape: of one observation as a plain array; a Dict's or Tuple's is that of
+        description: the contents of ``agent.json``.
+        observation_shape: of one observation as an array; for a Dict or Tuple that of
             ``gymnasium.spaces.flatten``.
 
     Raises:
@@ -81,7 +81,7 @@ class TorchPolicy:
                 the space's own structure with batched leaves.
 
         Returns:
-            What the environment takes: int64[batch] for Discrete, int64[batch, parts] for
+            As the environment takes them: int64[batch] for Discrete, int64[batch, parts] for
             MultiDiscrete, float32[batch, *shape] for Box.
 
         Raises:
@@ -93,10 +93,10 @@ class TorchPolicy:
         return self._mode(outputs["policy"])
 
     def q_values(self, observations: Any) -> Array:
-        """``float32[batch, actions]``, of an agent that has them.
+        """The Q-values of a DQN agent, ``float32[batch, actions]``.
 
         Raises:
-            ValueError: it has none.
+            ValueError: the agent has none.
         """
         if self.description["algorithm"] != "DQN":
             raise ValueError(f"{self.description['algorithm']} has no Q-values")
@@ -204,7 +204,7 @@ class TorchPolicy:
             return plain
         logits = advantages.reshape(len(advantages), -1, atoms)
         if head["dueling"]:
-            # Over the atoms, as RLlib does (default_dqn_torch_rl_module.py).
+            # The mean is over the atoms, as in RLlib (default_dqn_torch_rl_module.py).
             logits = logits - logits.mean(axis=-1, keepdims=True) + outputs["value"][..., None]
         weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
         support = np.linspace(head["v_min"], head["v_max"], atoms, dtype=np.float32)
@@ -213,7 +213,7 @@ class TorchPolicy:
 
 
 def _plain_shape(space: Mapping[str, Any]) -> tuple[int, ...]:
-    """Of one observation as an array: numbers as they are, structures flattened."""
+    """The shape of one observation as an array; structures are flattened."""
     if space["type"] == "Discrete":
         return ()
     if space["type"] == "MultiDiscrete":
@@ -238,7 +238,7 @@ def _parts(space: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _encode_parts(space: Mapping[str, Any], batch: Any) -> list[Array]:
-    """Flat columns of a batch in the space's own structure, integers one-hot."""
+    """Encode a batch in the space's own structure as flat columns, integers as one-hot."""
     match space["type"]:
         case "Discrete":
             return [_one_hot(np.asarray(batch) - space["start"], space["n"])]

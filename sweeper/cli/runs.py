@@ -53,12 +53,14 @@ def results(
     if as_json:
         print_json(opened.rows)
     elif as_csv:
-        click.echo(opened.results.trials_frame().to_csv(index=False), nl=False)
+        click.echo(opened.trials.to_csv(index=False), nl=False)
     elif parquet:
+        from sweeper.results.frames import write_parquet
+
         if not parquet.parent.is_dir():
             raise UserError(f"{parquet} can't be written: there is no folder {parquet.parent}")
         try:
-            opened.results.write_parquet(parquet)
+            write_parquet(opened.trials, parquet)
         except OSError as error:  # the writer's own words name a file of its own
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise UserError(f"{parquet} can't be written: {reason}") from error
@@ -229,7 +231,7 @@ def ui(reference: str, storage: str, port: int) -> None:
     opened = open_reference(reference, storage)
     if opened.spec is None or opened.spec.tracking is None:
         raise UserError(f"{opened.results.root.name} was run without tracking; nothing to show")
-    from sweeper.tracking import open_ui
+    from sweeper.tracking.ui import open_ui
 
     server = open_ui(
         opened.spec.tracking.uri, port=port, experiment=opened.spec.tracking.experiment

@@ -1,1 +1,1 @@
-"""Who won and how sure that is: selection, evaluation on held-out seeds, statistics."""
+"""The winner and the evidence for it: selection, evaluation on fresh seeds, statistics."""

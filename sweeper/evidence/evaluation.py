@@ -1,4 +1,4 @@
-"""Playing episodes with finished agents, on environment seeds that nothing else ever uses."""
+"""Play episodes with trained agents, on environment seeds that nothing else uses."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from sweeper.agents.agent import load_agent
+from sweeper.agents.agent import Agent, load_agent
 from sweeper.agents.locate import find_agents, read_description
 from sweeper.environments.building import build_env
 from sweeper.environments.settings import EnvironmentSettings
@@ -26,24 +26,14 @@ _MAX_ENVS = 20
 _STAGE = "agent evaluation"
 
 
-class _Player(Protocol):
-    """What plays (`sweeper.agents.Agent`)."""
-
-    def act(self, observation: Any) -> Any:
-        """The greedy action for one observation."""
-
-    def act_batch(self, observations: Any) -> Any:
-        """The greedy actions for a batch."""
-
-
 @dataclass(frozen=True)
 class AgentEvaluation:
     """One agent's episodes.
 
     Attributes:
         name: of its folder, e.g. ``replica_0``.
-        returns: one an episode.
-        lengths: likewise, in env steps.
+        returns: one per episode.
+        lengths: one per episode, in env steps.
     """
 
     name: str
@@ -58,14 +48,14 @@ class AgentEvaluation:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one agent, or all replicas of a checkpoint, came to.
+    """The evaluation of one agent, or of all replicas of a checkpoint.
 
     Attributes:
-        folder: what was evaluated.
+        folder: the folder that was evaluated.
         environment: the environment's id.
-        episodes: of each agent.
-        seed: of the episodes.
-        agents: one for each agent.
+        episodes: how many each agent played.
+        seed: which episodes.
+        agents: one entry per agent.
     """
 
     folder: Path
@@ -76,9 +66,9 @@ class Evaluation:
 
     @property
     def summary(self) -> Summary:
-        """Of several replicas over their means: the unit is the training run.
+        """Over the means of several replicas, or over the episodes of one agent.
 
-        Of one agent over its episodes, which says nothing about what training again would give.
+        The latter says nothing about training again.
         """
         if len(self.agents) > 1:
             return summarise_sample([agent.mean for agent in self.agents])
@@ -86,7 +76,7 @@ class Evaluation:
 
     @property
     def unit(self) -> str:
-        """What the interval is over."""
+        """The unit of the sample that the interval is computed from."""
         return "training runs" if len(self.agents) > 1 else "episodes of one agent"
 
     def to_json(self) -> dict[str, Any]:
@@ -117,15 +107,15 @@ def evaluate(
     """Play episodes with a run's champion, or with a checkpoint.
 
     Args:
-        target: a run's name, path or ``last``: its champion; an agent's folder; a trial's
-            checkpoint: all its replicas; or one replica's.
+        target: a run (name, path or ``last``), whose champion plays; a trial's checkpoint, all
+            of whose replicas play; or the folder of a single agent.
         storage: the folder that holds the runs.
-        episodes: of each agent.
-        seed: which episodes; the same ones for every agent, so that results can be compared.
-        replica: of a trial's checkpoint only the one that was trained with this seed.
+        episodes: how many each agent plays.
+        seed: which episodes; the same for every agent, so that results can be compared.
+        replica: only the replica that was trained with this seed.
 
     Raises:
-        UserError: there is nothing to be evaluated.
+        UserError: there is nothing to evaluate.
     """
     folder = _find_folder(target, storage)
     description = read_description(folder)
@@ -140,18 +130,18 @@ def evaluate(
 
 
 def play_episodes(
-    player: _Player, settings: EnvironmentSettings, *, episodes: int, seed: int
+    player: Agent, settings: EnvironmentSettings, *, episodes: int, seed: int
 ) -> tuple[list[float], list[int]]:
-    """Whole episodes, each with a seed of its own that does not depend on how they are played.
+    """Play whole episodes; the n-th always has the same seed, however they are distributed.
 
     Args:
         player: acts greedily.
         settings: of the environment.
-        episodes: how many; exactly these count, however short or long they are.
-        seed: which ones.
+        episodes: how many. Each counts once; short ones, which end first, are not preferred.
+        seed: which episodes.
 
     Returns:
-        Returns and lengths, in the order of the episodes.
+        Returns and lengths, one per episode, in order.
     """
     sequence = seed_sequence(seed, _STAGE, Purpose.EVALUATION_ENVIRONMENTS)
     seeds = [int(word >> 1) for word in sequence.generate_state(episodes)]
@@ -181,7 +171,7 @@ def play_episodes(
     return returns, lengths
 
 
-def _act(player: _Player, observations: Sequence[Any]) -> Sequence[Any]:
+def _act(player: Agent, observations: Sequence[Any]) -> Sequence[Any]:
     first = observations[0]
     if isinstance(first, np.ndarray):
         return list(player.act_batch(np.stack(observations)))
@@ -202,7 +192,7 @@ def _find_folder(target: str, storage: str) -> Path:
 
 
 def _find_environment(folder: Path, description: Mapping[str, Any]) -> EnvironmentSettings:
-    """As the agent's own description has it, else the run's spec."""
+    """The environment of the agent's own description, else of the run's spec."""
     if "environment" in description:
         return EnvironmentSettings.from_json(description["environment"])
     for parent in folder.parents:

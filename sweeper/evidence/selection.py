@@ -1,19 +1,21 @@
-"""Who won: the best trial of a run by written rules, the checkpoint that belongs to its score.
+"""Select a run's winner: the best trial, its checkpoint and its replica.
 
-The rules:
+The rules, and where each is written:
 
-1. A trial is a candidate if it has a finite score (`scoring.score_reports`) and is not
-   in error. One that did not run to its own end (pruned, paused, still running) counts with
-   what it has reported, and is marked ``partial``. Everything else is excluded, with a reason.
-2. The best score wins. Of equal scores the one at fewer env steps, then the lower trial id.
-3. The checkpoint is the winner's last one for ``last`` and ``auc``; for ``best`` the one made
-   at the report that earned the score, else the one whose own recorded metric is best (of
-   equals the nearest to that report). Only checkpoints still on disk count.
-4. The agent is the replica that did best at that checkpoint, by its own value of the metric; of
-   equals the first in the order of the seeds.
+1. A trial is a candidate if it has a finite score and is not in error (`records.judge_trial`,
+   `scoring.score_reports`). A trial that did not run to its own end (pruned, paused, still
+   running) counts with its reports so far and is marked ``partial``. Every other trial is
+   excluded, with a reason.
+2. The best score wins; of equal scores the one at fewer env steps, then the lower trial id
+   (`ranking.Candidate.rank`).
+3. The checkpoint is the winner's last one for ``last`` and ``auc``. For ``best`` it is the one
+   made after the report that earned the score, else the one with the best recorded metric, of
+   equals the nearest to that report (`ranking.best_checkpoint`). Only checkpoints still on disk
+   count (`_choose_checkpoint`).
+4. The agent is the replica with the best value of the metric at that checkpoint; of equals the
+   first in the order of the seeds (`_best_replica`).
 
-So neither the order of trials, nor a worse one added, nor anything that reported NaN changes
-the winner.
+So the winner depends neither on the order of the trials, nor on worse trials, nor on NaN.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.errors import RunError, UserError
+from sweeper.formatting import count_noun
 from sweeper.json_values import decode_json, encode_json, to_json
 from sweeper.metrics import Objective, canonical_metric
 from sweeper.paths import write_atomically
@@ -50,17 +53,17 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Exclusion:
-    """A trial that could not win, and why."""
+    """A trial that could not win, and the reason."""
 
     trial_id: str
     reason: str
 
 
-class NothingToSelect(RunError):  # noqa: N818  (a state of the run, not a mishap)
+class NothingToSelect(RunError):  # noqa: N818  (a state of the run, not an accident)
     """No trial of the run is a candidate.
 
     Attributes:
-        excluded: every trial, with its reason.
+        excluded: every trial, with the reason.
     """
 
     def __init__(self, message: str, excluded: tuple[Exclusion, ...]) -> None:
@@ -70,26 +73,26 @@ class NothingToSelect(RunError):  # noqa: N818  (a state of the run, not a misha
 
 @dataclass(frozen=True)
 class Selection:
-    """The winner and the circumstances.
+    """The winner of a run, and how it won.
 
     Attributes:
         trial_id: the winning trial.
         state: its state.
         configuration: its whole point of the param space, nested.
-        metric: what was compared.
+        metric: the metric that was compared.
         mode: ``max`` or ``min``.
         score_kind: ``last``, ``best`` or ``auc``.
-        score: the winner's.
-        env_steps: at the report that earned the score; None where not reported.
-        partial: it did not run to its own end.
+        score: the winner's score.
+        env_steps: of the report that earned the score; None if not reported.
+        partial: whether the trial did not run to its own end.
         checkpoint: absolute path; None if none is left.
-        checkpoint_note: what the user should know about it, e.g. that it is not the score's.
+        checkpoint_note: what is unusual about it, e.g. that it was not made at the score.
         replica: index of the best replica.
-        seed: that replica's seed; None where the run recorded no seeds.
+        seed: that replica's seed; None if the run recorded no seeds.
         candidates: how many trials could have won.
-        runner_up: the next best trial.
+        runner_up: the second-best trial.
         runner_up_score: its score.
-        excluded: who could not win.
+        excluded: the trials that could not win.
     """
 
     trial_id: str
@@ -112,13 +115,13 @@ class Selection:
 
     @property
     def verdict_text(self) -> str:
-        """The outcome in plain sentences, with what can't be concluded from it."""
-        scored = f"{self.metric} {_format(self.score)} ({_SCORE_WORDS[self.score_kind]})"
+        """The outcome in sentences, with its limits."""
+        scored = f"{self.metric} {self.score:.6g} ({_SCORE_WORDS[self.score_kind]})"
         if self.runner_up is None or self.runner_up_score is None:
             sentences = [f"{self.trial_id} has {scored}; it is the only candidate."]
         else:
             gap = abs(self.score - self.runner_up_score)
-            lead = f"{_format(gap)} better than" if gap else "equal to"
+            lead = f"{gap:.6g} better than" if gap else "equal to"
             sentences = [
                 f"{self.trial_id} has the best of {self.candidates} scores, {scored}, "
                 f"{lead} {self.runner_up}."
@@ -126,7 +129,7 @@ class Selection:
         if self.partial:
             sentences.append(f"It did not run to its own end ({self.state}).")
         if self.excluded:
-            sentences.append(f"{_count(len(self.excluded), 'trial')} could not be judged.")
+            sentences.append(f"{count_noun(len(self.excluded), 'trial')} could not be judged.")
         sentences.append(
             "Unconfirmed: the best of several noisy scores is likely too high; training it "
             "again on fresh seeds would tell."
@@ -134,11 +137,11 @@ class Selection:
         return " ".join(sentences)
 
     def to_best_json(self, run: str | Path, agent_path: Path | None) -> dict[str, Any]:
-        """The object that ``best --json`` prints, JSON-ready.
+        """The object that ``best --json`` prints.
 
         Args:
             run: the run's folder.
-            agent_path: the champion's folder; None if there is none.
+            agent_path: the champion's folder, if there is one.
         """
         return {
             "run": str(run),
@@ -166,12 +169,12 @@ _SCORE_WORDS = {
 def select(
     results: SweepResults, objective: Objective, *, exists: Callable[[Path], bool] = Path.is_dir
 ) -> Selection:
-    """The winner of a run by the rules of this module.
+    """Select the winner of a run by the rules of this module.
 
     Args:
         results: of a finished, interrupted or live run.
-        objective: what decides.
-        exists: tells whether a checkpoint's folder is still there.
+        objective: how trials are judged.
+        exists: whether the folder of a checkpoint still exists.
 
     Raises:
         NothingToSelect: no trial is a candidate.
@@ -230,7 +233,7 @@ def load_selection(path: Path) -> Selection:
     """Read what `write_selection` wrote.
 
     Raises:
-        UserError: there is no such file, or it is something else.
+        UserError: the file is missing or holds something else.
     """
     try:
         document = decode_json(json.loads(path.read_text(encoding="utf-8")))
@@ -241,10 +244,10 @@ def load_selection(path: Path) -> Selection:
 
 
 def check_metric(results: SweepResults, metric: str) -> None:
-    """Whether a metric that the user names is one that the run has.
+    """Check that a run has reported a metric, or nothing yet.
 
     Raises:
-        UserError: no trial reported it, though trials did report; with the nearest names.
+        UserError: the trials reported other metrics only.
     """
     names = {name for trial in results.trials for report in trial.reports for name in report}
     names = {name for name in names if not name.startswith("replica/")}
@@ -260,10 +263,10 @@ def _nothing_to_select(excluded: tuple[Exclusion, ...]) -> NothingToSelect:
     if not excluded:
         return NothingToSelect("no champion: the run has no trials", excluded)
     reasons = Counter(item.reason for item in excluded).most_common()
-    told = "; ".join(f"{reason} ({_count(number, 'trial')})" for reason, number in reasons[:3])
-    rest = f"; and {_count(len(reasons) - 3, 'other reason')}" if len(reasons) > 3 else ""
-    what = f"none of {_count(len(excluded), 'trial')} has a score"
-    return NothingToSelect(f"no champion: {what}: {told}{rest}", excluded)
+    named = "; ".join(f"{reason} ({count_noun(number, 'trial')})" for reason, number in reasons[:3])
+    rest = f"; and {count_noun(len(reasons) - 3, 'other reason')}" if len(reasons) > 3 else ""
+    what = f"none of {count_noun(len(excluded), 'trial')} has a score"
+    return NothingToSelect(f"no champion: {what}: {named}{rest}", excluded)
 
 
 def _choose_checkpoint(
@@ -278,7 +281,7 @@ def _choose_checkpoint(
     if iteration_of(chosen.metrics) == iteration_of(winner.row) is not None:
         return chosen, None
     value = metric_value(chosen.metrics, objective.metric)
-    worth = "an unknown value" if value is None else f"{objective.metric} {_format(value)}"
+    worth = "an unknown value" if value is None else f"{objective.metric} {value:.6g}"
     return chosen, (
         f"no checkpoint was kept at the report that earned the score; this one had {worth}"
     )
@@ -303,8 +306,7 @@ def _best_replica(
     values = row.get(f"replica/{objective.metric}")
     if not isinstance(values, Sequence) or isinstance(values, str):
         return 0
-    # A diverged replica counts in the aggregate with a stand-in; it is the agent only if there
-    # is no other.
+    # A diverged replica is recorded with a substitute value; it is chosen only if all diverged.
     diverged = row.get("replica/diverged") or ()
     merits = [
         (
@@ -314,11 +316,3 @@ def _best_replica(
         for index, value in enumerate(values)
     ]
     return merits.index(max(merits)) if merits else 0
-
-
-def _format(value: float) -> str:
-    return f"{value:.6g}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""What a sample of returns says: mean, interquartile mean, an interval for the mean."""
+"""Statistics of a sample of returns: mean, interquartile mean, confidence interval."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["Summary", "interquartile_mean", "summarise_sample"]
 
 @dataclass(frozen=True)
 class Summary:
-    """A sample's summary.
+    """Statistics of a sample.
 
     Attributes:
         mean: of all values.
-        iqm: the mean of the middle half, which no single outlier moves.
-        interval: 95 %, Student's t; None where there can't be one.
+        iqm: the interquartile mean, which is robust against outliers.
+        interval: 95 % confidence interval of the mean (Student's t); None if there is none.
         interval_reason: why there is none.
-        size: how many values.
+        size: number of values.
     """
 
     mean: float
@@ -32,7 +32,7 @@ class Summary:
     size: int
 
     def to_json(self) -> dict[str, Any]:
-        """JSON's types."""
+        """The statistics in JSON types, without the size."""
         return {
             "mean": self.mean,
             "iqm": self.iqm,
@@ -42,19 +42,19 @@ class Summary:
 
 
 def interquartile_mean(values: Sequence[float]) -> float:
-    """The mean of what is left when a quarter is cut off at each end.
+    """The mean of the middle half; the quarters cut off are rounded down, as in rliable.
 
     Args:
-        values: at least one. A quarter is rounded down, as in rliable.
+        values: at least one.
     """
     return float(stats.trim_mean(np.asarray(values, dtype=np.float64), 0.25))
 
 
 def summarise_sample(values: Sequence[float], *, confidence: float = 0.95) -> Summary:
-    """Mean, IQM and interval of independent values.
+    """Summarise independent values.
 
     Args:
-        values: at least one, finite.
+        values: at least one, all finite.
         confidence: of the interval.
     """
     array = np.asarray(values, dtype=np.float64)
@@ -62,7 +62,7 @@ def summarise_sample(values: Sequence[float], *, confidence: float = 0.95) -> Su
     if len(array) < 2:
         return Summary(mean, iqm, None, "one value has no spread", len(array))
     deviation = float(array.std(ddof=1))
-    # Equal values may differ from their mean by a rounding error.
+    # The mean of equal values may have a rounding error.
     if deviation <= 1e-12 * max(1.0, abs(mean)):
         return Summary(mean, iqm, None, f"all {len(array)} values are equal", len(array))
     half = float(stats.t.ppf(0.5 + confidence / 2, len(array) - 1)) * deviation

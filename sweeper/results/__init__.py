@@ -1,1 +1,1 @@
-"""From a journal to what is known of a run: its trials, their scores, who stands where."""
+"""From a journal to what is known of a run: its trials, their scores and ranks."""

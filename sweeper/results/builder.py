@@ -1,9 +1,8 @@
-"""Results folded from a run's journal, as a whole or as events come in."""
+"""Build a run's results from its journal, all at once or event by event."""
 
 from __future__ import annotations
 
 import gc
-import math
 import os
 import socket
 import time
@@ -20,28 +19,24 @@ from sweeper.journal import (
     TrialAsked,
     TrialCheckpointed,
     TrialEnded,
+    TrialEvent,
     TrialReported,
     TrialRetried,
     TrialStarted,
     read_journal,
 )
 from sweeper.locks import is_locked
-from sweeper.metrics import ITERATION
 from sweeper.paths import RunPaths
+from sweeper.results.ranking import iteration_of
 from sweeper.results.records import SweepResults, TrialCheckpoint, TrialRecord
 from sweeper.states import LaunchEnd, Stage, TrialState
 
-__all__ = [
-    "ResultsBuilder",
-    "is_process_alive",
-    "load_results",
-    "results_from_events",
-]
+__all__ = ["ResultsBuilder", "is_process_alive", "load_results", "results_from_events"]
 
 
 @dataclass
 class _OpenTrial:
-    """A trial while events come in."""
+    """A trial whose record is being built."""
 
     configuration: Mapping[str, Any] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -54,33 +49,22 @@ class _OpenTrial:
     stopped_by: str | None = None
     node: str | None = None
     started: float | None = None
-    heard: float | None = None
+    updated: float | None = None
     retries: int = 0
     stage: Stage = Stage.SEARCH
 
     def cut_off(self) -> None:
-        """Nobody carries the trial out any more, and nobody wrote how it ended."""
+        """Set how the trial ended; its driver has gone without writing that."""
         if self.stopped_by:
             self.state, self.reason = TrialState.TERMINATED, self.stopped_by
         else:
             self.state, self.reason = TrialState.PAUSED, LaunchEnd.INTERRUPTED
 
 
-_TRIAL_EVENTS = (
-    TrialReported,
-    TrialCheckpointed,
-    TrialAsked,
-    TrialStarted,
-    TrialRetried,
-    TrialEnded,
-)
-
-
 class ResultsBuilder:
-    """Folds events into results, one at a time, so that a live view can follow a run.
+    """Builds results from events, one at a time, so that a live view can follow a run.
 
-    `apply` takes constant time; `snapshot` renews only the records that changed since the last
-    one.
+    `apply` takes constant time; `snapshot` rebuilds only the records that have changed.
     """
 
     def __init__(self, root: Path | None = None) -> None:
@@ -100,27 +84,27 @@ class ResultsBuilder:
 
     @property
     def trial_ids(self) -> tuple[str, ...]:
-        """Every trial that an event has named, in that order."""
+        """Every trial that an event has named, in order of appearance."""
         return tuple(self._trials)
 
     def apply(self, event: Event) -> None:
-        """Take in the next event."""
+        """Add the next event."""
         self._started = event.time if self._started is None else self._started
         self._updated = event.time
-        if isinstance(event, LaunchStarted):
+        if isinstance(event, TrialEvent):
+            self._apply_to_trial(event.trial_id, event)
+        elif isinstance(event, LaunchStarted):
             self._cut_off_open_trials()
             self._launch, self._ended_by = event, None
         elif isinstance(event, LaunchEnded):
             self._cut_off_open_trials()
             self._launch, self._ended_by = None, event.reason
-        elif isinstance(event, _TRIAL_EVENTS):
-            self._apply_to_trial(event.trial_id, event)
 
     def trial(self, trial_id: str) -> TrialRecord:
-        """The present record of one trial, as of a live run.
+        """The current record of one trial, taking the run as live.
 
         Raises:
-            KeyError: no event has named it.
+            KeyError: no event has named the trial.
         """
         record = self._records.get(trial_id)
         if record is None:
@@ -131,8 +115,7 @@ class ResultsBuilder:
         """The results so far.
 
         Args:
-            is_live: someone still carries the run out; if not, its open trials are
-                interrupted.
+            is_live: whether the driver still runs; if not, open trials are interrupted.
         """
         live = is_live and self._launch is not None
         if not live:
@@ -146,7 +129,7 @@ class ResultsBuilder:
             updated=self._updated,
         )
 
-    def _apply_to_trial(self, trial_id: str, event: Event) -> None:
+    def _apply_to_trial(self, trial_id: str, event: TrialEvent) -> None:
         trial = self._trials.get(trial_id)
         if trial is None:
             trial = self._trials[trial_id] = _OpenTrial()
@@ -154,7 +137,7 @@ class ResultsBuilder:
         if isinstance(event, TrialReported):
             _append_report(trial, event)
         elif isinstance(event, TrialCheckpointed):
-            # A path written again, after a crash in the middle of it, is the newest.
+            # Written again after a crash: it is the newest now.
             trial.checkpoints.pop(event.path, None)
             trial.checkpoints[event.path] = event.metrics
         elif isinstance(event, TrialAsked):
@@ -171,13 +154,13 @@ class ResultsBuilder:
             trial.started = event.time if trial.started is None else trial.started
         elif isinstance(event, TrialRetried):
             trial.retries += 1
-            # Until it is started anew, which may be after others. It failed after its last
-            # report, whatever that said.
+            # Pending until it is started again. Even if its last report met a stop criterion,
+            # it failed after that.
             trial.state, trial.stopped_by = TrialState.PENDING, None
         elif isinstance(event, TrialEnded):
             trial.state, trial.reason, trial.error = event.state, event.reason, event.error
             self._open.discard(trial_id)
-        trial.heard = event.time
+        trial.updated = event.time
 
     def _cut_off_open_trials(self) -> None:
         for trial_id in self._open:
@@ -206,48 +189,48 @@ class ResultsBuilder:
             log=RunPaths(self._root).trial_log(trial_id),
             node=trial.node,
             started=trial.started,
-            ended=None if is_open else trial.heard,
+            ended=None if is_open else trial.updated,
             retries=trial.retries,
             stage=trial.stage,
         )
 
 
 def load_results(paths: RunPaths) -> SweepResults:
-    """The results of a run, live or not, from its journal alone.
+    """Load the results of a run, live or not, from its journal alone.
 
-    Damage in the journal's middle is warned of; the rest is there.
+    Damaged lines are skipped with a warning.
 
     Raises:
-        JournalError: the journal is not there.
+        JournalError: the journal is missing.
     """
     return results_from_events(read_journal(paths.journal, strict=False), paths.root)
 
 
 def results_from_events(events: Iterable[Event], root: Path) -> SweepResults:
-    """Fold a sequence of events; the run is live if its last launch's process is."""
+    """Build results from events; the run is live if its last launch's driver is."""
     builder = ResultsBuilder(root)
     with _collector_paused():
         for event in events:
             builder.apply(event)
     launch = builder.launch
-    return builder.snapshot(is_live=launch is not None and _is_carried_out(launch, root))
+    return builder.snapshot(is_live=launch is not None and _is_driver_alive(launch, root))
 
 
-def _is_carried_out(launch: LaunchStarted, root: Path) -> bool:
-    """Whether the process of a launch that has not written its end is still at it."""
+def _is_driver_alive(launch: LaunchStarted, root: Path) -> bool:
+    """Whether the driver of a launch that has written no end still runs."""
     locked = is_locked(RunPaths(root).lock)
     if locked is not None:
         return locked
-    # No lock to ask: the process id will do on its own host.
+    # Without locks the process id must do, which means something on its own host only.
     is_here = launch.host in ("", socket.gethostname())
     return is_here and is_process_alive(launch.pid, started_before=launch.time)
 
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Nothing here makes cycles, and the collector would walk all rows again and again.
+    """Pause the garbage collector, which would walk all rows again and again.
 
-    On a journal of 50,000 reports it takes a quarter of the time.
+    Nothing here makes cycles. It takes a quarter of the time on a journal of 50,000 reports.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -259,57 +242,52 @@ def _collector_paused() -> Iterator[None]:
 
 
 def is_process_alive(pid: int, *, started_before: float) -> bool:
-    """Whether a process of this host is the one that had the id at a time.
+    """Whether the process that had an id on this host at a given time still runs.
 
     Args:
         pid: the process id.
-        started_before: seconds since the epoch; a process that began later took the id over.
+        started_before: that time, in seconds since the epoch; a process that started later has
+            reused the id.
     """
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OverflowError, ValueError):
+    except (ProcessLookupError, OverflowError, ValueError):
         return False
     except PermissionError:
         pass
     try:
-        # proc(5): state and start time (in clock ticks since boot) are fields 3 and 22; the
-        # second one, the name, may hold blanks and brackets.
+        # proc(5): state and start time (in clock ticks since boot) are fields 3 and 22; field 2,
+        # the name, may hold spaces and parentheses.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         uptime_s = float(Path("/proc/uptime").read_text().split()[0])
         age_s = uptime_s - int(fields[19]) / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError):
-        return True  # no /proc here: the id is all there is to go by
-    # A minute of tolerance: the wall clock may have been set in between.
+        return True  # no /proc: there is only the id to judge by
+    # A minute of tolerance, because the clock may have been set in between.
     return fields[0] not in ("Z", "X") and time.time() - age_s <= started_before + 60.0
 
 
 def _append_report(trial: _OpenTrial, event: TrialReported) -> None:
-    """After a rollback the later life of the trial counts, from where it begins."""
-    iteration = event.metrics.get(ITERATION)
-    if event.replaces and trial.reports and _iteration(trial.reports[-1]) == iteration:
-        trial.reports.pop()  # what was saved after it is still good
-    elif isinstance(iteration, int | float):
-        is_rollback = False
-        while trial.reports and _iteration(trial.reports[-1]) >= iteration:
-            trial.reports.pop()
-            is_rollback = True
-        if is_rollback:
-            _drop_overtaken(trial.checkpoints, iteration)
+    """Add a report; after a rollback it replaces those of the same iteration and later."""
+    iteration = iteration_of(event.metrics)
+    last = iteration_of(trial.reports[-1]) if trial.reports else None
+    if iteration is not None and last is not None and last >= iteration:
+        if event.replaces and last == iteration:
+            trial.reports.pop()  # a checkpoint made after it stays valid
+        else:
+            _roll_back(trial, iteration)
     trial.reports.append(event.metrics)
     trial.stopped_by = event.stopped_by
 
 
-def _drop_overtaken(checkpoints: dict[str, Mapping[str, Any]], iteration: float) -> None:
-    """Checkpoints at or after ``iteration`` belong to the life that was given up."""
-    while checkpoints:
-        path = next(reversed(checkpoints))
-        if _iteration(checkpoints[path]) < iteration:
-            return
-        del checkpoints[path]
+def _roll_back(trial: _OpenTrial, iteration: float) -> None:
+    """Drop the reports and checkpoints that were made at ``iteration`` or later."""
+    while trial.reports and _is_reached(iteration, trial.reports[-1]):
+        trial.reports.pop()
+    while trial.checkpoints and _is_reached(iteration, next(reversed(trial.checkpoints.values()))):
+        trial.checkpoints.popitem()
 
 
-def _iteration(metrics: Mapping[str, Any]) -> float:
-    value = metrics.get(ITERATION)
-    return float(value) if isinstance(value, int | float) else -math.inf
+def _is_reached(iteration: float, metrics: Mapping[str, Any]) -> bool:
+    made_at = iteration_of(metrics)
+    return made_at is not None and made_at >= iteration

@@ -1,7 +1,7 @@
-"""What a diverged replica counts for: the worst value that any replica of the run has reported.
+"""Count a diverged replica with the worst value that any replica of the run has reported.
 
-A trial knows only its own replicas and counts a diverged one with their worst; the driver sees
-every trial's reports and puts the run's worst in place before anyone judges by them.
+A trial knows only its own replicas and counts a diverged one with their worst value. The driver
+sees all trials and puts in the run's worst before the report is recorded.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ _DIVERGED = "replica/diverged"
 
 
 class DivergenceCorrection:
-    """Follows a run's reports in their order; ``mode`` says what is worst."""
+    """Corrects a run's reports, in their order; ``mode`` tells which value is worst."""
 
     def __init__(self, mode: str) -> None:
         self._pick_worst = min if mode == "max" else max
         self._worst: dict[str, float] = {}
 
     def apply(self, metrics: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Take note of a report; the same report with the run's worst for diverged replicas.
+        """Learn from a report, and return it with the run's worst for diverged replicas.
 
         Args:
-            metrics: a flat row, with ``replica/<metric>`` lists and, once a replica has
-                diverged, ``replica/diverged``.
+            metrics: a flat row with ``replica/<metric>`` lists and, once a replica has diverged,
+                ``replica/diverged``.
         """
         diverged = metrics.get(_DIVERGED)
         corrected = dict(metrics)
@@ -40,7 +40,7 @@ class DivergenceCorrection:
             for value, is_diverged in zip(values, flags, strict=True):
                 if not is_diverged and value is not None and math.isfinite(value):
                     self._worst[metric] = self._pick_worst(value, self._worst.get(metric, value))
-            # Only what the trial itself averages over replicas: env steps are their least.
+            # Only means over the replicas: env steps, for example, are their minimum.
             if any(flags) and metric.endswith("episode_return_mean") and metric in self._worst:
                 counted = [
                     self._worst[metric] if is_diverged else value

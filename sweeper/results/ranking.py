@@ -1,4 +1,7 @@
-"""Which trial is better, and which checkpoint of a trial: the order that every room goes by."""
+"""The order of trials, ties included, and of a trial's checkpoints; used everywhere.
+
+`Candidate.rank` breaks ties between trials, `best_checkpoint` between checkpoints.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ Rank = tuple[float, float, tuple[int, str]]
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trial that can win; ``report`` is the index of the one that earned the score."""
+    """A trial with a score; ``report`` is the index of the report that earned it."""
 
     trial: TrialRecord
     score: float
@@ -31,17 +34,17 @@ class Candidate:
 
     @property
     def env_steps(self) -> float:
-        """The env steps of that report; infinite where not reported."""
+        """The env steps of that report; infinite if not reported."""
         steps = env_steps_of(self.row)
         return math.inf if steps is None or not math.isfinite(steps) else steps
 
     def rank(self, objective: Objective) -> Rank:
-        """Sorts the better one first; of equal scores the one at fewer env steps, then by id."""
+        """A key that sorts the best first: by score, then fewer env steps, then lower id."""
         return -objective.merit(self.score), self.env_steps, id_key(self.trial.trial_id)
 
 
 def rank_trial(trial: TrialRecord, objective: Objective) -> Rank:
-    """A key that sorts trials, the best first; those without a score come last."""
+    """A key that sorts trials, the best first and those without a score last."""
     verdict = judge_trial(trial, objective)
     if verdict.value is None or verdict.report is None:
         return math.inf, math.inf, id_key(trial.trial_id)
@@ -51,15 +54,15 @@ def rank_trial(trial: TrialRecord, objective: Objective) -> Rank:
 def best_checkpoint(
     checkpoints: Sequence[TrialCheckpoint], objective: Objective, *, earned_at: float | None
 ) -> TrialCheckpoint:
-    """The checkpoint that belongs to a trial's best score.
+    """The checkpoint that goes with a trial's best score.
 
-    The last one made at the report that earned the score; else the one whose own recorded metric
-    is best, of equals the nearest to that report.
+    That is the last one made after the report that earned the score. Without one, it is the one
+    with the best recorded metric; of equals the nearest to that report.
 
     Args:
         checkpoints: at least one, in the order they were made.
-        objective: what decides.
-        earned_at: the iteration of the report that earned the score, if that is known.
+        objective: the metric and its mode.
+        earned_at: the iteration of the report that earned the score, if known.
     """
     for checkpoint in checkpoints[::-1]:
         if earned_at is not None and iteration_of(checkpoint.metrics) == earned_at:
@@ -81,5 +84,5 @@ def id_key(trial_id: str) -> tuple[int, str]:
 
 
 def iteration_of(metrics: Mapping[str, Any]) -> float | None:
-    """The training iteration of a report, or of what is recorded with a checkpoint."""
+    """The training iteration of a report or a checkpoint's metrics."""
     return metric_value(metrics, ITERATION)

@@ -1,31 +1,20 @@
-"""What a run came to, as data: one record a trial, with all its reports; tables of them."""
+"""The results of a run as data: one record per trial, with all its reports."""
 
 from __future__ import annotations
 
-import json
 import math
-import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from sweeper.json_values import to_json
 from sweeper.metrics import ENV_STEPS, Objective
 from sweeper.results.scoring import Score, env_steps_of, metric_value, score_reports
-from sweeper.search.configuration import flatten_parameters
 from sweeper.states import LaunchEnd, Stage, TrialState
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = [
-    "SweepResults",
-    "TrialCheckpoint",
-    "TrialRecord",
-    "describe_error",
-    "judge_trial",
-]
+__all__ = ["SweepResults", "TrialCheckpoint", "TrialRecord", "describe_error", "judge_trial"]
 
 
 class TrialCheckpoint(NamedTuple):
@@ -33,7 +22,7 @@ class TrialCheckpoint(NamedTuple):
 
     Attributes:
         path: relative to the run folder with forward slashes, or absolute.
-        metrics: the scalar metrics of the report it belongs to; empty where that is not known.
+        metrics: scalar metrics of the report it was made after; empty if that is unknown.
     """
 
     path: str
@@ -42,23 +31,23 @@ class TrialCheckpoint(NamedTuple):
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial: what it was, how far it came, how it ended.
+    """One trial: its configuration, its progress, how it ended.
 
     Attributes:
         trial_id: e.g. ``t0007``.
-        state: where it stands.
-        reason: what ended or interrupted it; None while it goes on.
+        state: its current state.
+        reason: what ended or interrupted it; None while it runs.
         error: for ``ERROR`` the exception's last line.
         configuration: the whole point of the param space, nested.
         parameters: the part of it that the search varies, nested.
-        seeds: one a replica.
+        seeds: one per replica.
         reports: flat rows of metrics, in the order of training.
         checkpoints: in the order they were made.
-        log: what its process printed; None where that is not kept.
+        log: the output of its process; None where that is not kept.
         node: where it ran last.
-        started: when it was first taken up, seconds since the epoch.
-        ended: when it was last heard of, if it does not run any more.
-        retries: how often it failed and went on.
+        started: when it first started, in seconds since the epoch.
+        ended: time of its last event, if it no longer runs.
+        retries: how often it failed and was resumed.
         stage: what it is trained for.
     """
 
@@ -88,7 +77,7 @@ class TrialRecord:
 
     @property
     def env_steps(self) -> int | None:
-        """Real env steps a replica, by the last report."""
+        """Env steps per replica, by the last report."""
         steps = env_steps_of(self.last_report)
         return None if steps is None or not math.isfinite(steps) else int(steps)
 
@@ -100,12 +89,12 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class SweepResults:
-    """All trials of a run, in the order they were asked for.
+    """All trials of a run, in the order they were proposed.
 
     Attributes:
         root: the run's folder.
-        trials: one record a trial.
-        is_live: a process is carrying the run out right now.
+        trials: one record per trial.
+        is_live: whether a driver is running them.
         ended_by: how the last launch ended (``finished``, ``interrupted``, …); None if it is
             live or was killed.
         started: time of the first event, seconds since the epoch.
@@ -121,7 +110,7 @@ class SweepResults:
 
     @property
     def state(self) -> str:
-        """``running``, ``interrupted``, or the reason that the last launch ended for."""
+        """``running``, ``interrupted``, or why the last launch ended."""
         if self.is_live:
             return "running"
         return self.ended_by or LaunchEnd.INTERRUPTED
@@ -138,22 +127,16 @@ class SweepResults:
         raise KeyError(trial_id)
 
     def counts(self) -> dict[TrialState, int]:
-        """How many trials are in each state, states without any left out."""
-        counts = dict.fromkeys(TrialState, 0)
-        for record in self.trials:
-            counts[record.state] += 1
-        return {state: count for state, count in counts.items() if count}
+        """How many trials are in each state; states without a trial are left out."""
+        counts = Counter(record.state for record in self.trials)
+        return {state: counts[state] for state in TrialState if counts[state]}
 
     def resolve(self, checkpoint: TrialCheckpoint) -> Path:
         """The absolute folder of a checkpoint."""
         return self.root / checkpoint.path
 
     def to_rows(self, objective: Objective) -> list[dict[str, Any]]:
-        """One JSON-ready object a trial, as ``results --json`` prints them.
-
-        Non-finite numbers become the strings ``nan``, ``inf``, ``-inf``; a trial without a
-        score has null.
-        """
+        """One JSON-ready object per trial, as ``results --json`` prints them."""
         return [
             {
                 "trial_id": record.trial_id,
@@ -168,84 +151,16 @@ class SweepResults:
             for record in self.trials
         ]
 
-    def trials_frame(self) -> pd.DataFrame:
-        """One row a trial: state, parameters under their dotted names, the last metrics.
-
-        A metric that has a parameter's name keeps it; the parameter becomes ``config.<name>``.
-        """
-        import pandas as pd
-
-        rows = [
-            {
-                "trial_id": record.trial_id,
-                "state": str(record.state),
-                "reason": record.reason,
-                "error": record.error,
-                **_parameter_columns(record),
-                **record.last_report,
-                "retries": record.retries,
-                "started": record.started,
-                "ended": record.ended,
-            }
-            for record in self.trials
-        ]
-        columns = ["trial_id", "state", "reason", "error"]
-        return pd.DataFrame(rows, columns=None if rows else columns)
-
-    def history_frame(self) -> pd.DataFrame:
-        """One row a trial and report, with the trial's parameters beside the metrics."""
-        import pandas as pd
-
-        rows: list[dict[str, Any]] = []
-        for record in self.trials:
-            parameters = _parameter_columns(record)
-            rows.extend(
-                {"trial_id": record.trial_id, **parameters, **report} for report in record.reports
-            )
-        return pd.DataFrame(rows, columns=None if rows else ["trial_id"])
-
-    def write_parquet(self, path: Path, *, table: str = "trials") -> None:
-        """Write `trials_frame` or `history_frame` (``table="history"``) to a Parquet file."""
-        import pandas as pd
-
-        frame = self.history_frame() if table == "history" else self.trials_frame()
-        for column in frame.columns:
-            # A column of Parquet has one type; choices such as [64, "auto"] have not.
-            values = [None if _is_nan(value) else value for value in frame[column]]
-            kinds = {type(value) for value in values if value is not None}
-            if len(kinds) > 1 and not kinds <= {int, float, bool}:
-                values = [None if value is None else json.dumps(to_json(value)) for value in values]
-            if frame[column].dtype == object:
-                frame[column] = pd.Series(values, dtype=object, index=frame.index)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            frame.to_parquet(temporary, index=False)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
 
 def judge_trial(record: TrialRecord, objective: Objective) -> Score:
-    """The score that a trial's reports earn; one in error has none, whatever it reported."""
+    """The score of a trial's reports; a trial in error has none, whatever it reported."""
     if record.state is TrialState.ERROR:
         return Score(None, problem=f"error: {describe_error(record)}")
     return score_reports(record.reports, objective)
 
 
 def describe_error(record: TrialRecord) -> str | None:
-    """Why a trial is in error, in a line; None for any other state."""
+    """Why a trial is in error, in one line; None for any other state."""
     if record.state is not TrialState.ERROR:
         return None
     return ": ".join(part for part in (record.reason, record.error) if part) or "unknown"
-
-
-def _parameter_columns(record: TrialRecord) -> dict[str, Any]:
-    flat = flatten_parameters(record.parameters)
-    return {
-        f"config.{name}" if name in record.last_report else name: value
-        for name, value in flat.items()
-    }
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)

@@ -1,7 +1,7 @@
-"""What a sequence of reports is worth under a metric: metric names, values, scores.
+"""Score a trial's reports: ``last``, ``best`` or ``auc`` of a metric.
 
-A report is one flat row of metrics. Values that are not there are ``None``; NaN and infinities
-are values that can't be a score.
+A report is one flat row of metrics. A missing value is ``None``; NaN and infinities are values,
+but never a score.
 """
 
 from __future__ import annotations
@@ -13,24 +13,19 @@ from typing import Any
 
 from sweeper.metrics import ENV_STEPS, ITERATION, Objective, canonical_metric
 
-__all__ = [
-    "Score",
-    "env_steps_of",
-    "metric_value",
-    "score_reports",
-]
+__all__ = ["Score", "env_steps_of", "metric_value", "score_reports"]
 
 Report = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Score:
-    """A score and where it comes from.
+    """A score and the report that earned it.
 
     Attributes:
         value: the score; None if there is none.
-        report: index of the report that earned it (for ``auc``: the last one that counts).
-        problem: why there is none.
+        report: index of that report; for ``auc`` the last one with a value.
+        problem: why there is no score.
     """
 
     value: float | None
@@ -39,7 +34,7 @@ class Score:
 
 
 def metric_value(report: Report, metric: str) -> float | None:
-    """A report's value of a metric, under the name given or our own; None if it has none."""
+    """A report's value of a metric, under the given name or ours; None if it has none."""
     value = report.get(metric)
     if value is None:
         value = report.get(canonical_metric(metric))
@@ -49,22 +44,23 @@ def metric_value(report: Report, metric: str) -> float | None:
 
 
 def env_steps_of(report: Report) -> float | None:
-    """The env steps that a report was made at."""
+    """The env steps of a report."""
     return metric_value(report, ENV_STEPS)
 
 
 def score_reports(reports: Sequence[Report], objective: Objective) -> Score:
     """The score that a trial's reports earn.
 
-    ``last``: the last value reported. ``best``: the best finite one, the earliest of equals; it
-    is optimistic, for it picks the luckiest moment. ``auc``: the mean of the metric over env
-    steps, that is the area under its piecewise linear curve (trapezoids) divided by the steps
-    between its first and its last value; where env steps are not reported, iterations stand in
-    for them. A non-finite value spoils ``last`` where it is the last and ``auc`` anywhere.
+    - ``last``: the last value reported. There is no score if that is not finite.
+    - ``best``: the best finite value, the earliest of equals. It is optimistic, because it picks
+      the luckiest moment.
+    - ``auc``: the mean over env steps: the area under the piecewise linear curve (trapezoids)
+      divided by the steps from its first to its last value. Without env steps, over iterations.
+      There is no score if any value is not finite.
 
     Args:
-        reports: in order.
-        objective: what decides.
+        reports: in the order of training.
+        objective: the metric, its mode and the kind of score.
     """
     metric, score = objective.metric, objective.score
     if not reports:
@@ -89,7 +85,7 @@ def score_reports(reports: Sequence[Report], objective: Objective) -> Score:
 
 
 def _score_last(reports: Sequence[Report], metric: str) -> Score:
-    # From the end, so that a long history costs nothing.
+    # Backwards, because histories can be long.
     for index in range(len(reports) - 1, -1, -1):
         value = metric_value(reports[index], metric)
         if value is None:
@@ -112,8 +108,8 @@ def _mean_over_steps(reports: Sequence[Report], values: list[tuple[int, float]])
     span = steps[-1] - steps[0]
     if span <= 0:
         return heights[-1]
-    # Each height is weighed by its share of the span before it is added, so that values near
-    # the largest float don't overflow.
+    # Weigh each height by its share of the span first: a sum of values near the largest float
+    # would overflow.
     return sum(
         (right - left) / span * (0.5 * low + 0.5 * high)
         for left, right, low, high in zip(steps, steps[1:], heights, heights[1:], strict=False)

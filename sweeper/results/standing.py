@@ -1,7 +1,6 @@
-"""How far a run is: its trials by state, the best of them so far, the time that is left.
+"""The progress of a run: trials by state, the best so far, the time left.
 
-A `Standing` takes in one trial's record after the other, so that keeping it up to date costs
-the same whether a run has ten trials or thousands.
+A `Standing` is updated trial by trial, so an update costs the same with ten trials or thousands.
 """
 
 from __future__ import annotations
@@ -22,19 +21,19 @@ from sweeper.states import TrialState
 
 __all__ = ["Best", "Standing", "Workload", "describe_workload", "startup_s", "trial_share"]
 
-# A trial that has waited for its process longer than this waits for room.
+# A trial that waits longer than a process takes to start waits for free resources.
 _STARTING_S = 15.0
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What a run set out to do.
+    """What a run has to do.
 
     Attributes:
         trials: how many in all.
-        concurrent: at a time.
-        stop: what ends a trial, the spec's ``stop``.
-        budget_s: of the whole launch.
+        concurrent: how many at a time.
+        stop: the spec's ``stop``, which ends a trial.
+        budget_s: time budget of the launch.
     """
 
     trials: int
@@ -58,22 +57,22 @@ class Best(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    """What the standing needs to know of a trial."""
+    """What `Standing` keeps of a trial."""
 
     state: TrialState
     rank: Rank
     spent_s: float | None
     whole_s: float | None
     startup_s: float
-    heard: float
+    updated: float
 
 
 class Standing:
-    """The state of a run as a whole.
+    """The progress of a whole run.
 
     Args:
-        workload: what is to be done.
-        objective: what decides between trials.
+        workload: what the run has to do.
+        objective: how trials are ranked.
     """
 
     def __init__(self, workload: Workload, objective: Objective) -> None:
@@ -81,12 +80,12 @@ class Standing:
         self._objective = objective
         self._entries: dict[str, _Entry] = {}
 
-    def update(self, record: TrialRecord, heard: float) -> None:
-        """Take in a trial as it is now.
+    def update(self, record: TrialRecord, updated: float) -> None:
+        """Update one trial.
 
         Args:
-            record: the trial.
-            heard: time of its last event, seconds since the epoch.
+            record: its current record.
+            updated: time of its last event, in seconds since the epoch.
         """
         is_over = record.state.is_over
         self._entries[record.trial_id] = _Entry(
@@ -95,28 +94,28 @@ class Standing:
             spent_s=record.time_total_s,
             whole_s=record.time_total_s if is_over else _whole_s(record, self._workload.stop),
             startup_s=startup_s(record),
-            heard=heard,
+            updated=updated,
         )
 
     @property
     def trials(self) -> int:
-        """How many trials there will be; a run may turn out to have more than was planned."""
+        """How many trials there will be; a run may have more than planned."""
         return max(self._workload.trials, len(self._entries))
 
     def counts(self) -> dict[TrialState, int]:
-        """How many trials are in each state, states without any left out."""
+        """How many trials are in each state; states without a trial are left out."""
         counts = Counter(entry.state for entry in self._entries.values())
         return {state: counts[state] for state in TrialState if counts[state]}
 
     def score(self, trial_id: str) -> float | None:
-        """What a trial is worth by the objective so far; None before it has a score."""
+        """A trial's score so far; None before it has one."""
         entry = self._entries.get(trial_id)
         if entry is None or math.isinf(entry.rank[0]):
             return None
         return -entry.rank[0] if self._objective.mode == "max" else entry.rank[0]
 
     def best(self) -> Best | None:
-        """The best trial so far, as `evidence.selection` would choose it; None without a score."""
+        """The trial that `evidence.selection` would choose now; None without a score."""
         if not self._entries:
             return None
         trial_id = min(self._entries, key=lambda name: self._entries[name].rank)
@@ -124,16 +123,16 @@ class Standing:
         return None if score is None else Best(trial_id, score)
 
     def left_s(self, now: float, elapsed_s: float) -> float | None:
-        """Seconds until the last trial ends, as far as can be told.
+        """Estimate the seconds until the last trial ends; None before the first report.
 
-        A trial that is not over is taken to cost what the others cost: the ended ones what
-        they took, the running ones what they will have taken at their present speed, both
-        without the start of their process, which trials to come find there. So the estimate
-        gets better with every trial that ends, and knows of pruning and early stops.
+        A trial to come is assumed to take the mean of the others: the time that ended trials
+        took, and that running trials will take at their current speed. Both exclude the start of
+        the process, which later trials reuse. So the estimate accounts for pruning and early
+        stops, and improves with every trial that ends.
 
         Args:
             now: seconds since the epoch.
-            elapsed_s: since the launch began; the budget counts from there.
+            elapsed_s: since the launch began, which the budget counts from.
         """
         lefts = [] if self._workload.budget_s is None else [self._workload.budget_s - elapsed_s]
         known = [
@@ -146,7 +145,7 @@ class Standing:
         return max(0.0, min(lefts)) if lefts else None
 
     def _makespan_s(self, now: float, mean_s: float) -> float:
-        """How long the open trials take, each given to the slot that is free first."""
+        """How long the open trials take if each goes to the slot that is free first."""
         busy, waiting = [], []
         for entry in self._entries.values():
             if entry.state.is_over:
@@ -154,12 +153,12 @@ class Standing:
             whole_s = mean_s if entry.whole_s is None else entry.whole_s
             rest_s = max(0.0, whole_s - (entry.spent_s or 0.0))
             if entry.state is TrialState.RUNNING:
-                busy.append(max(0.0, rest_s - max(0.0, now - entry.heard)))
+                busy.append(max(0.0, rest_s - max(0.0, now - entry.updated)))
             else:
                 waiting.append(rest_s)
         waiting += [mean_s] * (self._workload.trials - len(self._entries))
         has_room = not any(
-            entry.state is TrialState.PENDING and now - entry.heard > _STARTING_S
+            entry.state is TrialState.PENDING and now - entry.updated > _STARTING_S
             for entry in self._entries.values()
         )
         slots = busy + [0.0] * (self._workload.concurrent - len(busy))
@@ -172,13 +171,13 @@ class Standing:
 
 
 def trial_share(report: Mapping[str, Any], stop: Mapping[str, float]) -> float:
-    """How much of its way a trial has gone, 0 to 1, by the criteria that bound every trial.
+    """How far a trial has come, 0 to 1, by the criteria that bound it: steps, time, iterations.
 
-    A return to be reached bounds nothing: 0 if there is no other criterion.
+    A return to reach is no bound: without another criterion the share is 0.
 
     Args:
-        report: the trial's last one.
-        stop: what ends it.
+        report: the trial's last report.
+        stop: its stop criteria.
     """
     shares = [
         value / limit
@@ -192,9 +191,9 @@ def trial_share(report: Mapping[str, Any], stop: Mapping[str, float]) -> float:
 
 
 def startup_s(record: TrialRecord) -> float:
-    """What of the time until the first report was not training: imports and building, once.
+    """How much of the time until the first report was start-up: imports and building.
 
-    A report says how fast its iteration was, all replicas together.
+    The report's speed, of all replicas together, tells how long its training took.
     """
     if not record.reports:
         return 0.0
@@ -207,10 +206,10 @@ def startup_s(record: TrialRecord) -> float:
 
 
 def _whole_s(record: TrialRecord, stop: Mapping[str, float]) -> float | None:
-    """What a trial will have taken at its end, at its speed since its first report.
+    """Estimate a trial's total time by its speed since its first report.
 
-    With one report there is that one's own speed. Of several bounds the one that will be met
-    first counts.
+    With a single report, by the speed in that report. Of several criteria the one that will be
+    met first counts.
     """
     spent_s = record.time_total_s
     if spent_s is None:

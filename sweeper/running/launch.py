@@ -25,7 +25,7 @@ from sweeper.spec import dump_spec
 from sweeper.states import LaunchEnd
 
 if TYPE_CHECKING:
-    from sweeper.tracking import MlflowTracker
+    from sweeper.tracking.tracker import MlflowTracker
 
 __all__ = ["Progress", "ProgressFactory", "restore_champion", "run_launch", "write_provenance"]
 
@@ -135,17 +135,10 @@ def _start_tracker(plan: SweepPlan, paths: RunPaths) -> MlflowTracker | None:
     tracking = plan.spec.tracking
     if tracking is None:
         return None
-    from sweeper.tracking import MlflowTracker
+    from sweeper.tracking.tracker import MlflowTracker
 
-    tracker = MlflowTracker(
-        uri=tracking.uri,
-        experiment=tracking.experiment,
-        artifact_root=paths.root.parent.absolute() / "mlartifacts",
-        run_name=paths.root.name,
-        run_paths=paths,
-        spec=plan.spec,
-        plan=plan,
-    )
+    artifact_root = paths.root.parent.absolute() / "mlartifacts"
+    tracker = MlflowTracker(plan, paths, tracking, artifact_root=artifact_root)
     tracker.start()
     return tracker
 
@@ -203,4 +196,4 @@ def _write_champion(opened: Run, plan: SweepPlan, tracker: MlflowTracker | None)
     except (SweeperError, OSError, ValueError) as error:
         _logger.warning("the champion was not written: %s", error)
     if tracker:
-        tracker.log_champion(opened.best, folder)
+        tracker.log_champion(selection, folder)

@@ -1,4 +1,4 @@
-"""The champion as a model in MLflow: a pyfunc that acts, loadable without sweeper."""
+"""Log the champion to MLflow as a pyfunc model, loadable without sweeper."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from typing import Any
 import numpy as np
 
 from sweeper.errors import SweeperError
-from sweeper.tracking.naming import flatten_parameters
+from sweeper.evidence.selection import Selection
+from sweeper.paths import CheckpointPaths
+from sweeper.tracking.naming import describe_parameters
 
 __all__ = ["log_champion"]
 
 _NAME = "champion"
 _DIGEST_TAG = "sweeper.digest"
 _MODEL_CODE = Path(__file__).with_name("champion_model.py")
-_CHECKPOINT_FILE = "rllib_checkpoint.json"
-_TORCH_FILES = ("agent.json", "weights.safetensors")
-# What acting needs of an RLlib checkpoint; the rest is the optimiser's and the sampler's.
+# The parts of an RLlib checkpoint that acting needs; others are the optimiser's and sampler's.
 _FOR_ACTING = (
     "learner_group/learner/rl_module",
     "env_runner/env_to_module_connector",
@@ -40,29 +40,29 @@ def log_champion(
     *,
     experiment_id: str,
     run_id: str,
-    selection: Mapping[str, Any],
+    selection: Selection,
     folder: Path,
     register_as: str | None,
 ) -> list[str]:
-    """Log the champion's agent under the name ``champion``, once.
+    """Log the champion's agent under the name ``champion``, unless MLflow has it already.
 
-    MLflow's ``log_model`` writes to the process-wide tracking URI, which is the user's; so the
-    model is saved to a temporary folder and handed over by the client, in ``log_model``'s own
-    steps (``mlflow/models/model.py``).
+    MLflow's ``log_model`` writes to the process-wide tracking URI, which is the user's. So this
+    saves the model to a temporary folder and uploads it with the client, in the steps of
+    ``log_model`` (``mlflow/models/model.py``).
 
     Args:
         client: an ``MlflowClient``.
         experiment_id: of the parent run.
         run_id: the parent run.
-        selection: the champion as ``best --json`` has it.
+        selection: the champion.
         folder: the champion's agent.
         register_as: the name in the model registry, or None.
 
     Returns:
-        What did not work, a sentence each.
+        Warnings, one sentence each.
 
     Raises:
-        SweeperError: there is no agent in the folder.
+        SweeperError: the folder holds no agent.
     """
     from mlflow.entities import LoggedModelOutput
     from mlflow.exceptions import MlflowException
@@ -74,8 +74,8 @@ def log_champion(
             experiment_id,
             name=_NAME,
             source_run_id=run_id,
-            tags={_DIGEST_TAG: digest, "sweeper.trial": str(selection.get("trial_id"))},
-            params=flatten_parameters(selection.get("configuration") or {}),
+            tags={_DIGEST_TAG: digest, "sweeper.trial": selection.trial_id},
+            params=describe_parameters(selection.configuration),
             model_type="agent",
         )
         try:
@@ -103,11 +103,11 @@ def log_champion(
 
 @dataclass(frozen=True)
 class _Kind:
-    """What one backend's agents need where they act.
+    """What an agent of one backend needs to act.
 
     Attributes:
         code: the file with the policy, in our package.
-        requirements: distributions, with their extras.
+        requirements: the extras of each required distribution.
     """
 
     code: str
@@ -121,40 +121,23 @@ _RLLIB = _Kind(
 )
 
 
-def _kind_of(checkpoint: Path) -> _Kind:
-    return _RLLIB if (checkpoint / _CHECKPOINT_FILE).is_file() else _TORCH
-
-
-def _load_policy(checkpoint: Path) -> Any:
-    if _kind_of(checkpoint) is _TORCH:
-        from sweeper.agents.torch_policy import TorchPolicy
-
-        return TorchPolicy(checkpoint)
-    from sweeper.agents.rllib_policy import RLlibPolicy
-
-    return RLlibPolicy(checkpoint)
-
-
 def _find_checkpoint(folder: Path) -> Path:
-    if all((folder / name).is_file() for name in _TORCH_FILES):
+    paths = CheckpointPaths(folder)
+    if CheckpointPaths(paths.algorithm).is_rllib:
+        return paths.algorithm
+    if paths.agent.is_file() and paths.weights.is_file():
         return folder
-    children = sorted(folder.iterdir()) if folder.is_dir() else []
-    for candidate in (folder, *children):
-        if (candidate / _CHECKPOINT_FILE).is_file():
-            return candidate
     raise SweeperError(f"no agent in {folder}")
 
 
 def _copy_for_acting(checkpoint: Path, target: Path) -> None:
-    if _kind_of(checkpoint) is _TORCH:
-        target.mkdir()
-        for name in _TORCH_FILES:
-            shutil.copy(checkpoint / name, target)
-        return
+    paths = CheckpointPaths(checkpoint)
+    target.mkdir()
     for part in _FOR_ACTING:
         if (checkpoint / part).is_dir():
             shutil.copytree(checkpoint / part, target / part)
-    shutil.copy(checkpoint / _CHECKPOINT_FILE, target)
+    for file in (paths.rllib_metadata,) if paths.is_rllib else (paths.agent, paths.weights):
+        shutil.copy(file, target)
 
 
 def _digest(folder: Path) -> str:
@@ -174,12 +157,14 @@ def _find_model(client: Any, experiment_id: str, run_id: str, digest: str) -> An
 
 
 def _save(target: Path, checkpoint: Path, model: Any, run_id: str) -> None:
-    """Save the pyfunc model to a folder."""
     import mlflow.pyfunc
     from mlflow.models import Model, ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    kind, policy = _kind_of(checkpoint), _load_policy(checkpoint)
+    from sweeper.agents.agent import load_agent
+
+    kind = _RLLIB if CheckpointPaths(checkpoint).is_rllib else _TORCH
+    policy = load_agent(checkpoint).policy
     example = np.zeros((1, *policy.observation_shape), np.float32)
     actions = policy.act(example)
     outputs = None
@@ -200,7 +185,7 @@ def _save(target: Path, checkpoint: Path, model: Any, run_id: str) -> None:
             inputs=Schema([TensorSpec(example.dtype, (-1, *example.shape[1:]))]), outputs=outputs
         ),
         input_example=example,
-        # Given, so that MLflow does not start a process that imports it all to find out.
+        # Without these MLflow starts a process that imports everything to infer them.
         pip_requirements=[
             f"{name}{extra}=={metadata.version(name).partition('+')[0]}"
             for name, extra in kind.requirements.items()
@@ -210,7 +195,7 @@ def _save(target: Path, checkpoint: Path, model: Any, run_id: str) -> None:
 
 @contextmanager
 def _unseen() -> Iterator[None]:
-    """Saving in silence, and leaving MLflow's globals as they were."""
+    """Silence MLflow, and restore its globals afterwards."""
     from mlflow.models import model as models
 
     logger = logging.getLogger("mlflow.pyfunc")
@@ -224,7 +209,7 @@ def _unseen() -> Iterator[None]:
 
 
 def _register(client: Any, name: str, model: Any, run_id: str) -> None:
-    """One version a model; the first is the registry's champion, a later one its challenger."""
+    """Register a version of a model: the first as the champion, later ones as challengers."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -237,7 +222,7 @@ def _register(client: Any, name: str, model: Any, run_id: str) -> None:
         return
     version = client.create_model_version(
         name,
-        # Not models:/…, which the database's store looks up at the process-wide URI.
+        # Not models:/…, which MLflow resolves with the process-wide URI.
         source=model.artifact_location,
         run_id=run_id,
         model_id=model.model_id,

@@ -1,7 +1,7 @@
-"""The champion as MLflow loads it: a file of its own that needs neither sweeper nor this run.
+"""The champion's model in MLflow; needs neither sweeper nor the run.
 
-MLflow copies this file into the model and executes it where the model is loaded, with
-``torch_policy.py`` or ``rllib_policy.py`` beside it on the path ("models from code").
+MLflow copies this file into the model and executes it when the model is loaded, with
+``torch_policy.py`` or ``rllib_policy.py`` on the path ("models from code").
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the parent run says about the sweep: params, tags, a summary."""
+"""Describe a sweep for MLflow's parent run: params, tags, a summary."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeper.paths import RunPaths
+from sweeper.evidence.selection import Selection
+from sweeper.paths import CheckpointPaths, RunPaths
 from sweeper.planning.plan import SweepPlan
 from sweeper.spec import ExperimentSpec
-from sweeper.tracking.naming import describe_value, flatten_parameters
+from sweeper.tracking.naming import describe_parameters, describe_value
 
 __all__ = ["SweepDescription", "describe_sweep", "summarise"]
 
@@ -23,16 +24,14 @@ class SweepDescription:
     """The sweep in MLflow's terms.
 
     Attributes:
-        run_name: the run folder's name; finds everything of the sweep by the tag `sweeper.run`.
         folder: the run folder.
         headline: one line of Markdown.
-        parameters: the param space and what else decides the outcome, flat, in words.
+        parameters: the param space and other settings of the sweep, flat, as text.
         tags: for the parent run and every trial.
-        parent_tags: for the parent alone.
-        files: logged as artifacts once they are there.
+        parent_tags: for the parent run only.
+        files: logged as artifacts once they exist.
     """
 
-    run_name: str
     folder: Path
     headline: str
     parameters: Mapping[str, str]
@@ -40,14 +39,18 @@ class SweepDescription:
     parent_tags: Mapping[str, str]
     files: tuple[Path, ...]
 
+    @property
+    def run_name(self) -> str:
+        """Names the parent run; as the tag ``sweeper.run`` it marks all runs of the sweep."""
+        return self.folder.name
 
-def describe_sweep(
-    spec: ExperimentSpec, plan: SweepPlan, paths: RunPaths, run_name: str
-) -> SweepDescription:
-    """Put a spec and its plan into MLflow's terms."""
+
+def describe_sweep(plan: SweepPlan, paths: RunPaths) -> SweepDescription:
+    """Describe a plan in MLflow's terms."""
+    spec = plan.spec
     environment = spec.environment.id
     shared = {
-        "sweeper.run": run_name,
+        "sweeper.run": paths.root.name,
         "sweeper.algorithm": spec.algorithm,
         "sweeper.environment": environment,
         "sweeper.backend": spec.backend,
@@ -58,7 +61,6 @@ def describe_sweep(
         shared["sweeper.vectorization"] = " or ".join(plan.vectorization)
     seeds = len(spec.seeds)
     return SweepDescription(
-        run_name=run_name,
         folder=paths.root,
         headline=(
             f"{spec.algorithm} on {environment} ({spec.backend}), {_count(plan.trials, 'trial')}"
@@ -66,7 +68,7 @@ def describe_sweep(
             f" ({spec.selection.mode})"
         ),
         parameters={
-            **flatten_parameters(spec.param_space),
+            **describe_parameters(spec.param_space),
             "sweep.seeds": describe_value(list(spec.seeds)),
             "sweep.stop": describe_value(_stop(spec)),
             "sweep.search": f"{spec.search.algorithm}, {_count(plan.trials, 'trial')}",
@@ -84,7 +86,7 @@ def describe_sweep(
             paths.plan,
             paths.environment,
             paths.selection,
-            paths.champion / "agent.json",
+            CheckpointPaths(paths.champion).agent,
         ),
     )
 
@@ -96,7 +98,7 @@ def _stop(spec: ExperimentSpec) -> dict[str, Any]:
 
 
 def _provenance(path: Path) -> dict[str, str]:
-    """Version and commit from the run's ``environment.json``, as far as it has them."""
+    """Version and commit from the run's ``environment.json``, where it has them."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -113,19 +115,19 @@ def _provenance(path: Path) -> dict[str, str]:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
+    except (KeyError, OSError):  # e.g. a container's user without a name
         return ""
 
 
 def summarise(
-    sweep: SweepDescription, states: Mapping[str, str], selection: Mapping[str, Any] | None
+    sweep: SweepDescription, states: Mapping[str, str], selection: Selection | None
 ) -> str:
     """The parent run's description, in Markdown.
 
     Args:
-        sweep: what was to be done.
-        states: every trial's last state.
-        selection: the champion as `sweeper best --json` prints it, or None without one.
+        sweep: the sweep.
+        states: the state of every trial.
+        selection: the champion, if there is one.
     """
     counts = Counter(states.values())
     parts = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
@@ -142,36 +144,23 @@ def summarise(
     return "\n".join(lines)
 
 
-def _champion_lines(selection: Mapping[str, Any]) -> list[str]:
-    steps = selection.get("env_steps")
-    after = f" after {int(steps):,} env steps" if isinstance(steps, int | float) else ""
+def _champion_lines(selection: Selection) -> list[str]:
+    steps, excluded = selection.env_steps, selection.excluded
+    after = "" if steps is None else f" after {steps:,} env steps"
     lines = [
-        f"**Champion: {selection['trial_id']}**, `{selection.get('metric')}` "
-        f"{_number(selection.get('score'))}{after}",
+        f"**Champion: {selection.trial_id}**, `{selection.metric}` {selection.score:.6g}{after}",
         "",
         "| parameter | value |",
         "|---|---|",
     ]
-    for name, value in flatten_parameters(selection.get("configuration") or {}).items():
+    for name, value in describe_parameters(selection.configuration).items():
         lines.append(f"| {name} | {value} |".replace("\n", " "))
-    lines.append("")
-    if verdict := selection.get("verdict_text"):
-        lines += [str(verdict), ""]
-    if excluded := selection.get("excluded"):
-        named = ", ".join(_excluded(item) for item in excluded[:10])
+    lines += ["", selection.verdict_text, ""]
+    if excluded:
+        named = ", ".join(f"{item.trial_id} ({item.reason})" for item in excluded[:10])
         more = f", and {len(excluded) - 10} more" if len(excluded) > 10 else ""
         lines += [f"Excluded from the selection: {named}{more}", ""]
     return lines
-
-
-def _excluded(item: Any) -> str:
-    if isinstance(item, Mapping):
-        return f"{item.get('trial_id', item.get('trial'))} ({item.get('reason')})"
-    return describe_value(item)
-
-
-def _number(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, int | float) else str(value)
 
 
 def _count(number: int, noun: str) -> str:

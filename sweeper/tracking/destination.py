@@ -1,4 +1,4 @@
-"""Where the record goes: an MLflow URI made absolute and checked, and a client for it."""
+"""Resolve and check the MLflow URI of a record, and connect a client to it."""
 
 from __future__ import annotations
 
@@ -35,16 +35,15 @@ __all__ = [
 _SQLITE = "sqlite:///"
 _PROBE_S = 3.0
 
-
 _SETTINGS = {
-    # It would retry for four minutes, warning each time, and might make a run twice.
+    # MLflow would retry for four minutes, warning each time, and might create a run twice.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    # Standard output is for data.
+    # Our standard output is for data.
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 
-# The server understood and says no to this one request; waiting won't help.
+# The server refuses this request; trying again later won't help.
 _REFUSALS = frozenset(
     {
         "BAD_REQUEST",
@@ -60,11 +59,11 @@ _REFUSALS = frozenset(
 
 
 class UnreachableError(Exception):
-    """The destination does not answer now and may later."""
+    """The destination does not answer now, but may later."""
 
 
 class RefusedError(Exception):
-    """MLflow will not take this, now or later."""
+    """MLflow refuses a request, now and later."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +71,9 @@ class Destination:
     """An experiment on a tracking server or database.
 
     Attributes:
-        uri: absolute, as `resolve_uri` makes it.
-        experiment: made if it is not there.
-        artifact_root: where a new experiment of an SQLite database keeps its files; by default
+        uri: absolute, as `resolve_uri` returns it.
+        experiment: created if missing.
+        artifact_root: where a new experiment of an SQLite database stores its files; by default
             ``mlartifacts`` beside the database. A server decides for itself.
     """
 
@@ -84,21 +83,21 @@ class Destination:
 
     @property
     def artifact_location(self) -> str | None:
-        """The URI for a new experiment's files, or None where the server decides."""
+        """The URI for a new experiment's files; None if the server decides."""
         database = sqlite_path(self.uri)
         if database is None:
             return None
         return (self.artifact_root or database.parent / "mlartifacts").absolute().as_uri()
 
     def probe(self) -> None:
-        """Find out in seconds whether writing can work.
+        """Check within seconds whether the destination can be written.
 
-        MLflow's own retries would take minutes: ten attempts with doubled waits on a database
+        MLflow itself would retry for minutes: ten attempts with doubling waits on a database
         (``mlflow/store/db/utils.py``), seven on a server.
 
         Raises:
-            UserError: it can't, and waiting won't help.
-            UnreachableError: it can't now.
+            UserError: it can't be written, and trying again later won't help.
+            UnreachableError: it can't be written now.
         """
         database = sqlite_path(self.uri)
         if database is not None:
@@ -115,13 +114,13 @@ class Destination:
 
 
 def resolve_uri(uri: str) -> str:
-    """An SQLite URI with its path made absolute; any other as it is."""
+    """Make the path of an SQLite URI absolute; return any other URI as it is."""
     database = sqlite_path(uri)
     return uri if database is None else f"{_SQLITE}{database.absolute()}"
 
 
 def sqlite_path(uri: str) -> Path | None:
-    """The database's file, or None if the URI is not of SQLite."""
+    """The file of an SQLite URI; None for any other URI."""
     return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
 
 
@@ -143,9 +142,9 @@ def _check_database(path: Path) -> None:
 
 
 def _try_to_write(path: Path) -> None:
-    """What permissions don't tell: a folder that takes no files, a file system mounted read-only.
+    """Find what permissions don't show, such as a file system that is mounted read-only.
 
-    Makes an empty file where there is none, as MLflow would in a moment.
+    Creates an empty file if there is none, as MLflow would next.
     """
     try:
         with closing(sqlite3.connect(path, timeout=_PROBE_S, isolation_level=None)) as database:
@@ -155,13 +154,13 @@ def _try_to_write(path: Path) -> None:
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise UserError(f"{path} can't be written: {error}") from error
-        # Someone else writes there, so it can be written.
+        # Another process is writing, so it can be written.
     except sqlite3.DatabaseError as error:
         raise UserError(f"{path} is not an SQLite database: {error}") from error
 
 
 def import_mlflow() -> Any:
-    """Import MLflow, with its telemetry off; takes one to three seconds."""
+    """Import MLflow with its telemetry off; takes one to three seconds."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
     import mlflow
@@ -171,9 +170,9 @@ def import_mlflow() -> Any:
 
 @contextmanager
 def mlflow_settings() -> Iterator[None]:
-    """MLflow silent and impatient for the length of the block.
+    """Make MLflow quiet, and let it fail fast, through environment variables.
 
-    It takes these from the environment alone. What the user has set stays.
+    It has no other way to set these. Variables that the user has set stay as they are.
     """
     added = {name: value for name, value in _SETTINGS.items() if name not in os.environ}
     os.environ.update(added)
@@ -185,13 +184,13 @@ def mlflow_settings() -> Iterator[None]:
 
 
 def connect(destination: Destination) -> Any:
-    """An ``MlflowClient``; makes the database if there is none.
+    """Connect an ``MlflowClient``; creates the database if there is none.
 
-    The client has its own URI: MLflow's process-wide one, which may be the user's, is neither
+    The client has its own URI. MLflow's process-wide one, which may be the user's, is neither
     read nor set.
     """
     mlflow = import_mlflow()
-    # It announces the new tables at INFO, and logs every database error with a traceback.
+    # It reports new tables at INFO, and logs every database error with a traceback.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     with _creation_lock(sqlite_path(destination.uri)):
         return mlflow.MlflowClient(tracking_uri=destination.uri, registry_uri=destination.uri)
@@ -199,13 +198,13 @@ def connect(destination: Destination) -> Any:
 
 @contextmanager
 def _creation_lock(database: Path | None) -> Iterator[None]:
-    """One process at a time: two that make the same tables fail each other."""
+    """Let one process at a time create the tables; two at once make each other fail."""
     if database is None or fcntl is None:
         yield
         return
     descriptor = os.open(database.parent, os.O_RDONLY)
     try:
-        with suppress(OSError):  # not every network file system can
+        with suppress(OSError):  # some network file systems have no locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
@@ -214,11 +213,11 @@ def _creation_lock(database: Path | None) -> Iterator[None]:
 
 @contextmanager
 def translated_failures() -> Iterator[None]:
-    """MLflow's exceptions as ours.
+    """Raise MLflow's exceptions as ours.
 
     Raises:
-        RefusedError: it does not take the request.
-        UnreachableError: it can't be reached or can't answer now.
+        RefusedError: MLflow refuses the request.
+        UnreachableError: MLflow can't be reached, or can't answer now.
     """
     from mlflow.exceptions import MlflowException
 

@@ -1,4 +1,4 @@
-"""One MLflow run as the journal wants it: what it should have, what it has, what is missing."""
+"""Compare one MLflow run with the journal: what it has, and what is still to be written."""
 
 from __future__ import annotations
 
@@ -19,47 +19,55 @@ from sweeper.journal import (
     TrialStarted,
 )
 from sweeper.metrics import ENV_STEPS
+from sweeper.results.ranking import iteration_of
+from sweeper.results.scoring import env_steps_of
+from sweeper.states import TrialState
 from sweeper.tracking.naming import (
     clip_tag,
+    describe_parameters,
     describe_value,
     final_replica_metrics,
-    flatten_parameters,
     scalar_metrics,
 )
 
-__all__ = ["ENV_STEPS", "EVENTS_TAG", "STATE_TAG", "MetricValue", "RunMirror", "env_steps", "to_ms"]
+__all__ = ["EVENTS_TAG", "STATE_TAG", "MetricValue", "RunMirror", "env_steps", "to_ms"]
 
 _EVALUATION = "evaluation/"
 EVENTS_TAG = "sweeper.events"
 STATE_TAG = "sweeper.state"
 
-# A pruned trial did what it was told to; its tag tells the difference.
-_STATUS = {"TERMINATED": "FINISHED", "PRUNED": "FINISHED", "ERROR": "FAILED", "PAUSED": "KILLED"}
+# Pruning is no failure; the tag `STATE_TAG` tells pruned trials from others.
+_STATUS = {
+    TrialState.TERMINATED: "FINISHED",
+    TrialState.PRUNED: "FINISHED",
+    TrialState.ERROR: "FAILED",
+    TrialState.PAUSED: "KILLED",
+}
 
 MetricValue = tuple[str, float, int, int]
-"""Name, value, timestamp in ms, step: an MLflow ``Metric``'s arguments in its order."""
+"""Name, value, timestamp in ms, step: the arguments of an MLflow ``Metric``, in its order."""
 
 
 @dataclass
 class RunMirror:
-    """The parent run or a trial's run, fed with the journal's events that concern it.
+    """The parent run or a trial's run, fed with its events from the journal.
 
-    The tag `EVENTS_TAG` counts the run's own events that MLflow has: so another process can
-    go on where one ended, and the same journal read again adds nothing.
+    The tag `EVENTS_TAG` counts the run's events that MLflow has. So another process can continue
+    the record, and reading the same journal again adds nothing.
 
     Attributes:
         name: shown by MLflow.
-        run_id: None until the run is made.
-        status: MLflow's, as far as is known.
-        tags: likewise.
+        run_id: None until the run is created.
+        status: in MLflow, as far as known.
+        tags: in MLflow, as far as known.
         written: how many of the run's events MLflow has.
         seen: how many events were fed.
-        new_params: to be written; so are ``new_tags`` and ``new_metrics``.
+        new_params: not yet written, like ``new_tags`` and ``new_metrics``.
         wanted: the status that the run should have.
         end_ms: when it ended, if it has.
         start_ms: when it began.
-        state: the trial's, in the journal's words.
-        last_report: the newest one.
+        state: the trial's state.
+        last_report: the newest report.
     """
 
     name: str
@@ -76,23 +84,25 @@ class RunMirror:
     end_ms: int | None = None
     start_ms: int = 0
 
-    state: str = "PENDING"
+    state: str = TrialState.PENDING
     last_report: TrialReported | None = None
     _retries: int = 0
     _seeds: tuple[int, ...] = ()
     _iteration: float = -math.inf
-    _evaluation: Mapping[str, float] = field(default_factory=dict)
-    _evaluated: set[float] = field(default_factory=set)
+    # What MLflow shows as the last report's evaluation; None if it may be from before a rollback.
+    _shown: Mapping[str, float] | None = None
+    # Iterations at which MLflow shows the evaluation that wound the trial up.
+    _wound_up: set[float] = field(default_factory=set)
 
     def feed(self, event: Event, *, keep_metrics: bool = True) -> bool:
-        """Take the run's next event.
+        """Apply the run's next event.
 
         Args:
             event: in the journal's order, from the first on.
-            keep_metrics: False to follow the state alone; the event then counts as unwritten.
+            keep_metrics: False to follow the state only; the event then counts as unwritten.
 
         Returns:
-            Whether there is something to write because of it.
+            Whether the event needs writing.
         """
         self.seen += 1
         if not self.start_ms or (self.run_id is None and isinstance(event, TrialStarted)):
@@ -103,30 +113,28 @@ class RunMirror:
             return False
         if keep_metrics:
             self.new_tags[EVENTS_TAG] = str(self.seen)
-        # A trial becomes an MLflow run when a worker takes it up.
+        # A trial becomes an MLflow run when a worker starts it.
         return not isinstance(event, TrialAsked)
 
     def forget_pending(self) -> None:
-        """What was pending is written, or never will be."""
+        """Discard what is pending: it is written, or never will be."""
         self.new_params, self.new_tags, self.new_metrics = {}, {}, []
 
     def changed_tags(self) -> dict[str, str]:
-        """The pending tags that MLflow does not have already."""
+        """The pending tags that differ from MLflow's."""
         return {name: text for name, text in self.new_tags.items() if self.tags.get(name) != text}
 
     def _take(self, event: Event, keep_metrics: bool) -> None:
         match event:
-            case LaunchStarted():
-                self._set_state("RUNNING", "RUNNING", None)
+            case LaunchStarted() | TrialStarted():
+                self._set_state(TrialState.RUNNING, "RUNNING", None)
             case LaunchEnded():
-                # Which status that is, the trials decide.
+                # `Record` sets the status, which depends on all trials.
                 self.new_tags[STATE_TAG], self.end_ms = event.reason, to_ms(event.time)
             case TrialAsked():
                 self._seeds = event.seeds
-                self.new_params.update(flatten_parameters(event.configuration))
+                self.new_params.update(describe_parameters(event.configuration))
                 self.new_tags["sweeper.seeds"] = describe_value(event.seeds)
-            case TrialStarted():
-                self._set_state("RUNNING", "RUNNING", None)
             case TrialReported():
                 self._take_report(event, keep_metrics)
             case TrialCheckpointed():
@@ -139,24 +147,26 @@ class RunMirror:
                 self._take_end(event, keep_metrics)
 
     def _take_report(self, event: TrialReported, keep_metrics: bool) -> None:
-        iteration = event.metrics.get("training_iteration")
         values = scalar_metrics(event.metrics)
         evaluation = {name: v for name, v in values.items() if name.startswith(_EVALUATION)}
-        # Every row has the last evaluation again; a new one is known by its values.
-        is_evaluated = bool(evaluation) and evaluation != self._evaluation
-        self.last_report, self._evaluation = event, evaluation
-        if isinstance(iteration, int | float):
-            is_redone = iteration <= self._iteration
-            if event.replaces and is_redone:
-                # The rest is there already.
-                values = {} if iteration in self._evaluated else evaluation
-            elif is_redone:
-                # Redone after going back to a checkpoint. MLflow can't replace a value, and
-                # two at one step would draw a comb, so the first stays.
-                return
-            self._iteration = max(self._iteration, iteration)
-            if is_evaluated:
-                self._evaluated.add(iteration)
+        iteration = iteration_of(event.metrics)
+        self.last_report = event
+        if iteration is not None and iteration <= self._iteration:
+            # MLflow can't replace a value, and two at one step draw a comb. So the first values
+            # of a step that is trained again after a rollback stay. Only where an evaluation
+            # wound the trial up, the newest value must be the one that the results keep.
+            if event.replaces:
+                self._wound_up.add(iteration)
+            else:
+                self._shown = None
+                if iteration not in self._wound_up:
+                    return
+                if evaluation:
+                    self._wound_up.discard(iteration)
+            values = {} if evaluation == self._shown else evaluation
+        elif iteration is not None:
+            self._iteration = iteration
+        self._shown = evaluation
         if keep_metrics:
             self._add_metrics(event, values)
 
@@ -169,7 +179,7 @@ class RunMirror:
             self._add_metrics(
                 self.last_report, final_replica_metrics(self.last_report.metrics, self._seeds)
             )
-        if self.last_report:  # thousands of ended trials are kept
+        if self.last_report:  # keep little: there may be thousands of ended trials
             steps = {ENV_STEPS: env_steps(self.last_report.metrics)}
             self.last_report = replace(self.last_report, metrics=steps)
 
@@ -182,17 +192,17 @@ class RunMirror:
         self.new_tags[STATE_TAG] = state
 
     def interrupt(self, reason: str, now_ms: int) -> None:
-        """The run never ended in the journal: it can go on from its checkpoint."""
-        self._set_state("PAUSED", "KILLED", now_ms)
+        """End a run that has no end in the journal; it can resume from its checkpoint."""
+        self._set_state(TrialState.PAUSED, "KILLED", now_ms)
         self.new_tags["sweeper.reason"] = clip_tag(reason)
 
 
 def env_steps(row: Mapping[str, Any]) -> int:
-    """A row's step in MLflow; 0 without one."""
-    value = row.get(ENV_STEPS, 0)
-    return int(value) if isinstance(value, int | float) and math.isfinite(value) else 0
+    """A row's step in MLflow; 0 if it has none."""
+    value = env_steps_of(row)
+    return int(value) if value is not None and math.isfinite(value) else 0
 
 
 def to_ms(seconds: float) -> int:
-    """Seconds since the epoch in MLflow's unit."""
+    """Convert seconds since the epoch to MLflow's unit."""
     return int(seconds * 1000)

@@ -1,7 +1,6 @@
-"""Names and values as MLflow takes them: flat, within its limits, finite.
+"""Convert names and values to what MLflow accepts: flat, within its limits, finite.
 
-MLflow's own limits are in ``mlflow/utils/validation.py``; a name outside them fails the whole
-batch that it is in.
+The limits are in ``mlflow/utils/validation.py``. MLflow refuses a whole batch for one bad name.
 """
 
 from __future__ import annotations
@@ -9,16 +8,17 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sweeper.search.configuration import flatten_parameters
 from sweeper.search.expansion import Distribution
 
 __all__ = [
     "clip_tag",
+    "describe_parameters",
     "describe_value",
     "final_replica_metrics",
-    "flatten_parameters",
     "metric_name",
     "scalar_metrics",
 ]
@@ -29,31 +29,25 @@ _MAX_TAG = 8000
 _REPLICA = "replica/"
 
 
-def flatten_parameters(tree: Mapping[str, Any]) -> dict[str, str]:
-    """A nested configuration as MLflow params: dotted names, values as the spec writes them."""
-    flat: dict[str, str] = {}
-    for name, value in _leaves(tree, ""):
-        unique = name = _clip(re.sub(r"[^\w.\- :/]", "_", name) or "_", _MAX_NAME)
+def describe_parameters(nested: Mapping[str, Any]) -> dict[str, str]:
+    """A nested configuration as MLflow params: dotted names, values as `describe_value` has them.
+
+    Names that become the same get a counter.
+    """
+    described: dict[str, str] = {}
+    for dotted, value in flatten_parameters(nested).items():
+        # No slashes: "a/b" and "a/./b" are the same to MLflow, which refuses that.
+        unique = name = _clip(re.sub(r"[^\w.\- :]", "_", dotted) or "_", _MAX_NAME)
         counter = 2
-        while unique in flat:
+        while unique in described:
             suffix = f"_{counter}"
             unique, counter = f"{name[: _MAX_NAME - len(suffix)]}{suffix}", counter + 1
-        flat[unique] = _clip(describe_value(value), _MAX_PARAMETER)
-    return flat
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        # A slash would make "a/b" and "a/./b" the same to MLflow, which it refuses.
-        name = f"{prefix}{key}".replace("/", "_")
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{name}.")
-        else:
-            yield name, value
+        described[unique] = _clip(describe_value(value), _MAX_PARAMETER)
+    return described
 
 
 def describe_value(value: Any) -> str:
-    """A value in words: ``0.001``, ``true``, ``[64, 64]``, ``loguniform(1e-05, 0.01)``."""
+    """A value as text: ``0.001``, ``true``, ``[64, 64]``, ``loguniform(1e-05, 0.01)``."""
     if isinstance(value, str):
         return value
     if isinstance(value, Distribution):
@@ -72,13 +66,13 @@ def describe_value(value: Any) -> str:
 
 
 def metric_name(name: str) -> str:
-    """The nearest name that MLflow accepts: its characters, no empty or dotted-only part."""
+    """The nearest name that MLflow accepts: its characters, no part that is empty or all dots."""
     parts = re.sub(r"[^\w.\- :/]", "_", name).split("/")
     return _clip("/".join(part for part in parts if part.strip(".")), _MAX_NAME).strip("/") or "_"
 
 
 def scalar_metrics(row: Mapping[str, Any]) -> dict[str, float]:
-    """The finite numbers of a row; what is per replica, text, true or false is left out."""
+    """The finite numbers of a row, without per-replica values, texts and booleans."""
     return {
         metric_name(name): float(value)
         for name, value in row.items()
@@ -87,7 +81,7 @@ def scalar_metrics(row: Mapping[str, Any]) -> dict[str, float]:
 
 
 def final_replica_metrics(row: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, float]:
-    """``replica/<metric>`` lists as one metric a replica, ``replica/<seed>/<metric>``."""
+    """``replica/<metric>`` lists as one metric per replica, ``replica/<seed>/<metric>``."""
     values: dict[str, float] = {}
     for name, replicas in row.items():
         if not name.startswith(_REPLICA) or not isinstance(replicas, list | tuple):
@@ -102,7 +96,7 @@ def final_replica_metrics(row: Mapping[str, Any], seeds: Sequence[int]) -> dict[
 
 
 def clip_tag(value: str) -> str:
-    """A tag's value, cut to what MLflow stores."""
+    """A tag's value, cut to the length that MLflow stores."""
     return _clip(value, _MAX_TAG)
 
 

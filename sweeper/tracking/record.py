@@ -1,20 +1,21 @@
-"""The record in MLflow of one run: a parent run, a nested run for every trial.
+"""Write the MLflow record of one run: a parent run with a nested run per trial.
 
-Everything is derived from the journal's events, and every MLflow run carries, as the tag
-``sweeper.events``, how many of its own events have been written. So a record can be continued
-by another process, and writing the same journal again changes nothing.
+Everything is derived from the journal's events. The tag ``sweeper.events`` of every MLflow run
+counts its events that are written. So another process can continue a record, and writing the same
+journal again changes nothing.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from sweeper.errors import UserError
-from sweeper.journal import Event, LaunchEnded
+from sweeper.evidence.selection import Selection
+from sweeper.journal import Event, LaunchEnded, TrialEvent
+from sweeper.metrics import ENV_STEPS
+from sweeper.states import LaunchEnd, TrialState
 from sweeper.tracking.champion import log_champion
 from sweeper.tracking.description import SweepDescription, summarise
 from sweeper.tracking.destination import (
@@ -25,14 +26,7 @@ from sweeper.tracking.destination import (
     import_mlflow,
     translated_failures,
 )
-from sweeper.tracking.mirror import (
-    ENV_STEPS,
-    EVENTS_TAG,
-    STATE_TAG,
-    RunMirror,
-    env_steps,
-    to_ms,
-)
+from sweeper.tracking.mirror import EVENTS_TAG, STATE_TAG, RunMirror, env_steps, to_ms
 from sweeper.tracking.naming import clip_tag, scalar_metrics
 
 __all__ = ["Record"]
@@ -43,18 +37,18 @@ _PARENT = ""
 
 
 class Record:
-    """Applies events in memory and writes what has gathered, run by run.
+    """Collects changes from events, and writes them run by run.
 
-    Not for several threads. A write that fails with `UnreachableError` can be repeated: what was
-    not written stays gathered.
+    Not thread-safe. A write that fails with `UnreachableError` can be repeated: what was not
+    written stays pending.
     """
 
     def __init__(self, destination: Destination, sweep: SweepDescription) -> None:
-        """Connect, find or make the experiment and the runs that are there already.
+        """Connect, find or create the experiment, and find the sweep's runs in it.
 
         Raises:
-            UserError: the destination is no place for a record; the message says why.
-            UnreachableError: it does not answer.
+            UserError: the destination can't hold a record; the message says why.
+            UnreachableError: the destination does not answer.
         """
         import_mlflow()
         destination.probe()
@@ -74,14 +68,14 @@ class Record:
     # -- reading the journal ------------------------------------------------------------------
 
     def apply(self, event: Event, *, keep_metrics: bool = True) -> None:
-        """Take note of the next event of the journal; writes nothing.
+        """Apply the next event; writes nothing.
 
         Args:
-            event: each of the journal's events once, in order, from the first.
-            keep_metrics: False to follow the states alone when there is no time to write
-                the rest; the event then counts as unwritten.
+            event: each of the journal's events once, in order, from the first on.
+            keep_metrics: False to follow the states only, if there is no time to write the
+                rest; the event then counts as unwritten.
         """
-        key = getattr(event, "trial_id", _PARENT)
+        key = event.trial_id if isinstance(event, TrialEvent) else _PARENT
         mirror = self._mirrors.setdefault(key, RunMirror(key))
         if mirror.feed(event, keep_metrics=keep_metrics):
             self._dirty[key] = None
@@ -91,14 +85,14 @@ class Record:
     # -- writing ------------------------------------------------------------------------------
 
     def flush(self, *, create: bool = True) -> None:
-        """Write what has gathered.
+        """Write what is pending.
 
         Args:
-            create: False to leave out the runs that are not there yet.
+            create: False to skip runs that do not exist yet.
 
         Raises:
-            UnreachableError: the destination does not answer; the rest stays gathered.
-            RefusedError: MLflow does not take the parent run, so that there is no record.
+            UnreachableError: the destination does not answer; the rest stays pending.
+            RefusedError: MLflow refuses the parent run, so there can be no record.
         """
         if not self._dirty:
             return
@@ -135,8 +129,8 @@ class Record:
         tags = mirror.changed_tags()
         if tags or mirror.new_params or mirror.new_metrics:
             if len(mirror.new_metrics) + len(tags) + len(mirror.new_params) > 800:
-                # MLflow would send it in parts, with the tags, and so the count of what is
-                # written, in the first: the metrics have to be there before.
+                # MLflow would split this into requests and send the tags, with the count of
+                # written events, in the first one. So write the metrics before.
                 self._client.log_batch(mirror.run_id, [Metric(*m) for m in mirror.new_metrics])
                 mirror.new_metrics = []
             self._client.log_batch(
@@ -158,15 +152,11 @@ class Record:
 
     def _create(self, key: str, mirror: RunMirror) -> None:
         if self._unsure:
-            # A request may have arrived although its answer did not.
-            for found_key, found in self._find_runs(key).items():
-                if found_key == key:
-                    mirror.run_id, mirror.status, mirror.tags = (
-                        found.run_id,
-                        found.status,
-                        found.tags,
-                    )
-                    return
+            # An earlier request may have arrived although its answer did not.
+            found = self._find_runs(key).get(key)
+            if found is not None:
+                mirror.run_id, mirror.status, mirror.tags = found.run_id, found.status, found.tags
+                return
         tags = dict(self._sweep.tags)
         if key == _PARENT:
             tags |= {"sweeper.kind": "sweep", **self._sweep.parent_tags}
@@ -178,7 +168,7 @@ class Record:
                 "sweeper.trial": key,
                 "mlflow.parentRunId": self._parent_id(),
             }
-        # The count of what is written comes with what it counts.
+        # Not the count of written events: that comes with the events.
         tags |= {name: v for name, v in mirror.new_tags.items() if name != EVENTS_TAG}
         run = self._client.create_run(
             self._experiment_id, start_time=mirror.start_ms, tags=tags, run_name=mirror.name
@@ -193,16 +183,16 @@ class Record:
 
     # -- the end ------------------------------------------------------------------------------
 
-    def finish(self, reason: str, selection: Mapping[str, Any] | None) -> None:
-        """Close every run with the status that the journal gives it.
+    def finish(self, reason: str, selection: Selection | None) -> None:
+        """Close every run with its status from the journal.
 
         Args:
-            reason: how the launch ended, for a journal that does not say.
+            reason: how the launch ended, in case the journal has no end of it.
             selection: the champion, for the summary.
 
         Raises:
             UnreachableError: the destination does not answer.
-            RefusedError: MLflow does not take it.
+            RefusedError: MLflow refuses the parent run.
         """
         now = to_ms(time.time())
         for key, mirror in self._mirrors.items():
@@ -225,11 +215,12 @@ class Record:
             self._write(_PARENT, parent)
 
     def log_files(self) -> None:
-        """Copy the run's own files that are there and new to the parent run's artifacts.
+        """Copy the run's files, if new or changed, to the parent run's artifacts.
+
+        If only the files are refused, that is a warning: metrics can still be written.
 
         Raises:
-            UnreachableError: the destination does not answer; files that it does not take are
-                a warning, for curves can be written where files can't.
+            UnreachableError: the destination does not answer.
         """
         parent = self._mirrors[_PARENT]
         if parent.run_id is None or self._refuses_files:
@@ -247,9 +238,9 @@ class Record:
             self._warn(f"MLflow did not take the run's files: {error}")
 
     def log_champion(
-        self, selection: Mapping[str, Any], folder: Path | None, register_as: str | None
+        self, selection: Selection, folder: Path | None, register_as: str | None
     ) -> None:
-        """Log the champion's score, and its agent, if it has one, as the parent run's model."""
+        """Log the champion's score, and its agent, if any, as the parent run's model."""
         with translated_failures():
             run_id = self._parent_id()
             self._mark_champion(run_id, selection)
@@ -266,13 +257,13 @@ class Record:
         for warning in warnings:
             self._warn(warning)
 
-    def _mark_champion(self, run_id: str, selection: Mapping[str, Any]) -> None:
-        trial_id = str(selection.get("trial_id"))
+    def _mark_champion(self, run_id: str, selection: Selection) -> None:
+        trial_id = selection.trial_id
         parent, winner = self._mirrors[_PARENT], self._mirrors.get(trial_id)
         if parent.tags.get("sweeper.champion") != trial_id:
             self._client.set_tag(run_id, "sweeper.champion", trial_id)
             parent.tags["sweeper.champion"] = trial_id
-        for key, mirror in self._mirrors.items():  # an earlier launch may have had another
+        for key, mirror in self._mirrors.items():  # an earlier launch may have had another champion
             is_former = key not in (_PARENT, trial_id) and "sweeper.champion" in mirror.tags
             if is_former and mirror.run_id:
                 self._client.delete_tag(mirror.run_id, "sweeper.champion")
@@ -282,10 +273,10 @@ class Record:
             winner.tags["sweeper.champion"] = "true"
         if not winner or winner.last_report is None:
             return
-        # The winner's last row: the same stamp and step whenever this is written again.
+        # Time and step of the winner's last row, so that writing it again changes nothing.
         row = {
-            f"champion/{selection['metric']}": selection.get("score"),
-            f"champion/{ENV_STEPS}": selection.get("env_steps"),
+            f"champion/{selection.metric}": selection.score,
+            f"champion/{ENV_STEPS}": selection.env_steps,
         }
         from mlflow.entities import Metric
 
@@ -297,7 +288,7 @@ class Record:
             stamp = to_ms(winner.last_report.time)
             step = env_steps(winner.last_report.metrics)
             if name in present:
-                # A former champion's, and MLflow shows the value of the greatest step, then time.
+                # From a former champion. MLflow shows the value of the largest step, then time.
                 for former in self._client.get_metric_history(run_id, name):
                     step = max(step, former.step)
                     stamp = max(stamp, former.timestamp + 1)
@@ -306,14 +297,14 @@ class Record:
 
     @property
     def states(self) -> dict[str, str]:
-        """Every trial's last state."""
+        """The state of every trial."""
         return {key: mirror.state for key, mirror in self._mirrors.items() if key != _PARENT}
 
     def _outcome(self, reason: str) -> str:
         states = set(self.states.values())
-        if reason == "interrupted":
+        if reason == LaunchEnd.INTERRUPTED:
             return "KILLED"
-        if reason == "failed" or states == {"ERROR"}:
+        if reason == LaunchEnd.FAILED or states == {TrialState.ERROR}:
             return "FAILED"
         return "FINISHED"
 
@@ -328,11 +319,11 @@ class Record:
                     self._client.create_experiment(
                         name,
                         artifact_location=self._destination.artifact_location,
-                        # Else the UI takes it for one of language models.
+                        # By default the UI treats it as an experiment with language models.
                         tags={"mlflow.experimentKind": "custom_model_development"},
                     )
                 )
-            except Exception as error:  # another process may have been first
+            except Exception as error:  # another process may have created it
                 experiment = self._client.get_experiment_by_name(name)
                 if experiment is None:
                     raise error

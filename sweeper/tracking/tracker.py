@@ -1,9 +1,8 @@
-"""The tracker: a thread that follows the journal and keeps MLflow up to date with it.
+"""Follow the journal in a thread, and keep MLflow up to date with it.
 
-The driver's thread only says that there is news. The events themselves are read back from the
-journal's file, which is the truth: so nothing has to be queued or dropped however slow MLflow
-is, an outage means being behind and no more, and a run that goes on in another process, or is
-written to MLflow once more, is the same as one that is followed live.
+The driver only signals that there are new events; the thread reads them from the journal's file.
+So nothing has to be queued or dropped however slow MLflow is, and an outage only delays the
+record. Following a live run, continuing in another process and logging a run again are the same.
 """
 
 from __future__ import annotations
@@ -12,16 +11,16 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sweeper.errors import UserError
+from sweeper.evidence.selection import Selection
 from sweeper.journal import Event, parse_event
 from sweeper.paths import RunPaths
 from sweeper.planning.plan import SweepPlan
-from sweeper.spec import ExperimentSpec
+from sweeper.spec.sections import Tracking
+from sweeper.states import LaunchEnd
 from sweeper.tracking.description import describe_sweep
 from sweeper.tracking.destination import (
     Destination,
@@ -38,54 +37,43 @@ _logger = logging.getLogger(__name__)
 
 _FLUSH_S = 1.0
 _MAX_FLUSH_S = 15.0
-# Writing takes at most this part of one core while the sweep runs.
+# While the sweep runs, writing takes at most this share of one core.
 _DUTY = 0.02
 _FIRST_RETRY_S = 10.0
 _MAX_RETRY_S = 300.0
-# Of the journal at a time, so that memory stays flat and the end is never far away.
+# Read the journal in chunks, so that memory stays flat and `close` is noticed soon.
 _CHUNK_BYTES = 2**18
 _FINISH_S = 15.0
 
-_REBUILD = "the journal has it all, so the record can be written again from the run folder"
+_REBUILD = "the journal is complete, so the record can be written again from the run folder"
 
 
 class MlflowTracker:
-    """Keeps one run's MLflow record up to date. A journal listener.
+    """A journal listener that keeps one run's MLflow record up to date.
 
-    Nothing here raises into the sweep or waits for MLflow: `start` returns at once, a call
-    takes less than a microsecond, and `close` says what could not be written.
+    It neither raises into the sweep nor waits for MLflow: `start` returns at once, a call takes
+    less than a microsecond, and `close` returns what could not be written.
     """
 
     def __init__(
-        self,
-        *,
-        uri: str,
-        experiment: str,
-        artifact_root: Path | None,
-        run_name: str,
-        run_paths: RunPaths,
-        spec: ExperimentSpec,
-        plan: SweepPlan,
+        self, plan: SweepPlan, paths: RunPaths, tracking: Tracking, *, artifact_root: Path | None
     ) -> None:
-        """Take note of where to write and what; touches nothing yet.
+        """Set up the tracker; touches neither files nor network.
 
         Args:
-            uri: MLflow's tracking URI; an SQLite path may be relative to the working directory.
-            experiment: the experiment's name, made if it is not there.
-            artifact_root: where a new experiment of an SQLite database keeps its files; a
+            plan: as run.
+            paths: the run folder. Its name identifies the record, and its journal is followed.
+            tracking: where to write. An SQLite path may be relative to the working directory.
+            artifact_root: where a new experiment of an SQLite database stores its files; a
                 server decides for itself.
-            run_name: the run folder's name; the parent run's name, and how it is found again.
-            run_paths: the run folder, whose journal is followed.
-            spec: as run.
-            plan: as carried out.
         """
-        self._destination = Destination(resolve_uri(uri), experiment, artifact_root)
-        self._sweep_arguments = (spec, plan, run_paths, run_name)
-        tracking = spec.tracking
-        self._register_as = tracking.register_as if tracking is not None else None
-        self._journal = _JournalFollower(run_paths.journal)
-        self._champion: tuple[Mapping[str, Any], Path | None] | None = None
-        self._reason = "finished"
+        uri = resolve_uri(tracking.uri)
+        self._destination = Destination(uri, tracking.experiment, artifact_root)
+        self._plan, self._paths = plan, paths
+        self._register_as = tracking.register_as
+        self._journal = _JournalFollower(paths.journal)
+        self._champion: tuple[Selection, Path | None] | None = None
+        self._reason: str = LaunchEnd.FINISHED
         self._deadline = float("inf")
         self._closing = threading.Event()
         self._record: Record | None = None
@@ -98,18 +86,18 @@ class MlflowTracker:
     # -- the driver's side --------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to follow the journal, with what is in it already."""
+        """Start to follow the journal from its beginning."""
         self._thread.start()
 
     def __call__(self, event: Event) -> None:  # noqa: ARG002 - it is read from the journal
-        """There is a new event in the journal."""
+        """Note that the journal has a new event."""
         self._news = True
 
-    def log_champion(self, selection: Mapping[str, Any], folder: Path | None) -> None:
-        """Have the champion logged as a model, once everything before it is written.
+    def log_champion(self, selection: Selection, folder: Path | None) -> None:
+        """Log the champion as a model, after everything that is in the journal before.
 
         Args:
-            selection: the champion as ``best --json`` has it.
+            selection: the champion.
             folder: the champion's agent, or None if there is none.
         """
         self._champion = (selection, folder)
@@ -118,12 +106,11 @@ class MlflowTracker:
         """Write what is left, close every MLflow run, and end the thread.
 
         Args:
-            reason: how the launch ended: ``finished``, ``interrupted``, ``budget.time_s`` or
-                ``failed``; what the journal says goes first.
+            reason: how the launch ended (a `LaunchEnd`), in case the journal has no end of it.
             timeout_s: for what is left; closing the runs may take some seconds more.
 
         Returns:
-            What the user should know about the record, a sentence each.
+            Warnings about the record, one sentence each.
         """
         self._reason = reason
         self._deadline = time.monotonic() + timeout_s
@@ -142,7 +129,7 @@ class MlflowTracker:
     # -- the thread's side --------------------------------------------------------------------
 
     def _work(self) -> None:
-        # Signals are the driver's.
+        # The driver's main thread handles the signals.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             with mlflow_settings():
@@ -150,7 +137,7 @@ class MlflowTracker:
         except (UserError, RefusedError) as error:
             self._give_up(str(error))
         except Exception as error:
-            # A defect here must not end the sweep, which may have run for days.
+            # A defect here must not end a sweep that may have run for days.
             _logger.debug("the MLflow tracker failed", exc_info=True)
             self._give_up(f"{type(error).__name__}: {error}")
 
@@ -183,13 +170,13 @@ class MlflowTracker:
 
     def _connect(self) -> Record:
         if self._record is None:
-            self._record = Record(self._destination, describe_sweep(*self._sweep_arguments))
+            self._record = Record(self._destination, describe_sweep(self._plan, self._paths))
         return self._record
 
     def _advance(self) -> bool:
-        """Write one portion; returns whether there may be more of it."""
+        """Write one chunk of the journal; returns whether there may be more."""
         record = self._connect()
-        record.flush()  # what an outage left
+        record.flush()  # left by an outage
         if not self._news:
             return False
         self._news = False
@@ -206,7 +193,7 @@ class MlflowTracker:
         self._news = True
         while self._advance() and time.monotonic() < self._deadline:
             pass
-        selection: Mapping[str, Any] | None = None
+        selection: Selection | None = None
         if self._champion is not None:
             selection, folder = self._champion
             if time.monotonic() < self._deadline:
@@ -222,13 +209,11 @@ class MlflowTracker:
         if left:
             self._given_up = f"the time was too short for the last {left:,} events"
 
-    def _log_champion(
-        self, record: Record, selection: Mapping[str, Any], folder: Path | None
-    ) -> None:
+    def _log_champion(self, record: Record, selection: Selection, folder: Path | None) -> None:
         try:
             record.log_champion(selection, folder, self._register_as)
         except Exception as error:
-            # Models go through other people's loaders; the rest of the record must not suffer.
+            # Foreign code saves the model; its failure must not cost the rest of the record.
             _logger.debug("the champion could not be logged", exc_info=True)
             message = f"MLflow: the champion is not logged as a model: {error}"
             _logger.warning("%s", message)
@@ -237,13 +222,13 @@ class MlflowTracker:
 
 @dataclass
 class _JournalFollower:
-    """Reads a journal that is still being written: whole lines, each once."""
+    """Reads the whole lines of a growing journal, each once."""
 
     path: Path
     offset: int = 0
 
     def read(self) -> list[Event]:
-        """The next events, at most about `_CHUNK_BYTES` of them; empty at the end."""
+        """Read the next events, about `_CHUNK_BYTES` at most; empty at the end of the file."""
         try:
             with self.path.open("rb") as stream:
                 stream.seek(self.offset)
@@ -255,13 +240,12 @@ class _JournalFollower:
                         return []
                     data += more
                     end = data.rfind(b"\n") + 1
-        except FileNotFoundError:  # the journal starts after us
+        except FileNotFoundError:  # not created yet
             return []
         self.offset += end
         events = []
         for line in data[:end].split(b"\n"):
             event = parse_event(line) if line else None
-            # A line cut by a kill is the journal reader's to tell of.
-            if event is not None:
+            if event is not None:  # `read_journal` warns about damaged lines
                 events.append(event)
         return events

@@ -1,4 +1,4 @@
-"""The MLflow UI on a run's tracking database, as a child process on loopback."""
+"""Run the MLflow UI on a run's tracking database, as a child process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class UiServer(NamedTuple):
     """A running UI.
 
     Attributes:
-        process: the server; ends with `stop`, or on its own.
+        process: the server.
         url: the page to open.
     """
 
@@ -34,8 +34,14 @@ class UiServer(NamedTuple):
     url: str
 
     def stop(self) -> None:
-        """End the server and wait until it has ended."""
-        _stop(self.process)
+        """Stop the server and wait for its end."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
 
 
 def open_ui(
@@ -45,12 +51,12 @@ def open_ui(
 
     Args:
         uri: the database, ``sqlite:///…``; the path may be relative.
-        host: the address to listen on. Anybody who reaches it can read and change the record.
-        port: 0 for a free one.
-        experiment: the one that ``url`` shows, or else their list.
+        host: the address to listen on. Anyone who can reach it can read and change the record.
+        port: 0 for any free port.
+        experiment: the experiment that ``url`` shows; by default the list of all.
 
     Raises:
-        UserError: there is no such database, it is a server already, or the port is taken.
+        UserError: there is no such database, the URI is a server's, or the port is taken.
         SweeperError: the server ended or did not answer.
     """
     database = sqlite_path(uri)
@@ -67,14 +73,14 @@ def open_ui(
         *("--host", host, "--port", str(port), "--workers", "1"),
     ]
     if database is not None:
-        # Else the UI would make a folder in the working directory.
+        # By default the server creates a folder in the working directory.
         artifacts = database.absolute().parent / "mlartifacts"
         command += ["--artifacts-destination", artifacts.as_uri()]
     environment = {
         **os.environ,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
-        # Jobs belong to features that a sweep does not have; without them one process less.
+        # Jobs are for features that sweeps don't use; this saves a process.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     with tempfile.TemporaryFile() as output:
@@ -85,13 +91,13 @@ def open_ui(
         try:
             _await_answer(server, process, output)
         except BaseException:
-            _stop(process)
+            UiServer(process, server).stop()
             raise
     return UiServer(process=process, url=server + _page(server, experiment))
 
 
 def _page(server: str, experiment: str | None) -> str:
-    # Without the workflow type the UI shows the pages that are made for language models.
+    # Without the workflow type the UI shows its pages for language models.
     workflow = "?workflowType=machine_learning"
     if experiment is not None:
         query = f"{server}/api/2.0/mlflow/experiments/get-by-name?experiment_name="
@@ -106,7 +112,7 @@ def _page(server: str, experiment: str | None) -> str:
 
 
 def _get(url: str) -> Any:
-    # A proxy of the environment must not get a request for loopback.
+    # Bypass any proxy that the environment sets: the server is local.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     return opener.open(url, timeout=5)
 
@@ -144,13 +150,3 @@ def _await_answer(url: str, process: subprocess.Popen[bytes], output: IO[bytes])
 def _tail(output: IO[bytes]) -> str:
     output.seek(0)
     return "\n".join(output.read().decode(errors="replace").splitlines()[-10:])
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()

@@ -13,7 +13,7 @@ from sweeper.errors import SweeperError, UserError
 from sweeper.evidence.selection import NothingToSelect
 from sweeper.planning.plan import SweepPlan
 from sweeper.spec.sections import Tracking
-from sweeper.tracking import MlflowTracker
+from sweeper.tracking.tracker import MlflowTracker
 from sweeper.upkeep.overview import planned_trials
 
 __all__ = ["log_run"]
@@ -61,23 +61,16 @@ def log_run(opened: Run, *, uri: str | None = None, experiment: str | None = Non
         env_steps=None,
         concurrent=1,
     )
-    tracker = MlflowTracker(
-        uri=tracking.uri,
-        experiment=tracking.experiment,
-        artifact_root=paths.root.parent.absolute() / "mlartifacts" if uri is None else None,
-        run_name=paths.root.name,
-        run_paths=paths,
-        spec=spec,
-        plan=plan,
-    )
+    artifact_root = paths.root.parent.absolute() / "mlartifacts" if uri is None else None
+    tracker = MlflowTracker(plan, paths, tracking, artifact_root=artifact_root)
     with _without_warnings():
         tracker.start()
         try:
-            best = opened.best
+            selection = opened.selection
         except (NothingToSelect, UserError):
             pass
         else:
-            tracker.log_champion(best, paths.champion if paths.champion.is_dir() else None)
+            tracker.log_champion(selection, paths.champion if paths.champion.is_dir() else None)
         problems = tracker.close(opened.results.state, timeout_s=_LIMIT_S)
     if problems:
         raise SweeperError("; ".join(problems))

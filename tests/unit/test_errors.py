@@ -19,7 +19,7 @@ from sweeper.trainables.contract import EvaluationNeverEndsError
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_an_error_is_the_same_in_another_process(error: SweeperError) -> None:
+def test_an_error_survives_pickling(error: SweeperError) -> None:
     again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
     assert type(again) is type(error)
     assert str(again) == str(error)

@@ -52,7 +52,7 @@ def test_what_is_appended_is_read_back_in_order(tmp_path: Path) -> None:
     assert list(read_journal(tmp_path / "journal.jsonl")) == EVENTS
 
 
-def test_a_second_writer_goes_on_where_the_first_ended(tmp_path: Path) -> None:
+def test_a_second_writer_continues_where_the_first_ended(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     write(path, EVENTS[:4])
     write(path, EVENTS[4:])
@@ -95,7 +95,7 @@ def test_a_damaged_line_in_the_middle_is_an_error_that_names_the_line(tmp_path: 
         list(read_journal(path))
 
 
-def test_a_journal_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_journal_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="can't read the journal"):
         list(read_journal(tmp_path / "journal.jsonl"))
 
@@ -119,7 +119,7 @@ def test_events_of_a_later_version_are_skipped_with_a_warning_each_kind_once(
     assert caplog.text.count("trial_cloned") == 1
 
 
-def test_whoever_only_looks_may_skip_damage_with_a_warning(
+def test_reading_without_strict_skips_damage_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "journal.jsonl"
@@ -134,7 +134,7 @@ def test_whoever_only_looks_may_skip_damage_with_a_warning(
     assert "journal.jsonl:6: damaged" in caplog.text
 
 
-def test_an_event_that_finds_no_room_leaves_nothing_behind(
+def test_an_event_that_the_disk_has_no_room_for_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "journal.jsonl"
@@ -159,7 +159,7 @@ def test_an_event_that_finds_no_room_leaves_nothing_behind(
     assert list(read_journal(path)) == [EVENTS[0], EVENTS[2]]
 
 
-def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="can't write the journal"):
         Journal(tmp_path / "gone" / "journal.jsonl")
 
@@ -172,7 +172,7 @@ def test_a_launch_records_its_spec_host_and_changes(tmp_path: Path) -> None:
     assert list(read_journal(tmp_path / "journal.jsonl")) == [event]
 
 
-def test_non_finite_numbers_survive_and_are_no_text(tmp_path: Path) -> None:
+def test_non_finite_numbers_survive_and_stay_apart_from_text(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     metrics = {"a": math.nan, "b": math.inf, "c": -math.inf, "d": "nan", "e": [math.nan, 1.0]}
     write(path, [TrialReported(1.0, "t0001", metrics)])
@@ -192,15 +192,15 @@ def test_numpys_values_become_pythons() -> None:
     assert type(encode_json(np.float64(1.5))) is float
 
 
-def test_listeners_hear_of_an_event_when_it_is_on_file(tmp_path: Path) -> None:
+def test_listeners_are_called_once_the_event_is_written(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    heard: list[tuple[Event, int]] = []
+    called: list[tuple[Event, int]] = []
     journal = Journal(path)
-    journal.listeners.append(lambda event: heard.append((event, len(list(read_journal(path))))))
+    journal.listeners.append(lambda event: called.append((event, len(list(read_journal(path))))))
     for event in EVENTS[:3]:
         journal.append(event)
     journal.close()
-    assert heard == [(EVENTS[0], 1), (EVENTS[1], 2), (EVENTS[2], 3)]
+    assert called == [(EVENTS[0], 1), (EVENTS[1], 2), (EVENTS[2], 3)]
 
 
 _values = st.recursive(

@@ -31,7 +31,7 @@ def test_the_lock_is_held_in_the_block_and_only_there(tmp_path: Path) -> None:
     assert is_locked(lock) is False
 
 
-def test_the_holder_writes_itself_in(tmp_path: Path) -> None:
+def test_the_lock_file_names_its_owner(tmp_path: Path) -> None:
     with run_lock(tmp_path / ".lock"):
         owner = read_owner(tmp_path / ".lock")
     assert owner is not None
@@ -48,7 +48,7 @@ def test_looking_does_not_take_the_lock_away(tmp_path: Path) -> None:
             pass
 
 
-def test_a_second_process_is_refused_by_the_firsts_name_until_that_is_killed(
+def test_a_second_process_is_refused_until_the_first_is_killed(
     tmp_path: Path,
 ) -> None:
     lock = tmp_path / "cartpole-1" / ".lock"
@@ -71,14 +71,14 @@ def test_a_second_process_is_refused_by_the_firsts_name_until_that_is_killed(
         assert is_locked(lock)
 
 
-def test_a_child_that_outlives_its_parent_does_not_keep_the_lock(tmp_path: Path) -> None:
+def test_a_child_that_outlives_the_owner_does_not_keep_the_lock(tmp_path: Path) -> None:
     lock = tmp_path / ".lock"
     code = (
         "import os, subprocess, sys\n"
         "from pathlib import Path\n"
         "from sweeper.locks import run_lock\n"
         "with run_lock(Path(sys.argv[1])):\n"
-        # Not our pipes: whoever reads them would wait for the child.
+        # Not our pipes: their reader would wait for the child.
         "    quiet = subprocess.DEVNULL\n"
         "    child = subprocess.Popen(['sleep', '30'], stdout=quiet, stderr=quiet)\n"
         "    print(child.pid, flush=True)\n"
@@ -92,7 +92,7 @@ def test_a_child_that_outlives_its_parent_does_not_keep_the_lock(tmp_path: Path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", json.dumps({"pid": "x"})])
-def test_a_damaged_lock_file_names_nobody_and_can_be_taken(tmp_path: Path, text: str) -> None:
+def test_a_damaged_lock_file_names_no_owner_and_can_be_locked(tmp_path: Path, text: str) -> None:
     lock = tmp_path / ".lock"
     lock.write_text(text)
     assert read_owner(lock) is None
@@ -100,7 +100,7 @@ def test_a_damaged_lock_file_names_nobody_and_can_be_taken(tmp_path: Path, text:
         assert read_owner(lock) is not None
 
 
-def test_a_folder_that_is_not_there_is_a_users_mistake(tmp_path: Path) -> None:
+def test_a_missing_run_folder_is_the_users_mistake(tmp_path: Path) -> None:
     with (
         pytest.raises(UserError, match="can't write to the run folder"),
         run_lock(tmp_path / "gone" / ".lock"),

@@ -36,7 +36,7 @@ def test_a_run_folder_is_absolute_wherever_the_process_goes(
     assert create_run_folder(Path("runs"), "x", NOON).root.is_absolute()
 
 
-def test_a_file_in_the_place_of_the_storage_is_the_users_mistake(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_storage_is_the_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "runs").touch()
     with pytest.raises(UserError, match="runs"):
         create_run_folder(tmp_path / "runs", "x", NOON)
@@ -49,7 +49,7 @@ def test_a_folder_without_a_journal_is_no_run(tmp_path: Path) -> None:
     assert list_runs(tmp_path / "nowhere") == []
 
 
-def test_runs_are_listed_by_their_start_whatever_was_written_last(tmp_path: Path) -> None:
+def test_runs_are_listed_by_start_not_by_last_change(tmp_path: Path) -> None:
     later = make_run(tmp_path, "a", NOON.replace(hour=13))
     second = make_run(tmp_path, "z", NOON)
     tenth = [make_run(tmp_path, "z", NOON) for _ in range(9)][-1]
@@ -74,7 +74,7 @@ def test_a_run_is_found_by_path_by_name_and_as_the_last(
     assert find_run("last", storage) == last
 
 
-def test_an_unknown_run_is_answered_with_those_that_are_there(tmp_path: Path) -> None:
+def test_an_unknown_run_is_refused_with_those_that_exist(tmp_path: Path) -> None:
     make_run(tmp_path, "x")
     with pytest.raises(UserError, match=r"no run 'y'.*x-20261123-120000"):
         find_run("y", tmp_path)
@@ -90,7 +90,7 @@ def test_a_trials_files_are_under_its_own_folder(tmp_path: Path) -> None:
     assert paths.trial_log("t0001").parent == paths.trial("t0001") == tmp_path / "trials" / "t0001"
 
 
-def test_a_file_is_replaced_whole_and_leaves_no_temporary_behind(tmp_path: Path) -> None:
+def test_a_file_is_replaced_completely_without_a_temporary_left(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     write_atomically(path, "old")
     write_atomically(path, "nëw")

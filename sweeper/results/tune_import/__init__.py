@@ -1,1 +1,1 @@
-"""Results of Ray Tune experiments that were made without a spec of ours."""
+"""Results of Ray Tune experiments that were made without sweeper."""

@@ -1,8 +1,8 @@
-"""Results of any Ray Tune experiment, made without a spec of ours.
+"""Read the results of a Ray Tune experiment that was made without a spec of ours.
 
-A folder is read without Ray and without loading a pickle: Tune's own restore would run code out
-of the files. What Tune does not write down is left open rather than guessed. From the object
-that ``Tuner.fit()`` returned, the checkpoints' own metrics are taken as well.
+A folder is read without Ray and without unpickling: Tune's own restore would run code from the
+files. What Tune does not record stays unknown; nothing is guessed. The object that
+``Tuner.fit()`` returned also has the metrics of the checkpoints.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from sweeper.errors import UserError
 from sweeper.metrics import ITERATION, Objective, canonical_metric
+from sweeper.paths import is_run
 from sweeper.results.records import SweepResults, TrialCheckpoint, TrialRecord
 from sweeper.results.tune_import.rows import Row, as_row, finite_time, plain, read_rows
 from sweeper.search.configuration import flatten_parameters
@@ -30,8 +32,8 @@ _logger = logging.getLogger(__name__)
 
 _UNFINISHED = "not finished when Tune last wrote its state"
 _UNRECORDED = "no record of its end"
-# A save follows its report at once; a folder that is much younger than the last report has been
-# copied, and its times say nothing.
+# A save follows its report at once. A folder much younger than the last report was copied, so its
+# time means nothing.
 _LONGEST_SAVE_S = 600.0
 _CHECKPOINT = re.compile(r"checkpoint_(\d+)$")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -41,7 +43,7 @@ def open_tune(source: Any) -> SweepResults:
     """Open a Tune experiment.
 
     Args:
-        source: its folder (``<storage_path>/<name>``; a trial's own folder will do), or the
+        source: its folder (``<storage_path>/<name>``, or that of a single trial), or the
             ``ResultGrid`` that ``Tuner.fit()`` returned.
 
     Raises:
@@ -53,8 +55,8 @@ def open_tune(source: Any) -> SweepResults:
 
 
 def is_tune_experiment(folder: Path) -> bool:
-    """Whether `open_tune` finds an experiment in a folder; a run of ours is none."""
-    if not folder.is_dir() or (folder / "journal.jsonl").is_file():
+    """Whether `open_tune` finds an experiment in a folder; a run of ours does not count."""
+    if not folder.is_dir() or is_run(folder):
         return False
     return (
         _newest_state(folder) is not None
@@ -66,19 +68,19 @@ def is_tune_experiment(folder: Path) -> bool:
 def find_objective(
     source: Any, *, metric: str | None = None, mode: str | None = None, score: str | None = None
 ) -> Objective:
-    """What decides between an experiment's trials: as given, else as it was tuned by.
+    """The objective to judge an experiment by: as given, or as it was tuned by.
 
-    Tune writes down the metric but not its mode; only the object that ``fit()`` returned knows
-    both. Nothing is guessed from a name, except that a return is to be maximised.
+    Tune's files hold the metric but not its mode; the object that ``fit()`` returned has both.
+    Only of a return is the mode assumed: ``max``.
 
     Args:
         source: as `open_tune` takes it.
         metric: under Tune's name or ours.
         mode: ``max`` or ``min``.
-        score: ``last``, ``best`` or ``auc``; ``last`` if not given.
+        score: ``last`` (the default), ``best`` or ``auc``.
 
     Raises:
-        UserError: the experiment was tuned by a metric whose mode is not known.
+        UserError: the metric's mode is unknown.
     """
     tuned_by, tuned_mode = _recorded_objective(source)
     chosen = canonical_metric(metric or tuned_by or Objective.metric)
@@ -86,8 +88,7 @@ def find_objective(
         mode = tuned_mode
     if mode is None and not chosen.endswith("episode_return_mean"):
         raise UserError(
-            f"is more {chosen} better, or less? Tune does not write it down: give the mode, "
-            "max or min"
+            f"is more {chosen} better, or less? Tune does not record it: give the mode, max or min"
         )
     return Objective(metric=chosen, mode=mode or "max", score=score or Objective.score)
 
@@ -106,7 +107,7 @@ def _recorded_objective(source: Any) -> tuple[str | None, str | None]:
 
 @dataclass(frozen=True)
 class _TuneState:
-    """What Tune's state file says about one trial."""
+    """Tune's own state of one trial."""
 
     trial: Mapping[str, Any] = field(default_factory=dict)
     runtime: Mapping[str, Any] = field(default_factory=dict)
@@ -116,7 +117,7 @@ def _open_folder(root: Path) -> SweepResults:
     if not is_tune_experiment(root):
         raise UserError(
             f"no Ray Tune experiment in {root}: give the folder with experiment_state-*.json, "
-            "or with one folder a trial that holds result.json"
+            "or with one folder per trial that holds result.json"
         )
     states = _read_states(root)
     folders = [root] if _is_trial(root) else [f for f in root.iterdir() if _is_trial(f)]
@@ -125,7 +126,7 @@ def _open_folder(root: Path) -> SweepResults:
     for folder in folders:
         state = by_name.pop(folder.name, None) or _TuneState()
         records.append(_read_trial(root, folder, state))
-    # Trials that never wrote a file: asked for and not begun, or failed before that.
+    # Trials without a file: not started, or failed at the start.
     records.extend(
         _read_trial(root, root / str(name or state.trial.get("trial_id")), state)
         for name, state in by_name.items()
@@ -187,7 +188,7 @@ def _end_reason(state: TrialState, status: str | None) -> str | None:
 
 
 def _with_parameters(records: list[TrialRecord]) -> list[TrialRecord]:
-    """Where Tune's state does not say what was searched: what differs between the trials."""
+    """If Tune's state does not tell what was searched, take what differs between the trials."""
     if any(record.parameters for record in records) or len(records) < 2:
         return records
     flat = [flatten_parameters(record.configuration) for record in records]
@@ -209,25 +210,22 @@ def _with_parameters(records: list[TrialRecord]) -> list[TrialRecord]:
 
 
 def _read_checkpoints(root: Path, folder: Path, rows: Sequence[Row]) -> Iterator[TrialCheckpoint]:
-    found: list[tuple[int, Path]] = []
-    if folder.is_dir():
-        found = sorted(
-            (int(match[1]), entry)
-            for entry in folder.iterdir()
-            if (match := _CHECKPOINT.match(entry.name)) and entry.is_dir()
-        )
+    found = sorted(
+        (int(match[1]), entry)
+        for entry in folder.glob("checkpoint_*")
+        if (match := _CHECKPOINT.match(entry.name)) and entry.is_dir()
+    )
     owners = _match_reports(found, rows)
     for (_, path), owner in zip(found, owners, strict=True):
         yield TrialCheckpoint(_relative(path, root), {} if owner is None else rows[owner].metrics)
 
 
 def _match_reports(found: Sequence[tuple[int, Path]], rows: Sequence[Row]) -> list[int | None]:
-    """Which report each checkpoint was made after; None where the files leave it open.
+    """Find the report that each checkpoint was made after; None where that is ambiguous.
 
-    A function that reports a checkpoint has its name in the row. A class's row does not say,
-    but the k-th checkpoint is the k-th that was made, at most one a report, and its folder's
-    time lies between its report's and the next one's. Only what these leave one possibility
-    for is taken.
+    If the trainable is a function, the row names the checkpoint. If it is a class, two facts
+    narrow it down: the k-th checkpoint was the k-th made, at most one per report, and its
+    folder's time lies between its report and the next one.
     """
     named = {row.raw.get("checkpoint_dir_name"): index for index, row in enumerate(rows)}
     if any(named_as is not None for named_as in named):
@@ -235,13 +233,13 @@ def _match_reports(found: Sequence[tuple[int, Path]], rows: Sequence[Row]) -> li
     if not found or not rows:
         return [None] * len(found)
     ranges = [_possible_reports(index, path, rows) for index, path in found]
-    for left, right in zip(range(len(found)), range(1, len(found)), strict=False):
-        apart = found[right][0] - found[left][0]
-        ranges[right] = (max(ranges[right][0], ranges[left][0] + apart), ranges[right][1])
-    for right in range(len(found) - 1, 0, -1):
-        apart = found[right][0] - found[right - 1][0]
-        low, high = ranges[right - 1]
-        ranges[right - 1] = (low, min(high, ranges[right][1] - apart))
+    gaps = [right[0] - left[0] for left, right in pairwise(found)]
+    for index, gap in enumerate(gaps):
+        low, high = ranges[index + 1]
+        ranges[index + 1] = (max(low, ranges[index][0] + gap), high)
+    for index, gap in reversed(list(enumerate(gaps))):
+        low, high = ranges[index]
+        ranges[index] = (low, min(high, ranges[index + 1][1] - gap))
     if any(low > high for low, high in ranges):
         return [None] * len(found)
     return [low if low == high else None for low, high in ranges]
@@ -256,9 +254,7 @@ def _possible_reports(index: int, path: Path, rows: Sequence[Row]) -> tuple[int,
     # Tune writes whole seconds: a report of second t was made before t + 1.
     before = [i for i, time in enumerate(times) if time is not None and time <= made]
     after = [i for i, time in enumerate(times) if time is not None and time + 1 > made]
-    low = max(low, min(after, default=len(rows)) - 1)
-    high = min(high, max(before, default=-1))
-    return low, high
+    return max(low, min(after, default=len(rows)) - 1), min(high, max(before, default=-1))
 
 
 # --- what fit() returned ---------------------------------------------------------------------
@@ -319,7 +315,7 @@ def _history(result: Any) -> list[Row]:
     metrics = getattr(result, "metrics", None) or {}
     rows: list[Row] = []
     if frame is not None and len(frame):
-        # In a table a value that was not reported is NaN as well; the last row tells them apart.
+        # A missing value is NaN in a table, too. The last report is taken from `metrics` instead.
         rows = [
             as_row({name: value for name, value in row.items() if not _is_nan(value)})
             for row in frame.to_dict("records")[:-1]
@@ -337,7 +333,7 @@ def _is_trial(folder: Path) -> bool:
 
 
 def _newest_state(root: Path) -> Path | None:
-    # The name carries the time of the launch; a resumed experiment has several.
+    # A resumed experiment has several; the launch's time is in the name.
     return max(root.glob("experiment_state-*.json"), key=lambda path: path.name, default=None)
 
 

@@ -1,4 +1,4 @@
-"""The reports of one Ray Tune trial: as Tune wrote them, and under our names."""
+"""Read the reports of one Ray Tune trial, under Tune's names and ours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Row", "as_row", "finite_time", "plain", "read_rows"]
 
 _logger = logging.getLogger(__name__)
 
-# What Tune adds to each row for its own use.
+# Tune adds these to each row for its own use.
 _BOOKKEEPING = frozenset(
     {
         "checkpoint_dir_name",
@@ -40,19 +40,19 @@ _BOOKKEEPING = frozenset(
 
 @dataclass(frozen=True)
 class Row:
-    """One report as Tune wrote it, and as we name it."""
+    """One report as Tune wrote it (``raw``), and its metrics under our names."""
 
     raw: Mapping[str, Any]
     metrics: Mapping[str, Any]
 
 
 def read_rows(folder: Path) -> list[Row]:
-    """A trial's reports in order, from ``result.json``, else ``progress.csv``; each counts once."""
+    """A trial's reports in order, one per iteration, from ``result.json`` or ``progress.csv``."""
     rows: list[Row] = []
     for raw in _raw_rows(folder):
         row = as_row(raw)
         iteration = raw.get(ITERATION)
-        # After a failure Tune goes on from the last checkpoint and reports iterations again.
+        # After a failure Tune resumes from the last checkpoint and reports iterations again.
         while isinstance(iteration, int) and rows and rows[-1].raw.get(ITERATION, -1) >= iteration:
             rows.pop()
         rows.append(row)
@@ -103,14 +103,14 @@ def _parse_cell(cell: str) -> Any:
 
 
 def as_row(raw: Mapping[str, Any]) -> Row:
-    """A report in Tune's shape, nested or flat, with its metrics under our names."""
+    """Convert a report from Tune's form, nested or flat."""
     flat = {
         name: value
         for name, value in _flatten(raw, "")
         if name not in _BOOKKEEPING and not name.startswith("config/")
     }
     metrics = {canonical_metric(name): value for name, value in flat.items()}
-    # A name that was ours from the start goes before one that becomes it.
+    # If two names become the same, the one that was ours already wins.
     metrics.update({name: value for name, value in flat.items() if canonical_metric(name) == name})
     return Row(raw, metrics)
 
@@ -126,7 +126,10 @@ def _flatten(nested: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]
 
 
 def plain(value: Any) -> Any:
-    """JSON-ready data: numpy's scalars become Python's, objects their text, pickles a remark."""
+    """Convert to plain Python data: arrays to lists, objects to text, pickles to their kind.
+
+    Unlike `json_values.to_json` it keeps NaN and infinities, which are metrics here.
+    """
     if isinstance(value, Mapping):
         if "_type" in value and "value" in value:
             return f"<{str(value['_type']).lower()}>"
@@ -135,13 +138,9 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
-        return value.item()
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    return str(value)
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def finite_time(value: Any) -> float | None:
-    """A number as seconds; None for whatever is none."""
+    """A finite number as seconds; None for anything else."""
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

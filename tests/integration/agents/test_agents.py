@@ -1,4 +1,4 @@
-"""Agents act as RLlib's own env runner does, and the champion's folder stands on its own."""
+"""Agents act like RLlib's own env runner, and the champion's folder is standalone."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ACTIONS = {
 
 
 class RecordingEnv(gym.Env[Any, Any]):
-    """Random observations; notes which action came for which observation."""
+    """Gives random observations, and notes the action that each one got."""
 
     log: ClassVar[list[tuple[Any, Any]]] = []
 
@@ -124,12 +124,12 @@ def build(case: Case) -> Any:
 
 
 def _connectors(pieces: list[Callable[[], Any]]) -> Callable[..., Any]:
-    # Made anew at each call: a piece belongs to one pipeline.
+    # New at each call, because a piece belongs to one pipeline.
     return lambda env, spaces, device: [piece() for piece in pieces]
 
 
 def scatter_weights(algorithm: Any) -> None:
-    """Fresh networks, and those with large biases, act nearly the same on everything."""
+    """Spread the weights: fresh networks act nearly the same on everything."""
     import torch
 
     generator = torch.Generator().manual_seed(3)
@@ -160,11 +160,11 @@ def test_a_policy_acts_greedily_as_rllibs_env_runner(case: Case, tmp_path: Path)
     algorithm = build(case)
     try:
         scatter_weights(algorithm)
-        if case.statistics:  # give the filter something to remember
+        if case.statistics:  # give the filter some statistics
             algorithm.env_runner.sample(num_timesteps=50, explore=True)
         checkpoint = algorithm.save_to_path(str(tmp_path / "checkpoint"))
         policy = RLlibPolicy(checkpoint)
-        if case.statistics:  # the runner's own must not move on while it is the reference
+        if case.statistics:  # keep those of the reference runner fixed
             for piece in algorithm.env_runner._env_to_module.connectors:
                 if hasattr(piece, "_update_stats"):
                     piece._update_stats = False
@@ -183,7 +183,7 @@ def test_a_policy_acts_greedily_as_rllibs_env_runner(case: Case, tmp_path: Path)
     actions = policy.act(stack(space, observations))
     np.testing.assert_allclose(actions, expected, rtol=1e-4, atol=1e-4)
     assert all(policy.action_space.contains(action) for action in actions)
-    # One by one, and as the plain float arrays that a served model is given, it is the same.
+    # The same for single observations, and for the float arrays that a served model receives.
     one = policy.act(stack(space, observations[:1]))
     np.testing.assert_allclose(one, expected[:1], rtol=1e-4, atol=1e-4)
     flat = observations
@@ -242,7 +242,7 @@ def export(folder: Path, destination: Path, **more: Any) -> Path:
     return export_champion(champion_of(folder, **more), spec(), destination)
 
 
-def test_the_champions_folder_says_what_it_is(trial_checkpoint: Path, tmp_path: Path) -> None:
+def test_the_champions_folder_describes_the_agent(trial_checkpoint: Path, tmp_path: Path) -> None:
     folder = export(trial_checkpoint, tmp_path / "champion")
     document = json.loads(
         (folder / "agent.json").read_text(), parse_constant=lambda word: pytest.fail(word)

@@ -1,4 +1,4 @@
-"""Real Tune experiments, made without a spec, judged by our rules where Tune's mislead."""
+"""Real Tune experiments, made without a spec, judged by our rules where Tune's own mislead."""
 
 from __future__ import annotations
 
@@ -85,11 +85,11 @@ def curve_of(results: SweepResults, trial_id: str) -> str:
 
 
 @pytest.mark.parametrize("source", ["grid", "folder"])
-def test_where_tune_takes_the_errored_trial_ours_takes_the_best_finished_one(
+def test_an_errored_trial_that_tune_would_choose_is_not_chosen(
     curves: tuple[Any, Path], source: str
 ) -> None:
     grid, folder = curves
-    assert grid.get_best_result().config["curve"] == "error"  # what there is to be better than
+    assert grid.get_best_result().config["curve"] == "error"  # Tune's own choice
     results = open_tune(grid if source == "grid" else folder)
     selection = select(results, Objective(METRIC))
     assert curve_of(results, selection.trial_id) == "good"
@@ -103,7 +103,7 @@ def test_where_tune_takes_the_errored_trial_ours_takes_the_best_finished_one(
 
 
 @pytest.mark.parametrize("source", ["grid", "folder"])
-def test_where_tune_gives_the_latest_checkpoint_ours_is_the_one_that_earned_the_score(
+def test_the_checkpoint_is_the_one_that_earned_the_score_not_the_latest(
     curves: tuple[Any, Path], source: str
 ) -> None:
     grid, folder = curves
@@ -119,7 +119,7 @@ def test_where_tune_gives_the_latest_checkpoint_ours_is_the_one_that_earned_the_
     assert (Path(str(selection.checkpoint)) / "iteration").read_text() == "2"
 
 
-def test_a_grid_and_its_folder_say_the_same(curves: tuple[Any, Path]) -> None:
+def test_a_grid_and_its_folder_give_the_same_results(curves: tuple[Any, Path]) -> None:
     grid, folder = curves
     from_grid, from_folder = open_tune(grid), open_tune(folder)
     assert from_grid.counts() == from_folder.counts() == {"TERMINATED": 3, "ERROR": 1}
@@ -132,7 +132,7 @@ def test_a_grid_and_its_folder_say_the_same(curves: tuple[Any, Path]) -> None:
         ]
 
 
-def test_without_any_logger_the_last_results_are_still_judged(tmp_path: Path) -> None:
+def test_without_a_logger_the_last_results_are_still_judged(tmp_path: Path) -> None:
     grid = fit_curves(tmp_path, logged=False)
     for source in (grid, tmp_path / "experiment"):
         results = open_tune(source)

@@ -18,6 +18,7 @@ from command_line import sweeper, sweeper_here
 
 from sweeper.agents.agent import load_agent
 from sweeper.api import open_run, resume
+from sweeper.results.frames import write_parquet
 from sweeper.upkeep.overview import describe_run
 from sweeper.upkeep.relog import log_run
 from sweeper.views.runs import summarise
@@ -131,9 +132,9 @@ def _tables(run: Path) -> list[str]:
     """Results as every format and table has them, and who won."""
     opened = open_run(run)
     tables = [opened.trials, opened.history]
-    for table in ("trials", "history"):
+    for table in tuple(tables):
         file = run.parent / "table.parquet"
-        opened.results.write_parquet(file, table=table)
+        write_parquet(table, file)
         tables.append(pandas.read_parquet(file))
         file.unlink()
     rows, best = json.dumps(opened.rows), json.dumps(opened.best)

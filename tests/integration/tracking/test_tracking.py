@@ -1,4 +1,4 @@
-"""MLflow for real: SQLite databases and servers on loopback, nothing mocked."""
+"""Real MLflow, on SQLite databases and local servers; nothing is mocked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 
 from sweeper.errors import UserError
+from sweeper.evidence.selection import Exclusion, Selection
 from sweeper.journal import (
     Event,
     Journal,
@@ -34,9 +35,11 @@ from sweeper.journal import (
     TrialStarted,
 )
 from sweeper.paths import RunPaths, create_run_folder
+from sweeper.results.builder import load_results
 from sweeper.spec import parse
-from sweeper.tracking import MlflowTracker, open_ui
 from sweeper.tracking.destination import import_mlflow
+from sweeper.tracking.tracker import MlflowTracker
+from sweeper.tracking.ui import open_ui
 
 T0 = 1_700_000_000.0
 
@@ -83,15 +86,8 @@ class Sweep:
                 },
             }
         )
-        tracker = MlflowTracker(
-            uri=self.uri,
-            experiment=self.experiment,
-            artifact_root=self.storage / "mlartifacts",
-            run_name=self.paths.root.name,
-            run_paths=self.paths,
-            spec=spec,
-            plan=spec.plan(),
-        )
+        artifact_root = self.storage / "mlartifacts"
+        tracker = MlflowTracker(spec.plan(), self.paths, spec.tracking, artifact_root=artifact_root)
         self.trackers.append(tracker)
         self.journal.listeners[:] = [tracker]
         tracker.start()
@@ -117,7 +113,9 @@ class Sweep:
         if state:
             self.end(trial_id, state)
 
-    def report(self, trial_id: str, iteration: int, **metrics: Any) -> None:
+    def report(
+        self, trial_id: str, iteration: int, *, replaces: bool = False, **metrics: Any
+    ) -> None:
         row = {
             "training_iteration": iteration,
             "num_env_steps_sampled_lifetime": 100 * iteration,
@@ -127,7 +125,7 @@ class Sweep:
             "replica/episode_return_mean": [9.0 * iteration, 11.0 * iteration],
             **metrics,
         }
-        self.write(TrialReported, trial_id, row)
+        self.write(TrialReported, trial_id, row, replaces=replaces)
 
     def end(self, trial_id: str, state: str = "TERMINATED") -> None:
         error = "ValueError: boom" if state == "ERROR" else None
@@ -137,7 +135,7 @@ class Sweep:
         return import_mlflow().MlflowClient(tracking_uri=self.uri)
 
     def runs(self) -> dict[str, Any]:
-        """MLflow's runs by trial id; the parent's is the empty text."""
+        """MLflow's runs by trial id; the parent's is the empty string."""
         client = self.client()
         experiment = client.get_experiment_by_name(self.experiment)
         if experiment is None:
@@ -159,13 +157,13 @@ class Sweep:
 
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One database for the module; making one takes seconds. A hostile name."""
+    """One database for the module, because creating one takes seconds. A hostile name."""
     return tmp_path_factory.mktemp("sto räge") / "runs"
 
 
 @pytest.fixture(scope="module")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """For tests that need one of their own and not its making: a copy takes no time."""
+    """A database to copy, for tests that need their own; creating one takes seconds."""
     file = tmp_path_factory.mktemp("empty") / "mlflow.db"
     import_mlflow().MlflowClient(tracking_uri=f"sqlite:///{file}").search_experiments()
     return file
@@ -195,7 +193,7 @@ def _until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
 
 
 def _removed(folder: Path) -> bool:
-    """Remove a folder in which SQLite may just be making files."""
+    """Remove a folder in which SQLite may be creating files."""
     shutil.rmtree(folder, ignore_errors=True)
     return not folder.exists()
 
@@ -256,7 +254,7 @@ def test_a_sweep_is_a_parent_run_with_a_nested_run_per_trial(sweep: Sweep) -> No
     ]
 
 
-def test_curves_are_there_while_the_sweep_runs(sweep: Sweep) -> None:
+def test_curves_are_written_while_the_sweep_runs(sweep: Sweep) -> None:
     tracker = sweep.tracker()
     sweep.launch()
     sweep.trial("t0001", reports=2, state=None)
@@ -280,7 +278,7 @@ def test_writing_the_same_journal_again_changes_nothing(sweep: Sweep) -> None:
     assert _dump(sweep.storage / "mlflow.db") == before
 
 
-def test_a_resumed_run_goes_on_in_the_same_mlflow_runs(sweep: Sweep) -> None:
+def test_a_resumed_run_continues_in_the_same_mlflow_runs(sweep: Sweep) -> None:
     tracker = sweep.tracker()
     sweep.launch()
     sweep.trial("t0001", reports=3, state="PAUSED")
@@ -293,7 +291,7 @@ def test_a_resumed_run_goes_on_in_the_same_mlflow_runs(sweep: Sweep) -> None:
     sweep.launch(2)
     sweep.write(TrialStarted, "t0001", "node")
     _until(lambda: {run.info.status for run in sweep.runs().values()} == {"RUNNING"})
-    for iteration in (2, 3, 4):  # two of them again, from the checkpoint
+    for iteration in (2, 3, 4):  # two of them repeated, from the checkpoint
         sweep.report("t0001", iteration)
     sweep.end("t0001")
     sweep.trial("t0002")
@@ -354,6 +352,37 @@ def test_a_retried_trial_has_one_curve(sweep: Sweep) -> None:
     assert sweep.runs()["t0001"].data.tags["sweeper.retries"] == "1"
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([5.0, 5.0, 5.0, 8.0], [5.0, 5.0, 9.0]),
+        ([5.0, 5.0, 6.0], [5.0, 5.0, 9.0]),
+        ([5.0, 5.0, 6.0], [5.0, 5.0, 5.0]),
+        ([5.0, 5.0, 5.0, 8.0], [5.0, 5.0]),
+    ],
+    ids=["made by both", "made by the second", "same as before", "made by the first"],
+)
+def test_after_a_rollback_mlflow_and_the_results_have_the_same_last_evaluation(
+    sweep: Sweep, first: list[float], second: list[float]
+) -> None:
+    """Each launch reports up to iteration 3; one more value is the final evaluation."""
+    name = "evaluation/episode_return_mean"
+    tracker = sweep.tracker()
+    sweep.launch()
+    sweep.trial("t0001", reports=0, state=None)
+    for start, values in ((1, first), (2, second)):
+        for iteration, value in enumerate(values, start):
+            sweep.report("t0001", min(iteration, 3), replaces=iteration > 3, **{name: value})
+        if start == 1:  # killed before its last checkpoint, and resumed from iteration 1
+            sweep.launch(2)
+            sweep.write(TrialStarted, "t0001", "node")
+    sweep.end("t0001", "PAUSED")
+    assert tracker.close("budget.time_s") == []
+    (trial,) = load_results(sweep.paths).trials
+    assert trial.last_report[name] == second[-1]
+    assert sweep.runs()["t0001"].data.metrics[name] == second[-1]
+
+
 def test_more_metrics_and_params_than_fit_a_batch_all_arrive(sweep: Sweep) -> None:
     tracker = sweep.tracker()
     sweep.launch()
@@ -368,7 +397,7 @@ def test_more_metrics_and_params_than_fit_a_batch_all_arrive(sweep: Sweep) -> No
     assert run.data.metrics["learner/m2499"] == 2499.0
 
 
-def test_no_time_left_still_closes_every_run_and_says_what_is_missing(sweep: Sweep) -> None:
+def test_without_time_left_every_run_is_closed_and_a_warning_counts_the_rest(sweep: Sweep) -> None:
     tracker = sweep.tracker()
     sweep.launch()
     sweep.trial("t0001", reports=1, state=None)
@@ -389,9 +418,7 @@ def test_no_time_left_still_closes_every_run_and_says_what_is_missing(sweep: Swe
     assert sweep.runs()["t0002"].info.status == "FINISHED"
 
 
-def test_files_that_mlflow_does_not_take_cost_no_curves(
-    tmp_path: Path, empty_database: Path
-) -> None:
+def test_refused_files_cost_no_curves(tmp_path: Path, empty_database: Path) -> None:
     storage = tmp_path / "runs"
     storage.mkdir()
     shutil.copy(empty_database, storage)
@@ -406,7 +433,7 @@ def test_files_that_mlflow_does_not_take_cost_no_curves(
         assert {run.info.status for run in sweep.runs().values()} == {"FINISHED"}
 
 
-def test_a_run_that_someone_deletes_costs_that_trial_only(sweep: Sweep) -> None:
+def test_a_deleted_mlflow_run_costs_that_trial_only(sweep: Sweep) -> None:
     tracker = sweep.tracker()
     sweep.launch()
     sweep.trial("t0001", reports=1, state=None)
@@ -458,7 +485,7 @@ def test_a_destination_that_is_no_database_is_one_warning(
     assert len([r for r in caplog.records if r.levelname == "WARNING"]) == 1
 
 
-def test_a_server_that_is_not_there_never_holds_the_sweep_up(
+def test_a_missing_server_never_holds_up_the_sweep(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with socket.socket() as taken:  # bound, but nobody listens
@@ -545,7 +572,7 @@ print(len(client.search_experiments()))
     assert outputs == ["1\n"] * 2
 
 
-def test_the_users_own_mlflow_is_left_alone(
+def test_the_users_own_mlflow_settings_are_left_alone(
     sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mlflow = import_mlflow()
@@ -572,10 +599,10 @@ def test_the_tracker_s_thread_ends_with_the_sweep(sweep: Sweep) -> None:
 
 @pytest.fixture(scope="module")
 def checkpoint(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A PPO of RLlib's, untrained."""
+    """An untrained PPO of RLlib."""
     from ray.rllib.algorithms.ppo import PPOConfig
 
-    folder = tmp_path_factory.mktemp("champion") / "replica_7"
+    folder = tmp_path_factory.mktemp("champion") / "checkpoint"
     algorithm = (
         PPOConfig()
         .environment("CartPole-v1")
@@ -588,17 +615,24 @@ def checkpoint(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
-def _selection(trial_id: str = "t0001") -> dict[str, Any]:
-    return {
-        "trial_id": trial_id,
-        "configuration": {"lr": 0.001, "model_config": {"fcnet_hiddens": [64, 64]}},
-        "metric": "episode_return_mean",
-        "mode": "max",
-        "score": 30.0,
-        "env_steps": 300,
-        "excluded": [{"trial_id": "t0002", "reason": "error: boom"}],
-        "verdict_text": "Nothing is confirmed.",
-    }
+def _selection(trial_id: str = "t0001") -> Selection:
+    return Selection(
+        trial_id=trial_id,
+        state="TERMINATED",
+        configuration={"lr": 0.001, "model_config": {"fcnet_hiddens": [64, 64]}},
+        metric="episode_return_mean",
+        mode="max",
+        score_kind="last",
+        score=30.0,
+        env_steps=300,
+        partial=False,
+        checkpoint=None,
+        checkpoint_note=None,
+        replica=0,
+        seed=7,
+        candidates=1,
+        excluded=(Exclusion("t0002", "error: boom"),),
+    )
 
 
 def _log_champion(sweep: Sweep, checkpoint: Path) -> list[str]:
@@ -636,6 +670,7 @@ def test_the_champion_acts_in_a_process_without_sweeper(
     assert runs[""].data.metrics["champion/episode_return_mean"] == 30.0
     assert "**Champion: t0001**" in runs[""].data.tags["mlflow.note.content"]
     assert "t0002 (error: boom)" in runs[""].data.tags["mlflow.note.content"]
+    assert _selection().verdict_text in runs[""].data.tags["mlflow.note.content"]
     assert runs["t0001"].data.tags["sweeper.champion"] == "true"
 
     observations = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
@@ -715,7 +750,7 @@ def test_a_new_champion_takes_the_title_from_the_former_one(sweep: Sweep) -> Non
 
     sweep.launch(2)
     second = sweep.tracker()
-    better = {**_selection("t0002"), "score": 20.0, "env_steps": 100}
+    better = replace(_selection("t0002"), score=20.0, env_steps=100)
     second.log_champion(better, None)
     assert second.close("finished") == []
     runs = sweep.runs()
@@ -726,9 +761,7 @@ def test_a_new_champion_takes_the_title_from_the_former_one(sweep: Sweep) -> Non
     assert runs[""].data.metrics["champion/num_env_steps_sampled_lifetime"] == 100
 
 
-def test_a_champion_that_can_t_be_logged_is_a_warning_and_no_more(
-    sweep: Sweep, tmp_path: Path
-) -> None:
+def test_a_champion_that_can_t_be_logged_is_only_a_warning(sweep: Sweep, tmp_path: Path) -> None:
     sweep.launch()
     sweep.trial("t0001")
     tracker = sweep.tracker()
@@ -768,7 +801,7 @@ def test_the_ui_answers_on_loopback_and_stops(sweep: Sweep) -> None:
         _status(base)
 
 
-def test_the_ui_of_a_database_that_is_not_there_is_the_user_s_mistake(tmp_path: Path) -> None:
+def test_the_ui_of_a_missing_database_is_the_user_s_mistake(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no MLflow database"):
         open_ui(f"sqlite:///{tmp_path}/mlflow.db")
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""The standalone policy acts as the trainer's own greedy evaluation does."""
+"""The standalone policy acts like the trainer's own greedy evaluation."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_it_acts_as_the_trainer_acts(
         trainer.close()
 
 
-def test_the_replicas_are_different_agents_and_one_that_is_not_there_is_refused(
+def test_replicas_are_different_agents_and_an_unknown_one_is_refused(
     tmp_path: Path,
 ) -> None:
     trainer = make_trainer("Pendulum-v1")

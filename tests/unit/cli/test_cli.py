@@ -99,7 +99,7 @@ def test_a_damaged_journal_is_told_of_in_one_line(call: Any) -> None:
     assert done.returncode == 0
     assert done.stderr == (
         f"WARNING sweeper.journal: {paths.journal}:3: damaged line in the middle of the journal: "
-        "skipped, what it said is missing\n"
+        "skipped, its event is missing\n"
     )
 
 

@@ -15,7 +15,7 @@ from sweeper.evidence.evaluation import AgentEvaluation, Evaluation, evaluate, p
 
 
 class Lottery(gymnasium.Env[Any, Any]):
-    """Episodes whose return and length are their seed's: the observation is the return."""
+    """Return and length of an episode depend on its seed; the observation is the reward."""
 
     action_space = gymnasium.spaces.Discrete(2)
     made: list[Lottery]
@@ -48,7 +48,7 @@ class Lottery(gymnasium.Env[Any, Any]):
 
 
 class Yes:
-    """Acts with 1; notes how it was asked."""
+    """Always acts with 1, and notes the batch sizes."""
 
     def __init__(self) -> None:
         self.batches: list[int] = []
@@ -84,7 +84,7 @@ def test_an_episode_depends_on_its_number_and_not_on_how_it_is_played(
 def test_every_episode_counts_once_however_long_it_is(lottery: EnvironmentSettings) -> None:
     returns, lengths = play_episodes(Yes(), lottery, episodes=200, seed=0)
     assert len(returns) == len(lengths) == 200
-    # Were it the first 200 to finish, short ones would be too many.
+    # The first 200 to finish would hold too many short ones.
     assert 23 < np.mean(lengths) < 28
     assert len(set(returns)) == 200
 
@@ -95,7 +95,7 @@ def test_the_environments_are_closed(lottery: EnvironmentSettings) -> None:
     assert all(env.closed for env in Lottery.made)
 
 
-def test_of_several_replicas_the_unit_is_the_training_run() -> None:
+def test_the_unit_of_several_replicas_is_the_training_run() -> None:
     agents = (
         AgentEvaluation("replica_0", (1.0, 3.0), (1, 1)),
         AgentEvaluation("replica_1", (5.0, 7.0), (1, 1)),
@@ -109,19 +109,19 @@ def test_of_several_replicas_the_unit_is_the_training_run() -> None:
     assert document["interval"] == pytest.approx([4 - 25.412, 4 + 25.412], abs=1e-3)
 
 
-def test_of_one_agent_it_is_the_episode() -> None:
+def test_the_unit_of_one_agent_is_the_episode() -> None:
     made = Evaluation(Path("/x"), "E-v0", 2, 0, (AgentEvaluation("a", (1.0, 3.0), (1, 1)),))
     assert made.to_json()["interval_over"] == "episodes of one agent"
     assert made.summary.mean == 2.0
 
 
-def test_a_run_without_a_champion_is_answered_with_its_checkpoints(tmp_path: Path) -> None:
+def test_an_evaluation_without_a_champion_names_the_checkpoints(tmp_path: Path) -> None:
     make_run(tmp_path, "a-20260101-000000")
     with pytest.raises(UserError, match="has no champion; give a checkpoint of one of its trials"):
         evaluate("last", str(tmp_path))
 
 
-def test_a_replica_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path) -> None:
+def test_an_unknown_replica_is_refused_with_those_that_exist(tmp_path: Path) -> None:
     paths = make_run(tmp_path, "a-20260101-000000")
     checkpoint = paths.trial("t0001") / "checkpoint_000000"
     for seed in (0, 7, 10):
@@ -130,7 +130,7 @@ def test_a_replica_that_is_not_there_is_answered_with_those_that_are(tmp_path: P
         evaluate(str(checkpoint), str(tmp_path), replica=3)
 
 
-def test_a_folder_whose_environment_is_not_known_is_an_error(tmp_path: Path) -> None:
+def test_a_folder_whose_environment_is_unknown_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"it has no agent.json and lies in no run"):
         evaluate(str(tmp_path), str(tmp_path))
 

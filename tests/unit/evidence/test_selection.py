@@ -50,7 +50,7 @@ def trial(
     kept: Sequence[int] | None = None,
     **more: Any,
 ) -> TrialRecord:
-    """A trial with a report a value, and a checkpoint at the iterations ``kept`` (all)."""
+    """A trial with a report per value, and a checkpoint at the iterations ``kept`` (all)."""
     reports = tuple(row(number, value) for number, value in enumerate(values, start=1))
     made = range(1, len(values) + 1) if kept is None else kept
     more.setdefault("reports", reports)
@@ -169,7 +169,7 @@ def test_rllibs_names_become_ours_and_ours_stay(foreign: str, ours: str) -> None
     assert metric_value({ours: 1.0}, foreign) == 1.0
 
 
-def test_booleans_and_texts_are_no_values() -> None:
+def test_booleans_and_texts_are_not_values() -> None:
     assert metric_value({METRIC: True}, METRIC) is None
     assert metric_value({METRIC: "9"}, METRIC) is None
 
@@ -307,14 +307,14 @@ def test_a_run_without_trials_has_no_champion() -> None:
         choose()
 
 
-def test_a_metric_that_no_trial_knows_is_answered_with_the_known_ones() -> None:
+def test_a_metric_that_no_trial_reported_is_refused_with_the_nearest() -> None:
     results = SweepResults(ROOT, (trial("a", [1.0]),))
     check_metric(results, METRIC)
     with pytest.raises(UserError, match=r"'episode_return_men'.*nearest: episode_return_mean"):
         check_metric(results, "episode_return_men")
 
 
-def test_a_run_that_has_not_reported_its_metric_yet_failed_and_is_no_mistake_of_the_user() -> None:
+def test_a_run_without_its_own_metric_has_no_winner_but_is_no_user_error() -> None:
     results = SweepResults(ROOT, (trial("a", [1.0]),))
     with pytest.raises(NothingToSelect, match="never reported evaluation/episode_return_mean"):
         select(results, Objective("evaluation/episode_return_mean"))
@@ -337,7 +337,7 @@ def test_the_best_score_goes_with_the_checkpoint_that_earned_it() -> None:
     assert selection.env_steps == 200
 
 
-def test_where_the_earning_checkpoint_is_missing_the_best_of_the_others_is_taken() -> None:
+def test_without_the_earning_checkpoint_the_best_of_the_others_is_taken() -> None:
     record = trial("a", [8.0, 9.0, 3.0], kept=[1, 3])
     selection = choose(record, score="best")
     assert selection.checkpoint == "/runs/x/trials/a/checkpoint_000001"
@@ -404,7 +404,7 @@ def test_a_nan_missing_or_diverged_replica_is_never_the_champion() -> None:
     assert choose(with_replicas([1.0, 3.0, 2.0], **diverged)).seed == 9
 
 
-def test_a_diverged_replica_has_no_checkpoint_and_is_not_taken_for_want_of_values() -> None:
+def test_a_diverged_replica_is_not_chosen_even_if_no_replica_has_a_value() -> None:
     diverged = {"replica/diverged": [True, False, False]}
     assert choose(with_replicas([None, None, None], **diverged)).seed == 8
 
@@ -426,7 +426,7 @@ def test_the_replica_is_chosen_at_the_checkpoint_not_at_the_end() -> None:
 # --- what is written -------------------------------------------------------------------------
 
 
-def test_a_selection_survives_the_file(tmp_path: Path) -> None:
+def test_a_selection_survives_a_round_trip_through_its_file(tmp_path: Path) -> None:
     record = trial("a", [9.0])
     record = dataclasses.replace(record, configuration={"grad_clip": math.inf, "h": [64]})
     selection = choose(record, trial("b", [math.nan]), trial("c", [1.0]))

@@ -34,7 +34,7 @@ def test_what_is_worst_depends_on_the_mode() -> None:
     assert corrected[METRIC] == 20.5
 
 
-def test_a_diverged_replicas_own_value_is_not_taken_for_a_report() -> None:
+def test_a_diverged_replicas_own_value_is_ignored() -> None:
     correction = DivergenceCorrection("max")
     correction.apply(row([7.0, -999.0], [False, True]))
     assert correction.apply(row([9.0, 9.0], [False, True]))[METRIC] == 8.0

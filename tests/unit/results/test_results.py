@@ -32,6 +32,7 @@ from sweeper.results.builder import (
     load_results,
     results_from_events,
 )
+from sweeper.results.frames import history_frame, trials_frame, write_parquet
 from sweeper.results.records import SweepResults
 
 NOBODY = 2**22 + 1  # above Linux's largest process id
@@ -99,7 +100,7 @@ def test_a_trial_that_ended_has_its_state_reason_and_reports() -> None:
     assert not results.is_live
 
 
-def test_after_a_rollback_the_later_report_of_an_iteration_counts() -> None:
+def test_after_a_rollback_the_newer_report_of_an_iteration_counts() -> None:
     (trial,) = fold(
         asked(), started(), reported(1, 1.0), reported(2, 2.0), reported(3, 3.0),
         TrialRetried(5.0, "t0001", "boom"), started(), reported(2, 20.0),
@@ -108,7 +109,7 @@ def test_after_a_rollback_the_later_report_of_an_iteration_counts() -> None:
     assert trial.retries == 1
 
 
-def test_after_a_restart_from_nothing_no_checkpoint_of_the_first_life_is_left() -> None:
+def test_a_restart_from_scratch_drops_all_earlier_checkpoints() -> None:
     (trial,) = fold(
         asked(), started(), reported(1), reported(2), checkpointed(2, 0),
         TrialRetried(5.0, "t0001", "boom"), started(), reported(1), checkpointed(1, 1),
@@ -116,7 +117,7 @@ def test_after_a_restart_from_nothing_no_checkpoint_of_the_first_life_is_left() 
     assert [item.path[-6:] for item in trial.checkpoints] == ["000001"]
 
 
-def test_a_report_that_is_replaced_leaves_the_checkpoint_that_was_made_of_it() -> None:
+def test_replacing_a_report_keeps_its_checkpoint() -> None:
     again = replace(reported(2, 20.0), replaces=True)
     (trial,) = fold(
         asked(), started(), reported(1, 1.0), reported(2, 2.0), checkpointed(2, 0), again
@@ -125,7 +126,7 @@ def test_a_report_that_is_replaced_leaves_the_checkpoint_that_was_made_of_it() -
     assert [item.path[-6:] for item in trial.checkpoints] == ["000000"]
 
 
-def test_the_checkpoint_that_a_retry_goes_on_from_stays() -> None:
+def test_the_checkpoint_that_a_retry_resumes_from_stays() -> None:
     (trial,) = fold(
         asked(), started(), reported(1), checkpointed(1, 0), reported(2),
         TrialRetried(5.0, "t0001", "boom"), started(), reported(2), checkpointed(2, 1),
@@ -133,7 +134,7 @@ def test_the_checkpoint_that_a_retry_goes_on_from_stays() -> None:
     assert [item.metrics["training_iteration"] for item in trial.checkpoints] == [1, 2]
 
 
-def test_a_trial_that_is_tried_again_waits_until_it_is_started() -> None:
+def test_a_retried_trial_is_pending_until_it_is_started() -> None:
     failed = asked(), started(), reported(1), TrialRetried(5.0, "t0001", "boom")
     builder = ResultsBuilder(Path("run"))
     states = []
@@ -170,7 +171,7 @@ def test_a_killed_drivers_trials_are_interrupted() -> None:
     assert results.state == "interrupted"
 
 
-def test_a_live_runs_trials_run_or_wait() -> None:
+def test_a_live_runs_trials_are_running_or_pending() -> None:
     results = fold(
         launched(os.getpid()), asked("t0001"), started("t0001"), reported(1), asked("t0002")
     )
@@ -185,7 +186,7 @@ def test_a_launch_that_ended_is_not_live_though_its_process_is() -> None:
     assert results.trials[0].state == "PAUSED"
 
 
-def test_a_second_launch_leaves_a_trial_paused_until_it_takes_it_up() -> None:
+def test_a_second_launch_leaves_a_trial_paused_until_it_starts_it() -> None:
     before = [launched(), asked("t0001"), started("t0001"), launched(os.getpid(), 2)]
     assert fold(*before).trials[0].state == "PAUSED"
     assert fold(*before, started("t0001")).trials[0].state == "RUNNING"
@@ -199,13 +200,13 @@ def test_a_resumed_trial_forgets_how_it_was_interrupted() -> None:
     assert (trial.state, trial.reason, trial.started) == ("RUNNING", None, 3.0)
 
 
-def test_a_process_id_taken_over_by_a_younger_process_is_not_alive() -> None:
+def test_a_process_id_reused_by_a_newer_process_is_not_alive() -> None:
     assert is_process_alive(os.getpid(), started_before=time.time())
     assert not is_process_alive(os.getpid(), started_before=1000.0)
     assert not is_process_alive(NOBODY, started_before=time.time())
 
 
-def test_a_dead_child_that_nobody_waited_for_is_not_alive() -> None:
+def test_a_zombie_is_not_alive() -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
     try:
         deadline = time.monotonic() + 10
@@ -216,7 +217,7 @@ def test_a_dead_child_that_nobody_waited_for_is_not_alive() -> None:
         child.wait()
 
 
-def test_a_view_that_follows_the_events_sees_what_the_whole_gives() -> None:
+def test_building_event_by_event_gives_the_same_as_all_at_once() -> None:
     events: list[Event] = [
         launched(os.getpid()), asked("t0001"), started("t0001"), asked("t0002"),
         reported(1), reported(2), checkpointed(2, 0), TrialRetried(5.0, "t0001", "x"),
@@ -228,7 +229,7 @@ def test_a_view_that_follows_the_events_sees_what_the_whole_gives() -> None:
         assert builder.snapshot() == fold(*events[:number])
 
 
-def test_an_unchanged_record_is_not_made_again() -> None:
+def test_an_unchanged_record_is_not_rebuilt() -> None:
     builder = ResultsBuilder(Path("/runs/x"))
     for event in (launched(), asked("t0001"), asked("t0002")):
         builder.apply(event)
@@ -271,28 +272,28 @@ def test_rows_have_the_promised_keys_and_are_strict_json() -> None:
 
 
 def test_the_trials_frame_has_dotted_parameters_and_the_last_metrics() -> None:
-    frame = fold(
+    results = fold(
         asked("t0001", lr=0.1, model_config={"fcnet_hiddens": [64]}), started("t0001"),
         reported(1, 3.0), reported(2, 4.0), asked("t0002", lr=0.2),
-    ).trials_frame()  # fmt: skip
+    )  # fmt: skip
+    frame = trials_frame(results)
     assert list(frame["lr"]) == [0.1, 0.2]
     assert frame["model_config.fcnet_hiddens"][0] == [64]
     assert frame["episode_return_mean"][0] == 4.0
     assert math.isnan(frame["episode_return_mean"][1])
 
 
-def test_the_history_frame_has_a_row_a_report() -> None:
-    frame = fold(
-        asked("t0001", lr=0.1), started("t0001"), reported(1, 3.0), reported(2, 4.0)
-    ).history_frame()
+def test_the_history_frame_has_a_row_per_report() -> None:
+    results = fold(asked("t0001", lr=0.1), started("t0001"), reported(1, 3.0), reported(2, 4.0))
+    frame = history_frame(results)
     assert list(frame["trial_id"]) == ["t0001", "t0001"]
     assert list(frame["episode_return_mean"]) == [3.0, 4.0]
     assert list(frame["lr"]) == [0.1, 0.1]
 
 
 def test_a_run_without_trials_has_empty_frames() -> None:
-    assert list(fold().trials_frame().columns)[:2] == ["trial_id", "state"]
-    assert len(fold().history_frame()) == 0
+    assert list(trials_frame(fold()).columns)[:2] == ["trial_id", "state"]
+    assert len(history_frame(fold())) == 0
 
 
 def test_parquet_takes_choices_of_mixed_types(tmp_path: Path) -> None:
@@ -302,14 +303,12 @@ def test_parquet_takes_choices_of_mixed_types(tmp_path: Path) -> None:
         asked("t0001", minibatch_size=64), asked("t0002", minibatch_size="auto"),
         asked("t0003", minibatch_size=[1, 2]), started("t0001"), reported(1, 3.0),
     )  # fmt: skip
-    for table in ("trials", "history"):
-        results.write_parquet(tmp_path / f"{table}.parquet", table=table)
-    frame = pd.read_parquet(tmp_path / "trials.parquet")
-    assert list(frame["minibatch_size"]) == ["64", '"auto"', "[1, 2]"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "history.parquet",
-        "trials.parquet",
-    ]
+    frame = trials_frame(results)
+    write_parquet(frame, tmp_path / "trials.parquet")
+    written = pd.read_parquet(tmp_path / "trials.parquet")
+    assert list(written["minibatch_size"]) == ["64", '"auto"', "[1, 2]"]
+    assert list(frame["minibatch_size"]) == [64, "auto", [1, 2]]
+    assert [path.name for path in tmp_path.iterdir()] == ["trials.parquet"]
 
 
 def test_parquet_keeps_lists_that_not_every_report_has(tmp_path: Path) -> None:
@@ -317,7 +316,7 @@ def test_parquet_keeps_lists_that_not_every_report_has(tmp_path: Path) -> None:
 
     late = TrialReported(4.0, "t0001", {"training_iteration": 2, "replica/x": [1.0, None]})
     results = fold(asked("t0001", lr=0.1), started("t0001"), reported(1, 3.0), late)
-    results.write_parquet(tmp_path / "history.parquet", table="history")
+    write_parquet(history_frame(results), tmp_path / "history.parquet")
     column = pd.read_parquet(tmp_path / "history.parquet")["replica/x"]
     assert column[0] is None
     assert next(iter(column[1])) == 1.0
@@ -337,7 +336,7 @@ def test_results_come_from_the_journal_alone(tmp_path: Path) -> None:
 
 
 def test_five_thousand_trials_are_read_in_time(tmp_path: Path) -> None:
-    """A guard against anything quadratic, with room for a slow machine."""
+    """Guards against quadratic time, with room for a slow machine."""
     journal = Journal(tmp_path / "journal.jsonl")
     journal.append(launched())
     for number in range(5000):

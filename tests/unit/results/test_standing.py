@@ -36,68 +36,68 @@ def standing(trials: int = 4, concurrent: int = 1, budget_s: float | None = None
     return Standing(Workload(trials, concurrent, {STEPS: 100}, budget_s), Objective())
 
 
-def test_nothing_can_be_said_of_the_time_left_before_the_first_report() -> None:
+def test_the_time_left_is_unknown_before_the_first_report() -> None:
     made = standing()
-    made.update(record(1), heard=0.0)
+    made.update(record(1), updated=0.0)
     assert made.left_s(now=10.0, elapsed_s=10.0) is None
 
 
-def test_a_running_trial_is_taken_to_go_on_at_its_speed() -> None:
+def test_a_running_trial_is_assumed_to_keep_its_speed() -> None:
     made = standing(trials=1)
-    made.update(record(1, "RUNNING", (20, 12.0), (40, 22.0)), heard=0.0)
-    # 20 steps take 10 s; the 2 s of the first report's start-up come once.
+    made.update(record(1, "RUNNING", (20, 12.0), (40, 22.0)), updated=0.0)
+    # 20 steps take 10 s; the start-up of 2 s before the first report comes once.
     assert made.left_s(now=0.0, elapsed_s=22.0) == pytest.approx(30.0)
     assert made.left_s(now=5.0, elapsed_s=27.0) == pytest.approx(25.0)
 
 
 def started(number: int, state: str, *rows: tuple[float, float], speed: float) -> TrialRecord:
-    """A trial whose process took its time to start: its first report says how fast it trains."""
+    """A trial whose first report has a speed, so that its start-up time is known."""
     made = record(number, state, *rows)
     first, *rest = made.reports
     return replace(made, reports=({**first, "env_steps_per_s": speed}, *rest))
 
 
-def test_what_a_process_takes_to_start_is_not_taken_for_the_trials_speed() -> None:
+def test_the_start_of_a_process_does_not_count_as_slow_training() -> None:
     made = standing(trials=1)
     # 10 steps at 5 a second, after 10 s of imports.
-    made.update(started(1, "RUNNING", (10, 12.0), speed=5.0), heard=0.0)
+    made.update(started(1, "RUNNING", (10, 12.0), speed=5.0), updated=0.0)
     assert made.left_s(now=0.0, elapsed_s=12.0) == pytest.approx(18.0)
 
 
-def test_trials_to_come_find_processes_that_have_started() -> None:
+def test_later_trials_reuse_started_processes() -> None:
     made = standing(trials=3)
-    made.update(started(1, "TERMINATED", (10, 12.0), (100, 30.0), speed=5.0), heard=0.0)
+    made.update(started(1, "TERMINATED", (10, 12.0), (100, 30.0), speed=5.0), updated=0.0)
     assert made.left_s(now=0.0, elapsed_s=30.0) == pytest.approx(40.0)
 
 
-def test_a_speed_that_does_not_go_with_the_clock_is_not_gone_by() -> None:
+def test_a_speed_that_contradicts_the_clock_is_ignored() -> None:
     for speed in (0.0, float("nan"), 1e-3):
         made = standing(trials=1)
-        made.update(started(1, "RUNNING", (10, 12.0), speed=speed), heard=0.0)
+        made.update(started(1, "RUNNING", (10, 12.0), speed=speed), updated=0.0)
         assert made.left_s(now=0.0, elapsed_s=12.0) == pytest.approx(108.0)
 
 
-def test_whichever_bound_comes_first_ends_a_trial() -> None:
+def test_the_first_bound_that_is_met_ends_a_trial() -> None:
     made = Standing(Workload(1, 1, {STEPS: 100, "time_total_s": 60.0}), Objective())
-    # Of its time it has spent more, but by its speed the steps are there first.
-    made.update(started(1, "RUNNING", (10, 12.0), speed=5.0), heard=0.0)
+    # It has used more of its time than of its steps, but will reach the steps first.
+    made.update(started(1, "RUNNING", (10, 12.0), speed=5.0), updated=0.0)
     assert made.left_s(now=0.0, elapsed_s=12.0) == pytest.approx(18.0)
-    made.update(started(1, "RUNNING", (10, 12.0), speed=1.0), heard=0.0)
+    made.update(started(1, "RUNNING", (10, 12.0), speed=1.0), updated=0.0)
     assert made.left_s(now=0.0, elapsed_s=12.0) == pytest.approx(48.0)
 
 
-def test_trials_that_wait_for_room_leave_no_slot_free() -> None:
-    """More at a time were asked for than the machine has room for."""
+def test_trials_that_wait_for_resources_leave_no_slot_free() -> None:
+    """The spec allows more concurrent trials than the machine has resources for."""
     made = standing(trials=5, concurrent=3)
     for number in (1, 2):
-        made.update(record(number, "RUNNING", (50, 50.0)), heard=0.0)
-    made.update(record(3, "PENDING"), heard=0.0)
-    # Its process may still be about to start; after a while there is no room for it.
+        made.update(record(number, "RUNNING", (50, 50.0)), updated=0.0)
+    made.update(record(3, "PENDING"), updated=0.0)
+    # Its process may still be starting; after a while it must be waiting for resources.
     assert made.left_s(now=1.0, elapsed_s=51.0) == pytest.approx(149.0)
     assert made.left_s(now=20.0, elapsed_s=70.0) == pytest.approx(230.0)
 
 
-def test_the_end_that_the_live_view_names_gets_better_as_trials_end(tmp_path: Path) -> None:
+def test_the_estimate_of_the_live_view_improves_as_trials_end(tmp_path: Path) -> None:
     """Trials of 70 to 130 s on two slots, whose processes take 40 s to start."""
     lengths = [100.0, 130.0, 70.0, 120.0, 80.0, 110.0, 90.0, 100.0]
     launch = Launch(make_plan(tmp_path, trials=len(lengths), concurrent=2))
@@ -135,37 +135,37 @@ def test_the_end_that_the_live_view_names_gets_better_as_trials_end(tmp_path: Pa
     assert after_ends[-1] < 0.001
 
 
-def test_trials_to_come_cost_what_the_others_cost_and_share_the_slots() -> None:
+def test_later_trials_take_the_mean_of_the_others_and_share_the_slots() -> None:
     made = standing(trials=6, concurrent=2)
     for number in (1, 2):
-        made.update(record(number, "TERMINATED", (100, 50.0)), heard=0.0)
+        made.update(record(number, "TERMINATED", (100, 50.0)), updated=0.0)
     # Four of 50 s on two slots.
     assert made.left_s(now=0.0, elapsed_s=50.0) == pytest.approx(100.0)
 
 
-def test_the_estimate_gets_better_as_trials_end_early() -> None:
+def test_the_estimate_improves_as_trials_end_early() -> None:
     made = standing(trials=4)
-    made.update(record(1, "RUNNING", (10, 10.0)), heard=0.0)
+    made.update(record(1, "RUNNING", (10, 10.0)), updated=0.0)
     assert made.left_s(now=0.0, elapsed_s=10.0) == pytest.approx(390.0)
-    made.update(record(1, "PRUNED", (10, 10.0)), heard=0.0)
+    made.update(record(1, "PRUNED", (10, 10.0)), updated=0.0)
     assert made.left_s(now=0.0, elapsed_s=10.0) == pytest.approx(30.0)
 
 
 def test_the_budget_bounds_the_time_left() -> None:
     made = standing(trials=100, budget_s=60.0)
     assert made.left_s(now=0.0, elapsed_s=20.0) == pytest.approx(40.0)
-    made.update(record(1, "TERMINATED", (100, 50.0)), heard=0.0)
+    made.update(record(1, "TERMINATED", (100, 50.0)), updated=0.0)
     assert made.left_s(now=0.0, elapsed_s=50.0) == pytest.approx(10.0)
     assert made.left_s(now=0.0, elapsed_s=70.0) == 0.0
 
 
 def test_nothing_is_left_when_every_trial_has_ended() -> None:
     made = standing(trials=1)
-    made.update(record(1, "TERMINATED", (100, 50.0)), heard=0.0)
+    made.update(record(1, "TERMINATED", (100, 50.0)), updated=0.0)
     assert made.left_s(now=0.0, elapsed_s=50.0) == 0.0
 
 
-def test_only_what_bounds_every_trial_counts_as_its_way() -> None:
+def test_only_criteria_that_bound_every_trial_count_as_progress() -> None:
     report = {STEPS: 50, "episode_return_mean": 470.0, "time_total_s": 30.0}
     assert trial_share(report, {STEPS: 100, "episode_return_mean": 475.0}) == 0.5
     assert trial_share(report, {"episode_return_mean": 475.0}) == 0.0
@@ -185,7 +185,7 @@ def test_the_best_so_far_is_the_one_that_the_selection_would_choose(mode: str) -
         record(5, "TERMINATED", (50, 1.0), value=float("nan")),
     ]
     for item in records:
-        made.update(item, heard=0.0)
+        made.update(item, updated=0.0)
     best = made.best()
     assert best is not None
     chosen = select(
@@ -196,25 +196,25 @@ def test_the_best_so_far_is_the_one_that_the_selection_would_choose(mode: str) -
 
 def test_a_best_trial_that_gets_worse_is_the_best_no_longer() -> None:
     made = standing()
-    made.update(record(1, "RUNNING", (10, 1.0), value=5.0), heard=0.0)
-    made.update(record(2, "RUNNING", (10, 1.0), value=4.0), heard=0.0)
+    made.update(record(1, "RUNNING", (10, 1.0), value=5.0), updated=0.0)
+    made.update(record(2, "RUNNING", (10, 1.0), value=4.0), updated=0.0)
     assert made.best() == ("t0001", 5.0)
-    made.update(record(1, "RUNNING", (10, 1.0), (20, 2.0), value=3.0), heard=0.0)
+    made.update(record(1, "RUNNING", (10, 1.0), (20, 2.0), value=3.0), updated=0.0)
     assert made.best() == ("t0002", 4.0)
 
 
 def test_counts_are_of_the_trials_as_they_are_now() -> None:
     made = standing()
-    made.update(record(1, "RUNNING"), heard=0.0)
-    made.update(record(1, "PRUNED"), heard=0.0)
-    made.update(record(2, "RUNNING"), heard=0.0)
+    made.update(record(1, "RUNNING"), updated=0.0)
+    made.update(record(1, "PRUNED"), updated=0.0)
+    made.update(record(2, "RUNNING"), updated=0.0)
     assert made.counts() == {"PRUNED": 1, "RUNNING": 1}
 
 
-def test_a_picture_of_five_thousand_trials_takes_milliseconds() -> None:
+def test_the_standing_of_five_thousand_trials_takes_milliseconds() -> None:
     made = standing(trials=10_000, concurrent=4)
     for number in range(5_000):
-        made.update(record(number, "TERMINATED", (100, 50.0), value=float(number)), heard=0.0)
+        made.update(record(number, "TERMINATED", (100, 50.0), value=float(number)), updated=0.0)
 
     def look() -> Any:
         return made.counts(), made.best(), made.left_s(now=0.0, elapsed_s=1.0)

@@ -24,7 +24,7 @@ NOW = 1_700_000_000
 
 
 def result(iteration: int, value: float, **more: Any) -> dict[str, Any]:
-    """A row as Tune writes it for an Algorithm of RLlib; one every ten seconds."""
+    """A row as Tune writes it for an RLlib Algorithm, one every ten seconds."""
     return {
         "env_runners": {"episode_return_mean": value, "num_env_steps_sampled_lifetime": -1},
         "learners": {"default_policy": {"vf_loss": 0.5}},
@@ -102,7 +102,7 @@ def test_the_metric_is_known_by_tunes_name_and_by_ours(tmp_path: Path) -> None:
     )
 
 
-def test_a_trials_own_folder_will_do(tmp_path: Path) -> None:
+def test_a_trials_own_folder_is_accepted(tmp_path: Path) -> None:
     folder = write_trial(tmp_path / "a", [result(1, 5.0)])
     assert only(open_tune(str(folder))).last_report["episode_return_mean"] == 5.0
 
@@ -113,7 +113,7 @@ def test_a_folder_without_an_experiment_is_the_users_mistake(tmp_path: Path) -> 
             open_tune(folder)
 
 
-def test_a_run_of_ours_is_no_foreign_experiment(tmp_path: Path) -> None:
+def test_a_run_of_ours_is_not_a_tune_experiment(tmp_path: Path) -> None:
     write_trial(tmp_path / "a", [result(1, 5.0)])
     assert is_tune_experiment(tmp_path)
     (tmp_path / "journal.jsonl").touch()
@@ -139,7 +139,7 @@ def test_iterations_repeated_after_a_failure_count_once(tmp_path: Path) -> None:
     assert [row["episode_return_mean"] for row in record.reports] == [1.0, 20.0]
 
 
-def test_a_table_is_read_where_there_is_no_json(tmp_path: Path) -> None:
+def test_csv_is_read_if_there_is_no_json(tmp_path: Path) -> None:
     folder = write_trial(tmp_path / "a", [])
     (folder / "result.json").unlink()
     (folder / "progress.csv").write_text(
@@ -192,7 +192,7 @@ def test_tunes_state_says_how_trials_ended_and_what_was_searched(tmp_path: Path)
     assert find_objective(tmp_path) == Objective("episode_return_mean", "max", "last")
 
 
-def test_of_several_launches_the_newest_state_counts(tmp_path: Path) -> None:
+def test_the_newest_state_of_several_launches_counts(tmp_path: Path) -> None:
     write_trial(tmp_path / "one", [result(1, 5.0)])
     entry = {"trial_id": "x_1", "relative_logdir": "one"}
     for status, stamp in (
@@ -205,7 +205,7 @@ def test_of_several_launches_the_newest_state_counts(tmp_path: Path) -> None:
     assert only(open_tune(tmp_path)).state == "TERMINATED"
 
 
-def test_an_error_is_told_by_its_last_line_without_colours(tmp_path: Path) -> None:
+def test_an_error_is_its_last_line_without_colours(tmp_path: Path) -> None:
     text = "Failure # 1\nTraceback\n\x1b[36mValueError: boom\x1b[39m\n"
     folder = write_trial(tmp_path / "a", [result(1, 5.0)], error=text)
     record = only(open_tune(tmp_path))
@@ -227,7 +227,7 @@ def test_without_any_record_of_its_end_a_trial_is_not_called_finished(tmp_path: 
     assert (record.state, record.reason) == ("PAUSED", "no record of its end")
 
 
-def test_without_a_state_what_differs_between_the_trials_was_searched(tmp_path: Path) -> None:
+def test_without_a_state_the_searched_parameters_are_those_that_differ(tmp_path: Path) -> None:
     for name, lr in (("a", 0.1), ("b", 0.2)):
         rows = [result(1, 5.0, trial_id=name)]
         write_trial(tmp_path / name, rows, params={"lr": lr, "gamma": 0.9, "m": {"h": [8]}})
@@ -269,20 +269,20 @@ def test_a_checkpoint_is_dated_between_its_report_and_the_next(tmp_path: Path) -
     assert iterations(only(open_tune(tmp_path))) == [2, 4, 6]
 
 
-def test_where_every_report_had_one_the_count_tells(tmp_path: Path) -> None:
-    copied = NOW + 1e6  # a copy's times say nothing
+def test_checkpoints_after_every_report_are_matched_by_count(tmp_path: Path) -> None:
+    copied = NOW + 1e6  # the times of a copy mean nothing
     rows = [result(n, float(n)) for n in range(1, 4)]
     write_trial(tmp_path / "a", rows, checkpoints=dict.fromkeys(range(3), copied))
     assert iterations(only(open_tune(tmp_path))) == [1, 2, 3]
 
 
-def test_the_number_of_a_kept_one_tells_how_many_came_before_it(tmp_path: Path) -> None:
+def test_a_checkpoints_number_tells_how_many_came_before_it(tmp_path: Path) -> None:
     rows = [result(n, float(n)) for n in range(1, 4)]
     write_trial(tmp_path / "a", rows, checkpoints={2: NOW + 1e6})
     assert iterations(only(open_tune(tmp_path))) == [3]
 
 
-def test_what_the_files_leave_open_is_left_open_and_said(tmp_path: Path) -> None:
+def test_an_ambiguous_checkpoint_stays_unmatched_and_is_noted(tmp_path: Path) -> None:
     rows = [result(n, float(n)) for n in range(1, 7)]
     write_trial(tmp_path / "a", rows, checkpoints={0: NOW + 1e6, 1: NOW + 1e6})
     results = open_tune(tmp_path)
@@ -298,7 +298,7 @@ def test_reports_of_the_same_second_are_not_told_apart_by_time(tmp_path: Path) -
     assert iterations(only(open_tune(tmp_path))) == [None]
 
 
-def test_times_that_contradict_the_order_are_not_believed(tmp_path: Path) -> None:
+def test_times_that_contradict_the_order_are_ignored(tmp_path: Path) -> None:
     rows = [result(n, float(n)) for n in range(1, 7)]
     write_trial(tmp_path / "a", rows, checkpoints={0: NOW + 51, 1: NOW + 21})
     assert iterations(only(open_tune(tmp_path))) == [None, None]
@@ -315,7 +315,7 @@ class _Bomb:
         return os.mkdir, (self.target,)
 
 
-def test_opening_a_folder_runs_no_code_out_of_it_and_imports_no_ray(tmp_path: Path) -> None:
+def test_opening_a_folder_runs_no_code_from_it_and_imports_no_ray(tmp_path: Path) -> None:
     root, crater = tmp_path / "experiment", tmp_path / "crater"
     folder = write_trial(root / "a", [result(1, 5.0)], error="ValueError: x")
     bomb = pickle.dumps(_Bomb(str(crater)))
@@ -366,7 +366,7 @@ def test_a_grid_without_a_history_has_the_last_metrics() -> None:
     assert record.configuration == {"lr": 0.1}
 
 
-def test_a_grids_table_gives_the_history_without_the_gaps() -> None:
+def test_a_grids_table_gives_the_history_without_missing_values() -> None:
     import pandas as pd
 
     frame = pd.DataFrame(
@@ -394,7 +394,7 @@ def test_a_grids_error_is_an_error() -> None:
     assert (record.state, record.error) == ("ERROR", "last line")
 
 
-def test_a_grid_is_read_with_its_folder_where_that_is_at_hand(tmp_path: Path) -> None:
+def test_a_grid_is_read_with_its_folder_if_that_exists(tmp_path: Path) -> None:
     write_trial(tmp_path / "a", [result(1, 5.0), result(2, 7.0)], checkpoints={0: NOW + 1e6})
     state = {"trial_id": "a_00000", "relative_logdir": "a", "status": "RUNNING"}
     write_state(tmp_path, (state, {}))
@@ -404,16 +404,16 @@ def test_a_grid_is_read_with_its_folder_where_that_is_at_hand(tmp_path: Path) ->
     record = only(open_tune(grid(outcomes, path=str(tmp_path))))
     assert len(record.reports) == 2
     assert iterations(record) == [1]
-    assert record.state == "PAUSED"  # though after Ctrl-C the grid would call it finished
+    assert record.state == "PAUSED"  # after Ctrl-C the grid itself reports it as finished
 
 
-def test_a_metric_whose_direction_tune_did_not_write_down_needs_a_mode(tmp_path: Path) -> None:
+def test_a_metric_whose_mode_tune_did_not_record_needs_one(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is more loss better, or less"):
         find_objective(tmp_path, metric="loss")
     assert find_objective(tmp_path, metric="loss", mode="min") == Objective("loss", "min", "last")
 
 
-def test_what_fit_returned_knows_its_metric_and_mode() -> None:
+def test_the_object_that_fit_returned_has_metric_and_mode() -> None:
     analysis = SimpleNamespace(default_metric="loss", default_mode="min")
     grid = SimpleNamespace(_experiment_analysis=analysis)
     assert find_objective(grid) == Objective("loss", "min", "last")

@@ -28,12 +28,12 @@ def test_a_new_database_in_a_new_folder_can_be_written(tmp_path: Path) -> None:
     probe(f"sqlite:///{tmp_path}/new/mlflow.db")
 
 
-def test_a_folder_that_takes_no_files_is_found_out_at_once() -> None:
-    # Not even root can make a file there, and permissions alone do not tell.
+def test_a_folder_that_takes_no_files_is_refused_at_once() -> None:
+    # Not even root can create a file there, which permissions don't show.
     assert refused(Path("/proc/mlflow.db")).startswith("/proc")
 
 
-def test_a_database_that_may_only_be_read_is_found_out_at_once(
+def test_a_read_only_database_is_refused_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "mlflow.db"
@@ -45,7 +45,7 @@ def test_a_database_that_may_only_be_read_is_found_out_at_once(
     assert refused(path) == f"{path} can't be written: attempt to write a readonly database"
 
 
-def test_a_file_that_only_begins_like_a_database_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_only_starts_like_a_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mlflow.db"
     path.write_bytes(b"SQLite format 3\0" + b"nonsense" * 1000)
     assert "is not an SQLite database" in refused(path)
@@ -62,7 +62,7 @@ def test_a_database_in_use_by_another_process_can_be_written(
     other.close()
 
 
-def test_a_server_that_is_not_there_is_unreachable_for_now() -> None:
+def test_a_missing_server_is_unreachable_for_now() -> None:
     with pytest.raises(
         UnreachableError, match=re.escape("no server answers at http://127.0.0.1:9")
     ):

@@ -78,7 +78,7 @@ def test_the_last_report_s_replicas_are_written_at_the_end() -> None:
     ]
 
 
-def test_rows_redone_after_a_rollback_are_not_drawn_twice() -> None:
+def test_rows_repeated_after_a_rollback_are_not_drawn_twice() -> None:
     retried = TrialRetried(13.5, "t0001", "worker died")
     mirror = _fed(
         *(ASKED, STARTED, _report(1), _report(2), _report(3), retried, STARTED),
@@ -91,7 +91,7 @@ def test_rows_redone_after_a_rollback_are_not_drawn_twice() -> None:
     assert mirror.new_tags["sweeper.retries"] == "1"
 
 
-def test_of_a_report_that_is_replaced_the_new_evaluation_is_added() -> None:
+def test_a_repeated_report_adds_its_new_evaluation_only() -> None:
     first = _report(2, 7.5)
     row = {**first.metrics, "score": 99.0, "evaluation/score": 8.0}
     mirror = _fed(ASKED, STARTED, first, TrialReported(15.0, "t0001", row, replaces=True))
@@ -111,8 +111,8 @@ def _evaluations(*events: Event) -> list[tuple[float, int]]:
     return [(value, step) for name, value, _, step in fed if name == "evaluation/score"]
 
 
-def test_a_last_evaluation_after_a_rollback_is_written_where_its_step_has_none() -> None:
-    killed = (_report(1), _report(2), _report(3))  # and gone on with from the checkpoint at 1
+def test_a_final_evaluation_after_a_rollback_is_written_if_its_step_has_none() -> None:
+    killed = (_report(1), _report(2), _report(3))  # and resumed from the checkpoint at 1
     wound_up = (_report(2, time=21.0), _evaluated(2, 8.0, time=22.0, ends=True))
     assert _evaluations(*killed, STARTED, *wound_up) == [(8.0, 200)]
     ended = _fed(ASKED, STARTED, *killed, STARTED, *wound_up, ENDED)
@@ -122,13 +122,28 @@ def test_a_last_evaluation_after_a_rollback_is_written_where_its_step_has_none()
     assert ("replica/3/score", 1.0, 22_000, 200) in ended.new_metrics
 
 
-def test_a_last_evaluation_is_not_written_beside_another_one_of_its_step() -> None:
+def test_a_final_evaluation_after_a_rollback_supersedes_an_earlier_one_of_its_step() -> None:
     killed = (_evaluated(1, 5.0, time=11.0), _evaluated(2, 6.0, time=12.0), _report(3))
     again = (_evaluated(2, 7.0, time=21.0), _evaluated(2, 7.0, time=22.0, ends=True))
-    assert _evaluations(*killed, STARTED, *again) == [(5.0, 100), (6.0, 200)]
+    assert _evaluations(*killed, STARTED, *again) == [(5.0, 100), (6.0, 200), (7.0, 200)]
 
 
-def test_an_evaluation_that_a_row_only_carries_on_gives_way_to_the_last_one() -> None:
+def test_a_final_evaluation_that_was_made_already_is_written_once() -> None:
+    made = (_evaluated(1, 5.0, time=11.0), _evaluated(1, 5.0, time=12.0, ends=True))
+    assert _evaluations(*made) == [(5.0, 100)]
+
+
+def test_a_final_evaluation_that_a_rollback_takes_back_is_superseded() -> None:
+    wound_up = (_evaluated(2, 5.0, time=11.0), _evaluated(2, 8.0, time=12.0, ends=True))
+    again = [_evaluated(2, 5.0, time=20.0 + number) for number in range(2)]
+    before = [(5.0, 200), (8.0, 200)]
+    assert _evaluations(*wound_up, STARTED, *again[:1]) == [*before, (5.0, 200)]
+    assert _evaluations(*wound_up, STARTED, *again) == [*before, (5.0, 200)]
+    without = (_report(2, time=20.0), *again)
+    assert _evaluations(*wound_up, STARTED, *without) == [*before, (5.0, 200)]
+
+
+def test_a_final_evaluation_supersedes_one_that_the_row_only_repeats() -> None:
     killed = (_evaluated(1, 5.0, time=11.0), _evaluated(2, 5.0, time=12.0))
     paused = TrialEnded(13.0, "t0001", "PAUSED", "interrupted")
     again = (_evaluated(3, 5.0, time=21.0), _evaluated(3, 9.0, time=22.0, ends=True))
@@ -178,11 +193,11 @@ def test_states_can_be_followed_without_counting_the_events_as_written() -> None
     assert "sweeper.events" not in mirror.new_tags
 
 
-def test_a_trial_that_no_worker_took_up_needs_no_run() -> None:
+def test_a_trial_that_no_worker_started_needs_no_run() -> None:
     assert not RunMirror("t0001").feed(ASKED)
 
 
-def test_a_trial_s_start_is_when_a_worker_took_it_up() -> None:
+def test_a_trial_s_start_is_when_a_worker_started_it() -> None:
     assert _fed(ASKED, STARTED).start_ms == 2000
 
 
@@ -192,6 +207,6 @@ def test_the_last_checkpoint_is_a_tag() -> None:
 
 
 @pytest.mark.parametrize("steps", [math.nan, math.inf, None, "many"])
-def test_a_step_count_that_is_no_number_is_step_0(steps: object) -> None:
+def test_a_step_count_that_is_not_a_number_is_step_0(steps: object) -> None:
     report = TrialReported(1.0, "t0001", {"x": 1.0, "num_env_steps_sampled_lifetime": steps})
     assert _fed(ASKED, STARTED, report).new_metrics == [("x", 1.0, 1000, 0)]

@@ -13,9 +13,9 @@ from sweeper.search.expansion import Distribution
 from sweeper.tracking.destination import resolve_uri, sqlite_path
 from sweeper.tracking.naming import (
     clip_tag,
+    describe_parameters,
     describe_value,
     final_replica_metrics,
-    flatten_parameters,
     metric_name,
     scalar_metrics,
 )
@@ -23,7 +23,7 @@ from sweeper.tracking.naming import (
 
 def test_a_nested_configuration_gets_dotted_names() -> None:
     configuration = {"lr": 1e-3, "model_config": {"fcnet_hiddens": [64, 64], "share": False}}
-    assert flatten_parameters(configuration) == {
+    assert describe_parameters(configuration) == {
         "lr": "0.001",
         "model_config.fcnet_hiddens": "[64, 64]",
         "model_config.share": "false",
@@ -49,7 +49,7 @@ def test_values_read_like_the_spec(value: object, words: str) -> None:
 
 
 def test_names_that_differ_only_in_forbidden_characters_stay_apart() -> None:
-    assert flatten_parameters({"a@b": 1, "a#b": 2, "a/b": 3}) == {
+    assert describe_parameters({"a@b": 1, "a#b": 2, "a/b": 3}) == {
         "a_b": "1",
         "a_b_2": "2",
         "a_b_3": "3",
@@ -61,7 +61,7 @@ _KEYS = st.text(min_size=1, max_size=300)
 
 @given(st.recursive(st.floats() | st.text(max_size=9000), lambda c: st.dictionaries(_KEYS, c)))
 def test_any_configuration_is_within_mlflow_s_limits(tree: object) -> None:
-    flat = flatten_parameters({"space": tree, "other": 1})
+    flat = describe_parameters({"space": tree, "other": 1})
     for name, value in flat.items():
         assert 0 < len(name) <= 250
         assert "/" not in name
@@ -131,5 +131,5 @@ def test_a_relative_sqlite_path_is_made_absolute(
 
 
 def test_the_tracker_is_imported_without_mlflow() -> None:
-    code = "import sys, sweeper.tracking; sys.exit('mlflow' in sys.modules)"
+    code = "import sys, sweeper.tracking.tracker; sys.exit('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,81 @@
+"""A run's trials as pandas tables."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sweeper.json_values import to_json
+from sweeper.results.records import SweepResults, TrialRecord
+from sweeper.search.configuration import flatten_parameters
+
+__all__ = ["history_frame", "trials_frame", "write_parquet"]
+
+
+def trials_frame(results: SweepResults) -> pd.DataFrame:
+    """One row per trial: state, parameters under their dotted names, the last metrics.
+
+    A parameter with the name of a metric is in the column ``config.<name>``.
+    """
+    rows = [
+        {
+            "trial_id": record.trial_id,
+            "state": str(record.state),
+            "reason": record.reason,
+            "error": record.error,
+            **_parameter_columns(record),
+            **record.last_report,
+            "retries": record.retries,
+            "started": record.started,
+            "ended": record.ended,
+        }
+        for record in results.trials
+    ]
+    return pd.DataFrame(rows, columns=None if rows else ["trial_id", "state", "reason", "error"])
+
+
+def history_frame(results: SweepResults) -> pd.DataFrame:
+    """One row per trial and report, with the trial's parameters beside the metrics."""
+    rows = [
+        {"trial_id": record.trial_id, **parameters, **report}
+        for record in results.trials
+        for parameters in [_parameter_columns(record)]
+        for report in record.reports
+    ]
+    return pd.DataFrame(rows, columns=None if rows else ["trial_id"])
+
+
+def write_parquet(frame: pd.DataFrame, path: Path) -> None:
+    """Write a frame to a Parquet file, completely or not at all."""
+    frame = frame.copy(deep=False)
+    for column in frame.columns:
+        # A Parquet column has one type; choices such as [64, "auto"] have several.
+        values = [None if _is_nan(value) else value for value in frame[column]]
+        kinds = {type(value) for value in values if value is not None}
+        if len(kinds) > 1 and not kinds <= {int, float, bool}:
+            values = [None if value is None else json.dumps(to_json(value)) for value in values]
+        if frame[column].dtype == object:
+            frame[column] = pd.Series(values, dtype=object, index=frame.index)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        frame.to_parquet(temporary, index=False)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _parameter_columns(record: TrialRecord) -> dict[str, Any]:
+    flat = flatten_parameters(record.parameters)
+    return {
+        f"config.{name}" if name in record.last_report else name: value
+        for name, value in flat.items()
+    }
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
