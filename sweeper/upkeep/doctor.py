@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import re
 import shutil
 import signal
 import subprocess
@@ -24,6 +23,7 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from sweeper import machine
 from sweeper.formatting import format_bytes
 
 __all__ = ["Check", "examine", "is_fit"]
@@ -182,7 +182,7 @@ def _core_quota() -> float | None:
 
 
 def _check_memory() -> Check:
-    total, free = _memory_bytes()
+    total, free = machine.total_bytes(), machine.free_bytes()
     if total is None:
         return Check("memory", "warning", "can't be told on this system")
     detail = format_bytes(total)
@@ -192,28 +192,6 @@ def _check_memory() -> Check:
     if free < _LITTLE_MEMORY_BYTES:
         return Check("memory", "warning", f"{detail}: a trial of RLlib takes about 1 GB")
     return Check("memory", "ok", detail)
-
-
-def _memory_bytes() -> tuple[int | None, int | None]:
-    """Total and free, of the machine or of the container's limit, whichever is less."""
-    try:
-        text = Path("/proc/meminfo").read_text()
-    except OSError:
-        return None, None
-    found = {name: int(number) * 1024 for name, number in re.findall(r"(\w+):\s+(\d+) kB", text)}
-    total, free = found.get("MemTotal"), found.get("MemAvailable")
-    limit, used = _read_number("memory.max"), _read_number("memory.current")
-    if limit is not None and total is not None and limit < total:
-        total = limit
-        free = min(free or limit, limit - (used or 0))
-    return total, free
-
-
-def _read_number(name: str) -> int | None:
-    try:
-        return int((_CGROUP / name).read_text())
-    except (OSError, ValueError):  # no such limit, or the word "max"
-        return None
 
 
 def _check_gpu(quick: bool) -> Iterator[Check]:

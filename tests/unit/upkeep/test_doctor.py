@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sweeper import machine
 from sweeper.results.builder import is_process_alive
 from sweeper.upkeep import doctor
 from sweeper.upkeep.doctor import Check, examine, is_fit
@@ -132,23 +132,39 @@ def test_a_ray_that_hangs_is_given_up_with_all_that_it_started(
 
 
 @pytest.fixture
-def cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The container's limits, a file each."""
+def cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the container's CPU limit."""
     monkeypatch.setattr(doctor, "_CGROUP", tmp_path)
     return tmp_path
 
 
-def test_the_limits_of_a_container_count(cgroup: Path) -> None:
-    (cgroup / "memory.max").write_text("3000000000\n")
-    (cgroup / "memory.current").write_text("1500000000\n")
+def test_a_cpu_limit_is_a_warning(cgroup: Path) -> None:
     (cgroup / "cpu.max").write_text("50000 100000\n")
-    found = check("memory", cgroup)
-    assert (found.status, found.detail.split(":")[0]) == ("warning", "3.0 GB, 1.5 GB free")
     assert "a limit of 0.5" in check("cores", cgroup).detail
 
 
-def test_a_container_without_limits_has_none(cgroup: Path) -> None:
-    (cgroup / "memory.max").write_text("max\n")
+def test_without_a_cpu_limit_all_cores_count(cgroup: Path) -> None:
     (cgroup / "cpu.max").write_text("max 100000\n")
     assert check("cores", cgroup).status == "ok"
-    assert "limit" not in check("memory", cgroup).detail
+
+
+@pytest.mark.parametrize(
+    ("total", "free", "status", "detail"),
+    [
+        (3e9, 1.5e9, "warning", "3.0 GB, 1.5 GB free: a trial of RLlib takes about 1 GB"),
+        (30e9, 15e9, "ok", "30 GB, 15 GB free"),
+        (30e9, None, "ok", "30 GB"),
+        (None, None, "warning", "can't be told on this system"),
+    ],
+)
+def test_little_free_memory_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    total: float | None,
+    free: float | None,
+    status: str,
+    detail: str,
+) -> None:
+    monkeypatch.setattr(machine, "total_bytes", lambda: total)
+    monkeypatch.setattr(machine, "free_bytes", lambda: free)
+    assert check("memory", tmp_path) == Check("memory", status, detail)
