@@ -94,13 +94,13 @@ def status(reference: str, storage: str, as_json: bool) -> None:
     """Show how far a run is, live or not."""
     from sweeper.upkeep.overview import describe_run
 
-    described = describe_run(open_reference(reference, storage))
+    overview = describe_run(open_reference(reference, storage))
     if as_json:
-        print_json(described)
+        print_json(overview.to_json())
     else:
         from sweeper.views.runs import print_status
 
-        print_status(described)
+        print_status(overview)
 
 
 @cli.command("list")
@@ -108,15 +108,15 @@ def status(reference: str, storage: str, as_json: bool) -> None:
 @json_option
 def list_command(storage: str, as_json: bool) -> None:
     """List the runs under the storage."""
-    from sweeper.upkeep.overview import list_described
+    from sweeper.upkeep.overview import describe_runs
 
-    rows = list_described(Path(storage))
+    overviews = describe_runs(Path(storage))
     if as_json:
-        print_json(rows)
+        print_json([overview.to_json() for overview in overviews])
     else:
         from sweeper.views.runs import print_runs
 
-        print_runs(rows, storage)
+        print_runs(overviews, storage)
 
 
 @cli.command()

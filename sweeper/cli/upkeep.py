@@ -45,20 +45,20 @@ def clean(
     Runs are chosen by name or by the options, all of which must hold. One that is running is
     never deleted, nor is a folder that is no run. MLflow's record of them stays as it is.
     """
-    from sweeper.upkeep.cleaning import Wish, choose_runs, delete_run, parse_age
+    from sweeper.upkeep.cleaning import RunFilter, choose_runs, delete_run, parse_age
 
-    wish = Wish(
+    criteria = RunFilter(
         names=references,
         older_than_s=None if older_than is None else parse_age(older_than),
         only_failed=failed,
         keep=keep,
     )
-    if wish.is_empty:
+    if criteria.is_empty:
         raise UserError(
             "say which runs: their names, --older-than 7d, --failed or --keep N "
             "(--keep 0: all); nothing was deleted"
         )
-    chosen = choose_runs(Path(storage), wish)
+    chosen = choose_runs(Path(storage), criteria)
     if as_json:
         print_json([run.to_json() for run in chosen])
     elif not chosen:
@@ -69,7 +69,7 @@ def clean(
         print_old_runs(chosen)
     if not chosen or (as_json and not yes):
         return
-    if not yes and not _is_agreed(len(chosen), sum(run.size for run in chosen)):
+    if not yes and not _is_agreed(len(chosen), sum(run.size_bytes for run in chosen)):
         say("nothing was deleted")
         return
     for run in chosen:

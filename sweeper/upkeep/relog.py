@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 from pydantic import ValidationError
 
-from sweeper.api import Run
 from sweeper.errors import SweeperError, UserError
 from sweeper.evidence.selection import NothingToSelect
+from sweeper.opened_run import Run
 from sweeper.planning.plan import SweepPlan
 from sweeper.spec.sections import Tracking
 from sweeper.tracking import MlflowTracker

@@ -10,7 +10,6 @@ import click
 import pytest
 from run_folders import make_run
 
-from sweeper.api import Run, open_run
 from sweeper.evidence.evaluation import AgentEvaluation, Evaluation
 from sweeper.formatting import (
     describe_counts,
@@ -24,9 +23,11 @@ from sweeper.formatting import (
     shorten_names,
 )
 from sweeper.metrics import Objective
+from sweeper.opened_run import Run, open_run
 from sweeper.results.records import SweepResults, TrialRecord
 from sweeper.states import TrialState
-from sweeper.views.runs import print_evaluation, summarise
+from sweeper.upkeep.overview import describe_run
+from sweeper.views.runs import print_evaluation, print_status, summarise
 from sweeper.views.trials import print_trials
 
 
@@ -222,3 +223,12 @@ def test_counts_are_told_in_plain_words() -> None:
     counts = {"TERMINATED": 3, "PRUNED": 2, "ERROR": 1, "RUNNING": 2, "PENDING": 1, "PAUSED": 4}
     assert describe_counts(counts, 32) == "3 of 32 done, 2 pruned, 1 failed, 2 running, 4 paused"
     assert describe_counts({}, 5) == "0 of 5 done"
+
+
+def test_status_shows_the_best_parameters_as_the_other_views_do(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = run_of(record(1, grad_clip=float("inf")))
+    print_status(describe_run(run))
+    assert "grad_clip=.inf" in capsys.readouterr().out
+    assert describe_run(run).to_json()["parameters"] == {"grad_clip": "inf"}
