@@ -12,7 +12,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from sweeper.formatting import fold_parameters, format_number, format_parameters, shorten_names
+from sweeper.formatting import fold_parameters, format_number, format_parameters
 from sweeper.journal import Event
 from sweeper.metrics import BOUNDS
 from sweeper.results.records import TrialRecord
@@ -174,8 +174,8 @@ def _best_lines(watch: LaunchWatch, width: int) -> list[Text]:
     indent = " " * len(_BEST + _GAP)
     words = format_parameters(record.parameters)
     if len(words) > _MAX_BEST_LINES * (width - len(indent) - 10):
-        words = shorten_names(record.parameters)
-    folded = fold_parameters(words, width - len(indent), most=_MAX_BEST_LINES)
+        words = format_parameters(record.parameters, is_short=True)
+    folded = fold_parameters(words, width - len(indent), max_lines=_MAX_BEST_LINES)
     return [Text(), first, *(Text(indent + line) for line in folded)]
 
 
@@ -204,7 +204,9 @@ def _trial_line(
         "steps/s": format_number(metric_value(report, "env_steps_per_s")),
     }
     values = [cells[name] for name, _ in columns]
-    return _row(record.trial_id, values, columns, shorten_names(record.parameters))
+    return _row(
+        record.trial_id, values, columns, format_parameters(record.parameters, is_short=True)
+    )
 
 
 def _row(

@@ -12,7 +12,7 @@ from sweeper.formatting import (
     format_clock,
     format_duration,
     format_number,
-    shorten_names,
+    format_parameters,
 )
 from sweeper.machine import free_bytes
 from sweeper.planning.plan import SweepPlan
@@ -80,7 +80,7 @@ def describe_probes(plan: SweepPlan, estimate: Mapping[str, Any]) -> Iterator[tu
             text += f", an evaluation {_short(probe['evaluation_s'])}"
         if probe["value"] is not None:
             text += f", {metric} {format_number(probe['value'])}"
-        yield shorten_names(probe["parameters"]) or "the configuration", text
+        yield format_parameters(probe["parameters"], is_short=True) or "the configuration", text
     if len(probes) > _MAX_LINES:
         speeds = sorted(round(probe["env_steps_per_s"]) for probe in probes)
         low, high = format_number(speeds[0]), format_number(speeds[-1])

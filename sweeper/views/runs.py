@@ -21,7 +21,6 @@ from sweeper.formatting import (
     format_parameters,
     format_value,
     short_path,
-    shorten_names,
 )
 from sweeper.opened_run import Run
 from sweeper.planning.plan import SweepPlan
@@ -149,7 +148,7 @@ def _print_running(trials: Sequence[RunningTrial]) -> None:
             format_number(trial.score),
             format_number(trial.env_steps),
             format_number(trial.env_steps_per_s),
-            Text(shorten_names(trial.parameters)),
+            Text(format_parameters(trial.parameters, is_short=True)),
         )
     make_console().print(table)
 

@@ -14,9 +14,9 @@ from sweeper.formatting import (
     fold_parameters,
     format_duration,
     format_number,
+    format_parameters,
     format_value,
-    last_parts,
-    shorten_names,
+    short_names,
 )
 from sweeper.metrics import Objective
 from sweeper.opened_run import Run
@@ -49,7 +49,7 @@ def print_trials(opened: Run) -> None:
     flat = [flatten_parameters(record.parameters) for record in records]
     names = list(dict.fromkeys(name for parameters in flat for name in parameters))
     fixed = [_fixed_cells(record, objective) for record in records]
-    headings = [*_FIXED, *last_parts(names)]
+    headings = [*_FIXED, *short_names(names)]
     rows = [
         [*cells, *(format_value(parameters[name]) if name in parameters else "-" for name in names)]
         for cells, parameters in zip(fixed, flat, strict=True)
@@ -62,7 +62,11 @@ def print_trials(opened: Run) -> None:
             # One column for all parameters, wrapped between them.
             room = max(_MIN_ROOM, console.width - _width(_FIXED, fixed))
             for cells, record in zip(fixed, records, strict=True):
-                cells.append("\n".join(fold_parameters(shorten_names(record.parameters), room)))
+                cells.append(
+                    "\n".join(
+                        fold_parameters(format_parameters(record.parameters, is_short=True), room)
+                    )
+                )
             console.print(_table([*_columns(_FIXED), folded_column("parameters")], fixed))
     else:
         for line in _align(headings, rows):

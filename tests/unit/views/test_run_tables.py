@@ -18,9 +18,9 @@ from sweeper.formatting import (
     format_clock,
     format_duration,
     format_number,
+    format_parameters,
     format_value,
-    last_parts,
-    shorten_names,
+    short_names,
 )
 from sweeper.metrics import Objective
 from sweeper.opened_run import Run, open_run
@@ -142,7 +142,7 @@ def test_the_summary_breaks_between_parameters_on_a_terminal() -> None:
     words = "lr=0.1 layers=[64, 64] use_kl_loss=true"
     assert fold_parameters(words, 24) == ["lr=0.1 layers=[64, 64]", "use_kl_loss=true"]
     assert fold_parameters(words, 5) == ["lr=0.1", "layers=[64, 64]", "use_kl_loss=true"]
-    assert fold_parameters(words, 5, most=2) == ["lr=0.1", "layers=[64, 64] use_kl_loss=true"]
+    assert fold_parameters(words, 5, max_lines=2) == ["lr=0.1", "layers=[64, 64] use_kl_loss=true"]
     assert fold_parameters("", 80) == []
 
 
@@ -215,8 +215,8 @@ def test_a_time_on_another_day_has_its_date() -> None:
 
 
 def test_names_are_cut_only_where_they_stay_apart() -> None:
-    assert last_parts(["a.x", "b.x", "c.y", "z"]) == ["a.x", "b.x", "y", "z"]
-    assert shorten_names({"model": {"lr": 1}, "lr": 2}) == "model.lr=1 lr=2"
+    assert short_names(["a.x", "b.x", "c.y", "z"]) == ["a.x", "b.x", "y", "z"]
+    assert format_parameters({"model": {"lr": 1}, "lr": 2}, is_short=True) == "model.lr=1 lr=2"
 
 
 def test_counts_are_told_in_plain_words() -> None:
