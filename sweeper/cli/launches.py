@@ -1,4 +1,4 @@
-"""Verbs that carry a plan out, and end that."""
+"""Commands that start, resume and stop launches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sweeper.cli.app import (
     storage_option,
     verbose_option,
 )
-from sweeper.cli.specs import plan
+from sweeper.cli.specs import plan as plan_command
 from sweeper.errors import RunError, UserError
 from sweeper.states import LaunchEnd, TrialState
 
@@ -54,7 +54,7 @@ def run(
     it; a second one ends it at once. Prints the run folder.
     """
     if dry_run:
-        context.invoke(plan, spec=spec, overrides=overrides, as_json=as_json)
+        context.invoke(plan_command, spec=spec, overrides=overrides, as_json=as_json)
         return
     from sweeper.planning.plan import load_plan
 
@@ -78,16 +78,16 @@ def train(spec: str, overrides: tuple[str, ...], as_json: bool, quiet: bool) -> 
     _execute(load_plan(spec, overrides, is_training=True), as_json=as_json, quiet=quiet)
 
 
-def _execute(made: SweepPlan, *, as_json: bool, quiet: bool) -> NoReturn:
+def _execute(plan: SweepPlan, *, as_json: bool, quiet: bool) -> NoReturn:
     from sweeper.api import execute
     from sweeper.views.progress import make_progress
     from sweeper.views.runs import headline
 
     if not quiet:
-        say(headline(made))
-        for note in (*made.notes, *made.warnings):
+        say(headline(plan))
+        for note in (*plan.notes, *plan.warnings):
             say(f"note: {note}")
-    _report(execute(made, progress=None if quiet else make_progress), as_json=as_json, quiet=quiet)
+    _report(execute(plan, progress=None if quiet else make_progress), as_json=as_json, quiet=quiet)
 
 
 @cli.command()

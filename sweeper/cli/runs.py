@@ -1,4 +1,4 @@
-"""Verbs that look at runs and change nothing."""
+"""Commands that show runs and change nothing."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def results(
             raise UserError(f"{parquet} can't be written: there is no folder {parquet.parent}")
         try:
             opened.results.write_parquet(parquet)
-        except OSError as error:  # the writer's own words name a file of its own
+        except OSError as error:  # pyarrow's message names a temporary file
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise UserError(f"{parquet} can't be written: {reason}") from error
         say(f"wrote {parquet}")
@@ -211,13 +211,13 @@ def evaluate(
     """
     from sweeper.evidence import evaluation
 
-    made = evaluation.evaluate(target, storage, episodes=episodes, seed=seed, replica=replica)
+    evaluated = evaluation.evaluate(target, storage, episodes=episodes, seed=seed, replica=replica)
     if as_json:
-        print_json(made.to_json())
+        print_json(evaluated.to_json())
     else:
         from sweeper.views.runs import print_evaluation
 
-        print_evaluation(made)
+        print_evaluation(evaluated)
 
 
 @cli.command()

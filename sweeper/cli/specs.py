@@ -1,4 +1,4 @@
-"""Verbs about a spec: write one, check it, complete it in an editor."""
+"""Commands for specs: write one, check it, get its JSON Schema."""
 
 from __future__ import annotations
 

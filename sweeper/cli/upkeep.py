@@ -1,4 +1,4 @@
-"""Verbs around the runs: their deletion, their record, the machine, the shell."""
+"""Commands for upkeep: delete runs, log them again, check the machine, enable completion."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def clean(
         print_old_runs(chosen)
     if not chosen or (as_json and not yes):
         return
-    if not yes and not _is_agreed(len(chosen), sum(run.size_bytes for run in chosen)):
+    if not yes and not _confirm(len(chosen), sum(run.size_bytes for run in chosen)):
         say("nothing was deleted")
         return
     for run in chosen:
@@ -78,7 +78,7 @@ def clean(
     say("MLflow's record of them was left as it is")
 
 
-def _is_agreed(count: int, size: int) -> bool:
+def _confirm(count: int, size: int) -> bool:
     from sweeper.formatting import count_noun, format_bytes
 
     if not sys.stdin.isatty():

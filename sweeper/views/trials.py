@@ -62,11 +62,8 @@ def print_trials(opened: Run) -> None:
             # One column for all parameters, wrapped between them.
             room = max(_MIN_ROOM, console.width - _width(_FIXED, fixed))
             for cells, record in zip(fixed, records, strict=True):
-                cells.append(
-                    "\n".join(
-                        fold_parameters(format_parameters(record.parameters, is_short=True), room)
-                    )
-                )
+                parameters = format_parameters(record.parameters, is_short=True)
+                cells.append("\n".join(fold_parameters(parameters, room)))
             console.print(_table([*_columns(_FIXED), folded_column("parameters")], fixed))
     else:
         for line in _align(headings, rows):

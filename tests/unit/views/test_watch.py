@@ -208,7 +208,7 @@ def test_a_long_silence_is_broken_once_a_minute(
 def test_the_silence_is_broken_without_any_event(
     launch: Launch, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeper.views.lines._LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr("sweeper.views.lines._CHECK_EVERY_S", 0.001)
     lines = LineProgress(launch.watch, RunPaths(launch.root))
     launch.to = lines
     launch.begin()
