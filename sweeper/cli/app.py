@@ -45,7 +45,7 @@ _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "A spec": ("init", "plan", "schema"),
     "A sweep": ("run", "train", "resume", "stop"),
-    "What came of it": ("status", "list", "results", "best", "logs", "evaluate", "ui"),
+    "Results": ("status", "list", "results", "best", "logs", "evaluate", "ui"),
     "Upkeep": ("log", "clean", "doctor", "completion"),
 }
 
@@ -75,10 +75,10 @@ verbose_option = click.option(
     is_flag=True,
     expose_value=False,
     callback=_set_verbose,
-    help="Let Ray, RLlib and MLflow speak.",
+    help="Show what Ray, RLlib and MLflow log.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 run_argument = click.argument(
     "reference", metavar="[RUN]", default="last", shell_complete=complete_run
 )
@@ -198,12 +198,12 @@ class _Commands(click.Group):
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.option("-v", "--verbose", is_flag=True, help="Let Ray, RLlib and MLflow speak.")
+@click.option("-v", "--verbose", is_flag=True, help="Show what Ray, RLlib and MLflow log.")
 @click.option(
     "--log-level",
     type=click.Choice(_LOG_LEVELS, case_sensitive=False),
     metavar="LEVEL",
-    help="How much: debug, info, warning or error.  [default: error]",
+    help="Lowest level to show: debug, info, warning or error.  [default: error]",
 )
 @click.option(
     "--version",
@@ -216,8 +216,8 @@ class _Commands(click.Group):
 def cli(verbose: bool, log_level: str | None) -> None:
     """Hyperparameter sweeps for reinforcement learning, with evidence.
 
-    A spec is one YAML file. RUN is a path, a folder's name under the storage, or `last`, the
-    default.
+    A spec is one YAML file. RUN is a path, the name of a folder under the storage, or `last`,
+    the default.
 
     \b
     sweeper init CartPole-v1         write a first spec

@@ -85,11 +85,11 @@ def parse_age(text: str) -> float:
     """Convert an age such as ``7d``, ``12h``, ``90m`` or ``2w`` to seconds.
 
     Raises:
-        UserError: the text is no age.
+        UserError: the text is not an age.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text.strip())
     if match is None:
-        raise UserError(f"{text!r} is no age: give a number and a unit, as 12h, 7d or 2w")
+        raise UserError(f"{text!r} is not an age: give a number and a unit, such as 12h, 7d or 2w")
     return float(match[1]) * _UNITS_S[match[2]]
 
 
@@ -131,7 +131,7 @@ def delete_run(run: OldRun) -> None:
     """Delete a run's folder, the journal last: after a kill, it is still a run to be deleted.
 
     Raises:
-        UserError: the run is live now, or its folder is no run any more.
+        UserError: the run is live now, or its folder is not a run any more.
         SweeperError: a file can't be deleted.
     """
     paths = RunPaths(run.root)
@@ -179,7 +179,7 @@ def _explain_refusal(paths: RunPaths, results: SweepResults | None) -> str | Non
     if paths.root.is_symlink():
         return f"it is a link to {paths.root.readlink()}"
     if not paths.journal.is_file():
-        return "it is no run: it has no journal"
+        return "it is not a run: it has no journal"
     # A run that is just starting holds the lock, but its journal is still empty.
     if is_locked(paths.lock) or (results is not None and results.is_live):
         return f"it is running; `sweeper stop {paths.root.name}` ends it"

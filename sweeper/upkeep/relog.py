@@ -38,11 +38,13 @@ def log_run(opened: Run, *, uri: str | None = None, experiment: str | None = Non
     """
     spec, paths = opened.spec, opened.paths
     if spec is None:
-        raise UserError(f"{opened.results.root} is no run of sweeper: it has no journal")
+        raise UserError(f"{opened.results.root} is not a run of sweeper: it has no journal")
     if opened.results.is_live:
-        raise UserError(f"{paths.root.name} is running, and writes its record itself")
+        raise UserError(f"{paths.root.name} is running and writes its record itself")
     if uri is None and spec.tracking is None:
-        raise UserError(f"{paths.root.name} was run without tracking; say where to with --uri")
+        raise UserError(
+            f"{paths.root.name} was run without tracking; give a tracking URI with --uri"
+        )
     given = {"uri": uri, "experiment": experiment}
     recorded = {"experiment": spec.name} if spec.tracking is None else vars(spec.tracking)
     try:

@@ -22,7 +22,7 @@ def check(name: str, folder: Path, **options: Any) -> Check:
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
-    """Versions that the test sets; None: not installed."""
+    """Package versions that the test sets; None means not installed."""
     versions: dict[str, str | None] = {}
     real = metadata.version
 
@@ -36,7 +36,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
     return versions
 
 
-def test_a_package_that_is_missing_is_a_failure_with_a_remedy(
+def test_a_missing_package_fails_with_a_remedy(
     installed: dict[str, str | None], tmp_path: Path
 ) -> None:
     installed["ray"] = None
@@ -47,9 +47,7 @@ def test_a_package_that_is_missing_is_a_failure_with_a_remedy(
     )
 
 
-def test_a_version_out_of_range_is_a_failure(
-    installed: dict[str, str | None], tmp_path: Path
-) -> None:
+def test_a_version_out_of_range_fails(installed: dict[str, str | None], tmp_path: Path) -> None:
     installed["gymnasium"] = "1.3.0"
     found = check("gymnasium", tmp_path)
     assert found.status == "failed"
@@ -57,9 +55,7 @@ def test_a_version_out_of_range_is_a_failure(
     assert not is_fit([found])
 
 
-def test_an_extra_that_is_missing_is_no_failure(
-    installed: dict[str, str | None], tmp_path: Path
-) -> None:
+def test_a_missing_extra_is_not_a_failure(installed: dict[str, str | None], tmp_path: Path) -> None:
     installed["ale-py"] = None
     found = check("extra atari", tmp_path)
     assert found == Check("extra atari", "missing", "the Atari games: pip install 'sweeper[atari]'")
@@ -77,7 +73,7 @@ def test_an_extra_of_two_packages_needs_both(
     assert check("extra video", tmp_path).status == "ok"
 
 
-def test_the_storage_is_the_folder_or_will_be_made(tmp_path: Path) -> None:
+def test_a_storage_that_does_not_exist_will_be_made(tmp_path: Path) -> None:
     found = check("storage", tmp_path / "new" / "runs")
     assert found.status == "ok"
     assert found.detail.startswith(f"{tmp_path}/new/runs (will be made), writable, ")
@@ -85,7 +81,7 @@ def test_the_storage_is_the_folder_or_will_be_made(tmp_path: Path) -> None:
     assert check("storage", tmp_path).detail.startswith(f"{tmp_path}, writable, ")
 
 
-def test_little_disk_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_little_disk_space_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     little = SimpleNamespace(total=10**10, used=0, free=5 * 10**8)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: little)
     found = check("storage", tmp_path)
@@ -93,7 +89,7 @@ def test_little_disk_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "500 MB free: that is little" in found.detail
 
 
-def test_a_gpu_that_this_torch_can_not_use_is_a_warning(
+def test_a_gpu_that_torch_cannot_use_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(doctor, "_gpus_of_driver", lambda: "NVIDIA H100, 81559 MiB")
@@ -106,7 +102,7 @@ def test_a_gpu_that_this_torch_can_not_use_is_a_warning(
     assert check("GPU", tmp_path, quick=False).detail.startswith("NVIDIA H100; used where")
 
 
-def test_a_torch_that_does_not_import_is_a_failure_with_its_last_line(
+def test_a_failed_torch_import_shows_the_last_line_of_its_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(doctor, "_TORCH_PROBE", "raise OSError('libgomp.so.1: no such file')")
@@ -115,7 +111,7 @@ def test_a_torch_that_does_not_import_is_a_failure_with_its_last_line(
     assert found == Check("torch import", "failed", "OSError: libgomp.so.1: no such file")
 
 
-def test_a_ray_that_hangs_is_given_up_with_all_that_it_started(
+def test_a_hanging_ray_is_killed_with_its_child_processes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     child = tmp_path / "child"
@@ -125,7 +121,7 @@ def test_a_ray_that_hangs_is_given_up_with_all_that_it_started(
     monkeypatch.setattr(doctor, "_PROBE_S", 2.0)
     found = check("local Ray", tmp_path, quick=False)
     assert found == Check("local Ray", "failed", "no answer within 2 s")
-    deadline = time.monotonic() + 10  # the signal is sent; dying takes a moment
+    deadline = time.monotonic() + 10  # dying takes a moment
     while is_process_alive(int(child.read_text()), started_before=time.time()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
