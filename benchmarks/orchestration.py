@@ -178,7 +178,7 @@ def sweep(size: int, folder: Path, *, with_mlflow: bool) -> dict[str, float]:
     from sweeper.api import execute
     from sweeper.journal import TrialEnded, read_journal
     from sweeper.planning.plan import build_plan
-    from sweeper.running import runner
+    from sweeper.running.tune import runner
     from sweeper.spec import load_spec
     from sweeper.views.progress import make_progress
 

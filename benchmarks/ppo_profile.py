@@ -70,8 +70,8 @@ def measure_arithmetic(replicas: int) -> dict[str, Any]:
 def measure_phases(replicas: int) -> dict[str, float]:
     """Milliseconds of an iteration of the first row, by what they are spent on."""
     from sweeper.environments.settings import EnvironmentSettings
-    from sweeper.trainables import ppo_update
     from sweeper.trainables.contract import TrialSettings
+    from sweeper.trainables.torch_backend.ppo import update
     from sweeper.trainables.torch_backend.ppo.trainer import TorchPPOTrainer
 
     spent: dict[str, float] = {}
@@ -107,8 +107,8 @@ def measure_phases(replicas: int) -> dict[str, float]:
     timed(trainer._learner, "_draw_order", "update: shuffling")
     timed(trainer._networks.packed, "forward", "update: networks forward")
     timed(trainer._networks.packed, "backward", "update: networks backward")
-    timed(ppo_update, "differentiate_loss", "update: loss and networks")
-    timed(ppo_update, "clip_gradients", "update: clipping")
+    timed(update, "differentiate_loss", "update: loss and networks")
+    timed(update, "clip_gradients", "update: clipping")
     timed(trainer._learner._optimiser, "step", "update: Adam")
     timed(trainer, "train", "iteration")
     iterations = 100
