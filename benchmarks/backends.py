@@ -27,8 +27,6 @@ from sweeper.evidence.statistics import Summary, summarise_sample
 from sweeper.json_values import encode_json
 from sweeper.metrics import ENV_STEPS
 
-__all__ = ["Pair", "Side", "by_chance", "pair_trials"]
-
 
 @dataclass(frozen=True)
 class Side:

@@ -8,8 +8,6 @@ import platform
 import sys
 from pathlib import Path
 
-__all__ = ["Conditions"]
-
 _QUIET_LOAD = 0.5
 _STEAL = 8  # of the fields of /proc/stat's first line, see proc(5)
 

@@ -28,8 +28,6 @@ from conditions import Conditions
 from measuring import peak_memory_mb
 from tables import print_head, print_row, spread, verdict
 
-__all__ = ["Contest", "Entry", "Shape", "Target", "main"]
-
 OURS = "ours"
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _PACKAGES = ("ray", "torch", "numpy", "gymnasium", "stable-baselines3", "envpool")

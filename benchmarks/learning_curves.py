@@ -29,18 +29,6 @@ from sweeper.evidence.statistics import Summary, summarise_sample
 from sweeper.journal import TrialReported, read_journal
 from sweeper.metrics import ENV_STEPS
 
-__all__ = [
-    "BACKENDS",
-    "TASKS",
-    "Comparison",
-    "Curves",
-    "Task",
-    "compare",
-    "describe",
-    "read_off",
-    "train",
-]
-
 BACKENDS = ("torch", "rllib")
 _RETURNS = "replica/episode_return_mean"
 

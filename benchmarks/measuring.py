@@ -14,19 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from sweeper.environments.settings import EnvironmentSettings
 
-__all__ = [
-    "Training",
-    "build_trainer",
-    "matmul_peak",
-    "peak_memory_mb",
-    "run_sweep",
-    "shortest",
-    "start_ray",
-    "train_ours",
-    "train_rllib",
-    "train_stable_baselines3",
-]
-
 _LAST_EPISODES = 20
 
 

@@ -33,8 +33,6 @@ from typing import Any
 from conditions import Conditions
 from tables import print_head, print_row, spread, verdict
 
-__all__ = ["LONG", "PACKAGES", "SHORT", "run"]
-
 PACKAGES = ("ray", "torch", "mlflow", "gymnasium")
 _MAX_SHARE = 0.02  # of a sweep's time
 

@@ -15,15 +15,6 @@ from measuring import (
     train_stable_baselines3,
 )
 
-__all__ = [
-    "SHAPES",
-    "Shape",
-    "hyperparameters",
-    "measure_ours",
-    "measure_rllib",
-    "measure_stable_baselines3",
-]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Shape(contest.Shape):

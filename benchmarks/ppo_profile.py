@@ -8,8 +8,6 @@ from typing import Any
 from measuring import build_trainer, matmul_peak, shortest
 from ppo_contestants import SHAPES, hyperparameters
 
-__all__ = ["measure_arithmetic", "measure_phases"]
-
 
 def measure_arithmetic(replicas: int) -> dict[str, Any]:
     """Measure an update of the first shape, and its share of one core's peak."""

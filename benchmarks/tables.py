@@ -5,8 +5,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-__all__ = ["print_head", "print_row", "spread", "verdict"]
-
 
 def print_head(*cells: str) -> None:
     """Print an empty line, the headings and the rule of a table."""

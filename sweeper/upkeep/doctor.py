@@ -212,21 +212,14 @@ def _check_gpu(*, quick: bool) -> Check:
 
 def _gpus_of_driver() -> str:
     """The GPUs that NVIDIA's driver lists; empty without a driver."""
-    command = shutil.which("nvidia-smi")
-    if command is None:
-        return ""
+    command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
     try:
-        done = subprocess.run(  # noqa: S603
-            [command, "--query-gpu=name,memory.total", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
+        listed = subprocess.check_output(  # noqa: S603
+            command, stderr=subprocess.DEVNULL, text=True, timeout=10
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except (OSError, subprocess.SubprocessError):
         return ""
-    names = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-    return "; ".join(names) if done.returncode == 0 else ""
+    return "; ".join(line.strip() for line in listed.splitlines() if line.strip())
 
 
 def _check_storage(storage: Path) -> Check:

@@ -14,7 +14,6 @@ from sweeper.errors import SweeperError
 from sweeper.json_values import to_json
 from sweeper.opened_run import Run, open_run
 from sweeper.paths import RunPaths, list_runs
-from sweeper.results.records import TrialRecord
 from sweeper.results.scoring import metric_value
 from sweeper.results.standing import Standing, Workload, describe_workload
 from sweeper.states import TrialState
@@ -111,20 +110,16 @@ def describe_run(opened: Run) -> RunOverview:
         updated=results.updated,
         left_s=left_s,
         running=tuple(
-            _describe_trial(record, standing)
+            RunningTrial(
+                trial_id=record.trial_id,
+                parameters=record.parameters,
+                score=standing.score(record.trial_id),
+                env_steps=record.env_steps,
+                env_steps_per_s=metric_value(record.last_report, "env_steps_per_s"),
+            )
             for record in results.trials
             if record.state is TrialState.RUNNING
         ),
-    )
-
-
-def _describe_trial(record: TrialRecord, standing: Standing) -> RunningTrial:
-    return RunningTrial(
-        trial_id=record.trial_id,
-        parameters=record.parameters,
-        score=standing.score(record.trial_id),
-        env_steps=record.env_steps,
-        env_steps_per_s=metric_value(record.last_report, "env_steps_per_s"),
     )
 
 

@@ -27,6 +27,12 @@ class Result:
         self.code, self.out, self.err = code, out, err
 
     @property
+    def error(self) -> str:
+        """The message of a user error."""
+        assert (self.code, self.out) == (2, "")
+        return self.err
+
+    @property
     def json(self) -> Any:
         assert self.code == 0, self.err
         return json.loads(self.out)
@@ -56,25 +62,19 @@ def test_an_unknown_run_lists_the_last_runs(call: Any) -> None:
     make_run(Path("runs"), "made-20260101-000000")
     make_run(Path("runs"), "made-20260102-000000")
     for verb in ("results", "best", "status", "logs", "log", "ui", "clean"):
-        result = call(verb, "nope", *(["--yes"] if verb == "clean" else []))
-        assert (result.code, result.out) == (2, "")
-        assert result.err == (
+        assert call(verb, "nope", *(["--yes"] if verb == "clean" else [])).error == (
             "error: no run 'nope': give a path, a name in runs, or `last`; the last runs in runs: "
             "made-20260101-000000, made-20260102-000000\n"
         )
 
 
 def test_without_any_run_the_error_says_how_to_start_one(call: Any) -> None:
-    result = call("status")
-    assert result.code == 2
-    assert result.err == "error: no run in runs yet; start one with `sweeper run SPEC`\n"
+    assert call("status").error == "error: no run in runs yet; start one with `sweeper run SPEC`\n"
 
 
 def test_an_unknown_metric_lists_the_reported_ones(call: Any) -> None:
     make_run(Path("runs"), "made-20260101-000000")
-    result = call("best", "--metric", "episode_return_maen")
-    assert (result.code, result.out) == (2, "")
-    assert result.err == (
+    assert call("best", "--metric", "episode_return_maen").error == (
         "error: no trial reported 'episode_return_maen' (nearest: episode_return_mean); reported "
         "were: env_steps_per_s, episode_return_mean, num_env_steps_sampled_lifetime, "
         "time_total_s, training_iteration\n"
@@ -85,9 +85,7 @@ def test_an_unreadable_journal_is_a_one_line_error(call: Any) -> None:
     paths = make_run(Path("runs"), "made-20260101-000000")
     paths.journal.unlink()
     paths.journal.symlink_to(paths.root)  # a folder: not even root can read it
-    result = call("status", str(paths.root))
-    assert result.code == 2
-    assert result.err.startswith(f"error: no run '{paths.root}'")
+    assert call("status", str(paths.root)).error.startswith(f"error: no run '{paths.root}'")
 
 
 def test_a_damaged_journal_is_a_one_line_warning(call: Any) -> None:
@@ -106,10 +104,9 @@ def test_a_damaged_journal_is_a_one_line_warning(call: Any) -> None:
 def test_a_damaged_spec_in_the_run_folder_is_a_one_line_error(call: Any) -> None:
     paths = make_run(Path("runs"), "made-20260101-000000")
     paths.spec.write_text("name: [")
-    result = call("status")
-    assert result.code == 2
-    assert result.err.startswith(f"error: the run's spec can't be read: {paths.spec}:")
-    assert result.err.count("\n") == 1
+    error = call("status").error
+    assert error.startswith(f"error: the run's spec can't be read: {paths.spec}:")
+    assert error.count("\n") == 1
 
 
 def test_status_works_without_a_readable_plan(call: Any) -> None:
@@ -126,32 +123,26 @@ def test_a_storage_that_is_a_file_is_an_error_with_its_line(call: Any) -> None:
         "stop: {training_iteration: 1}\nstorage: file/runs\n"
     )
     Path("file").write_text("")
-    result = call("run", "spec.yaml", "-q")
-    assert (result.code, result.out) == (2, "")
-    assert result.err.splitlines() == [
+    assert call("run", "spec.yaml", "-q").error.splitlines() == [
         f"spec.yaml:5: storage: must be a folder for runs; {Path('file').absolute()} is a file",
         "1 problem; nothing was started",
     ]
 
 
 def test_a_misspelt_command_or_option_suggests_the_nearest(call: Any) -> None:
-    result = call("reslts")
-    assert result.code == 2
-    assert result.err == (
+    assert call("reslts").error == (
         "error: no such command 'reslts'; did you mean one of 'best', 'results'?\n"
         "usage: sweeper [OPTIONS] COMMAND [ARGS]...\n"
         "`sweeper --help` explains it\n"
     )
-    result = call("status", "--jsn")
-    assert result.code == 2
-    assert result.err.startswith("error: no such option '--jsn'; did you mean '--json'?\n")
+    assert call("status", "--jsn").error.startswith(
+        "error: no such option '--jsn'; did you mean '--json'?\n"
+    )
 
 
 def test_a_spec_key_given_as_an_option_is_explained(call: Any) -> None:
     for verb in ("plan", "run", "train"):
-        result = call(verb, "spec.yaml", "--seeds", "3")
-        assert result.code == 2
-        assert result.err.splitlines() == [
+        assert call(verb, "spec.yaml", "--seeds", "3").error.splitlines() == [
             "error: no such option '--seeds'; a key of the spec is set without dashes: seeds=VALUE",
             f"usage: sweeper {verb} [OPTIONS] SPEC [KEY=VALUE]...",
             f"`sweeper {verb} --help` explains it",
@@ -162,15 +153,11 @@ def test_a_spec_key_given_as_an_option_is_explained(call: Any) -> None:
 
 
 def test_without_a_command_the_help_is_printed(call: Any) -> None:
-    result = call()
-    assert result.code == 2
-    assert result.err.startswith("Usage: sweeper [OPTIONS] COMMAND [ARGS]...")
+    assert call().error.startswith("Usage: sweeper [OPTIONS] COMMAND [ARGS]...")
 
 
 def test_a_stop_criterion_without_a_number_is_an_error_with_an_example(call: Any) -> None:
-    result = call("resume", "--stop", "episode_return_mean")
-    assert result.code == 2
-    assert result.err == (
+    assert call("resume", "--stop", "episode_return_mean").error == (
         "error: --stop episode_return_mean: write KEY=NUMBER, as in "
         "num_env_steps_sampled_lifetime=200000\n"
     )
@@ -178,28 +165,21 @@ def test_a_stop_criterion_without_a_number_is_an_error_with_an_example(call: Any
 
 def test_an_unwritable_file_is_a_one_line_error(call: Any) -> None:
     make_run(Path("runs"), "made-20260101-000000")
-    result = call("results", "--parquet", "no/such/folder.parquet")
-    assert result.code == 2
-    assert result.err == (
+    assert call("results", "--parquet", "no/such/folder.parquet").error == (
         "error: no/such/folder.parquet can't be written: there is no folder no/such\n"
     )
     Path("taken").mkdir()
-    result = call("results", "--parquet", "taken")
-    assert result.code == 2
-    assert result.err == "error: taken can't be written: Is a directory\n"
+    error = call("results", "--parquet", "taken").error
+    assert error == "error: taken can't be written: Is a directory\n"
 
 
 def test_an_invalid_or_missing_tracking_uri_is_a_one_line_error(call: Any) -> None:
     make_run(Path("runs"), "made-20260101-000000")
-    result = call("log", "--uri", "foo://bar")
-    assert result.code == 2
-    assert result.err == (
+    assert call("log", "--uri", "foo://bar").error == (
         "error: --uri: must be sqlite:///FILE, http(s)://HOST:PORT, or a database's URI; "
         "found 'foo://bar'\n"
     )
-    result = call("log")
-    assert result.code == 2
-    assert result.err == (
+    assert call("log").error == (
         "error: made-20260101-000000 was run without tracking; give a tracking URI with --uri\n"
     )
 
@@ -297,15 +277,11 @@ def test_the_log_of_a_trial_is_printed_whole_or_its_last_lines(call: Any) -> Non
 
 def test_an_unknown_trial_or_a_missing_log_is_an_error(call: Any) -> None:
     paths = make_run(Path("runs"), "made-20260101-000000")
-    result = call("logs", "last", "t0009")
-    assert result.code == 2
-    assert result.err == (
+    assert call("logs", "last", "t0009").error == (
         "error: no trial 't0009' in made-20260101-000000; it has t0001 to t0002\n"
     )
     paths.trial_log("t0001").unlink()
-    result = call("logs", "last", "t0001")
-    assert result.code == 2
-    assert result.err == (
+    assert call("logs", "last", "t0001").error == (
         f"error: t0001 of made-20260101-000000 has no log: no file {paths.trial_log('t0001')}\n"
     )
 
@@ -330,9 +306,8 @@ def test_clean_asks_before_deleting(call: Any, tmp_path: Path) -> None:
 def test_clean_without_a_terminal_requires_yes(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = make_run(Path("runs"), "made-20260101-000000")
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False)
-    result = call("clean", "--keep", "0")
-    assert result.code == 2
-    assert result.err == "error: no terminal to ask on; add --yes to delete them\n"
+    error = call("clean", "--keep", "0").error
+    assert error == "error: no terminal to ask on; add --yes to delete them\n"
     assert paths.journal.is_file()
     result = call("clean", "--keep", "0", "--yes")
     assert result.code == 0
@@ -345,15 +320,11 @@ def test_clean_without_a_terminal_requires_yes(call: Any, monkeypatch: pytest.Mo
 
 def test_clean_requires_a_choice_of_runs(call: Any) -> None:
     paths = make_run(Path("runs"), "made-20260101-000000")
-    result = call("clean", "--yes")
-    assert result.code == 2
-    assert result.err == (
+    assert call("clean", "--yes").error == (
         "error: choose runs by name, --older-than 7d, --failed or --keep N "
         "(--keep 0: all); nothing was deleted\n"
     )
-    result = call("clean", "--older-than", "7 parsecs", "--yes")
-    assert result.code == 2
-    assert result.err == (
+    assert call("clean", "--older-than", "7 parsecs", "--yes").error == (
         "error: '7 parsecs' is not an age: give a number and a unit, such as 12h, 7d or 2w\n"
     )
     assert paths.journal.is_file()
