@@ -9,6 +9,7 @@ Stable-Baselines3 is skipped unless it is installed: ``pip install -e '.[bench]'
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,28 +145,39 @@ def measure_rllib(shape: Shape, env_steps: int, _: int, seed: int) -> dict[str, 
     return {**training.measured, "gradient_steps": count_updates(shape, training.env_steps)}
 
 
-def measure_stable_baselines3(shape: Shape, env_steps: int, _: int, seed: int) -> dict[str, Any]:
-    """Train one seed with Stable-Baselines3; only for the shape ``zoo``."""
+def build_stable_baselines3(
+    env_id: str, given: Mapping[str, Any], *, env_steps: int, seed: int, env_seed: int
+) -> Any:
+    """Build Stable-Baselines3's DQN from RLlib's hyperparameters, all of which must be given."""
     from stable_baselines3 import DQN
     from stable_baselines3.common.env_util import make_vec_env
 
-    given = shape.hyperparameters
-    model = DQN(
+    fragment, batch = given["rollout_fragment_length"], given["train_batch_size_per_learner"]
+    (_, _), (epsilon_steps, final_epsilon) = given["epsilon"]
+    return DQN(
         "MlpPolicy",
-        make_vec_env("CartPole-v1", n_envs=1, seed=10_000 * (seed + 1)),
+        make_vec_env(env_id, n_envs=1, seed=env_seed),
         learning_rate=given["lr"],
-        batch_size=given["train_batch_size_per_learner"],
+        batch_size=batch,
         buffer_size=given["replay_buffer_config"]["capacity"],
         learning_starts=given["num_steps_sampled_before_learning_starts"],
         gamma=given["gamma"],
         target_update_interval=given["target_network_update_freq"],
-        train_freq=given["rollout_fragment_length"],
-        gradient_steps=128,
-        exploration_fraction=given["epsilon"][1][0] / env_steps,
-        exploration_final_eps=given["epsilon"][1][1],
-        policy_kwargs={"net_arch": shape.model_config["fcnet_hiddens"]},
+        train_freq=fragment,
+        gradient_steps=round(given["training_intensity"] * fragment / batch),
+        exploration_fraction=epsilon_steps / env_steps,
+        exploration_final_eps=final_epsilon,
+        policy_kwargs={"net_arch": given["model_config"]["fcnet_hiddens"]},
         seed=seed,
         device="cpu",
+    )
+
+
+def measure_stable_baselines3(shape: Shape, env_steps: int, _: int, seed: int) -> dict[str, Any]:
+    """Train one seed with Stable-Baselines3; only for the shape ``zoo``."""
+    given = {**shape.hyperparameters, "model_config": shape.model_config}
+    model = build_stable_baselines3(
+        "CartPole-v1", given, env_steps=env_steps, seed=seed, env_seed=10_000 * (seed + 1)
     )
     measured = train_stable_baselines3(model, env_steps)
     return {**measured, "gradient_steps": int(model._n_updates)}

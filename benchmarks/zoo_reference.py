@@ -16,20 +16,22 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3 import DQN, PPO
+from dqn_throughput import build_stable_baselines3
+from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from tables import print_head, print_row
-from zoo import describe_interval
+from zoo import ZOO, describe_interval
 
+from sweeper import load_spec
 from sweeper.evidence.statistics import summarise_sample
+from sweeper.metrics import ENV_STEPS
 
 _EPISODES = 100
 _EVALUATION_SEED = 1_000_000  # far from the training seeds
@@ -80,28 +82,12 @@ def play_mountaincar_continuous(seed: int, variant: Mapping[str, Any]) -> float:
     return _evaluate(agent, evaluation)
 
 
-def play_dqn(
-    seed: int, variant: Mapping[str, Any], *, env_id: str, env_steps: int, **hyperparameters: Any
-) -> float:
-    """Like `play_pendulum`, for the specs of DQN.
-
-    Args:
-        seed: of networks, exploration and the training environment.
-        variant: more hyperparameters, under Stable-Baselines3's names.
-        env_id: the environment.
-        env_steps: of training.
-        hyperparameters: under Stable-Baselines3's names, except ``epsilon_steps``: the env steps
-            over which epsilon decays from 1.
-    """
-    epsilon_steps = hyperparameters.pop("epsilon_steps")
-    agent = DQN(
-        "MlpPolicy",
-        make_vec_env(env_id, n_envs=1, seed=seed),
-        exploration_fraction=epsilon_steps / env_steps,
-        policy_kwargs={"net_arch": [256, 256]},
-        seed=seed,
-        device="cpu",
-        **{**hyperparameters, **variant},
+def play_dqn(seed: int, variant: Mapping[str, Any]) -> float:
+    """Like `play_pendulum`, with DQN; ``variant`` names the spec of configs/zoo."""
+    spec = load_spec(ZOO / variant["spec"])
+    env_id, env_steps = spec.environment.id, int(spec.stop[ENV_STEPS])
+    agent = build_stable_baselines3(
+        env_id, spec.param_space, env_steps=env_steps, seed=seed, env_seed=seed
     ).learn(env_steps)
     return _evaluate(agent, make_vec_env(env_id, n_envs=10, seed=_EVALUATION_SEED + seed))
 
@@ -129,60 +115,10 @@ TASKS: Mapping[str, tuple[Play, Mapping[str, Mapping[str, Any]]]] = {
             "without, from 1": {"policy_kwargs": {"ortho_init": False}},
         },
     ),
-    "cartpole_dqn": (
-        partial(
-            play_dqn,
-            env_id="CartPole-v1",
-            env_steps=50_000,
-            learning_rate=2.3e-3,
-            batch_size=64,
-            buffer_size=100_000,
-            learning_starts=1000,
-            gamma=0.99,
-            target_update_interval=10,
-            train_freq=256,
-            gradient_steps=128,
-            epsilon_steps=8_000,
-            exploration_final_eps=0.04,
-        ),
-        {"as Zoo": {}},
-    ),
-    "mountaincar_dqn": (
-        partial(
-            play_dqn,
-            env_id="MountainCar-v0",
-            env_steps=120_000,
-            learning_rate=4e-3,
-            batch_size=128,
-            buffer_size=10_000,
-            learning_starts=1000,
-            gamma=0.98,
-            target_update_interval=600,
-            train_freq=16,
-            gradient_steps=8,
-            epsilon_steps=24_000,
-            exploration_final_eps=0.07,
-        ),
-        {"as Zoo": {}},
-    ),
-    "lunarlander_dqn": (
-        partial(
-            play_dqn,
-            env_id="LunarLander-v3",
-            env_steps=100_000,
-            learning_rate=6.3e-4,
-            batch_size=128,
-            buffer_size=50_000,
-            learning_starts=0,
-            gamma=0.99,
-            target_update_interval=250,
-            train_freq=4,
-            gradient_steps=-1,
-            epsilon_steps=12_000,
-            exploration_final_eps=0.1,
-        ),
-        {"as Zoo": {}},
-    ),
+    **{
+        name: (play_dqn, {"as Zoo": {"spec": f"{name}.yaml"}})
+        for name in ("cartpole_dqn", "mountaincar_dqn", "lunarlander_dqn")
+    },
 }
 
 
