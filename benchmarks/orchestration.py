@@ -112,18 +112,18 @@ def measure_sizes(sizes: Sequence[int], *, with_mlflow: bool) -> dict[int, Row]:
 def print_targets(rows: Mapping[int, Row]) -> None:
     """Print the limits and what was reached, over all sizes."""
     largest = rows[max(rows)]
-    most = f"{max(rows):,}"
+    size = f"{max(rows):,}"
     growth = largest["ms"] / rows[min(rows)]["ms"]
     tenths = largest["last_ms"] / largest["first_ms"]
     slowest, biggest = (max(row[name] for row in rows.values()) for name in ("ms", "folder_kb"))
     found = [
         ("ms a trial, at the worst size", MAX_MS_PER_TRIAL, slowest, ".1f"),
-        (f"ms a trial at {most} trials / at {min(rows):,}", MAX_GROWTH, growth, ".2f"),
-        (f"last tenth / first tenth of {most} trials", MAX_GROWTH, tenths, ".2f"),
-        (f"driver MB at {most} trials", MAX_MEMORY_MB, largest["memory_mb"], ".0f"),
+        (f"ms a trial at {size} trials / at {min(rows):,}", MAX_GROWTH, growth, ".2f"),
+        (f"last tenth / first tenth of {size} trials", MAX_GROWTH, tenths, ".2f"),
+        (f"driver MB at {size} trials", MAX_MEMORY_MB, largest["memory_mb"], ".0f"),
         ("KB a trial without checkpoints, at the worst size", MAX_KB_PER_TRIAL, biggest, ".1f"),
         *(
-            (f"`{verb}` on {most} trials, s", MAX_ANSWER_S, largest[f"{verb}_s"], ".2f")
+            (f"`{verb}` on {size} trials, s", MAX_ANSWER_S, largest[f"{verb}_s"], ".2f")
             for verb in VERBS
         ),
     ]

@@ -223,7 +223,7 @@ def cli(verbose: bool, log_level: str | None) -> None:
     sweeper init CartPole-v1         write a first spec
     sweeper run cartpole-ppo.yaml    run it
     sweeper best                     see who won
-    """  # noqa: D301 - click wants the character \\b
+    """  # noqa: D301 - click needs the character \\b
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     _set_log_level(log_level or ("INFO" if verbose else "ERROR"))
 

@@ -143,5 +143,5 @@ def completion(shell: str) -> None:
     bash: echo 'eval "$(sweeper completion bash)"' >> ~/.bashrc
     zsh:  echo 'eval "$(sweeper completion zsh)"' >> ~/.zshrc
     fish: sweeper completion fish > ~/.config/fish/completions/sweeper.fish
-    """  # noqa: D301 - click wants the character \\b
+    """  # noqa: D301 - click needs the character \\b
     click.echo(completion_script(cli, shell))

@@ -138,7 +138,7 @@ def delete_run(run: OldRun) -> None:
     problem = _explain_refusal(paths, _read_results(paths))
     if problem:
         raise UserError(f"{run.root.name} is not deleted: {problem}")
-    with run_lock(paths.lock):  # so that nobody resumes it meanwhile
+    with run_lock(paths.lock):  # keeps others from resuming it
         try:
             for entry in run.root.iterdir():
                 if entry in (paths.journal, paths.lock):

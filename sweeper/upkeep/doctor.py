@@ -181,7 +181,7 @@ def _core_quota() -> float | None:
 def _check_memory() -> Check:
     total, free = machine.total_bytes(), machine.free_bytes()
     if total is None:
-        return Check("memory", "warning", "can't be told on this system")
+        return Check("memory", "warning", "unknown on this system")
     detail = format_bytes(total)
     if free is None:
         return Check("memory", "ok", detail)

@@ -42,7 +42,7 @@ class Watched:
     refused: subprocess.CompletedProcess[str]
     relogged: subprocess.CompletedProcess[str]
     followed: str
-    said: str
+    stderr: str
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +54,13 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
     with started("run", "spec.yaml", cwd=seen.folder) as process:
         seen.run = _wait_for_reports(seen.folder, process)
         with started("logs", "-f", cwd=seen.folder) as follower:
-            said = sweeper_here("status", "--json", cwd=seen.folder)
-            seen.status = json.loads(said.stdout)
+            done = sweeper_here("status", "--json", cwd=seen.folder)
+            seen.status = json.loads(done.stdout)
             seen.status_text = sweeper_here("status", cwd=seen.folder).stdout
             seen.refused = sweeper_here("clean", "--keep", "0", "--yes", cwd=seen.folder)
             seen.relogged = sweeper_here("log", cwd=seen.folder)
             os.kill(process.pid, signal.SIGINT)
-            _, seen.said = process.communicate(timeout=120)
+            _, seen.stderr = process.communicate(timeout=120)
             seen.followed, _ = follower.communicate(timeout=30)
     return seen
 
@@ -113,9 +113,9 @@ def test_logs_are_followed_until_the_run_ends(watched: Watched) -> None:
 
 
 def test_without_a_terminal_progress_is_lines(watched: Watched) -> None:
-    assert "t0001 paused (interrupted)" in watched.said
-    assert "\x1b" not in watched.said
-    assert watched.said.count("interrupted: 0 of 2 done, 2 paused") == 1
+    assert "t0001 paused (interrupted)" in watched.stderr
+    assert "\x1b" not in watched.stderr
+    assert watched.stderr.count("interrupted: 0 of 2 done, 2 paused") == 1
 
 
 def test_logging_a_run_again_changes_nothing(watched: Watched) -> None:

@@ -306,8 +306,9 @@ def test_clean_asks_before_deleting(call: Any, tmp_path: Path) -> None:
 def test_clean_without_a_terminal_requires_yes(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = make_run(Path("runs"), "made-20260101-000000")
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False)
-    error = call("clean", "--keep", "0").error
-    assert error == "error: no terminal to ask on; add --yes to delete them\n"
+    result = call("clean", "--keep", "0")
+    assert result.code == 2
+    assert result.err == "error: no terminal to ask on; add --yes to delete them\n"
     assert paths.journal.is_file()
     result = call("clean", "--keep", "0", "--yes")
     assert result.code == 0

@@ -150,7 +150,7 @@ def test_without_a_cpu_limit_all_cores_count(cgroup: Path) -> None:
         (3e9, 1.5e9, "warning", "3.0 GB, 1.5 GB free: a trial of RLlib takes about 1 GB"),
         (30e9, 15e9, "ok", "30 GB, 15 GB free"),
         (30e9, None, "ok", "30 GB"),
-        (None, None, "warning", "can't be told on this system"),
+        (None, None, "warning", "unknown on this system"),
     ],
 )
 def test_little_free_memory_is_a_warning(

@@ -181,10 +181,10 @@ def test_the_status_is_printed_now_and_then(
     for step in range(1, 11):
         launch.now += 10
         launch.report("t0001", step / 100, float(step))
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 5
-    assert said[-1].startswith("0 of 32 done, 1 running, 1m40s elapsed, about ")
-    assert said[-1].endswith("; best so far t0001: 10")
+    printed = capsys.readouterr().err.splitlines()
+    assert len(printed) == 5
+    assert printed[-1].startswith("0 of 32 done, 1 running, 1m40s elapsed, about ")
+    assert printed[-1].endswith("; best so far t0001: 10")
 
 
 def test_a_long_silence_is_broken_once_a_minute(
@@ -214,12 +214,12 @@ def test_a_silence_without_events_is_broken(
     launch.begin()
     lines.start()
     launch.now += 60.0
-    said = ""
+    printed = ""
     deadline = time.monotonic() + 5
-    while not said and time.monotonic() < deadline:
+    while not printed and time.monotonic() < deadline:
         time.sleep(0.001)
-        said = capsys.readouterr().err
-    assert said == "starting Ray, 1m00s elapsed\n"
+        printed = capsys.readouterr().err
+    assert printed == "starting Ray, 1m00s elapsed\n"
     lines.close()
     launch.now += 60.0
     time.sleep(0.02)
@@ -236,10 +236,12 @@ def test_very_short_trials_do_not_fill_a_log(
         launch.now += 0.1
         launch.end(f"t{number:04d}")
     lines.close()
-    said = capsys.readouterr().err.splitlines()
-    assert 25 <= len(said) <= 32
-    told = sum(int(match[1]) for line in said if (match := re.search(r"and (\d+) more", line)))
-    assert told + sum(" done (" in line for line in said) == 200
+    printed = capsys.readouterr().err.splitlines()
+    assert 25 <= len(printed) <= 32
+    skipped = sum(
+        int(match[1]) for line in printed if (match := re.search(r"and (\d+) more", line))
+    )
+    assert skipped + sum(" done (" in line for line in printed) == 200
 
 
 def test_every_new_error_is_printed_with_its_log(
@@ -250,11 +252,13 @@ def test_every_new_error_is_printed_with_its_log(
         launch.start(f"t{number:04d}", lr=0.5)
         launch.end(f"t{number:04d}", "ERROR", error)
     launch.feed(TrialRetried(launch.now, "t0032", "OSError: c"))
-    said = capsys.readouterr().err
-    assert "t0001 failed (crashed): ValueError: a; log: /runs/cartpole/trials/t0001/log.txt" in said
-    assert "t0030" not in said
-    assert "t0031 failed (crashed): OSError: b" in said
-    assert "t0032 failed and is tried again: OSError: c" in said
+    printed = capsys.readouterr().err
+    assert (
+        "t0001 failed (crashed): ValueError: a; log: /runs/cartpole/trials/t0001/log.txt" in printed
+    )
+    assert "t0030" not in printed
+    assert "t0031 failed (crashed): OSError: b" in printed
+    assert "t0032 failed and is tried again: OSError: c" in printed
 
 
 @pytest.mark.parametrize("term", ["dumb", ""])
@@ -305,9 +309,9 @@ print("the summary", file=sys.stderr)
 def written(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The output of a launch of two seconds on a terminal of 80 columns."""
     folder = tmp_path_factory.mktemp("terminal")
-    code, said = run_on_a_terminal([sys.executable, "-c", ON_A_TERMINAL, str(folder)])
-    assert code == 0, said
-    return said
+    code, printed = run_on_a_terminal([sys.executable, "-c", ON_A_TERMINAL, str(folder)])
+    assert code == 0, printed
+    return printed
 
 
 def test_other_output_goes_above_the_table_and_the_table_disappears(written: str) -> None:
