@@ -65,9 +65,8 @@ chaos: $(STAMP) ## Kill a sweep at random moments and resume it (10 minutes or m
 acceptance: $(STAMP) ## Run the slow tier: real learning, the benchmarks' short forms
 	$(BIN)/python -m pytest tests -m acceptance --timeout 3600
 
-constraints: $(STAMP) ## Write the installed versions into constraints.txt
-	{ head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//'; } > constraints.new
-	mv constraints.new constraints.txt
+constraints: $(STAMP) ## Pin the installed versions in constraints.txt
+	$(BIN)/python -m pip freeze --exclude-editable | $(BIN)/python tools/merge_constraints.py
 
 clean: ## Delete .venv and caches; runs/ stays
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,9 +1,9 @@
-"""Two runs of one sweep, `backend: torch` and `backend: rllib`, compared trial by trial.
+"""Compare two runs of one sweep, `backend: torch` and `backend: rllib`, trial by trial.
 
-The searcher draws the same configurations for both, so that a trial has the same id in either
-run. For every trial that both runs have finished: the two samples of seeds, whether their
-intervals meet, and the seconds; then who won on each side, and how fast each was. Nothing is
-trained here:
+The searcher draws the same configurations for both, so a configuration has the same trial id in
+both runs. Prints, for every trial that both runs have finished, the two samples of seeds, whether
+their intervals overlap, and the seconds; then the winner and the speed of each run. Trains
+nothing:
 
     sweeper run configs/cartpole_dqn.yaml search.max_concurrent=1
     sweeper run configs/cartpole_dqn.yaml search.max_concurrent=1 backend=rllib
@@ -27,17 +27,15 @@ from sweeper.evidence.statistics import Summary, summarise_sample
 from sweeper.json_values import encode_json
 from sweeper.metrics import ENV_STEPS
 
-__all__ = ["Pair", "Side", "by_chance", "pair_trials"]
-
 
 @dataclass(frozen=True)
 class Side:
     """A trial on one backend.
 
     Attributes:
-        seeds: the metric's last value, one a seed.
-        seconds: of the trial.
-        env_steps: of all its seeds.
+        seeds: the metric's last value for each seed.
+        seconds: training time of the trial.
+        env_steps: total of all seeds.
     """
 
     seeds: tuple[float, ...]
@@ -56,8 +54,8 @@ class Pair:
 
     Attributes:
         trial_id: the same in both runs.
-        parameters: what the search varies.
-        sides: the first run's, then the second's.
+        parameters: the searched parameters.
+        sides: the trial in the first run, then in the second.
     """
 
     trial_id: str
@@ -72,15 +70,15 @@ class Pair:
 
     @property
     def p_value(self) -> float:
-        """Welch's t test of equal means, which is sharper than two intervals that meet."""
+        """Of Welch's t test of equal means, which is sharper than comparing intervals."""
         return float(stats.ttest_ind(*(side.seeds for side in self.sides), equal_var=False).pvalue)
 
 
 def pair_trials(runs: Sequence[sweeper.Run], metric: str) -> list[Pair]:
-    """The trials that both runs have finished, in the order of their ids.
+    """Pair the trials that both runs have finished, sorted by id.
 
     Raises:
-        SystemExit: a trial is not the same configuration in both.
+        SystemExit: a trial has different configurations in the two runs.
     """
     first, second = ({trial.trial_id: trial for trial in run.results.trials} for run in runs)
     pairs = []
@@ -88,7 +86,7 @@ def pair_trials(runs: Sequence[sweeper.Run], metric: str) -> list[Pair]:
         trials = first[trial_id], second[trial_id]
         if any(trial.state != "TERMINATED" for trial in trials):
             continue
-        # As JSON: a tuple and a list say the same.
+        # As JSON, where a tuple equals a list.
         mine, other = (encode_json(dict(trial.configuration)) for trial in trials)
         if mine != other:
             raise SystemExit(f"{trial_id} is {mine} in one run, {other} in the other")
@@ -105,7 +103,7 @@ def pair_trials(runs: Sequence[sweeper.Run], metric: str) -> list[Pair]:
 
 
 def by_chance(seeds: int, *, draws: int = 200_000) -> float:
-    """How often the intervals of two samples from one normal distribution do not meet."""
+    """The probability that the intervals of two samples of one distribution don't overlap."""
     samples = np.random.default_rng(0).normal(size=(draws, 2, seeds))
     half = stats.t.ppf(0.975, seeds - 1) * samples.std(axis=-1, ddof=1) / np.sqrt(seeds)
     return float((np.abs(np.diff(samples.mean(axis=-1))[:, 0]) > half.sum(axis=-1)).mean())
@@ -119,7 +117,7 @@ def _describe_parameters(parameters: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    """Print the table in Markdown, then what it comes to."""
+    """Print the table in Markdown, then a summary."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs=2, metavar="RUN", help="folders of runs")
     parser.add_argument("--metric", help="the specs' own, if none is given")

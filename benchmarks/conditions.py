@@ -1,4 +1,4 @@
-"""What a timing was taken under: versions, processor, cores, load, and time that was stolen."""
+"""The conditions of a measurement: versions, processor, cores, load, steal time."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ import platform
 import sys
 from pathlib import Path
 
-__all__ = ["Conditions"]
-
 _QUIET_LOAD = 0.5
 _STEAL = 8  # of the fields of /proc/stat's first line, see proc(5)
 
 
 class Conditions:
-    """Made before the first timing, described after the last.
+    """The machine's state. Create it before the first measurement, describe it after the last.
 
     Args:
-        packages: whose versions matter; those that are not installed are left out.
+        packages: packages to list with their versions, if they are installed.
     """
 
     def __init__(self, packages: tuple[str, ...]) -> None:
@@ -38,7 +36,7 @@ class Conditions:
         return self.load > _QUIET_LOAD
 
     def describe(self) -> str:
-        """One paragraph, for under a table."""
+        """A paragraph to print below a table."""
         busy = " (not quiet: don't quote the clock's figures)" if self.is_busy else ""
         return (
             f"{_processor()}, {os.cpu_count()} cores, load {self.load:.1f} at the start{busy}, "
@@ -74,10 +72,10 @@ def _processor() -> str:
 
 
 def _cpu_ticks() -> list[int]:
-    """All cores' ticks so far; their sum is all time, idle too. Empty where the kernel has none."""
+    """Ticks of all cores by kind, idle included, from index 1; empty without /proc/stat."""
     try:
         fields = Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0].split()
     except OSError:
         return []
-    # The first field is a name; guests' time, the last two, is in user time already.
+    # The first field is a name. The last two, guest time, are part of user time.
     return [0, *map(int, fields[1:9])] if len(fields) > _STEAL else []

@@ -1,13 +1,13 @@
-"""The frame of a contest of speed: who trains a shape fastest on one core, and does it learn.
+"""Compare the training speed of several contestants on one core.
 
-Every measurement is a process of its own with one thread, on the same core. Repeats alternate
-between the contestants, so that a slow spell of the machine hits all of them; a ratio is taken
-within a repeat, and the ratios' median is what counts. The mean return of the last episodes
-stands beside every speed, so that nothing is fast and wrong. Ours trains K replicas at once and
-is credited with the env steps of all of them; the others train one seed on the core, which is
-what K seeds one after the other come to.
+Every measurement runs in a process of its own with one thread, on the same core. Contestants
+alternate within a repeat, so that all see the same load of the machine. A ratio of speeds is taken
+within a repeat, and the median of the ratios counts. The mean return of the last episodes is
+printed with every speed, to show that the contestant learns. Ours trains K replicas at once and
+is credited with the env steps of all of them; the others train one seed, which is as fast as K
+seeds one after the other.
 
-A benchmark's file says its shapes, its contestants and its targets, and calls `main`.
+A benchmark defines its shapes, contestants and targets in a `Contest`, and calls `main`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ from conditions import Conditions
 from measuring import peak_memory_mb
 from tables import print_head, print_row, spread, verdict
 
-__all__ = ["Contest", "Entry", "Shape", "Target", "main"]
-
 OURS = "ours"
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _PACKAGES = ("ray", "torch", "numpy", "gymnasium", "stable-baselines3", "envpool")
@@ -37,13 +35,14 @@ _PACKAGES = ("ray", "torch", "numpy", "gymnasium", "stable-baselines3", "envpool
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What is trained; a benchmark adds what its contestants have to know.
+    """A training task; a benchmark adds what its contestants need to know.
 
     Attributes:
-        env_steps: of one seed, in the long form and in the short one.
-        replicas: how many ours trains at once, one measurement each.
+        title: for the tables.
+        env_steps: of one seed, in the long and in the short form.
+        replicas: numbers of replicas that ours trains at once, one measurement each.
         against: the other contestants.
-        needs: modules without which the shape is left out.
+        needs: modules that must be installed, or the shape is skipped.
     """
 
     title: str
@@ -63,16 +62,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Target:
-    """How many times as fast an entry is to be as another one: at least, and better."""
+    """The required ratio of an entry's speed to another's, and the ratio aimed for."""
 
     entry: Entry
     against: Entry
-    least: float
+    minimum: float
     aim: float
 
 
-# Of a shape, for so many env steps of a seed, with so many replicas (1 but for ours), from a seed
-# on: `Stopwatch.speeds`, ``episode_returns`` (one a replica), ``gradient_steps`` (of a replica).
+# Trains a shape, given the env steps of a seed, the number of replicas (1 except for ours) and the
+# seed. Returns the fields of a `Measurement` except ``memory_mb``.
 Measure = Callable[[Any, int, int, int], dict[str, Any]]
 
 
@@ -81,16 +80,17 @@ class Contest:
     """A benchmark.
 
     Attributes:
-        script: the file that is run, here and in the measurements' processes.
+        script: path of the benchmark, which also runs in the processes of measurements.
+        description: for ``--help``.
+        shapes: by key.
         contestants: by name; ours is ``ours``.
-        modules: what a contestant needs, by name; where it is not installed it is left out.
-        targets: ratios that are asked for; ours against each other one is printed anyway.
-        most_memory_mb: the most that an entry may take.
-        arithmetic: of an update of a shape with a number of replicas: ``update_ms``, ``gflops``,
-            ``peak_gflops``, ``share``, and ``parts_ms`` where it has parts.
-        shares: the shapes whose arithmetic is measured, each with the least share of the peak
-            that is asked for, and the aim.
-        profiles: milliseconds by phase at the first shape, for a number of replicas.
+        modules: the module that a contestant needs; if it is missing the contestant is skipped.
+        targets: required ratios; ratios of ours to every other contestant are printed anyway.
+        max_memory_mb: limits of entries.
+        arithmetic: measures an update of a shape with a number of replicas: ``update_ms``,
+            ``gflops``, ``peak_gflops``, ``share`` and optionally ``parts_ms``.
+        shares: required share of the peak, and the aim, of shapes whose arithmetic is measured.
+        profiles: measure milliseconds per phase of the first shape, with a number of replicas.
     """
 
     script: str
@@ -99,20 +99,20 @@ class Contest:
     contestants: Mapping[str, Measure]
     modules: Mapping[str, str] = field(default_factory=dict)
     targets: Sequence[Target] = ()
-    most_memory_mb: Mapping[Entry, float] = field(default_factory=dict)
+    max_memory_mb: Mapping[Entry, float] = field(default_factory=dict)
     arithmetic: Callable[[Any, int], dict[str, Any]]
     shares: Mapping[str, tuple[float, float]]
     profiles: Mapping[str, Callable[[int], dict[str, float]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse a target that would never be printed.
+        """Refuse targets that would never be printed.
 
         Raises:
-            ValueError: a target is about an entry that is not measured.
+            ValueError: an entry of a target is not measured.
         """
         for entry in (
             *(entry for target in self.targets for entry in (target.entry, target.against)),
-            *self.most_memory_mb,
+            *self.max_memory_mb,
         ):
             shape = self.shapes.get(entry.shape)
             ours = [f"{OURS}:{replicas}" for replicas in (shape.replicas if shape else ())]
@@ -120,22 +120,21 @@ class Contest:
                 raise ValueError(f"there is a target for {entry}, which is not measured")
 
     def name(self, entry: Entry) -> str:
-        """In words, without the shape."""
+        """Describe an entry without its shape."""
         who, _, replicas = entry.who.partition(":")
         return f"{who}, {replicas} replica{'s' if replicas != '1' else ''}" if replicas else who
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One run.
+    """One measurement.
 
     Attributes:
-        env_steps_per_s: of all seeds together.
-        env_steps_per_cpu_s: the speed had the process had its core to itself; the two differ
-            where the machine is busy with something else.
-        episode_returns: of each seed, the mean of its last episodes.
+        env_steps_per_s: of all seeds together, by the clock.
+        env_steps_per_cpu_s: the same by CPU time, which excludes waiting for a busy core.
+        episode_returns: the mean of the last episodes of each seed.
         gradient_steps: of each seed.
-        memory_mb: the process's peak.
+        memory_mb: peak memory of the process.
     """
 
     env_steps_per_s: float
@@ -150,7 +149,7 @@ Arithmetic = Mapping[str, list[dict[str, Any]]]
 
 
 def main(contest: Contest) -> None:
-    """Run the chosen shapes and print the tables, in Markdown."""
+    """Measure the chosen shapes and print the tables in Markdown."""
     arguments = _parse(contest)
     if arguments.worker:
         _work(contest, arguments)
@@ -284,7 +283,7 @@ def _print_speeds(contest: Contest, results: Results) -> None:
 
 
 def _pairs(contest: Contest, results: Results) -> Iterator[tuple[Entry, Entry, Target | None]]:
-    """What is asked for, and ours against each of the others at its shape."""
+    """The pairs of entries to compare: ours with each other at its shape, then the targets."""
     asked = {(target.entry, target.against): target for target in contest.targets}
     at_one_shape = [
         (mine, other)
@@ -298,7 +297,7 @@ def _pairs(contest: Contest, results: Results) -> Iterator[tuple[Entry, Entry, T
 
 
 def _print_targets(contest: Contest, results: Results, arithmetic: Arithmetic) -> None:
-    """Every ratio and every limit: asked, reached over the repeats, and whether it is met."""
+    """Print every ratio and limit: required, reached, and whether it is met."""
     print_head("what", "asked (aim)", "reached: median (least to greatest)", "by CPU time", "met")
     for mine, other, target in _pairs(contest, results):
         elsewhere = f", {contest.shapes[other.shape].title}" if other.shape != mine.shape else ""
@@ -313,31 +312,31 @@ def _print_targets(contest: Contest, results: Results, arithmetic: Arithmetic) -
         print_row(
             f"{contest.shapes[mine.shape].title}: {contest.name(mine)} / "
             f"{contest.name(other)}{elsewhere}",
-            f"{target.least:g} x ({target.aim:g})" if target else "-",
+            f"{target.minimum:g} x ({target.aim:g})" if target else "-",
             spread(ratios, ".2f", " x"),
             spread(cpu_ratios, ".2f", " x"),
-            verdict(reached >= target.least, reached >= target.aim) if target else "-",
+            verdict(reached >= target.minimum, reached >= target.aim) if target else "-",
         )
     for key, measured in arithmetic.items():
-        least, aim = contest.shares[key]
+        minimum, aim = contest.shares[key]
         shares = [one["share"] for one in measured]
         reached = statistics.median(shares)
         print_row(
             f"{contest.shapes[key].title}: an update's arithmetic / a plain matmul, 5 replicas",
-            f"{least:.0%} ({aim:.0%})",
+            f"{minimum:.0%} ({aim:.0%})",
             spread(shares, ".0%"),
             "-",
-            verdict(reached >= least, reached >= aim),
+            verdict(reached >= minimum, reached >= aim),
         )
-    for entry, most in contest.most_memory_mb.items():
+    for entry, limit_mb in contest.max_memory_mb.items():
         if entry in results:
             peaks = [run.memory_mb for run in results[entry]]
             print_row(
                 f"{contest.shapes[entry.shape].title}: {contest.name(entry)}, memory",
-                f"at most {most:,.0f} MB",
+                f"at most {limit_mb:,.0f} MB",
                 spread(peaks, ",.0f", " MB"),
                 "-",
-                verdict(max(peaks) <= most),
+                verdict(max(peaks) <= limit_mb),
             )
 
 

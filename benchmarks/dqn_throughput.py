@@ -1,25 +1,34 @@
-"""How fast the torch backend's DQN trains, beside RLlib and Stable-Baselines3.
+"""Training speed of the torch backend's DQN, compared with RLlib and Stable-Baselines3.
 
-The shapes, the contestants and the targets; `contest` is the frame.
+This file defines the shapes, contestants and targets; `contest` runs them.
 
     python benchmarks/dqn_throughput.py --short
 
-Stable-Baselines3 is left out where it is not installed: ``pip install -e '.[bench]'``.
+Stable-Baselines3 is skipped unless it is installed: ``pip install -e '.[bench]'``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import contest
 from contest import Contest, Entry, Target, main
-from measuring import Stopwatch, matmul_peak, mean_of_last, shortest, start_ray
+from measuring import (
+    build_trainer,
+    matmul_peak,
+    shortest,
+    start_ray,
+    train_ours,
+    train_rllib,
+    train_stable_baselines3,
+)
 
 RLLIB_DEFAULTS: dict[str, Any] = {}  # batch 32, one update a step, prioritised, double, dueling
 UNIFORM = {"type": "EpisodeReplayBuffer", "capacity": 50_000}
-# RL Zoo's, in RLlib's names; Stable-Baselines3's network has ReLU, and neither double Q nor
-# dueling. 128 updates of 64 every 256 steps replay 32 steps for each taken.
+# RL Zoo's hyperparameters under RLlib's names. Stable-Baselines3 uses ReLU, and neither double Q
+# nor dueling. 128 updates of 64 rows every 256 steps replay 32 steps for each step taken.
 ZOO: dict[str, Any] = {
     "lr": 2.3e-3,
     "gamma": 0.99,
@@ -38,10 +47,10 @@ ZOO: dict[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Shape(contest.Shape):
-    """What is trained on CartPole-v1; hyperparameters have RLlib's names.
+    """A training on CartPole-v1. Hyperparameters have RLlib's names.
 
     Attributes:
-        updates_per_step: to count gradient steps.
+        updates_per_step: gradient steps per env step.
     """
 
     hyperparameters: dict[str, Any]
@@ -92,42 +101,27 @@ SHAPES = {
 
 
 def count_updates(shape: Shape, env_steps: int) -> int:
-    """Gradient steps of one seed: none before the 1000th env step."""
+    """The gradient steps of one seed; the first 1000 env steps have none."""
     return int((env_steps - 1000) * shape.updates_per_step)
 
 
 def build_ours(shape: Shape, replicas: int, seed: int) -> Any:
-    """A trainer of ``replicas`` seeds."""
+    """Build a trainer of ``replicas`` seeds."""
     from sweeper.environments.settings import EnvironmentSettings
-    from sweeper.trainables.contract import TrialSettings
-    from sweeper.trainables.torch_backend.dqn.trainer import TorchDQNTrainer
 
-    settings = TrialSettings(
-        algorithm="DQN",
-        backend="torch",
-        environment=EnvironmentSettings("CartPole-v1"),
-        constants={},
-        seeds=tuple(range(seed * replicas, (seed + 1) * replicas)),
+    return build_trainer(
+        "DQN",
+        EnvironmentSettings("CartPole-v1"),
+        {**shape.hyperparameters, "model_config": shape.model_config},
+        replicas=replicas,
+        seed=seed,
     )
-    return TorchDQNTrainer(settings, {**shape.hyperparameters, "model_config": shape.model_config})
 
 
 def measure_ours(shape: Shape, env_steps: int, replicas: int, seed: int) -> dict[str, Any]:
     """Train ``replicas`` seeds with the torch backend."""
-    trainer = build_ours(shape, replicas, seed)
-    returns: list[list[float]] = [[] for _ in range(replicas)]
-    taken = 0
-    stopwatch = Stopwatch()
-    while taken < env_steps:
-        progress = trainer.train()
-        taken = progress[0].env_steps
-        for mine, replica in zip(returns, progress, strict=True):
-            mine += replica.episode_returns
-    return {
-        **stopwatch.speeds(taken * replicas),
-        "episode_returns": [mean_of_last(mine) for mine in returns],
-        "gradient_steps": count_updates(shape, taken),
-    }
+    training = train_ours(build_ours(shape, replicas, seed), env_steps, replicas=replicas)
+    return {**training.measured, "gradient_steps": count_updates(shape, training.env_steps)}
 
 
 def measure_rllib(shape: Shape, env_steps: int, _: int, seed: int) -> dict[str, Any]:
@@ -147,53 +141,50 @@ def measure_rllib(shape: Shape, env_steps: int, _: int, seed: int) -> dict[str, 
     algorithm.local_replay_buffer.rng.bit_generator.state = type(
         algorithm.local_replay_buffer.rng.bit_generator
     )(seed).state
-    taken, returns = 0, float("nan")
-    stopwatch = Stopwatch()
-    while taken < env_steps:
-        runners = algorithm.train()["env_runners"]
-        taken = int(runners["num_env_steps_sampled_lifetime"])
-        returns = runners.get("episode_return_mean", returns)
-    return {
-        **stopwatch.speeds(taken),
-        "episode_returns": [float(returns)],
-        "gradient_steps": count_updates(shape, taken),
-    }
+    training = train_rllib(algorithm, env_steps)
+    return {**training.measured, "gradient_steps": count_updates(shape, training.env_steps)}
 
 
-def measure_stable_baselines3(shape: Shape, env_steps: int, _: int, seed: int) -> dict[str, Any]:
-    """Train one seed with Stable-Baselines3; only the zoo's shape."""
+def build_stable_baselines3(
+    env_id: str, given: Mapping[str, Any], *, env_steps: int, seed: int, env_seed: int
+) -> Any:
+    """Build Stable-Baselines3's DQN from RLlib's hyperparameters, all of which must be given."""
     from stable_baselines3 import DQN
     from stable_baselines3.common.env_util import make_vec_env
 
-    given = shape.hyperparameters
-    model = DQN(
+    fragment, batch = given["rollout_fragment_length"], given["train_batch_size_per_learner"]
+    (_, _), (epsilon_steps, final_epsilon) = given["epsilon"]
+    return DQN(
         "MlpPolicy",
-        make_vec_env("CartPole-v1", n_envs=1, seed=10_000 * (seed + 1)),
+        make_vec_env(env_id, n_envs=1, seed=env_seed),
         learning_rate=given["lr"],
-        batch_size=given["train_batch_size_per_learner"],
+        batch_size=batch,
         buffer_size=given["replay_buffer_config"]["capacity"],
         learning_starts=given["num_steps_sampled_before_learning_starts"],
         gamma=given["gamma"],
         target_update_interval=given["target_network_update_freq"],
-        train_freq=given["rollout_fragment_length"],
-        gradient_steps=128,
-        exploration_fraction=given["epsilon"][1][0] / env_steps,
-        exploration_final_eps=given["epsilon"][1][1],
-        policy_kwargs={"net_arch": shape.model_config["fcnet_hiddens"]},
+        train_freq=fragment,
+        gradient_steps=round(given["training_intensity"] * fragment / batch),
+        exploration_fraction=epsilon_steps / env_steps,
+        exploration_final_eps=final_epsilon,
+        policy_kwargs={"net_arch": given["model_config"]["fcnet_hiddens"]},
         seed=seed,
         device="cpu",
     )
-    stopwatch = Stopwatch()
-    model.learn(env_steps)
-    return {
-        **stopwatch.speeds(model.num_timesteps),
-        "episode_returns": [mean_of_last(episode["r"] for episode in model.ep_info_buffer)],
-        "gradient_steps": int(model._n_updates),
-    }
+
+
+def measure_stable_baselines3(shape: Shape, env_steps: int, _: int, seed: int) -> dict[str, Any]:
+    """Train one seed with Stable-Baselines3; only for the shape ``zoo``."""
+    given = {**shape.hyperparameters, "model_config": shape.model_config}
+    model = build_stable_baselines3(
+        "CartPole-v1", given, env_steps=env_steps, seed=seed, env_seed=10_000 * (seed + 1)
+    )
+    measured = train_stable_baselines3(model, env_steps)
+    return {**measured, "gradient_steps": int(model._n_updates)}
 
 
 def measure_arithmetic(shape: Shape, replicas: int) -> dict[str, Any]:
-    """The share of one core's peak that an update reaches, and its parts."""
+    """Measure an update: its share of one core's peak, and the time of its parts."""
     peak = matmul_peak()
     trainer = build_ours(shape, replicas, 0)
     trainer.train()  # fills the replay memory
@@ -208,8 +199,9 @@ def measure_arithmetic(shape: Shape, replicas: int) -> dict[str, Any]:
     seconds = sum(parts.values())
     first, second = shape.model_config["fcnet_hiddens"]
     layers = 4 * first + first * second + second * (2 + dqn.dueling)
-    # Forward: the online network at the start, the target's at the end, with double Q the
-    # online one's there too. Backward twice a forward, but for the first layer's input.
+    # Forward: the online network on the first observations, the target network on the next ones,
+    # with double Q also the online network there. Backward costs two forward passes, except for
+    # the first layer's input.
     multiplications = (2 + dqn.double_q) * layers + 2 * layers - 4 * first
     operations = 2 * dqn.batch * replicas * multiplications
     return {
@@ -232,13 +224,13 @@ CONTEST = Contest(
     },
     modules={"Stable-Baselines3": "stable_baselines3"},
     targets=(
-        Target(Entry("default", "ours:5"), Entry("default", "RLlib"), least=7, aim=14),
-        Target(Entry("small", "ours:5"), Entry("small", "RLlib"), least=20, aim=35),
-        Target(Entry("zoo", "ours:5"), Entry("zoo", "Stable-Baselines3"), least=2, aim=4),
-        Target(Entry("zoo", "ours:1"), Entry("zoo", "Stable-Baselines3"), least=1.5, aim=2.5),
-        # Prioritised against uniform replay.
-        Target(Entry("default", "ours:5"), Entry("uniform-256", "ours:5"), least=0.6, aim=0.8),
-        Target(Entry("small", "ours:5"), Entry("uniform", "ours:5"), least=0.6, aim=0.8),
+        Target(Entry("default", "ours:5"), Entry("default", "RLlib"), minimum=7, aim=14),
+        Target(Entry("small", "ours:5"), Entry("small", "RLlib"), minimum=20, aim=35),
+        Target(Entry("zoo", "ours:5"), Entry("zoo", "Stable-Baselines3"), minimum=2, aim=4),
+        Target(Entry("zoo", "ours:1"), Entry("zoo", "Stable-Baselines3"), minimum=1.5, aim=2.5),
+        # Prioritised compared with uniform replay.
+        Target(Entry("default", "ours:5"), Entry("uniform-256", "ours:5"), minimum=0.6, aim=0.8),
+        Target(Entry("small", "ours:5"), Entry("uniform", "ours:5"), minimum=0.6, aim=0.8),
     ),
     arithmetic=measure_arithmetic,
     shares={"default": (0.25, 0.45), "zoo": (0.25, 0.45)},

@@ -1,9 +1,9 @@
-"""The sweep of Ray's "Getting Started with RLlib", by plain Tune and by sweeper, side by side.
+"""Time the sweep of Ray's "Getting Started with RLlib" by plain Tune and by sweeper.
 
-PPO on CartPole-v1 with RLlib's defaults, three learning rates, a fixed number of env steps a
-trial, no remote env runners, a checkpoint at the end. Each side is a process of its own, timed
-from its start to its exit; ours writes MLflow, the champion and its model as it always does.
-The sides take turns, so that a slow spell of the machine hits both.
+PPO on CartPole-v1 with RLlib's defaults, three learning rates, a fixed number of env steps per
+trial, no remote env runners, a checkpoint at the end. Each side runs in a process of its own and
+is timed from start to exit; ours also writes MLflow's record, the champion and its model. The
+sides take turns, so that both see the same load of the machine.
 
     python benchmarks/getting_started.py                  # 3 turns of 40,000 steps, ~25 minutes
     python benchmarks/getting_started.py --short          # 1 turn of 8,000 steps
@@ -21,9 +21,10 @@ import time
 from pathlib import Path
 
 from conditions import Conditions
+from measuring import run_sweep
 from tables import print_head, print_row, spread, verdict
 
-MOST = 1.05  # ours / plain
+MAX_RATIO = 1.05  # ours / plain
 SPEC = Path(__file__).parent.parent / "configs" / "rllib_ppo_lr.yaml"
 
 PLAIN = """
@@ -56,7 +57,7 @@ print(json.dumps({
 
 
 def run_plain(env_steps: int, folder: Path) -> dict[str, list[float]]:
-    """One sweep by plain Tune: each trial's last env steps and return."""
+    """Run the sweep by plain Tune; return each trial's last env steps and return."""
     done = subprocess.run(
         [sys.executable, "-c", PLAIN, str(env_steps), str(folder)],
         stdout=subprocess.PIPE,
@@ -68,24 +69,11 @@ def run_plain(env_steps: int, folder: Path) -> dict[str, list[float]]:
 
 
 def run_ours(env_steps: int, folder: Path) -> dict[str, list[float]]:
-    """The same sweep by `sweeper run`, with all that it records."""
-    command = [sys.executable, "-m", "sweeper"]
-    done = subprocess.run(
-        [
-            *command,
-            "run",
-            str(SPEC),
-            "--quiet",
-            f"storage={folder}",
-            f"stop={{num_env_steps_sampled_lifetime: {env_steps}, episode_return_mean: null}}",
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        check=True,
-    )
+    """Run the same sweep by `sweeper run`."""
+    stop = f"stop={{num_env_steps_sampled_lifetime: {env_steps}, episode_return_mean: null}}"
+    run, _ = run_sweep(SPEC, f"storage={folder}", stop)
     listed = subprocess.run(
-        [*command, "results", done.stdout.strip(), "--json"],
+        [sys.executable, "-m", "sweeper", "results", str(run), "--json"],
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -98,7 +86,7 @@ def run_ours(env_steps: int, folder: Path) -> dict[str, list[float]]:
 
 
 def main() -> None:
-    """Take turns, print the table."""
+    """Run both sides in turns and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--env-steps", type=int, default=40_000)
@@ -130,7 +118,7 @@ def main() -> None:
 def report(
     seconds: dict[str, list[float]], last: dict[str, dict[str, list[float]]], env_steps: int
 ) -> None:
-    """The table, in Markdown."""
+    """Print the tables in Markdown."""
     print(f"PPO, CartPole-v1, lr 0.01 / 0.001 / 0.0001, {env_steps:,} env steps a trial")
     print_head("side", "s: median (least to greatest)", "env steps", "returns at the end")
     for name, times in seconds.items():
@@ -143,9 +131,9 @@ def report(
     )
     plain, ours = seconds.values()
     ratios = [mine / theirs for mine, theirs in zip(ours, plain, strict=True)]
-    met = verdict(statistics.median(ratios) <= MOST)
+    met = verdict(statistics.median(ratios) <= MAX_RATIO)
     print_head("what", "asked", "reached: median (least to greatest)", "met")
-    print_row("sweeper run / plain tune.Tuner", f"at most {MOST}", spread(ratios, ".3f"), met)
+    print_row("sweeper run / plain tune.Tuner", f"at most {MAX_RATIO}", spread(ratios, ".3f"), met)
 
 
 if __name__ == "__main__":

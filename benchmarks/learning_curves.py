@@ -1,9 +1,9 @@
-"""The same spec on both backends: do the torch backend and RLlib learn alike?
+"""Compare the learning curves of the torch backend and RLlib on the same specs.
 
-Every spec below is trained by `sweeper run`, once with ``backend: torch`` and once with
-``backend: rllib``, on the same number of seeds. The curve is the return of training episodes, a
-seed's mean over its last 100, read off at a few numbers of env steps; what is compared are the
-two samples of seeds at each, and each seed's mean over all of them.
+`sweeper run` trains every spec below with ``backend: torch`` and with ``backend: rllib``, on the
+same number of seeds. A seed's curve is the mean return of its last 100 training episodes, read at
+a few numbers of env steps (marks). The script compares the two samples of seeds at each mark, and
+of each seed's mean over all marks.
 
     python benchmarks/learning_curves.py                       # all: 20 minutes or more
     python benchmarks/learning_curves.py cartpole_ppo --seeds 3
@@ -14,33 +14,20 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
+from measuring import run_sweep
 from numpy.typing import NDArray
+from tables import print_head, print_row
 
 from sweeper.evidence.statistics import Summary, summarise_sample
 from sweeper.journal import TrialReported, read_journal
 from sweeper.metrics import ENV_STEPS
-
-__all__ = [
-    "BACKENDS",
-    "TASKS",
-    "Comparison",
-    "Curves",
-    "Task",
-    "compare",
-    "describe",
-    "read_off",
-    "train",
-]
 
 BACKENDS = ("torch", "rllib")
 _RETURNS = "replica/episode_return_mean"
@@ -48,11 +35,11 @@ _RETURNS = "replica/episode_return_mean"
 
 @dataclass(frozen=True)
 class Task:
-    """A spec without its backend and seeds, and where its curve is read off.
+    """A spec without its backend and seeds, and the marks of its curve.
 
     Attributes:
-        marks: env steps of a seed, rising; the spec stops at the last.
-        learned: what both backends' mean at the last mark is above, far from chance.
+        marks: env steps of a seed, increasing; training stops at the last.
+        learned: a return far above chance, which both backends exceed at the last mark.
     """
 
     spec: str
@@ -101,7 +88,7 @@ param_space:
         marks=(10_000, 20_000, 30_000, 45_000, 60_000),
         learned=-500.0,
     ),
-    # An update for every fourth env step, which RLlib's pace asks for.
+    # An update for every fourth env step: RLlib is too slow for more.
     "cartpole_dqn": Task(
         """
 environment: CartPole-v1
@@ -122,10 +109,10 @@ param_space:
 
 @dataclass(frozen=True)
 class Curves:
-    """What one backend's seeds did.
+    """The curves of one backend.
 
     Attributes:
-        returns: at every mark, ``float64[marks, seeds]``.
+        returns: ``float64[marks, seeds]``.
         seconds: of the whole run, from start to exit.
     """
 
@@ -133,7 +120,7 @@ class Curves:
     seconds: float
 
     def at_marks(self) -> list[Summary]:
-        """The seeds' sample at each mark."""
+        """The sample of seeds at each mark."""
         return [summarise_sample(list(seeds)) for seeds in self.returns]
 
     def over_marks(self) -> Summary:
@@ -147,27 +134,19 @@ def train(task: Task, backend: str, *, seeds: int, folder: Path) -> Curves:
     Args:
         task: one of `TASKS`.
         backend: one of `BACKENDS`.
-        seeds: replicas of the one trial.
+        seeds: number of replicas.
         folder: for the spec and the run.
     """
     spec = folder / f"{backend}.yaml"
     stop = f"stop: {{{ENV_STEPS}: {task.marks[-1]}}}"
     lines = [f"backend: {backend}", f"seeds: {seeds}", stop]
     spec.write_text(task.spec + "\n".join(lines) + "\n", encoding="utf-8")
-    command = [sys.executable, "-m", "sweeper", "run", str(spec)]
-    began = time.perf_counter()
-    done = subprocess.run(
-        [*command, "--quiet", f"storage={folder}", "tracking=null"],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    seconds = time.perf_counter() - began
-    return Curves(read_off(Path(done.stdout.strip()) / "journal.jsonl", task.marks), seconds)
+    run, seconds = run_sweep(spec, f"storage={folder}", "tracking=null")
+    return Curves(read_off(run / "journal.jsonl", task.marks), seconds)
 
 
 def read_off(journal: Path, marks: Sequence[int]) -> NDArray[np.float64]:
-    """Every replica's curve at the marks, between two reports in a straight line.
+    """Read every replica's curve at the marks, interpolated linearly between reports.
 
     Returns:
         ``float64[marks, replicas]``.
@@ -175,10 +154,10 @@ def read_off(journal: Path, marks: Sequence[int]) -> NDArray[np.float64]:
     reports = [
         event.metrics
         for event in read_journal(journal)
-        # A replica has no mean before its first episode has ended.
+        # There is no mean before the first episode has ended.
         if isinstance(event, TrialReported) and _RETURNS in event.metrics
     ]
-    # [reports, replicas]: an iteration of RLlib's may be some steps longer for one than another.
+    # [reports, replicas]: RLlib's replicas may differ by some steps in an iteration.
     steps = np.array([report[f"replica/{ENV_STEPS}"] for report in reports], dtype=np.float64)
     returns = np.array([report[_RETURNS] for report in reports], dtype=np.float64)
     replicas = range(returns.shape[1])
@@ -187,7 +166,7 @@ def read_off(journal: Path, marks: Sequence[int]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One row: both backends' seeds at a mark, or over all of them.
+    """A row of the table: both backends at a mark, or over all marks.
 
     Attributes:
         at: env steps, or ``all marks``.
@@ -199,13 +178,13 @@ class Comparison:
 
     @property
     def overlaps(self) -> bool:
-        """Whether the 95 % intervals have a value in common; without one, whether means agree."""
+        """Whether the 95 % intervals overlap; a sample without interval counts as its mean."""
         (low, high), (other_low, other_high) = (_bounds(summary) for summary in self.summaries)
         return low <= other_high and other_low <= high
 
 
 def compare(task: Task, torch: Curves, rllib: Curves) -> list[Comparison]:
-    """Every mark, then the means over all of them, which are the sharpest comparison."""
+    """Compare at every mark, then the means over all marks, the sharpest comparison."""
     rows = zip(task.marks, torch.at_marks(), rllib.at_marks(), strict=True)
     return [
         *(Comparison(f"{mark:,}", (ours, theirs)) for mark, ours, theirs in rows),
@@ -224,7 +203,7 @@ def describe(summary: Summary) -> str:
 
 
 def main() -> None:
-    """Train what was named, print a table in Markdown each."""
+    """Train the named tasks and print a Markdown table for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="TASK", help=f"of {', '.join(TASKS)}; or all")
     parser.add_argument("--seeds", type=int, default=5, help="of each backend, 2 at least")
@@ -242,14 +221,10 @@ def main() -> None:
                 for backend in BACKENDS
             }
         seconds = ", ".join(f"{backend} {curves[backend].seconds:.0f} s" for backend in BACKENDS)
-        print(f"\n## {name}\n\nWhole runs: {seconds}.\n")
-        print("| env steps | torch | 95 % interval | RLlib | 95 % interval | overlap |")
-        print("|---" * 6 + "|")
+        print(f"\n## {name}\n\nWhole runs: {seconds}.")
+        print_head("env steps", "torch", "95 % interval", "RLlib", "95 % interval", "overlap")
         for row in compare(TASKS[name], curves["torch"], curves["rllib"]):
-            ours, theirs = map(describe, row.summaries)
-            print(
-                f"| {row.at} | {ours} | {theirs} | {'yes' if row.overlaps else 'NO'} |", flush=True
-            )
+            print_row(row.at, *map(describe, row.summaries), "yes" if row.overlaps else "NO")
 
 
 if __name__ == "__main__":

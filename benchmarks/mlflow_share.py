@@ -1,14 +1,13 @@
-"""MLflow's share of a real sweep: the same one with tracking on and with `tracking: null`.
+"""Measure MLflow's share of a sweep: the same sweep with tracking and with `tracking: null`.
 
-PPO on CartPole-v1 by the torch backend, five replicas a trial, as many trials at once as there
-are cores, some 100 reports a trial, evaluations and checkpoints as always. Each sweep is a process
-of its own, timed from its start; on and off take turns, and the one that goes first changes, so
-that a slow spell of the machine hits both. What counts is the time until the last trial's end;
-what comes after it (the champion, what MLflow still has to get, its model) is told apart.
+PPO on CartPole-v1 by the torch backend, five replicas per trial, one trial per core at a time,
+about 100 reports per trial, with evaluations and checkpoints. Each sweep runs in a process of its
+own and is timed from its start. Sweeps with and without tracking alternate, and so does which of
+them goes first, so that both see the same load of the machine. What counts is the time until the
+last trial's end; the time after it (champion, MLflow's queue and model) is listed separately.
 
-Two sweeps differ by more than MLflow takes, unless there are many turns: so the tracker's own CPU
-time stands beside the clock's figures. It is what MLflow can take from trials at most, where they
-fill all cores.
+Unless there are many turns, two sweeps differ by more than MLflow costs. Therefore the tracker's
+own CPU time is listed, too: if the trials use all cores, MLflow can't cost them more than that.
 
     python benchmarks/mlflow_share.py                 # 3 turns of 24 trials, ~20 minutes
     python benchmarks/mlflow_share.py --short         # 1 turn of 8 trials
@@ -34,10 +33,8 @@ from typing import Any
 from conditions import Conditions
 from tables import print_head, print_row, spread, verdict
 
-__all__ = ["LONG", "PACKAGES", "SHORT", "run"]
-
 PACKAGES = ("ray", "torch", "mlflow", "gymnasium")
-_MOST = 0.02  # of a sweep's time
+_MAX_SHARE = 0.02  # of a sweep's time
 
 _SPEC = """
 name: share
@@ -64,31 +61,31 @@ tracking: {tracking}
 
 @dataclass(frozen=True)
 class Form:
-    """How much is swept, and how often; env steps are a trial's."""
+    """The size of the sweep, and the number of turns; env steps are per trial."""
 
     trials: int
     env_steps: int
     turns: int
 
 
-# 100,000 is what RL Zoo trains CartPole-v1 for.
+# RL Zoo trains CartPole-v1 for 100,000 env steps.
 LONG, SHORT = Form(24, 100_000, 3), Form(8, 20_000, 1)
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What one sweep took.
+    """The costs of one sweep.
 
     Attributes:
-        trials_s: from the process's start to the last trial's end.
-        training_s: of these, from the first trial's start on.
-        after_s: from then to the process's exit.
-        flush_s: of these, the tracker's: what was left to write, and the model.
-        tracker_cpu_s: the CPU time of the tracker's thread up to the last trial's end.
-        start_cpu_s: of these, MLflow's import and a new database, which every sweep has once.
-        env_steps: that were trained, all trials together: the same on both sides.
-        mlflow_runs: that are in the database afterwards; a trial each, and the sweep's.
-        mlflow_values: values of metrics in it.
+        trials_s: from the start of the process to the last trial's end.
+        training_s: part of these, from the first trial's start.
+        after_s: from the last trial's end to the exit of the process.
+        flush_s: part of these, in which the tracker writes the rest and the model.
+        tracker_cpu_s: CPU time of the tracker's thread until the last trial's end.
+        start_cpu_s: part of these, for MLflow's import and a new database, once per sweep.
+        env_steps: of all trials together; the same with and without tracking.
+        mlflow_runs: runs in the database; one per trial, and the sweep's.
+        mlflow_values: metric values in the database.
     """
 
     trials_s: float
@@ -103,7 +100,7 @@ class Sweep:
 
 
 def run(form: Form, turns: int | None = None) -> None:
-    """Sweep with tracking and without it, a pair a turn, and print the tables."""
+    """Sweep with and without tracking in each turn, and print the tables."""
     found: dict[str, list[Sweep]] = {"on": [], "off": []}
     for turn in range(turns or form.turns):
         for side in ("on", "off") if turn % 2 == 0 else ("off", "on"):
@@ -146,12 +143,12 @@ def _print_tables(form: Form, found: dict[str, list[Sweep]]) -> None:
             [one.tracker_cpu_s / one.trials_s / cores for one in tracked],
         ),
     ):
-        met = verdict(statistics.median(shares) <= _MOST)
-        print_row(title, f"at most {_MOST:.0%}", spread(shares, ".1%"), met)
+        met = verdict(statistics.median(shares) <= _MAX_SHARE)
+        print_row(title, f"at most {_MAX_SHARE:.0%}", spread(shares, ".1%"), met)
 
 
 def _run(form: Form, folder: Path, *, is_tracked: bool) -> Sweep:
-    """One sweep in a process of its own, as `sweeper run` does it."""
+    """Run one sweep in a process of its own, like `sweeper run`."""
     database = folder / "mlflow.db"
     tracking = f"{{uri: 'sqlite:///{database}', experiment: share}}" if is_tracked else "null"
     spec = folder / "share.yaml"
@@ -191,7 +188,7 @@ def _run(form: Form, folder: Path, *, is_tracked: bool) -> Sweep:
 
 
 def _sweep(spec: Path) -> dict[str, float]:
-    """The sweep, in this process; what only it can see of its times."""
+    """Run the sweep in this process and return times that only this process can measure."""
     from sweeper import cli, open_run, tracking
     from sweeper.journal import TrialEnded, TrialStarted, read_journal
     from sweeper.metrics import ENV_STEPS
@@ -238,7 +235,7 @@ def _sweep(spec: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Take turns, print the tables."""
+    """Run the sweeps in turns and print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--short", action="store_true", help="1 turn of 8 trials of 20,000 steps")
     parser.add_argument("--turns", type=int, help="3; 1 with --short")

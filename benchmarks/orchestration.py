@@ -1,10 +1,9 @@
-"""What a trial costs beside its training: sweeps of trials that train nothing; MLflow's share.
+"""Measure the overhead per trial with sweeps of trials that train nothing; MLflow's share.
 
-In the first part everything is as in a real sweep (Ray Tune, the trial's process, its checkpoint
-at the end, the journal, retention, selection, the command line afterwards) except that the trial's
-trainer, put in by this file alone, takes no time. Each size is a process of its own; what is
-measured per trial is the time between the journal's first event and its last, so Ray's start is
-left out. The second part is `mlflow_share`: what MLflow takes of a sweep that really trains.
+The first part is a real sweep (Ray Tune, the trial's process, its checkpoint at the end, the
+journal, retention, selection, the command line afterwards), but with a trainer that takes no time.
+Each size runs in a process of its own. The time per trial is measured between ends of trials in
+the journal, without Ray's start. The second part is `mlflow_share`, a sweep that really trains.
 
     python benchmarks/orchestration.py                     # both parts, ~25 minutes
     python benchmarks/orchestration.py --short             # 100 and 300 trials, a short sweep
@@ -49,16 +48,16 @@ checkpoint: {{every_env_steps: 3000}}
 storage: {storage}
 tracking: {tracking}
 """
-ENV_STEPS = 1000  # an iteration
+ENV_STEPS = 1000  # per iteration
 LEARNER = dict.fromkeys(("policy_loss", "vf_loss", "entropy", "mean_kl_loss", "total_loss"), 0.5)
 VERBS = ("results", "best")
 
-# At the most.
-MS_PER_TRIAL = 30.0
-FLATNESS = 1.3
-MEMORY_MB = 1024.0
-KB_PER_TRIAL = 25.0
-ANSWER_S = 2.0
+# Upper limits.
+MAX_MS_PER_TRIAL = 30.0
+MAX_GROWTH = 1.3
+MAX_MEMORY_MB = 1024.0
+MAX_KB_PER_TRIAL = 25.0
+MAX_ANSWER_S = 2.0
 
 Row = Mapping[str, float]
 
@@ -91,7 +90,7 @@ def main() -> None:
 
 
 def measure_sizes(sizes: Sequence[int], *, with_mlflow: bool) -> dict[int, Row]:
-    """Each size, its row printed as soon as it is known."""
+    """Measure each size, printing its row at once."""
     print_head(
         "trials", "ms a trial", "first tenth", "last tenth", "driver MB", "KB a trial",
         "of these, journal", "`results` s", "`best` s",
@@ -111,42 +110,26 @@ def measure_sizes(sizes: Sequence[int], *, with_mlflow: bool) -> dict[int, Row]:
 
 
 def print_targets(rows: Mapping[int, Row]) -> None:
-    """What is asked for, over all sizes."""
+    """Print the limits and what was reached, over all sizes."""
     largest = rows[max(rows)]
+    size = f"{max(rows):,}"
+    growth = largest["ms"] / rows[min(rows)]["ms"]
+    tenths = largest["last_ms"] / largest["first_ms"]
+    slowest, biggest = (max(row[name] for row in rows.values()) for name in ("ms", "folder_kb"))
     found = [
-        (
-            "ms a trial, at the worst size",
-            MS_PER_TRIAL,
-            max(row["ms"] for row in rows.values()),
-            ".1f",
-        ),
-        (
-            f"ms a trial at {max(rows):,} trials / at {min(rows):,}",
-            FLATNESS,
-            largest["ms"] / rows[min(rows)]["ms"],
-            ".2f",
-        ),
-        (
-            f"last tenth / first tenth of {max(rows):,} trials",
-            FLATNESS,
-            largest["last_ms"] / largest["first_ms"],
-            ".2f",
-        ),
-        (f"driver MB at {max(rows):,} trials", MEMORY_MB, largest["memory_mb"], ".0f"),
-        (
-            "KB a trial without checkpoints, at the worst size",
-            KB_PER_TRIAL,
-            max(row["folder_kb"] for row in rows.values()),
-            ".1f",
-        ),
+        ("ms a trial, at the worst size", MAX_MS_PER_TRIAL, slowest, ".1f"),
+        (f"ms a trial at {size} trials / at {min(rows):,}", MAX_GROWTH, growth, ".2f"),
+        (f"last tenth / first tenth of {size} trials", MAX_GROWTH, tenths, ".2f"),
+        (f"driver MB at {size} trials", MAX_MEMORY_MB, largest["memory_mb"], ".0f"),
+        ("KB a trial without checkpoints, at the worst size", MAX_KB_PER_TRIAL, biggest, ".1f"),
         *(
-            (f"`{verb}` on {max(rows):,} trials, s", ANSWER_S, largest[f"{verb}_s"], ".2f")
+            (f"`{verb}` on {size} trials, s", MAX_ANSWER_S, largest[f"{verb}_s"], ".2f")
             for verb in VERBS
         ),
     ]
     print_head("what", "asked", "reached", "met")
-    for title, most, reached, form in found:
-        print_row(title, f"at most {most:g}", f"{reached:{form}}", verdict(reached <= most))
+    for title, limit, reached, form in found:
+        print_row(title, f"at most {limit:g}", f"{reached:{form}}", verdict(reached <= limit))
 
 
 def measure(size: int, folder: Path, *, with_mlflow: bool) -> Row:
@@ -163,7 +146,7 @@ def measure(size: int, folder: Path, *, with_mlflow: bool) -> Row:
 
 
 def answer_s(verb: str, storage: Path) -> float:
-    """How long the command line takes for an answer about the run."""
+    """The seconds that a command about the run takes."""
     began = time.monotonic()
     subprocess.run(
         [sys.executable, "-m", "sweeper", verb, "--json", "--storage", str(storage)],
@@ -174,11 +157,11 @@ def answer_s(verb: str, storage: Path) -> float:
 
 
 def sweep(size: int, folder: Path, *, with_mlflow: bool) -> dict[str, float]:
-    """One sweep in this process, with trainers that train nothing."""
+    """Run one sweep in this process, with trainers that train nothing."""
     from sweeper.api import execute
     from sweeper.journal import TrialEnded, read_journal
     from sweeper.planning.plan import build_plan
-    from sweeper.running import runner
+    from sweeper.running.tune import runner
     from sweeper.spec import load_spec
     from sweeper.views.progress import make_progress
 
@@ -192,7 +175,7 @@ def sweep(size: int, folder: Path, *, with_mlflow: bool) -> dict[str, float]:
         sys.exit(f"not all trials ended as they should: {run.results.counts()}")
     ends = [e.time for e in read_journal(run.paths.journal) if isinstance(e, TrialEnded)]
     tenth = max(2, size // 10)
-    # The first trial waits for its worker to start.
+    # Counted from the first end: the first trial waits for its worker to start.
     return {
         "ms": 1000 * (ends[-1] - ends[0]) / (size - 1),
         "first_ms": 1000 * (ends[tenth - 1] - ends[0]) / (tenth - 1),
@@ -204,7 +187,7 @@ def sweep(size: int, folder: Path, *, with_mlflow: bool) -> dict[str, float]:
 
 
 def folder_bytes(root: Path) -> int:
-    """Without checkpoints and the champion, which is one."""
+    """The size of a run folder on disk, without checkpoints and champion."""
     return sum(
         path.stat().st_blocks * 512
         for path in root.rglob("*")
@@ -213,7 +196,7 @@ def folder_bytes(root: Path) -> int:
 
 
 def idle_trial_class(settings: Any, run_root: Path) -> Any:
-    """In place of `sweeper.trainables.trial.trial_class`; made here so that it is pickled whole."""
+    """Replaces `sweeper.trainables.trial.trial_class`; local classes are pickled by value."""
     from sweeper.trainables.contract import ReplicaProgress
     from sweeper.trainables.trial import SweepTrial
 

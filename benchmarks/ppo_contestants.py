@@ -1,4 +1,4 @@
-"""What `ppo_throughput.py` trains, and how each contestant trains it, one function each."""
+"""The shapes of `ppo_throughput.py`, and one function per contestant that trains them."""
 
 from __future__ import annotations
 
@@ -7,24 +7,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import contest
-from measuring import Stopwatch, mean_of_last, start_ray
-
-__all__ = [
-    "SHAPES",
-    "Shape",
-    "hyperparameters",
-    "measure_ours",
-    "measure_rllib",
-    "measure_stable_baselines3",
-]
+from measuring import (
+    build_trainer,
+    start_ray,
+    train_ours,
+    train_rllib,
+    train_stable_baselines3,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape(contest.Shape):
-    """What is trained; the names are RLlib's.
+    """A training. Hyperparameters have RLlib's names.
 
     Attributes:
-        decays: lr and clip_param fall linearly to 0.
+        decays: whether lr and clip_param decay linearly to 0.
     """
 
     env: str
@@ -118,7 +115,7 @@ SHAPES = {
     ),
 }
 
-# Where the simulator is the bottleneck; Stable-Baselines3 keeps gymnasium's.
+# Environments whose simulator is the bottleneck. Stable-Baselines3 keeps gymnasium's.
 for _key in ("acrobot", "lunarlander"):
     SHAPES[f"{_key}-envpool"] = replace(
         SHAPES[_key],
@@ -134,7 +131,7 @@ def schedule(shape: Shape, value: float, env_steps: int) -> Any:
 
 
 def hyperparameters(shape: Shape, env_steps: int) -> dict[str, Any]:
-    """For RLlib and ours; with RL Zoo's, the losses are Stable-Baselines3's."""
+    """Hyperparameters for RLlib and ours; RL Zoo's shapes get Stable-Baselines3's losses."""
     given: dict[str, Any] = {
         "lr": schedule(shape, shape.lr, env_steps),
         "gamma": shape.gamma,
@@ -163,37 +160,22 @@ def hyperparameters(shape: Shape, env_steps: int) -> dict[str, Any]:
 def measure_ours(shape: Shape, env_steps: int, replicas: int, seed: int) -> dict[str, Any]:
     """Train ``replicas`` seeds with the torch backend."""
     from sweeper.environments.settings import EnvironmentSettings, NormalizeSettings
-    from sweeper.trainables.contract import TrialSettings
-    from sweeper.trainables.torch_backend.ppo.trainer import TorchPPOTrainer
 
     given = hyperparameters(shape, env_steps)
     given["clip_param"] = schedule(shape, shape.clip_param, env_steps)
-    normalize = NormalizeSettings(shape.is_normalized, shape.is_normalized)
     environment = EnvironmentSettings(
-        shape.env, vectorization=shape.vectorization, normalize=normalize
+        shape.env,
+        vectorization=shape.vectorization,
+        normalize=NormalizeSettings(shape.is_normalized, shape.is_normalized),
     )
-    settings = TrialSettings(
-        algorithm="PPO",
-        backend="torch",
-        environment=environment,
-        constants={},
-        seeds=tuple(range(seed * replicas, (seed + 1) * replicas)),
-    )
-    trainer = TorchPPOTrainer(settings, given)
-    returns: list[list[float]] = [[] for _ in range(replicas)]
-    taken, iterations = 0, 0
-    stopwatch = Stopwatch()
-    while taken < env_steps:
-        progress = trainer.train()
-        taken, iterations = progress[0].env_steps, iterations + 1
-        for mine, replica in zip(returns, progress, strict=True):
-            mine += replica.episode_returns
-    batch = shape.envs * shape.steps
-    return {
-        **stopwatch.speeds(taken * replicas),
-        "episode_returns": [mean_of_last(mine) for mine in returns],
-        "gradient_steps": iterations * -(-shape.epochs * batch // shape.minibatch),
-    }
+    trainer = build_trainer("PPO", environment, given, replicas=replicas, seed=seed)
+    training = train_ours(trainer, env_steps, replicas=replicas)
+    return {**training.measured, "gradient_steps": _count_updates(shape, training.iterations)}
+
+
+def _count_updates(shape: Shape, iterations: int) -> int:
+    """Ours and RLlib's: a minibatch may straddle two epochs."""
+    return iterations * math.ceil(shape.epochs * shape.envs * shape.steps / shape.minibatch)
 
 
 def measure_rllib(shape: Shape, env_steps: int, _: int, seed: int) -> dict[str, Any]:
@@ -213,20 +195,8 @@ def measure_rllib(shape: Shape, env_steps: int, _: int, seed: int) -> dict[str, 
         .debugging(seed=10_000 * (seed + 1))
         .build_algo()
     )
-    taken, iterations, returns = 0, 0, math.nan
-    stopwatch = Stopwatch()
-    while taken < env_steps:
-        result = algorithm.train()
-        runners = result["env_runners"]
-        taken, iterations = int(runners["num_env_steps_sampled_lifetime"]), iterations + 1
-        latest = runners.get("episode_return_mean", math.nan)
-        returns = returns if math.isnan(latest) else latest  # NaN where no episode ended
-    batch = shape.envs * shape.steps
-    return {
-        **stopwatch.speeds(taken),
-        "episode_returns": [float(returns)],
-        "gradient_steps": iterations * -(-shape.epochs * batch // shape.minibatch),
-    }
+    training = train_rllib(algorithm, env_steps)
+    return {**training.measured, "gradient_steps": _count_updates(shape, training.iterations)}
 
 
 def measure_stable_baselines3(shape: Shape, env_steps: int, _: int, seed: int) -> dict[str, Any]:
@@ -257,12 +227,7 @@ def measure_stable_baselines3(shape: Shape, env_steps: int, _: int, seed: int) -
         seed=seed,
         device="cpu",
     )
-    stopwatch = Stopwatch()
-    model.learn(env_steps)
+    measured = train_stable_baselines3(model, env_steps)
     batch = shape.envs * shape.steps
-    iterations = model.num_timesteps // batch
-    return {
-        **stopwatch.speeds(model.num_timesteps),
-        "episode_returns": [mean_of_last(episode["r"] for episode in model.ep_info_buffer)],
-        "gradient_steps": iterations * shape.epochs * -(-batch // shape.minibatch),
-    }
+    updates = model.num_timesteps // batch * shape.epochs * math.ceil(batch / shape.minibatch)
+    return {**measured, "gradient_steps": updates}

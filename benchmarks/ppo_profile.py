@@ -1,18 +1,16 @@
-"""Where the torch backend's PPO spends its time, at the first shape of `ppo_throughput.py`."""
+"""Profile of the torch backend's PPO at the first shape of `ppo_throughput.py`."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
-from measuring import matmul_peak, shortest
+from measuring import build_trainer, matmul_peak, shortest
 from ppo_contestants import SHAPES, hyperparameters
-
-__all__ = ["measure_arithmetic", "measure_phases"]
 
 
 def measure_arithmetic(replicas: int) -> dict[str, Any]:
-    """The share of one core's peak that an update of the first row's shape reaches."""
+    """Measure an update of the first shape, and its share of one core's peak."""
     import numpy as np
     import torch
     from gymnasium.spaces import Discrete
@@ -55,7 +53,7 @@ def measure_arithmetic(replicas: int) -> dict[str, Any]:
     )
     seconds = shortest(lambda: learner.update(batch, 0), 20)
     first, second = shape.hiddens
-    # Forward once, backward twice, but for the first layer, whose input needs no gradient.
+    # Backward costs two forward passes, but the first layer's input needs no gradient.
     encoder = 2 * observation * first + 3 * first * second
     heads = 3 * second * (actions + 1)
     operations = 2 * shape.epochs * rows * replicas * (2 * encoder + heads)
@@ -68,11 +66,9 @@ def measure_arithmetic(replicas: int) -> dict[str, Any]:
 
 
 def measure_phases(replicas: int) -> dict[str, float]:
-    """Milliseconds of an iteration of the first row, by what they are spent on."""
+    """Milliseconds per phase of an iteration of the first shape."""
     from sweeper.environments.settings import EnvironmentSettings
-    from sweeper.trainables import ppo_update
-    from sweeper.trainables.contract import TrialSettings
-    from sweeper.trainables.torch_backend.ppo.trainer import TorchPPOTrainer
+    from sweeper.trainables.torch_backend.ppo import update
 
     spent: dict[str, float] = {}
 
@@ -88,14 +84,9 @@ def measure_phases(replicas: int) -> dict[str, float]:
         setattr(owner, name, call)
 
     shape = SHAPES["cartpole"]
-    settings = TrialSettings(
-        algorithm="PPO",
-        backend="torch",
-        environment=EnvironmentSettings(shape.env),
-        constants={},
-        seeds=tuple(range(replicas)),
-    )
-    trainer = TorchPPOTrainer(settings, hyperparameters(shape, 100_000))
+    environment = EnvironmentSettings(shape.env)
+    given = hyperparameters(shape, 100_000)
+    trainer = build_trainer("PPO", environment, given, replicas=replicas)
     for _ in range(20):
         trainer.train()
     for envs in trainer._envs.vector_envs:
@@ -107,8 +98,8 @@ def measure_phases(replicas: int) -> dict[str, float]:
     timed(trainer._learner, "_draw_order", "update: shuffling")
     timed(trainer._networks.packed, "forward", "update: networks forward")
     timed(trainer._networks.packed, "backward", "update: networks backward")
-    timed(ppo_update, "differentiate_loss", "update: loss and networks")
-    timed(ppo_update, "clip_gradients", "update: clipping")
+    timed(update, "differentiate_loss", "update: loss and networks")
+    timed(update, "clip_gradients", "update: clipping")
     timed(trainer._learner._optimiser, "step", "update: Adam")
     timed(trainer, "train", "iteration")
     iterations = 100

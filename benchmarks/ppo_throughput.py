@@ -1,10 +1,11 @@
-"""How fast the torch backend's PPO trains, beside RLlib and Stable-Baselines3.
+"""Training speed of the torch backend's PPO, compared with RLlib and Stable-Baselines3.
 
-The targets; `ppo_contestants` has the shapes and who trains them how, `contest` is the frame.
+This file defines the targets; `ppo_contestants` has the shapes and contestants, `contest` runs
+them.
 
     python benchmarks/ppo_throughput.py --short
 
-Stable-Baselines3, box2d and envpool are left out where they are not installed:
+Stable-Baselines3, box2d and envpool are skipped unless they are installed:
 ``pip install -e '.[bench,box2d,envpool]'``.
 """
 
@@ -15,8 +16,8 @@ from ppo_contestants import SHAPES, measure_ours, measure_rllib, measure_stable_
 from ppo_profile import measure_arithmetic, measure_phases
 
 
-def _against_sb3(shape: str, replicas: int, least: float, aim: float) -> Target:
-    return Target(Entry(shape, f"ours:{replicas}"), Entry(shape, "Stable-Baselines3"), least, aim)
+def _against_sb3(shape: str, replicas: int, minimum: float, aim: float) -> Target:
+    return Target(Entry(shape, f"ours:{replicas}"), Entry(shape, "Stable-Baselines3"), minimum, aim)
 
 
 CONTEST = Contest(
@@ -30,19 +31,19 @@ CONTEST = Contest(
     },
     modules={"Stable-Baselines3": "stable_baselines3"},
     targets=(
-        Target(Entry("cartpole", "ours:5"), Entry("cartpole", "RLlib"), least=15, aim=25),
-        _against_sb3("cartpole", 5, least=6, aim=10),
-        _against_sb3("cartpole", 1, least=3, aim=5),
-        _against_sb3("acrobot", 5, least=4, aim=8),
-        _against_sb3("pendulum", 5, least=4, aim=8),
-        _against_sb3("lunarlander", 5, least=3, aim=6),
-        Target(Entry("rllib-default", "ours:5"), Entry("rllib-default", "RLlib"), least=4, aim=6),
-        # Where the simulator is the bottleneck, ours may take another one.
-        _against_sb3("acrobot-envpool", 5, least=4, aim=8),
-        _against_sb3("lunarlander-envpool", 5, least=3, aim=6),
+        Target(Entry("cartpole", "ours:5"), Entry("cartpole", "RLlib"), minimum=15, aim=25),
+        _against_sb3("cartpole", 5, minimum=6, aim=10),
+        _against_sb3("cartpole", 1, minimum=3, aim=5),
+        _against_sb3("acrobot", 5, minimum=4, aim=8),
+        _against_sb3("pendulum", 5, minimum=4, aim=8),
+        _against_sb3("lunarlander", 5, minimum=3, aim=6),
+        Target(Entry("rllib-default", "ours:5"), Entry("rllib-default", "RLlib"), minimum=4, aim=6),
+        # Here the simulator is the bottleneck, and ours may use another one.
+        _against_sb3("acrobot-envpool", 5, minimum=4, aim=8),
+        _against_sb3("lunarlander-envpool", 5, minimum=3, aim=6),
     ),
-    most_memory_mb={Entry("cartpole", "ours:16"): 1024},
-    # The profile is of the first shape alone.
+    max_memory_mb={Entry("cartpole", "ours:16"): 1024},
+    # The arithmetic is measured at the first shape only.
     arithmetic=lambda _, replicas: measure_arithmetic(replicas),
     shares={"cartpole": (0.3, 0.5)},
     profiles={"phases": measure_phases},

@@ -1,27 +1,25 @@
-"""Tables in Markdown: what was asked for, what was reached, over how much it spread."""
+"""Markdown tables of measurements: values with their spread, and whether targets are met."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
 
-__all__ = ["print_head", "print_row", "spread", "verdict"]
-
 
 def print_head(*cells: str) -> None:
-    """An empty line and the first two lines of a table."""
+    """Print an empty line, the headings and the rule of a table."""
     print()
     print_row(*cells)
     print("|---" * len(cells) + "|")
 
 
 def print_row(*cells: str) -> None:
-    """A line of a table, at once."""
+    """Print a row of a table, unbuffered."""
     print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def spread(values: Sequence[float], form: str, unit: str = "") -> str:
-    """The median and, of several values, the least and the greatest."""
+    """The median and, with several values, the minimum and maximum."""
     text = f"{statistics.median(values):{form}}{unit}"
     if len(values) == 1:
         return text
@@ -29,5 +27,5 @@ def spread(values: Sequence[float], form: str, unit: str = "") -> str:
 
 
 def verdict(is_met: bool, is_aim_met: bool = False) -> str:
-    """Whether a target is met, in a word."""
+    """Whether a target and its aim are met, as a table says it."""
     return "the aim too" if is_aim_met else "yes" if is_met else "**no**"

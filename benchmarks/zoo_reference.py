@@ -1,9 +1,9 @@
-"""Stable-Baselines3 itself on those of Zoo's specs where the torch backend's row needs a reference.
+"""Train Stable-Baselines3 on some of Zoo's specs, as a reference for benchmarks/zoo.py.
 
-The same hyperparameters as configs/zoo, the same evaluation as benchmarks/zoo.py (the final
-agent plays 100 greedy episodes, averaged per run). The two specs of PPO were tuned with
-state-dependent exploration: they run with gSDE, as RL Baselines3 Zoo has it, and without, as
-RLlib's PPO and so our specs have it. Needs the extra ``bench``, for LunarLander ``box2d`` too.
+Hyperparameters and evaluation are the same: the final agent plays 100 greedy episodes, averaged
+per run. Zoo tuned the two specs of PPO with state-dependent exploration (gSDE), which RLlib's PPO
+and our specs don't have, so they run with it and without. Needs the extra ``bench``, and ``box2d``
+for LunarLander.
 
     python benchmarks/zoo_reference.py pendulum --seeds 5
     python benchmarks/zoo_reference.py mountaincar_continuous --seeds 3
@@ -16,25 +16,29 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3 import DQN, PPO
+from dqn_throughput import build_stable_baselines3
+from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from tables import print_head, print_row
+from zoo import ZOO, describe_interval
 
+from sweeper import load_spec
 from sweeper.evidence.statistics import summarise_sample
+from sweeper.metrics import ENV_STEPS
 
 _EPISODES = 100
-_EVALUATION_SEED = 1_000_000  # far from any that trained
+_EVALUATION_SEED = 1_000_000  # far from the training seeds
 
 
 def play_pendulum(seed: int, variant: Mapping[str, Any]) -> float:
-    """Train one agent; its mean return over the evaluation's episodes."""
+    """Train one agent and return its mean return over the evaluation episodes."""
     agent = PPO(
         "MlpPolicy",
         make_vec_env("Pendulum-v1", n_envs=4, seed=seed),
@@ -52,7 +56,7 @@ def play_pendulum(seed: int, variant: Mapping[str, Any]) -> float:
 
 
 def play_mountaincar_continuous(seed: int, variant: Mapping[str, Any]) -> float:
-    """As `play_pendulum`, with normalised observations and rewards."""
+    """Like `play_pendulum`, with normalised observations and rewards."""
     env_id, gamma = "MountainCarContinuous-v0", 0.9999
     training = VecNormalize(make_vec_env(env_id, n_envs=1, seed=seed), gamma=gamma)
     agent = PPO(
@@ -78,28 +82,12 @@ def play_mountaincar_continuous(seed: int, variant: Mapping[str, Any]) -> float:
     return _evaluate(agent, evaluation)
 
 
-def play_dqn(
-    seed: int, variant: Mapping[str, Any], *, env_id: str, env_steps: int, **hyperparameters: Any
-) -> float:
-    """As `play_pendulum`, for the specs of DQN.
-
-    Args:
-        seed: of networks, exploration and the training environment.
-        variant: more hyperparameters, in Stable-Baselines3's names.
-        env_id: what is played.
-        env_steps: of training.
-        hyperparameters: in Stable-Baselines3's names, but ``epsilon_steps``: the env steps in
-            which epsilon falls from 1.
-    """
-    epsilon_steps = hyperparameters.pop("epsilon_steps")
-    agent = DQN(
-        "MlpPolicy",
-        make_vec_env(env_id, n_envs=1, seed=seed),
-        exploration_fraction=epsilon_steps / env_steps,
-        policy_kwargs={"net_arch": [256, 256]},
-        seed=seed,
-        device="cpu",
-        **{**hyperparameters, **variant},
+def play_dqn(seed: int, variant: Mapping[str, Any]) -> float:
+    """Like `play_pendulum`, with DQN; ``variant`` names the spec of configs/zoo."""
+    spec = load_spec(ZOO / variant["spec"])
+    env_id, env_steps = spec.environment.id, int(spec.stop[ENV_STEPS])
+    agent = build_stable_baselines3(
+        env_id, spec.param_space, env_steps=env_steps, seed=seed, env_seed=seed
     ).learn(env_steps)
     return _evaluate(agent, make_vec_env(env_id, n_envs=10, seed=_EVALUATION_SEED + seed))
 
@@ -127,73 +115,22 @@ TASKS: Mapping[str, tuple[Play, Mapping[str, Mapping[str, Any]]]] = {
             "without, from 1": {"policy_kwargs": {"ortho_init": False}},
         },
     ),
-    "cartpole_dqn": (
-        partial(
-            play_dqn,
-            env_id="CartPole-v1",
-            env_steps=50_000,
-            learning_rate=2.3e-3,
-            batch_size=64,
-            buffer_size=100_000,
-            learning_starts=1000,
-            gamma=0.99,
-            target_update_interval=10,
-            train_freq=256,
-            gradient_steps=128,
-            epsilon_steps=8_000,
-            exploration_final_eps=0.04,
-        ),
-        {"as Zoo": {}},
-    ),
-    "mountaincar_dqn": (
-        partial(
-            play_dqn,
-            env_id="MountainCar-v0",
-            env_steps=120_000,
-            learning_rate=4e-3,
-            batch_size=128,
-            buffer_size=10_000,
-            learning_starts=1000,
-            gamma=0.98,
-            target_update_interval=600,
-            train_freq=16,
-            gradient_steps=8,
-            epsilon_steps=24_000,
-            exploration_final_eps=0.07,
-        ),
-        {"as Zoo": {}},
-    ),
-    "lunarlander_dqn": (
-        partial(
-            play_dqn,
-            env_id="LunarLander-v3",
-            env_steps=100_000,
-            learning_rate=6.3e-4,
-            batch_size=128,
-            buffer_size=50_000,
-            learning_starts=0,
-            gamma=0.99,
-            target_update_interval=250,
-            train_freq=4,
-            gradient_steps=-1,
-            epsilon_steps=12_000,
-            exploration_final_eps=0.1,
-        ),
-        {"as Zoo": {}},
-    ),
+    **{
+        name: (play_dqn, {"as Zoo": {"spec": f"{name}.yaml"}})
+        for name in ("cartpole_dqn", "mountaincar_dqn", "lunarlander_dqn")
+    },
 }
 
 
 def main() -> None:
-    """Train every variant on every seed, print a row each."""
+    """Train every variant on every seed and print a row for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("task", choices=TASKS)
     parser.add_argument("--seeds", type=int, default=5)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     play, variants = TASKS[arguments.task]
-    print("| variant | seeds | mean | 95 % interval | least to greatest |")
-    print("|---" * 5 + "|", flush=True)
+    print_head("variant", "seeds", "mean", "95 % interval", "least to greatest")
     for name, variant in variants.items():
         values = []
         for seed in range(arguments.seeds):
@@ -202,14 +139,9 @@ def main() -> None:
             seconds = time.perf_counter() - began
             print(f"{name}, seed {seed}: {values[-1]:.1f} ({seconds:.0f} s)", file=sys.stderr)
         summary = summarise_sample(values)
-        interval = summary.interval_reason
-        if summary.interval:
-            interval = "{:.1f} to {:.1f}".format(*summary.interval)
-        print(
-            f"| {name} | {len(values)} | {summary.mean:.1f} | {interval} "
-            f"| {min(values):.1f} to {max(values):.1f} |",
-            flush=True,
-        )
+        extremes = f"{min(values):.1f} to {max(values):.1f}"
+        interval = describe_interval(summary)
+        print_row(name, str(len(values)), f"{summary.mean:.1f}", interval, extremes)
 
 
 if __name__ == "__main__":

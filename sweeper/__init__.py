@@ -1,7 +1,7 @@
 """Hyperparameter sweeps for reinforcement learning, with evidence.
 
-The names below are the notebook's interface; each is imported when it is first used, so that
-``import sweeper`` costs nothing and pulls in neither ray, torch, mlflow nor pandas.
+The names below are the interface for notebooks. Each is imported at its first use, so
+``import sweeper`` is fast and imports neither ray, torch, mlflow nor pandas.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Numbers, times, sizes, parameters and paths in few characters, the same in every view."""
+"""Numbers, times, sizes, parameters and paths for people, short and the same in every view."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ __all__ = [
     "format_number",
     "format_parameters",
     "format_value",
+    "short_names",
     "short_path",
-    "shorten_names",
 ]
 
 _STATE_WORDS: dict[str, str] = {
@@ -51,7 +51,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_number(value: Any) -> str:
-    """A number in at most 4 significant digits, anything else as it is; ``-`` for nothing."""
+    """A number with at most 4 significant digits; ``-`` for None, other values as text."""
     if value is None:
         return "-"
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -64,56 +64,54 @@ def format_number(value: Any) -> str:
 
 
 def format_value(value: Any) -> str:
-    """A hyperparameter as a spec has it, numbers as `format_number` does: ``true``, ``.inf``."""
-    if value is None or isinstance(value, bool):
-        return show(value)
-    if isinstance(value, float) and not math.isfinite(value):
+    """A hyperparameter as a spec writes it (``true``, ``.inf``), numbers by `format_number`."""
+    is_non_finite = isinstance(value, float) and not math.isfinite(value)
+    if value is None or isinstance(value, bool) or is_non_finite:
         return show(value)
     return format_number(value)
 
 
-def format_parameters(parameters: Mapping[str, Any]) -> str:
-    """``lr=0.0003 model_config.vf_share_layers=true``."""
-    return _join_parameters(flatten_parameters(parameters))
+def format_parameters(parameters: Mapping[str, Any], *, is_short: bool = False) -> str:
+    """``lr=0.0003 model_config.vf_share_layers=true``.
 
-
-def shorten_names(parameters: Mapping[str, Any]) -> str:
-    """As `format_parameters`, with names cut to their last part where that tells them apart."""
+    Args:
+        parameters: nested or flat.
+        is_short: cut dotted names by `short_names`.
+    """
     flat = flatten_parameters(parameters)
-    return _join_parameters(dict(zip(last_parts(list(flat)), flat.values(), strict=True)))
+    names = short_names(list(flat)) if is_short else flat
+    return " ".join(
+        f"{name}={format_value(value)}" for name, value in zip(names, flat.values(), strict=True)
+    )
 
 
-def last_parts(names: Sequence[str]) -> list[str]:
-    """Dotted names cut to their last part, those that would be the same then left as they are."""
+def short_names(names: Sequence[str]) -> list[str]:
+    """Cut dotted names to their last part, except where two would become the same."""
     lasts = [name.rpartition(".")[2] for name in names]
     return [
         last if lasts.count(last) == 1 else name for name, last in zip(names, lasts, strict=True)
     ]
 
 
-def fold_parameters(words: str, width: int, most: int | None = None) -> list[str]:
-    """Break what `format_parameters` made between parameters, into lines of a width.
+def fold_parameters(text: str, width: int, max_lines: int | None = None) -> list[str]:
+    """Break the text of `format_parameters` into lines, between parameters.
 
     Args:
-        words: as it made them.
-        width: in characters; a parameter that is longer has a line of its own.
-        most: so many lines at most, the last one then of any width.
+        text: what `format_parameters` returned.
+        width: in characters; a longer parameter gets a line of its own.
+        max_lines: the last of them may be longer than ``width``.
     """
     lines: list[str] = []
-    for word in re.split(r" (?=[\w.]+=)", words):
-        if lines and (len(lines) == most or len(lines[-1]) + len(word) < width):
-            lines[-1] += f" {word}"
+    for parameter in re.split(r" (?=[\w.]+=)", text):
+        if lines and (len(lines) == max_lines or len(lines[-1]) + len(parameter) < width):
+            lines[-1] += f" {parameter}"
         else:
-            lines.append(word)
+            lines.append(parameter)
     return [line for line in lines if line]
 
 
-def _join_parameters(flat: Mapping[str, Any]) -> str:
-    return " ".join(f"{name}={format_value(value)}" for name, value in flat.items())
-
-
 def format_bytes(size: float) -> str:
-    """``512 B``, ``1.5 kB``, ``20 MB``, ``3.1 GB``: powers of ten, as ``df -H`` has them."""
+    """``512 B``, ``1.5 kB``, ``20 MB``, ``3.1 GB``: powers of ten, like ``df -H``."""
     units = ("B", "kB", "MB", "GB", "TB")
     for unit in units:
         if size < 999.5 or unit == units[-1]:
@@ -124,7 +122,7 @@ def format_bytes(size: float) -> str:
 
 
 def format_clock(moment: float, now: float) -> str:
-    """The time of day, with the date where it is another day: ``14:32``, ``Nov 25 03:10``."""
+    """The time of day, with the date if it is not today: ``14:32``, ``Nov 25 03:10``."""
     then = datetime.fromtimestamp(moment)
     is_today = then.date() == datetime.fromtimestamp(now).date()
     return f"{then:%H:%M}" if is_today else f"{then:%b %d %H:%M}"
@@ -136,12 +134,12 @@ def count_noun(number: int, noun: str) -> str:
 
 
 def describe_state(state: str) -> str:
-    """A trial's state as people read it: ``done`` for Tune's ``TERMINATED``."""
+    """A trial's state in plain words: ``done`` for Tune's ``TERMINATED``."""
     return _STATE_WORDS.get(state, state)
 
 
 def describe_counts(counts: Mapping[TrialState, int], total: int) -> str:
-    """Trials by state in plain words: ``3 of 32 done, 2 pruned, 1 failed, 2 running``."""
+    """``3 of 32 done, 2 pruned, 1 failed, 2 running``."""
     parts = [f"{counts.get(TrialState.TERMINATED, 0)} of {total} done"]
     parts += [
         f"{counts[state]} {_STATE_WORDS[state]}"
@@ -152,7 +150,7 @@ def describe_counts(counts: Mapping[TrialState, int], total: int) -> str:
 
 
 def short_path(path: str | Path | None) -> str:
-    """A path relative to the working directory where it lies below it."""
+    """A path, relative if it lies below the working directory; ``-`` for None."""
     if path is None:
         return "-"
     try:

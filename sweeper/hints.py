@@ -1,7 +1,7 @@
-"""How a wrong value is shown, and what may have been meant: the words of every refusal.
+"""Parts of error messages: the value that was found, and what was probably meant.
 
-Values come from files that nobody vouches for, so that whatever is shown is cut short, and
-nothing here takes longer for a longer value.
+Values come from untrusted files: what is shown is cut short, and no function here takes longer
+for a longer value.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ __all__ = [
 ]
 
 _MAX_SHOWN = 60
-_MAX_NAME = 80  # a longer one is no slip of the finger, and takes difflib long
+_MAX_NAME = 80  # a longer name is no typo, and makes difflib slow
 
 
 def show(value: Any) -> str:
-    """A value as a spec would have it, in one line of at most about 60 characters."""
+    """A value as a spec writes it, in one line of at most 60 characters."""
     text = ""
     for piece in _pieces(value):
         text += piece
@@ -38,7 +38,7 @@ def show(value: Any) -> str:
 
 
 def nearest(name: object, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The known name that ``name`` was most likely meant to be; None if none is near."""
+    """The known name closest to ``name``, ignoring case; None if none is close."""
     text = str(name).lower()
     if len(text) > _MAX_NAME:
         return None
@@ -50,7 +50,7 @@ def nearest(name: object, known: Iterable[str], cutoff: float = 0.6) -> str | No
 
 
 def did_you_mean(name: object, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """``; did you mean lr?``, or nothing."""
+    """``; did you mean lr?``, or an empty string."""
     near = nearest(name, known, cutoff)
     return f"; did you mean {near}?" if near else ""
 
@@ -62,7 +62,7 @@ def join_words(words: Sequence[str], last: str = "and") -> str:
 
 
 def number_hint(found: Any) -> str:
-    """What to write instead of a number that is text."""
+    """For text where a number belongs: the number to write, or an empty string."""
     if not isinstance(found, str) or len(found) > _MAX_SHOWN:
         return ""
     plain = found.replace("_", "").strip()
@@ -72,14 +72,14 @@ def number_hint(found: Any) -> str:
         number = float(short[1]) * (1e6 if short[2] == "M" else 1e3)
         plain = str(int(number)) if number.is_integer() else str(number)
     try:
-        is_number = math.isfinite(float(plain))  # `inf`, bare, is text as well
+        is_number = math.isfinite(float(plain))  # a bare `inf` is text in YAML, too
     except ValueError:
         return ""
     return f"; that is text, write {plain}" if is_number else ""
 
 
 def seconds_hint(found: Any) -> str:
-    """What to write instead of a time with a unit, where seconds are due."""
+    """For a time with a unit where seconds belong: the seconds, or an empty string."""
     if not isinstance(found, str) or len(found) > _MAX_SHOWN:
         return ""
     time = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-z]+)", found.strip().lower())
@@ -96,7 +96,7 @@ _TIME_UNITS_S: Mapping[str, float] = {
 
 
 def switch_hint(found: Any) -> str:
-    """What to write instead of a truth value that is text in YAML 1.2."""
+    """For a boolean of YAML 1.1, which is text in YAML 1.2: what to write, or an empty string."""
     if not isinstance(found, str) or found.lower() not in _SWITCHES:
         return ""
     return f"; {found} is text in YAML 1.2, write {_SWITCHES[found.lower()]}"
@@ -109,7 +109,7 @@ _SWITCHES: Mapping[str, str] = {
 
 
 def quote_hint(found: Any) -> str:
-    """What to write instead of a text that YAML takes for something else."""
+    """For a number or boolean where text belongs: the value in quotes, or an empty string."""
     return f'; for a text write "{show(found)}"' if isinstance(found, bool | int | float) else ""
 
 

@@ -1,4 +1,4 @@
-"""A run, opened: from a folder, or from any Ray Tune experiment."""
+"""A run, opened: from its folder, or from any Ray Tune experiment."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Run:
     """A run, opened: what was tried, how it went, who won.
 
     Attributes:
-        results: every trial, from the journal as it was when the run was opened.
-        objective: what decides.
-        spec: as run; None for an experiment that was made without one.
-        warnings: what the user should know about the run's records.
+        results: all trials, as the journal had them when the run was opened.
+        objective: how trials are compared.
+        spec: the run's spec; None for a Tune experiment, which has none.
+        warnings: problems with the run's records, for the user.
     """
 
     results: SweepResults
@@ -45,7 +45,7 @@ class Run:
 
     @cached_property
     def selection(self) -> Selection:
-        """The winner by the objective, and who was excluded.
+        """The winner by the objective, and the excluded trials.
 
         Raises:
             NothingToSelect: no trial has a score.
@@ -54,7 +54,7 @@ class Run:
 
     @property
     def best_trial(self) -> str | None:
-        """The winner's id, or None where no trial has a score."""
+        """The winner's id; None if no trial has a score."""
         try:
             return self.selection.trial_id
         except NothingToSelect:
@@ -67,13 +67,20 @@ class Run:
         Raises:
             NothingToSelect: no trial has a score.
         """
-        return self.selection.to_best_json(
-            self.results.root, self.paths.champion if self.is_champion_written else None
-        )
+        return self.selection.to_best_json(self.results.root, self.agent)
+
+    @property
+    def agent(self) -> Path | None:
+        """The winner's agent: ``champion/``, or None if that folder holds no agent or another.
+
+        Raises:
+            NothingToSelect: no trial has a score.
+        """
+        return self.paths.champion if self.is_champion_written else None
 
     @property
     def is_champion_written(self) -> bool:
-        """Whether ``champion/`` holds the selection's agent, as it was when it earned its score."""
+        """Whether ``champion/`` holds the winner's agent as it was at the winner's score."""
         selection = self.selection
         try:
             agent = json.loads(CheckpointPaths(self.paths.champion).agent.read_text("utf-8"))
@@ -89,14 +96,14 @@ class Run:
 
     @property
     def trials(self) -> pandas.DataFrame:
-        """One row a trial."""
+        """One row per trial."""
         from sweeper.results.frames import trials_frame
 
         return trials_frame(self.results)
 
     @property
     def history(self) -> pandas.DataFrame:
-        """One row a trial and report."""
+        """One row per trial and report."""
         from sweeper.results.frames import history_frame
 
         return history_frame(self.results)
@@ -115,12 +122,12 @@ def open_run(
     Args:
         reference: a path, a folder's name under ``storage``, or ``last``.
         storage: the folder that holds the runs.
-        metric: judge by another metric than the spec's, to be maximised unless ``mode`` says so.
+        metric: compare by this metric instead of the spec's; it is maximised by default.
         mode: ``max`` or ``min``.
         score: ``last``, ``best`` or ``auc``.
 
     Raises:
-        UserError: there is no such run, or no trial of it has reported the metric.
+        UserError: there is no such run, or none of its trials reported the metric.
     """
     folder = Path(reference)
     if tune_experiments.is_tune_experiment(folder):
@@ -145,17 +152,16 @@ def open_tune(
     mode: str | None = None,
     score: str | None = None,
 ) -> Run:
-    """Open a Ray Tune experiment that was made without a spec of ours.
+    """Open a Ray Tune experiment that was made without sweeper.
 
     Args:
         experiment: the `ResultGrid` that ``fit()`` returned, or the experiment's folder.
-        metric: judge by this one, under Tune's name or ours; else by the one it was tuned by.
+        metric: Tune's name or ours; by default the metric it was tuned by.
         mode: ``max`` or ``min``.
         score: ``last``, ``best`` or ``auc``.
 
     Raises:
-        UserError: there is no experiment; no trial has reported the metric; or it is not known
-            whether more of it is better.
+        UserError: there is no experiment, no trial reported the metric, or the mode is unknown.
     """
     objective = tune_experiments.find_objective(experiment, metric=metric, mode=mode, score=score)
     results = tune_experiments.open_tune(experiment)

@@ -1,7 +1,7 @@
-"""The frame of the command line: options, the group of all verbs, errors as lines and codes.
+"""The frame of the command line: shared options, the command group, errors and exit codes.
 
-Each verb imports what it needs when it runs, so that ``--help`` answers at once.
-Data goes to stdout, words and progress to stderr.
+Each command imports what it needs when it runs, so ``--help`` is fast. Data goes to stdout,
+messages and progress to stderr.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "A spec": ("init", "plan", "schema"),
     "A sweep": ("run", "train", "resume", "stop"),
-    "What came of it": ("status", "list", "results", "best", "logs", "evaluate", "ui"),
+    "Results": ("status", "list", "results", "best", "logs", "evaluate", "ui"),
     "Upkeep": ("log", "clean", "doctor", "completion"),
 }
 
 
 def _set_log_level(level: str) -> None:
     logging.getLogger().setLevel(level)
-    # Our own warnings are always worth a line.
+    # Our own warnings are shown by default.
     logging.getLogger("sweeper").setLevel("WARNING" if level == "ERROR" else level)
 
 
-def _speak_up(context: click.Context, _: click.Parameter, value: bool) -> None:
+def _set_verbose(context: click.Context, _: click.Parameter, value: bool) -> None:
     if value and not context.resilient_parsing:
         _set_log_level("INFO")
 
@@ -68,17 +68,17 @@ storage_option = click.option(
     show_default=True,
     help="The folder that holds the runs.",
 )
-# Where people look for it, beside the one before the verb.
+# Users look for it after the command, too.
 verbose_option = click.option(
     "-v",
     "--verbose",
     is_flag=True,
     expose_value=False,
-    callback=_speak_up,
-    help="Let Ray, RLlib and MLflow speak.",
+    callback=_set_verbose,
+    help="Show what Ray, RLlib and MLflow log.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 run_argument = click.argument(
     "reference", metavar="[RUN]", default="last", shell_complete=complete_run
 )
@@ -87,10 +87,10 @@ overrides_argument = click.argument("overrides", metavar="[KEY=VALUE]...", nargs
 
 
 def main() -> NoReturn:
-    """Entry point of the console script: every error becomes a line and an exit code."""
+    """Run the console script: errors become a message on stderr and an exit code."""
     signal.signal(signal.SIGTERM, _interrupt)
-    # Ray, torch and MLflow make a million objects that stay. At Python's own thresholds looking
-    # through them again and again is a fifth of the CPU time until a sweep starts.
+    # Ray, torch and MLflow create a million permanent objects. With Python's default thresholds,
+    # collecting garbage among them takes a fifth of the CPU time until a sweep starts.
     gc.set_threshold(50_000, 10, 10)
     try:
         code = cli.main(prog_name="sweeper", standalone_mode=False)
@@ -114,10 +114,10 @@ def main() -> NoReturn:
         say("interrupted")
         code = 130
     except BrokenPipeError:
-        # Whoever read our output left; nothing more can be said to them.
+        # The reader of our output has closed the pipe; nothing more can be written to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
-    except OSError as error:  # a file or folder that is not ours to read or write, a full disk
+    except OSError as error:  # missing permissions, a full disk
         where = f"{error.filename}: " if error.filename else ""
         say(f"error: {where}{error.strerror or error}")
         code = 1
@@ -125,17 +125,17 @@ def main() -> NoReturn:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's signature
-    """SIGTERM ends a verb as Ctrl-C does; a launch has a handler of its own."""
+    """End a command on SIGTERM as on Ctrl-C; a launch installs its own handler."""
     raise KeyboardInterrupt
 
 
 def say(text: str) -> None:
-    """Write words to stderr."""
+    """Print a message on stderr."""
     click.echo(text, err=True)
 
 
 def _explain_usage(error: click.UsageError) -> str:
-    """What is wrong with the arguments in our own form, and where they are explained."""
+    """Click's error in the form of our own, with the usage and a pointer to the help."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         return error.format_message()
     message = " ".join(error.format_message().split()).rstrip(".")
@@ -152,7 +152,7 @@ def _explain_usage(error: click.UsageError) -> str:
 
 
 def _explain_dashes(option: str) -> str | None:
-    """What to write instead of a key of the spec as an option; None for any other option."""
+    """The message for a key of the spec given as an option; None for any other option."""
     from sweeper.spec.top_level import TOP_LEVEL
 
     key = option.lstrip("-").replace("-", "_")
@@ -171,18 +171,18 @@ def _print_version(context: click.Context, _: click.Parameter, value: bool) -> N
         context.exit()
 
 
-class _Verbs(click.Group):
-    """The verbs in the order of a first hour, where click would sort them by the alphabet."""
+class _Commands(click.Group):
+    """Lists the commands by section, in the order of use; click sorts them alphabetically."""
 
     def format_commands(
         self,
         ctx: click.Context,  # noqa: ARG002 - click's signature
         formatter: click.HelpFormatter,
     ) -> None:
-        """One list a section, its columns where the others have them."""
+        """Write one list per section, with aligned columns."""
         width = max(map(len, self.commands))
-        told = {name for names in _SECTIONS.values() for name in names}
-        others = tuple(sorted(self.commands.keys() - told))
+        listed = {name for names in _SECTIONS.values() for name in names}
+        others = tuple(sorted(self.commands.keys() - listed))
         for title, names in {**_SECTIONS, "Others": others}.items():
             rows = [
                 (f"{name:<{width}}", self.commands[name].get_short_help_str(formatter.width))
@@ -195,15 +195,15 @@ class _Verbs(click.Group):
 
 
 @click.group(
-    cls=_Verbs,
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.option("-v", "--verbose", is_flag=True, help="Let Ray, RLlib and MLflow speak.")
+@click.option("-v", "--verbose", is_flag=True, help="Show what Ray, RLlib and MLflow log.")
 @click.option(
     "--log-level",
     type=click.Choice(_LOG_LEVELS, case_sensitive=False),
     metavar="LEVEL",
-    help="How much: debug, info, warning or error.  [default: error]",
+    help="Lowest level to show: debug, info, warning or error.  [default: error]",
 )
 @click.option(
     "--version",
@@ -216,14 +216,14 @@ class _Verbs(click.Group):
 def cli(verbose: bool, log_level: str | None) -> None:
     """Hyperparameter sweeps for reinforcement learning, with evidence.
 
-    A spec is one YAML file. RUN is a path, a folder's name under the storage, or `last`, the
-    default.
+    A spec is one YAML file. RUN is a path, the name of a folder under the storage, or `last`,
+    the default.
 
     \b
     sweeper init CartPole-v1         write a first spec
     sweeper run cartpole-ppo.yaml    run it
     sweeper best                     see who won
-    """  # noqa: D301 - click wants the character \\b
+    """  # noqa: D301 - click needs the character \\b
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     _set_log_level(log_level or ("INFO" if verbose else "ERROR"))
 
@@ -231,15 +231,15 @@ def cli(verbose: bool, log_level: str | None) -> None:
 def open_reference(
     reference: str, storage: str, metric: str | None = None, mode: str | None = None
 ) -> Run:
-    """Open the run, or the experiment of Ray Tune, that a user named."""
+    """Open the run or Ray Tune experiment that the user named."""
     from sweeper.api import open_run
 
     try:
         return open_run(reference, storage, metric=metric, mode=mode)
-    except SpecError as error:  # not the user's spec, but the run's own record of it
+    except SpecError as error:  # in the run's copy of the spec, not in the user's file
         raise UserError(f"the run's spec can't be read: {error.problems[0]}") from error
 
 
 def print_json(document: Any) -> None:
-    """Write data to stdout."""
+    """Print data on stdout."""
     click.echo(json.dumps(document, indent=2, allow_nan=False))

@@ -1,6 +1,6 @@
-"""Completion in a shell: the script that switches it on, and what RUN and SPEC can be.
+"""Shell completion: the script that enables it, and candidates for RUN and SPEC.
 
-It runs at every press of the tab key, so it looks at names of files and opens none.
+It runs at every press of the tab key, so it only lists folders and opens no files.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _SPEC_SUFFIXES = (".yaml", ".yml")
 
 
 def completion_script(command: click.Command, shell: str) -> str:
-    """The script that a shell has to read at its start."""
+    """The script that enables completion; a shell reads it when it starts."""
     found = get_completion_class(shell)
     assert found is not None, shell  # noqa: S101 - click has all of `SHELLS`
     variable = f"_{_PROGRAM.upper()}_COMPLETE"
     script = found(command, {}, _PROGRAM, variable).source()
-    # click 8.5's script for fish cuts a description at its first comma.
+    # The fish script of click 8.5 cuts descriptions at their first comma.
     return script.replace('string split ","', 'string split --max 1 ","')
 
 
@@ -34,7 +34,7 @@ def complete_run(
     parameter: click.Parameter,  # noqa: ARG001
     incomplete: str,
 ) -> list[CompletionItem]:
-    """Names of runs under the storage, newest first, and ``last``; paths where one is begun."""
+    """Complete ``last`` and the names of runs, newest first; paths are left to the shell."""
     if "/" in incomplete or incomplete.startswith((".", "~")):
         return [CompletionItem(incomplete, type="dir")]
     try:
@@ -52,20 +52,19 @@ def complete_spec(
     parameter: click.Parameter,  # noqa: ARG001
     incomplete: str,
 ) -> list[CompletionItem]:
-    """YAML files; where folders may lead to some, the shell's own completion of files."""
-    folder, _, begun = incomplete.rpartition("/")
-    place = Path(f"{folder}/" if folder or incomplete.startswith("/") else ".")
+    """Complete YAML files; if folders match too, leave it to the shell."""
+    prefix = incomplete[: incomplete.rfind("/") + 1]
+    begun = incomplete.removeprefix(prefix)
     try:
         entries = [
             entry
-            for entry in sorted(place.iterdir())
+            for entry in sorted(Path(prefix or ".").iterdir())
             if entry.name.startswith(begun) and (begun or not entry.name.startswith("."))
         ]
     except OSError:
         return []
     if any(entry.is_dir() for entry in entries) or incomplete.startswith("~"):
         return [CompletionItem(incomplete, type="file")]
-    prefix = incomplete[: len(incomplete) - len(begun)]
     return [
         CompletionItem(prefix + entry.name) for entry in entries if entry.suffix in _SPEC_SUFFIXES
     ]

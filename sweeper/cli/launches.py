@@ -1,4 +1,4 @@
-"""Verbs that carry a plan out, and end that."""
+"""Commands that start, resume and stop launches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sweeper.cli.app import (
     storage_option,
     verbose_option,
 )
-from sweeper.cli.specs import plan
+from sweeper.cli.specs import plan as plan_command
 from sweeper.errors import RunError, UserError
 from sweeper.states import LaunchEnd, TrialState
 
@@ -34,7 +34,7 @@ __all__ = ["resume", "run", "stop", "train"]
 @cli.command()
 @spec_argument
 @overrides_argument
-@click.option("--dry-run", is_flag=True, help="Say what it will do, as `sweeper plan`.")
+@click.option("--dry-run", is_flag=True, help="Only print the plan, like `sweeper plan`.")
 @json_option
 @quiet_option
 @verbose_option
@@ -50,11 +50,11 @@ def run(
     """Run a sweep: every trial, the selection, MLflow.
 
     KEY=VALUE sets a key of the spec: search.num_samples=8 'param_space.lr={choice: [1e-4, 1e-3]}'.
-    The first Ctrl-C saves the running trials and ends the run, and `sweeper resume` goes on with
-    it; a second one ends it at once. Prints the run folder.
+    The first Ctrl-C saves the running trials and ends the run; `sweeper resume` continues it. A
+    second Ctrl-C ends it at once. Prints the run folder.
     """
     if dry_run:
-        context.invoke(plan, spec=spec, overrides=overrides, as_json=as_json)
+        context.invoke(plan_command, spec=spec, overrides=overrides, as_json=as_json)
         return
     from sweeper.planning.plan import load_plan
 
@@ -70,7 +70,7 @@ def run(
 def train(spec: str, overrides: tuple[str, ...], as_json: bool, quiet: bool) -> None:
     """Train one configuration, without a search.
 
-    Constants are taken as the spec has them, searched parameters at the algorithm's defaults.
+    Constants keep the spec's values; searched parameters get the algorithm's defaults.
     KEY=VALUE sets a key of the spec. Prints the run folder.
     """
     from sweeper.planning.plan import load_plan
@@ -78,34 +78,34 @@ def train(spec: str, overrides: tuple[str, ...], as_json: bool, quiet: bool) -> 
     _execute(load_plan(spec, overrides, is_training=True), as_json=as_json, quiet=quiet)
 
 
-def _execute(made: SweepPlan, *, as_json: bool, quiet: bool) -> NoReturn:
+def _execute(plan: SweepPlan, *, as_json: bool, quiet: bool) -> NoReturn:
     from sweeper.api import execute
     from sweeper.views.progress import make_progress
     from sweeper.views.runs import headline
 
     if not quiet:
-        say(headline(made))
-        for note in (*made.notes, *made.warnings):
+        say(headline(plan))
+        for note in (*plan.notes, *plan.warnings):
             say(f"note: {note}")
-    _report(execute(made, progress=None if quiet else make_progress), as_json=as_json, quiet=quiet)
+    _report(execute(plan, progress=None if quiet else make_progress), as_json=as_json, quiet=quiet)
 
 
 @cli.command()
 @run_argument
 @storage_option
 @click.option(
-    "--num-samples", type=int, metavar="N", help="Samples in all, those of earlier launches too."
+    "--num-samples", type=int, metavar="N", help="Total samples, including earlier launches."
 )
-@click.option("--time", "time_s", type=float, metavar="S", help="Seconds more for the search.")
+@click.option("--time", "time_s", type=float, metavar="S", help="More seconds for the search.")
 @click.option(
     "--stop",
     "stops",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A later end for the trials (finished ones with a checkpoint go on), or a greater "
-    "budget.env_steps or budget.trials of the search.",
+    help="A later stop criterion for the trials (finished ones with a checkpoint continue), or a "
+    "larger budget.env_steps or budget.trials.",
 )
-@click.option("--retry-errored", is_flag=True, help="Try failed trials again.")
+@click.option("--retry-errored", is_flag=True, help="Retry failed trials.")
 @json_option
 @quiet_option
 @verbose_option
@@ -119,10 +119,10 @@ def resume(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Go on with a run that was interrupted or has more to do.
+    """Continue a run that was interrupted, or give it more to do.
 
-    After an interruption or a crash, trials go on from their last checkpoint; the options give a
-    run more to do. Prints the run folder.
+    After an interruption or a crash, trials continue from their last checkpoint. The options give
+    the run more to do. Prints the run folder.
     """
     from sweeper.api import Extension
     from sweeper.api import resume as resume_run
@@ -155,9 +155,9 @@ def _read_criterion(text: str) -> tuple[str, float]:
 @run_argument
 @storage_option
 def stop(reference: str, storage: str) -> None:
-    """End a run from another shell, as its first Ctrl-C would.
+    """End a run from another shell, like its first Ctrl-C.
 
-    Its running trials are saved, and `sweeper resume` goes on with it.
+    The running trials are saved; `sweeper resume` continues the run.
     """
     from sweeper.api import request_stop
 

@@ -1,4 +1,4 @@
-"""Verbs that look at runs and change nothing."""
+"""Commands that show runs and change nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sweeper.cli.completion import complete_run
 from sweeper.errors import UserError
 
 mode_option = click.option(
-    "--mode", type=click.Choice(["max", "min"]), help="Whether more is better, or less."
+    "--mode", type=click.Choice(["max", "min"]), help="Whether to maximise or minimise."
 )
 
 __all__ = ["best", "evaluate", "list_command", "logs", "results", "status", "ui"]
@@ -37,7 +37,7 @@ __all__ = ["best", "evaluate", "list_command", "logs", "results", "status", "ui"
 @click.option(
     "--parquet", metavar="FILE", type=click.Path(path_type=Path), help="Write a Parquet file."
 )
-@click.option("--metric", metavar="NAME", help="Score by another metric than the spec's.")
+@click.option("--metric", metavar="NAME", help="Score by this metric, not the spec's.")
 @mode_option
 def results(
     reference: str,
@@ -61,7 +61,7 @@ def results(
             raise UserError(f"{parquet} can't be written: there is no folder {parquet.parent}")
         try:
             write_parquet(opened.trials, parquet)
-        except OSError as error:  # the writer's own words name a file of its own
+        except OSError as error:  # pyarrow's message names a temporary file
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise UserError(f"{parquet} can't be written: {reason}") from error
         say(f"wrote {parquet}")
@@ -75,7 +75,7 @@ def results(
 @run_argument
 @storage_option
 @json_option
-@click.option("--metric", metavar="NAME", help="Choose by another metric than the spec's.")
+@click.option("--metric", metavar="NAME", help="Choose by this metric, not the spec's.")
 @mode_option
 def best(reference: str, storage: str, as_json: bool, metric: str | None, mode: str | None) -> None:
     """Show the champion: configuration, score, checkpoint."""
@@ -93,16 +93,16 @@ def best(reference: str, storage: str, as_json: bool, metric: str | None, mode: 
 @storage_option
 @json_option
 def status(reference: str, storage: str, as_json: bool) -> None:
-    """Show how far a run is, live or not."""
+    """Show the progress of a run, live or not."""
     from sweeper.upkeep.overview import describe_run
 
-    described = describe_run(open_reference(reference, storage))
+    overview = describe_run(open_reference(reference, storage))
     if as_json:
-        print_json(described)
+        print_json(overview.to_json())
     else:
         from sweeper.views.runs import print_status
 
-        print_status(described)
+        print_status(overview)
 
 
 @cli.command("list")
@@ -110,15 +110,15 @@ def status(reference: str, storage: str, as_json: bool) -> None:
 @json_option
 def list_command(storage: str, as_json: bool) -> None:
     """List the runs under the storage."""
-    from sweeper.upkeep.overview import list_described
+    from sweeper.upkeep.overview import describe_runs
 
-    rows = list_described(Path(storage))
+    overviews = describe_runs(Path(storage))
     if as_json:
-        print_json(rows)
+        print_json([overview.to_json() for overview in overviews])
     else:
         from sweeper.views.runs import print_runs
 
-        print_runs(rows, storage)
+        print_runs(overviews, storage)
 
 
 @cli.command()
@@ -126,13 +126,13 @@ def list_command(storage: str, as_json: bool) -> None:
 @click.argument("trial", metavar="[TRIAL]", required=False)
 @storage_option
 @json_option
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is added, to the end.")
+@click.option("-f", "--follow", is_flag=True, help="Print new lines until the end.")
 @click.option(
     "-n",
     "--lines",
     metavar="N",
     type=click.IntRange(min=0),
-    help="The last lines only.  [default: all, or 10]",
+    help="Print the last N lines only.  [default: all, or 10]",
 )
 def logs(
     reference: str,
@@ -144,8 +144,8 @@ def logs(
 ) -> None:
     """Show what the trials of a run printed.
 
-    Without TRIAL: which logs there are, and the ends of those whose trials failed; with -f,
-    what all running trials print. A trial's id alone is one of the last run.
+    Without TRIAL, list the logs and show the last lines of failed trials; with -f, follow all
+    running trials. A trial's id alone means a trial of the last run.
     """
     from sweeper.views.logs import find_log, follow_logs, list_logs, tail_lines
 
@@ -190,7 +190,7 @@ def logs(
     type=click.IntRange(min=1),
     default=100,
     show_default=True,
-    help="How many, of each agent.",
+    help="Episodes of each agent.",
 )
 @click.option(
     "--seed",
@@ -198,34 +198,40 @@ def logs(
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Which ones.",
+    help="Seed of the episodes.",
 )
 @click.option(
-    "--replica", metavar="SEED", type=int, help="Of a trial's checkpoint, only this seed's agent."
+    "--replica", metavar="SEED", type=int, help="Play only this seed's agent of a checkpoint."
 )
 def evaluate(
     target: str, storage: str, as_json: bool, episodes: int, seed: int, replica: int | None
 ) -> None:
-    """Play episodes that training never saw.
+    """Evaluate agents on episodes that training never saw.
 
-    Of a RUN, its champion plays; of a trial's checkpoint, all replicas. Shows the mean, the
+    For a RUN its champion plays; for a trial's checkpoint all its replicas. Shows the mean, the
     interquartile mean (IQM) and an interval.
     """
     from sweeper.evidence import evaluation
 
-    made = evaluation.evaluate(target, storage, episodes=episodes, seed=seed, replica=replica)
+    evaluated = evaluation.evaluate(target, storage, episodes=episodes, seed=seed, replica=replica)
     if as_json:
-        print_json(made.to_json())
+        print_json(evaluated.to_json())
     else:
         from sweeper.views.runs import print_evaluation
 
-        print_evaluation(made)
+        print_evaluation(evaluated)
 
 
 @cli.command()
 @run_argument
 @storage_option
-@click.option("--port", metavar="PORT", default=5000, show_default=True, help="On loopback.")
+@click.option(
+    "--port",
+    metavar="PORT",
+    default=5000,
+    show_default=True,
+    help="Port on the loopback interface.",
+)
 def ui(reference: str, storage: str, port: int) -> None:
     """Open the MLflow UI on a run's tracking database."""
     opened = open_reference(reference, storage)

@@ -1,4 +1,4 @@
-"""Verbs about a spec: write one, check it, complete it in an editor."""
+"""Commands for specs: write one, check it, get its JSON Schema."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def schema() -> None:
 @click.option(
     "--rehearse",
     is_flag=True,
-    help="Train some of the trials for a few seconds, and go by what was measured.",
+    help="Train some trials for a few seconds and estimate from that.",
 )
 @click.option(
     "--seconds",
@@ -63,7 +63,7 @@ def schema() -> None:
 def plan(
     spec: str, overrides: tuple[str, ...], rehearse: bool, seconds: float, as_json: bool
 ) -> None:
-    """Check a spec and say what it will do; start nothing."""
+    """Check a spec and print what it will do; start nothing."""
     from sweeper.planning.estimates import estimate_plan
     from sweeper.planning.plan import load_plan
 

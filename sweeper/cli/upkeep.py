@@ -1,4 +1,4 @@
-"""Verbs around the runs: their deletion, their record, the machine, the shell."""
+"""Commands for upkeep: delete runs, log them again, check the machine, enable completion."""
 
 from __future__ import annotations
 
@@ -25,12 +25,18 @@ __all__ = ["clean", "completion", "doctor", "log_command"]
 
 @cli.command()
 @click.argument("references", metavar="[RUN]...", nargs=-1, shell_complete=complete_run)
-@click.option("--older-than", metavar="AGE", help="Where nothing happened for so long: 12h, 7d.")
-@click.option("--failed", is_flag=True, help="Where every trial failed.")
+@click.option(
+    "--older-than", metavar="AGE", help="Only runs whose last event is this old: 12h, 7d."
+)
+@click.option(
+    "--failed", is_flag=True, help="Only failed runs: every trial failed, or the launch did."
+)
 @click.option("--keep", metavar="N", type=click.IntRange(min=0), help="All but the newest N.")
 @click.option("-y", "--yes", is_flag=True, help="Don't ask.")
 @storage_option
-@click.option("--json", "as_json", is_flag=True, help="Print what would go; delete with --yes.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the runs as JSON; delete only with --yes."
+)
 def clean(
     references: tuple[str, ...],
     older_than: str | None,
@@ -42,47 +48,47 @@ def clean(
 ) -> None:
     """Delete old runs, after asking.
 
-    Runs are chosen by name or by the options, all of which must hold. One that is running is
-    never deleted, nor is a folder that is no run. MLflow's record of them stays as it is.
+    Choose runs by name or by options; a run must match all of them. Running runs and folders that
+    are not runs are never deleted. MLflow's record of the runs stays.
     """
-    from sweeper.upkeep.cleaning import Wish, choose_runs, delete_run, parse_age
+    from sweeper.upkeep.cleaning import RunFilter, choose_runs, delete_run, parse_age
 
-    wish = Wish(
+    criteria = RunFilter(
         names=references,
         older_than_s=None if older_than is None else parse_age(older_than),
         only_failed=failed,
         keep=keep,
     )
-    if wish.is_empty:
+    if criteria.is_empty:
         raise UserError(
-            "say which runs: their names, --older-than 7d, --failed or --keep N "
+            "choose runs by name, --older-than 7d, --failed or --keep N "
             "(--keep 0: all); nothing was deleted"
         )
-    chosen = choose_runs(Path(storage), wish)
+    chosen = choose_runs(Path(storage), criteria)
     if as_json:
         print_json([run.to_json() for run in chosen])
     elif not chosen:
-        say(f"no run in {storage} is to be deleted")
+        say(f"no run in {storage} to delete")
     else:
         from sweeper.views.runs import print_old_runs
 
         print_old_runs(chosen)
     if not chosen or (as_json and not yes):
         return
-    if not yes and not _is_agreed(len(chosen), sum(run.size for run in chosen)):
+    if not yes and not _confirm(len(chosen), sum(run.size_bytes for run in chosen)):
         say("nothing was deleted")
         return
     for run in chosen:
         delete_run(run)
         say(f"deleted {run.root}")
-    say("MLflow's record of them was left as it is")
+    say("MLflow's record of them stays")
 
 
-def _is_agreed(count: int, size: int) -> bool:
+def _confirm(count: int, size: int) -> bool:
     from sweeper.formatting import count_noun, format_bytes
 
     if not sys.stdin.isatty():
-        raise UserError("there is no terminal to ask on; add --yes to delete them")
+        raise UserError("no terminal to ask on; add --yes to delete them")
     question = (
         f"Delete {count_noun(count, 'run')}, {format_bytes(size)}, for good? "
         "(MLflow's record of them stays)"
@@ -93,7 +99,7 @@ def _is_agreed(count: int, size: int) -> bool:
 @cli.command()
 @storage_option
 @json_option
-@click.option("--quick", is_flag=True, help="Leave out what takes seconds: torch, Ray.")
+@click.option("--quick", is_flag=True, help="Skip torch and Ray, which take seconds.")
 def doctor(storage: str, as_json: bool, quick: bool) -> None:
     """Check what is installed and whether a sweep can run here."""
     from sweeper.upkeep.doctor import examine, is_fit
@@ -117,11 +123,11 @@ def doctor(storage: str, as_json: bool, quick: bool) -> None:
 @cli.command("log")
 @run_argument
 @storage_option
-@click.option("--uri", metavar="URI", help="Another tracking server or database than the spec's.")
-@click.option("--experiment", metavar="NAME", help="Another experiment than the spec's.")
+@click.option("--uri", metavar="URI", help="Tracking server or database, if not the spec's.")
+@click.option("--experiment", metavar="NAME", help="Experiment, if not the spec's.")
 @verbose_option
 def log_command(reference: str, storage: str, uri: str | None, experiment: str | None) -> None:
-    """Write a run to MLflow again; what is there stays."""
+    """Write a run to MLflow again; existing records stay."""
     from sweeper.upkeep.relog import log_run
 
     opened = open_reference(reference, storage)
@@ -131,11 +137,11 @@ def log_command(reference: str, storage: str, uri: str | None, experiment: str |
 @cli.command()
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
-    """Print the script that switches completion on in a shell.
+    """Print the script that enables completion in a shell.
 
     \b
     bash: echo 'eval "$(sweeper completion bash)"' >> ~/.bashrc
     zsh:  echo 'eval "$(sweeper completion zsh)"' >> ~/.zshrc
     fish: sweeper completion fish > ~/.config/fish/completions/sweeper.fish
-    """  # noqa: D301 - click wants the character \\b
+    """  # noqa: D301 - click needs the character \\b
     click.echo(completion_script(cli, shell))

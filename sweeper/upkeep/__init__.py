@@ -1,1 +1,1 @@
-"""What stands behind the verbs around runs: overview, cleaning, doctor, a second record."""
+"""Looking after runs: overview, cleaning, doctor, logging to MLflow again."""

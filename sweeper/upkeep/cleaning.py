@@ -1,7 +1,7 @@
-"""Old runs: which there are, what they weigh, and their deletion.
+"""Old runs: choose them, size them up, delete them.
 
-What may be deleted is a folder directly under the storage, or named by the user, that holds a
-journal, is no link, and is not being carried out. MLflow's record is another matter, and stays.
+Only a folder directly under the storage, or one that the user names, may be deleted. It must
+hold a journal, and be neither a link nor live. MLflow's record of the run stays.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from sweeper.results.records import SweepResults
 from sweeper.states import LaunchEnd, TrialState
 from sweeper.upkeep.overview import DAMAGED
 
-__all__ = ["OldRun", "Wish", "choose_runs", "delete_run", "parse_age", "weigh_folder"]
+__all__ = ["OldRun", "RunFilter", "choose_runs", "delete_run", "folder_bytes", "parse_age"]
 
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
 
 @dataclass(frozen=True)
-class Wish:
-    """Which runs are to go; what is given must all hold.
+class RunFilter:
+    """Which runs to delete: those that meet every given condition.
 
     Attributes:
-        names: these, by path or by name under the storage; empty: any.
-        older_than_s: nothing happened in them for so long.
-        only_failed: they came to nothing (`OldRun.is_failed`).
-        keep: the newest ones under the storage stay, whatever else is asked.
+        names: paths, or names under the storage; empty for all runs.
+        older_than_s: minimum age of the run's last event.
+        only_failed: only runs that failed (`OldRun.is_failed`).
+        keep: number of newest runs under the storage that are never chosen.
     """
 
     names: tuple[str, ...] = ()
@@ -45,8 +45,8 @@ class Wish:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it asks for nothing in particular, that is for everything."""
-        return self == Wish()
+        """Whether no condition is given, so that every run would match."""
+        return self == RunFilter()
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ class OldRun:
     """A run that may be deleted.
 
     Attributes:
-        root: its folder.
-        state: as `sweeper list` has it, or ``damaged``.
-        trials: how many its journal has.
-        is_failed: it came to nothing: its launch failed, every trial of it did, or it can't be
-            read. One that was interrupted can go on, and did not fail.
-        updated: when something happened in it last, seconds since the epoch.
-        size: in bytes.
+        root: the run's folder.
+        state: as in `sweeper list`.
+        trials: number of trials in the journal.
+        is_failed: the launch failed, every trial failed, or the run can't be read. An
+            interrupted run can be resumed, so it did not fail.
+        updated: time of the last event, seconds since the epoch.
+        size_bytes: of all files.
     """
 
     root: Path
@@ -68,7 +68,7 @@ class OldRun:
     trials: int
     is_failed: bool
     updated: float
-    size: int
+    size_bytes: int
 
     def to_json(self) -> dict[str, Any]:
         """The object that `sweeper clean --json` prints."""
@@ -77,62 +77,68 @@ class OldRun:
             "state": self.state,
             "trials": self.trials,
             "updated": self.updated,
-            "size_bytes": self.size,
+            "size_bytes": self.size_bytes,
         }
 
 
 def parse_age(text: str) -> float:
-    """Seconds of an age such as ``7d``, ``12h``, ``90m``, ``2w``.
+    """Convert an age such as ``7d``, ``12h``, ``90m`` or ``2w`` to seconds.
 
     Raises:
-        UserError: it is none.
+        UserError: the text is not an age.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text.strip())
     if match is None:
-        raise UserError(f"{text!r} is no age: give a number and a unit, as 12h, 7d or 2w")
+        raise UserError(f"{text!r} is not an age: give a number and a unit, such as 12h, 7d or 2w")
     return float(match[1]) * _UNITS_S[match[2]]
 
 
-def choose_runs(storage: Path, wish: Wish, *, now: float | None = None) -> list[OldRun]:
-    """The runs that a wish is about, oldest first; live ones are never among them.
+def choose_runs(storage: Path, criteria: RunFilter, *, now: float | None = None) -> list[OldRun]:
+    """List the runs that meet the criteria, oldest first, without live ones.
+
+    Args:
+        storage: the folder that holds the runs.
+        criteria: which runs.
+        now: seconds since the epoch; the current time by default.
 
     Raises:
-        UserError: a run that was named does not exist, is live or is a link.
+        UserError: a named run does not exist, is live or is a link.
     """
     now = time.time() if now is None else now
+    names, keep = criteria.names, criteria.keep
     runs = list_runs(storage)
-    kept = {run.root for run in runs[len(runs) - wish.keep :]} if wish.keep else set()
-    if wish.names:
-        runs = list({run.root: run for run in (find_run(n, storage) for n in wish.names)}.values())
+    kept = {run.root for run in runs[len(runs) - keep :]} if keep else set()
+    if names:
+        runs = list({run.root: run for run in (find_run(name, storage) for name in names)}.values())
     chosen = []
     for paths in runs:
-        results = _read(paths)
-        problem = _refuse(paths, results)
-        if problem and wish.names:
+        results = _read_results(paths)
+        problem = _explain_refusal(paths, results)
+        if problem and names:
             raise UserError(f"{paths.root.name} is not deleted: {problem}")
         if problem or paths.root in kept:
             continue
-        run = _look_at(paths, results)
-        if wish.only_failed and not run.is_failed:
+        run = _describe_run(paths, results)
+        if criteria.only_failed and not run.is_failed:
             continue
-        if wish.older_than_s is not None and now - run.updated < wish.older_than_s:
+        if criteria.older_than_s is not None and now - run.updated < criteria.older_than_s:
             continue
         chosen.append(run)
     return chosen
 
 
 def delete_run(run: OldRun) -> None:
-    """Delete a run's folder, the journal last: cut short, it is still a run, to be deleted again.
+    """Delete a run's folder, the journal last: after a kill, it is still a run to be deleted.
 
     Raises:
-        UserError: it has come to life, or is no run any more.
-        SweeperError: something of it can't be deleted.
+        UserError: the run is live now, or its folder is not a run any more.
+        SweeperError: a file can't be deleted.
     """
     paths = RunPaths(run.root)
-    problem = _refuse(paths, _read(paths))
+    problem = _explain_refusal(paths, _read_results(paths))
     if problem:
         raise UserError(f"{run.root.name} is not deleted: {problem}")
-    with run_lock(paths.lock):  # nobody takes it up meanwhile
+    with run_lock(paths.lock):  # keeps others from resuming it
         try:
             for entry in run.root.iterdir():
                 if entry in (paths.journal, paths.lock):
@@ -148,8 +154,8 @@ def delete_run(run: OldRun) -> None:
             raise SweeperError(f"can't delete {error.filename}: {error.strerror}") from error
 
 
-def weigh_folder(folder: Path) -> int:
-    """The bytes of all files in a folder; links count as links."""
+def folder_bytes(folder: Path) -> int:
+    """The size of all files in a folder; links are not followed."""
     size = 0
     for root, _, names in os.walk(folder):
         for name in names:
@@ -160,36 +166,36 @@ def weigh_folder(folder: Path) -> int:
     return size
 
 
-def _read(paths: RunPaths) -> SweepResults | None:
-    """What the journal says; None if it can't be read."""
+def _read_results(paths: RunPaths) -> SweepResults | None:
+    """The run's results; None if the journal can't be read."""
     try:
         return load_results(paths)
     except SweeperError:
         return None
 
 
-def _refuse(paths: RunPaths, results: SweepResults | None) -> str | None:
+def _explain_refusal(paths: RunPaths, results: SweepResults | None) -> str | None:
     """Why a folder must not be deleted; None if it may."""
     if paths.root.is_symlink():
         return f"it is a link to {paths.root.readlink()}"
     if not paths.journal.is_file():
-        return "it is no run: it has no journal"
-    # One that is about to start holds the lock and has no event yet.
+        return "it is not a run: it has no journal"
+    # A run that is just starting holds the lock, but its journal is still empty.
     if is_locked(paths.lock) or (results is not None and results.is_live):
         return f"it is running; `sweeper stop {paths.root.name}` ends it"
     return None
 
 
-def _look_at(paths: RunPaths, results: SweepResults | None) -> OldRun:
+def _describe_run(paths: RunPaths, results: SweepResults | None) -> OldRun:
     counts = {} if results is None else results.counts()
     state = DAMAGED if results is None else results.state
     trials = sum(counts.values())
-    written = results.updated if results is not None else None
+    updated = None if results is None else results.updated
     return OldRun(
         root=paths.root,
         state=state,
         trials=trials,
         is_failed=state == LaunchEnd.FAILED or counts.get(TrialState.ERROR, 0) == trials,
-        updated=paths.journal.stat().st_mtime if written is None else written,
-        size=weigh_folder(paths.root),
+        updated=paths.journal.stat().st_mtime if updated is None else updated,
+        size_bytes=folder_bytes(paths.root),
     )

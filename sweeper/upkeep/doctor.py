@@ -1,7 +1,7 @@
-"""Whether this machine is fit for a sweep: what is installed, what there is to run on.
+"""Check whether a sweep can run here: packages, extras, hardware, folders, Ray.
 
-Nothing heavy is imported here: what only an import or a start can tell (torch, Ray) is tried in
-a process of its own, which may hang or die without harm.
+This module imports nothing heavy. Torch and Ray are tried in separate processes, which may hang
+or crash without harm.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import re
 import shutil
 import signal
 import subprocess
@@ -24,12 +23,12 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from sweeper import machine
 from sweeper.formatting import format_bytes
-from sweeper.machine import all_cores, usable_cores
 
 __all__ = ["Check", "examine", "is_fit"]
 
-# What each extra is for; those for the developers of sweeper are of no interest here.
+# The purpose of each extra; those for developers are not checked.
 _EXTRAS = {
     "box2d": "LunarLander, BipedalWalker, CarRacing",
     "atari": "the Atari games",
@@ -38,9 +37,8 @@ _EXTRAS = {
     "plots": "figures",
 }
 _PROBE_S = 90.0
-_CGROUP = Path("/sys/fs/cgroup")
 _LITTLE_DISK_BYTES = 2 * 10**9
-# What `runner` gives Ray's object store; /dev/shm of a container is often smaller.
+# The size of the object store that `runner` gives Ray; /dev/shm in a container is often smaller.
 _SHARED_MEMORY_BYTES = 200 * 2**20
 _LITTLE_MEMORY_BYTES = 2 * 10**9
 
@@ -66,13 +64,13 @@ print("ok")
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at.
+    """The outcome of one check.
 
     Attributes:
-        name: what.
-        status: ``ok``; ``missing``, an extra that is not there, which is no failure;
-            ``warning``; ``failed``: a sweep can't run.
-        detail: what was found and, if it is not as it should be, what to do.
+        name: what was checked.
+        status: ``ok``; ``warning``; ``missing``: an optional extra is not installed; ``failed``:
+            a sweep can't run.
+        detail: what was found and, unless it is fine, what to do.
     """
 
     name: str
@@ -90,18 +88,18 @@ def is_fit(checks: Sequence[Check]) -> bool:
 
 
 def examine(storage: Path, *, quick: bool = False) -> Iterator[Check]:
-    """Look at everything, one check after the other.
+    """Run all checks, one after the other.
 
     Args:
-        storage: where runs would be written.
-        quick: leave out what takes seconds: importing torch, starting Ray.
+        storage: the folder for runs; it need not exist.
+        quick: skip what takes seconds: importing torch, starting Ray.
     """
     yield _check_python()
     yield from _check_packages()
     yield from _check_extras()
     yield _check_cores()
     yield _check_memory()
-    yield from _check_gpu(quick)
+    yield _check_gpu(quick=quick)
     yield _check_storage(storage)
     yield from _check_ray_folders()
     yield Check("local Ray", "ok", "not tried (--quick)") if quick else _check_ray()
@@ -126,19 +124,16 @@ def _check_packages() -> Iterator[Check]:
 
 
 def _check_package(requirement: Requirement) -> Check:
-    # As it is written in pyproject.toml: the lower bound first.
+    # As pyproject.toml has it: the lower bound first.
     needed = ",".join(sorted(map(str, requirement.specifier), reverse=True))
     name = requirement.name
+    remedy = f"(needs {needed}): pip install '{name}{needed}'"
     try:
         found = metadata.version(name)
     except metadata.PackageNotFoundError:
-        return Check(
-            name, "failed", f"not installed (needs {needed}): pip install '{name}{needed}'"
-        )
+        return Check(name, "failed", f"not installed {remedy}")
     if not requirement.specifier.contains(found, prereleases=True):
-        return Check(
-            name, "failed", f"{found} does not fit (needs {needed}): pip install '{name}{needed}'"
-        )
+        return Check(name, "failed", f"{found} does not fit {remedy}")
     return Check(name, "ok", f"{found} (needs {needed})")
 
 
@@ -160,15 +155,15 @@ def _check_extras() -> Iterator[Check]:
 
 
 def _check_cores() -> Check:
-    everything, usable = all_cores(), usable_cores()
+    everything, usable = machine.all_cores(), machine.usable_cores()
     detail = str(usable) if usable == everything else f"{usable} of {everything} may be used"
     return Check("cores", "ok", detail)
 
 
 def _check_memory() -> Check:
-    total, free = _memory_bytes()
+    total, free = machine.total_bytes(), machine.free_bytes()
     if total is None:
-        return Check("memory", "warning", "can't be told on this system")
+        return Check("memory", "warning", "unknown on this system")
     detail = format_bytes(total)
     if free is None:
         return Check("memory", "ok", detail)
@@ -178,71 +173,39 @@ def _check_memory() -> Check:
     return Check("memory", "ok", detail)
 
 
-def _memory_bytes() -> tuple[int | None, int | None]:
-    """Total and free, of the machine or of the container's limit, whichever is less."""
-    try:
-        text = Path("/proc/meminfo").read_text()
-    except OSError:
-        return None, None
-    found = {name: int(number) * 1024 for name, number in re.findall(r"(\w+):\s+(\d+) kB", text)}
-    total, free = found.get("MemTotal"), found.get("MemAvailable")
-    limit, used = _read_number("memory.max"), _read_number("memory.current")
-    if limit is not None and total is not None and limit < total:
-        total = limit
-        free = min(free or limit, limit - (used or 0))
-    return total, free
-
-
-def _read_number(name: str) -> int | None:
-    try:
-        return int((_CGROUP / name).read_text())
-    except (OSError, ValueError):  # no such limit, or the word "max"
-        return None
-
-
-def _check_gpu(quick: bool) -> Iterator[Check]:
+def _check_gpu(*, quick: bool) -> Check:
     driver = _gpus_of_driver()
     if quick:
-        yield Check("GPU", "ok", driver or "none found; runs on the CPU")
-        return
+        return Check("GPU", "ok", driver or "none found; runs on the CPU")
     answer = _probe(_TORCH_PROBE)
     if answer.error is not None:
-        yield Check("torch import", "failed", answer.error)
-        return
+        return Check("torch import", "failed", answer.error)
     if answer.text:
-        yield Check("GPU", "ok", f"{answer.text}; used where resources.gpus is above 0")
-    elif driver:
-        yield Check(
-            "GPU",
-            "warning",
-            f"{driver}, but this torch ({metadata.version('torch')}) can't use it: "
-            "install a CUDA build of torch",
-        )
-    else:
-        yield Check("GPU", "ok", "none found; runs on the CPU")
+        return Check("GPU", "ok", f"{answer.text}; used where resources.gpus is above 0")
+    if not driver:
+        return Check("GPU", "ok", "none found; runs on the CPU")
+    return Check(
+        "GPU",
+        "warning",
+        f"{driver}, but this torch ({metadata.version('torch')}) can't use it: "
+        "install a CUDA build of torch",
+    )
 
 
 def _gpus_of_driver() -> str:
-    """The GPUs that NVIDIA's driver names; empty without one."""
-    command = shutil.which("nvidia-smi")
-    if command is None:
-        return ""
+    """The GPUs that NVIDIA's driver lists; empty without a driver."""
+    command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
     try:
-        done = subprocess.run(  # noqa: S603
-            [command, "--query-gpu=name,memory.total", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
+        listed = subprocess.check_output(  # noqa: S603
+            command, stderr=subprocess.DEVNULL, text=True, timeout=10
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except (OSError, subprocess.SubprocessError):
         return ""
-    names = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-    return "; ".join(names) if done.returncode == 0 else ""
+    return "; ".join(line.strip() for line in listed.splitlines() if line.strip())
 
 
 def _check_storage(storage: Path) -> Check:
-    """Where runs go, and MLflow's database with them: the folder, or the nearest one above."""
+    """Check the folder for runs and MLflow's database, or its nearest parent that exists."""
     name, where = "storage", storage.absolute()
     if where.exists() and not where.is_dir():
         return Check(name, "failed", f"{where} is a file; give a folder with storage=PATH")
@@ -268,36 +231,27 @@ def _try_to_write(folder: Path) -> str | None:
 
 
 def _check_ray_folders() -> Iterator[Check]:
-    """Ray keeps its session's files in /tmp, an authentication token in the home folder."""
+    """Check where Ray keeps its session files, its authentication token, its object store."""
     temporary = Path(os.environ.get("RAY_TMPDIR", "/tmp"))  # noqa: S108 - it is Ray's
-    home = Path.home()
-    for what, folder, remedy in (
-        ("Ray's session", temporary, "set RAY_TMPDIR"),
-        ("Ray's token", home, "set HOME to a folder that can be written"),
-    ):
-        problem = _try_to_write(folder)
-        if problem:
-            yield Check(what, "failed", f"{folder}: {problem}; {remedy}")
-            continue
-        free = shutil.disk_usage(folder).free
-        little = free < _LITTLE_DISK_BYTES
-        yield Check(
-            what,
-            "warning" if little else "ok",
-            f"{folder}, writable, {format_bytes(free)} free",
-        )
+    yield _check_folder("Ray's session", temporary, "set RAY_TMPDIR")
+    yield _check_folder("Ray's token", Path.home(), "set HOME to a folder that can be written")
     shared = Path("/dev/shm")  # noqa: S108
     if shared.is_dir():
         size = shutil.disk_usage(shared).free
+        detail = f"{format_bytes(size)} free in {shared}"
         if size < _SHARED_MEMORY_BYTES:
-            yield Check(
-                "shared memory",
-                "warning",
-                f"{format_bytes(size)} free in {shared}: Ray will use /tmp, which is slower; "
-                "in a container, --shm-size=256m",
-            )
-        else:
-            yield Check("shared memory", "ok", f"{format_bytes(size)} free in {shared}")
+            detail += ": Ray will use /tmp, which is slower; in a container, --shm-size=256m"
+        status = "warning" if size < _SHARED_MEMORY_BYTES else "ok"
+        yield Check("shared memory", status, detail)
+
+
+def _check_folder(name: str, folder: Path, remedy: str) -> Check:
+    problem = _try_to_write(folder)
+    if problem:
+        return Check(name, "failed", f"{folder}: {problem}; {remedy}")
+    free = shutil.disk_usage(folder).free
+    status = "warning" if free < _LITTLE_DISK_BYTES else "ok"
+    return Check(name, status, f"{folder}, writable, {format_bytes(free)} free")
 
 
 def _check_ray() -> Check:
@@ -309,7 +263,7 @@ def _check_ray() -> Check:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What a probe printed, or why it did not."""
+    """The output of a probe, or why it failed."""
 
     text: str = ""
     error: str | None = None
@@ -336,7 +290,7 @@ def _probe(code: str) -> _Answer:
         except subprocess.TimeoutExpired:
             return _Answer(error=f"no answer within {_PROBE_S:g} s")
         finally:
-            # Whatever it has started goes with it.
+            # Also end the processes that it started.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
     if process.returncode == 0:

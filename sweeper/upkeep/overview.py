@@ -1,32 +1,88 @@
-"""How far runs are: the objects that `sweeper status --json` and `sweeper list --json` print."""
+"""How far runs are, for `sweeper status` and `sweeper list`."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sweeper.api import Run, open_run
 from sweeper.errors import SweeperError
 from sweeper.json_values import to_json
+from sweeper.opened_run import Run, open_run
 from sweeper.paths import RunPaths, list_runs
-from sweeper.results.records import TrialRecord
 from sweeper.results.scoring import metric_value
 from sweeper.results.standing import Standing, Workload, describe_workload
 from sweeper.states import TrialState
 
-__all__ = ["DAMAGED", "describe_run", "list_described", "planned_trials"]
+__all__ = [
+    "DAMAGED",
+    "RunOverview",
+    "RunningTrial",
+    "describe_run",
+    "describe_runs",
+    "planned_trials",
+]
 
 DAMAGED = "damaged"
 
 
-def describe_run(opened: Run) -> dict[str, Any]:
-    """How far a run is.
+@dataclass(frozen=True)
+class RunningTrial:
+    """A trial that a live run is training, by its last report."""
 
-    ``left_s`` is an estimate, and null where there is nothing to go by or nobody carries the
-    run out; ``running`` has the trials that a live run is training.
+    trial_id: str
+    parameters: Mapping[str, Any]
+    score: float | None
+    env_steps: int | None
+    env_steps_per_s: float | None
+
+
+@dataclass(frozen=True)
+class RunOverview:
+    """How far a run is. The fields are the keys of `sweeper status --json`, in their order.
+
+    Attributes:
+        run: the run's folder.
+        state: `SweepResults.state`, or ``damaged``.
+        trials: planned trials, or those in the journal if there is no plan.
+        states: number of trials in each state; empty states are left out.
+        best: id of the best trial so far; None before the first score.
+        score: of the best trial.
+        metric: what the score is a value of; None for a damaged run.
+        parameters: searched parameters of the best trial, nested.
+        started: time of the first event, seconds since the epoch.
+        updated: time of the last event.
+        left_s: estimated seconds until the end; None if unknown or if the run is not live.
+        running: trials that are training now; empty if the run is not live.
+        problem: why a damaged run can't be read, in one line.
     """
+
+    run: Path
+    state: str
+    trials: int = 0
+    states: Mapping[TrialState, int] = field(default_factory=dict)
+    best: str | None = None
+    score: float | None = None
+    metric: str | None = None
+    parameters: Mapping[str, Any] | None = None
+    started: float | None = None
+    updated: float | None = None
+    left_s: float | None = None
+    running: tuple[RunningTrial, ...] = ()
+    problem: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `sweeper status --json` prints, and `sweeper list --json` per run."""
+        document: dict[str, Any] = to_json(dataclasses.asdict(self))
+        return document
+
+
+def describe_run(opened: Run) -> RunOverview:
+    """Summarise how far a run is."""
     results = opened.results
     trials = planned_trials(opened.paths) or len(results.trials)
     workload = Workload(trials)
@@ -37,66 +93,50 @@ def describe_run(opened: Run) -> dict[str, Any]:
     for record in results.trials:
         standing.update(record, results.updated or 0.0)
     best = standing.best()
-    running = [record for record in results.trials if record.state is TrialState.RUNNING]
     left_s = None
     if results.is_live:
         now = time.time()
         left_s = standing.left_s(now, now - (results.started or now))
-    return {
-        "run": str(results.root),
-        "state": results.state,
-        "trials": trials,
-        "states": standing.counts(),
-        "best": None if best is None else best.trial_id,
-        "score": None if best is None else best.score,
-        "metric": opened.objective.metric,
-        "parameters": None if best is None else to_json(results.trial(best.trial_id).parameters),
-        "started": results.started,
-        "updated": results.updated,
-        "left_s": left_s,
-        "running": [_describe_trial(record, standing) for record in running],
-        "problem": None,
-    }
+    return RunOverview(
+        run=results.root,
+        state=results.state,
+        trials=trials,
+        states=standing.counts(),
+        best=None if best is None else best.trial_id,
+        score=None if best is None else best.score,
+        metric=opened.objective.metric,
+        parameters=None if best is None else results.trial(best.trial_id).parameters,
+        started=results.started,
+        updated=results.updated,
+        left_s=left_s,
+        running=tuple(
+            RunningTrial(
+                trial_id=record.trial_id,
+                parameters=record.parameters,
+                score=standing.score(record.trial_id),
+                env_steps=record.env_steps,
+                env_steps_per_s=metric_value(record.last_report, "env_steps_per_s"),
+            )
+            for record in results.trials
+            if record.state is TrialState.RUNNING
+        ),
+    )
 
 
-def list_described(storage: Path) -> list[dict[str, Any]]:
-    """One object a run under the storage, oldest first; a damaged run is one as well."""
+def describe_runs(storage: Path) -> list[RunOverview]:
+    """Summarise every run under the storage, oldest first, including damaged ones."""
     return [_describe_or_explain(paths) for paths in list_runs(storage)]
 
 
-def _describe_or_explain(paths: RunPaths) -> dict[str, Any]:
+def _describe_or_explain(paths: RunPaths) -> RunOverview:
     try:
         return describe_run(open_run(paths.root))
     except (SweeperError, OSError, ValueError) as error:
-        return {
-            "run": str(paths.root),
-            "state": DAMAGED,
-            "trials": 0,
-            "states": {},
-            "best": None,
-            "score": None,
-            "metric": None,
-            "parameters": None,
-            "started": None,
-            "updated": None,
-            "left_s": None,
-            "running": [],
-            "problem": str(error).splitlines()[0],
-        }
-
-
-def _describe_trial(record: TrialRecord, standing: Standing) -> dict[str, Any]:
-    return {
-        "trial_id": record.trial_id,
-        "parameters": to_json(record.parameters),
-        "score": standing.score(record.trial_id),
-        "env_steps": record.env_steps,
-        "env_steps_per_s": to_json(metric_value(record.last_report, "env_steps_per_s")),
-    }
+        return RunOverview(paths.root, DAMAGED, problem=str(error).splitlines()[0])
 
 
 def planned_trials(paths: RunPaths) -> int | None:
-    """How many trials a run was to have; None where its plan does not say."""
+    """The number of trials in the run's plan; None if the plan can't be read."""
     return _planned(paths, "trials")
 
 
@@ -105,4 +145,4 @@ def _planned(paths: RunPaths, name: str) -> int | None:
         document = json.loads(paths.plan.read_text(encoding="utf-8"))
         return int(document[name])
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # the number is a comfort; the journal has the rest
+        return None  # not essential: the journal has the trials

@@ -1,4 +1,4 @@
-"""A run written to MLflow once more, from its journal: after an outage, or to another server."""
+"""Write a run to MLflow again from its journal: after an outage, or to another server."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 from pydantic import ValidationError
 
-from sweeper.api import Run
 from sweeper.errors import SweeperError, UserError
 from sweeper.evidence.selection import NothingToSelect
+from sweeper.opened_run import Run
 from sweeper.planning.plan import SweepPlan
 from sweeper.spec.sections import Tracking
 from sweeper.tracking.tracker import MlflowTracker
@@ -18,32 +18,33 @@ from sweeper.upkeep.overview import planned_trials
 
 __all__ = ["log_run"]
 
-# Of everything: a run of thousands of trials takes minutes on a slow server.
-_LIMIT_S = 3600.0
+_TIMEOUT_S = 3600.0  # thousands of trials take minutes on a slow server
 
 
 def log_run(opened: Run, *, uri: str | None = None, experiment: str | None = None) -> str:
-    """Bring MLflow's record of a run up to date; what is there already stays as it is.
+    """Complete MLflow's record of a run; existing parts of it stay as they are.
 
     Args:
         opened: the run.
-        uri: another tracking server or database than the spec's.
-        experiment: another experiment than the spec's.
+        uri: tracking server or database; the spec's by default.
+        experiment: the experiment's name; the spec's by default.
 
     Returns:
-        Where the record is.
+        The URI and the experiment of the record.
 
     Raises:
-        UserError: the run is live and writes its record itself, or nobody says where to.
+        UserError: the run is live, or there is no tracking URI.
         SweeperError: not everything could be written.
     """
     spec, paths = opened.spec, opened.paths
     if spec is None:
-        raise UserError(f"{opened.results.root} is no run of sweeper: it has no journal")
+        raise UserError(f"{opened.results.root} is not a run of sweeper: it has no journal")
     if opened.results.is_live:
-        raise UserError(f"{paths.root.name} is running, and writes its record itself")
+        raise UserError(f"{paths.root.name} is running and writes its record itself")
     if uri is None and spec.tracking is None:
-        raise UserError(f"{paths.root.name} was run without tracking; say where to with --uri")
+        raise UserError(
+            f"{paths.root.name} was run without tracking; give a tracking URI with --uri"
+        )
     given = {"uri": uri, "experiment": experiment}
     recorded = {"experiment": spec.name} if spec.tracking is None else vars(spec.tracking)
     try:
@@ -71,7 +72,7 @@ def log_run(opened: Run, *, uri: str | None = None, experiment: str | None = Non
             pass
         else:
             tracker.log_champion(selection, paths.champion if paths.champion.is_dir() else None)
-        problems = tracker.close(opened.results.state, timeout_s=_LIMIT_S)
+        problems = tracker.close(opened.results.state, timeout_s=_TIMEOUT_S)
     if problems:
         raise SweeperError("; ".join(problems))
     return f"{tracking.uri}, experiment {tracking.experiment}"
@@ -79,7 +80,7 @@ def log_run(opened: Run, *, uri: str | None = None, experiment: str | None = Non
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """The tracker warns as of a sweep that goes on; here the error at the end says it all."""
+    """Silence the tracker's warnings, which fit a running sweep; the final error has them all."""
     logger = logging.getLogger("sweeper.tracking")
     before = logger.level
     logger.setLevel(logging.CRITICAL)

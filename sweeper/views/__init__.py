@@ -1,1 +1,1 @@
-"""What people see of runs and plans: tables, progress, words."""
+"""Plans, launches and runs as text for people: tables, progress, summaries."""

@@ -1,4 +1,4 @@
-"""What all tables on standard output share: a console, columns, colours."""
+"""What all tables on standard output share: the console, columns, colours."""
 
 from __future__ import annotations
 
@@ -7,14 +7,23 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from sweeper.formatting import describe_state
 
-__all__ = ["color_state", "make_console", "make_table", "print_pairs"]
+__all__ = [
+    "color_state",
+    "folded_column",
+    "make_console",
+    "make_table",
+    "number_column",
+    "print_pairs",
+    "print_text",
+    "text_column",
+]
 
-_ENDLESS = 100_000
+_PIPE_WIDTH = 100_000
 _COLOURS = {
     "running": "green",
     **dict.fromkeys(("paused", "interrupted"), "yellow"),
@@ -23,23 +32,43 @@ _COLOURS = {
 
 
 def make_console() -> Console:
-    """Standard output; what goes into a pipe or a file is not cut or folded to any width."""
-    return Console() if sys.stdout.isatty() else Console(width=_ENDLESS)
+    """Standard output. Nothing is cropped or wrapped in a pipe or a file."""
+    return Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)
 
 
-def make_table() -> Table:
+def make_table(*columns: Column) -> Table:
     """A table without lines."""
-    return Table(box=None, pad_edge=False, header_style="bold")
+    return Table(*columns, box=None, pad_edge=False, header_style="bold")
+
+
+def text_column(heading: str) -> Column:
+    """A column aligned left."""
+    return Column(Text(heading), no_wrap=True)
+
+
+def number_column(heading: str) -> Column:
+    """A column aligned right."""
+    return Column(Text(heading), justify="right", no_wrap=True)
+
+
+def folded_column(heading: str) -> Column:
+    """A column aligned left, whose cells may take several lines."""
+    return Column(Text(heading), overflow="fold")
 
 
 def color_state(state: str) -> Text:
-    """The state of a run or a trial in words, in the colour of how bad it is."""
+    """The state of a run or a trial, coloured if it is running or needs attention."""
     word = describe_state(state)
     return Text(word, style=_COLOURS.get(word, ""))
 
 
 def print_pairs(console: Console, rows: Sequence[tuple[str, Any]]) -> None:
-    """Names and values, the values below one another."""
+    """Print names and values, the values aligned."""
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        console.print(Text(f"{name:<{width}}  {value}"), soft_wrap=True)
+        print_text(console, f"{name:<{width}}  {value}")
+
+
+def print_text(console: Console, text: str, style: str = "") -> None:
+    """Print a line as it is: no markup, and longer than the terminal if need be."""
+    console.print(Text(text, style=style), soft_wrap=True)

@@ -1,23 +1,12 @@
-"""A launch told in lines, where there is no terminal to draw a table on."""
+"""The progress of a launch as lines, for a stderr that is no terminal."""
 
 from __future__ import annotations
 
 import sys
 import threading
 
-from sweeper.formatting import (
-    count_noun,
-    describe_state,
-    format_number,
-    format_parameters,
-)
-from sweeper.journal import (
-    Event,
-    TrialCheckpointed,
-    TrialEnded,
-    TrialReported,
-    TrialRetried,
-)
+from sweeper.formatting import count_noun, describe_state, format_number, format_parameters
+from sweeper.journal import Event, TrialCheckpointed, TrialEnded, TrialReported, TrialRetried
 from sweeper.paths import RunPaths
 from sweeper.results.scoring import metric_value
 from sweeper.states import TrialState
@@ -26,17 +15,16 @@ from sweeper.views.watch import LaunchWatch
 __all__ = ["LineProgress"]
 
 _LINE_EVERY_S = 15.0
-_SILENT_S = 60.0  # in iterations that take so long, someone may think that all stands still
-_LOOK_EVERY_S = 1.0
-# Trials that take no time must not fill a log: so many ends are told one by one at once, and
-# after that one a second.
-_END_LINES = 10
+_SILENT_S = 60.0  # print at least this often, so a slow iteration does not look like a hang
+_CHECK_EVERY_S = 1.0
+# Very short trials must not fill a log: up to 10 ends are printed at once, then one per second.
+_MAX_END_LINES = 10
 
 
 class LineProgress:
-    """A line when a trial ends, and one now and then.
+    """Prints a line when a trial ends, and a status line every 15 seconds or so.
 
-    `start` sees to it that one comes also while nothing happens, from a thread of its own.
+    After `start`, a thread prints the status also while no events arrive.
     """
 
     def __init__(self, watch: LaunchWatch, paths: RunPaths) -> None:
@@ -44,61 +32,62 @@ class LineProgress:
         self._is_over = threading.Event()
         self._watch = watch
         self._paths = paths
-        self._last = watch.clock()
-        self._allowed = float(_END_LINES)
-        self._counted = self._last
-        self._unsaid = 0
+        self._printed = watch.clock()
+        # A token bucket for the lines of ended trials.
+        self._tokens = float(_MAX_END_LINES)
+        self._refilled = self._printed
+        self._skipped = 0
         self._errors: set[str] = set()
 
     def start(self) -> None:
-        """Break the silence from now on, until the launch is over."""
-        threading.Thread(target=self._look, name="sweeper-progress", daemon=True).start()
+        """Start the thread that breaks long silences; it ends with `close`."""
+        threading.Thread(target=self._check, name="sweeper-progress", daemon=True).start()
 
     def __call__(self, event: Event) -> None:
-        """Say what the event means, if anything."""
-        self._watch.hear(event)
+        """Print what the event means, if anything."""
+        self._watch.receive(event)
         with self._lock:
-            self._hear(event)
+            self._receive(event)
 
     def break_silence(self) -> None:
-        """Say how far the launch is, if nothing was said for long."""
+        """Print the status if nothing was printed for a minute."""
         with self._lock:
-            if self._watch.clock() - self._last >= _SILENT_S:
-                self._say(self._describe_standing())
+            if self._watch.clock() - self._printed >= _SILENT_S:
+                self._print(self._describe_standing())
 
     def close(self) -> None:
-        """Say what was left out."""
+        """End the thread, and print the status if ended trials were skipped."""
         self._is_over.set()
         with self._lock:
-            if self._unsaid:
-                self._say(self._describe_standing())
+            if self._skipped:
+                self._print(self._describe_standing())
 
-    def _look(self) -> None:
-        while not self._is_over.wait(_LOOK_EVERY_S):
+    def _check(self) -> None:
+        while not self._is_over.wait(_CHECK_EVERY_S):
             self.break_silence()
 
-    def _hear(self, event: Event) -> None:
-        since = self._watch.clock() - self._last
+    def _receive(self, event: Event) -> None:
+        silent_s = self._watch.clock() - self._printed
         if isinstance(event, TrialEnded):
             is_new = event.error is not None and event.error not in self._errors
-            if self._may_say() or is_new:
-                self._say(self._describe_end(event))
+            if self._take_token() or is_new:
+                self._print(self._describe_end(event))
             else:
-                self._unsaid += 1
+                self._skipped += 1
             if event.error:
                 self._errors.add(event.error)
         elif isinstance(event, TrialRetried):
-            self._say(f"{event.trial_id} failed and is tried again: {event.error}")
-        elif isinstance(event, TrialReported | TrialCheckpointed) and since > _LINE_EVERY_S:
-            self._say(self._describe_standing())
+            self._print(f"{event.trial_id} failed and is tried again: {event.error}")
+        elif isinstance(event, TrialReported | TrialCheckpointed) and silent_s > _LINE_EVERY_S:
+            self._print(self._describe_standing())
 
-    def _may_say(self) -> bool:
+    def _take_token(self) -> bool:
         now = self._watch.clock()
-        self._allowed = min(_END_LINES, self._allowed + max(0.0, now - self._counted))
-        self._counted = now
-        if self._allowed < 1:
+        self._tokens = min(_MAX_END_LINES, self._tokens + max(0.0, now - self._refilled))
+        self._refilled = now
+        if self._tokens < 1:
             return False
-        self._allowed -= 1
+        self._tokens -= 1
         return True
 
     def _describe_standing(self) -> str:
@@ -120,9 +109,9 @@ class LineProgress:
             f"{format_number(record.env_steps)} env steps, {format_parameters(record.parameters)}"
         )
 
-    def _say(self, text: str) -> None:
-        self._last = self._watch.clock()
-        if self._unsaid:
-            text += f" (and {count_noun(self._unsaid, 'more trial')} ended)"
-            self._unsaid = 0
+    def _print(self, text: str) -> None:
+        self._printed = self._watch.clock()
+        if self._skipped:
+            text += f" (and {count_noun(self._skipped, 'more trial')} ended)"
+            self._skipped = 0
         print(text, file=sys.stderr, flush=True)  # noqa: T201

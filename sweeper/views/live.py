@@ -1,4 +1,4 @@
-"""The live table of a launch on a terminal: one picture, redrawn in place."""
+"""The live table of a launch on a terminal, redrawn in place."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from sweeper.formatting import fold_parameters, format_number, format_parameters, shorten_names
+from sweeper.formatting import fold_parameters, format_number, format_parameters
 from sweeper.journal import Event
 from sweeper.metrics import BOUNDS
+from sweeper.results.ranking import id_key
 from sweeper.results.records import TrialRecord
 from sweeper.results.scoring import metric_value
 from sweeper.results.standing import trial_share
@@ -23,9 +24,9 @@ from sweeper.views.watch import LaunchWatch
 __all__ = ["LiveProgress", "draw"]
 
 _REDRAW_PER_S = 2
-_LAST_WORDS_S = 0.5
-_WIDE = 100  # from here on there is room for all columns
-_NARROW = 60  # below, the speed goes first
+_LAST_LINES_S = 0.5
+_WIDE = 100  # columns that are enough for everything
+_NARROW = 60  # below this, the speed is left out
 _BEST = "best so far"
 _MAX_BEST_LINES = 2
 _TRIAL_WIDTH = 6
@@ -34,10 +35,10 @@ _RETURN = "episode_return_mean"
 
 
 class LiveProgress:
-    """The table; it vanishes at the end, when the summary takes over.
+    """The table; it disappears at the end, before the summary is printed.
 
-    The driver's thread only notes what changed; rich's own thread works it out and draws, so
-    that the clock goes on between two reports and the sweep never waits for a terminal.
+    The driver's thread only notes what changed. Rich's own thread computes and draws, so the
+    clock advances between two reports and the sweep never waits for the terminal.
     """
 
     def __init__(self, watch: LaunchWatch) -> None:
@@ -54,16 +55,16 @@ class LiveProgress:
             vertical_overflow="crop",
         )
         self._live.start(refresh=True)
-        # rich hides the cursor; a second Ctrl-C ends the process with nobody to bring it back.
+        # Rich hides the cursor, and a second Ctrl-C would end the process without restoring it.
         self._console.show_cursor(True)
-        self._stderr.start(self._say)
+        self._stderr.start(self._print)
 
     def __call__(self, event: Event) -> None:
-        """Take note of an event."""
-        self._watch.hear(event)
+        """Note an event."""
+        self._watch.receive(event)
 
     def close(self) -> None:
-        """Take the table away."""
+        """Remove the table and restore stderr."""
         self._stderr.end()
         self._live.stop()
         self._stderr.terminal.close()
@@ -72,29 +73,29 @@ class LiveProgress:
         self._watch.refresh()
         self._measure()
         size = self._console.size
-        # A terminal echoes ^C at the end of the last line: it must not wrap.
+        # The terminal echoes ^C at the end of the last line, which must not wrap.
         return Group(*draw(self._watch, width=size.width - len("^C^C"), height=size.height))
 
     def _measure(self) -> None:
-        """Ask this terminal; rich asks the standard streams, which may all lead elsewhere."""
+        """Read this terminal's size; rich asks the standard streams, which may be redirected."""
         with contextlib.suppress(OSError):
             width, height = os.get_terminal_size(self._stderr.terminal.fileno())
             if width and height and "COLUMNS" not in os.environ:
                 self._console.size = (width, height)
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         """Print above the table."""
         self._console.print(Text.from_ansi(line), soft_wrap=True)
 
 
 class _DivertedStderr:
-    """Standard error, whoever writes to it, handed on line by line.
+    """Captures everything written to standard error, and passes it on line by line.
 
-    A warning, a signal handler's answer to Ctrl-C, what a library written in C has to say: none
-    of it may get into the table. So the file descriptor itself becomes a pipe.
+    Warnings, messages of signal handlers and output of C libraries must not break the table, so
+    the file descriptor itself is replaced by a pipe.
 
     Attributes:
-        terminal: where it led to, for the table.
+        terminal: the original standard error, for the table.
     """
 
     def __init__(self) -> None:
@@ -104,7 +105,7 @@ class _DivertedStderr:
         self._has_ended = False
 
     def start(self, show: Callable[[str], None]) -> None:
-        """Hand every line to a function, in a thread of its own."""
+        """Pass every line to ``show``, in a thread."""
         reading, writing = os.pipe()
         os.dup2(writing, self._descriptor)
         os.close(writing)
@@ -112,39 +113,39 @@ class _DivertedStderr:
         self._thread.start()
 
     def end(self) -> None:
-        """Put the terminal back into its place."""
+        """Restore standard error."""
         sys.stderr.flush()
         os.dup2(self.terminal.fileno(), self._descriptor)
         if self._thread is not None:
-            self._thread.join(_LAST_WORDS_S)
+            self._thread.join(_LAST_LINES_S)
         self._has_ended = True
 
     def _pump(self, reading: int, show: Callable[[str], None]) -> None:
         with open(reading, encoding="utf-8", errors="replace") as stream:
             for line in stream:
-                # A child process that is still there holds the pipe open, and must not be
-                # ended by finding nobody at the other end; what it says is lost.
+                # A child process may outlive the table. Keep reading its output, or SIGPIPE
+                # would end it, but drop the lines.
                 if line.strip() and not self._has_ended:
                     show(line.rstrip())
 
 
 def draw(watch: LaunchWatch, *, width: int, height: int) -> list[Text]:
-    """The picture of a launch as it is now, in lines that fit a terminal of that size.
+    """The current state of a launch, as lines that fit a terminal.
 
     Args:
         watch: the launch, refreshed.
         width: of the terminal, in characters.
-        height: in lines; running trials that don't fit are counted in the last one.
+        height: of the terminal, in lines; the last one counts running trials that don't fit.
     """
     lines = [_head_line(watch, width), Text(watch.describe_times(watch.end()))]
     lines += _best_lines(watch, width)
-    running = sorted(watch.running.values(), key=lambda record: _id_key(record.trial_id))
+    running = sorted(watch.running.values(), key=lambda record: id_key(record.trial_id))
     if running:
         columns = _columns(watch, width)
         heading = _row("trial", [name for name, _ in columns], columns, "parameters")
         heading.stylize("dim")
         lines += [Text(), heading]
-        # One line stays free: a terminal scrolls when its last one is full.
+        # Leave one line free: a terminal scrolls when its last line is full.
         room = max(1, height - len(lines) - 1)
         shown = running if len(running) <= room else running[: max(1, room - 1)]
         lines += [_trial_line(watch, record, columns) for record in shown]
@@ -174,13 +175,13 @@ def _best_lines(watch: LaunchWatch, width: int) -> list[Text]:
     indent = " " * len(_BEST + _GAP)
     words = format_parameters(record.parameters)
     if len(words) > _MAX_BEST_LINES * (width - len(indent) - 10):
-        words = shorten_names(record.parameters)
-    folded = fold_parameters(words, width - len(indent), most=_MAX_BEST_LINES)
+        words = format_parameters(record.parameters, is_short=True)
+    folded = fold_parameters(words, width - len(indent), max_lines=_MAX_BEST_LINES)
     return [Text(), first, *(Text(indent + line) for line in folded)]
 
 
 def _columns(watch: LaunchWatch, width: int) -> list[tuple[str, int]]:
-    """Names and fixed widths, so that nothing moves when a number gets a digit more."""
+    """Names and fixed widths: nothing moves when a number gets longer."""
     columns = [("score", 10)]
     if watch.metric != _RETURN:
         columns.append(("return", 10))
@@ -204,7 +205,9 @@ def _trial_line(
         "steps/s": format_number(metric_value(report, "env_steps_per_s")),
     }
     values = [cells[name] for name, _ in columns]
-    return _row(record.trial_id, values, columns, shorten_names(record.parameters))
+    return _row(
+        record.trial_id, values, columns, format_parameters(record.parameters, is_short=True)
+    )
 
 
 def _row(
@@ -212,8 +215,3 @@ def _row(
 ) -> Text:
     cells = [f"{value:>{size}}" for value, (_, size) in zip(values, columns, strict=True)]
     return Text(_GAP.join([f"{trial:<{_TRIAL_WIDTH}}", *cells, parameters]))
-
-
-def _id_key(trial_id: str) -> tuple[int, str]:
-    """Orders t9999 before t10000."""
-    return len(trial_id), trial_id

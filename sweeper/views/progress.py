@@ -1,4 +1,4 @@
-"""Who watches a launch: the live table on a terminal, lines elsewhere."""
+"""Choose how a launch shows its progress: a live table on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["make_progress"]
 
 
 def make_progress(plan: SweepPlan, paths: RunPaths, results: ResultsBuilder) -> Any:
-    """The live table if stderr is a terminal that can be drawn on, else lines.
+    """Make the live table if stderr is a terminal that supports it, else lines.
 
-    Lines, too, where Ray and the others were asked to speak: they write to stdout as well.
+    With the log level info or debug it is lines, too: Ray then writes to stdout, into the table.
     """
     watch = LaunchWatch(plan, results)
     can_draw = sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")

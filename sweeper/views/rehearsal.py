@@ -11,7 +11,7 @@ from sweeper.formatting import (
     format_clock,
     format_duration,
     format_number,
-    shorten_names,
+    format_parameters,
 )
 from sweeper.machine import free_bytes
 from sweeper.planning.plan import SweepPlan
@@ -62,7 +62,7 @@ def describe_probes(plan: SweepPlan, estimate: RehearsedEstimate) -> Iterator[tu
             text += f", an evaluation {_short(probe.evaluation_s)}"
         if probe.value is not None:
             text += f", {plan.spec.selection.metric} {format_number(probe.value)}"
-        yield shorten_names(probe.parameters) or "the configuration", text
+        yield format_parameters(probe.parameters, is_short=True) or "the configuration", text
     if len(probes) > _MAX_PROBES:
         speeds = [round(probe.env_steps_per_s) for probe in probes]
         slowest, fastest = format_number(min(speeds)), format_number(max(speeds))

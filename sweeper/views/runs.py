@@ -1,17 +1,15 @@
-"""Runs as a person reads them on a terminal: tables on stdout, a summary on stderr."""
+"""Runs for people to read: tables on stdout, the summary of a launch for stderr."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
-from sweeper.api import Run
 from sweeper.formatting import (
     count_noun,
     describe_counts,
@@ -23,16 +21,25 @@ from sweeper.formatting import (
     format_parameters,
     format_value,
     short_path,
-    shorten_names,
 )
+from sweeper.opened_run import Run
 from sweeper.planning.plan import SweepPlan
 from sweeper.search.configuration import flatten_parameters
 from sweeper.states import LaunchEnd, TrialState
-from sweeper.upkeep.overview import planned_trials
-from sweeper.views.console import color_state, make_console, make_table, print_pairs
+from sweeper.upkeep.overview import RunningTrial, RunOverview, planned_trials
+from sweeper.views.console import (
+    color_state,
+    folded_column,
+    make_console,
+    make_table,
+    number_column,
+    print_pairs,
+    print_text,
+    text_column,
+)
 from sweeper.views.logs import TrialLog, tail_lines
 
-if TYPE_CHECKING:  # `evaluation` needs Ray, which no table does
+if TYPE_CHECKING:  # `evaluation` imports Ray, which no table needs
     from sweeper.evidence.evaluation import Evaluation
     from sweeper.upkeep.cleaning import OldRun
     from sweeper.upkeep.doctor import Check
@@ -49,200 +56,194 @@ __all__ = [
     "summarise",
 ]
 
-
-# What going on needs where a budget is used up.
-_MORE: dict[str, str] = {
+# After a used-up budget, `sweeper resume` needs more of it.
+_RESUME_OPTIONS: Mapping[str, str] = {
     LaunchEnd.BUDGET_TIME: " --time SECONDS",
     LaunchEnd.BUDGET_ENV_STEPS: " --stop budget.env_steps=N",
 }
 
 
 def headline(plan: SweepPlan) -> str:
-    """What a launch is about to do, in a line."""
+    """What a launch is about to do, in one line."""
     spec = plan.spec
-    runs = "" if plan.replicas == 1 else f" x {plan.replicas} seeds"
+    seeds = "" if plan.replicas == 1 else f" x {plan.replicas} seeds"
     return (
         f"{spec.name}: {spec.algorithm} on {spec.environment.id} ({spec.backend}), "
-        f"{_count(plan.trials, 'trial')}{runs}, {plan.concurrent} at a time"
+        f"{count_noun(plan.trials, 'trial')}{seeds}, {plan.concurrent} at a time"
     )
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def print_best(opened: Run) -> None:
-    """The champion."""
-    selection, document = opened.selection, opened.best
+    """Print the champion: verdict, score, configuration, checkpoint.
+
+    Raises:
+        NothingToSelect: no trial has a score.
+    """
+    selection = opened.selection
     console = make_console()
     console.print(Text(selection.verdict_text))
     console.print()
     rows = [
         ("trial", selection.trial_id),
-        (f"{selection.metric}", format_number(selection.score)),
+        (selection.metric, format_number(selection.score)),
         ("env steps", format_number(selection.env_steps)),
         *(
             (name, format_value(value))
             for name, value in flatten_parameters(selection.configuration).items()
         ),
-        ("checkpoint", short_path(document["checkpoint"])),
-        ("agent", short_path(document["agent"])),
+        ("checkpoint", short_path(selection.checkpoint)),
+        ("agent", short_path(opened.agent)),
     ]
     print_pairs(console, rows)
     if selection.checkpoint_note:
-        console.print(Text(f"note: {selection.checkpoint_note}"), soft_wrap=True)
+        print_text(console, f"note: {selection.checkpoint_note}")
     for exclusion in selection.excluded:
-        text = f"excluded {exclusion.trial_id}: {exclusion.reason}"
-        console.print(Text(text), soft_wrap=True)
+        print_text(console, f"excluded {exclusion.trial_id}: {exclusion.reason}")
 
 
-def print_status(described: Mapping[str, Any]) -> None:
-    """How far a run is; of a live one also what it is doing."""
-    is_live = described["state"] == "running"
+def print_status(overview: RunOverview) -> None:
+    """Print how far a run is and, if it is live, its running trials."""
+    console = make_console()
+    best = _describe_best(overview)
     rows = [
-        ("run", short_path(described["run"])),
-        ("state", described["state"]),
-        ("trials", describe_counts(described["states"], described["trials"])),
-        ("best", _describe_best(described)),
+        ("run", short_path(overview.run)),
+        ("state", overview.state),
+        ("trials", describe_counts(overview.states, overview.trials)),
+        ("best", f"{best}  {overview.metric}" if overview.best else best),
     ]
-    if described["best"]:
-        rows[-1] = ("best", f"{_describe_best(described)}  {described['metric']}")
-        words = format_parameters(described["parameters"] or {})
-        room = make_console().width - len("running for  ")
-        rows += [("", line) for line in fold_parameters(words, room)]
-    if described["updated"]:
-        now = time.time()
-        until = now if is_live else described["updated"]
-        took = format_duration(until - described["started"])
-        rows.append(("running for" if is_live else "took", took))
-        rows.append(("last event", f"{format_duration(now - described['updated'])} ago"))
-        if described["left_s"] is not None:
-            end = format_clock(now + described["left_s"], now)
-            rows.append(("left", f"about {format_duration(described['left_s'])} ({end})"))
-    if not is_live and (
-        described["states"].get(TrialState.PAUSED) or described["state"] == LaunchEnd.INTERRUPTED
-    ):
-        more = _MORE.get(described["state"], "")
-        rows.append(("go on", f"sweeper resume {Path(described['run']).name}{more}"))
-    console = make_console()
+    room = console.width - len("running for  ")
+    words = format_parameters(overview.parameters or {})
+    rows += [("", line) for line in fold_parameters(words, room)]
+    rows += _describe_times(overview)
+    if command := _resume_command(overview.run, overview.state, overview.states):
+        rows.append(("go on", command))
     print_pairs(console, rows)
-    if described["running"]:
+    if overview.running:
         console.print()
-        console.print(_running_table(described["running"]))
+        _print_running(overview.running)
 
 
-def _running_table(running: Sequence[Mapping[str, Any]]) -> Table:
-    table = make_table()
-    table.add_column("trial", no_wrap=True)
-    for name in ("score", "steps", "steps/s"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("parameters", no_wrap=True, overflow="ellipsis")
-    for trial in running:
-        table.add_row(
-            trial["trial_id"],
-            format_number(trial["score"]),
-            format_number(trial["env_steps"]),
-            format_number(trial["env_steps_per_s"]),
-            Text(shorten_names(trial["parameters"])),
-        )
-    return table
-
-
-def print_runs(described: Sequence[Mapping[str, Any]], storage: str) -> None:
-    """The runs of a storage."""
-    console = make_console()
-    if not described:
-        console.print(Text(f"no runs in {storage}"), soft_wrap=True)
+def _describe_times(overview: RunOverview) -> Iterator[tuple[str, str]]:
+    if not (overview.updated and overview.started):
         return
-    table = make_table()
-    table.add_column("run", overflow="fold")
-    table.add_column("state", no_wrap=True)
-    table.add_column("ended", justify="right", no_wrap=True)
-    table.add_column("failed", justify="right", no_wrap=True)
-    table.add_column("best", no_wrap=True)
-    table.add_column("last event", justify="right", no_wrap=True)
     now = time.time()
-    for row in described:
-        updated = row["updated"]
-        over = sum(row["states"].get(state, 0) for state in TrialState if state.is_over)
+    is_live = overview.state == "running"
+    took_s = (now if is_live else overview.updated) - overview.started
+    yield "running for" if is_live else "took", format_duration(took_s)
+    yield "last event", f"{format_duration(now - overview.updated)} ago"
+    if overview.left_s is not None:
+        end = format_clock(now + overview.left_s, now)
+        yield "left", f"about {format_duration(overview.left_s)} ({end})"
+
+
+def _print_running(trials: Sequence[RunningTrial]) -> None:
+    table = make_table(
+        text_column("trial"),
+        *map(number_column, ("score", "steps", "steps/s")),
+        text_column("parameters"),
+    )
+    for trial in trials:
         table.add_row(
-            Text(Path(row["run"]).name),
-            color_state(row["state"]),
-            f"{over}/{row['trials']}",
-            str(row["states"].get(TrialState.ERROR, 0)),
-            _describe_best(row),
-            "-" if updated is None else f"{format_duration(now - updated)} ago",
+            trial.trial_id,
+            format_number(trial.score),
+            format_number(trial.env_steps),
+            format_number(trial.env_steps_per_s),
+            Text(format_parameters(trial.parameters, is_short=True)),
+        )
+    make_console().print(table)
+
+
+def print_runs(overviews: Sequence[RunOverview], storage: str) -> None:
+    """Print the runs of a storage folder, and why damaged ones can't be read."""
+    console = make_console()
+    if not overviews:
+        print_text(console, f"no runs in {storage}")
+        return
+    table = make_table(
+        folded_column("run"),
+        text_column("state"),
+        number_column("ended"),
+        number_column("failed"),
+        text_column("best"),
+        number_column("last event"),
+    )
+    now = time.time()
+    for run in overviews:
+        over = sum(count for state, count in run.states.items() if state.is_over)
+        table.add_row(
+            Text(run.run.name),
+            color_state(run.state),
+            f"{over}/{run.trials}",
+            str(run.states.get(TrialState.ERROR, 0)),
+            _describe_best(run),
+            "-" if run.updated is None else f"{format_duration(now - run.updated)} ago",
         )
     console.print(table)
-    for row in described:
-        if row["problem"]:
-            text = f"{Path(row['run']).name}: {row['problem']}"
-            console.print(Text(text), soft_wrap=True)
+    for run in overviews:
+        if run.problem:
+            print_text(console, f"{run.run.name}: {run.problem}")
 
 
 def print_logs(logs: Sequence[TrialLog], run: str, lines: int) -> None:
-    """Which logs a run has, and the last lines of those whose trials failed."""
+    """Print which logs a run has, and the last lines of those whose trials failed."""
     console = make_console()
     if not logs:
-        console.print(Text(f"{run} has no trials yet"), soft_wrap=True)
+        print_text(console, f"{run} has no trials yet")
         return
-    table = make_table()
-    table.add_column("trial", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    table.add_column("size", justify="right", no_wrap=True)
-    table.add_column("log", overflow="fold")
+    table = make_table(
+        text_column("trial"), text_column("state"), number_column("size"), folded_column("log")
+    )
     for log in logs:
-        size = "-" if log.size is None else format_bytes(log.size)
+        size = "-" if log.size_bytes is None else format_bytes(log.size_bytes)
         table.add_row(log.trial_id, color_state(log.state), size, Text(short_path(log.path)))
     console.print(table)
     for log in logs:
         if log.error is None:
             continue
         console.print()
-        console.print(Text(f"{log.trial_id}: {log.error}", style="red"), soft_wrap=True)
+        print_text(console, f"{log.trial_id}: {log.error}", style="red")
         for line in tail_lines(log.path, lines):
-            console.print(Text(f"  {line}"), soft_wrap=True)
+            print_text(console, f"  {line}")
 
 
 def print_old_runs(runs: Sequence[OldRun]) -> None:
-    """Runs that may be deleted, with their size."""
-    table = make_table()
-    table.add_column("run", overflow="fold")
-    table.add_column("state", no_wrap=True)
-    table.add_column("trials", justify="right", no_wrap=True)
-    table.add_column("last event", justify="right", no_wrap=True)
-    table.add_column("size", justify="right", no_wrap=True)
+    """Print the runs that are about to be deleted, with their sizes."""
+    table = make_table(
+        folded_column("run"),
+        text_column("state"),
+        *map(number_column, ("trials", "last event", "size")),
+    )
     now = time.time()
     for run in runs:
         age = f"{format_duration(now - run.updated)} ago"
-        size = format_bytes(run.size)
+        size = format_bytes(run.size_bytes)
         table.add_row(Text(run.root.name), color_state(run.state), str(run.trials), age, size)
     make_console().print(table)
 
 
-def print_evaluation(made: Evaluation) -> None:
-    """What an agent, or the replicas of a checkpoint, came to."""
-    summary = made.summary
+def print_evaluation(evaluation: Evaluation) -> None:
+    """Print the mean, IQM and interval of an evaluation, and the mean of each agent."""
+    summary = evaluation.summary
     if summary.interval is None:
         interval = f"none: {summary.interval_reason}"
     else:
-        low, high = (format_number(bound) for bound in summary.interval)
-        interval = f"{low} to {high} (95 %, over {made.unit})"
+        low, high = map(format_number, summary.interval)
+        interval = f"{low} to {high} (95 %, over {evaluation.unit})"
     rows = [
-        ("checkpoint", short_path(made.folder)),
-        ("environment", made.environment),
-        ("episodes", f"{made.episodes} each, seed {made.seed}"),
+        ("checkpoint", short_path(evaluation.folder)),
+        ("environment", evaluation.environment),
+        ("episodes", f"{evaluation.episodes} each, seed {evaluation.seed}"),
         ("mean", format_number(summary.mean)),
         ("IQM", format_number(summary.iqm)),
         ("interval", interval),
     ]
-    if len(made.agents) > 1:
-        rows += [(agent.name, format_number(agent.mean)) for agent in made.agents]
+    if len(evaluation.agents) > 1:
+        rows += [(agent.name, format_number(agent.mean)) for agent in evaluation.agents]
     print_pairs(make_console(), rows)
 
 
 def print_check(check: Check) -> None:
-    """One line of `sweeper doctor`."""
+    """Print one line of `sweeper doctor`."""
     colours = {"ok": "green", "warning": "yellow", "failed": "bold red"}
     status = (f"{check.status:<7}", colours.get(check.status, "dim"))
     line = Text.assemble(status, f"  {check.name:<14}  {check.detail}")
@@ -250,60 +251,66 @@ def print_check(check: Check) -> None:
 
 
 def summarise(opened: Run, width: int | None = None) -> str:
-    """The last lines of a launch: who won, with what, where things are, what to do next.
+    """The last lines of a launch: the winner, its parameters, paths, the next commands.
 
     Args:
         opened: the run.
-        width: of the terminal, to break long lines at; None for no terminal.
+        width: of the terminal, where long lines are wrapped; None without a terminal.
     """
-    root = opened.results.root
+    root, state = opened.results.root, opened.results.state
     counts = opened.results.counts()
     planned = planned_trials(opened.paths) or sum(counts.values())
-    told = describe_counts(counts, planned) if counts else "no trial has started"
-    lines = [f"{opened.results.state}: {told}"]
+    progress = describe_counts(counts, planned) if counts else "no trial has started"
+    lines = [f"{state}: {progress}"]
     if opened.best_trial is not None:
-        selection = opened.selection
-        record = opened.results.trial(selection.trial_id)
-        lines += [
-            f"  best        {selection.trial_id}: {selection.metric} "
-            f"{format_number(selection.score)} at {format_number(selection.env_steps)} env steps",
-            *_summarise_parameters(record.parameters, width),
-            f"  checkpoint  {short_path(selection.checkpoint)}",
-        ]
-        if opened.paths.champion.is_dir():
-            lines.append(f"  champion    {short_path(opened.paths.champion)}")
+        lines += _summarise_best(opened, width)
     elif counts:
         lines.append(f"  no trial has a value of {opened.objective.metric}")
-    lines.append(f"  run         {short_path(root)}")
-    if counts.get(TrialState.PAUSED) or opened.results.state == LaunchEnd.INTERRUPTED:
-        more = _MORE.get(opened.results.state, "")
-        lines.append(f"  go on       sweeper resume {root.name}{more}")
-    if not counts:
-        return "\n".join(lines)
+    lines.append(_summary_line("run", short_path(root)))
+    if command := _resume_command(root, state, counts):
+        lines.append(_summary_line("go on", command))
     if counts.get(TrialState.ERROR):
         failed = count_noun(counts[TrialState.ERROR], "failed trial")
-        lines.append(f"  why         sweeper logs {root.name}  ({failed})")
-    lines.append(f"  details     sweeper results {root.name}")
-    lines.append(f"              sweeper best {root.name}")
-    if opened.spec is not None and opened.spec.tracking is not None:
-        lines.append(f"  MLflow UI   {_ui_command(opened)}")
+        lines.append(_summary_line("why", f"sweeper logs {root.name}  ({failed})"))
+    if counts:
+        lines.append(_summary_line("details", f"sweeper results {root.name}"))
+        lines.append(_summary_line("", f"sweeper best {root.name}"))
+        if opened.spec is not None and opened.spec.tracking is not None:
+            lines.append(_summary_line("MLflow UI", _ui_command(opened)))
     return "\n".join(lines)
 
 
-def _summarise_parameters(parameters: Mapping[str, Any], width: int | None) -> list[str]:
+def _summarise_best(opened: Run, width: int | None) -> Iterator[str]:
+    selection = opened.selection
+    score, env_steps = format_number(selection.score), format_number(selection.env_steps)
+    winner = f"{selection.trial_id}: {selection.metric} {score} at {env_steps} env steps"
+    yield _summary_line("best", winner)
+    parameters = opened.results.trial(selection.trial_id).parameters
     words = format_parameters(parameters) or "no searched parameters"
-    indent = " " * 14
-    lines = [words] if width is None else fold_parameters(words, width - len(indent))
-    return [indent + line for line in lines]
+    room = None if width is None else width - len(_summary_line("", ""))
+    for line in [words] if room is None else fold_parameters(words, room):
+        yield _summary_line("", line)
+    yield _summary_line("checkpoint", short_path(selection.checkpoint))
+    if opened.paths.champion.is_dir():
+        yield _summary_line("champion", short_path(opened.paths.champion))
+
+
+def _summary_line(name: str, text: str) -> str:
+    return f"  {name:<10}  {text}"
+
+
+def _resume_command(root: Path, state: str, counts: Mapping[TrialState, int]) -> str | None:
+    """The command that continues a run; None if it is live or has nothing left to do."""
+    can_resume = state == LaunchEnd.INTERRUPTED or counts.get(TrialState.PAUSED)
+    if state == "running" or not can_resume:
+        return None
+    return f"sweeper resume {root.name}{_RESUME_OPTIONS.get(state, '')}"
 
 
 def _ui_command(opened: Run) -> str:
-    # From a checkout's `make sweep` the console script is not on the PATH.
-    command = "sweeper ui" if "MAKELEVEL" not in os.environ else "make ui"
-    return command if command == "make ui" else f"{command} {opened.results.root.name}"
+    # Under a checkout's `make sweep`, the console script is not on the PATH.
+    return "make ui" if "MAKELEVEL" in os.environ else f"sweeper ui {opened.results.root.name}"
 
 
-def _describe_best(described: Mapping[str, Any]) -> str:
-    if not described["best"]:
-        return "-"
-    return f"{described['best']} ({format_number(described['score'])})"
+def _describe_best(overview: RunOverview) -> str:
+    return f"{overview.best} ({format_number(overview.score)})" if overview.best else "-"

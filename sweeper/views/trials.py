@@ -3,71 +3,80 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import click
-from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
-from sweeper.api import Run
 from sweeper.formatting import (
     describe_state,
     fold_parameters,
     format_duration,
     format_number,
+    format_parameters,
     format_value,
-    last_parts,
-    shorten_names,
+    short_names,
 )
 from sweeper.metrics import Objective
+from sweeper.opened_run import Run
 from sweeper.results.ranking import rank_trial
 from sweeper.results.records import TrialRecord, judge_trial
 from sweeper.search.configuration import flatten_parameters
-from sweeper.views.console import color_state, make_console, make_table
+from sweeper.views.console import (
+    color_state,
+    folded_column,
+    make_console,
+    make_table,
+    number_column,
+    print_text,
+    text_column,
+)
 
 __all__ = ["print_trials"]
 
-_MANY_ROWS = 200
-_MANY_ERRORS = 20
-_OWN = ("trial", "state", "score", "env steps", "time")
-_LEFT = 2  # of them are words, which stand on the left
-_MIN_ROOM = 24  # for parameters in one column; in less they are left to the terminal
+_MAX_TABLE_ROWS = 200
+_MAX_ERRORS = 20
+_FIXED = ("trial", "state", "score", "env steps", "time")
+_TEXT_COLUMNS = 2  # the first two are aligned left, the rest right
+_MIN_ROOM = 24  # for parameters in one column; below that the terminal wraps them
 
 
 def print_trials(opened: Run) -> None:
-    """The trials, best first, those without a score last."""
+    """Print the trials, the best first, those without a score last."""
     objective = opened.objective
     records = sorted(opened.results.trials, key=lambda record: rank_trial(record, objective))
     flat = [flatten_parameters(record.parameters) for record in records]
     names = list(dict.fromkeys(name for parameters in flat for name in parameters))
-    own = [_own_cells(record, objective) for record in records]
-    heads = [*_OWN, *last_parts(names)]
+    fixed = [_fixed_cells(record, objective) for record in records]
+    headings = [*_FIXED, *short_names(names)]
     rows = [
-        [*cells, *(format_value(varied[name]) if name in varied else "-" for name in names)]
-        for cells, varied in zip(own, flat, strict=True)
+        [*cells, *(format_value(parameters[name]) if name in parameters else "-" for name in names)]
+        for cells, parameters in zip(fixed, flat, strict=True)
     ]
     console = make_console()
-    if sys.stdout.isatty() and len(rows) <= _MANY_ROWS:
-        widths = _widths(heads, rows)
-        if sum(widths) + 2 * len(widths) <= console.width:
-            console.print(_wide_table(heads, rows))
+    if sys.stdout.isatty() and len(rows) <= _MAX_TABLE_ROWS:
+        if _width(headings, rows) <= console.width:
+            console.print(_table(_columns(headings), rows))
         else:
-            console.print(_narrow_table(console, own, records))
+            # One column for all parameters, wrapped between them.
+            room = max(_MIN_ROOM, console.width - _width(_FIXED, fixed))
+            for cells, record in zip(fixed, records, strict=True):
+                parameters = format_parameters(record.parameters, is_short=True)
+                cells.append("\n".join(fold_parameters(parameters, room)))
+            console.print(_table([*_columns(_FIXED), folded_column("parameters")], fixed))
     else:
-        for line in _align(heads, rows):
+        for line in _align(headings, rows):
             click.echo(line)
-    told = f"score: {objective.score} {objective.metric}, {objective.mode}"
-    console.print(Text(told, style="dim"), soft_wrap=True)
+    print_text(console, f"score: {objective.score} {objective.metric}, {objective.mode}", "dim")
     failed = [record for record in records if record.error]
-    for record in failed[:_MANY_ERRORS]:
-        console.print(Text(f"{record.trial_id}: {record.error}"), soft_wrap=True)
-    if len(failed) > _MANY_ERRORS:
-        console.print(f"… and {len(failed) - _MANY_ERRORS} more that failed: sweeper logs")
+    for record in failed[:_MAX_ERRORS]:
+        print_text(console, f"{record.trial_id}: {record.error}")
+    if len(failed) > _MAX_ERRORS:
+        console.print(f"… and {len(failed) - _MAX_ERRORS} more that failed: sweeper logs")
 
 
-def _own_cells(record: TrialRecord, objective: Objective) -> list[str]:
+def _fixed_cells(record: TrialRecord, objective: Objective) -> list[str]:
     return [
         record.trial_id,
         describe_state(record.state),
@@ -77,43 +86,35 @@ def _own_cells(record: TrialRecord, objective: Objective) -> list[str]:
     ]
 
 
-def _wide_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    table = make_table()
-    for column, head in enumerate(heads):
-        justify: Any = "left" if column < _LEFT else "right"
-        table.add_column(Text(head), justify=justify, no_wrap=True)
-    for trial_id, state, *rest in rows:
-        table.add_row(trial_id, color_state(state), *(Text(cell) for cell in rest))
+def _columns(headings: Sequence[str]) -> list[Column]:
+    return [
+        text_column(heading) if column < _TEXT_COLUMNS else number_column(heading)
+        for column, heading in enumerate(headings)
+    ]
+
+
+def _table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Table:
+    table = make_table(*columns)
+    for trial_id, state, *cells in rows:
+        table.add_row(trial_id, color_state(state), *map(Text, cells))
     return table
 
 
-def _narrow_table(
-    console: Console, own: Sequence[Sequence[str]], records: Sequence[TrialRecord]
-) -> Table:
-    """All parameters in one column, broken between them, where a column each is too much."""
-    table = make_table()
-    for column, head in enumerate(_OWN):
-        justify: Any = "left" if column < _LEFT else "right"
-        table.add_column(head, justify=justify, no_wrap=True)
-    table.add_column("parameters", overflow="fold")
-    widths = _widths(_OWN, own)
-    room = max(_MIN_ROOM, console.width - sum(widths) - 2 * len(widths))
-    for (trial_id, state, *rest), record in zip(own, records, strict=True):
-        words = "\n".join(fold_parameters(shorten_names(record.parameters), room))
-        table.add_row(trial_id, color_state(state), *(Text(cell) for cell in rest), Text(words))
-    return table
+def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(len(row[column]) for row in (headings, *rows)) for column in range(len(headings))]
 
 
-def _widths(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
-    return [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
+def _width(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Of the whole table, with a gap of 2 after every column."""
+    return sum(width + 2 for width in _widths(headings, rows))
 
 
-def _align(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """The same in plain lines: a table of rich takes seconds for thousands of rows."""
-    widths = _widths(heads, rows)
-    for row in (heads, *rows):
-        words = [
-            f"{cell:<{width}}" if column < _LEFT else f"{cell:>{width}}"
+def _align(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The table as plain lines: rich takes seconds for thousands of rows."""
+    widths = _widths(headings, rows)
+    for row in (headings, *rows):
+        cells = [
+            f"{cell:<{width}}" if column < _TEXT_COLUMNS else f"{cell:>{width}}"
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        yield "  ".join(words).rstrip()
+        yield "  ".join(cells).rstrip()

@@ -1,6 +1,6 @@
-"""A launch as its views need it: heard in one thread, looked at from any.
+"""The state of a running launch, for its views.
 
-It knows a run only through its results, so that what views say is what the journal says.
+It is read from the run's results only, so views show what the journal says.
 """
 
 from __future__ import annotations
@@ -10,11 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sweeper.formatting import (
-    describe_counts,
-    format_clock,
-    format_duration,
-)
+from sweeper.formatting import describe_counts, format_clock, format_duration
 from sweeper.journal import (
     Event,
     LaunchEnded,
@@ -38,15 +34,21 @@ _TRIAL_EVENTS = (TrialAsked, TrialStarted, TrialReported, TrialRetried, TrialEnd
 
 @dataclass
 class LaunchWatch:
-    """A launch as a view of it needs it: heard in one thread, looked at from any.
+    """The state of a launch: one thread feeds it events, any thread may read it.
 
-    `hear` takes what an event changed and no more, for it runs between two steps of the sweep;
-    `refresh` does the work, once for however many events there were.
+    `receive` only notes what changed, because it runs between two steps of the sweep. `refresh`
+    does the work, once for all events since the last call.
 
     Args:
-        plan: what is carried out.
-        results: has taken in each event before `hear` is called with it.
-        clock: seconds since the epoch.
+        plan: the plan of the launch.
+        results: must have applied an event before `receive` gets it.
+        clock: returns seconds since the epoch.
+
+    Attributes:
+        standing: the progress of the run, as of the last `refresh`.
+        running: the running trials by id.
+        best_record: the best trial so far; None before the first score.
+        metric: the metric that trials are compared by.
     """
 
     plan: SweepPlan
@@ -57,11 +59,10 @@ class LaunchWatch:
     best_record: TrialRecord | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        chosen = self.plan.spec.selection
         workload = describe_workload(
             self.plan.spec, trials=self.plan.trials, concurrent=self.plan.concurrent
         )
-        self.metric = chosen.metric
+        self.metric = self.plan.spec.selection.metric
         self.standing = Standing(workload, self.plan.spec.objective)
         self._records: dict[str, TrialRecord] = {}
         self._changed: dict[str, tuple[TrialRecord, float]] = {}
@@ -69,14 +70,14 @@ class LaunchWatch:
         self._began = self.clock()
         self._ending = ""
 
-    def hear(self, event: Event) -> None:
-        """Take note of an event, in the thread that the results belong to."""
+    def receive(self, event: Event) -> None:
+        """Note what an event changed; call it in the thread that applies events to the results."""
         if isinstance(event, LaunchEnded):
             self._ending = "writing the champion and what MLflow lacks"
             return
         if isinstance(event, TrialEnded) and event.state is TrialState.PAUSED:
             self._ending = f"ending: {event.reason}"
-        if isinstance(event, LaunchStarted):  # it may go on where another one ended
+        if isinstance(event, LaunchStarted):  # a resumed run has trials already
             self._began, self._ending = event.time, ""
             records = self.results.snapshot().trials
         elif isinstance(event, _TRIAL_EVENTS):
@@ -90,8 +91,8 @@ class LaunchWatch:
         """Bring the standing, the running trials and the best one up to date."""
         with self._lock:
             changed, self._changed = self._changed, {}
-        for trial_id, (record, heard) in changed.items():
-            self.standing.update(record, heard)
+        for trial_id, (record, updated) in changed.items():
+            self.standing.update(record, updated)
             self._records[trial_id] = record
             if record.state is TrialState.RUNNING:
                 self.running[trial_id] = record
@@ -101,16 +102,16 @@ class LaunchWatch:
         self.best_record = None if best is None else self._records[best.trial_id]
 
     def describe_counts(self) -> str:
-        """``3 of 32 done, 1 failed, 2 running``; before the first report what is starting."""
+        """``3 of 32 done, 1 failed, 2 running``, or what is still starting."""
         counts = self.standing.counts()
         if not counts:
             return "starting Ray"
-        told = describe_counts(counts, self.standing.trials)
+        text = describe_counts(counts, self.standing.trials)
         starting = counts.get(TrialState.PENDING, 0)
-        return f"{told}, {starting} starting" if starting and not self.running else told
+        return f"{text}, {starting} starting" if starting and not self.running else text
 
     def end(self) -> float | None:
-        """When the launch will end, seconds since the epoch, as far as can be told."""
+        """The estimated end of the launch, seconds since the epoch; None if unknown."""
         now = self.clock()
         left = self.standing.left_s(now, now - self._began)
         return None if left is None else now + left

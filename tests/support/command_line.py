@@ -1,4 +1,4 @@
-"""The command line as the integration tests call it: in a process of its own, or in this one."""
+"""Run the command line in a subprocess, or faster in this process."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def _command(arguments: tuple[str, ...]) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    # `make` tells its children's children to say `make ui`.
+    # Under `make`, the summary would name `make ui`.
     return {name: value for name, value in os.environ.items() if name != "MAKELEVEL"}
 
 
 def sweeper(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """A verb in a process of its own, as a user calls it."""
+    """Run a command in a subprocess, as a user does."""
     return subprocess.run(
         _command(arguments),
         cwd=cwd,
@@ -40,7 +40,7 @@ def sweeper(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def started(*arguments: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
-    """A verb that goes on beside the test, as the leader of its own session."""
+    """Run a command in the background, in a session of its own, and kill it at the end."""
     process = subprocess.Popen(
         _command(arguments),
         cwd=cwd,
@@ -59,14 +59,14 @@ def started(*arguments: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def sweeper_here(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """A verb in this process: the same words and exit code, without seconds of imports.
+    """Run a command in this process: the same output and exit code, without slow imports.
 
-    One that trains takes the Ray that is there, as in a notebook, so its test wants
-    `ray_cluster`; its environments' module needs a name that no other test has.
+    Training uses the running Ray, as in a notebook, so such a test needs `ray_cluster`. A module
+    of environments needs a name that no other test uses.
     """
     out, err = io.StringIO(), io.StringIO()
     code: object = 0
-    with _as_found(), chdir(cwd), redirect_stdout(out), redirect_stderr(err):
+    with _restored(), chdir(cwd), redirect_stdout(out), redirect_stderr(err):
         sys.argv = ["sweeper", *arguments]
         try:
             main()
@@ -77,8 +77,8 @@ def sweeper_here(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]
 
 
 @contextmanager
-def _as_found() -> Iterator[None]:
-    """Put back what the command line sets in its process."""
+def _restored() -> Iterator[None]:
+    """Restore what the command line changes in its process."""
     argv = sys.argv
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     levels = {name: logging.getLogger(name).level for name in ("", "sweeper", "ray")}

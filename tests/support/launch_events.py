@@ -72,7 +72,7 @@ class Launch:
     def __post_init__(self) -> None:
         self.results = ResultsBuilder(self.root)
         self.watch = LaunchWatch(self.plan, self.results, clock=lambda: self.now)
-        self.to = self.watch.hear
+        self.to = self.watch.receive
 
     def feed(self, event: Event) -> None:
         self.results.apply(event)

@@ -1,4 +1,4 @@
-"""Run folders as a launch leaves them, without the launch."""
+"""Make run folders like those of a launch, without a launch."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ def make_run(
     age_s: float = 0.0,
     logs: bool = True,
 ) -> RunPaths:
-    """A run of a trial for each of ``ends``; ``RUNNING``: it has not ended.
+    """Make a run with one trial for each of ``ends``.
 
     Args:
-        storage: made if it is not there.
-        name: of the folder.
-        ends: the trials' states.
-        reason: how the launch ended; None: it did not say.
+        storage: created if it does not exist.
+        name: of the run's folder.
+        ends: state of each trial; ``RUNNING`` for one that has not ended.
+        reason: how the launch ended; None if the journal has no end.
         pid: of the driver.
-        age_s: how long ago its last event was.
+        age_s: age of the last event.
         logs: whether the trials have logs.
     """
     paths = RunPaths((storage / name).absolute())

@@ -1,4 +1,4 @@
-"""Running a program on a terminal of its own."""
+"""Run a program on a terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def run_on_a_terminal(
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> tuple[int, str]:
-    """The exit code, and everything that was written to a terminal of 80 columns."""
+    """Return the exit code and all output on a terminal of 80 columns."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         command,

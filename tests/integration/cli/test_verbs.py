@@ -1,4 +1,4 @@
-"""The verbs that look at a run, on a real one: while it goes on, and when it is over."""
+"""Commands on a real run, while it is live and after it has ended."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ checkpoint: {every_env_steps: 1000}
 
 
 class Watched:
-    """What was seen of a run while it went on, and after its end."""
+    """Observations of a live run, and its folder for after the end."""
 
     folder: Path
     run: Path
@@ -42,25 +42,25 @@ class Watched:
     refused: subprocess.CompletedProcess[str]
     relogged: subprocess.CompletedProcess[str]
     followed: str
-    said: str
+    stderr: str
 
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
-    """A run that is watched from other processes and then interrupted."""
+    """A run that other processes observe, and that is then interrupted."""
     seen = Watched()
     seen.folder = tmp_path_factory.mktemp("watched")
     (seen.folder / "spec.yaml").write_text(SPEC)
     with started("run", "spec.yaml", cwd=seen.folder) as process:
         seen.run = _wait_for_reports(seen.folder, process)
         with started("logs", "-f", cwd=seen.folder) as follower:
-            said = sweeper_here("status", "--json", cwd=seen.folder)
-            seen.status = json.loads(said.stdout)
+            done = sweeper_here("status", "--json", cwd=seen.folder)
+            seen.status = json.loads(done.stdout)
             seen.status_text = sweeper_here("status", cwd=seen.folder).stdout
             seen.refused = sweeper_here("clean", "--keep", "0", "--yes", cwd=seen.folder)
             seen.relogged = sweeper_here("log", cwd=seen.folder)
             os.kill(process.pid, signal.SIGINT)
-            _, seen.said = process.communicate(timeout=120)
+            _, seen.stderr = process.communicate(timeout=120)
             seen.followed, _ = follower.communicate(timeout=30)
     return seen
 
@@ -87,7 +87,7 @@ def _count_records(database: Path) -> dict[str, int]:
     }
 
 
-def test_status_from_another_process_shows_what_a_live_run_is_doing(watched: Watched) -> None:
+def test_status_in_another_process_shows_the_running_trials(watched: Watched) -> None:
     assert watched.status["state"] == "running"
     assert watched.status["run"] == str(watched.run)
     assert {trial["trial_id"] for trial in watched.status["running"]} <= {"t0001", "t0002"}
@@ -96,12 +96,12 @@ def test_status_from_another_process_shows_what_a_live_run_is_doing(watched: Wat
     assert re.search(r"^left +about ", watched.status_text, re.MULTILINE)
 
 
-def test_a_live_run_is_neither_cleaned_nor_logged_again(watched: Watched) -> None:
+def test_a_live_run_is_neither_deleted_nor_logged_again(watched: Watched) -> None:
     assert watched.refused.returncode == 0
-    assert watched.refused.stderr == "no run in runs is to be deleted\n"
+    assert watched.refused.stderr == "no run in runs to delete\n"
     assert watched.relogged.returncode == 2
     assert watched.relogged.stderr == (
-        f"error: {watched.run.name} is running, and writes its record itself\n"
+        f"error: {watched.run.name} is running and writes its record itself\n"
     )
     assert (watched.run / "journal.jsonl").is_file()
 
@@ -112,13 +112,13 @@ def test_logs_are_followed_until_the_run_ends(watched: Watched) -> None:
     assert len(lines) > 2
 
 
-def test_without_a_terminal_the_end_is_told_in_lines(watched: Watched) -> None:
-    assert "t0001 paused (interrupted)" in watched.said
-    assert "\x1b" not in watched.said
-    assert watched.said.count("interrupted: 0 of 2 done, 2 paused") == 1
+def test_without_a_terminal_progress_is_lines(watched: Watched) -> None:
+    assert "t0001 paused (interrupted)" in watched.stderr
+    assert "\x1b" not in watched.stderr
+    assert watched.stderr.count("interrupted: 0 of 2 done, 2 paused") == 1
 
 
-def test_a_run_written_to_mlflow_again_changes_nothing(watched: Watched) -> None:
+def test_logging_a_run_again_changes_nothing(watched: Watched) -> None:
     database = watched.folder / "runs" / "mlflow.db"
     before = _count_records(database)
     done = sweeper_here("log", cwd=watched.folder)
@@ -128,7 +128,7 @@ def test_a_run_written_to_mlflow_again_changes_nothing(watched: Watched) -> None
     assert before["runs"] == 3
 
 
-def test_a_run_is_written_to_another_database_whole(watched: Watched) -> None:
+def test_a_whole_run_is_logged_to_another_database(watched: Watched) -> None:
     other = watched.folder / "other.db"
     arguments = ("log", "--uri", f"sqlite:///{other}", "--experiment", "elsewhere")
     done = sweeper_here(*arguments, cwd=watched.folder)
@@ -141,14 +141,14 @@ def test_a_run_is_written_to_another_database_whole(watched: Watched) -> None:
     assert _count_records(other) == copied
 
 
-def test_a_server_that_is_not_there_is_one_line(watched: Watched) -> None:
+def test_an_unreachable_server_is_a_one_line_error(watched: Watched) -> None:
     done = sweeper_here("log", "--uri", "http://127.0.0.1:9", cwd=watched.folder)
     assert done.returncode == 1
     assert done.stderr.startswith("error: MLflow: not everything is recorded: no server answers at")
     assert done.stderr.count("\n") == 1
 
 
-def test_doctor_starts_a_ray(tmp_path: Path) -> None:
+def test_doctor_starts_ray(tmp_path: Path) -> None:
     done = sweeper("doctor", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
@@ -159,7 +159,7 @@ def test_doctor_starts_a_ray(tmp_path: Path) -> None:
     }
 
 
-def test_a_champion_and_a_checkpoint_are_evaluated_on_the_same_episodes(watched: Watched) -> None:
+def test_champion_and_checkpoint_play_the_same_episodes(watched: Watched) -> None:
     arguments = ("evaluate", "last", "--episodes", "4", "--json")
     champion = json.loads(sweeper_here(*arguments, cwd=watched.folder).stdout)
     assert champion["environment"] == "CartPole-v1"

@@ -138,7 +138,7 @@ def _tables(run: Path) -> list[str]:
         tables.append(pandas.read_parquet(file))
         file.unlink()
     rows, best = json.dumps(opened.rows), json.dumps(opened.best)
-    words = json.dumps(describe_run(opened)), summarise(opened, 80)
+    words = json.dumps(describe_run(opened).to_json()), summarise(opened, 80)
     return [*(table.to_csv() for table in tables), rows, best, *words]
 
 

@@ -1,4 +1,4 @@
-"""Two runs of one sweep, held against each other by benchmarks/backends.py."""
+"""benchmarks/backends.py compares two runs of one sweep."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def pair(first: Run, second: Run) -> Any:
     return importlib.import_module("backends").pair_trials([first, second], METRIC)
 
 
-def test_a_trial_is_compared_with_the_one_of_the_same_id_by_its_last_report() -> None:
+def test_trials_are_paired_by_id_and_compared_by_their_last_reports() -> None:
     here = run(trial("t0001", [1.0, 2.0, 3.0]), trial("t0002", [5.0, 5.1, 5.2]))
     there = run(trial("t0002", [5.0, 5.3, 5.1]), trial("t0001", [11.0, 12.0, 13.0]))
     first, second = pair(here, there)
@@ -55,18 +55,18 @@ def test_a_trial_is_compared_with_the_one_of_the_same_id_by_its_last_report() ->
     assert [side.env_steps for side in first.sides] == [300, 300]
 
 
-def test_a_trial_that_one_run_has_not_finished_is_left_out() -> None:
+def test_a_trial_that_is_unfinished_in_one_run_is_skipped() -> None:
     here = run(trial("t0001", [1.0, 2.0]), trial("t0002", [1.0, 2.0]), trial("t0003", [1.0, 2.0]))
     there = run(trial("t0001", [1.0, 2.0]), trial("t0002", [1.0, 2.0], state="RUNNING"))
     assert [each.trial_id for each in pair(here, there)] == ["t0001"]
 
 
-def test_runs_that_did_not_try_the_same_are_not_compared() -> None:
+def test_runs_with_different_configurations_are_refused() -> None:
     with pytest.raises(SystemExit, match="t0001 is"):
         pair(run(trial("t0001", [1.0, 2.0])), run(trial("t0001", [1.0, 2.0], lr=0.2)))
 
 
-def test_intervals_of_one_distribution_rarely_miss_each_other() -> None:
+def test_intervals_of_one_distribution_rarely_do_not_overlap() -> None:
     by_chance = importlib.import_module("backends").by_chance
     # Many seeds: 2.77 standard errors of a difference, as 1.96 of each add up.
     assert by_chance(100, draws=10_000) == pytest.approx(0.0056, abs=0.003)

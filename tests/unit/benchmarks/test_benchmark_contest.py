@@ -1,4 +1,4 @@
-"""The frame of the speed contests: what it makes of measurements, and that its targets exist."""
+"""The benchmarks of training speed: their tables, and that their targets can be measured."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(speed: float, *, cpu_speed: float | None = None, memory_mb: float = 100.
 
 
 @pytest.mark.parametrize("name", ["ppo_throughput", "dqn_throughput"])
-def test_every_target_is_about_entries_that_are_measured(name: str) -> None:
+def test_targets_of_unmeasured_entries_are_refused(name: str) -> None:
     contest = load(name).CONTEST
     entry = contest.targets[0].entry
     for shape, who in (("no-such-shape", entry.who), (entry.shape, "ours:77")):
@@ -48,10 +48,10 @@ def printed_targets(capsys: pytest.CaptureFixture[str], ours: list[Any], theirs:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-def test_a_ratio_is_taken_within_a_repeat_and_its_median_decides(
+def test_the_median_of_the_ratios_of_each_repeat_decides(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    # The machine got ten times slower for the second repeat: the ratio hardly moves.
+    # The second repeat was ten times slower on both sides: the ratio hardly changes.
     ours, theirs = [run(1600.0), run(150.0), run(1400.0)], [run(100.0), run(10.0), run(100.0)]
     rows = printed_targets(capsys, ours, theirs)
     assert rows[0][1:] == [
@@ -62,7 +62,7 @@ def test_a_ratio_is_taken_within_a_repeat_and_its_median_decides(
     ]
 
 
-def test_the_clock_decides_and_cpu_time_stands_beside_it(
+def test_wall_time_decides_and_cpu_time_is_shown(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     ours, theirs = [run(1499.0, cpu_speed=3000.0)], [run(100.0)]
@@ -70,17 +70,17 @@ def test_the_clock_decides_and_cpu_time_stands_beside_it(
     assert rows[0][1:] == ["15 x (25)", "14.99 x", "30.00 x", "**no**"]
 
 
-def test_arithmetic_and_memory_have_targets_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_arithmetic_and_memory_have_targets(capsys: pytest.CaptureFixture[str]) -> None:
     rows = printed_targets(capsys, [run(2500.0, memory_mb=1025.0)], [run(100.0)])
     assert [row[-1] for row in rows] == ["the aim too", "-", "**no**", "**no**"]
 
 
-def test_a_contestant_that_was_left_out_has_no_row(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_skipped_contestant_has_no_row(capsys: pytest.CaptureFixture[str]) -> None:
     rows = printed_targets(capsys, [run(2000.0)], [run(100.0)])
     assert not any("Stable-Baselines3" in row[0] for row in rows)
 
 
-def test_a_busy_machine_is_said(
+def test_a_busy_machine_causes_a_warning(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     conditions = load("conditions")

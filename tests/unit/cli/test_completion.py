@@ -14,7 +14,7 @@ from sweeper.cli.completion import SHELLS, completion_script
 
 
 def complete(words: str, cwd: Path) -> list[str]:
-    """What bash offers for a line that ends where the cursor is: kind and value, each."""
+    """The kind and value of each candidate that bash gets for an input line."""
     code = "import sys; sys.argv[0] = 'sweeper'; from sweeper.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_runs_are_offered_newest_first_with_last(folder: Path) -> None:
+def test_runs_are_completed_newest_first_after_last(folder: Path) -> None:
     assert complete("sweeper status ", folder) == [
         "plain,last", "plain,b-20260102-000000", "plain,a-20260101-000000",
     ]  # fmt: skip
@@ -52,7 +52,7 @@ def test_runs_are_offered_newest_first_with_last(folder: Path) -> None:
     assert complete("sweeper clean a-20260101-000000 b", folder) == ["plain,b-20260102-000000"]
 
 
-def test_runs_are_looked_for_under_the_storage_that_was_given(folder: Path) -> None:
+def test_runs_are_completed_from_the_given_storage(folder: Path) -> None:
     assert complete("sweeper logs --storage other ", folder) == [
         "plain,last", "plain,c-20260103-000000",
     ]  # fmt: skip
@@ -63,21 +63,21 @@ def test_a_path_is_left_to_the_shell(folder: Path) -> None:
     assert complete("sweeper status ./ru", folder) == ["dir,./ru"]
 
 
-def test_specs_are_yaml_files(folder: Path) -> None:
+def test_specs_are_completed_with_yaml_files(folder: Path) -> None:
     assert complete("sweeper run configs/", folder) == [
         "plain,configs/one.yaml", "plain,configs/two.yml",
     ]  # fmt: skip
     assert complete("sweeper plan sp", folder) == ["plain,spec.yaml"]
-    # A folder on the way: the shell itself knows how to go on.
+    # If a folder matches, the shell completes files itself.
     assert complete("sweeper run ", folder) == ["file,"]
 
 
-def test_verbs_and_options_are_offered(folder: Path) -> None:
+def test_commands_and_options_are_completed(folder: Path) -> None:
     assert complete("sweeper res", folder)[0] == "plain,results"
     assert "plain,--metric" in complete("sweeper best --", folder)
 
 
-def test_completing_imports_nothing_heavy(folder: Path) -> None:
+def test_completion_imports_nothing_heavy(folder: Path) -> None:
     code = (
         "import sys, atexit\n"
         "sys.argv[0] = 'sweeper'\n"
@@ -103,7 +103,7 @@ def test_completing_imports_nothing_heavy(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_the_script_is_one_that_the_shell_takes(shell: str, tmp_path: Path) -> None:
+def test_the_shell_accepts_its_script(shell: str, tmp_path: Path) -> None:
     script = completion_script(cli, shell)
     assert f"_SWEEPER_COMPLETE={shell}_complete" in script
     program = shutil.which(shell)
@@ -114,7 +114,7 @@ def test_the_script_is_one_that_the_shell_takes(shell: str, tmp_path: Path) -> N
     assert subprocess.run([program, "-n", str(file)], capture_output=True).stderr == b""
 
 
-def test_fish_shows_descriptions_whole(folder: Path) -> None:
+def test_fish_shows_whole_descriptions(folder: Path) -> None:
     fish = shutil.which("fish")
     if fish is None:
         pytest.skip("no fish here")
@@ -131,5 +131,5 @@ def test_fish_shows_descriptions_whole(folder: Path) -> None:
         text=True,
     )
     verb = cli.commands["status"]
-    assert "," in verb.get_short_help_str(), "of no use without a comma"
+    assert "," in verb.get_short_help_str(), "this test needs a comma"
     assert done.stdout.splitlines() == [f"status\t{verb.get_short_help_str()}"]

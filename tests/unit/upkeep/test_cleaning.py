@@ -9,7 +9,14 @@ from run_folders import make_run
 
 from sweeper.errors import SweeperError, UserError
 from sweeper.locks import run_lock
-from sweeper.upkeep.cleaning import OldRun, Wish, choose_runs, delete_run, parse_age, weigh_folder
+from sweeper.upkeep.cleaning import (
+    OldRun,
+    RunFilter,
+    choose_runs,
+    delete_run,
+    folder_bytes,
+    parse_age,
+)
 
 DAY_S = 86400.0
 
@@ -22,82 +29,84 @@ def names(runs: list[OldRun]) -> list[str]:
     ("text", "seconds"),
     [("30s", 30), ("90m", 5400), ("12h", DAY_S / 2), ("7d", 7 * DAY_S), ("1.5w", 10.5 * DAY_S)],
 )
-def test_ages_have_a_number_and_a_unit(text: str, seconds: float) -> None:
+def test_an_age_is_a_number_and_a_unit(text: str, seconds: float) -> None:
     assert parse_age(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["7", "d", "-1d", "7 days", "", "1e9d"])
-def test_anything_else_is_no_age(text: str) -> None:
-    with pytest.raises(UserError, match="is no age"):
+def test_other_texts_are_not_ages(text: str) -> None:
+    with pytest.raises(UserError, match="is not an age"):
         parse_age(text)
 
 
-def test_runs_are_chosen_by_their_age(tmp_path: Path) -> None:
+def test_runs_are_chosen_by_age(tmp_path: Path) -> None:
     make_run(tmp_path, "old-20260101-000000", age_s=8 * DAY_S)
     make_run(tmp_path, "new-20260102-000000", age_s=6 * DAY_S)
-    assert names(choose_runs(tmp_path, Wish(older_than_s=7 * DAY_S))) == ["old-20260101-000000"]
+    assert names(choose_runs(tmp_path, RunFilter(older_than_s=7 * DAY_S))) == [
+        "old-20260101-000000"
+    ]
 
 
-def test_failed_runs_are_those_that_came_to_nothing(tmp_path: Path) -> None:
+def test_failed_runs_have_a_failed_launch_or_only_failed_trials(tmp_path: Path) -> None:
     make_run(tmp_path, "a-20260101-000000", ["ERROR", "ERROR"])
     make_run(tmp_path, "b-20260102-000000", ["ERROR", "TERMINATED"])
     make_run(tmp_path, "c-20260103-000000", ["PAUSED"], reason="interrupted")
     make_run(tmp_path, "d-20260104-000000", ["TERMINATED"], reason="failed")
     make_run(tmp_path, "e-20260105-000000", [])
-    chosen = choose_runs(tmp_path, Wish(only_failed=True))
+    chosen = choose_runs(tmp_path, RunFilter(only_failed=True))
     assert [name[0] for name in names(chosen)] == ["a", "d", "e"]
 
 
-def test_the_newest_runs_stay_whatever_else_is_asked(tmp_path: Path) -> None:
+def test_kept_runs_are_never_chosen(tmp_path: Path) -> None:
     for day in range(1, 5):
         make_run(tmp_path, f"a-2026010{day}-000000", ["ERROR"])
-    chosen = choose_runs(tmp_path, Wish(keep=3))
+    chosen = choose_runs(tmp_path, RunFilter(keep=3))
     assert names(chosen) == ["a-20260101-000000"]
-    assert choose_runs(tmp_path, Wish(keep=4, only_failed=True)) == []
-    assert len(choose_runs(tmp_path, Wish(keep=0))) == 4
+    assert choose_runs(tmp_path, RunFilter(keep=4, only_failed=True)) == []
+    assert len(choose_runs(tmp_path, RunFilter(keep=0))) == 4
 
 
-def test_what_is_asked_must_all_hold(tmp_path: Path) -> None:
+def test_a_run_must_meet_all_conditions(tmp_path: Path) -> None:
     make_run(tmp_path, "a-20260101-000000", ["ERROR"], age_s=9 * DAY_S)
     make_run(tmp_path, "b-20260102-000000", ["TERMINATED"], age_s=9 * DAY_S)
     make_run(tmp_path, "c-20260103-000000", ["ERROR"])
-    wish = Wish(only_failed=True, older_than_s=DAY_S)
-    assert names(choose_runs(tmp_path, wish)) == ["a-20260101-000000"]
+    criteria = RunFilter(only_failed=True, older_than_s=DAY_S)
+    assert names(choose_runs(tmp_path, criteria)) == ["a-20260101-000000"]
 
 
 def test_a_live_run_is_never_deleted(tmp_path: Path) -> None:
     paths = make_run(tmp_path, "a-20260101-000000", ["RUNNING"], reason=None, pid=os.getpid())
-    assert choose_runs(tmp_path, Wish(keep=0)) == []
+    assert choose_runs(tmp_path, RunFilter(keep=0)) == []
     with pytest.raises(UserError, match=r"a-20260101-000000 is not deleted: it is running"):
-        choose_runs(tmp_path, Wish(names=(str(paths.root),)))
+        choose_runs(tmp_path, RunFilter(names=(str(paths.root),)))
 
 
-def test_a_run_that_came_to_life_after_the_question_is_not_deleted(tmp_path: Path) -> None:
+def test_a_run_that_was_resumed_after_it_was_chosen_is_not_deleted(tmp_path: Path) -> None:
     paths = make_run(tmp_path, "a-20260101-000000")
-    (chosen,) = choose_runs(tmp_path, Wish(keep=0))
+    (chosen,) = choose_runs(tmp_path, RunFilter(keep=0))
     with run_lock(paths.lock), pytest.raises(UserError, match="it is running"):
         delete_run(chosen)
     assert paths.journal.is_file()
     assert paths.trial_log("t0001").is_file()
 
 
-def test_what_is_no_run_is_not_touched(tmp_path: Path) -> None:
+def test_other_files_and_folders_are_not_deleted(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("")
     (tmp_path / "mlartifacts").mkdir()
     paths = make_run(tmp_path, "a-20260101-000000")
-    for run in choose_runs(tmp_path, Wish(keep=0)):
+    for run in choose_runs(tmp_path, RunFilter(keep=0)):
         delete_run(run)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mlartifacts", "mlflow.db"]
     assert not paths.root.exists()
     with pytest.raises(UserError, match="no run"):
-        choose_runs(tmp_path, Wish(names=("mlartifacts",)))
+        choose_runs(tmp_path, RunFilter(names=("mlartifacts",)))
 
 
-def test_a_folder_that_is_no_run_any_more_is_not_deleted(tmp_path: Path) -> None:
+def test_a_folder_without_a_journal_is_not_deleted(tmp_path: Path) -> None:
     paths = make_run(tmp_path, "a-20260101-000000")
-    (chosen,) = choose_runs(tmp_path, Wish(keep=0))
+    (chosen,) = choose_runs(tmp_path, RunFilter(keep=0))
     paths.journal.unlink()
-    with pytest.raises(UserError, match="it is no run: it has no journal"):
+    with pytest.raises(UserError, match="it is not a run: it has no journal"):
         delete_run(chosen)
     assert paths.spec.is_file()
 
@@ -107,25 +116,25 @@ def test_links_are_neither_followed_nor_deleted(tmp_path: Path) -> None:
     storage = tmp_path / "runs"
     storage.mkdir()
     (storage / "b-20260102-000000").symlink_to(elsewhere.root)
-    assert choose_runs(storage, Wish(keep=0)) == []
+    assert choose_runs(storage, RunFilter(keep=0)) == []
     with pytest.raises(UserError, match="it is a link to"):
-        choose_runs(storage, Wish(names=("b-20260102-000000",)))
+        choose_runs(storage, RunFilter(names=("b-20260102-000000",)))
     outside = tmp_path / "precious"
     outside.mkdir()
     paths = make_run(storage, "c-20260103-000000")
     (paths.root / "link").symlink_to(outside)
-    for run in choose_runs(storage, Wish(keep=0)):
+    for run in choose_runs(storage, RunFilter(keep=0)):
         delete_run(run)
     assert not paths.root.exists()
     assert outside.is_dir()
     assert elsewhere.journal.is_file()
 
 
-def test_a_deletion_that_was_cut_short_can_be_done_again(
+def test_an_interrupted_deletion_can_be_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = make_run(tmp_path, "a-20260101-000000")
-    (chosen,) = choose_runs(tmp_path, Wish(keep=0))
+    (chosen,) = choose_runs(tmp_path, RunFilter(keep=0))
 
     def fail(path: Path) -> None:
         raise OSError(5, "Input/output error", str(path))
@@ -134,20 +143,20 @@ def test_a_deletion_that_was_cut_short_can_be_done_again(
         broken.setattr(shutil, "rmtree", fail)
         with pytest.raises(SweeperError, match=r"can't delete .*trials: Input/output error"):
             delete_run(chosen)
-    (again,) = choose_runs(tmp_path, Wish(keep=0))
+    (again,) = choose_runs(tmp_path, RunFilter(keep=0))
     delete_run(again)
     assert not paths.root.exists()
 
 
-def test_a_run_named_twice_is_one(tmp_path: Path) -> None:
+def test_a_run_named_twice_is_chosen_once(tmp_path: Path) -> None:
     paths = make_run(tmp_path, "a-20260101-000000")
-    wish = Wish(names=("last", str(paths.root), "a-20260101-000000"))
-    assert names(choose_runs(tmp_path, wish)) == ["a-20260101-000000"]
+    criteria = RunFilter(names=("last", str(paths.root), "a-20260101-000000"))
+    assert names(choose_runs(tmp_path, criteria)) == ["a-20260101-000000"]
 
 
-def test_the_size_is_that_of_all_files_and_of_nothing_behind_a_link(tmp_path: Path) -> None:
+def test_the_size_counts_all_files_but_follows_no_links(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x").write_bytes(b"x" * 1000)
     (tmp_path / "y").write_bytes(b"y" * 234)
     (tmp_path / "link").symlink_to("/")
-    assert weigh_folder(tmp_path) == 1234
+    assert folder_bytes(tmp_path) == 1234

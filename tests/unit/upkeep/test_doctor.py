@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sweeper import machine
 from sweeper.results.builder import is_process_alive
 from sweeper.upkeep import doctor
 from sweeper.upkeep.doctor import Check, examine, is_fit
@@ -22,7 +22,7 @@ def check(name: str, folder: Path, **options: Any) -> Check:
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
-    """Versions that the test sets; None: not installed."""
+    """Package versions that the test sets; None means not installed."""
     versions: dict[str, str | None] = {}
     real = metadata.version
 
@@ -36,7 +36,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
     return versions
 
 
-def test_a_package_that_is_missing_is_a_failure_with_a_remedy(
+def test_a_missing_package_fails_with_a_remedy(
     installed: dict[str, str | None], tmp_path: Path
 ) -> None:
     installed["ray"] = None
@@ -47,9 +47,7 @@ def test_a_package_that_is_missing_is_a_failure_with_a_remedy(
     )
 
 
-def test_a_version_out_of_range_is_a_failure(
-    installed: dict[str, str | None], tmp_path: Path
-) -> None:
+def test_a_version_out_of_range_fails(installed: dict[str, str | None], tmp_path: Path) -> None:
     installed["gymnasium"] = "1.3.0"
     found = check("gymnasium", tmp_path)
     assert found.status == "failed"
@@ -57,9 +55,7 @@ def test_a_version_out_of_range_is_a_failure(
     assert not is_fit([found])
 
 
-def test_an_extra_that_is_missing_is_no_failure(
-    installed: dict[str, str | None], tmp_path: Path
-) -> None:
+def test_a_missing_extra_is_not_a_failure(installed: dict[str, str | None], tmp_path: Path) -> None:
     installed["ale-py"] = None
     found = check("extra atari", tmp_path)
     assert found == Check("extra atari", "missing", "the Atari games: pip install 'sweeper[atari]'")
@@ -77,7 +73,7 @@ def test_an_extra_of_two_packages_needs_both(
     assert check("extra video", tmp_path).status == "ok"
 
 
-def test_the_storage_is_the_folder_or_will_be_made(tmp_path: Path) -> None:
+def test_a_storage_that_does_not_exist_will_be_made(tmp_path: Path) -> None:
     found = check("storage", tmp_path / "new" / "runs")
     assert found.status == "ok"
     assert found.detail.startswith(f"{tmp_path}/new/runs (will be made), writable, ")
@@ -85,7 +81,7 @@ def test_the_storage_is_the_folder_or_will_be_made(tmp_path: Path) -> None:
     assert check("storage", tmp_path).detail.startswith(f"{tmp_path}, writable, ")
 
 
-def test_little_disk_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_little_disk_space_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     little = SimpleNamespace(total=10**10, used=0, free=5 * 10**8)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: little)
     found = check("storage", tmp_path)
@@ -93,7 +89,7 @@ def test_little_disk_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "500 MB free: that is little" in found.detail
 
 
-def test_a_gpu_that_this_torch_can_not_use_is_a_warning(
+def test_a_gpu_that_torch_cannot_use_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(doctor, "_gpus_of_driver", lambda: "NVIDIA H100, 81559 MiB")
@@ -106,7 +102,7 @@ def test_a_gpu_that_this_torch_can_not_use_is_a_warning(
     assert check("GPU", tmp_path, quick=False).detail.startswith("NVIDIA H100; used where")
 
 
-def test_a_torch_that_does_not_import_is_a_failure_with_its_last_line(
+def test_a_failed_torch_import_shows_the_last_line_of_its_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(doctor, "_TORCH_PROBE", "raise OSError('libgomp.so.1: no such file')")
@@ -115,7 +111,7 @@ def test_a_torch_that_does_not_import_is_a_failure_with_its_last_line(
     assert found == Check("torch import", "failed", "OSError: libgomp.so.1: no such file")
 
 
-def test_a_ray_that_hangs_is_given_up_with_all_that_it_started(
+def test_a_hanging_ray_is_killed_with_its_child_processes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     child = tmp_path / "child"
@@ -125,29 +121,10 @@ def test_a_ray_that_hangs_is_given_up_with_all_that_it_started(
     monkeypatch.setattr(doctor, "_PROBE_S", 2.0)
     found = check("local Ray", tmp_path, quick=False)
     assert found == Check("local Ray", "failed", "no answer within 2 s")
-    deadline = time.monotonic() + 10  # the signal is sent; dying takes a moment
+    deadline = time.monotonic() + 10  # dying takes a moment
     while is_process_alive(int(child.read_text()), started_before=time.time()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-@pytest.fixture
-def cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The container's limits, a file each."""
-    monkeypatch.setattr(doctor, "_CGROUP", tmp_path)
-    return tmp_path
-
-
-def test_the_limits_of_a_container_count(cgroup: Path) -> None:
-    (cgroup / "memory.max").write_text("3000000000\n")
-    (cgroup / "memory.current").write_text("1500000000\n")
-    found = check("memory", cgroup)
-    assert (found.status, found.detail.split(":")[0]) == ("warning", "3.0 GB, 1.5 GB free")
-
-
-def test_a_container_without_limits_has_none(cgroup: Path) -> None:
-    (cgroup / "memory.max").write_text("max\n")
-    assert "limit" not in check("memory", cgroup).detail
 
 
 @pytest.mark.parametrize(
@@ -156,6 +133,28 @@ def test_a_container_without_limits_has_none(cgroup: Path) -> None:
 def test_cores_are_those_that_the_plan_counts_with(
     usable: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "all_cores", lambda: 4)
-    monkeypatch.setattr(doctor, "usable_cores", lambda: usable)
+    monkeypatch.setattr(machine, "all_cores", lambda: 4)
+    monkeypatch.setattr(machine, "usable_cores", lambda: usable)
     assert check("cores", tmp_path) == Check("cores", "ok", said)
+
+
+@pytest.mark.parametrize(
+    ("total", "free", "status", "detail"),
+    [
+        (3e9, 1.5e9, "warning", "3.0 GB, 1.5 GB free: a trial of RLlib takes about 1 GB"),
+        (30e9, 15e9, "ok", "30 GB, 15 GB free"),
+        (30e9, None, "ok", "30 GB"),
+        (None, None, "warning", "unknown on this system"),
+    ],
+)
+def test_little_free_memory_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    total: float | None,
+    free: float | None,
+    status: str,
+    detail: str,
+) -> None:
+    monkeypatch.setattr(machine, "total_bytes", lambda: total)
+    monkeypatch.setattr(machine, "free_bytes", lambda: free)
+    assert check("memory", tmp_path) == Check("memory", status, detail)

@@ -14,7 +14,7 @@ from sweeper.views.logs import follow_logs, tail_lines
 
 
 class LiveRun:
-    """A run that goes on by a step whenever its follower waits."""
+    """A live run that takes one step whenever its follower sleeps."""
 
     def __init__(self, paths: RunPaths, *steps: Callable[[], None]) -> None:
         self.paths = paths
@@ -47,7 +47,7 @@ def wait() -> None:
     """Nothing happens."""
 
 
-def test_the_last_lines_come_first_and_then_every_new_one_once(tmp_path: Path) -> None:
+def test_following_prints_the_last_lines_then_each_new_line_once(tmp_path: Path) -> None:
     paths = make_run(tmp_path, "a-20260101-000000", ["RUNNING"], reason=None)
     log = paths.trial_log("t0001")
     run = LiveRun(
@@ -59,7 +59,7 @@ def test_the_last_lines_come_first_and_then_every_new_one_once(tmp_path: Path) -
     ]  # fmt: skip
 
 
-def test_following_a_trial_ends_with_it(tmp_path: Path) -> None:
+def test_following_a_trial_stops_when_the_trial_ends(tmp_path: Path) -> None:
     paths = make_run(tmp_path, "a-20260101-000000", ["TERMINATED"], reason=None)
     run = LiveRun(paths, *[wait] * 100)
     lines = list(follow_logs(run.load, "t0001", tail=1, sleep=run.sleep))
@@ -67,7 +67,7 @@ def test_following_a_trial_ends_with_it(tmp_path: Path) -> None:
     assert len(run.steps) == 100
 
 
-def test_all_running_trials_are_followed_and_those_that_start_meanwhile(tmp_path: Path) -> None:
+def test_running_trials_and_those_that_start_later_are_followed(tmp_path: Path) -> None:
     paths = make_run(
         tmp_path, "a-20260101-000000", ["TERMINATED", "RUNNING", "RUNNING"], reason=None
     )
@@ -78,7 +78,7 @@ def test_all_running_trials_are_followed_and_those_that_start_meanwhile(tmp_path
     assert lines == [("t0002", "t0002 line 30"), ("t0003", "here I am")]
 
 
-def test_a_log_that_is_written_anew_is_read_from_its_start(tmp_path: Path) -> None:
+def test_a_rewritten_log_is_read_from_its_start(tmp_path: Path) -> None:
     paths = make_run(tmp_path, "a-20260101-000000", ["RUNNING"], reason=None)
     log = paths.trial_log("t0001")
 
@@ -100,13 +100,13 @@ def test_a_log_that_is_written_anew_is_read_from_its_start(tmp_path: Path) -> No
         (b"\xff\xfe\n", ["��"]),
     ],
 )
-def test_the_tail_of_any_bytes_is_lines(tmp_path: Path, data: bytes, lines: list[str]) -> None:
+def test_tail_lines_splits_any_bytes(tmp_path: Path, data: bytes, lines: list[str]) -> None:
     file = tmp_path / "log.txt"
     file.write_bytes(data)
     assert tail_lines(file, 2) == lines
 
 
-def test_the_tail_of_a_file_that_is_not_there_is_empty(tmp_path: Path) -> None:
+def test_the_tail_of_a_missing_file_is_empty(tmp_path: Path) -> None:
     assert tail_lines(tmp_path / "no.txt", 2) == []
 
 

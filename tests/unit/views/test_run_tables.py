@@ -10,7 +10,6 @@ import click
 import pytest
 from run_folders import make_run
 
-from sweeper.api import Run, open_run
 from sweeper.evidence.evaluation import AgentEvaluation, Evaluation
 from sweeper.formatting import (
     describe_counts,
@@ -19,14 +18,16 @@ from sweeper.formatting import (
     format_clock,
     format_duration,
     format_number,
+    format_parameters,
     format_value,
-    last_parts,
-    shorten_names,
+    short_names,
 )
 from sweeper.metrics import Objective
+from sweeper.opened_run import Run, open_run
 from sweeper.results.records import SweepResults, TrialRecord
 from sweeper.states import TrialState
-from sweeper.views.runs import print_evaluation, summarise
+from sweeper.upkeep.overview import describe_run
+from sweeper.views.runs import print_evaluation, print_status, summarise
 from sweeper.views.trials import print_trials
 
 
@@ -46,7 +47,7 @@ def record(
     )
 
 
-def test_trials_come_best_first_and_those_in_error_last(capsys: pytest.CaptureFixture[str]) -> None:
+def test_trials_are_sorted_best_first_and_failed_last(capsys: pytest.CaptureFixture[str]) -> None:
     print_trials(run_of(record(1, 5.0), record(2, 9.0, "ValueError: x"), record(3, 7.0)))
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:4]] == ["t0003", "t0001", "t0002"]
@@ -54,7 +55,7 @@ def test_trials_come_best_first_and_those_in_error_last(capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
-def test_states_are_told_in_the_words_of_the_sentences(
+def test_states_are_shown_in_plain_words(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_terminal: bool
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
@@ -70,7 +71,7 @@ def test_states_are_told_in_the_words_of_the_sentences(
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
-def test_values_that_look_like_markup_are_shown_as_they_are(
+def test_markup_in_values_is_printed_literally(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_terminal: bool
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
@@ -81,7 +82,7 @@ def test_values_that_look_like_markup_are_shown_as_they_are(
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_a_number_is_never_broken_in_two(
+def test_numbers_are_never_wrapped(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
@@ -100,7 +101,9 @@ def test_a_number_is_never_broken_in_two(
     assert all(words.count(word) == 2 for word in shown)
 
 
-def test_thousands_of_trials_are_printed_in_a_moment(capsys: pytest.CaptureFixture[str]) -> None:
+def test_thousands_of_trials_are_printed_within_a_second(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     run = run_of(*(record(number, number / 7, lr=number / 1e5) for number in range(5000)))
     began = time.process_time()
     print_trials(run)
@@ -108,7 +111,7 @@ def test_thousands_of_trials_are_printed_in_a_moment(capsys: pytest.CaptureFixtu
     assert len(capsys.readouterr().out.splitlines()) == 5002
 
 
-def test_a_thousand_failures_do_not_take_a_thousand_lines(
+def test_a_thousand_failures_are_cut_to_twenty_lines(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     print_trials(run_of(*(record(number, error=f"E: {number}") for number in range(1000))))
@@ -117,7 +120,7 @@ def test_a_thousand_failures_do_not_take_a_thousand_lines(
     assert lines[-1] == "… and 980 more that failed: sweeper logs"
 
 
-def test_the_summary_says_who_won_what_failed_and_what_comes_next(tmp_path: Path) -> None:
+def test_the_summary_shows_the_winner_failures_and_next_commands(tmp_path: Path) -> None:
     make_run(tmp_path, "a-20260101-000000", ["TERMINATED", "ERROR", "PAUSED"], reason="interrupted")
     lines = summarise(open_run("last", tmp_path)).splitlines()
     assert lines[0] == "interrupted: 1 of 4 done, 1 failed, 1 paused"
@@ -128,7 +131,7 @@ def test_the_summary_says_who_won_what_failed_and_what_comes_next(tmp_path: Path
     assert max(len(line) for line in lines if str(tmp_path) not in line) <= 80
 
 
-def test_the_summary_of_a_run_that_had_no_trial_says_how_to_go_on(tmp_path: Path) -> None:
+def test_the_summary_of_a_run_without_trials_says_how_to_resume_it(tmp_path: Path) -> None:
     paths = make_run(tmp_path, "a-20260101-000000", [], reason="interrupted")
     assert summarise(open_run("last", tmp_path)).splitlines() == [
         "interrupted: no trial has started",
@@ -137,21 +140,21 @@ def test_the_summary_of_a_run_that_had_no_trial_says_how_to_go_on(tmp_path: Path
     ]
 
 
-def test_the_summary_breaks_between_parameters_on_a_terminal() -> None:
+def test_parameters_are_wrapped_between_each_other() -> None:
     words = "lr=0.1 layers=[64, 64] use_kl_loss=true"
     assert fold_parameters(words, 24) == ["lr=0.1 layers=[64, 64]", "use_kl_loss=true"]
     assert fold_parameters(words, 5) == ["lr=0.1", "layers=[64, 64]", "use_kl_loss=true"]
-    assert fold_parameters(words, 5, most=2) == ["lr=0.1", "layers=[64, 64] use_kl_loss=true"]
+    assert fold_parameters(words, 5, max_lines=2) == ["lr=0.1", "layers=[64, 64] use_kl_loss=true"]
     assert fold_parameters("", 80) == []
 
 
-def test_a_speed_in_the_ten_thousands_is_written_out() -> None:
+def test_numbers_in_the_ten_thousands_have_no_exponent() -> None:
     assert [format_number(value) for value in (9876.5, 10567.8, -54321.9, 999_949.0)] == [
         "9876", "10,570", "-54,320", "999,949",
     ]  # fmt: skip
 
 
-def test_a_hyperparameter_is_shown_as_a_spec_has_it() -> None:
+def test_hyperparameters_are_shown_as_a_spec_writes_them() -> None:
     values = (True, False, None, float("inf"), -float("inf"), 0.1234567, 128, [64, 64], "relu")
     assert [format_value(value) for value in values] == [
         "true", "false", "null", ".inf", "-.inf", "0.1235", "128", "[64, 64]", "relu",
@@ -163,7 +166,7 @@ def test_the_summary_of_a_run_without_a_score_says_so(tmp_path: Path) -> None:
     assert "  no trial has a value of episode_return_mean" in summarise(open_run("last", tmp_path))
 
 
-def test_an_evaluation_says_what_its_interval_is_over(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_evaluation_shows_what_its_interval_is_over(capsys: pytest.CaptureFixture[str]) -> None:
     one = AgentEvaluation("champion", (1.0, 2.0, 3.0, 4.0), (1, 1, 1, 1))
     print_evaluation(Evaluation(Path("/x"), "E-v0", 4, 0, (one,)))
     out = capsys.readouterr().out
@@ -175,7 +178,7 @@ def test_an_evaluation_says_what_its_interval_is_over(capsys: pytest.CaptureFixt
     assert re.search(r"^replica_0 +2$", out, re.MULTILINE)
 
 
-def test_tables_need_no_ray() -> None:
+def test_tables_do_not_import_ray() -> None:
     code = "import sys, sweeper.views.runs; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
@@ -207,18 +210,27 @@ def test_numbers_are_short(value: object, text: str) -> None:
     assert format_number(value) == text
 
 
-def test_a_time_on_another_day_has_its_date() -> None:
+def test_a_time_on_another_day_has_a_date() -> None:
     now = time.mktime((2026, 11, 24, 12, 0, 0, 0, 0, -1))
     assert format_clock(now + 3600, now) == "13:00"
     assert format_clock(now + 86400, now) == "Nov 25 12:00"
 
 
-def test_names_are_cut_only_where_they_stay_apart() -> None:
-    assert last_parts(["a.x", "b.x", "c.y", "z"]) == ["a.x", "b.x", "y", "z"]
-    assert shorten_names({"model": {"lr": 1}, "lr": 2}) == "model.lr=1 lr=2"
+def test_names_are_shortened_only_if_they_stay_distinct() -> None:
+    assert short_names(["a.x", "b.x", "c.y", "z"]) == ["a.x", "b.x", "y", "z"]
+    assert format_parameters({"model": {"lr": 1}, "lr": 2}, is_short=True) == "model.lr=1 lr=2"
 
 
-def test_counts_are_told_in_plain_words() -> None:
+def test_counts_are_described_in_plain_words() -> None:
     counts = {"TERMINATED": 3, "PRUNED": 2, "ERROR": 1, "RUNNING": 2, "PENDING": 1, "PAUSED": 4}
     assert describe_counts(counts, 32) == "3 of 32 done, 2 pruned, 1 failed, 2 running, 4 paused"
     assert describe_counts({}, 5) == "0 of 5 done"
+
+
+def test_status_shows_the_best_parameters_as_the_other_views_do(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = run_of(record(1, grad_clip=float("inf")))
+    print_status(describe_run(run))
+    assert "grad_clip=.inf" in capsys.readouterr().out
+    assert describe_run(run).to_json()["parameters"] == {"grad_clip": "inf"}

@@ -32,7 +32,7 @@ def lines(launch: Launch) -> LineProgress:
 
 
 def picture(launch: Launch, width: int = 80, height: int = 24) -> list[str]:
-    """The lines as a terminal of that size would have them."""
+    """The lines that a terminal of this size shows."""
     launch.watch.refresh()
     console = Console(width=width, height=height, force_terminal=False)
     with console.capture() as capture:
@@ -59,7 +59,7 @@ def a_busy_launch(launch: Launch, running: int = 3) -> None:
     launch.now += 130.0
 
 
-def test_the_table_tells_the_counts_the_times_the_best_and_what_runs(launch: Launch) -> None:
+def test_the_table_shows_counts_times_the_best_and_running_trials(launch: Launch) -> None:
     a_busy_launch(launch)
     shown = picture(launch)
     assert shown[0] == "cartpole  1 of 32 done, 1 pruned, 1 failed, 3 running"
@@ -99,7 +99,7 @@ def test_no_line_is_wider_than_the_terminal(tmp_path: Path, width: int) -> None:
     assert sum(line.endswith("…") for line in shown) >= 11
 
 
-def test_the_columns_stay_where_they_are_when_numbers_grow(launch: Launch) -> None:
+def test_columns_do_not_move_when_numbers_grow(launch: Launch) -> None:
     launch.begin()
     launch.start("t0001", lr=1.0)
     launch.report("t0001", 0.01, 1.0)
@@ -109,13 +109,13 @@ def test_the_columns_stay_where_they_are_when_numbers_grow(launch: Launch) -> No
     assert before.index("lr=1") == after.index("lr=1")
 
 
-def test_a_wide_terminal_shows_how_far_each_trial_is(launch: Launch) -> None:
+def test_a_wide_terminal_shows_the_progress_of_each_trial(launch: Launch) -> None:
     a_busy_launch(launch, running=1)
     assert "40%" in picture(launch, 120)[-1]
     assert "40%" not in picture(launch, 80)[-1]
 
 
-def test_more_running_trials_than_lines_are_counted(launch: Launch) -> None:
+def test_running_trials_that_do_not_fit_are_counted(launch: Launch) -> None:
     a_busy_launch(launch, running=60)
     shown = picture(launch, height=24)
     assert len(shown) == 23
@@ -123,11 +123,11 @@ def test_more_running_trials_than_lines_are_counted(launch: Launch) -> None:
     assert sum(line.startswith("t00") for line in shown) == 15
 
 
-def test_before_the_first_event_ray_is_starting(launch: Launch) -> None:
+def test_before_the_first_event_the_table_says_that_ray_is_starting(launch: Launch) -> None:
     assert picture(launch) == ["cartpole  starting Ray", "0s elapsed"]
 
 
-def test_trials_whose_workers_are_not_up_yet_are_starting(launch: Launch) -> None:
+def test_trials_without_a_worker_are_starting(launch: Launch) -> None:
     launch.begin()
     for number in (1, 2):
         launch.feed(TrialAsked(launch.now, f"t{number:04d}", {}, {}, (0,)))
@@ -136,7 +136,7 @@ def test_trials_whose_workers_are_not_up_yet_are_starting(launch: Launch) -> Non
     assert picture(launch)[0] == "cartpole  0 of 32 done, 1 running"
 
 
-def test_a_run_that_is_taken_up_again_shows_what_it_did_before(launch: Launch) -> None:
+def test_a_resumed_run_shows_its_earlier_trials(launch: Launch) -> None:
     launch.begin()
     launch.start("t0001", lr=0.5)
     launch.report("t0001", 1.0, 99.0)
@@ -149,7 +149,7 @@ def test_a_run_that_is_taken_up_again_shows_what_it_did_before(launch: Launch) -
     assert "best so far  t0001  99  episode_return_mean" in picture(later)
 
 
-def test_an_interrupted_launch_says_that_it_is_ending(launch: Launch) -> None:
+def test_an_interrupted_launch_shows_that_it_is_ending(launch: Launch) -> None:
     a_busy_launch(launch, running=1)
     launch.end("t0004", "PAUSED")
     assert "ending:" in picture(launch)[1]
@@ -157,7 +157,7 @@ def test_an_interrupted_launch_says_that_it_is_ending(launch: Launch) -> None:
     assert "writing the champion" in picture(launch)[1]
 
 
-def test_a_line_is_said_when_a_trial_ends(
+def test_the_end_of_a_trial_is_a_line(
     launch: Launch, lines: LineProgress, capsys: pytest.CaptureFixture[str]
 ) -> None:
     launch.begin()
@@ -173,7 +173,7 @@ def test_a_line_is_said_when_a_trial_ends(
     )
 
 
-def test_a_line_is_said_now_and_then(
+def test_the_status_is_printed_now_and_then(
     launch: Launch, lines: LineProgress, capsys: pytest.CaptureFixture[str]
 ) -> None:
     launch.begin()
@@ -181,10 +181,10 @@ def test_a_line_is_said_now_and_then(
     for step in range(1, 11):
         launch.now += 10
         launch.report("t0001", step / 100, float(step))
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 5
-    assert said[-1].startswith("0 of 32 done, 1 running, 1m40s elapsed, about ")
-    assert said[-1].endswith("; best so far t0001: 10")
+    printed = capsys.readouterr().err.splitlines()
+    assert len(printed) == 5
+    assert printed[-1].startswith("0 of 32 done, 1 running, 1m40s elapsed, about ")
+    assert printed[-1].endswith("; best so far t0001: 10")
 
 
 def test_a_long_silence_is_broken_once_a_minute(
@@ -205,28 +205,28 @@ def test_a_long_silence_is_broken_once_a_minute(
     assert capsys.readouterr().err == "0 of 32 done, 1 running, 2m01s elapsed\n"
 
 
-def test_the_silence_is_broken_without_any_event(
+def test_a_silence_without_events_is_broken(
     launch: Launch, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeper.views.lines._LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr("sweeper.views.lines._CHECK_EVERY_S", 0.001)
     lines = LineProgress(launch.watch, RunPaths(launch.root))
     launch.to = lines
     launch.begin()
     lines.start()
     launch.now += 60.0
-    said = ""
+    printed = ""
     deadline = time.monotonic() + 5
-    while not said and time.monotonic() < deadline:
+    while not printed and time.monotonic() < deadline:
         time.sleep(0.001)
-        said = capsys.readouterr().err
-    assert said == "starting Ray, 1m00s elapsed\n"
+        printed = capsys.readouterr().err
+    assert printed == "starting Ray, 1m00s elapsed\n"
     lines.close()
     launch.now += 60.0
     time.sleep(0.02)
     assert capsys.readouterr().err == ""
 
 
-def test_trials_that_take_no_time_do_not_fill_a_log(
+def test_very_short_trials_do_not_fill_a_log(
     launch: Launch, lines: LineProgress, capsys: pytest.CaptureFixture[str]
 ) -> None:
     launch.begin()
@@ -236,13 +236,15 @@ def test_trials_that_take_no_time_do_not_fill_a_log(
         launch.now += 0.1
         launch.end(f"t{number:04d}")
     lines.close()
-    said = capsys.readouterr().err.splitlines()
-    assert 25 <= len(said) <= 32
-    told = sum(int(match[1]) for line in said if (match := re.search(r"and (\d+) more", line)))
-    assert told + sum(" done (" in line for line in said) == 200
+    printed = capsys.readouterr().err.splitlines()
+    assert 25 <= len(printed) <= 32
+    skipped = sum(
+        int(match[1]) for line in printed if (match := re.search(r"and (\d+) more", line))
+    )
+    assert skipped + sum(" done (" in line for line in printed) == 200
 
 
-def test_every_new_kind_of_failure_is_said_with_its_log(
+def test_every_new_error_is_printed_with_its_log(
     launch: Launch, lines: LineProgress, capsys: pytest.CaptureFixture[str]
 ) -> None:
     launch.begin()
@@ -250,15 +252,17 @@ def test_every_new_kind_of_failure_is_said_with_its_log(
         launch.start(f"t{number:04d}", lr=0.5)
         launch.end(f"t{number:04d}", "ERROR", error)
     launch.feed(TrialRetried(launch.now, "t0032", "OSError: c"))
-    said = capsys.readouterr().err
-    assert "t0001 failed (crashed): ValueError: a; log: /runs/cartpole/trials/t0001/log.txt" in said
-    assert "t0030" not in said
-    assert "t0031 failed (crashed): OSError: b" in said
-    assert "t0032 failed and is tried again: OSError: c" in said
+    printed = capsys.readouterr().err
+    assert (
+        "t0001 failed (crashed): ValueError: a; log: /runs/cartpole/trials/t0001/log.txt" in printed
+    )
+    assert "t0030" not in printed
+    assert "t0031 failed (crashed): OSError: b" in printed
+    assert "t0032 failed and is tried again: OSError: c" in printed
 
 
 @pytest.mark.parametrize("term", ["dumb", ""])
-def test_a_terminal_that_can_not_be_drawn_on_gets_lines(
+def test_a_dumb_terminal_gets_lines(
     launch: Launch, monkeypatch: pytest.MonkeyPatch, term: str
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
@@ -267,9 +271,7 @@ def test_a_terminal_that_can_not_be_drawn_on_gets_lines(
     assert isinstance(made, LineProgress)
 
 
-def test_where_ray_is_to_speak_there_are_lines(
-    launch: Launch, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_verbose_progress_is_lines(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(logging.getLogger(), "level", logging.INFO)
@@ -277,7 +279,7 @@ def test_where_ray_is_to_speak_there_are_lines(
     assert isinstance(made, LineProgress)
 
 
-def test_lines_need_no_rich() -> None:
+def test_lines_do_not_import_rich() -> None:
     code = "import sys, sweeper.views.watch; sys.exit('rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
@@ -305,14 +307,14 @@ print("the summary", file=sys.stderr)
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What a launch of two seconds writes to a terminal of 80 columns."""
+    """The output of a launch of two seconds on a terminal of 80 columns."""
     folder = tmp_path_factory.mktemp("terminal")
-    code, said = run_on_a_terminal([sys.executable, "-c", ON_A_TERMINAL, str(folder)])
-    assert code == 0, said
-    return said
+    code, printed = run_on_a_terminal([sys.executable, "-c", ON_A_TERMINAL, str(folder)])
+    assert code == 0, printed
+    return printed
 
 
-def test_what_others_write_goes_above_the_table_and_the_table_vanishes(written: str) -> None:
+def test_other_output_goes_above_the_table_and_the_table_disappears(written: str) -> None:
     screen = Screen()
     screen.feed(written)
     assert screen.text() == [
@@ -323,15 +325,15 @@ def test_what_others_write_goes_above_the_table_and_the_table_vanishes(written: 
     assert any("best so far  t0001  99" in line for line in screen.ever)
 
 
-def test_the_cursor_is_there_while_the_table_is(written: str) -> None:
-    # Whoever ends the process with a second Ctrl-C must not be left without one.
+def test_the_cursor_stays_visible_with_the_table(written: str) -> None:
+    # A second Ctrl-C ends the process without restoring the cursor.
     assert "\x1b[?25l" in written
     shown = written.index("best so far")
     assert written.rindex("\x1b[?25l", 0, shown) < written.rindex("\x1b[?25h", 0, shown)
 
 
 class Screen:
-    """As much of a terminal as the table uses: lines, up, erase."""
+    """The part of a terminal that the table needs: lines, cursor up, erase."""
 
     def __init__(self) -> None:
         self.lines = [""]
