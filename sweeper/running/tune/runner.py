@@ -29,8 +29,8 @@ from sweeper.results.builder import ResultsBuilder
 from sweeper.results.divergence import DivergenceCorrection
 from sweeper.running.drain import Drain, end_on_signals, watchdog
 from sweeper.running.failures import Retries
+from sweeper.running.learners import Learners
 from sweeper.running.limits import Limits
-from sweeper.running.replay import Learners
 from sweeper.running.resume.state import LaunchState
 from sweeper.running.tune.callbacks import JournalCallback, LimitsCallback
 from sweeper.running.tune.placement import Placement

@@ -12,7 +12,7 @@ from ray.tune.stopper import Stopper
 from sweeper.metrics import Objective
 from sweeper.results.divergence import DivergenceCorrection
 from sweeper.running.drain import Drain
-from sweeper.running.replay import report_to
+from sweeper.running.learners import report_to
 from sweeper.schedulers.base import Scheduler
 
 __all__ = ["DrainStopper", "SchedulerAdapter"]

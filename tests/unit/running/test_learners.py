@@ -19,7 +19,7 @@ from sweeper.journal import (
 from sweeper.metrics import Objective
 from sweeper.paths import RunPaths
 from sweeper.results.builder import ResultsBuilder, load_results
-from sweeper.running.replay import Learners, report_to
+from sweeper.running.learners import Learners, report_to
 from sweeper.schedulers.base import CONTINUE, Action, Decision, Scheduler
 from sweeper.search.base import Observation, SearchAlgorithm
 from sweeper.search.expansion import Sample
