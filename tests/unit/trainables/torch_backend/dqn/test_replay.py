@@ -295,6 +295,54 @@ def test_what_is_saved_is_restored_and_open_episodes_end_there(alpha, steps):
         assert len(lost) <= 1
 
 
+def restart(recorder, max_steps, **given):
+    """Goes on with a buffer for ``max_steps`` that took over the saved state."""
+    state = {name: array.copy() for name, array in recorder.buffer.state().items()}
+    recorder.buffer = build_buffer(10**6, most_steps=max_steps, **given)
+    recorder.buffer.restore(state)
+    recorder.begin(np.arange(recorder.lanes))
+
+
+@pytest.mark.parametrize("alpha", [None, 0.6])
+@pytest.mark.parametrize("n_step", [(1, 1), (3, 3), (1, 3)])
+@pytest.mark.parametrize("envs", [1, 3])
+@pytest.mark.parametrize("longest", [1, 5])
+@pytest.mark.parametrize(
+    "max_steps",
+    [
+        (10, 10),
+        pytest.param((10, 20), marks=pytest.mark.xfail(strict=False, reason="ring misread")),
+        pytest.param((20, 10), marks=pytest.mark.xfail(strict=True, reason="ring misread")),
+    ],
+    ids=["same", "grown", "shrunk"],
+)
+def test_a_ring_that_wrapped_draws_what_it_holds_after_restarts(
+    alpha, n_step, envs, longest, max_steps
+):
+    given = {"alpha": alpha, "n_step": n_step, "envs": envs}
+    lanes, before, after = 2 * envs, *(envs * steps for steps in max_steps)
+    recorder = Recorder(build_buffer(10**6, most_steps=before, **given), lanes, longest=longest)
+    held = np.zeros(lanes)
+    launches, generator = 60, np.random.default_rng(0)
+    for launch in range(launches):
+        observed = recorder.clock.copy() if launch else 0
+        if launch:
+            restart(recorder, before if launch < launches // 2 else after, **given)
+        for _ in range(generator.integers(4)):
+            recorder.step()
+        ring = recorder.buffer._ring
+        held = np.minimum(np.minimum(held, ring) + recorder.clock - observed, ring)
+        if launch % 10 < 9 and launch != launches // 2:
+            continue
+        expected = [recorder.transitions(lane, n_step, held[lane]) for lane in range(lanes)]
+        found = draw_all(recorder.buffer) if recorder.buffer.starts.any() else {}
+        for lane in range(lanes):
+            assert sorted(found.get(lane, {})) == sorted(expected[lane])
+            for key, values in expected[lane].items():
+                np.testing.assert_allclose(found[lane][key], values, rtol=1e-5)
+    assert (recorder.clock > 2 * ring).all()
+
+
 def test_five_replicas_of_100k_cartpole_transitions_take_at_most_30_mb():
     space = spaces.Box(-np.inf, np.inf, (4,), np.float32)
     given = {"replicas": 5, "envs": 1, "actions": 2}
