@@ -49,7 +49,9 @@ REPLAY_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 # What a place is: bits of one byte.
 _STEP, _TERMINAL, _START = np.uint8(1), np.uint8(2), np.uint8(4)
 
-_RESTARTS = 16  # of a trial from its checkpoints: each begins an episode
+# A restart from a checkpoint begins an episode. After more of them than this the oldest slots may
+# be overwritten, as they are at the capacity.
+_RESTARTS = 16
 
 _MIN_PRIORITY = 1e-12  # RLlib's (prioritized_episode_buffer.py)
 
@@ -282,12 +284,27 @@ class ReplayBuffer:
         return state
 
     def restore(self, state: Mapping[str, Array]) -> None:
-        """Take over what `state` gave; episodes that were under way end there, truncated."""
+        """Take over what `state` gave; episodes that were under way end there, truncated.
+
+        A ring of the same size is taken over slot by slot. Into one of another size (``stop`` was
+        raised, or another trial's capacity) go the newest slots, the oldest of them first.
+        """
         used = state["kinds"].shape[2]
+        position, filled = (state[name].reshape(-1) for name in ("position", "filled"))
+        kept = np.minimum(filled, self._ring)
+        oldest = np.zeros_like(kept)
+        if used != self._ring:
+            # Slot 0 in a lane that has not wrapped; one that has wrapped fills the saved ring.
+            oldest = (position + 1 - kept) % max(used, 1)
+            position = kept - 1
 
         def fill(array: Array, saved: Array) -> None:
             by_lane = array.reshape(self._lanes, self._ring, *array.shape[1:])
-            by_lane[:, :used] = saved.reshape(self._lanes, used, *array.shape[1:])
+            saved = saved.reshape(self._lanes, used, *array.shape[1:])
+            for lane, (first, size) in enumerate(zip(oldest, kept, strict=True)):
+                split = min(size, used - first)
+                by_lane[lane, :split] = saved[lane, first : first + split]
+                by_lane[lane, split:size] = saved[lane, : size - split]
 
         for name, array in (
             ("observations", self._observations),
@@ -296,9 +313,9 @@ class ReplayBuffer:
             ("kinds", self._kinds),
         ):
             fill(array, state[name])
-        self._position[:] = state["position"].reshape(-1)
-        self._filled[:] = state["filled"].reshape(-1)
-        self.starts[:] = state["starts"]
+        self._position[:], self._filled[:] = position, kept
+        for replica, kinds in enumerate(self._kinds.reshape(len(self.starts), -1)):
+            self.starts[replica] = np.count_nonzero(kinds & _START)
         if self._tree is not None:
             weights = np.zeros(self._lanes * self._ring)
             fill(weights, state["priorities"])

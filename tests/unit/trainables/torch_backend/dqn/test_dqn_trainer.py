@@ -181,7 +181,6 @@ def test_with_its_replay_a_restored_trainer_learns_at_once_from_the_same_steps(t
     assert not torch.equal(before, parameters_of(restored))
 
 
-@pytest.mark.xfail(strict=True, reason="ring misread")
 @pytest.mark.parametrize("kind", ["PrioritizedEpisodeReplayBuffer", "EpisodeReplayBuffer"])
 @pytest.mark.parametrize("capacity", [100, 400])
 def test_a_replay_memory_of_another_capacity_is_taken_over(tmp_path, kind, capacity):

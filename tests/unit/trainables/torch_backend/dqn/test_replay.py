@@ -309,11 +309,7 @@ def restart(recorder, max_steps, **given):
 @pytest.mark.parametrize("longest", [1, 5])
 @pytest.mark.parametrize(
     "max_steps",
-    [
-        (10, 10),
-        pytest.param((10, 20), marks=pytest.mark.xfail(strict=False, reason="ring misread")),
-        pytest.param((20, 10), marks=pytest.mark.xfail(strict=True, reason="ring misread")),
-    ],
+    [(4, 4), (4, 10), (10, 4)],
     ids=["same", "grown", "shrunk"],
 )
 def test_a_ring_that_wrapped_draws_what_it_holds_after_restarts(
@@ -323,7 +319,7 @@ def test_a_ring_that_wrapped_draws_what_it_holds_after_restarts(
     lanes, before, after = 2 * envs, *(envs * steps for steps in max_steps)
     recorder = Recorder(build_buffer(10**6, most_steps=before, **given), lanes, longest=longest)
     held = np.zeros(lanes)
-    launches, generator = 60, np.random.default_rng(0)
+    launches, generator = 40, np.random.default_rng(0)
     for launch in range(launches):
         observed = recorder.clock.copy() if launch else 0
         if launch:
@@ -332,10 +328,10 @@ def test_a_ring_that_wrapped_draws_what_it_holds_after_restarts(
             recorder.step()
         ring = recorder.buffer._ring
         held = np.minimum(np.minimum(held, ring) + recorder.clock - observed, ring)
-        if launch % 10 < 9 and launch != launches // 2:
+        if launch + 1 not in (launches // 2, launches // 2 + 1, launches):
             continue
         expected = [recorder.transitions(lane, n_step, held[lane]) for lane in range(lanes)]
-        found = draw_all(recorder.buffer) if recorder.buffer.starts.any() else {}
+        found = draw_all(recorder.buffer, 3000) if recorder.buffer.starts.any() else {}
         for lane in range(lanes):
             assert sorted(found.get(lane, {})) == sorted(expected[lane])
             for key, values in expected[lane].items():
