@@ -28,7 +28,7 @@ from ray.rllib.utils.metrics import (
     NUM_ENV_STEPS_SAMPLED_LIFETIME,
 )
 
-from sweeper.environments.building import import_module
+from sweeper.environments.registry import import_module
 from sweeper.trainables.contract import (
     LONGEST_EPISODE_STEPS,
     EvaluationNeverEndsError,
