@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ class SweepPlan:
             "estimate": dict(self.estimate) if self.estimate is not None else None,
             "warnings": list(self.warnings),
             "notes": list(self.notes),
-            "replay_memory": None if self.replay is None else asdict(self.replay),
+            "replay_memory": None if self.replay is None else self.replay.to_json(),
             "vectorization": list(self.vectorization),
         }
 

@@ -71,7 +71,7 @@ def _possible_settings(
     param_space: Mapping[str, Any], stop: Mapping[str, float] | None
 ) -> Iterator[ReplaySettings]:
     iterations = possible_values(param_space, ("min_sample_timesteps_per_iteration",), 1000)
-    most_steps = bound_steps(stop, largest_integer(iterations, 1))
+    max_steps = bound_steps(stop, largest_integer(iterations, 1))
     n_steps = [
         largest_integer(list(value) if isinstance(value, list | tuple) else [value], 1)
         for value in possible_values(param_space, ("n_step",), 1)
@@ -88,5 +88,5 @@ def _possible_settings(
                 beta=0.0,
                 n_step=(1, max(n_steps)),
                 gamma=1.0,
-                most_steps=most_steps,
+                max_steps=max_steps,
             )

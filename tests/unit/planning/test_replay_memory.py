@@ -111,7 +111,7 @@ def test_of_a_range_its_ends_are_possible_and_under_a_condition_the_default() ->
         ([], None),
         (["seeds=10"], "the replay memories of a trial take 20.2 GB (10 replicas"),
         (["param_space.lr={choice: [0.1, 0.2]}", "search={num_samples: 2}"],
-         "take 10.1 GB (5 replicas of 65,000,000 places of float32[4]), and 2 trials run at a "
+         "take 10.1 GB (5 replicas of 65,000,000 slots of float32[4]), and 2 trials run at a "
          "time; this machine has 16.0 GB; lower replay_buffer_config.capacity, or "
          "search.max_concurrent or seeds"),
         (["param_space.lr={choice: [0.1, 0.2]}", "search={num_samples: 2, max_concurrent: 1}"],
@@ -143,11 +143,11 @@ def test_there_is_no_room_for_more_steps_than_a_trial_takes() -> None:
     replay = plan.replay
     assert replay is not None
     # A step and, at worst, an episode's end each; the last iteration goes to its end.
-    assert 2 * 20_000 < replay.places < 2 * 21_000 + 50
+    assert 2 * 20_000 < replay.slots < 2 * 21_000 + 50
     assert replay.replay_bytes < 0.05 * bytes_of(config, "stop={time_total_s: 9}")
-    assert 20_000 / replay.places < replay.needed_bytes / replay.replay_bytes < 0.51
+    assert 20_000 / replay.slots < replay.needed_bytes / replay.replay_bytes < 0.51
     text = " ".join(" ".join(describe_plan(plan, 100)).split())
-    assert "a place for every env step of a replica and every episode's end" in text
+    assert "a slot for every env step of a replica and every episode's end" in text
 
 
 @pytest.mark.parametrize(("steps", "is_refused"), [(60_000_000, False), (90_000_000, True)])
@@ -160,7 +160,7 @@ def test_only_what_a_trial_takes_for_certain_is_refused(steps: int, is_refused: 
     if not is_refused:
         assert plan_of(*given).replay is not None
         return
-    words = r"take at least 2\d\.\d GB \(8 replicas of 90,001,\d\d\d places of float32"
+    words = r"take at least 2\d\.\d GB \(8 replicas of 90,001,\d\d\d slots of float32"
     with pytest.raises(SpecError, match=words):
         plan_of(*given)
 
@@ -168,12 +168,12 @@ def test_only_what_a_trial_takes_for_certain_is_refused(steps: int, is_refused: 
 @pytest.mark.parametrize(
     ("space", "key", "words"),
     [
-        ("{n_step: 700000000}", "n_step", "5 replicas of 700,000,002 places of float32[4]"),
+        ("{n_step: 700000000}", "n_step", "5 replicas of 700,000,002 slots of float32[4]"),
         ("{n_step: [1, 700000000]}", "n_step", "lower n_step: each environment has n_step + 2"),
         ("{num_envs_per_env_runner: 300000000}", "num_envs_per_env_runner",
-         "5 replicas of 900,000,000 places of float32[4]"),
+         "5 replicas of 900,000,000 slots of float32[4]"),
         ("{num_envs_per_env_runner: 300000000}", "num_envs_per_env_runner",
-         "lower num_envs_per_env_runner: each environment has n_step + 2 places, whatever the "
+         "lower num_envs_per_env_runner: each environment has n_step + 2 slots, whatever the "
          "capacity, or seeds"),
     ],
 )  # fmt: skip
@@ -188,9 +188,8 @@ def test_what_asks_for_too_much_memory_is_named(space: str, key: str, words: str
 def test_the_plan_says_what_replay_takes_in_words_and_in_json() -> None:
     plan = plan_of("checkpoint.replay=true", "param_space.replay_buffer_config={capacity: 100000}")
     text = " ".join(" ".join(describe_plan(plan, 100)).split())
-    assert (
-        "up to 16 MB of memory a trial: 100,000 places a replica, observations as float32[4]"
-        in (text)
+    assert "up to 16 MB of memory a trial: 100,000 slots a replica, observations as float32[4]" in (
+        text
     )
     assert "with up to 15 MB of replay" in text
     document = plan.to_json()["replay_memory"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import gymnasium
 from gymnasium import spaces
@@ -30,9 +31,9 @@ class ReplayMemory:
         needed_bytes: of it what a trial of full length uses in any case; the rest is for the
             ends of its episodes, if they are many.
         saved_bytes: of a checkpoint with all of it.
-        places: of one replica.
-        most_steps: env steps of a replica, where they and not the capacity bound the places.
-        cause: the hyperparameter to lower for fewer places.
+        slots: of one replica.
+        max_steps: env steps of a replica, where they and not the capacity bound the slots.
+        cause: the hyperparameter to lower for fewer slots.
         observation_shape: of one observation as it is stored.
         observation_dtype: likewise.
     """
@@ -40,27 +41,33 @@ class ReplayMemory:
     replay_bytes: int
     needed_bytes: int
     saved_bytes: int
-    places: int
-    most_steps: int | None
+    slots: int
+    max_steps: int | None
     cause: str
     observation_shape: tuple[int, ...]
     observation_dtype: str
 
     def describe_need(self, replicas: int) -> str:
-        """``10.1 GB (5 replicas of 65,000,000 places of float32[4])``."""
-        places = math.ceil(self.places * self.needed_bytes / self.replay_bytes)
+        """``10.1 GB (5 replicas of 65,000,000 slots of float32[4])``."""
+        slots = math.ceil(self.slots * self.needed_bytes / self.replay_bytes)
         least = "" if self.needed_bytes == self.replay_bytes else "at least "
         return (
-            f"{least}{self.needed_bytes / 1e9:.1f} GB ({replicas} replicas of {places:,} places "
+            f"{least}{self.needed_bytes / 1e9:.1f} GB ({replicas} replicas of {slots:,} slots "
             f"of {self.observation_dtype}{list(self.observation_shape)})"
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in ``plan.json``, under the names of its first version."""
+        document = asdict(self)
+        names = {"slots": "places", "max_steps": "most_steps"}
+        return {names.get(name, name): value for name, value in document.items()}
 
     @property
     def remedy(self) -> str:
         """What to lower, and why it is not the capacity where it is not."""
         if self.cause == _CAPACITY:
             return f"lower {_CAPACITY}"
-        return f"lower {self.cause}: each environment has n_step + 2 places, whatever the capacity"
+        return f"lower {self.cause}: each environment has n_step + 2 slots, whatever the capacity"
 
 
 def bound_steps(stop: Mapping[str, float] | None, iteration_steps: int) -> int | None:
@@ -98,8 +105,8 @@ def describe_memory(
     shape = {"replicas": replicas, "envs": envs, "actions": int(action_space.n)}
     ring, by_capacity = ring_size(replay, envs), math.ceil(replay.capacity / envs)
     used, cause = ring, _CAPACITY
-    if replay.most_steps is not None:
-        used = min(ring, math.ceil(replay.most_steps / envs) + 1)
+    if replay.max_steps is not None:
+        used = min(ring, math.ceil(replay.max_steps / envs) + 1)
     if ring > by_capacity:
         cause = "n_step" if replay.n_step[1] > envs else "num_envs_per_env_runner"
     taken = ReplayBuffer.bytes_needed(store, replay, **shape)
@@ -107,8 +114,8 @@ def describe_memory(
         replay_bytes=taken,
         needed_bytes=taken * used // ring,
         saved_bytes=ReplayBuffer.bytes_saved(store, replay, **shape),
-        places=envs * ring,
-        most_steps=replay.most_steps if ring < by_capacity else None,
+        slots=envs * ring,
+        max_steps=replay.max_steps if ring < by_capacity else None,
         cause=cause,
         observation_shape=store.shape,
         observation_dtype=str(store.dtype),

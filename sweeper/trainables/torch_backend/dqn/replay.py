@@ -1,9 +1,9 @@
 """Replay memory of all replicas: one preallocated ring for each sub-environment.
 
 An observation is stored once, in its own dtype: it is the end of one step and the beginning of
-the next. An episode's last observation takes a place too, from which no step starts; so does the
-latest one. A ring of N places holds the last N observations and the steps between them, and the
-oldest places are overwritten one by one (RLlib evicts whole episodes).
+the next. An episode's last observation takes a slot too, from which no step starts; so does the
+latest one. A ring of N slots holds the last N observations and the steps between them, and the
+oldest slots are overwritten one by one (RLlib evicts whole episodes).
 
 Steps are drawn as RLlib's buffers draw them (utils/replay_buffers/): uniformly, or in proportion
 to ``priority ** alpha`` with importance weights for ``beta`` (Schaul et al. 2016, "Prioritized
@@ -46,7 +46,7 @@ REPLAY_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     UNIFORM: {"type": UNIFORM, "capacity": 10_000},
 }
 
-# What a place is: bits of one byte.
+# What a slot is: bits of one byte.
 _STEP, _TERMINAL, _START = np.uint8(1), np.uint8(2), np.uint8(4)
 
 # A restart from a checkpoint begins an episode. After more of them than this the oldest slots may
@@ -61,11 +61,11 @@ class ReplaySettings:
     """How steps are kept and drawn.
 
     Attributes:
-        capacity: places of one replica.
+        capacity: slots of one replica.
         alpha: of the priorities; None: uniform replay.
         beta: of the importance weights.
         n_step: the least and the greatest number of steps of a transition, both included.
-        most_steps: env steps that a replica takes at most, where anything bounds them; for more
+        max_steps: env steps that a replica takes at most, where anything bounds them; for more
             there is no room, whatever the capacity.
     """
 
@@ -74,7 +74,7 @@ class ReplaySettings:
     beta: float
     n_step: tuple[int, int]
     gamma: float
-    most_steps: int | None = None
+    max_steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class ReplaySample:
     """Transitions of all replicas.
 
     Attributes:
-        places: where they start, ``int64[replicas, rows]``.
+        slots: where they start, ``int64[replicas, rows]``.
         observations: at the start, then at the end: ``float32[replicas, 2 * rows, *encoded]``.
         actions: ``int64[replicas, rows]``.
         rewards: discounted sums of n steps, ``float32[replicas, rows]``.
@@ -91,7 +91,7 @@ class ReplaySample:
             replica that has nothing to draw.
     """
 
-    places: Indices
+    slots: Indices
     observations: NDArray[np.float32]
     actions: Indices
     rewards: NDArray[np.float32]
@@ -105,7 +105,7 @@ class ReplayBuffer:
     Lanes are numbered replica by replica: lane ``r * envs + e``.
 
     Attributes:
-        starts: places of each replica that a transition can start from, ``int64[replicas]``.
+        starts: slots of each replica that a transition can start from, ``int64[replicas]``.
     """
 
     def __init__(
@@ -123,11 +123,11 @@ class ReplayBuffer:
         self._generators = generators
         self._lanes, self._envs = replicas * envs, envs
         self._ring = ring_size(settings, envs)
-        places = self._lanes * self._ring
-        self._observations: Array = np.zeros((places, *store.shape), dtype=store.dtype)
-        self._actions: Array = np.zeros(places, dtype=np.min_scalar_type(actions - 1))
-        self._rewards = np.zeros(places, dtype=np.float32)
-        self._kinds = np.zeros(places, dtype=np.uint8)
+        slots = self._lanes * self._ring
+        self._observations: Array = np.zeros((slots, *store.shape), dtype=store.dtype)
+        self._actions: Array = np.zeros(slots, dtype=np.min_scalar_type(actions - 1))
+        self._rewards = np.zeros(slots, dtype=np.float32)
+        self._kinds = np.zeros(slots, dtype=np.uint8)
         self._position = np.full(self._lanes, -1, dtype=np.int64)
         self._filled = np.zeros(self._lanes, dtype=np.int64)
         self._age = np.zeros(self._lanes, dtype=np.int64)
@@ -138,7 +138,7 @@ class ReplayBuffer:
         if settings.alpha is not None:
             self._alpha = settings.alpha
             self._tree = SumTree(replicas, envs * self._ring)
-            # From our numbering of places to the tree's, which pads each replica.
+            # From our numbering of slots to the tree's, which pads each replica.
             self._shift = np.arange(replicas) * (self._tree.stride - envs * self._ring)
         self._largest_priority = np.ones(replicas)
 
@@ -161,9 +161,9 @@ class ReplayBuffer:
         actions: int,
     ) -> int:
         """The memory of a buffer, without building it."""
-        places = envs * ring_size(settings, envs)
-        tree = 0 if settings.alpha is None else SumTree.bytes_needed(replicas, places)
-        return replicas * places * _place_bytes(store, actions) + tree
+        slots = envs * ring_size(settings, envs)
+        tree = 0 if settings.alpha is None else SumTree.bytes_needed(replicas, slots)
+        return replicas * slots * _slot_bytes(store, actions) + tree
 
     @staticmethod
     def bytes_saved(
@@ -175,7 +175,7 @@ class ReplayBuffer:
         actions: int,
     ) -> int:
         """What `state` comes to once the buffer is full, but for some bytes a lane."""
-        one = _place_bytes(store, actions) + (0 if settings.alpha is None else 8)
+        one = _slot_bytes(store, actions) + (0 if settings.alpha is None else 8)
         return replicas * envs * ring_size(settings, envs) * one
 
     def begin(self, lanes: Indices, observations: Array) -> None:
@@ -201,10 +201,10 @@ class ReplayBuffer:
             terminated: whether the step ended in a terminal state, ``[lanes]``.
             observations: after the step, an episode's last one too, ``[lanes, *shape]``.
         """
-        places = self._first[lanes] + self._position[lanes]
-        self._actions[places] = actions
-        self._rewards[places] = rewards
-        self._kinds[places] = _STEP + _TERMINAL * terminated
+        slots = self._first[lanes] + self._position[lanes]
+        self._actions[slots] = actions
+        self._rewards[slots] = rewards
+        self._kinds[slots] = _STEP + _TERMINAL * terminated
         self._advance(lanes, observations)
         self._age[lanes] += 1
         least = self._settings.n_step[0]
@@ -220,28 +220,28 @@ class ReplayBuffer:
 
     def sample(self, rows: int) -> ReplaySample:
         """Draw transitions for every replica from its own generator, with replacement."""
-        places, steps = self._draw(rows)
-        lane = places // self._ring
+        slots, steps = self._draw(rows)
+        lane = slots // self._ring
         first = lane * self._ring
-        position = places - first
+        position = slots - first
         ends = first + (position + steps) % self._ring
         last = first + (position + (steps - 1)) % self._ring
-        rewards = self._rewards[places]
+        rewards = self._rewards[slots]
         if self._settings.n_step[1] > 1:
             rewards = self._sum_rewards(first, position, steps)
-        both = np.concatenate([places, ends], axis=1)
+        both = np.concatenate([slots, ends], axis=1)
         is_terminal = (self._kinds[last] & _TERMINAL) > 0
         discounts = np.where(is_terminal, 0.0, self._discounts[steps])
         return ReplaySample(
-            places=places,
+            slots=slots,
             observations=self._store.unpack(self._observations[both]),
-            actions=self._actions[places].astype(np.int64),
+            actions=self._actions[slots].astype(np.int64),
             rewards=rewards,
             discounts=discounts.astype(np.float32),
-            weights=self._weigh(places),
+            weights=self._weigh(slots),
         )
 
-    def update_priorities(self, places: Indices, td_errors: Array) -> None:
+    def update_priorities(self, slots: Indices, td_errors: Array) -> None:
         """New priorities of what was drawn, ``[replicas, rows]`` both; uniform replay has none."""
         if self._tree is None:
             return
@@ -249,7 +249,7 @@ class ReplayBuffer:
         errors = np.where(np.isfinite(td_errors), np.abs(td_errors), 0.0).astype(np.float64)
         priorities = np.maximum(errors, _MIN_PRIORITY)
         self._largest_priority = np.maximum(self._largest_priority, priorities.max(axis=1))
-        chosen = places + self._shift[:, None]
+        chosen = slots + self._shift[:, None]
         weights = priorities**self._alpha
         if not self.starts.all():
             chosen, weights = chosen[self.starts > 0], weights[self.starts > 0]
@@ -277,7 +277,7 @@ class ReplayBuffer:
             "starts": self.starts,
         }
         if self._tree is not None:
-            # By our places, without the tree's padding.
+            # By our slots, without the tree's padding.
             weights = self._tree.weights[:, : self._envs * self._ring]
             state["priorities"] = weights.reshape(replicas, self._envs, self._ring)[..., :used]
             state["largest_priority"] = self._largest_priority
@@ -323,28 +323,28 @@ class ReplayBuffer:
             self._largest_priority = np.array(state["largest_priority"])
 
     def _advance(self, lanes: Indices, observations: Array) -> None:
-        """Write observations to the lanes' next places, whatever was there before."""
+        """Write observations to the lanes' next slots, whatever was there before."""
         position = (self._position[lanes] + 1) % self._ring
         self._position[lanes] = position
         self._filled[lanes] = np.minimum(self._filled[lanes] + 1, self._ring)
-        places = self._first[lanes] + position
-        self._observations[places] = observations
-        was_start = (self._kinds[places] & _START) > 0
-        self._kinds[places] = 0
+        slots = self._first[lanes] + position
+        self._observations[slots] = observations
+        was_start = (self._kinds[slots] & _START) > 0
+        self._kinds[slots] = 0
         if was_start.any():
             replicas = lanes[was_start] // self._envs
             self.starts -= np.bincount(replicas, minlength=len(self.starts))
             if self._tree is not None:
-                self._tree.update(places[was_start] + self._shift[replicas], 0.0)
+                self._tree.update(slots[was_start] + self._shift[replicas], 0.0)
 
     def _draw(self, rows: int) -> tuple[Indices, Indices]:
-        """Places to start from, and numbers of steps, ``int64[replicas, rows]`` both."""
+        """Slots to start from, and numbers of steps, ``int64[replicas, rows]`` both."""
         least, most = self._settings.n_step
         replicas = len(self._generators)
         # As RLlib does, what can't start a transition is drawn again, and its steps with it.
         points = np.zeros((replicas, rows, 2 if most > least else 1))
         is_missing = np.repeat(self.starts[:, None] > 0, rows, axis=1)
-        places = np.zeros((replicas, rows), dtype=np.int64)
+        slots = np.zeros((replicas, rows), dtype=np.int64)
         steps = np.full((replicas, rows), least, dtype=np.int64)
         while is_missing.any():
             for replica in np.flatnonzero(is_missing.any(axis=1)).tolist():
@@ -357,13 +357,13 @@ class ReplayBuffer:
                 drawn = least + (points[..., 1] * (most + 1 - least)).astype(np.int64)
                 is_good &= self._has_steps(found, drawn)
             accepted = is_good & is_missing
-            places = np.where(accepted, found, places)
+            slots = np.where(accepted, found, slots)
             steps = np.where(accepted, drawn, steps)
             is_missing &= ~is_good
-        return places, steps
+        return slots, steps
 
     def _locate(self, points: NDArray[np.float64]) -> tuple[Indices, NDArray[np.bool_]]:
-        """Places at shares of what a replica has, and which of them a transition can start from."""
+        """Slots at shares of what a replica has, and which of them a transition can start from."""
         if self._tree is not None:
             found = self._tree.find(points)
             is_good = self._tree.weights.reshape(-1)[found] > 0
@@ -375,14 +375,14 @@ class ReplayBuffer:
         replica = np.arange(len(points))[:, None]
         env = (ordinal[..., None] >= cumulative[:, None, :-1]).sum(axis=-1)
         before = (cumulative - filled)[replica, env]
-        places = (replica * self._envs + env) * self._ring + ordinal - before
-        return places, (self._kinds[places] & _START) > 0
+        slots = (replica * self._envs + env) * self._ring + ordinal - before
+        return slots, (self._kinds[slots] & _START) > 0
 
-    def _has_steps(self, places: Indices, steps: Indices) -> NDArray[np.bool_]:
+    def _has_steps(self, slots: Indices, steps: Indices) -> NDArray[np.bool_]:
         """Whether so many steps of one episode follow."""
-        first = places // self._ring * self._ring
+        first = slots // self._ring * self._ring
         window = np.arange(self._settings.n_step[1])
-        followed = first[..., None] + ((places - first)[..., None] + window) % self._ring
+        followed = first[..., None] + ((slots - first)[..., None] + window) % self._ring
         is_step = (self._kinds[followed] & _STEP) > 0
         enough: NDArray[np.bool_] = np.all(is_step | (window >= steps[..., None]), axis=-1)
         return enough
@@ -396,12 +396,12 @@ class ReplayBuffer:
         total: NDArray[np.float32] = (rewards @ self._discounts[:-1]).astype(np.float32)
         return total
 
-    def _weigh(self, places: Indices) -> NDArray[np.float32]:
+    def _weigh(self, slots: Indices) -> NDArray[np.float32]:
         """``(p / least p) ** -beta``, in which the number of steps and the sum cancel."""
-        is_drawn = np.repeat(self.starts[:, None] > 0, places.shape[1], axis=1)
+        is_drawn = np.repeat(self.starts[:, None] > 0, slots.shape[1], axis=1)
         if self._tree is None:
             return is_drawn.astype(np.float32)
-        weights = self._tree.weights.reshape(-1)[places + self._shift[:, None]]
+        weights = self._tree.weights.reshape(-1)[slots + self._shift[:, None]]
         least = self._tree.minimum()[:, None]
         if not is_drawn.all():
             weights = np.where(is_drawn, weights, np.inf)
@@ -410,19 +410,19 @@ class ReplayBuffer:
         return importance.astype(np.float32)
 
 
-def _place_bytes(store: ObservationStore, actions: int) -> int:
-    """Of one place: the observation, the action, the reward, and what the place is."""
+def _slot_bytes(store: ObservationStore, actions: int) -> int:
+    """Of one slot: the observation, the action, the reward, and what the slot is."""
     observation = math.prod(store.shape) * store.dtype.itemsize
     return observation + np.min_scalar_type(actions - 1).itemsize + 4 + 1
 
 
 def ring_size(settings: ReplaySettings, envs: int) -> int:
-    """Places of one sub-environment; enough for one transition in any case."""
-    places = math.ceil(settings.capacity / envs)
-    if settings.most_steps is not None:
-        # At worst every step ends an episode, whose last observation takes a place too. Places
+    """Slots of one sub-environment; enough for one transition in any case."""
+    slots = math.ceil(settings.capacity / envs)
+    if settings.max_steps is not None:
+        # At worst every step ends an episode, whose last observation takes a slot too. Slots
         # that are never used would not be free: numpy asks for pages of 2 MB, and whoever writes
         # one byte of such a page has all of it.
-        most = 2 * math.ceil(settings.most_steps / envs) + _RESTARTS
-        places = min(places, most)
-    return max(places, settings.n_step[1] + 2)
+        most = 2 * math.ceil(settings.max_steps / envs) + _RESTARTS
+        slots = min(slots, most)
+    return max(slots, settings.n_step[1] + 2)

@@ -1,4 +1,4 @@
-"""Drawing places in proportion to their weights, for all replicas at once.
+"""Drawing slots in proportion to their weights, for all replicas at once.
 
 A sum tree (Schaul et al. 2016, "Prioritized Experience Replay", appendix B.2.1), but each node
 has 16 children instead of two, so that it is only two or three levels high: numpy then takes a
@@ -24,20 +24,20 @@ _MAX_TOP = 512  # so many nodes are searched at once, by their cumulative sums
 
 
 class SumTree:
-    """Weights of the places of all replicas; a place without weight is never drawn.
+    """Weights of the slots of all replicas; a slot without weight is never drawn.
 
-    Places are numbered across replicas: place ``p`` of replica ``r`` is ``r * stride + p``.
+    Slots are numbered across replicas: slot ``p`` of replica ``r`` is ``r * stride + p``.
 
     Attributes:
-        stride: places of a replica, a few more than asked for.
+        stride: slots of a replica, a few more than asked for.
         weights: ``float64[replicas, stride]``, to be read only.
     """
 
-    def __init__(self, replicas: int, places: int) -> None:
+    def __init__(self, replicas: int, slots: int) -> None:
         levels = 1
-        while math.ceil(places / _CHILDREN**levels) > _MAX_TOP:
+        while math.ceil(slots / _CHILDREN**levels) > _MAX_TOP:
             levels += 1
-        top = math.ceil(places / _CHILDREN**levels)
+        top = math.ceil(slots / _CHILDREN**levels)
         sizes = [top * _CHILDREN**level for level in range(levels, -1, -1)]
         self.stride = sizes[0]
         self._sums: list[Array] = [np.zeros((replicas, size)) for size in sizes]
@@ -47,15 +47,15 @@ class SumTree:
         self._replica = np.arange(replicas)[:, None]
 
     @staticmethod
-    def bytes_needed(replicas: int, places: int) -> int:
+    def bytes_needed(replicas: int, slots: int) -> int:
         """Upper bound of the memory, without building it."""
         inner = 2 / (_CHILDREN - 1)
-        return math.ceil(replicas * (places + _CHILDREN**3) * 8 * (1 + inner))
+        return math.ceil(replicas * (slots + _CHILDREN**3) * 8 * (1 + inner))
 
-    def update(self, places: Indices, weights: Array | float) -> None:
-        """Set weights; of a place named several times the last one counts."""
-        self._sums[0].reshape(-1)[places] = weights
-        nodes = places
+    def update(self, slots: Indices, weights: Array | float) -> None:
+        """Set weights; of a slot named several times the last one counts."""
+        self._sums[0].reshape(-1)[slots] = weights
+        nodes = slots
         for level in range(1, len(self._sums)):
             nodes = nodes // _CHILDREN
             children = self._sums[level - 1].reshape(-1, _CHILDREN)[nodes]
@@ -67,15 +67,15 @@ class SumTree:
             self._minima[level - 1].reshape(-1)[nodes] = minima.min(axis=1)
 
     def find(self, points: Array) -> Indices:
-        """Places at shares of each replica's total weight.
+        """Slots at shares of each replica's total weight.
 
         Args:
-            points: ``float64[replicas, draws]`` in [0, 1); uniform ones draw a place by its
+            points: ``float64[replicas, draws]`` in [0, 1); uniform ones draw a slot by its
                 weight.
 
         Returns:
-            ``int64[replicas, draws]``. Rounding can hit a place without weight, once in 1e15;
-            where a replica has no weight at all the places mean nothing.
+            ``int64[replicas, draws]``. Rounding can hit a slot without weight, once in 1e15;
+            where a replica has no weight at all the slots mean nothing.
         """
         top = self._sums[-1]
         cumulative = top.cumsum(axis=1)
@@ -101,7 +101,7 @@ class SumTree:
         return minima
 
     def restore(self, weights: NDArray[Any]) -> None:
-        """Take over weights ``float64[replicas, places]``."""
+        """Take over weights ``float64[replicas, slots]``."""
         self._sums[0][:] = 0.0
         self._sums[0][:, : weights.shape[1]] = weights
         self.update(

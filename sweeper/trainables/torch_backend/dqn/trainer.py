@@ -163,7 +163,7 @@ class TorchDQNTrainer:
         for _ in range(dqn.updates):
             sample = self._buffer.sample(dqn.batch)
             errors = self._learner.update(sample, steps)
-            self._buffer.update_priorities(sample.places, errors)
+            self._buffer.update_priorities(sample.slots, errors)
 
     def _build(self, device: torch.device) -> None:
         dqn, replicas = self._dqn, len(self._settings.seeds)
@@ -179,7 +179,7 @@ class TorchDQNTrainer:
         self._networks.initialise(self._streams.torch_generators("initialisation"))
         self._learner = DQNLearner(self._networks, dqn)
         steps = bound_steps(self._settings.stop, dqn.iteration_steps + dqn.round_steps)
-        replay = dataclasses.replace(dqn.replay, most_steps=steps)
+        replay = dataclasses.replace(dqn.replay, max_steps=steps)
         memory = describe_memory(
             replay,
             observation_space=envs.single_observation_space,

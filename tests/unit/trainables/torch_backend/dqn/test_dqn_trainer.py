@@ -453,7 +453,7 @@ def test_the_memory_of_a_configuration_is_known_beforehand():
     )
     assert memory.replay_bytes == trainer._buffer.nbytes
     assert memory.observation_dtype == "float32"
-    assert memory.places == 10_000
+    assert memory.slots == 10_000
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

@@ -30,7 +30,7 @@ def build_learner(hyperparameters, *, is_packed):
 def draw_sample(generator):
     shape = (REPLICAS, ROWS)
     return ReplaySample(
-        places=np.zeros(shape, dtype=np.int64),
+        slots=np.zeros(shape, dtype=np.int64),
         observations=generator.normal(size=(REPLICAS, 2 * ROWS, 5)).astype(np.float32),
         actions=generator.integers(ACTIONS, size=shape),
         rewards=(3 * generator.normal(size=shape)).astype(np.float32),

@@ -30,11 +30,11 @@ def build_buffer(
     beta=0.4,
     space=SPACE,
     actions=4,
-    most_steps=None,
+    max_steps=None,
 ):
     return ReplayBuffer(
         ObservationStore(build_observation_encoder(space)),
-        ReplaySettings(capacity, alpha, beta, n_step, GAMMA, most_steps),
+        ReplaySettings(capacity, alpha, beta, n_step, GAMMA, max_steps),
         replicas=replicas,
         envs=envs,
         actions=actions,
@@ -90,14 +90,14 @@ class Recorder:
         if ends.any():
             self.begin(lanes[ends])
 
-    def transitions(self, lane, n_step, places):
+    def transitions(self, lane, n_step, slots):
         """``{(start, n): (end, action, reward, discount)}`` of the last observations."""
         found = {}
         for episode in self.episodes[lane]:
             steps, first = episode["steps"], episode["first"]
             for t in range(len(steps)):
                 for n in range(n_step[0], n_step[1] + 1):
-                    if t + n > len(steps) or first + t <= self.clock[lane] - places:
+                    if t + n > len(steps) or first + t <= self.clock[lane] - slots:
                         continue
                     is_terminal = t + n == len(steps) and episode["end"] == "terminated"
                     reward = sum(GAMMA**i * steps[t + i][1] for i in range(n))
@@ -140,7 +140,7 @@ def test_every_transition_that_is_there_is_drawn_and_no_other(alpha, n_step, env
         recorder.step()
     found = draw_all(buffer)
     for lane in range(2 * envs):
-        expected = recorder.transitions(lane, n_step, places=36)
+        expected = recorder.transitions(lane, n_step, slots=36)
         assert sorted(found[lane]) == sorted(expected)
         for key, values in expected.items():
             np.testing.assert_allclose(found[lane][key], values, rtol=1e-5, err_msg=str(key))
@@ -156,8 +156,8 @@ def test_lanes_that_step_less_often_are_drawn_less_often():
 
 
 def starts_of(buffer, replica, ring):
-    places = np.flatnonzero(buffer._kinds & 4)
-    return places[(places >= replica * ring) & (places < (replica + 1) * ring)]
+    slots = np.flatnonzero(buffer._kinds & 4)
+    return slots[(slots >= replica * ring) & (slots < (replica + 1) * ring)]
 
 
 @pytest.mark.parametrize("alpha", [None, 0.6, 1.0])
@@ -169,14 +169,14 @@ def test_transitions_are_drawn_as_often_as_the_formula_says(alpha):
         recorder.step()
     mine = [starts_of(buffer, replica, 60) for replica in range(2)]
     longest = max(map(len, mine))
-    places = np.stack([np.resize(each, longest) for each in mine])
-    errors = 0.05 + np.abs(np.sin(places))  # equal for equal places
-    buffer.update_priorities(places, errors)
+    slots = np.stack([np.resize(each, longest) for each in mine])
+    errors = 0.05 + np.abs(np.sin(slots))  # equal for equal slots
+    buffer.update_priorities(slots, errors)
     drawn = buffer.sample(60_000)
     for replica in range(2):
         priorities = (0.05 + np.abs(np.sin(mine[replica]))) ** (alpha or 0.0)
         share = priorities / priorities.sum()
-        counts = np.array([(drawn.places[replica] == place).sum() for place in mine[replica]])
+        counts = np.array([(drawn.slots[replica] == slot).sum() for slot in mine[replica]])
         assert counts.sum() == 60_000
         assert scipy.stats.chisquare(counts, 60_000 * share).pvalue > 1e-3
         if alpha is None:
@@ -184,9 +184,9 @@ def test_transitions_are_drawn_as_often_as_the_formula_says(alpha):
             continue
         # Schaul et al. 2016, section 3.4.
         importance = (len(share) * share) ** -0.4
-        found = dict(zip(drawn.places[replica], drawn.weights[replica], strict=True))
+        found = dict(zip(drawn.slots[replica], drawn.weights[replica], strict=True))
         np.testing.assert_allclose(
-            [found[place] for place in mine[replica]], importance / importance.max(), rtol=1e-5
+            [found[slot] for slot in mine[replica]], importance / importance.max(), rtol=1e-5
         )
 
 
@@ -202,10 +202,10 @@ def test_new_steps_have_the_largest_priority_so_far():
     recorder = Recorder(buffer, 1, longest=20)
     for _ in range(5):
         recorder.step()
-    places = np.flatnonzero(buffer._kinds & 4)[None]
-    buffer.update_priorities(places, np.full(places.shape, 0.5))
-    buffer.update_priorities(places[:, :1], np.array([[8.0]]))
-    before = set(places[0].tolist())
+    slots = np.flatnonzero(buffer._kinds & 4)[None]
+    buffer.update_priorities(slots, np.full(slots.shape, 0.5))
+    buffer.update_priorities(slots[:, :1], np.array([[8.0]]))
+    before = set(slots[0].tolist())
     recorder.step()
     new = (set(np.flatnonzero(buffer._kinds & 4).tolist()) - before).pop()
     assert buffer._tree.weights[0, new] == 8.0
@@ -217,11 +217,11 @@ def test_an_error_of_zero_or_none_at_all_keeps_a_priority_above_zero():
     for _ in range(8):
         recorder.step()
     sample = buffer.sample(500)
-    errors = np.where(sample.places < 40, 0.0, np.nan)
-    buffer.update_priorities(sample.places, errors)
+    errors = np.where(sample.slots < 40, 0.0, np.nan)
+    buffer.update_priorities(sample.slots, errors)
     again = buffer.sample(500)
     assert (again.weights > 0).all()
-    assert (buffer._kinds[again.places] & 4).all()
+    assert (buffer._kinds[again.slots] & 4).all()
 
 
 def test_a_replica_draws_the_same_alone():
@@ -235,7 +235,7 @@ def test_a_replica_draws_the_same_alone():
             if lanes == 2 and step % 2:
                 buffer.begin(np.array([1]), np.ones((1, 2)))
     first, second = both.sample(100), alone.sample(100)
-    np.testing.assert_array_equal(first.places[0], second.places[0])
+    np.testing.assert_array_equal(first.slots[0], second.slots[0])
     np.testing.assert_array_equal(first.observations[0], second.observations[0])
 
 
@@ -253,7 +253,7 @@ def test_a_replica_without_transitions_has_rows_without_weight():
     sample = buffer.sample(8)
     assert (sample.weights[0] == 0).all()
     assert (sample.weights[1] == 1).all()
-    buffer.update_priorities(sample.places, np.ones((2, 8)))
+    buffer.update_priorities(sample.slots, np.ones((2, 8)))
     assert (buffer.sample(8).weights[0] == 0).all()
 
 
@@ -276,7 +276,7 @@ def test_what_is_saved_is_restored_and_open_episodes_end_there(alpha, steps):
         recorder.step()
     if alpha is not None:
         sample = buffer.sample(16)
-        buffer.update_priorities(sample.places, sample.rewards)
+        buffer.update_priorities(sample.slots, sample.rewards)
     state = {name: array.copy() for name, array in buffer.state().items()}
     assert all(len(array) == 2 for array in state.values())
     restored = build_buffer(alpha=alpha, envs=2)
@@ -287,7 +287,7 @@ def test_what_is_saved_is_restored_and_open_episodes_end_there(alpha, steps):
     for name in vars(first):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name), err_msg=name)
     before = draw_all(restored)
-    restored.begin(np.arange(4), np.full((4, 2), -1.0))  # a place each
+    restored.begin(np.arange(4), np.full((4, 2), -1.0))  # a slot each
     after = draw_all(restored)
     for lane in range(4):
         lost = set(before[lane]) - set(after[lane])
@@ -298,7 +298,7 @@ def test_what_is_saved_is_restored_and_open_episodes_end_there(alpha, steps):
 def restart(recorder, max_steps, **given):
     """Goes on with a buffer for ``max_steps`` that took over the saved state."""
     state = {name: array.copy() for name, array in recorder.buffer.state().items()}
-    recorder.buffer = build_buffer(10**6, most_steps=max_steps, **given)
+    recorder.buffer = build_buffer(10**6, max_steps=max_steps, **given)
     recorder.buffer.restore(state)
     recorder.begin(np.arange(recorder.lanes))
 
@@ -317,7 +317,7 @@ def test_a_ring_that_wrapped_draws_what_it_holds_after_restarts(
 ):
     given = {"alpha": alpha, "n_step": n_step, "envs": envs}
     lanes, before, after = 2 * envs, *(envs * steps for steps in max_steps)
-    recorder = Recorder(build_buffer(10**6, most_steps=before, **given), lanes, longest=longest)
+    recorder = Recorder(build_buffer(10**6, max_steps=before, **given), lanes, longest=longest)
     held = np.zeros(lanes)
     launches, generator = 40, np.random.default_rng(0)
     for launch in range(launches):
@@ -373,7 +373,7 @@ def fill(buffer, lanes, steps):
 
 @pytest.mark.parametrize("alpha", [0.6, None])
 def test_a_replica_whose_steps_are_bounded_has_room_for_them_all(alpha):
-    buffer = build_buffer(10**6, envs=3, alpha=alpha, most_steps=100)
+    buffer = build_buffer(10**6, envs=3, alpha=alpha, max_steps=100)
     fill(buffer, np.arange(6), 34)
     np.testing.assert_array_equal(buffer.starts, 102)
     assert buffer.nbytes < 100_000
@@ -383,10 +383,10 @@ def test_a_process_takes_as_much_memory_as_its_replay_is_said_to_need():
     space = spaces.Box(-np.inf, np.inf, (128,), np.float32)
     shape = {"replicas": 5, "envs": 8}
     store = ObservationStore(build_observation_encoder(space))
-    settings = ReplaySettings(10**6, 0.6, 0.4, (1, 1), GAMMA, most_steps=8 * 1000)
+    settings = ReplaySettings(10**6, 0.6, 0.4, (1, 1), GAMMA, max_steps=8 * 1000)
     said = ReplayBuffer.bytes_needed(store, settings, actions=2, **shape)
     before = resident_bytes()
-    buffer = build_buffer(10**6, space=space, actions=2, most_steps=8 * 1000, **shape)
+    buffer = build_buffer(10**6, space=space, actions=2, max_steps=8 * 1000, **shape)
     fill(buffer, np.arange(40), 1000)
     # Rings of the whole capacity took 190 MB here, all the huge pages that they begin.
     assert resident_bytes() - before == pytest.approx(said, rel=0.15)
@@ -426,22 +426,22 @@ def test_observations_are_kept_in_their_own_dtype(space, dtype, size):
     sample = buffer.sample(50)
     assert sample.observations.dtype == np.float32
     for row in range(50):
-        start = sample.places[0, row]
+        start = sample.slots[0, row]
         for offset, half in ((0, 0), (1, 50)):
             expected = encoder.encode(seen[start + offset])[0]
             np.testing.assert_allclose(sample.observations[0, half + row], expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("places", [1, 16, 17, 5000, 20_000])
-def test_the_tree_finds_what_a_cumulative_sum_finds(places):
+@pytest.mark.parametrize("slots", [1, 16, 17, 5000, 20_000])
+def test_the_tree_finds_what_a_cumulative_sum_finds(slots):
     generator = np.random.default_rng(0)
-    tree = SumTree(3, places)
-    weights = generator.random((3, places)) * (generator.random((3, places)) < 0.7)
+    tree = SumTree(3, slots)
+    weights = generator.random((3, slots)) * (generator.random((3, slots)) < 0.7)
     weights[:, -1] = 0.5
     weights[2] = 0.0
-    indices = np.arange(places) + np.arange(3)[:, None] * tree.stride
+    indices = np.arange(slots) + np.arange(3)[:, None] * tree.stride
     tree.update(indices.reshape(-1), weights.reshape(-1))
-    changed = generator.integers(places, size=200) + tree.stride
+    changed = generator.integers(slots, size=200) + tree.stride
     tree.update(changed, 3.0)
     weights[1, changed - tree.stride] = 3.0
     points = generator.random((3, 500))
