@@ -11,7 +11,11 @@ from sweeper.environments.building import EnvironmentDescription
 from sweeper.machine import total_bytes
 from sweeper.planning.values import largest_integer, possible_values
 from sweeper.trainables.torch_backend.dqn.memory import ReplayMemory, bound_steps, describe_memory
-from sweeper.trainables.torch_backend.dqn.replay import PRIORITISED, REPLAY_DEFAULTS, ReplaySettings
+from sweeper.trainables.torch_backend.dqn.replay_settings import (
+    PRIORITISED,
+    REPLAY_DEFAULTS,
+    ReplaySettings,
+)
 
 __all__ = ["explain_too_much", "find_largest_replay"]
 

@@ -21,7 +21,8 @@ from sweeper.environments.spaces import build_observation_encoder
 from sweeper.trainables.torch_backend.dqn.loss import describe_loss
 from sweeper.trainables.torch_backend.dqn.networks import QNetworks, build_q_architecture
 from sweeper.trainables.torch_backend.dqn.observation_store import ObservationStore
-from sweeper.trainables.torch_backend.dqn.replay import ReplayBuffer, ReplaySample, ReplaySettings
+from sweeper.trainables.torch_backend.dqn.replay import ReplayBuffer, ReplaySample
+from sweeper.trainables.torch_backend.dqn.replay_settings import ReplaySettings
 from sweeper.trainables.torch_backend.dqn.settings import DQN_DEFAULTS, read_settings
 from sweeper.trainables.torch_backend.dqn.trainer import build_head
 from sweeper.trainables.torch_backend.dqn.update import DQNLearner

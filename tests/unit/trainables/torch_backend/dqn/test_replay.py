@@ -1,4 +1,4 @@
-"""Replay memory: what is drawn, how often, and what it takes."""
+"""Replay memory: which transitions are drawn, how often, and how much memory it takes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
 
 from sweeper.environments.spaces import build_observation_encoder
+from sweeper.trainables.torch_backend.dqn.memory import describe_memory
 from sweeper.trainables.torch_backend.dqn.observation_store import ObservationStore
-from sweeper.trainables.torch_backend.dqn.replay import ReplayBuffer, ReplaySettings
+from sweeper.trainables.torch_backend.dqn.replay import ReplayBuffer
+from sweeper.trainables.torch_backend.dqn.replay_settings import ReplaySettings
 from sweeper.trainables.torch_backend.dqn.sum_tree import SumTree
 
 GAMMA = 0.9
@@ -43,9 +45,9 @@ def build_buffer(
 
 
 class Recorder:
-    """Plays random episodes into a buffer, and remembers every transition that it may draw.
+    """Plays random episodes into a buffer, and records every transition that it may draw.
 
-    An observation is (lane, running number), so each is met once.
+    An observation is (lane, clock), so each is unique.
     """
 
     def __init__(self, buffer, lanes, *, longest=6, seed=0):
@@ -91,7 +93,7 @@ class Recorder:
             self.begin(lanes[ends])
 
     def transitions(self, lane, n_step, slots):
-        """``{(start, n): (end, action, reward, discount)}`` of the last observations."""
+        """``{(start, n): (end, action, reward, discount)}`` of the last ``slots`` observations."""
         found = {}
         for episode in self.episodes[lane]:
             steps, first = episode["steps"], episode["first"]
@@ -111,7 +113,7 @@ class Recorder:
 
 
 def draw_all(buffer, rows=4000):
-    """What is drawn, a mapping a lane, as `Recorder.transitions`."""
+    """Everything that is drawn, by lane, each as `Recorder.transitions`."""
     sample = buffer.sample(rows)
     found = {}
     starts, ends = sample.observations[:, :rows], sample.observations[:, rows:]
@@ -133,7 +135,7 @@ def draw_all(buffer, rows=4000):
 @pytest.mark.parametrize("n_step", [(1, 1), (3, 3), (1, 4), (2, 3)])
 @pytest.mark.parametrize("envs", [1, 3])
 @pytest.mark.parametrize("steps", [10, 37, 400])
-def test_every_transition_that_is_there_is_drawn_and_no_other(alpha, n_step, envs, steps):
+def test_exactly_the_stored_transitions_are_drawn(alpha, n_step, envs, steps):
     buffer = build_buffer(36 * envs, envs=envs, n_step=n_step, alpha=alpha)
     recorder = Recorder(buffer, 2 * envs)
     for _ in range(steps):
@@ -146,7 +148,7 @@ def test_every_transition_that_is_there_is_drawn_and_no_other(alpha, n_step, env
             np.testing.assert_allclose(found[lane][key], values, rtol=1e-5, err_msg=str(key))
 
 
-def test_lanes_that_step_less_often_are_drawn_less_often():
+def test_lanes_with_fewer_steps_are_drawn_less_often():
     buffer = build_buffer(400, envs=2, replicas=1, alpha=None)
     recorder = Recorder(buffer, 2, longest=50)
     for step in range(120):
@@ -162,7 +164,7 @@ def starts_of(buffer, replica, ring):
 
 @pytest.mark.parametrize("alpha", [None, 0.6, 1.0])
 def test_transitions_are_drawn_as_often_as_the_formula_says(alpha):
-    """Chi-square at 0.1 %, of transitions with known priorities."""
+    """Chi-square test at 0.1 % of transitions with known priorities."""
     buffer = build_buffer(60, alpha=alpha)
     recorder = Recorder(buffer, 2, longest=7, seed=1)
     for _ in range(200):
@@ -197,7 +199,7 @@ def test_the_chi_square_test_would_notice_a_wrong_exponent():
     assert scipy.stats.chisquare(counts, 60_000 * share / share.sum()).pvalue < 1e-3
 
 
-def test_new_steps_have_the_largest_priority_so_far():
+def test_new_steps_get_the_largest_priority_so_far():
     buffer = build_buffer(replicas=1, alpha=1.0)
     recorder = Recorder(buffer, 1, longest=20)
     for _ in range(5):
@@ -211,7 +213,7 @@ def test_new_steps_have_the_largest_priority_so_far():
     assert buffer._tree.weights[0, new] == 8.0
 
 
-def test_an_error_of_zero_or_none_at_all_keeps_a_priority_above_zero():
+def test_errors_of_zero_or_nan_give_priorities_above_zero():
     buffer = build_buffer()
     recorder = Recorder(buffer, 2)
     for _ in range(8):
@@ -239,7 +241,7 @@ def test_a_replica_draws_the_same_alone():
     np.testing.assert_array_equal(first.observations[0], second.observations[0])
 
 
-def test_a_replica_without_transitions_has_rows_without_weight():
+def test_rows_of_a_replica_without_transitions_have_no_weight():
     buffer = build_buffer()
     buffer.begin(np.array([0, 1]), np.zeros((2, 2)))
     for number in range(3):
@@ -257,7 +259,7 @@ def test_a_replica_without_transitions_has_rows_without_weight():
     assert (buffer.sample(8).weights[0] == 0).all()
 
 
-def test_an_episode_longer_than_the_ring_leaves_its_end():
+def test_the_end_of_an_episode_longer_than_the_ring_is_kept():
     buffer = build_buffer(5, replicas=1, n_step=(2, 2))
     recorder = Recorder(buffer, 1, longest=1)
     recorder.left[:] = 1000
@@ -269,7 +271,7 @@ def test_an_episode_longer_than_the_ring_leaves_its_end():
 
 @pytest.mark.parametrize("alpha", [None, 0.6])
 @pytest.mark.parametrize("steps", [7, 100])
-def test_what_is_saved_is_restored_and_open_episodes_end_there(alpha, steps):
+def test_a_restored_buffer_draws_the_same_and_truncates_open_episodes(alpha, steps):
     buffer = build_buffer(alpha=alpha, envs=2)
     recorder = Recorder(buffer, 4)
     for _ in range(steps):
@@ -296,7 +298,7 @@ def test_what_is_saved_is_restored_and_open_episodes_end_there(alpha, steps):
 
 
 def restart(recorder, max_steps, **given):
-    """Goes on with a buffer for ``max_steps`` that took over the saved state."""
+    """Continue with a new buffer for ``max_steps`` that is restored from the saved state."""
     state = {name: array.copy() for name, array in recorder.buffer.state().items()}
     recorder.buffer = build_buffer(10**6, max_steps=max_steps, **given)
     recorder.buffer.restore(state)
@@ -312,7 +314,7 @@ def restart(recorder, max_steps, **given):
     [(4, 4), (4, 10), (10, 4)],
     ids=["same", "grown", "shrunk"],
 )
-def test_a_ring_that_wrapped_draws_what_it_holds_after_restarts(
+def test_exactly_the_stored_transitions_are_drawn_after_many_restarts(
     alpha, n_step, envs, longest, max_steps
 ):
     given = {"alpha": alpha, "n_step": n_step, "envs": envs}
@@ -341,15 +343,19 @@ def test_a_ring_that_wrapped_draws_what_it_holds_after_restarts(
 
 def test_five_replicas_of_100k_cartpole_transitions_take_at_most_30_mb():
     space = spaces.Box(-np.inf, np.inf, (4,), np.float32)
-    given = {"replicas": 5, "envs": 1, "actions": 2}
     settings = ReplaySettings(100_000, 0.6, 0.4, (1, 1), GAMMA)
-    store = ObservationStore(build_observation_encoder(space))
     buffer = build_buffer(100_000, replicas=5, space=space, actions=2)
     arrays = [buffer._observations, buffer._actions, buffer._rewards, buffer._kinds]
     arrays += [*buffer._tree._sums, *buffer._tree._minima]
     real = sum(array.nbytes for array in arrays)
     assert real <= 30e6
-    assert real <= ReplayBuffer.bytes_needed(store, settings, **given) <= 1.1 * real
+    assert real <= planned_bytes(settings, space, replicas=5, envs=1) <= 1.1 * real
+
+
+def planned_bytes(settings, space, **shape):
+    actions = spaces.Discrete(2)
+    memory = describe_memory(settings, observation_space=space, action_space=actions, **shape)
+    return memory.replay_bytes
 
 
 def resident_bytes():
@@ -357,7 +363,7 @@ def resident_bytes():
 
 
 def fill(buffer, lanes, steps):
-    """So many steps in every lane, an episode each."""
+    """Add one-step episodes to every lane."""
     observations = np.ones((len(lanes), *buffer._observations.shape[1:]), dtype=np.float32)
     buffer.begin(lanes, observations)
     for _ in range(steps):
@@ -372,25 +378,24 @@ def fill(buffer, lanes, steps):
 
 
 @pytest.mark.parametrize("alpha", [0.6, None])
-def test_a_replica_whose_steps_are_bounded_has_room_for_them_all(alpha):
+def test_a_bounded_replica_has_room_for_all_its_steps(alpha):
     buffer = build_buffer(10**6, envs=3, alpha=alpha, max_steps=100)
     fill(buffer, np.arange(6), 34)
     np.testing.assert_array_equal(buffer.starts, 102)
-    assert buffer.nbytes < 100_000
+    assert buffer._kinds.size < 6 * 100
 
 
-def test_a_process_takes_as_much_memory_as_its_replay_is_said_to_need():
+def test_a_process_takes_the_planned_memory():
     space = spaces.Box(-np.inf, np.inf, (128,), np.float32)
     shape = {"replicas": 5, "envs": 8}
-    store = ObservationStore(build_observation_encoder(space))
     settings = ReplaySettings(10**6, 0.6, 0.4, (1, 1), GAMMA, max_steps=8 * 1000)
-    said = ReplayBuffer.bytes_needed(store, settings, actions=2, **shape)
+    planned = planned_bytes(settings, space, **shape)
     before = resident_bytes()
     buffer = build_buffer(10**6, space=space, actions=2, max_steps=8 * 1000, **shape)
     fill(buffer, np.arange(40), 1000)
-    # Rings of the whole capacity took 190 MB here, all the huge pages that they begin.
-    assert resident_bytes() - before == pytest.approx(said, rel=0.15)
-    assert said < 45e6
+    # Rings of the whole capacity took 190 MB: every huge page that a ring begins in.
+    assert resident_bytes() - before == pytest.approx(planned, rel=0.15)
+    assert planned < 45e6
 
 
 @pytest.mark.parametrize(
@@ -404,7 +409,7 @@ def test_a_process_takes_as_much_memory_as_its_replay_is_said_to_need():
     ],
     ids=str,
 )
-def test_observations_are_kept_in_their_own_dtype(space, dtype, size):
+def test_observations_are_stored_in_their_own_dtype(space, dtype, size):
     encoder = build_observation_encoder(space)
     buffer = build_buffer(20, replicas=1, space=space)
     assert buffer._observations.dtype == dtype
@@ -454,7 +459,7 @@ def test_the_tree_finds_what_a_cumulative_sum_finds(slots):
     np.testing.assert_array_equal(tree.minimum(), least)
 
 
-def test_the_tree_finds_only_places_with_weight():
+def test_the_tree_finds_only_slots_with_weight():
     tree = SumTree(1, 10_000)
     chosen = np.random.default_rng(0).choice(10_000, 300, replace=False)
     tree.update(chosen, np.random.default_rng(1).random(300) ** 8)
