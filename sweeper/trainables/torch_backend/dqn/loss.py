@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sweeper.trainables.torch_backend.dqn.networks import QHead, QValues
+from sweeper.trainables.torch_backend.dqn.networks import BatchValues, QHead
 
 __all__ = ["LossTerms", "Transitions", "compute_loss", "describe_loss"]
 
@@ -56,38 +56,31 @@ class LossTerms(NamedTuple):
 
 
 def compute_loss(
-    head: QHead,
-    current: QValues,
-    next_online: QValues | None,
-    next_target: QValues,
-    batch: Transitions,
-    *,
-    td_error_loss_fn: str,
+    head: QHead, values: BatchValues, batch: Transitions, *, td_error_loss_fn: str
 ) -> LossTerms:
     """Compute the loss of every row.
 
     Args:
         head: the networks' head.
-        current: the online network's Q values at the start, differentiable.
-        next_online: its Q values at the end, which choose the action there (double Q); None to
-            let the target network choose.
-        next_target: the target network's Q values at the end.
+        values: Q values of the batch. The action at the end is chosen by ``after`` (double Q), or
+            without it by ``target``.
         batch: the transitions.
         td_error_loss_fn: ``huber`` (with its bend at 1) or ``mse``; a distribution ignores it.
     """
+    current, target_values = values.current, values.target
     actions = batch.actions.unsqueeze(-1)
     chosen = current.values.gather(-1, actions).squeeze(-1)
-    choosing = next_target if next_online is None else next_online
+    choosing = target_values if values.after is None else values.after
     best = choosing.values.argmax(dim=-1, keepdim=True)
-    if current.logits is not None and next_target.logits is not None:
+    if current.logits is not None and target_values.logits is not None:
         logits = _select(current.logits, actions)
-        probabilities = torch.softmax(_select(next_target.logits, best), dim=-1)
+        probabilities = torch.softmax(_select(target_values.logits, best), dim=-1)
         with torch.no_grad():
             target = project(head, probabilities, batch.rewards, batch.discounts)
         # The Kullback-Leibler divergence without the target's entropy, which is constant.
         td_errors = -(target * torch.log_softmax(logits, dim=-1)).sum(dim=-1)
         return LossTerms(batch.weights * td_errors, td_errors.detach(), chosen)
-    after = next_target.values.gather(-1, best).squeeze(-1)
+    after = target_values.values.gather(-1, best).squeeze(-1)
     target = batch.rewards + batch.discounts * after
     loss = functional.huber_loss if td_error_loss_fn == "huber" else functional.mse_loss
     weighted = batch.weights * loss(chosen, target, reduction="none")

@@ -23,7 +23,7 @@ from sweeper.trainables.torch_backend.dqn.packed_q import HeadOutputs, PackedQNe
 from sweeper.trainables.torch_backend.networks import ReplicaNetworks
 from sweeper.trainables.torch_backend.packed_mlp import can_pack
 
-__all__ = ["BatchOutputs", "QHead", "QNetworks", "QValues", "build_q_architecture"]
+__all__ = ["BatchValues", "QHead", "QNetworks", "QValues", "build_q_architecture"]
 
 Array = NDArray[np.float32]
 
@@ -106,8 +106,8 @@ def build_q_architecture(
     )
 
 
-class BatchOutputs(NamedTuple):
-    """The heads' outputs for a batch of transitions.
+class BatchValues(NamedTuple):
+    """The Q values for a batch of transitions.
 
     Attributes:
         current: of the online network at the start, differentiable.
@@ -115,9 +115,9 @@ class BatchOutputs(NamedTuple):
         target: of the target network at the end.
     """
 
-    current: HeadOutputs
-    after: HeadOutputs | None
-    target: HeadOutputs
+    current: QValues
+    after: QValues | None
+    target: QValues
 
 
 class QNetworks:
@@ -178,8 +178,8 @@ class QNetworks:
         with torch.no_grad():
             return self.head.combine(self._forward(0, observations)).values.cpu().numpy()
 
-    def forward(self, observations: Array, rows: int, *, needs_after: bool) -> BatchOutputs:
-        """Compute the outputs for a batch of transitions.
+    def forward(self, observations: Array, rows: int, *, needs_after: bool) -> BatchValues:
+        """Compute the Q values for a batch of transitions.
 
         Args:
             observations: the starts, then the ends: ``float32[replicas, 2 * rows, *shape]``.
@@ -187,18 +187,19 @@ class QNetworks:
             needs_after: whether to evaluate the online network at the ends too.
         """
         starts, ends = observations[:, :rows], observations[:, rows:]
+        combine = self.head.combine
         with torch.no_grad():
-            target = self._forward(1, ends)
+            target = combine(self._forward(1, ends))
         if self.packed is not None:
             seen = observations if needs_after else starts
             current, others = self.packed[0].differentiable(self.online.parameters, seen, rows)
-            return BatchOutputs(current, others if needs_after else None, target)
+            return BatchValues(combine(current), combine(others) if needs_after else None, target)
         self.online.gradients.zero_()
         outputs = self.online.forward(torch.from_numpy(starts).to(self.device))
         current = HeadOutputs(outputs.distribution, outputs.values.unsqueeze(-1))
         with torch.no_grad():
-            after = self._forward(0, ends) if needs_after else None
-        return BatchOutputs(current, after, target)
+            after = combine(self._forward(0, ends)) if needs_after else None
+        return BatchValues(combine(current), after, target)
 
     def _forward(self, which: int, observations: Array) -> HeadOutputs:
         if self.packed is not None:

@@ -64,7 +64,7 @@ class ReplayCollector:
         """
         seeds = [int(generator.integers(2**31)) for generator in self._env_generators]
         for replica, observations in enumerate(self._envs.reset(seeds)):
-            self._observations[replica] = self._pack(observations)
+            self._observations[replica] = self._store.pack(observations)
         self._resetting[:] = False
         self._episodes.forget()
         self._taken[:] = self.steps = steps
@@ -103,7 +103,7 @@ class ReplayCollector:
         env_actions = self._distribution.to_env(actions[..., None])
         for replica, outcome in zip(active, self._envs.step(env_actions, active), strict=True):
             observations, rewards[replica], terminated[replica], truncated = outcome
-            self._observations[replica] = self._pack(observations)
+            self._observations[replica] = self._store.pack(observations)
             is_active[replica] = True
             ended[replica] = terminated[replica] | truncated
         has_reset = self._resetting & is_active
@@ -121,7 +121,7 @@ class ReplayCollector:
         replicas: list[int] = np.flatnonzero(ended[:, 0]).tolist()
         ignored = self._distribution.to_env(np.zeros((len(self._envs), 1, 1)))
         for replica, outcome in zip(replicas, self._envs.step(ignored, replicas), strict=True):
-            self._observations[replica] = self._pack(outcome[0])
+            self._observations[replica] = self._store.pack(outcome[0])
         self._resetting[ended] = False
         self._begin(ended)
 
@@ -137,6 +137,3 @@ class ReplayCollector:
             terminated=terminated[is_real],
             observations=self._observations[is_real],
         )
-
-    def _pack(self, observations: Any) -> Array:
-        return self._store.pack(observations)

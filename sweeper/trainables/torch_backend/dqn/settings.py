@@ -14,6 +14,7 @@ from typing import Any
 
 from sweeper.errors import ConfigurationRefusedError
 from sweeper.spec.keys.foreign import dead_network_reason
+from sweeper.spec.keys.support import key_table
 from sweeper.trainables.torch_backend.architecture import MODEL_CONFIG_DEFAULTS
 from sweeper.trainables.torch_backend.dqn.replay_settings import (
     PRIORITISED,
@@ -60,18 +61,7 @@ DQN_DEFAULTS: Mapping[str, Any] = {
         for key, value in MODEL_CONFIG_DEFAULTS.items()
         if dead_network_reason("DQN", key) is None
     },
-    # Only these values are supported; a spec may give them explicitly.
-    "batch_mode": "truncate_episodes",
-    "burn_in_len": 0,
-    "clip_actions": False,
-    "explore": True,
-    "minibatch_size": None,
-    "normalize_actions": True,
-    "num_env_runners": 0,
-    "num_epochs": 1,
-    "num_learners": 0,
-    "shuffle_batch_per_epoch": False,
-    "torch_skip_nan_gradients": False,
+    **key_table("torch", "DQN").fixed,
 }
 
 SCHEDULED_KEYS = ("lr", "epsilon")

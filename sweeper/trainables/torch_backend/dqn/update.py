@@ -145,15 +145,12 @@ class DQNLearner:
                 double_q=settings.double_q,
                 is_huber=settings.td_error_loss_fn == "huber",
             )
-        outputs = networks.forward(
+        values = networks.forward(
             sample.observations, settings.batch, needs_after=settings.double_q
         )
-        combine = networks.head.combine
         terms = compute_loss(
             networks.head,
-            combine(outputs.current),
-            combine(outputs.after) if outputs.after is not None else None,
-            combine(outputs.target),
+            values,
             self._to_transitions(sample),
             td_error_loss_fn=settings.td_error_loss_fn,
         )
