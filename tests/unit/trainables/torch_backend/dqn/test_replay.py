@@ -455,8 +455,8 @@ def test_the_tree_finds_what_a_cumulative_sum_finds(slots):
         cumulative = weights[replica].cumsum()
         expected = np.searchsorted(cumulative, points[replica] * cumulative[-1], "right")
         np.testing.assert_array_equal(found[replica], expected)
-    least = [w[w > 0].min() if w.any() else np.inf for w in weights]
-    np.testing.assert_array_equal(tree.minimum(), least)
+    smallest = [w[w > 0].min() if w.any() else np.inf for w in weights]
+    np.testing.assert_array_equal(tree.minimum(), smallest)
 
 
 def test_the_tree_finds_only_slots_with_weight():
