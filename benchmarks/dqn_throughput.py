@@ -194,7 +194,7 @@ def measure_arithmetic(shape: Shape, replicas: int) -> dict[str, Any]:
     parts = {
         "draw": shortest(lambda: buffer.sample(dqn.batch), 200),
         "learn": shortest(lambda: learner.update(sample, 1000), 200),
-        "priorities": shortest(lambda: buffer.update_priorities(sample.places, errors), 200),
+        "priorities": shortest(lambda: buffer.update_priorities(sample.slots, errors), 200),
     }
     seconds = sum(parts.values())
     first, second = shape.model_config["fcnet_hiddens"]

@@ -1,1 +1,1 @@
-"""The environment that a spec names: its settings, built, vectorised, its spaces."""
+"""A spec's environment: its settings, its id, building, vectorising, its spaces."""

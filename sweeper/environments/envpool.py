@@ -1,8 +1,8 @@
-"""envpool's environments: one pool for all replicas, with a seed for each sub-environment.
+"""Step envpool's environments: one pool for all replicas, a seed for each sub-environment.
 
-envpool (an extra) is another implementation of the same tasks, in C++: chosen by name, never by
-``auto``. An agent that was trained on it plays in gymnasium's environment, so only what both
-have with the same spaces and arguments is taken.
+envpool (an extra) implements the same tasks in C++. It must be asked for by name; ``auto`` never
+chooses it. Its agents are evaluated in gymnasium's environment, so it is only accepted where both
+have the same spaces and arguments.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ __all__ = ["EnvpoolReplicaEnvs", "check_envpool", "has_envpool", "is_faster_in_e
 
 Array = NDArray[Any]
 
-# Gymnasium's environments whose step takes several times as long as envpool's, and that return
-# the same to a random policy in both.
+# Environments that envpool steps several times as fast as gymnasium, and in which a random policy
+# earns the same in both (tests/integration/environments/test_envpool_run.py).
 _FASTER = frozenset(
     {
         "Acrobot-v1",
@@ -43,7 +43,7 @@ _NO_TIME_LIMIT = 2**31 - 1
 
 
 def has_envpool() -> bool:
-    """Whether envpool is installed; without its import, which takes a second."""
+    """Whether envpool is installed; does not import it, which takes a second."""
     return importlib.util.find_spec("envpool") is not None
 
 
@@ -54,15 +54,15 @@ def is_faster_in_envpool(settings: EnvironmentSettings) -> bool:
 
 
 def check_envpool(settings: EnvironmentSettings, described: EnvironmentDescription) -> None:
-    """Make a pool of one, and hold it against gymnasium's environment.
+    """Build a pool of one environment and compare it with gymnasium's.
 
     Args:
-        settings: what is asked for.
-        described: gymnasium's environment of these settings.
+        settings: the environment.
+        described: gymnasium's environment with these settings.
 
     Raises:
-        EnvironmentBuildError: envpool is not installed, has no such environment, can't carry out
-            what the settings ask for, or its environment has other spaces than gymnasium's.
+        EnvironmentBuildError: envpool is not installed, has no such environment, does not support
+            the settings, or its environment has other spaces than gymnasium's.
     """
     if settings.wrappers or settings.module is not None:
         asked = "wrappers" if settings.wrappers else "module"
@@ -83,16 +83,16 @@ def check_envpool(settings: EnvironmentSettings, described: EnvironmentDescripti
 
 
 class EnvpoolReplicaEnvs:
-    """A `ReplicaEnvs` of one pool, which is made anew at every reset: only then it takes seeds.
+    """A `ReplicaEnvs` of one pool, rebuilt at every reset: a pool takes seeds only when built.
 
-    A replica's sub-environments stand side by side in the pool. What they do depends on their
-    seeds and actions alone, not on who stands or steps beside them.
+    A replica's sub-environments are neighbours in the pool. Their episodes depend on their own
+    seeds and actions only, not on other replicas.
 
     Args:
-        settings: of the environment.
-        replicas: how many.
-        num_envs: sub-environments of each.
-        threads: that step them.
+        settings: the environment.
+        replicas: number of replicas.
+        num_envs: sub-environments of each replica.
+        threads: threads that step the pool.
 
     Raises:
         EnvironmentBuildError: as `check_envpool`.
@@ -114,9 +114,9 @@ class EnvpoolReplicaEnvs:
         return len(self._numbers)
 
     def reset(self, seeds: Sequence[int]) -> Iterator[Array]:
-        """Begin new episodes everywhere, with a seed for each replica."""
+        """Begin new episodes in every sub-environment, with one seed per replica."""
         spread = [np.random.SeedSequence(seed).generate_state(self.num_envs) for seed in seeds]
-        self._pool = None  # the old one's threads end first
+        self._pool = None  # ends the old pool's threads first
         self._pool = _make_pool(
             self._settings,
             self._described,
@@ -128,7 +128,7 @@ class EnvpoolReplicaEnvs:
     def step(
         self, actions: Array, replicas: Sequence[int]
     ) -> Iterator[tuple[Array, Array, Array, Array]]:
-        """One step of some replicas' sub-environments."""
+        """Step the sub-environments of some replicas."""
         which = slice(None) if len(replicas) == len(self) else list(replicas)
         chosen = actions[which]
         observations, rewards, terminated, truncated, _ = self._pool.step(
@@ -144,7 +144,7 @@ class EnvpoolReplicaEnvs:
         )
 
     def close(self) -> None:
-        """Let go of the pool, which ends its threads."""
+        """Drop the pool, which ends its threads."""
         self._pool = None
 
     def _divide(self, observations: Array, replicas: int) -> Iterator[Array]:
@@ -172,18 +172,18 @@ def _make_pool(
         raise EnvironmentBuildError(
             ("vectorization",), f"envpool has no {settings.id}; use auto or sync{hint}"
         )
-    taken = envpool.make_spec(settings.id).config._fields
-    strange = [name for name in settings.kwargs if name not in taken]
-    if strange:
+    arguments = envpool.make_spec(settings.id).config._fields
+    unknown = [name for name in settings.kwargs if name not in arguments]
+    if unknown:
         raise EnvironmentBuildError(
             ("kwargs",),
-            f"envpool's {settings.id} has no argument {show(strange[0])}; use vectorization: auto "
+            f"envpool's {settings.id} has no argument {show(unknown[0])}; use vectorization: auto "
             "or sync",
         )
     limit = described.max_episode_steps or _NO_TIME_LIMIT
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the precision of its spaces' bounds
+            warnings.simplefilter("ignore")  # about the precision of its spaces' bounds
             pool = envpool.make(
                 settings.id,
                 env_type="gymnasium",
@@ -192,8 +192,8 @@ def _make_pool(
                 seed=seeds,
                 **{**settings.kwargs, "max_episode_steps": limit},
             )
-            _ = pool.observation_space, pool.action_space  # made now, and kept by the pool
-    except Exception as error:  # whatever one of its many simulators raises
+            _ = pool.observation_space, pool.action_space  # built now and cached by the pool
+    except Exception as error:  # envpool's simulators can raise anything
         given = f" with {show(dict(settings.kwargs))}" if settings.kwargs else ""
         raise EnvironmentBuildError(
             ("kwargs",) if settings.kwargs else ("vectorization",),
@@ -203,10 +203,7 @@ def _make_pool(
 
 
 def _is_same(ours: Space[Any], theirs: Any, *, is_bounded: bool) -> bool:
-    """Whether what one takes or gives is right for the other.
-
-    Bounds of observations are no more than words: nothing depends on them.
-    """
+    """Whether two spaces are interchangeable; bounds matter only for actions."""
     if not isinstance(ours, spaces.Box):
         return bool(ours == theirs)
     if not isinstance(theirs, spaces.Box) or ours.shape != theirs.shape:

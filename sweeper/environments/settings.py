@@ -1,4 +1,4 @@
-"""What a spec says of its environment, as plain data that every process can build it from."""
+"""The environment that a spec asks for, as plain data from which any process can build it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class WrapperSettings:
 
 @dataclass(frozen=True)
 class NormalizeSettings:
-    """What is divided by its running statistics, each replica's its own."""
+    """What is normalised by running statistics, which every replica has of its own."""
 
     observations: bool = False
     rewards: bool = False
@@ -35,10 +35,10 @@ class EnvironmentSettings:
         id: the gymnasium id.
         kwargs: passed to the environment's constructor.
         wrappers: applied in order, the last outermost.
-        module: imported first, so that it can register the id.
-        search_paths: absolute folders to look for modules in, before Python's own path.
+        module: imported first, to register the id.
+        search_paths: absolute folders in which modules are searched before Python's own path.
         vectorization: ``auto``, ``sync``, ``async``, ``vector_entry_point`` or ``envpool``.
-        normalize: running normalisation, which belongs to the agent.
+        normalize: running normalisation; its statistics are saved with the agent.
     """
 
     id: str
@@ -50,7 +50,7 @@ class EnvironmentSettings:
     normalize: NormalizeSettings = NormalizeSettings()
 
     def to_json(self) -> dict[str, Any]:
-        """The settings as JSON's types."""
+        """Return the settings as JSON types."""
         return {
             **asdict(self),
             "kwargs": dict(self.kwargs),
@@ -60,7 +60,7 @@ class EnvironmentSettings:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> EnvironmentSettings:
-        """The inverse of `to_json`."""
+        """Read what `to_json` returned."""
         return cls(
             **{
                 **document,
@@ -75,7 +75,7 @@ class EnvironmentBuildError(UserError):
     """The environment can't be built.
 
     Attributes:
-        key: where in the spec's ``environment`` the fault lies, e.g. ``("wrappers", 0)``.
+        key: the faulty key in the spec's ``environment``, e.g. ``("wrappers", 0)``.
     """
 
     def __init__(self, key: tuple[str | int, ...], message: str) -> None:

@@ -1,4 +1,4 @@
-"""Gymnasium's spaces as the torch backend sees them: flat float vectors, and JSON."""
+"""Encode observations of gymnasium's spaces for the torch backend, and write spaces as JSON."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Space: TypeAlias = spaces.Space[Any]
 
 @dataclass(frozen=True)
 class ObservationEncoder:
-    """Turns a vector environment's observations into what the network takes.
+    """Encodes a vector environment's observations as the network's input.
 
     Attributes:
-        space: of one sub-environment.
-        shape: of one encoded observation: ``(size,)``, or ``(height, width, channels)``.
+        space: observation space of one sub-environment.
+        shape: shape of one encoded observation: ``(size,)``, or ``(height, width, channels)``.
     """
 
     space: Space
@@ -37,12 +37,12 @@ class ObservationEncoder:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of an encoded observation: float32, but an image's bytes stay bytes while stored."""
+        """Float32, or uint8 for images of bytes."""
         is_bytes = len(self.shape) == 3 and self.space.dtype == np.uint8
         return np.dtype(np.uint8 if is_bytes else np.float32)
 
     def encode(self, observations: Any) -> NDArray[Any]:
-        """``dtype[envs, *shape]`` from the batched observations of a vector environment."""
+        """Encode the batched observations of a vector environment as ``dtype[envs, *shape]``."""
         if isinstance(self.space, spaces.Box):
             array = np.asarray(observations, dtype=self.dtype)
             return array.reshape(-1, *self.shape)
@@ -50,7 +50,7 @@ class ObservationEncoder:
 
 
 def build_observation_encoder(space: Space) -> ObservationEncoder:
-    """The encoder of a space: a Box as it is, anything else flattened, integers one-hot.
+    """Build a space's encoder: images keep their shape, integers become one-hot, all else is flat.
 
     Raises:
         ConfigurationRefusedError: the backend has no network for this space.
@@ -111,10 +111,10 @@ def _one_hot(values: NDArray[Any], size: int) -> NDArray[np.float32]:
 
 
 def space_to_json(space: Space) -> dict[str, Any]:
-    """A space as JSON's types; infinite bounds as strings.
+    """Return a space as JSON types; infinite bounds are strings.
 
     Raises:
-        ConfigurationRefusedError: it is none of Box, Discrete, MultiDiscrete, Dict, Tuple.
+        ConfigurationRefusedError: it is not a Box, Discrete, MultiDiscrete, Dict or Tuple.
     """
     match space:
         case spaces.Box():
@@ -144,7 +144,7 @@ def space_to_json(space: Space) -> dict[str, Any]:
 
 
 def space_from_json(document: Mapping[str, Any]) -> Space:
-    """The inverse of `space_to_json`."""
+    """Read what `space_to_json` returned."""
     match document["type"]:
         case "Box":
             shape = tuple(document["shape"])
@@ -166,7 +166,7 @@ def space_from_json(document: Mapping[str, Any]) -> Space:
 
 
 def _bounds_to_json(bounds: NDArray[Any]) -> Any:
-    # An image's bounds are one number; a list of all of them would be megabytes.
+    # An image has the same bound everywhere; listing it per pixel would take megabytes.
     if bounds.size and (bounds == bounds.flat[0]).all():
         return _number_to_json(bounds.flat[0].item())
     return [_number_to_json(value) for value in bounds.ravel().tolist()]

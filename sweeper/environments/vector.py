@@ -1,4 +1,4 @@
-"""One vector environment per replica, native where gymnasium has one.
+"""Build one vector environment per replica: gymnasium's native one if it has one, else a loop.
 
 Every vector environment here follows gymnasium's NEXT_STEP autoreset: the step after an
 episode's end ignores the action and returns the next episode's first observation.
@@ -16,19 +16,20 @@ from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array
 
-from sweeper.environments.building import build_env, import_module
+from sweeper.environments.building import build_env
+from sweeper.environments.registry import find_spec, register
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
 
 __all__ = ["build_vector_env", "choose_vectorization", "has_native_vector_env"]
 
 # With fewer environments gymnasium's native ones are slower than a loop over single ones. An
-# algorithm that is not here steps long fragments of many, and takes them in any number.
+# algorithm that is not listed steps many environments, and uses native ones whatever their number.
 _MIN_NATIVE_ENVS: Mapping[str, int] = {"DQN": 4}
 
 
 def has_native_vector_env(settings: EnvironmentSettings) -> bool:
-    """Whether gymnasium registers a vector entry point, and no wrapper is in its way."""
+    """Whether gymnasium registers a vector entry point and no wrapper is in its way."""
     if settings.wrappers:
         return False
     spec = _find_spec(settings)
@@ -38,7 +39,7 @@ def has_native_vector_env(settings: EnvironmentSettings) -> bool:
 def choose_vectorization(
     settings: EnvironmentSettings, num_envs: int, algorithm: str | None = None
 ) -> str:
-    """``settings.vectorization``, with what ``auto`` comes to for an algorithm's environments."""
+    """Return ``settings.vectorization``, with ``auto`` resolved for the algorithm."""
     if settings.vectorization != "auto":
         return settings.vectorization
     is_native = num_envs >= _MIN_NATIVE_ENVS.get(algorithm or "", 1)
@@ -46,11 +47,11 @@ def choose_vectorization(
 
 
 def build_vector_env(settings: EnvironmentSettings, num_envs: int) -> VectorEnv:
-    """Build one vector environment, vectorised as ``settings.vectorization`` says.
+    """Build one vector environment according to ``settings.vectorization``.
 
     Raises:
-        UserError: the environment has no vector entry point and one was asked for, or its
-            vector environment resets itself in another way than the trainers expect.
+        UserError: a vector entry point was asked for and there is none, or its autoreset mode is
+            not NEXT_STEP.
         EnvironmentBuildError: as `build_env`.
     """
     mode = choose_vectorization(settings, num_envs)
@@ -92,10 +93,9 @@ def _build_native(settings: EnvironmentSettings, num_envs: int) -> VectorEnv:
 
 
 class SerialVectorEnv(SyncVectorEnv):  # type: ignore[misc]
-    """Gymnasium's `SyncVectorEnv` with half of its overhead; there are no infos.
+    """Gymnasium's `SyncVectorEnv` with half of its overhead and without infos.
 
-    The observations are one buffer, which the next step overwrites; what is kept of them is
-    copied into a rollout anyway.
+    Observations are returned in one buffer, which the next step overwrites: collectors copy them.
     """
 
     def __init__(self, functions: Sequence[functools.partial[gymnasium.Env]]) -> None:
@@ -106,13 +106,13 @@ class SerialVectorEnv(SyncVectorEnv):  # type: ignore[misc]
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Begin new episodes everywhere."""
+        """Begin a new episode in every sub-environment."""
         self._has_ended = [False] * self.num_envs
         observations, _ = super().reset(seed=seed, options=options)
         return observations, {}
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """One step of every sub-environment, or its reset after an episode's end."""
+        """Step every sub-environment; one whose episode has ended is reset instead."""
         seen: list[Any] = []
         rewards = np.zeros(self.num_envs)
         terminated, truncated = np.zeros((2, self.num_envs), dtype=np.bool_)
@@ -136,20 +136,16 @@ class SerialVectorEnv(SyncVectorEnv):  # type: ignore[misc]
 
 
 class _Unchecked(spaces.MultiDiscrete):  # type: ignore[misc]
-    """The batched action space of a native environment, which asserts it at every step.
+    """A batched action space that skips the check which native environments make at every step.
 
-    The actions come from the space's own distribution, and the check is a third of a step of
-    gymnasium's CartPole.
+    The actions are drawn from the space itself, and the check takes a third of a CartPole step.
     """
 
     def contains(self, x: Any) -> bool:  # noqa: ARG002
-        """Yes."""
+        """Always True."""
         return True
 
 
 def _find_spec(settings: EnvironmentSettings) -> gymnasium.envs.registration.EnvSpec:
-    module, colon, name = settings.id.partition(":")
-    for registering in (settings.module, module if colon else None):
-        if registering is not None:
-            import_module(registering, settings.search_paths)
-    return gymnasium.spec(name if colon else settings.id)
+    register(settings)
+    return find_spec(settings.id)

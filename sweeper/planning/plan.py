@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +134,7 @@ class SweepPlan:
             "estimate": None if self.estimate is None else self.estimate.to_json(),
             "warnings": list(self.warnings),
             "notes": list(self.notes),
-            "replay_memory": None if self.replay is None else asdict(self.replay),
+            "replay_memory": None if self.replay is None else self.replay.to_json(),
             "vectorization": list(self.vectorization),
         }
 

@@ -11,7 +11,11 @@ from sweeper.environments.building import EnvironmentDescription
 from sweeper.machine import total_bytes
 from sweeper.planning.values import max_integer, possible_values
 from sweeper.trainables.torch_backend.dqn.memory import ReplayMemory, bound_steps, describe_memory
-from sweeper.trainables.torch_backend.dqn.replay import PRIORITISED, REPLAY_DEFAULTS, ReplaySettings
+from sweeper.trainables.torch_backend.dqn.replay_settings import (
+    PRIORITISED,
+    REPLAY_DEFAULTS,
+    ReplaySettings,
+)
 
 __all__ = ["explain_too_much", "find_largest_replay"]
 
@@ -71,7 +75,7 @@ def _possible_settings(
     param_space: Mapping[str, Any], stop: Mapping[str, float] | None
 ) -> Iterator[ReplaySettings]:
     iterations = possible_values(param_space, ("min_sample_timesteps_per_iteration",), 1000)
-    most_steps = bound_steps(stop, max_integer(iterations, 1))
+    max_steps = bound_steps(stop, max_integer(iterations, 1))
     n_steps = [
         max_integer(list(value) if isinstance(value, list | tuple) else [value], 1)
         for value in possible_values(param_space, ("n_step",), 1)
@@ -88,5 +92,5 @@ def _possible_settings(
                 beta=0.0,
                 n_step=(1, max(n_steps)),
                 gamma=1.0,
-                most_steps=most_steps,
+                max_steps=max_steps,
             )

@@ -237,7 +237,7 @@ def _replay_share(plan: SweepPlan, probe: Probe) -> float:
     """How full a trial's replay memories get, 0 to 1."""
     if plan.replay is None:
         return 0.0
-    return min(1.0, _iterations(plan, probe) * probe.iteration_steps / plan.replay.places)
+    return min(1.0, _iterations(plan, probe) * probe.iteration_steps / plan.replay.slots)
 
 
 def _trial_memory_bytes(plan: SweepPlan, probe: Probe) -> float:

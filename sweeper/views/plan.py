@@ -296,13 +296,13 @@ def _replay(plan: SweepPlan, replay: ReplayMemory) -> str:
     shape = f"{replay.observation_dtype}{list(replay.observation_shape)}"
     at_once = plan.concurrent * replay.replay_bytes
     together = "" if plan.concurrent == 1 else f", {format_bytes(at_once)} of all at a time"
-    places = (
-        f"{replay.places:,} places a replica"
-        if replay.most_steps is None
-        else "a place for every env step of a replica and every episode's end"
+    slots = (
+        f"{replay.slots:,} slots a replica"
+        if replay.max_steps is None
+        else "a slot for every env step of a replica and every episode's end"
     )
     return (
-        f"up to {format_bytes(replay.replay_bytes)} of memory a trial{together}: {places}, "
+        f"up to {format_bytes(replay.replay_bytes)} of memory a trial{together}: {slots}, "
         f"observations as {shape}"
     )
 

@@ -1,4 +1,4 @@
-"""Tasks that an agent must really learn, in a second or so each."""
+"""DQN must learn these tasks, in about a second each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sweeper.trainables.torch_backend.dqn.replay import ReplayBuffer
 
 SEEDS = (0, 1, 2)
 UNIFORM = {"type": "EpisodeReplayBuffer", "capacity": 2000}
-# Of going forward, by the steps that are left; where the end is truncated, it is worth the start.
+# Values of going forward in each state. A truncated end is worth as much as the start.
 VALUES = {
     True: np.array([0.125, 0.25, 0.5, 1.0]),
     False: 0.125 / (1 - 0.5**4) * np.array([1, 2, 4, 8]),
@@ -75,8 +75,8 @@ def test_the_chain_fails_without_bootstrapping():
     assert not is_solved(terminates=True, gamma=0.0)
 
 
-def test_only_several_steps_find_what_an_action_is_paid_for():
-    """Nothing tells the states in between apart, so one step carries nothing back."""
+def test_a_delayed_reward_is_found_only_with_several_steps():
+    """The states in between look the same, so one-step targets can't carry the reward back."""
     _, values = learn("Delayed", n_step=3)
     np.testing.assert_allclose(values[:, 0], [[0.0, 0.25]] * 3, atol=0.03)
     _, values = learn("Delayed", n_step=1)
@@ -89,7 +89,7 @@ def test_a_range_of_steps_reaches_its_upper_end():
     assert (values[:, 0, 1] - values[:, 0, 0] > 0.04).all()
 
 
-def test_double_q_takes_the_maximisation_bias_away():
+def test_double_q_removes_the_maximisation_bias():
     bias = {}
     for double_q in (True, False):
         _, values = learn(
@@ -129,13 +129,13 @@ def test_the_mean_of_the_returns_distribution_is_the_q_value():
     np.testing.assert_allclose(probabilities[..., 15], 0.75, atol=0.08)
 
 
-def test_the_largest_value_is_what_evaluation_acts_by():
+def test_evaluation_acts_greedily():
     trainer, _ = learn("Chain")
     results = trainer.evaluate()
     assert all(set(result.episode_lengths) == {4} for result in results)
 
 
-def test_pictures_are_kept_as_bytes_and_told_apart():
+def test_pictures_are_stored_as_bytes_and_told_apart():
     settings = settings_of("dqn_tasks/Picture-v0", seeds=(0, 1))
     trainer = build_trainer(settings, gamma=0.0, lr=1e-3, model_config={})
     for _ in range(2):

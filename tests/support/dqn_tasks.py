@@ -1,4 +1,4 @@
-"""Tiny environments that tell a right DQN from a wrong one, and how the tests train on them."""
+"""Tiny environments on which a wrong DQN fails, and helpers to train on them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["SMALL", "build_trainer", "picture", "q_values", "settings_of"]
 
 
 class Chain(gym.Env):
-    """Forward to the end of a chain, for a reward at the end only; the other action goes back.
+    """A chain with a reward at its end; one action goes forward, the other back to the start.
 
-    The observation after the end is the first one's: whoever bootstraps where the episode
-    terminated, or does not where it was truncated, gets the values wrong.
+    The observation after the end is the first one, so values are wrong if a terminated episode is
+    bootstrapped or a truncated one is not.
     """
 
     action_space = spaces.Discrete(2)
@@ -28,40 +28,40 @@ class Chain(gym.Env):
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        self._place = 0
+        self._state = 0
         return 0, {}
 
     def step(self, action):
-        self._place = self._place + 1 if action else 0
-        if self._place < self._length:
-            return self._place, 0.0, False, False, {}
+        self._state = self._state + 1 if action else 0
+        if self._state < self._length:
+            return self._state, 0.0, False, False, {}
         return 0, 1.0, self._terminates, not self._terminates, {}
 
 
 class Delayed(gym.Env):
-    """The first action is paid two steps later, and nothing in between tells what it was."""
+    """The first action is rewarded two steps later, and no state in between shows it."""
 
     observation_space = spaces.Discrete(3)
     action_space = spaces.Discrete(2, start=-1)
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        self._step, self._paid = 0, 0.0
+        self._step, self._reward = 0, 0.0
         return 0, {}
 
     def step(self, action):
         if self._step == 0:
-            self._paid = float(action + 1)
+            self._reward = float(action + 1)
         self._step += 1
         is_over = self._step == 3
-        return self._step % 3, self._paid if is_over else 0.0, is_over, False, {}
+        return self._step % 3, self._reward if is_over else 0.0, is_over, False, {}
 
 
 class Noisy(gym.Env):
     """Sutton and Barto's example of maximisation bias (2nd edition, example 6.7).
 
-    Nothing at once, or one of eight lotteries that lose 0.1 in the mean: the best of the eight
-    looks like a gain to whoever chooses it and judges it by the same estimates.
+    Eight lotteries with a mean of -0.1: the best of them looks like a gain if the same estimates
+    choose and judge it.
     """
 
     observation_space = spaces.Discrete(2)
@@ -69,18 +69,18 @@ class Noisy(gym.Env):
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        self._place = 0
+        self._state = 0
         return 0, {}
 
     def step(self, action):
-        if self._place == 1:
+        if self._state == 1:
             return 0, float(self.np_random.normal(-0.1, 1.0)), True, False, {}
-        self._place = 1
+        self._state = 1
         return 1, 0.0, False, False, {}
 
 
 class Coin(gym.Env):
-    """One step: a gain of 1 three times in four, else a loss of 1."""
+    """One step with a reward of 1 with probability 3/4, else -1."""
 
     observation_space = spaces.Discrete(1)
     action_space = spaces.Discrete(2)
@@ -94,29 +94,29 @@ class Coin(gym.Env):
 
 
 class Picture(gym.Env):
-    """The brighter half of the picture, the left or the right one, says which action is right."""
+    """The brighter half of the picture, left or right, shows the right action."""
 
     observation_space = spaces.Box(0, 255, (10, 10, 1), np.uint8)
     action_space = spaces.Discrete(2)
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        return self._show(), {}
+        return self._draw(), {}
 
     def step(self, action):
         reward = float(action == self._side)
-        return self._show(), reward, self.np_random.random() < 0.2, False, {}
+        return self._draw(), reward, self.np_random.random() < 0.2, False, {}
 
-    def _show(self):
+    def _draw(self):
         self._side = int(self.np_random.integers(2))
         return picture(self._side)
 
 
 def picture(side):
     """``uint8[10, 10, 1]``."""
-    shown = np.zeros((10, 10, 1), dtype=np.uint8)
-    shown[:, 5 * side : 5 * side + 5] = 2
-    return shown
+    pixels = np.zeros((10, 10, 1), dtype=np.uint8)
+    pixels[:, 5 * side : 5 * side + 5] = 2
+    return pixels
 
 
 for _task in (Chain, Delayed, Noisy, Coin, Picture):
@@ -154,6 +154,6 @@ def build_trainer(settings, **hyperparameters):
 
 
 def q_values(trainer):
-    """Of every state of a Discrete observation space, ``[replicas, states, actions]``."""
+    """Return the Q values of all states of a Discrete space, ``[replicas, states, actions]``."""
     states = np.eye(trainer._encoder.shape[0], dtype=np.float32)
     return trainer._networks.values(np.tile(states, (len(trainer._envs), 1, 1)))

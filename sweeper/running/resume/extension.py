@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sweeper.environments.building import complete_id
+from sweeper.environments.registry import complete_id
 from sweeper.environments.settings import EnvironmentBuildError
 from sweeper.errors import UserError
 from sweeper.metrics import canonical_metric

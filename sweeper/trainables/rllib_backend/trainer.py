@@ -28,7 +28,7 @@ from ray.rllib.utils.metrics import (
     NUM_ENV_STEPS_SAMPLED_LIFETIME,
 )
 
-from sweeper.environments.building import import_module
+from sweeper.environments.registry import import_module
 from sweeper.paths import CheckpointPaths
 from sweeper.trainables.contract import (
     MAX_EPISODE_STEPS,

@@ -1,4 +1,4 @@
-"""envpool beside gymnasium: the same tasks, and whole sweeps by the command line."""
+"""envpool against gymnasium: the same tasks, and whole sweeps from the command line."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MORE = {
 def play_at_random(
     env_id: str, vectorization: str, *, envs: int, steps: int, at: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns of the first episodes, and what every sub-environment observes at some step."""
+    """Returns of the first episodes, and every sub-environment's observation at step ``at``."""
     settings = TrialSettings(
         algorithm="PPO",
         backend="torch",
@@ -68,7 +68,7 @@ def play_at_random(
     return np.array(returns), seen
 
 
-# Every environment that `plan` recommends envpool for, and CartPole.
+# CartPole, and every environment for which `plan` recommends envpool.
 @pytest.mark.parametrize(
     ("env_id", "envs", "steps", "at"),
     [
@@ -83,7 +83,7 @@ def play_at_random(
         ("BipedalWalkerHardcore-v3", 40, 100, 30),
     ],
 )
-def test_a_random_policy_meets_the_same_task_as_in_gymnasium(
+def test_a_random_policy_earns_the_same_as_in_gymnasium(
     env_id: str, envs: int, steps: int, at: int
 ) -> None:
     assert is_faster_in_envpool(EnvironmentSettings(env_id)) == (env_id != "CartPole-v1")
@@ -137,7 +137,7 @@ def test_a_sweep_on_envpool_is_recorded_resumed_and_evaluated_in_gymnasium(
     ],
 )
 @pytest.mark.parametrize("verb", ["plan", "run"])
-def test_what_envpool_can_not_do_is_one_line_before_anything_starts(
+def test_what_envpool_does_not_support_is_one_line_before_anything_starts(
     verb: str, environment: str, where: str, words: str, tmp_path: Path
 ) -> None:
     text = SPEC.format(env_id="CartPole-v1", algorithm="PPO", more=MORE["PPO"])

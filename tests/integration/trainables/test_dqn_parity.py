@@ -21,7 +21,8 @@ from sweeper.environments.spaces import build_observation_encoder
 from sweeper.trainables.torch_backend.dqn.loss import describe_loss
 from sweeper.trainables.torch_backend.dqn.networks import QNetworks, build_q_architecture
 from sweeper.trainables.torch_backend.dqn.observation_store import ObservationStore
-from sweeper.trainables.torch_backend.dqn.replay import ReplayBuffer, ReplaySample, ReplaySettings
+from sweeper.trainables.torch_backend.dqn.replay import ReplayBuffer, ReplaySample
+from sweeper.trainables.torch_backend.dqn.replay_settings import ReplaySettings
 from sweeper.trainables.torch_backend.dqn.settings import DQN_DEFAULTS, read_settings
 from sweeper.trainables.torch_backend.dqn.trainer import build_head
 from sweeper.trainables.torch_backend.dqn.update import DQNLearner
@@ -93,7 +94,7 @@ def draw_sample(observation_space, generator, n_step=2, gamma=0.99):
     terminated = generator.random(shape) < 0.3
     steps = generator.integers(1, n_step + 1, size=shape)
     sample = ReplaySample(
-        places=np.zeros(shape, dtype=np.int64),
+        slots=np.zeros(shape, dtype=np.int64),
         observations=observations.astype(np.float32),
         actions=generator.integers(ACTIONS, size=shape),
         rewards=(3 * generator.normal(size=shape)).astype(np.float32),
@@ -319,8 +320,8 @@ def test_prioritised_draws_are_rllibs_transitions(n_step):
     starts = np.array([firsts[triple[0]] + triple[1] for triple in theirs_starts])
     theirs._last_sampled_indices = list(range(15))
     theirs.update_priorities(0.1 + np.abs(np.sin(starts)))
-    places = np.flatnonzero(ours._kinds & 4)[None]
-    ours.update_priorities(places, 0.1 + np.abs(np.sin(ours._observations[places, 0])))
+    slots = np.flatnonzero(ours._kinds & 4)[None]
+    ours.update_priorities(slots, 0.1 + np.abs(np.sin(ours._observations[slots, 0])))
     if n_step == 1:
         assert_equal()
 

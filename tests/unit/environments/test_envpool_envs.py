@@ -1,4 +1,4 @@
-"""envpool's environments: gymnasium's tasks, every replica's own, and what is refused."""
+"""envpool's environments: the tasks of gymnasium, independent replicas, and refusals."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def assert_equal(found, expected):
 
 @needs_envpool
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_replicas_episodes_depend_on_its_seed_and_actions_alone(threads):
+def test_a_replicas_episodes_depend_only_on_its_seed_and_actions(threads):
     rng = np.random.default_rng(0)
     alone = build_envs(replicas=1, threads=threads)
     beside = build_envs(replicas=3, threads=threads)
@@ -98,7 +98,7 @@ def test_a_replicas_episodes_depend_on_its_seed_and_actions_alone(threads):
 
 
 @needs_envpool
-def test_equal_seeds_give_equal_episodes_wherever_they_stand():
+def test_equal_seeds_give_equal_episodes_in_any_position():
     envs, actions = build_envs(), np.zeros((3, 2), dtype=int)
     first = [*envs.reset([4, 5, 6])], step(envs, actions, [0, 1, 2])
     again = [*envs.reset([6, 4, 5])], step(envs, actions, [0, 1, 2])
@@ -140,7 +140,7 @@ def test_the_step_after_an_episodes_end_is_its_reset_and_ignores_the_action():
         ("FrozenLake-v1", "DQN"),
     ],
 )
-def test_agents_are_trained_for_gymnasiums_environment(env_id, algorithm, tmp_path):
+def test_agents_trained_in_envpool_play_in_gymnasiums_environment(env_id, algorithm, tmp_path):
     from sweeper.agents.agent import load_agent
     from sweeper.environments.spaces import space_to_json
     from sweeper.evidence.evaluation import play_episodes
@@ -161,7 +161,7 @@ def test_agents_are_trained_for_gymnasiums_environment(env_id, algorithm, tmp_pa
 
 
 @needs_envpool
-def test_the_same_seeds_train_the_same_in_any_order_and_company():
+def test_training_does_not_depend_on_the_order_or_number_of_seeds():
     def run(*seeds):
         trainer = build_trainer("CartPole-v1", seeds=seeds)
         progress = [trainer.train() for _ in range(3)]
@@ -178,7 +178,7 @@ def test_the_same_seeds_train_the_same_in_any_order_and_company():
 
 @needs_envpool
 @pytest.mark.parametrize("envs", [1, 3])
-def test_replay_memories_hold_the_same_in_any_order_and_company(envs):
+def test_replay_does_not_depend_on_the_order_or_number_of_seeds(envs):
     def episodes(*seeds):
         given = {"epsilon": 1.0, "num_envs_per_env_runner": envs}
         trainer = build_trainer("CartPole-v1", algorithm="DQN", seeds=seeds, **given)
@@ -196,23 +196,23 @@ def test_replay_memories_hold_the_same_in_any_order_and_company(envs):
 
 @needs_envpool
 @pytest.mark.parametrize("algorithm", ["PPO", "DQN"])
-def test_a_restored_trainer_begins_new_episodes_by_its_generators(algorithm, tmp_path):
+def test_a_restored_trainer_seeds_new_episodes_from_its_generators(algorithm, tmp_path):
     trainer = build_trainer("CartPole-v1", algorithm=algorithm)
     trainer.train()
     state = json.loads(json.dumps(trainer.save(tmp_path)))
-    went_on = []
+    continued = []
     for _ in range(2):
         restored = build_trainer("CartPole-v1", algorithm=algorithm)
         restored.restore(tmp_path, state)
-        went_on.append(restored.train())
+        continued.append(restored.train())
         restored.close()
-    assert went_on[0] == went_on[1]
-    assert went_on[0] != trainer.train()
+    assert continued[0] == continued[1]
+    assert continued[0] != trainer.train()
     trainer.close()
 
 
 @needs_envpool
-def test_no_step_that_was_a_reset_is_in_a_fragment():
+def test_fragments_hold_no_reset_steps():
     trainer = build_trainer("CartPole-v1")
     for _ in range(4):
         fragment = trainer._collector.collect(trainer._networks.policy, np.zeros(3, dtype=bool))
@@ -226,7 +226,7 @@ def test_no_step_that_was_a_reset_is_in_a_fragment():
 
 
 @needs_envpool
-def test_a_replica_that_does_not_train_leaves_the_others_as_they_are():
+def test_a_frozen_replica_does_not_change_the_others():
     frozen = np.array([False, True, False])
     fragments = []
     for is_frozen in (np.zeros(3, dtype=bool), frozen):
@@ -239,7 +239,7 @@ def test_a_replica_that_does_not_train_leaves_the_others_as_they_are():
 
 
 @needs_envpool
-def test_a_closed_trainer_leaves_no_thread_of_envpools():
+def test_closing_a_trainer_ends_envpools_threads():
     def threads():
         return len(list(Path("/proc/self/task").iterdir()))
 
@@ -254,7 +254,7 @@ def test_a_closed_trainer_leaves_no_thread_of_envpools():
 
 
 @needs_envpool
-def test_the_time_limit_is_the_specs():
+def test_the_time_limit_is_that_of_the_spec():
     for kwargs, limit in (({}, 200), ({"max_episode_steps": 7}, 7)):
         envs, actions = build_envs("Pendulum-v1", **kwargs), np.zeros((3, 2, 1))
         list(envs.reset([1, 2, 3]))
@@ -262,8 +262,8 @@ def test_the_time_limit_is_the_specs():
         assert cut == [False] * (limit - 1) + [True]
 
 
-def test_envpool_says_how_it_is_installed(monkeypatch):
-    monkeypatch.setitem(sys.modules, "envpool", None)  # Python's way to say: not there
+def test_a_missing_envpool_is_explained_with_its_install_command(monkeypatch):
+    monkeypatch.setitem(sys.modules, "envpool", None)  # makes the import fail
     with pytest.raises(EnvironmentBuildError, match=r"pip install 'sweeper\[envpool\]'"):
         build_envs()
 
@@ -271,7 +271,7 @@ def test_envpool_says_how_it_is_installed(monkeypatch):
 @pytest.mark.parametrize(
     "change", [{"wrappers": (WrapperSettings("FlattenObservation"),)}, {"module": "math"}]
 )
-def test_envpool_refuses_what_only_gymnasiums_environments_have(change):
+def test_envpool_refuses_wrappers_and_modules(change):
     settings = EnvironmentSettings("CartPole-v1", vectorization="envpool")
     changed = replace(settings, **change)
     with pytest.raises(EnvironmentBuildError, match=f"environment.{next(iter(change))}") as caught:
@@ -289,7 +289,7 @@ def test_envpool_refuses_what_only_gymnasiums_environments_have(change):
         ("CartPole-v1", {"max_episode_steps": 2**31}, "kwargs", "can't make CartPole-v1 with.*use"),
     ],
 )
-def test_what_envpool_can_not_carry_out_is_one_clear_error(env_id, kwargs, key, message):
+def test_what_envpool_does_not_support_is_one_clear_error(env_id, kwargs, key, message):
     import ppo_tasks  # noqa: F401  registers its environments
 
     settings = EnvironmentSettings(env_id, kwargs=kwargs, vectorization="envpool")
@@ -299,7 +299,7 @@ def test_what_envpool_can_not_carry_out_is_one_clear_error(env_id, kwargs, key, 
 
 
 @needs_envpool
-def test_nothing_is_said_of_the_precision_of_envpools_bounds(recwarn):
+def test_no_warning_mentions_the_precision_of_envpools_bounds(recwarn):
     trainer = build_trainer("CartPole-v1")
     trainer.train()
     trainer.close()

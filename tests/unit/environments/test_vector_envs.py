@@ -22,7 +22,7 @@ CARTPOLE = EnvironmentSettings("CartPole-v1")
 
 
 def play(settings, *, steps, envs=8, seed=3):
-    """Lengths of the episodes that a random policy finishes, and all observations."""
+    """Return the lengths of a random policy's episodes, and all observations."""
     vector = build_vector_env(settings, envs)
     generator = np.random.default_rng(0)
     observations, _ = vector.reset(seed=seed)
@@ -41,7 +41,7 @@ def play(settings, *, steps, envs=8, seed=3):
     return lengths, np.stack(seen)
 
 
-def test_a_native_vector_environment_is_taken_where_there_is_one_and_no_wrapper():
+def test_a_native_vector_environment_is_used_if_there_is_one_and_no_wrapper():
     assert has_native_vector_env(CARTPOLE)
     assert not has_native_vector_env(EnvironmentSettings("Pendulum-v1"))
     wrapped = replace(CARTPOLE, wrappers=(WrapperSettings("FlattenObservation"),))
@@ -50,7 +50,7 @@ def test_a_native_vector_environment_is_taken_where_there_is_one_and_no_wrapper(
     assert names == ["CartPoleVectorEnv", "SerialVectorEnv"]
 
 
-def test_asking_for_a_native_one_where_there_is_none_is_an_error():
+def test_asking_for_a_missing_native_environment_is_an_error():
     settings = EnvironmentSettings("Pendulum-v1", vectorization="vector_entry_point")
     with pytest.raises(UserError, match=r"Pendulum-v1.*sync"):
         build_vector_env(settings, 2)
@@ -74,7 +74,7 @@ def test_native_and_sync_give_the_same_episodes_to_a_random_policy():
         ("ppo_tasks/Identity-v0", {"kind": "discrete"}),
     ],
 )
-def test_stepping_serially_is_gymnasiums_synchronous_stepping(env, kwargs):
+def test_serial_stepping_equals_gymnasiums_sync_vector_env(env, kwargs):
     functions = [functools.partial(gymnasium.make, env, **kwargs) for _ in range(3)]
     ours = SerialVectorEnv(functions)
     theirs = SyncVectorEnv(functions, autoreset_mode=AutoresetMode.NEXT_STEP)
@@ -92,7 +92,7 @@ def test_stepping_serially_is_gymnasiums_synchronous_stepping(env, kwargs):
 
 
 @pytest.mark.parametrize("env", ["Acrobot-v1", "ppo_tasks:ppo_tasks/Identity-v0"])
-def test_only_what_the_trainers_step_does_without_the_check_of_the_order(env):
+def test_only_environments_of_trainers_skip_order_enforcing(env):
     settings = EnvironmentSettings(env, kwargs={"max_episode_steps": 7}, vectorization="sync")
     stepped, single = build_vector_env(settings, 2).envs[1], build_env(settings)
     assert list(wrappers_of(stepped)) == ["TimeLimit"]
@@ -127,7 +127,7 @@ def assert_equal(found, expected):
 
 
 @pytest.mark.parametrize("vectorization", ["auto", "sync"])
-def test_a_seed_decides_all_episodes(vectorization):
+def test_a_seed_determines_all_episodes(vectorization):
     settings = replace(CARTPOLE, vectorization=vectorization)
     (_, first), (_, again), (_, other) = (play(settings, steps=50, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)

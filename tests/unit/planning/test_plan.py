@@ -214,7 +214,7 @@ def test_a_plain_sweep_has_no_warnings() -> None:
          "1: environment.wrappers.0: wrapper TimeLimit can't be put around CartPole-v1: "
          "TypeError:"),
         ("{id: CartPole-v1, wrappers: [os.getcwd]}",
-         "1: environment.wrappers.0: os.getcwd is no gymnasium.Wrapper"),
+         "1: environment.wrappers.0: os.getcwd is not a gymnasium.Wrapper"),
         ("{id: CartPole-v1, kwargs: {gravty: 3}}",
          "1: environment.kwargs: CartPole-v1 has no argument 'gravty'; it takes "
          "sutton_barto_reward"),

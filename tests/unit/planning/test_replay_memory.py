@@ -109,7 +109,7 @@ def test_possible_values_are_a_ranges_ends_and_the_default_under_a_condition() -
         ([], None),
         (["seeds=10"], "the replay memories of a trial take 20.2 GB (10 replicas"),
         (["param_space.lr={choice: [0.1, 0.2]}", "search={num_samples: 2}"],
-         "take 10.1 GB (5 replicas of 65,000,000 places of float32[4]), and 2 trials run at a "
+         "take 10.1 GB (5 replicas of 65,000,000 slots of float32[4]), and 2 trials run at a "
          "time; this machine has 16.0 GB; lower replay_buffer_config.capacity, or "
          "search.max_concurrent or seeds"),
         (["param_space.lr={choice: [0.1, 0.2]}", "search={num_samples: 2, max_concurrent: 1}"],
@@ -140,12 +140,12 @@ def test_replay_memories_hold_no_more_steps_than_a_trial_takes() -> None:
     plan = plan_of(config, "stop.num_env_steps_sampled_lifetime=20000")
     replay = plan.replay
     assert replay is not None
-    # Every step may end an episode, which takes a place, too; the last iteration is finished.
-    assert 2 * 20_000 < replay.places < 2 * 21_000 + 50
+    # Every step may end an episode, which takes a slot, too; the last iteration is finished.
+    assert 2 * 20_000 < replay.slots < 2 * 21_000 + 50
     assert replay.replay_bytes < 0.05 * bytes_of(config, "stop={time_total_s: 9}")
-    assert 20_000 / replay.places < replay.needed_bytes / replay.replay_bytes < 0.51
+    assert 20_000 / replay.slots < replay.needed_bytes / replay.replay_bytes < 0.51
     text = " ".join(" ".join(describe_plan(plan, 100)).split())
-    assert "a place for every env step of a replica and every episode's end" in text
+    assert "a slot for every env step of a replica and every episode's end" in text
 
 
 @pytest.mark.parametrize(("steps", "is_refused"), [(60_000_000, False), (90_000_000, True)])
@@ -158,7 +158,7 @@ def test_only_memory_that_a_trial_certainly_needs_is_refused(steps: int, is_refu
     if not is_refused:
         assert plan_of(*given).replay is not None
         return
-    words = r"take at least 2\d\.\d GB \(8 replicas of 90,001,\d\d\d places of float32"
+    words = r"take at least 2\d\.\d GB \(8 replicas of 90,001,\d\d\d slots of float32"
     with pytest.raises(SpecError, match=words):
         plan_of(*given)
 
@@ -166,12 +166,12 @@ def test_only_memory_that_a_trial_certainly_needs_is_refused(steps: int, is_refu
 @pytest.mark.parametrize(
     ("space", "key", "words"),
     [
-        ("{n_step: 700000000}", "n_step", "5 replicas of 700,000,002 places of float32[4]"),
+        ("{n_step: 700000000}", "n_step", "5 replicas of 700,000,002 slots of float32[4]"),
         ("{n_step: [1, 700000000]}", "n_step", "lower n_step: each environment has n_step + 2"),
         ("{num_envs_per_env_runner: 300000000}", "num_envs_per_env_runner",
-         "5 replicas of 900,000,000 places of float32[4]"),
+         "5 replicas of 900,000,000 slots of float32[4]"),
         ("{num_envs_per_env_runner: 300000000}", "num_envs_per_env_runner",
-         "lower num_envs_per_env_runner: each environment has n_step + 2 places, whatever the "
+         "lower num_envs_per_env_runner: each environment has n_step + 2 slots, whatever the "
          "capacity, or seeds"),
     ],
 )  # fmt: skip
@@ -186,9 +186,8 @@ def test_the_key_that_needs_too_much_memory_is_named(space: str, key: str, words
 def test_the_plan_says_how_large_replay_memories_get_in_words_and_json() -> None:
     plan = plan_of("checkpoint.replay=true", "param_space.replay_buffer_config={capacity: 100000}")
     text = " ".join(" ".join(describe_plan(plan, 100)).split())
-    assert (
-        "up to 16 MB of memory a trial: 100,000 places a replica, observations as float32[4]"
-        in (text)
+    assert "up to 16 MB of memory a trial: 100,000 slots a replica, observations as float32[4]" in (
+        text
     )
     assert "with up to 15 MB of replay" in text
     document = plan.to_json()["replay_memory"]

@@ -225,8 +225,8 @@ def test_a_replay_memory_fills_up_after_the_rehearsal() -> None:
     assert plan.replay is not None
     grown = rehearse(plan, concurrent=1, memory_bytes=900_000_000)
     # A trial takes 100,000 steps; there is room for as many ends of episodes.
-    assert plan.replay.places < 210_000
-    replay = plan.replay.replay_bytes * 100_000 / plan.replay.places
+    assert plan.replay.slots < 210_000
+    replay = plan.replay.replay_bytes * 100_000 / plan.replay.slots
     assert grown.trial_memory_bytes == pytest.approx(400_000_000 + replay)
     assert grown.memory_bytes == pytest.approx(900_000_000 + replay)
 

@@ -1,4 +1,4 @@
-"""Epsilon-greedy actions of all replicas."""
+"""Choose epsilon-greedy actions for all replicas."""
 
 from __future__ import annotations
 
@@ -22,40 +22,40 @@ class EpsilonGreedy(Categorical):
     """A distribution whose inputs are Q values; its mode is the greedy action.
 
     Attributes:
-        epsilon: how often `sample` takes any action.
+        epsilon: probability that `sample` takes a random action.
     """
 
     epsilon: float = 0.0
 
     def sample(self, inputs: Array, noise: Array) -> NDArray[np.float32]:
-        """Explores with probability epsilon."""
+        """Choose epsilon-greedy actions."""
         return choose_actions(inputs, noise[..., 0], self.epsilon)[..., None].astype(np.float32)
 
 
 def choose_actions(values: Array, points: Array, epsilon: float) -> NDArray[np.int64]:
-    """The action of the largest Q value, or with probability epsilon any one.
+    """Choose the action with the largest Q value, or with probability epsilon a random one.
 
     Args:
         values: ``float32[..., actions]``.
-        points: uniform numbers in [0, 1), one an action: below epsilon it explores, and where
-            below says which action, all being as likely.
+        points: uniform numbers in [0, 1), ``float64[...]``. A number below epsilon explores, and
+            its position between 0 and epsilon selects the action.
         epsilon: from 0 to 1.
     """
     greedy: NDArray[np.int64] = values.argmax(axis=-1)
     explores = points < epsilon
     if explores.any():
         actions = values.shape[-1]
-        # Rounding may put a number just below epsilon on the number of actions.
+        # Rounding can take a number just below epsilon one action too far.
         explored = np.minimum((points * (actions / epsilon)).astype(np.int64), actions - 1)
         greedy = np.where(explores, explored, greedy)
     return greedy
 
 
 def build_epsilon_greedy(space: spaces.Space[Any]) -> EpsilonGreedy:
-    """For an action space.
+    """Build the distribution of an action space.
 
     Raises:
-        ConfigurationRefusedError: it is not Discrete.
+        ConfigurationRefusedError: the space is not Discrete.
     """
     if not isinstance(space, spaces.Discrete):
         raise ConfigurationRefusedError(f"action space {space}: DQN takes Discrete only")

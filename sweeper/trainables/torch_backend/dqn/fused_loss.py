@@ -1,8 +1,8 @@
-"""The TD loss of the standard Q network and its gradient, by hand.
+"""The TD loss of the standard Q network with its hand-derived gradient.
 
-What `dqn_loss` computes with autograd, for expected returns only: about fifteen operations on a
-few hundred numbers, where autograd's bookkeeping takes as long as a small network's arithmetic.
-The tests hold both against RLlib.
+The same loss as `loss.compute_loss`, for ``num_atoms`` 1: about fifteen operations on a few
+hundred numbers, for which autograd's bookkeeping takes as long as a small network's arithmetic.
+The module docstring of `loss` names the tests that compare the two.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ def differentiate_td(
     double_q: bool,
     is_huber: bool,
 ) -> LossTerms:
-    """The loss of every row; writes the gradients of each replica's mean.
+    """Compute the loss of every row, and write the gradient of each replica's mean.
 
     Args:
-        online: whose gradients are written.
+        online: the network whose gradients are written.
         target: the target network.
         sample: the transitions.
-        double_q: the online network chooses the action at the end, not the target network.
-        is_huber: Huber's loss with its bend at 1, else the square.
+        double_q: let the online network choose the action at the end, not the target network.
+        is_huber: Huber's loss with its bend at 1, else the squared error.
     """
     rows = sample.actions.shape[1]
     starts, ends = sample.observations[:, :rows], sample.observations[:, rows:]
@@ -54,7 +54,7 @@ def differentiate_td(
     else:
         loss, slope = error * error, 2 * error
     slope *= sample.weights / rows
-    # Q = A - mean A + V: the mean spreads a part of the gradient over all actions.
+    # Q = A - mean A + V, so dQ_a / dA_b = (1 if a == b else 0) - 1 / actions, and dQ / dV = 1.
     gradient = np.zeros_like(after)
     gradient[replica, row, sample.actions] = slope
     if values is not None:

@@ -1,9 +1,15 @@
-"""DQN's loss: the TD error of n-step transitions, or the distance between distributions.
+"""DQN's loss by autograd: the TD error of n-step transitions, or a distance of distributions.
+
+The gradient of the standard network's TD loss (``num_atoms`` 1, on a CPU) comes from a second,
+hand-derived form of the same loss, `fused_loss` with `packed_q`, because autograd takes as long as
+such a small network's arithmetic. `update` chooses. The forms are compared with each other in
+tests/unit/trainables/torch_backend/dqn/test_dqn_update.py, and both with RLlib in
+tests/integration/trainables/test_dqn_parity.py.
 
 Mnih et al. 2015 ("Human-level control through deep reinforcement learning"), with the options of
 Hessel et al. 2018 ("Rainbow"): double Q (van Hasselt et al. 2016) and the distribution of returns
 (Bellemare et al. 2017, "A Distributional Perspective on Reinforcement Learning"). Term for term
-RLlib's (algorithms/dqn/torch/dqn_torch_learner.py), against which the tests hold it.
+RLlib's algorithms/dqn/torch/dqn_torch_learner.py.
 """
 
 from __future__ import annotations
@@ -14,19 +20,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sweeper.trainables.torch_backend.dqn.networks import QHead, QValues
+from sweeper.trainables.torch_backend.dqn.networks import BatchValues, QHead
 
 __all__ = ["LossTerms", "Transitions", "compute_loss", "describe_loss"]
 
 
 class Transitions(NamedTuple):
-    """What a batch says beside its observations, ``[replicas, rows]`` each.
+    """A batch without its observations, ``[replicas, rows]`` each.
 
     Attributes:
         actions: ``int64``.
-        rewards: discounted sums.
-        discounts: of the value at the end; 0 where it is terminal.
-        weights: importance weights.
+        rewards: discounted sums of n steps, ``float32``.
+        discounts: of the value at the end, 0 if it is terminal, ``float32``.
+        weights: importance weights, ``float32``.
     """
 
     actions: Tensor
@@ -39,8 +45,8 @@ class LossTerms(NamedTuple):
     """The terms of the loss, ``float32[replicas, rows]`` each.
 
     Attributes:
-        weighted: what is minimised: a replica's loss is the mean of its rows.
-        td_errors: not negative; the new priorities.
+        weighted: weighted losses; a replica minimises the mean of its rows.
+        td_errors: absolute TD errors, the new priorities.
         chosen: Q values of the actions taken.
     """
 
@@ -50,38 +56,31 @@ class LossTerms(NamedTuple):
 
 
 def compute_loss(
-    head: QHead,
-    current: QValues,
-    next_online: QValues | None,
-    next_target: QValues,
-    batch: Transitions,
-    *,
-    td_error_loss_fn: str,
+    head: QHead, values: BatchValues, batch: Transitions, *, td_error_loss_fn: str
 ) -> LossTerms:
-    """The loss of every row.
+    """Compute the loss of every row.
 
     Args:
-        head: of the networks.
-        current: at the start of the transitions, differentiable.
-        next_online: the online network's at the end, which chooses the action there (double Q);
-            None: the target network chooses.
-        next_target: the target network's at the end.
+        head: the networks' head.
+        values: Q values of the batch. The action at the end is chosen by ``after`` (double Q), or
+            without it by ``target``.
         batch: the transitions.
-        td_error_loss_fn: ``huber`` (with its bend at 1) or ``mse``; a distribution has its own.
+        td_error_loss_fn: ``huber`` (with its bend at 1) or ``mse``; a distribution ignores it.
     """
+    current, target_values = values.current, values.target
     actions = batch.actions.unsqueeze(-1)
     chosen = current.values.gather(-1, actions).squeeze(-1)
-    choosing = next_target if next_online is None else next_online
+    choosing = target_values if values.after is None else values.after
     best = choosing.values.argmax(dim=-1, keepdim=True)
-    if current.logits is not None and next_target.logits is not None:
+    if current.logits is not None and target_values.logits is not None:
         logits = _select(current.logits, actions)
-        probabilities = torch.softmax(_select(next_target.logits, best), dim=-1)
+        probabilities = torch.softmax(_select(target_values.logits, best), dim=-1)
         with torch.no_grad():
             target = project(head, probabilities, batch.rewards, batch.discounts)
-        # The Kullback-Leibler divergence but for the target's entropy, which is constant.
+        # The Kullback-Leibler divergence without the target's entropy, which is constant.
         td_errors = -(target * torch.log_softmax(logits, dim=-1)).sum(dim=-1)
         return LossTerms(batch.weights * td_errors, td_errors.detach(), chosen)
-    after = next_target.values.gather(-1, best).squeeze(-1)
+    after = target_values.values.gather(-1, best).squeeze(-1)
     target = batch.rewards + batch.discounts * after
     loss = functional.huber_loss if td_error_loss_fn == "huber" else functional.mse_loss
     weighted = batch.weights * loss(chosen, target, reduction="none")
@@ -89,32 +88,36 @@ def compute_loss(
 
 
 def project(head: QHead, probabilities: Tensor, rewards: Tensor, discounts: Tensor) -> Tensor:
-    """The distribution of ``reward + discount * return`` on the atoms.
+    """Project the distribution of ``reward + discount * return`` on the atoms.
 
-    The probability of a point between two atoms is divided between them by nearness.
+    The probability of a point between two atoms is split by its distance to them (Bellemare et
+    al. 2017, algorithm 1).
 
     Args:
-        head: whose atoms they are.
+        head: the networks' head, which has the atoms.
         probabilities: of the returns at the end, ``float32[replicas, rows, atoms]``.
         rewards: ``float32[replicas, rows]``.
         discounts: ``float32[replicas, rows]``.
+
+    Returns:
+        ``float32[replicas, rows, atoms]``.
     """
     support = head.support(probabilities.device)
     moved = rewards.unsqueeze(-1) + discounts.unsqueeze(-1) * support
     spacing = (head.v_max - head.v_min) / float(head.atoms - 1)
-    places = (moved.clamp(head.v_min, head.v_max) - head.v_min) / spacing
-    lower = places.nan_to_num().floor().clamp(0, head.atoms - 1)
-    # Rounding may put v_max a hair beyond the last atom.
-    upper = places.nan_to_num().ceil().clamp(0, head.atoms - 1)
-    is_atom = (upper - lower < 0.5).to(places.dtype)
+    positions = (moved.clamp(head.v_min, head.v_max) - head.v_min) / spacing
+    lower = positions.nan_to_num().floor().clamp(0, head.atoms - 1)
+    # Rounding can put v_max just beyond the last atom.
+    upper = positions.nan_to_num().ceil().clamp(0, head.atoms - 1)
+    is_atom = (upper - lower < 0.5).to(positions.dtype)
     projected = torch.zeros_like(probabilities)
-    projected.scatter_add_(-1, lower.long(), probabilities * (upper - places + is_atom))
-    projected.scatter_add_(-1, upper.long(), probabilities * (places - lower))
+    projected.scatter_add_(-1, lower.long(), probabilities * (upper - positions + is_atom))
+    projected.scatter_add_(-1, upper.long(), probabilities * (positions - lower))
     return projected
 
 
 def describe_loss(terms: LossTerms) -> dict[str, Tensor]:
-    """RLlib's metrics of a batch, ``float32[replicas]`` each."""
+    """Return a batch's metrics under RLlib's names, ``float32[replicas]`` each."""
     with torch.no_grad():
         loss = terms.weighted.mean(dim=1)
         return {
@@ -128,6 +131,6 @@ def describe_loss(terms: LossTerms) -> dict[str, Tensor]:
 
 
 def _select(logits: Tensor, actions: Tensor) -> Tensor:
-    """``[replicas, rows, atoms]``: the logits of one action a row."""
+    """Return the logits of one action per row, ``float32[replicas, rows, atoms]``."""
     index = actions.unsqueeze(-1).expand(*actions.shape, logits.shape[-1])
     return logits.gather(-2, index).squeeze(-2)

@@ -1,12 +1,14 @@
-"""What replay memories take: said by the plan, and refused where it can't be had."""
+"""How much memory the replay of a trial takes; refused if it is not free. Needs no torch."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import gymnasium
+import numpy as np
 from gymnasium import spaces
 
 from sweeper.environments.spaces import build_observation_encoder
@@ -14,9 +16,10 @@ from sweeper.errors import UserError
 from sweeper.machine import free_bytes
 from sweeper.metrics import ENV_STEPS
 from sweeper.trainables.torch_backend.dqn.observation_store import ObservationStore
-from sweeper.trainables.torch_backend.dqn.replay import ReplayBuffer, ReplaySettings, ring_size
+from sweeper.trainables.torch_backend.dqn.replay_settings import ReplaySettings, ring_size
+from sweeper.trainables.torch_backend.dqn.sum_tree import SumTree
 
-__all__ = ["ReplayMemory", "bound_steps", "describe_memory", "refuse_too_much"]
+__all__ = ["ReplayMemory", "bound_steps", "check_free_memory", "describe_memory"]
 
 _CAPACITY = "replay_buffer_config.capacity"
 
@@ -26,49 +29,55 @@ class ReplayMemory:
     """The replay memories of one trial.
 
     Attributes:
-        replay_bytes: of all replicas, once they are full; until then only what is used.
-        needed_bytes: of it what a trial of full length uses in any case; the rest is for the
-            ends of its episodes, if they are many.
-        saved_bytes: of a checkpoint with all of it.
-        places: of one replica.
-        most_steps: env steps of a replica, where they and not the capacity bound the places.
-        cause: the hyperparameter to lower for fewer places.
-        observation_shape: of one observation as it is stored.
-        observation_dtype: likewise.
+        replay_bytes: all replicas' memory once it is full; before, only what is used is taken.
+        needed_bytes: the part that a trial of full length uses in any case. The rest is for the
+            last observations of its episodes, if they are many.
+        saved_bytes: size in a checkpoint once it is full.
+        slots: slots of one replica.
+        max_steps: env steps of a replica, if they bound the slots rather than the capacity.
+        cause: the hyperparameter to lower for fewer slots.
+        observation_shape: shape of one stored observation.
+        observation_dtype: its dtype.
     """
 
     replay_bytes: int
     needed_bytes: int
     saved_bytes: int
-    places: int
-    most_steps: int | None
+    slots: int
+    max_steps: int | None
     cause: str
     observation_shape: tuple[int, ...]
     observation_dtype: str
 
     def describe_need(self, replicas: int) -> str:
-        """``10.1 GB (5 replicas of 65,000,000 places of float32[4])``."""
-        places = math.ceil(self.places * self.needed_bytes / self.replay_bytes)
-        least = "" if self.needed_bytes == self.replay_bytes else "at least "
+        """``10.1 GB (5 replicas of 65,000,000 slots of float32[4])``."""
+        slots = math.ceil(self.slots * self.needed_bytes / self.replay_bytes)
+        at_least = "" if self.needed_bytes == self.replay_bytes else "at least "
         return (
-            f"{least}{self.needed_bytes / 1e9:.1f} GB ({replicas} replicas of {places:,} places "
+            f"{at_least}{self.needed_bytes / 1e9:.1f} GB ({replicas} replicas of {slots:,} slots "
             f"of {self.observation_dtype}{list(self.observation_shape)})"
         )
 
+    def to_json(self) -> dict[str, Any]:
+        """Return it as in ``plan --json``, which keeps the keys of its first version."""
+        document = asdict(self)
+        names = {"slots": "places", "max_steps": "most_steps"}
+        return {names.get(name, name): value for name, value in document.items()}
+
     @property
     def remedy(self) -> str:
-        """What to lower, and why it is not the capacity where it is not."""
+        """What to lower; if it is not the capacity, also why."""
         if self.cause == _CAPACITY:
             return f"lower {_CAPACITY}"
-        return f"lower {self.cause}: each environment has n_step + 2 places, whatever the capacity"
+        return f"lower {self.cause}: each environment has n_step + 2 slots, whatever the capacity"
 
 
 def bound_steps(stop: Mapping[str, float] | None, iteration_steps: int) -> int | None:
-    """Env steps that a replica takes at most; None where nothing bounds them.
+    """Return the most env steps that a replica can take; None if nothing bounds them.
 
     Args:
         stop: the trial's criteria.
-        iteration_steps: of one iteration; the one that meets a criterion goes to its end.
+        iteration_steps: env steps of one iteration; the one that meets a criterion is completed.
     """
     bound = (stop or {}).get(ENV_STEPS, math.inf)
     return math.ceil(bound) + iteration_steps if math.isfinite(bound) else None
@@ -82,44 +91,49 @@ def describe_memory(
     envs: int,
     replicas: int,
 ) -> ReplayMemory:
-    """What a trial's replay memories take.
+    """Compute the memory of a trial's replay.
 
     Args:
         replay: how steps are kept.
-        observation_space: of one environment.
-        action_space: of one environment.
+        observation_space: observation space of one environment.
+        action_space: action space of one environment.
         envs: sub-environments of each replica.
-        replicas: of the trial.
+        replicas: number of replicas.
 
     Raises:
         ConfigurationRefusedError: the observations can't be stored.
     """
     store = ObservationStore(build_observation_encoder(observation_space))
-    shape = {"replicas": replicas, "envs": envs, "actions": int(action_space.n)}
     ring, by_capacity = ring_size(replay, envs), math.ceil(replay.capacity / envs)
     used, cause = ring, _CAPACITY
-    if replay.most_steps is not None:
-        used = min(ring, math.ceil(replay.most_steps / envs) + 1)
+    if replay.max_steps is not None:
+        used = min(ring, math.ceil(replay.max_steps / envs) + 1)
     if ring > by_capacity:
         cause = "n_step" if replay.n_step[1] > envs else "num_envs_per_env_runner"
-    taken = ReplayBuffer.bytes_needed(store, replay, **shape)
+    slots = envs * ring
+    # An observation, an action, a float32 reward, and the byte that says what the slot holds.
+    slot_bytes = math.prod(store.shape) * store.dtype.itemsize + 4 + 1
+    slot_bytes += np.min_scalar_type(int(action_space.n) - 1).itemsize
+    is_prioritised = replay.alpha is not None
+    tree_bytes = SumTree.bytes_needed(replicas, slots) if is_prioritised else 0
+    replay_bytes = replicas * slots * slot_bytes + tree_bytes
     return ReplayMemory(
-        replay_bytes=taken,
-        needed_bytes=taken * used // ring,
-        saved_bytes=ReplayBuffer.bytes_saved(store, replay, **shape),
-        places=envs * ring,
-        most_steps=replay.most_steps if ring < by_capacity else None,
+        replay_bytes=replay_bytes,
+        needed_bytes=replay_bytes * used // ring,
+        saved_bytes=replicas * slots * (slot_bytes + (8 if is_prioritised else 0)),
+        slots=slots,
+        max_steps=replay.max_steps if ring < by_capacity else None,
         cause=cause,
         observation_shape=store.shape,
         observation_dtype=str(store.dtype),
     )
 
 
-def refuse_too_much(memory: ReplayMemory, replicas: int) -> None:
-    """Say so before a process is killed for its memory.
+def check_free_memory(memory: ReplayMemory, replicas: int) -> None:
+    """Refuse a replay memory that would get the process killed.
 
     Raises:
-        UserError: the replay memories don't fit into what is free.
+        UserError: it does not fit into the free memory.
     """
     free = free_bytes()
     if free is not None and memory.needed_bytes > free:

@@ -1,9 +1,10 @@
 """The Q networks of all replicas, online and target.
 
-RLlib's network (algorithms/dqn/): one encoder, and on it a linear head for the actions or, with
-``dueling`` (Wang et al. 2016), one for the advantages and one for the state's value. That is the
-architecture of PPO's networks with shared layers, so parameters, their initialisation and what
-is not the standard network come from `networks`; the standard one is evaluated by `packed_q`.
+The architecture is RLlib's (algorithms/dqn/): one encoder with a linear head for the Q values or,
+with ``dueling`` (Wang et al. 2016), one head for the advantages and one for the state's value.
+It equals an actor-critic network with shared layers, so parameters, initialisation and every
+network but the standard one come from `torch_backend.networks`. `packed_q` evaluates the
+standard one.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ from sweeper.trainables.torch_backend.dqn.packed_q import HeadOutputs, PackedQNe
 from sweeper.trainables.torch_backend.networks import ReplicaNetworks
 from sweeper.trainables.torch_backend.packed_mlp import can_pack
 
-__all__ = ["BatchOutputs", "QHead", "QNetworks", "QValues", "build_q_architecture"]
+__all__ = ["BatchValues", "QHead", "QNetworks", "QValues", "build_q_architecture"]
 
 Array = NDArray[np.float32]
 
 
 class QValues(NamedTuple):
-    """What the networks say of a batch.
+    """The Q values of a batch.
 
     Attributes:
         values: ``float32[replicas, rows, actions]``.
-        logits: of the returns' distribution, ``float32[replicas, rows, actions, atoms]``, or
+        logits: logits of the returns' distribution, ``float32[replicas, rows, actions, atoms]``;
             None if only the expectation is learned.
     """
 
@@ -45,9 +46,10 @@ class QHead:
     """How the heads' outputs become Q values.
 
     Attributes:
-        actions: of the environment.
+        actions: number of actions.
         is_dueling: whether there is a head for the state's value.
-        atoms: of the returns' distribution (Bellemare et al. 2017); 1: only its expectation.
+        atoms: atoms of the returns' distribution (Bellemare et al. 2017); with 1 only the
+            expectation is learned.
         v_min: the first atom.
         v_max: the last atom.
     """
@@ -60,19 +62,19 @@ class QHead:
 
     @property
     def outputs(self) -> int:
-        """Of the advantages' head."""
+        """Outputs of the advantages' head."""
         return self.actions * self.atoms
 
     def support(self, device: torch.device) -> Tensor:
-        """The atoms, ``float32[atoms]``."""
+        """Return the atoms, ``float32[atoms]``."""
         steps = torch.arange(0.0, self.atoms, dtype=torch.float32, device=device)
         return self.v_min + steps * (self.v_max - self.v_min) / float(self.atoms - 1)
 
     def combine(self, outputs: HeadOutputs) -> QValues:
-        """Q values of every action.
+        """Compute the Q values of every action.
 
-        With a distribution, RLlib centres the advantages' logits over the atoms, not over the
-        actions, and adds one number a state (default_dqn_torch_rl_module.py): so do we.
+        With a distribution, the advantages' logits are centred over the atoms, not over the
+        actions, and one number per state is added, as in RLlib's default_dqn_torch_rl_module.py.
         """
         advantages = outputs.advantages
         if self.atoms == 1:
@@ -91,10 +93,10 @@ class QHead:
 def build_q_architecture(
     model_config: Mapping[str, Any], *, observation_shape: tuple[int, ...], head: QHead
 ) -> Architecture:
-    """Read a ``model_config``.
+    """Build the architecture that a ``model_config`` describes.
 
     Raises:
-        ConfigurationRefusedError: a key or a value that this backend does not carry out.
+        ConfigurationRefusedError: a key or a value is not supported.
     """
     return build_architecture(
         {**model_config, "vf_share_layers": True},
@@ -104,18 +106,18 @@ def build_q_architecture(
     )
 
 
-class BatchOutputs(NamedTuple):
-    """The heads' outputs for a batch of transitions.
+class BatchValues(NamedTuple):
+    """The Q values for a batch of transitions.
 
     Attributes:
-        current: the online network's at the start, differentiable.
-        after: its outputs at the end, or None.
-        target: the target network's at the end.
+        current: of the online network at the start, differentiable.
+        after: of the online network at the end, or None.
+        target: of the target network at the end.
     """
 
-    current: HeadOutputs
-    after: HeadOutputs | None
-    target: HeadOutputs
+    current: QValues
+    after: QValues | None
+    target: QValues
 
 
 class QNetworks:
@@ -123,9 +125,10 @@ class QNetworks:
 
     Attributes:
         head: how outputs become Q values.
-        online: what is trained, and acts.
-        target: what the targets are computed with.
-        packed: the two again, if they are the standard network.
+        online: the networks that are trained and act.
+        target: the networks that compute targets.
+        packed: online and target networks on the same parameters, evaluated by `packed_q`; None
+            if they are not the standard network on a CPU.
     """
 
     def __init__(
@@ -158,12 +161,12 @@ class QNetworks:
             self.packed = online, target
 
     def initialise(self, generators: Sequence[torch.Generator]) -> None:
-        """Draw every replica's parameters from its own generator; the targets are the same."""
+        """Draw each replica's parameters from its own generator; copy them to the targets."""
         self.online.initialise(generators)
         self.update_target(1.0)
 
     def update_target(self, tau: float) -> None:
-        """``target = tau * online + (1 - tau) * target``."""
+        """Set ``target = tau * online + (1 - tau) * target``."""
         with torch.no_grad():
             if tau == 1.0:
                 self.target.parameters.copy_(self.online.parameters)
@@ -171,31 +174,32 @@ class QNetworks:
                 self.target.parameters.lerp_(self.online.parameters, tau)
 
     def values(self, observations: Array) -> Array:
-        """Q values ``float32[replicas, rows, actions]`` of the online network."""
+        """Return the online network's Q values, ``float32[replicas, rows, actions]``."""
         with torch.no_grad():
             return self.head.combine(self._forward(0, observations)).values.cpu().numpy()
 
-    def forward(self, observations: Array, rows: int, *, needs_after: bool) -> BatchOutputs:
-        """Outputs for the starts, then the ends of transitions.
+    def forward(self, observations: Array, rows: int, *, needs_after: bool) -> BatchValues:
+        """Compute the Q values for a batch of transitions.
 
         Args:
-            observations: ``float32[replicas, 2 * rows, *shape]``.
-            rows: of one replica.
-            needs_after: whether the online network is asked about the ends too.
+            observations: the starts, then the ends: ``float32[replicas, 2 * rows, *shape]``.
+            rows: transitions of one replica.
+            needs_after: whether to evaluate the online network at the ends too.
         """
         starts, ends = observations[:, :rows], observations[:, rows:]
+        combine = self.head.combine
         with torch.no_grad():
-            target = self._forward(1, ends)
+            target = combine(self._forward(1, ends))
         if self.packed is not None:
             seen = observations if needs_after else starts
             current, others = self.packed[0].differentiable(self.online.parameters, seen, rows)
-            return BatchOutputs(current, others if needs_after else None, target)
+            return BatchValues(combine(current), combine(others) if needs_after else None, target)
         self.online.gradients.zero_()
         outputs = self.online.forward(torch.from_numpy(starts).to(self.device))
         current = HeadOutputs(outputs.distribution, outputs.values.unsqueeze(-1))
         with torch.no_grad():
-            after = self._forward(0, ends) if needs_after else None
-        return BatchOutputs(current, after, target)
+            after = combine(self._forward(0, ends)) if needs_after else None
+        return BatchValues(combine(current), after, target)
 
     def _forward(self, which: int, observations: Array) -> HeadOutputs:
         if self.packed is not None:

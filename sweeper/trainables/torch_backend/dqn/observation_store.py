@@ -1,4 +1,4 @@
-"""The form in which a replay memory keeps observations."""
+"""Convert observations to the form in which a replay memory stores them, and back."""
 
 from __future__ import annotations
 
@@ -16,38 +16,40 @@ Array = NDArray[Any]
 
 
 class ObservationStore:
-    """Observations as the environment gives them: images as bytes, choices as numbers.
+    """Stores observations in the environment's own dtype: images as bytes, choices as integers.
 
-    Only Dict and Tuple spaces, which are no single array, are kept as the network takes them.
+    Observations of Dict and Tuple spaces are not one array, so they are stored encoded.
 
     Attributes:
-        shape: of one stored observation.
-        dtype: of it.
+        shape: shape of one stored observation.
+        dtype: its dtype.
     """
 
     def __init__(self, encoder: ObservationEncoder) -> None:
         self._encoder = encoder
         space = encoder.space
-        self.is_encoded = not isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete)
+        self._is_encoded = not isinstance(
+            space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete
+        )
         self.shape: tuple[int, ...]
         self.dtype: np.dtype[Any]
-        if self.is_encoded:
+        if self._is_encoded:
             self.shape, self.dtype = encoder.shape, np.dtype(np.float32)
         else:
             self.shape, self.dtype = space.shape or (), np.dtype(space.dtype)
-            if self.dtype == np.float64:  # the networks take no more than this
+            if self.dtype == np.float64:  # the networks compute in it
                 self.dtype = np.dtype(np.float32)
 
     def pack(self, observations: Any) -> Array:
-        """``dtype[envs, *shape]`` from a vector environment's observations."""
-        if self.is_encoded:
+        """Convert a vector environment's observations to ``dtype[envs, *shape]``."""
+        if self._is_encoded:
             return self._encoder.encode(observations)
         return np.asarray(observations)
 
     def unpack(self, stored: Array) -> NDArray[np.float32]:
-        """``float32[..., *encoded]`` from ``dtype[..., *shape]``."""
+        """Encode stored ``dtype[..., *shape]`` as the networks' ``float32[..., *encoded]``."""
         leading = stored.shape[: stored.ndim - len(self.shape)]
-        if not self.is_encoded:
+        if not self._is_encoded:
             stored = self._encoder.encode(stored.reshape(-1, *self.shape))
         unpacked = stored.reshape(*leading, *self._encoder.shape)
         return unpacked.astype(np.float32, copy=False)

@@ -1,9 +1,10 @@
-"""The standard Q network of all replicas, forward and backward by hand, on a CPU.
+"""The standard Q network of all replicas on a CPU, with a hand-derived backward pass.
 
-For the same reasons as `packed_mlp`, and for one more: DQN's batch holds the observations at
-both ends of its transitions, and only those at the start have a gradient. Autograd would go
-backward through all rows, or forward twice; here one forward pass over ``[replicas, 2 x rows]``
-is followed by a backward pass over the first half.
+The reasons are those of `packed_mlp`, and one more: DQN's batch holds the observations at both
+ends of its transitions, and only those at the start have a gradient. Autograd would go backward
+through all rows, or forward twice. Here one forward pass over ``[replicas, 2 x rows]`` is followed
+by a backward pass over the first half. `fused_loss` derives the TD loss on top of it; with a
+distribution of returns, `loss` does so through `PackedQNetwork.differentiable`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Array = NDArray[np.float32]
 
 
 class HeadOutputs(NamedTuple):
-    """What the heads say: advantages (or their logits) and the value stream.
+    """The heads' outputs: advantages (or their logits) and the state's value.
 
     Attributes:
         advantages: ``float32[replicas, rows, actions x atoms]``.
@@ -56,7 +57,7 @@ class _Dense:
 
 
 class PackedQNetwork:
-    """Evaluates the networks whose parameters and gradients it was given as views."""
+    """Evaluates networks on views of their parameters and writes views of their gradients."""
 
     def __init__(
         self,
@@ -82,7 +83,10 @@ class PackedQNetwork:
         self._buffers: dict[tuple[str, tuple[int, ...]], list[Array]] = {}
 
     def forward(self, observations: Array) -> tuple[Array, Array | None]:
-        """Advantages ``[replicas, rows, outputs]`` and values ``[replicas, rows, 1]``."""
+        """Compute advantages ``[replicas, rows, outputs]`` and values ``[replicas, rows, 1]``.
+
+        The values are None without a value head.
+        """
         hidden = observations
         for layer in self.layers:
             hidden = layer.apply(hidden)
@@ -92,9 +96,9 @@ class PackedQNetwork:
     def differentiable(
         self, parameters: Tensor, observations: Array, rows: int
     ) -> tuple[HeadOutputs, HeadOutputs]:
-        """The outputs of the first ``rows``, which have a gradient, and those of the others.
+        """Compute the outputs of the first ``rows``, with a gradient, and of the other rows.
 
-        Only one such pass can be waiting for its backward: both use the same buffers.
+        Call backward before the next pass: both use the same buffers.
         """
         outputs: tuple[Tensor, ...] = _PackedFunction.apply(  # type: ignore[no-untyped-call]
             parameters, observations, rows, self
@@ -102,7 +106,7 @@ class PackedQNetwork:
         return HeadOutputs(*outputs[:2]), HeadOutputs(*outputs[2:])
 
     def keep_hidden(self, observations: Array) -> tuple[list[Array], Array, Array | None]:
-        """`forward` in buffers that are kept: the layers' outputs, then the heads'."""
+        """Do as `forward`, and return the layers' outputs too, in reused buffers."""
         kept = self._allocate("hidden", observations.shape[:2])
         hidden = observations
         for layer, out in zip(self.layers, kept, strict=True):
@@ -117,7 +121,14 @@ class PackedQNetwork:
         advantage_gradient: Array,
         value_gradient: Array | None,
     ) -> None:
-        """Write the parameters' gradients, from those of the outputs of the same rows."""
+        """Write the parameters' gradients, given those of the heads' outputs.
+
+        Args:
+            observations: ``float32[replicas, rows, inputs]``.
+            hidden: the layers' outputs, ``float32[replicas, rows, units]`` each.
+            advantage_gradient: ``float32[replicas, rows, outputs]``.
+            value_gradient: ``float32[replicas, rows, 1]``, or None.
+        """
         gradients = self._allocate("gradient", observations.shape[:2])
         gradient = gradients[-1]
         self.advantage_head.write_gradients(advantage_gradient, hidden[-1])
@@ -146,12 +157,12 @@ class PackedQNetwork:
 
 
 class _PackedFunction(torch.autograd.Function):
-    """The heads' outputs of all rows; backward writes the parameters' gradients."""
+    """`PackedQNetwork.differentiable` for autograd."""
 
     @staticmethod
     def forward(
         ctx: Any,
-        parameters: Tensor,  # noqa: ARG004  what autograd sees; its memory is the layers' views
+        parameters: Tensor,  # noqa: ARG004  for autograd; the layers are views of it
         observations: Array,
         rows: int,
         network: PackedQNetwork,

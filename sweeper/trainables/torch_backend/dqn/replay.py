@@ -1,21 +1,20 @@
-"""Replay memory of all replicas: one preallocated ring for each sub-environment.
+"""The replay memory of all replicas: one preallocated ring for each sub-environment.
 
-An observation is stored once, in its own dtype: it is the end of one step and the beginning of
-the next. An episode's last observation takes a place too, from which no step starts; so does the
-latest one. A ring of N places holds the last N observations and the steps between them, and the
-oldest places are overwritten one by one (RLlib evicts whole episodes).
+An observation is stored once, in its own dtype: it ends one step and begins the next. No step
+begins at an episode's last observation or at the latest one, which take a slot too. A ring of N
+slots holds the last N observations and the steps between them; each new observation overwrites
+the oldest slot (RLlib evicts whole episodes instead).
 
-Steps are drawn as RLlib's buffers draw them (utils/replay_buffers/): uniformly, or in proportion
-to ``priority ** alpha`` with importance weights for ``beta`` (Schaul et al. 2016, "Prioritized
+Steps are drawn as by RLlib's buffers (utils/replay_buffers/): uniformly, or in proportion to
+``priority ** alpha`` with importance weights for ``beta`` (Schaul et al. 2016, "Prioritized
 Experience Replay"). An n-step transition (Sutton 1988; Hessel et al. 2018, "Rainbow") never
-crosses the end of an episode: a step with fewer than n steps after it is not drawn. It carries
-``gamma ** n``, and is terminal only if the n-th step ended in a terminal state; a truncated
+crosses the end of an episode: a step with fewer than n steps after it is not drawn. Its discount
+is ``gamma ** n``. It is terminal only if its last step ended in a terminal state; a truncated
 episode is bootstrapped from its last observation.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,55 +23,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweeper.trainables.torch_backend.dqn.observation_store import ObservationStore
+from sweeper.trainables.torch_backend.dqn.replay_settings import ReplaySettings, ring_size
 from sweeper.trainables.torch_backend.dqn.sum_tree import SumTree
 
-__all__ = [
-    "PRIORITISED",
-    "REPLAY_DEFAULTS",
-    "UNIFORM",
-    "ReplayBuffer",
-    "ReplaySample",
-    "ReplaySettings",
-    "ring_size",
-]
+__all__ = ["ReplayBuffer", "ReplaySample"]
 
 Array = NDArray[Any]
 Indices = NDArray[np.int64]
 
-PRIORITISED, UNIFORM = "PrioritizedEpisodeReplayBuffer", "EpisodeReplayBuffer"
-# RLlib's: the algorithm's for its own type, the class's own for the other one.
-REPLAY_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    PRIORITISED: {"type": PRIORITISED, "capacity": 50_000, "alpha": 0.6, "beta": 0.4},
-    UNIFORM: {"type": UNIFORM, "capacity": 10_000},
-}
-
-# What a place is: bits of one byte.
+# What a slot holds, as bits: a step begins here, it ended in a terminal state, a transition of the
+# minimum number of steps begins here.
 _STEP, _TERMINAL, _START = np.uint8(1), np.uint8(2), np.uint8(4)
 
-_RESTARTS = 16  # of a trial from its checkpoints: each begins an episode
-
 _MIN_PRIORITY = 1e-12  # RLlib's (prioritized_episode_buffer.py)
-
-
-@dataclass(frozen=True)
-class ReplaySettings:
-    """How steps are kept and drawn.
-
-    Attributes:
-        capacity: places of one replica.
-        alpha: of the priorities; None: uniform replay.
-        beta: of the importance weights.
-        n_step: the least and the greatest number of steps of a transition, both included.
-        most_steps: env steps that a replica takes at most, where anything bounds them; for more
-            there is no room, whatever the capacity.
-    """
-
-    capacity: int
-    alpha: float | None
-    beta: float
-    n_step: tuple[int, int]
-    gamma: float
-    most_steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -80,16 +43,16 @@ class ReplaySample:
     """Transitions of all replicas.
 
     Attributes:
-        places: where they start, ``int64[replicas, rows]``.
+        slots: where they begin, ``int64[replicas, rows]``.
         observations: at the start, then at the end: ``float32[replicas, 2 * rows, *encoded]``.
         actions: ``int64[replicas, rows]``.
         rewards: discounted sums of n steps, ``float32[replicas, rows]``.
         discounts: of the value at the end, 0 if it is terminal, ``float32[replicas, rows]``.
-        weights: importance weights, at most 1, ``float32[replicas, rows]``; 0 in the rows of a
-            replica that has nothing to draw.
+        weights: importance weights, at most 1, ``float32[replicas, rows]``; 0 for a replica
+            without transitions.
     """
 
-    places: Indices
+    slots: Indices
     observations: NDArray[np.float32]
     actions: Indices
     rewards: NDArray[np.float32]
@@ -98,12 +61,13 @@ class ReplaySample:
 
 
 class ReplayBuffer:
-    """The rings of all replicas; a lane is one sub-environment of one replica.
+    """The rings of all replicas. A lane is one sub-environment of one replica.
 
-    Lanes are numbered replica by replica: lane ``r * envs + e``.
+    Lane ``e`` of replica ``r`` has the number ``r * envs + e``, and its ring the slots from
+    ``lane * ring`` on.
 
     Attributes:
-        starts: places of each replica that a transition can start from, ``int64[replicas]``.
+        starts: slots of each replica at which a transition can begin, ``int64[replicas]``.
     """
 
     def __init__(
@@ -121,14 +85,15 @@ class ReplayBuffer:
         self._generators = generators
         self._lanes, self._envs = replicas * envs, envs
         self._ring = ring_size(settings, envs)
-        places = self._lanes * self._ring
-        self._observations: Array = np.zeros((places, *store.shape), dtype=store.dtype)
-        self._actions: Array = np.zeros(places, dtype=np.min_scalar_type(actions - 1))
-        self._rewards = np.zeros(places, dtype=np.float32)
-        self._kinds = np.zeros(places, dtype=np.uint8)
+        slots = self._lanes * self._ring
+        self._observations: Array = np.zeros((slots, *store.shape), dtype=store.dtype)
+        self._actions: Array = np.zeros(slots, dtype=np.min_scalar_type(actions - 1))
+        self._rewards = np.zeros(slots, dtype=np.float32)
+        self._kinds = np.zeros(slots, dtype=np.uint8)
+        # Of each lane: the latest slot, the slots in use, the steps of the current episode.
         self._position = np.full(self._lanes, -1, dtype=np.int64)
         self._filled = np.zeros(self._lanes, dtype=np.int64)
-        self._age = np.zeros(self._lanes, dtype=np.int64)
+        self._episode_steps = np.zeros(self._lanes, dtype=np.int64)
         self.starts = np.zeros(replicas, dtype=np.int64)
         self._first = np.arange(self._lanes) * self._ring
         self._discounts = settings.gamma ** np.arange(settings.n_step[1] + 1)
@@ -136,50 +101,14 @@ class ReplayBuffer:
         if settings.alpha is not None:
             self._alpha = settings.alpha
             self._tree = SumTree(replicas, envs * self._ring)
-            # From our numbering of places to the tree's, which pads each replica.
+            # From our slot numbers to the tree's, which pads each replica.
             self._shift = np.arange(replicas) * (self._tree.stride - envs * self._ring)
         self._largest_priority = np.ones(replicas)
 
-    @property
-    def nbytes(self) -> int:
-        """Memory that it takes."""
-        arrays = (self._observations, self._actions, self._rewards, self._kinds)
-        tree = 0
-        if self._tree is not None:
-            tree = SumTree.bytes_needed(len(self.starts), self._envs * self._ring)
-        return sum(array.nbytes for array in arrays) + tree
-
-    @staticmethod
-    def bytes_needed(
-        store: ObservationStore,
-        settings: ReplaySettings,
-        *,
-        replicas: int,
-        envs: int,
-        actions: int,
-    ) -> int:
-        """The memory of a buffer, without building it."""
-        places = envs * ring_size(settings, envs)
-        tree = 0 if settings.alpha is None else SumTree.bytes_needed(replicas, places)
-        return replicas * places * _place_bytes(store, actions) + tree
-
-    @staticmethod
-    def bytes_saved(
-        store: ObservationStore,
-        settings: ReplaySettings,
-        *,
-        replicas: int,
-        envs: int,
-        actions: int,
-    ) -> int:
-        """What `state` comes to once the buffer is full, but for some bytes a lane."""
-        one = _place_bytes(store, actions) + (0 if settings.alpha is None else 8)
-        return replicas * envs * ring_size(settings, envs) * one
-
     def begin(self, lanes: Indices, observations: Array) -> None:
-        """Start episodes: their first observations, packed, ``[lanes, *shape]``."""
+        """Begin an episode in each lane with its first observation, packed, ``[lanes, *shape]``."""
         self._advance(lanes, observations)
-        self._age[lanes] = 0
+        self._episode_steps[lanes] = 0
 
     def append(
         self,
@@ -190,25 +119,25 @@ class ReplayBuffer:
         terminated: NDArray[np.bool_],
         observations: Array,
     ) -> None:
-        """Add a step to the episode of each lane.
+        """Add one step to the episode of each lane.
 
         Args:
-            lanes: each at most once.
+            lanes: without duplicates.
             actions: counted from 0, ``[lanes]``.
             rewards: ``[lanes]``.
             terminated: whether the step ended in a terminal state, ``[lanes]``.
-            observations: after the step, an episode's last one too, ``[lanes, *shape]``.
+            observations: after the step, packed, ``[lanes, *shape]``.
         """
-        places = self._first[lanes] + self._position[lanes]
-        self._actions[places] = actions
-        self._rewards[places] = rewards
-        self._kinds[places] = _STEP + _TERMINAL * terminated
+        slots = self._first[lanes] + self._position[lanes]
+        self._actions[slots] = actions
+        self._rewards[slots] = rewards
+        self._kinds[slots] = _STEP + _TERMINAL * terminated
         self._advance(lanes, observations)
-        self._age[lanes] += 1
-        least = self._settings.n_step[0]
-        if (self._age[lanes] < least).any():
-            lanes = lanes[self._age[lanes] >= least]
-        starts = self._first[lanes] + (self._position[lanes] - least) % self._ring
+        self._episode_steps[lanes] += 1
+        min_steps = self._settings.n_step[0]
+        if (self._episode_steps[lanes] < min_steps).any():
+            lanes = lanes[self._episode_steps[lanes] >= min_steps]
+        starts = self._first[lanes] + (self._position[lanes] - min_steps) % self._ring
         self._kinds[starts] |= _START
         replicas = lanes // self._envs
         self.starts += np.bincount(replicas, minlength=len(self.starts))
@@ -218,45 +147,43 @@ class ReplayBuffer:
 
     def sample(self, rows: int) -> ReplaySample:
         """Draw transitions for every replica from its own generator, with replacement."""
-        places, steps = self._draw(rows)
-        lane = places // self._ring
-        first = lane * self._ring
-        position = places - first
-        ends = first + (position + steps) % self._ring
-        last = first + (position + (steps - 1)) % self._ring
-        rewards = self._rewards[places]
+        slots, steps = self._draw(rows)
+        rewards = self._rewards[slots]
         if self._settings.n_step[1] > 1:
-            rewards = self._sum_rewards(first, position, steps)
-        both = np.concatenate([places, ends], axis=1)
-        is_terminal = (self._kinds[last] & _TERMINAL) > 0
+            rewards = self._sum_rewards(slots, steps)
+        both = np.concatenate([slots, self._later(slots, steps)], axis=1)
+        is_terminal = (self._kinds[self._later(slots, steps - 1)] & _TERMINAL) > 0
         discounts = np.where(is_terminal, 0.0, self._discounts[steps])
         return ReplaySample(
-            places=places,
+            slots=slots,
             observations=self._store.unpack(self._observations[both]),
-            actions=self._actions[places].astype(np.int64),
+            actions=self._actions[slots].astype(np.int64),
             rewards=rewards,
             discounts=discounts.astype(np.float32),
-            weights=self._weigh(places),
+            weights=self._weigh(slots),
         )
 
-    def update_priorities(self, places: Indices, td_errors: Array) -> None:
-        """New priorities of what was drawn, ``[replicas, rows]`` both; uniform replay has none."""
+    def update_priorities(self, slots: Indices, td_errors: Array) -> None:
+        """Set the priorities of drawn slots to their TD errors, ``[replicas, rows]`` both.
+
+        Does nothing in uniform replay.
+        """
         if self._tree is None:
             return
-        # A replica whose errors are not numbers is about to be frozen; its tree stays one.
+        # A replica with errors that are not finite is about to be frozen; its tree stays valid.
         errors = np.where(np.isfinite(td_errors), np.abs(td_errors), 0.0).astype(np.float64)
         priorities = np.maximum(errors, _MIN_PRIORITY)
         self._largest_priority = np.maximum(self._largest_priority, priorities.max(axis=1))
-        chosen = places + self._shift[:, None]
+        chosen = slots + self._shift[:, None]
         weights = priorities**self._alpha
         if not self.starts.all():
             chosen, weights = chosen[self.starts > 0], weights[self.starts > 0]
         self._tree.update(chosen.reshape(-1), weights.reshape(-1))
 
     def state(self) -> dict[str, Array]:
-        """Everything in it, with the replicas first; what was never written is left out.
+        """Return all arrays, replicas first, without the slots that were never written.
 
-        The arrays are views, for that the state of gigabytes is not as many again.
+        Returns views, not copies: a replay memory can be gigabytes.
         """
         used = int(self._filled.max(initial=0))
         replicas = len(self.starts)
@@ -275,19 +202,35 @@ class ReplayBuffer:
             "starts": self.starts,
         }
         if self._tree is not None:
-            # By our places, without the tree's padding.
+            # By our slot numbers, without the tree's padding.
             weights = self._tree.weights[:, : self._envs * self._ring]
             state["priorities"] = weights.reshape(replicas, self._envs, self._ring)[..., :used]
             state["largest_priority"] = self._largest_priority
         return state
 
     def restore(self, state: Mapping[str, Array]) -> None:
-        """Take over what `state` gave; episodes that were under way end there, truncated."""
+        """Load what `state` returned; unfinished episodes count as truncated.
+
+        A ring of the same size is copied slot by slot. A ring of another size (``stop`` was
+        raised, or the checkpoint is of a trial with another capacity) is copied in the order of
+        its steps, as many of the newest as fit.
+        """
         used = state["kinds"].shape[2]
+        position, filled = (state[name].reshape(-1) for name in ("position", "filled"))
+        kept = np.minimum(filled, self._ring)
+        oldest = np.zeros_like(kept)
+        if used != self._ring:
+            # 0 in a lane that has not wrapped. One that has wrapped fills the saved ring.
+            oldest = (position + 1 - kept) % max(used, 1)
+            position = kept - 1
 
         def fill(array: Array, saved: Array) -> None:
             by_lane = array.reshape(self._lanes, self._ring, *array.shape[1:])
-            by_lane[:, :used] = saved.reshape(self._lanes, used, *array.shape[1:])
+            saved = saved.reshape(self._lanes, used, *array.shape[1:])
+            for lane, (first, size) in enumerate(zip(oldest, kept, strict=True)):
+                split = min(size, used - first)
+                by_lane[lane, :split] = saved[lane, first : first + split]
+                by_lane[lane, split:size] = saved[lane, : size - split]
 
         for name, array in (
             ("observations", self._observations),
@@ -296,9 +239,9 @@ class ReplayBuffer:
             ("kinds", self._kinds),
         ):
             fill(array, state[name])
-        self._position[:] = state["position"].reshape(-1)
-        self._filled[:] = state["filled"].reshape(-1)
-        self.starts[:] = state["starts"]
+        self._position[:], self._filled[:] = position, kept
+        for replica, kinds in enumerate(self._kinds.reshape(len(self.starts), -1)):
+            self.starts[replica] = np.count_nonzero(kinds & _START)
         if self._tree is not None:
             weights = np.zeros(self._lanes * self._ring)
             fill(weights, state["priorities"])
@@ -306,29 +249,29 @@ class ReplayBuffer:
             self._largest_priority = np.array(state["largest_priority"])
 
     def _advance(self, lanes: Indices, observations: Array) -> None:
-        """Write observations to the lanes' next places, whatever was there before."""
+        """Write observations to the lanes' next slots, over the oldest if a ring is full."""
         position = (self._position[lanes] + 1) % self._ring
         self._position[lanes] = position
         self._filled[lanes] = np.minimum(self._filled[lanes] + 1, self._ring)
-        places = self._first[lanes] + position
-        self._observations[places] = observations
-        was_start = (self._kinds[places] & _START) > 0
-        self._kinds[places] = 0
+        slots = self._first[lanes] + position
+        self._observations[slots] = observations
+        was_start = (self._kinds[slots] & _START) > 0
+        self._kinds[slots] = 0
         if was_start.any():
             replicas = lanes[was_start] // self._envs
             self.starts -= np.bincount(replicas, minlength=len(self.starts))
             if self._tree is not None:
-                self._tree.update(places[was_start] + self._shift[replicas], 0.0)
+                self._tree.update(slots[was_start] + self._shift[replicas], 0.0)
 
     def _draw(self, rows: int) -> tuple[Indices, Indices]:
-        """Places to start from, and numbers of steps, ``int64[replicas, rows]`` both."""
-        least, most = self._settings.n_step
+        """Draw slots to begin at and numbers of steps, ``int64[replicas, rows]`` both."""
+        min_steps, max_steps = self._settings.n_step
         replicas = len(self._generators)
-        # As RLlib does, what can't start a transition is drawn again, and its steps with it.
-        points = np.zeros((replicas, rows, 2 if most > least else 1))
+        # As in RLlib, a slot at which no transition begins is drawn again, with its steps.
+        points = np.zeros((replicas, rows, 2 if max_steps > min_steps else 1))
         is_missing = np.repeat(self.starts[:, None] > 0, rows, axis=1)
-        places = np.zeros((replicas, rows), dtype=np.int64)
-        steps = np.full((replicas, rows), least, dtype=np.int64)
+        slots = np.zeros((replicas, rows), dtype=np.int64)
+        steps = np.full((replicas, rows), min_steps, dtype=np.int64)
         while is_missing.any():
             for replica in np.flatnonzero(is_missing.any(axis=1)).tolist():
                 missing = is_missing[replica]
@@ -336,21 +279,21 @@ class ReplayBuffer:
                 points[replica, missing] = self._generators[replica].random(size)
             found, is_good = self._locate(points[..., 0])
             drawn = steps
-            if most > least:
-                drawn = least + (points[..., 1] * (most + 1 - least)).astype(np.int64)
+            if max_steps > min_steps:
+                drawn = min_steps + (points[..., 1] * (max_steps + 1 - min_steps)).astype(np.int64)
                 is_good &= self._has_steps(found, drawn)
             accepted = is_good & is_missing
-            places = np.where(accepted, found, places)
+            slots = np.where(accepted, found, slots)
             steps = np.where(accepted, drawn, steps)
             is_missing &= ~is_good
-        return places, steps
+        return slots, steps
 
     def _locate(self, points: NDArray[np.float64]) -> tuple[Indices, NDArray[np.bool_]]:
-        """Places at shares of what a replica has, and which of them a transition can start from."""
+        """Map points in [0, 1) to each replica's slots; also whether a transition begins there."""
         if self._tree is not None:
             found = self._tree.find(points)
             is_good = self._tree.weights.reshape(-1)[found] > 0
-            # What is not good may lie in the tree's padding.
+            # A slot that is not good can lie in the tree's padding.
             return np.where(is_good, found - self._shift[:, None], 0), is_good
         filled = self._filled.reshape(-1, self._envs)
         cumulative = filled.cumsum(axis=1)
@@ -358,54 +301,37 @@ class ReplayBuffer:
         replica = np.arange(len(points))[:, None]
         env = (ordinal[..., None] >= cumulative[:, None, :-1]).sum(axis=-1)
         before = (cumulative - filled)[replica, env]
-        places = (replica * self._envs + env) * self._ring + ordinal - before
-        return places, (self._kinds[places] & _START) > 0
+        slots = (replica * self._envs + env) * self._ring + ordinal - before
+        return slots, (self._kinds[slots] & _START) > 0
 
-    def _has_steps(self, places: Indices, steps: Indices) -> NDArray[np.bool_]:
-        """Whether so many steps of one episode follow."""
-        first = places // self._ring * self._ring
+    def _later(self, slots: Indices, steps: Indices) -> Indices:
+        """The slots so many steps later in the same rings."""
+        position = slots % self._ring
+        return slots - position + (position + steps) % self._ring
+
+    def _has_steps(self, slots: Indices, steps: Indices) -> NDArray[np.bool_]:
+        """Whether so many steps of one episode begin at these slots."""
         window = np.arange(self._settings.n_step[1])
-        followed = first[..., None] + ((places - first)[..., None] + window) % self._ring
-        is_step = (self._kinds[followed] & _STEP) > 0
+        is_step = (self._kinds[self._later(slots[..., None], window)] & _STEP) > 0
         enough: NDArray[np.bool_] = np.all(is_step | (window >= steps[..., None]), axis=-1)
         return enough
 
-    def _sum_rewards(
-        self, first: Indices, position: Indices, steps: Indices
-    ) -> NDArray[np.float32]:
+    def _sum_rewards(self, slots: Indices, steps: Indices) -> NDArray[np.float32]:
         window = np.arange(self._settings.n_step[1])
-        followed = first[..., None] + (position[..., None] + window) % self._ring
-        rewards = np.where(window < steps[..., None], self._rewards[followed], 0.0)
+        rewards = self._rewards[self._later(slots[..., None], window)]
+        rewards = np.where(window < steps[..., None], rewards, 0.0)
         total: NDArray[np.float32] = (rewards @ self._discounts[:-1]).astype(np.float32)
         return total
 
-    def _weigh(self, places: Indices) -> NDArray[np.float32]:
-        """``(p / least p) ** -beta``, in which the number of steps and the sum cancel."""
-        is_drawn = np.repeat(self.starts[:, None] > 0, places.shape[1], axis=1)
+    def _weigh(self, slots: Indices) -> NDArray[np.float32]:
+        """``(p / min p) ** -beta``: the number of steps and the sum of priorities cancel."""
+        is_drawn = np.repeat(self.starts[:, None] > 0, slots.shape[1], axis=1)
         if self._tree is None:
             return is_drawn.astype(np.float32)
-        weights = self._tree.weights.reshape(-1)[places + self._shift[:, None]]
-        least = self._tree.minimum()[:, None]
+        weights = self._tree.weights.reshape(-1)[slots + self._shift[:, None]]
+        minimum = self._tree.minimum()[:, None]
         if not is_drawn.all():
             weights = np.where(is_drawn, weights, np.inf)
-            least = np.where(np.isfinite(least), least, 0.0)
-        importance: Array = (least / weights) ** self._settings.beta * is_drawn
+            minimum = np.where(np.isfinite(minimum), minimum, 0.0)
+        importance: Array = (minimum / weights) ** self._settings.beta * is_drawn
         return importance.astype(np.float32)
-
-
-def _place_bytes(store: ObservationStore, actions: int) -> int:
-    """Of one place: the observation, the action, the reward, and what the place is."""
-    observation = math.prod(store.shape) * store.dtype.itemsize
-    return observation + np.min_scalar_type(actions - 1).itemsize + 4 + 1
-
-
-def ring_size(settings: ReplaySettings, envs: int) -> int:
-    """Places of one sub-environment; enough for one transition in any case."""
-    places = math.ceil(settings.capacity / envs)
-    if settings.most_steps is not None:
-        # At worst every step ends an episode, whose last observation takes a place too. Places
-        # that are never used would not be free: numpy asks for pages of 2 MB, and whoever writes
-        # one byte of such a page has all of it.
-        most = 2 * math.ceil(settings.most_steps / envs) + _RESTARTS
-        places = min(places, most)
-    return max(places, settings.n_step[1] + 2)

@@ -1,9 +1,9 @@
-"""Stepping all replicas' environments into their replay memories.
+"""Step all replicas' environments and store the steps in their replay memories.
 
-Gymnasium's NEXT_STEP autoreset spends a step of a sub-environment on its reset. Such a step is
-never counted and never stored: with one sub-environment a replica it is taken at once, with
-several while the others go on. Then a replica may have taken a few steps more than were asked
-for; they are in the replay memory, and are counted with the next ones.
+Gymnasium's NEXT_STEP autoreset uses one step of a sub-environment for its reset. Reset steps are
+neither counted nor stored. A replica with one sub-environment makes the reset step at once; with
+several, it is made while the others take real steps. Such a replica can take a few steps more
+than requested: they are stored at once and counted in the next call.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ Mask = NDArray[np.bool_]
 
 
 class ReplayCollector:
-    """Owns the current state of the environments.
+    """Collects steps; owns the current observations of the environments.
 
     Attributes:
-        steps: that were asked for so far, of each replica that is not frozen.
+        steps: env steps requested so far, of each replica that is not frozen.
     """
 
     def __init__(
@@ -58,10 +58,13 @@ class ReplayCollector:
         self._has_started = False
 
     def restart(self, steps: int) -> None:
-        """Begin new episodes everywhere, with seeds from the environments' generators."""
+        """Begin new episodes in all environments, at ``steps`` env steps.
+
+        The seeds are drawn from the environments' generators.
+        """
         seeds = [int(generator.integers(2**31)) for generator in self._env_generators]
         for replica, observations in enumerate(self._envs.reset(seeds)):
-            self._observations[replica] = self._pack(observations)
+            self._observations[replica] = self._store.pack(observations)
         self._resetting[:] = False
         self._episodes.forget()
         self._taken[:] = self.steps = steps
@@ -69,12 +72,12 @@ class ReplayCollector:
         self._has_started = True
 
     def collect(self, values: Callable[[Array], Array], steps: int, is_frozen: Mask) -> None:
-        """Step every replica's environments on, by ``steps`` env steps each.
+        """Take ``steps`` more env steps with every replica.
 
         Args:
-            values: Q values for ``float32[replicas, envs, *shape]``.
-            steps: more for each replica.
-            is_frozen: replicas that do not step.
+            values: computes Q values of observations ``float32[replicas, envs, *shape]``.
+            steps: env steps of each replica.
+            is_frozen: replicas that do not step, ``bool[replicas]``.
         """
         if not self._has_started:
             self.restart(self.steps)
@@ -86,7 +89,7 @@ class ReplayCollector:
             self._step(values, active)
 
     def take_episodes(self) -> list[list[Episode]]:
-        """The episodes that finished since the last call."""
+        """Return each replica's episodes that finished since the last call."""
         return self._episodes.take()
 
     def _step(self, values: Callable[[Array], Array], active: list[int]) -> None:
@@ -100,7 +103,7 @@ class ReplayCollector:
         env_actions = self._distribution.to_env(actions[..., None])
         for replica, outcome in zip(active, self._envs.step(env_actions, active), strict=True):
             observations, rewards[replica], terminated[replica], truncated = outcome
-            self._observations[replica] = self._pack(observations)
+            self._observations[replica] = self._store.pack(observations)
             is_active[replica] = True
             ended[replica] = terminated[replica] | truncated
         has_reset = self._resetting & is_active
@@ -118,7 +121,7 @@ class ReplayCollector:
         replicas: list[int] = np.flatnonzero(ended[:, 0]).tolist()
         ignored = self._distribution.to_env(np.zeros((len(self._envs), 1, 1)))
         for replica, outcome in zip(replicas, self._envs.step(ignored, replicas), strict=True):
-            self._observations[replica] = self._pack(outcome[0])
+            self._observations[replica] = self._store.pack(outcome[0])
         self._resetting[ended] = False
         self._begin(ended)
 
@@ -134,6 +137,3 @@ class ReplayCollector:
             terminated=terminated[is_real],
             observations=self._observations[is_real],
         )
-
-    def _pack(self, observations: Any) -> Array:
-        return self._store.pack(observations)

@@ -1,8 +1,8 @@
-"""DQN's hyperparameters on the torch backend: RLlib's names, defaults and meaning.
+"""Read DQN's hyperparameters; names, defaults and meaning are RLlib's.
 
-Stable-Baselines3's rhythm, ``gradient_steps`` updates every ``train_freq`` steps of each of
-``n_envs`` environments, is here ``rollout_fragment_length: train_freq`` with ``training_intensity:
-gradient_steps * batch size / (train_freq * n_envs)``: the steps replayed for each step taken.
+Stable-Baselines3 makes ``gradient_steps`` updates every ``train_freq`` steps of each of ``n_envs``
+environments. Here that is ``rollout_fragment_length: train_freq`` with ``training_intensity:
+gradient_steps * batch size / (train_freq * n_envs)``, the steps replayed per step taken.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Any
 
 from sweeper.errors import ConfigurationRefusedError
 from sweeper.spec.keys.foreign import dead_network_reason
+from sweeper.spec.keys.support import key_table
 from sweeper.trainables.torch_backend.architecture import MODEL_CONFIG_DEFAULTS
-from sweeper.trainables.torch_backend.dqn.replay import (
+from sweeper.trainables.torch_backend.dqn.replay_settings import (
     PRIORITISED,
     REPLAY_DEFAULTS,
     UNIFORM,
@@ -31,7 +32,7 @@ from sweeper.trainables.torch_backend.schedules import Schedule
 
 __all__ = ["DQN_DEFAULTS", "SCHEDULED_KEYS", "DQNSettings", "read_settings"]
 
-# A test holds these against DQNConfig() of the installed RLlib.
+# A test compares these with DQNConfig() of the installed RLlib.
 DQN_DEFAULTS: Mapping[str, Any] = {
     "lr": 5e-4,
     "gamma": 0.99,
@@ -60,18 +61,7 @@ DQN_DEFAULTS: Mapping[str, Any] = {
         for key, value in MODEL_CONFIG_DEFAULTS.items()
         if dead_network_reason("DQN", key) is None
     },
-    # Only with these values: a spec may spell them out.
-    "batch_mode": "truncate_episodes",
-    "burn_in_len": 0,
-    "clip_actions": False,
-    "explore": True,
-    "minibatch_size": None,
-    "normalize_actions": True,
-    "num_env_runners": 0,
-    "num_epochs": 1,
-    "num_learners": 0,
-    "shuffle_batch_per_epoch": False,
-    "torch_skip_nan_gradients": False,
+    **key_table("torch", "DQN").fixed,
 }
 
 SCHEDULED_KEYS = ("lr", "epsilon")
@@ -81,17 +71,19 @@ _TD_LOSSES = ("huber", "mse")
 
 @dataclass(frozen=True)
 class DQNSettings:
-    """One configuration, checked; the names are RLlib's where they are the same thing.
+    """A checked configuration; the names are RLlib's where the meaning is the same.
+
+    A round collects some fragments with every sub-environment, then makes some updates.
 
     Attributes:
-        grad_clip: None where RLlib does not clip: nothing given, or 0.
+        grad_clip: None for no clipping, as RLlib reads null and 0.
         envs: sub-environments of each replica.
-        batch: rows of an update.
-        fragment_steps: of each sub-environment before it is asked whether to learn.
-        fragments: collected before each round of updates.
-        updates: of each round.
-        learning_starts: env steps in replay before there are any updates.
-        iteration_steps: an iteration ends at the first round that reaches so many env steps.
+        batch: rows of one update.
+        fragment_steps: steps of each sub-environment in one fragment.
+        fragments: fragments of one round.
+        updates: updates of one round.
+        learning_starts: env steps to be collected before the first update.
+        iteration_steps: an iteration ends with the first round that reaches this many env steps.
     """
 
     lr: Schedule
@@ -118,7 +110,7 @@ class DQNSettings:
 
     @property
     def round_steps(self) -> int:
-        """Env steps of one replica between two rounds of updates."""
+        """Env steps of one replica in one round."""
         return self.fragments * self.fragment_steps * self.envs
 
 
@@ -126,8 +118,8 @@ def read_settings(configuration: Mapping[str, Any]) -> DQNSettings:
     """Check a configuration and fill in the defaults.
 
     Raises:
-        ConfigurationRefusedError: a key or a value that this backend does not carry out, or
-            values that don't go together.
+        ConfigurationRefusedError: a key or a value is not supported, or values contradict each
+            other.
     """
     given = complete("DQN", configuration, DQN_DEFAULTS)
     n_step = _read_n_step(given["n_step"])
@@ -166,7 +158,7 @@ def read_settings(configuration: Mapping[str, Any]) -> DQNSettings:
 
 
 def _read_n_step(given: Any) -> tuple[int, int]:
-    """A number, or a range with both ends included (RLlib leaves out the upper one)."""
+    """Read a number, or a range with both ends included (RLlib excludes the upper one)."""
     ends = (given, given) if is_whole(given) else given
     if (
         not isinstance(ends, list | tuple)
@@ -175,7 +167,7 @@ def _read_n_step(given: Any) -> tuple[int, int]:
         or ends[0] > ends[1]
     ):
         raise ConfigurationRefusedError(
-            f"n_step is a whole number from 1 on, or a range [least, most], not {given!r}"
+            f"n_step is a whole number from 1 on, or a range [min, max], not {given!r}"
         )
     return int(ends[0]), int(ends[1])
 
@@ -191,7 +183,7 @@ def _read_fragment(given: int | None, n_step: tuple[int, int]) -> int:
 
 
 def _divide_rounds(intensity: Any, batch: int, fragment: int) -> tuple[int, int]:
-    """Fragments before a round of updates, and updates of the round (RLlib's dqn.py)."""
+    """Return fragments and updates of one round, as `calculate_rr_weights` in RLlib's dqn.py."""
     if intensity is None:
         return 1, 1
     if not is_number(intensity) or not intensity > 0:
@@ -216,7 +208,7 @@ def _read_replay(given: Any, n_step: tuple[int, int], gamma: float) -> ReplaySet
     for name in given:
         if name not in defaults:
             raise ConfigurationRefusedError(
-                f"{key}.{name} is not carried out with {kind} on backend torch; it takes "
+                f"{key}.{name} is not supported with {kind} on backend torch; it takes "
                 f"{', '.join(defaults)}"
             )
     replay = Configuration({**defaults, **given}, prefix=f"{key}.")

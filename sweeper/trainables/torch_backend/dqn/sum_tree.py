@@ -1,9 +1,9 @@
-"""Drawing places in proportion to their weights, for all replicas at once.
+"""Draw slots in proportion to their weights, for all replicas at once.
 
-A sum tree (Schaul et al. 2016, "Prioritized Experience Replay", appendix B.2.1), but each node
-has 16 children instead of two, so that it is only two or three levels high: numpy then takes a
-few operations for the draws of all replicas, where a binary tree takes a few a level. Sums are
-always taken over the children anew, never corrected by a difference, so they don't drift.
+A sum tree (Schaul et al. 2016, "Prioritized Experience Replay", appendix B.2.1) in which each node
+has 16 children instead of two. It is two or three levels high, so the draws of all replicas take
+numpy a few operations; a binary tree takes a few per level. Sums are always recomputed from the
+children, never corrected by a difference, so they do not drift.
 """
 
 from __future__ import annotations
@@ -20,42 +20,42 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 _CHILDREN = 16
-_MAX_TOP = 512  # so many nodes are searched at once, by their cumulative sums
+_MAX_TOP = 512  # nodes of the top level, which is searched by its cumulative sums
 
 
 class SumTree:
-    """Weights of the places of all replicas; a place without weight is never drawn.
+    """Weights of the slots of all replicas. A slot without weight is never drawn.
 
-    Places are numbered across replicas: place ``p`` of replica ``r`` is ``r * stride + p``.
+    Slot ``p`` of replica ``r`` has the number ``r * stride + p``.
 
     Attributes:
-        stride: places of a replica, a few more than asked for.
-        weights: ``float64[replicas, stride]``, to be read only.
+        stride: slots of a replica, padded to whole nodes.
+        weights: ``float64[replicas, stride]``; read only, use `update`.
     """
 
-    def __init__(self, replicas: int, places: int) -> None:
+    def __init__(self, replicas: int, slots: int) -> None:
         levels = 1
-        while math.ceil(places / _CHILDREN**levels) > _MAX_TOP:
+        while math.ceil(slots / _CHILDREN**levels) > _MAX_TOP:
             levels += 1
-        top = math.ceil(places / _CHILDREN**levels)
+        top = math.ceil(slots / _CHILDREN**levels)
         sizes = [top * _CHILDREN**level for level in range(levels, -1, -1)]
         self.stride = sizes[0]
         self._sums: list[Array] = [np.zeros((replicas, size)) for size in sizes]
-        # The least weight above 0 below each node; the leaves have none of their own.
+        # The smallest weight above 0 under each node; leaves have none stored.
         self._minima: list[Array] = [np.full((replicas, size), np.inf) for size in sizes[1:]]
         self.weights = self._sums[0]
         self._replica = np.arange(replicas)[:, None]
 
     @staticmethod
-    def bytes_needed(replicas: int, places: int) -> int:
-        """Upper bound of the memory, without building it."""
+    def bytes_needed(replicas: int, slots: int) -> int:
+        """Return an upper bound of a tree's memory without building it."""
         inner = 2 / (_CHILDREN - 1)
-        return math.ceil(replicas * (places + _CHILDREN**3) * 8 * (1 + inner))
+        return math.ceil(replicas * (slots + _CHILDREN**3) * 8 * (1 + inner))
 
-    def update(self, places: Indices, weights: Array | float) -> None:
-        """Set weights; of a place named several times the last one counts."""
-        self._sums[0].reshape(-1)[places] = weights
-        nodes = places
+    def update(self, slots: Indices, weights: Array | float) -> None:
+        """Set weights; for a slot given several times the last one counts."""
+        self._sums[0].reshape(-1)[slots] = weights
+        nodes = slots
         for level in range(1, len(self._sums)):
             nodes = nodes // _CHILDREN
             children = self._sums[level - 1].reshape(-1, _CHILDREN)[nodes]
@@ -67,15 +67,15 @@ class SumTree:
             self._minima[level - 1].reshape(-1)[nodes] = minima.min(axis=1)
 
     def find(self, points: Array) -> Indices:
-        """Places at shares of each replica's total weight.
+        """Find the slots at shares of each replica's total weight.
 
         Args:
-            points: ``float64[replicas, draws]`` in [0, 1); uniform ones draw a place by its
-                weight.
+            points: ``float64[replicas, draws]`` in [0, 1); uniform points draw slots in
+                proportion to their weights.
 
         Returns:
-            ``int64[replicas, draws]``. Rounding can hit a place without weight, once in 1e15;
-            where a replica has no weight at all the places mean nothing.
+            ``int64[replicas, draws]``. Rounding hits a slot without weight about once in 1e15.
+            The slots of a replica without any weight are meaningless.
         """
         top = self._sums[-1]
         cumulative = top.cumsum(axis=1)
@@ -96,12 +96,12 @@ class SumTree:
         return nodes.reshape(points.shape)
 
     def minimum(self) -> Array:
-        """The least weight above 0 of each replica, ``float64[replicas]``; infinite without."""
+        """Return each replica's smallest weight above 0, else infinity: ``float64[replicas]``."""
         minima: Array = self._minima[-1].min(axis=1)
         return minima
 
     def restore(self, weights: NDArray[Any]) -> None:
-        """Take over weights ``float64[replicas, places]``."""
+        """Load weights ``float64[replicas, slots]``."""
         self._sums[0][:] = 0.0
         self._sums[0][:, : weights.shape[1]] = weights
         self.update(

@@ -1,9 +1,8 @@
-"""DQN on the torch backend: all replicas of a trial trained as one batch.
+"""Train DQN: all replicas of a trial as one batch.
 
-A round collects a few env steps with every replica into its replay memory (`dqn_rollout`,
-`replay`), then learns from batches drawn from it (`dqn_update`, `dqn_loss`, `q_networks`); an
-iteration is as many rounds as it takes to reach ``min_sample_timesteps_per_iteration``.
-Hyperparameters and their meaning are RLlib's (`dqn_settings`).
+A round collects a few env steps of every replica into its replay memory (`rollout`, `replay`),
+then learns from batches drawn from it (`update`). An iteration repeats rounds until it has
+``min_sample_timesteps_per_iteration`` env steps. Hyperparameters are RLlib's (`settings`).
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from sweeper.trainables.torch_backend.devices import find_device, limit_threads
 from sweeper.trainables.torch_backend.dqn.actions import build_epsilon_greedy
 from sweeper.trainables.torch_backend.dqn.memory import (
     bound_steps,
+    check_free_memory,
     describe_memory,
-    refuse_too_much,
 )
 from sweeper.trainables.torch_backend.dqn.networks import QHead, QNetworks, build_q_architecture
 from sweeper.trainables.torch_backend.dqn.observation_store import ObservationStore
@@ -50,8 +49,8 @@ class TorchDQNTrainer:
     """A `ReplicaTrainer` of DQN.
 
     Raises:
-        ConfigurationRefusedError: a key, a value or a space that this backend does not take.
-        UserError: a GPU is asked for and there is none.
+        ConfigurationRefusedError: a key, a value or a space is not supported.
+        UserError: there is no GPU although one was asked for, or not enough free memory.
     """
 
     def __init__(self, settings: TrialSettings, configuration: Mapping[str, Any]) -> None:
@@ -59,7 +58,7 @@ class TorchDQNTrainer:
         self._dqn = read_settings(configuration)
         normalize = settings.environment.normalize
         if normalize.observations or normalize.rewards:
-            raise ConfigurationRefusedError("environment.normalize is not carried out by DQN")
+            raise ConfigurationRefusedError("environment.normalize is not supported by DQN")
         device = find_device(settings)
         self._streams = ReplicaStreams(
             settings, ("initialisation", "actions", "environments"), with_replay=True
@@ -71,14 +70,14 @@ class TorchDQNTrainer:
             self._build(device)
             self._opened = opened.pop_all()  # open until `close`; closed here if that failed
         self._env_steps = [0] * len(settings.seeds)
-        # Env steps at which the replay memory was empty: learning waits for so many more.
+        # Env steps at which the replay memory was empty; learning_starts counts from there.
         self._replay_begun = 0
 
-    # Numbers that are not finite end a replica; they are looked for, not warned of.
+    # Non-finite numbers freeze a replica; the learner checks for them, so numpy need not warn.
     @np.errstate(all="ignore")
     def train(self) -> list[ReplicaProgress]:
         """Collect and learn until every replica has taken an iteration's env steps."""
-        # Copied: a learner that freezes a replica does not change what happened here.
+        # A copy: the learner can freeze a replica in `end_iteration`.
         was_frozen = self._learner.is_frozen.copy()
         before = self._collector.steps
         self._learner.begin_iteration()
@@ -97,7 +96,7 @@ class TorchDQNTrainer:
         )
 
     def evaluate(self) -> list[EvaluationResult | None]:
-        """Play held-out episodes, the same ones at every evaluation."""
+        """Play held-out episodes, the same ones in every evaluation."""
         epsilon = self._dqn.epsilon.value(self._collector.steps)
         return play_episodes(
             self._networks.values,
@@ -111,10 +110,10 @@ class TorchDQNTrainer:
     def save(self, folder: Path) -> dict[str, Any]:
         """Write agent.json, weights.safetensors and trainer.safetensors.
 
-        Where the settings ask for it the replay memories are written too, as replay.safetensors.
+        With ``checkpoint_replay`` in the settings, also the replay memories: replay.safetensors.
 
         Returns:
-            Counters and generator states; integers beyond 64 bits among them, which JSON takes.
+            Counters and generator states, for JSON; some integers have more than 64 bits.
         """
         tensors, learner = self._learner.state()
         weights = self._networks.online.named_parameters()
@@ -132,9 +131,9 @@ class TorchDQNTrainer:
         }
 
     def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
-        """Go on with what `save` wrote; episodes begin anew, on seeds not used before.
+        """Load what `save` wrote and begin new episodes, with seeds not used before.
 
-        Without the replay memories no update is made until they hold
+        If the replay memories were not saved, no update is made before
         ``num_steps_sampled_before_learning_starts`` new env steps.
         """
         self._networks.online.load(checkpoints.read_tensors(CheckpointPaths(folder).weights))
@@ -145,14 +144,14 @@ class TorchDQNTrainer:
         steps = int(state["collected_steps"])
         self._replay_begun = steps
         if state["replay_begun"] is not None:
-            # Through a memory map, straight into the rings.
+            # Copied from a memory map straight into the rings.
             replay = checkpoints.read_tensors(CheckpointPaths(folder).replay)
             self._buffer.restore({name: tensor.numpy() for name, tensor in replay.items()})
             self._replay_begun = int(state["replay_begun"])
         self._collector.restart(steps)
 
     def close(self) -> None:
-        """Close the environments, and give BLAS back its threads."""
+        """Close the environments and restore BLAS's threads."""
         self._opened.close()
 
     def _run_round(self, is_frozen: NDArray[np.bool_]) -> None:
@@ -163,7 +162,7 @@ class TorchDQNTrainer:
         for _ in range(dqn.updates):
             sample = self._buffer.sample(dqn.batch)
             errors = self._learner.update(sample, steps)
-            self._buffer.update_priorities(sample.places, errors)
+            self._buffer.update_priorities(sample.slots, errors)
 
     def _build(self, device: torch.device) -> None:
         dqn, replicas = self._dqn, len(self._settings.seeds)
@@ -179,7 +178,7 @@ class TorchDQNTrainer:
         self._networks.initialise(self._streams.torch_generators("initialisation"))
         self._learner = DQNLearner(self._networks, dqn)
         steps = bound_steps(self._settings.stop, dqn.iteration_steps + dqn.round_steps)
-        replay = dataclasses.replace(dqn.replay, most_steps=steps)
+        replay = dataclasses.replace(dqn.replay, max_steps=steps)
         memory = describe_memory(
             replay,
             observation_space=envs.single_observation_space,
@@ -187,7 +186,7 @@ class TorchDQNTrainer:
             envs=dqn.envs,
             replicas=replicas,
         )
-        refuse_too_much(memory, replicas)
+        check_free_memory(memory, replicas)
         store = ObservationStore(self._encoder)
         self._buffer = ReplayBuffer(
             store,
@@ -228,7 +227,7 @@ class TorchDQNTrainer:
 
 
 def build_head(settings: DQNSettings, actions: int) -> QHead:
-    """The head of a configuration's network."""
+    """Build the head of a configuration's networks."""
     return QHead(
         actions=actions,
         is_dueling=settings.dueling,

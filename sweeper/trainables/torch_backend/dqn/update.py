@@ -1,4 +1,4 @@
-"""DQN's updates of all replicas: one step of Adam each, and the target network's rhythm."""
+"""Update all replicas' networks: a step of Adam each, and the target network when it is due."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class DQNLearner:
     """Networks and optimiser of all replicas.
 
     Attributes:
-        is_frozen: replicas that diverged; their parameters stay the last finite ones.
+        is_frozen: replicas that diverged and keep their last finite parameters,
+            ``bool[replicas]``.
     """
 
     def __init__(self, networks: QNetworks, settings: DQNSettings) -> None:
@@ -51,20 +52,20 @@ class DQNLearner:
         self._before = online.parameters.detach().clone()
 
     def begin_iteration(self) -> None:
-        """Keep the parameters that a replica which diverges goes back to."""
+        """Save the parameters to which a replica that diverges is reset."""
         self._before.copy_(self.networks.online.parameters.detach())
         self._loss_sum.zero_()
         self._last = None
 
     def update(self, sample: ReplaySample, env_steps: int) -> Array:
-        """One step on one batch.
+        """Make one gradient step on one batch.
 
         Args:
-            sample: for all replicas, frozen ones too.
-            env_steps: of a replica so far.
+            sample: transitions of all replicas, including frozen ones.
+            env_steps: env steps of a replica so far.
 
         Returns:
-            The TD errors, not negative, ``float32[replicas, rows]``.
+            Absolute TD errors, ``float32[replicas, rows]``.
         """
         networks, settings = self.networks, self._settings
         terms = self._differentiate(sample)
@@ -78,9 +79,12 @@ class DQNLearner:
         return terms.td_errors.cpu().numpy()
 
     def end_iteration(self) -> dict[str, Array]:
-        """RLlib's metrics of the last update, ``float[replicas]`` each, and who diverged.
+        """Freeze replicas that diverged, and return the last update's metrics.
 
-        A replica whose loss or parameters are not finite any more is frozen.
+        A replica has diverged if its loss or its parameters are not finite.
+
+        Returns:
+            RLlib's metrics, ``float[replicas]`` each; empty without an update.
         """
         if self._last is None:
             return {}
@@ -97,7 +101,7 @@ class DQNLearner:
         return metrics
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors with the replicas first, and JSON."""
+        """Return the tensors, replicas first, and the rest as JSON."""
         tensors = {
             f"optimiser.{name}": values for name, values in self._optimiser.tensors().items()
         }
@@ -112,7 +116,7 @@ class DQNLearner:
         }
 
     def restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """The inverse of `state`; the online network is restored by its owner."""
+        """Load what `state` returned; the trainer restores the online network."""
 
         def under(prefix: str) -> dict[str, Tensor]:
             return {
@@ -129,7 +133,10 @@ class DQNLearner:
         self._target_updates = int(state["target_updates"])
 
     def _differentiate(self, sample: ReplaySample) -> LossTerms:
-        """The loss, whose gradients are written: by hand where that is possible."""
+        """Compute the loss and write its gradients.
+
+        The standard network without a distribution uses the hand-derived form, `fused_loss`.
+        """
         networks, settings = self.networks, self._settings
         if networks.packed is not None and networks.head.atoms == 1:
             return differentiate_td(
@@ -138,24 +145,21 @@ class DQNLearner:
                 double_q=settings.double_q,
                 is_huber=settings.td_error_loss_fn == "huber",
             )
-        outputs = networks.forward(
+        values = networks.forward(
             sample.observations, settings.batch, needs_after=settings.double_q
         )
-        combine = networks.head.combine
         terms = compute_loss(
             networks.head,
-            combine(outputs.current),
-            combine(outputs.after) if outputs.after is not None else None,
-            combine(outputs.target),
+            values,
             self._to_transitions(sample),
             td_error_loss_fn=settings.td_error_loss_fn,
         )
-        # The mean over rows of each replica, without an operation for it.
+        # The gradient of each replica's mean over its rows, without computing the mean.
         terms.weighted.backward(self._row_weights)  # type: ignore[no-untyped-call]
         return terms
 
     def _follow(self, env_steps: int) -> None:
-        """After an update: the next learning rate, and the target network when it is due."""
+        """Set the next learning rate, and update the target network when it is due."""
         settings = self._settings
         self._lr = settings.lr.value(env_steps)
         if env_steps - self._last_target_update >= settings.target_network_update_freq:

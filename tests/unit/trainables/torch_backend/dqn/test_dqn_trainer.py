@@ -1,6 +1,6 @@
-"""What DQN's trainer promises beside what every trainer does: replay, its rhythm, refusals.
+"""DQN's trainer: replay, the rhythm of updates, refusals.
 
-What all of them promise is in `tests/integration/test_conformance.py`.
+`tests/integration/trainables/test_conformance.py` tests what all trainers have in common.
 """
 
 from __future__ import annotations
@@ -52,7 +52,15 @@ def run(trainer, iterations=3):
     return progress, parameters_of(trainer)
 
 
-def test_uniform_replay_is_drawn_by_the_seed():
+def assert_cartpole_moves(sample):
+    """CartPole's own equation of motion, which no reset follows."""
+    starts, ends = np.split(sample.observations, 2, axis=1)
+    np.testing.assert_allclose(
+        ends[..., 0], starts[..., 0] + 0.02 * starts[..., 1], atol=1e-5, rtol=0
+    )
+
+
+def test_uniform_replay_is_determined_by_the_seed():
     replay = {"type": "EpisodeReplayBuffer", "capacity": 300}
     _, first = run(cartpole(replay_buffer_config=replay))
     _, second = run(cartpole(replay_buffer_config=replay))
@@ -62,7 +70,7 @@ def test_uniform_replay_is_drawn_by_the_seed():
     assert not torch.equal(first[2], other[2])
 
 
-def test_what_bounds_a_trials_env_steps_bounds_its_replay_and_changes_nothing():
+def test_replay_bounded_by_the_trials_env_steps_changes_nothing():
     replay = {"type": "EpisodeReplayBuffer", "capacity": 100_000}
     whole, bounded = (
         build_trainer(
@@ -71,7 +79,7 @@ def test_what_bounds_a_trials_env_steps_bounds_its_replay_and_changes_nothing():
         )
         for stop in (None, {"num_env_steps_sampled_lifetime": 590})
     )
-    assert bounded._buffer.nbytes < 0.03 * whole._buffer.nbytes
+    assert bounded._buffer._kinds.size < 0.03 * whole._buffer._kinds.size
     progress, parameters = run(bounded)
     assert progress[-1][0].env_steps >= 590
     assert torch.equal(parameters, run(whole)[1])
@@ -80,7 +88,7 @@ def test_what_bounds_a_trials_env_steps_bounds_its_replay_and_changes_nothing():
 
 
 @pytest.mark.parametrize("envs", [1, 3, 8])
-def test_env_steps_are_counted_exactly_and_resets_are_no_steps(envs):
+def test_env_steps_are_counted_exactly_without_resets(envs):
     trainer = cartpole(num_envs_per_env_runner=envs, n_step=1)
     per_round = trainer._dqn.round_steps
     assert per_round == envs
@@ -90,33 +98,30 @@ def test_env_steps_are_counted_exactly_and_resets_are_no_steps(envs):
         rounds = -(-200 // per_round)
         assert {replica.env_steps for replica in progress} == {iteration * rounds * per_round}
         lengths += [sum(replica.episode_lengths) for replica in progress]
-    under_way = trainer._collector._episodes.lengths.sum(axis=1)
+    running = trainer._collector._episodes.lengths.sum(axis=1)
     taken = trainer._collector._taken
-    np.testing.assert_array_equal(lengths + under_way, taken)
+    np.testing.assert_array_equal(lengths + running, taken)
     assert (taken - progress[0].env_steps < envs).all()
     np.testing.assert_array_equal((trainer._buffer._kinds.reshape(3, -1) & 1).sum(axis=1), taken)
 
 
 @pytest.mark.parametrize("vectorization", ["sync", "vector_entry_point"])
 @pytest.mark.parametrize("envs", [1, 5])
-def test_an_observation_after_an_end_never_follows_one_before(vectorization, envs):
+def test_no_transition_crosses_a_reset(vectorization, envs):
     settings = settings_of("CartPole-v1", seeds=(0, 1))
     object.__setattr__(settings.environment, "vectorization", vectorization)
     trainer = build_trainer(settings, epsilon=1.0, num_envs_per_env_runner=envs)
     for _ in range(3):
         trainer.train()
     sample = trainer._buffer.sample(2000)
-    starts, ends = sample.observations[:, :2000], sample.observations[:, 2000:]
-    # CartPole's own equation of motion, which no reset follows.
-    np.testing.assert_allclose(
-        ends[..., 0], starts[..., 0] + 0.02 * starts[..., 1], atol=1e-5, rtol=0
-    )
+    assert_cartpole_moves(sample)
+    ends = sample.observations[:, 2000:]
     is_over = (np.abs(ends[..., 0]) > 2.4) | (np.abs(ends[..., 2]) > 0.20944)
     np.testing.assert_array_equal(sample.discounts == 0, is_over)
     assert is_over.any()
 
 
-def test_a_restored_trainer_goes_on_bit_for_bit_on_the_same_batch(tmp_path):
+def test_a_restored_trainer_learns_bit_for_bit_from_the_same_batch(tmp_path):
     trainer = cartpole()
     run(trainer)
     state = json.loads(json.dumps(trainer.save(tmp_path)))
@@ -126,7 +131,7 @@ def test_a_restored_trainer_goes_on_bit_for_bit_on_the_same_batch(tmp_path):
     targets = [each._networks.target.parameters for each in (trainer, restored)]
     assert torch.equal(*targets)
     saved_again = restored.save(tmp_path)
-    # Environments draw a seed each for the episodes that begin anew.
+    # The environments drew seeds for new episodes.
     for ours, theirs in zip(state["generators"], saved_again["generators"], strict=True):
         assert {k: v for k, v in ours.items() if k != "environments"} == {
             k: v for k, v in theirs.items() if k != "environments"
@@ -177,7 +182,23 @@ def test_with_its_replay_a_restored_trainer_learns_at_once_from_the_same_steps(t
 
 
 @pytest.mark.parametrize("kind", ["PrioritizedEpisodeReplayBuffer", "EpisodeReplayBuffer"])
-def test_saving_a_replay_memory_takes_its_disk_and_no_second_memory(tmp_path, kind):
+@pytest.mark.parametrize("capacity", [100, 400])
+def test_a_replay_memory_of_another_capacity_is_restored(tmp_path, kind, capacity):
+    """As in population-based training that varies the capacity."""
+    trainer = cartpole(
+        checkpoint_replay=True, replay_buffer_config={"type": kind, "capacity": 150}, n_step=1
+    )
+    run(trainer)
+    state = trainer.save(tmp_path)
+    restored = cartpole(replay_buffer_config={"type": kind, "capacity": capacity}, n_step=1)
+    restored.restore(tmp_path, state)
+    assert_cartpole_moves(restored._buffer.sample(2000))
+    run(restored, 1)
+    assert_cartpole_moves(restored._buffer.sample(2000))
+
+
+@pytest.mark.parametrize("kind", ["PrioritizedEpisodeReplayBuffer", "EpisodeReplayBuffer"])
+def test_saving_a_replay_memory_takes_the_planned_disk_and_no_copy(tmp_path, kind):
     replay = {"type": kind, "capacity": 150_000}
     trainer = cartpole((0, 1, 2, 3), checkpoint_replay=True, replay_buffer_config=replay)
     memory = describe_memory(
@@ -187,17 +208,17 @@ def test_saving_a_replay_memory_takes_its_disk_and_no_second_memory(tmp_path, ki
         envs=1,
         replicas=4,
     )
-    trainer._buffer._filled[:] = 140_000  # as if so much had been collected
+    trainer._buffer._filled[:] = 140_000  # as if collected
     tracemalloc.start()
     trainer.save(tmp_path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     size = (tmp_path / "replay.safetensors").stat().st_size
     assert size == pytest.approx(memory.saved_bytes * 140 / 150, rel=1e-3)
-    assert peak < 0.3 * size  # one of the four replicas' observations, and change
+    assert peak < 0.3 * size  # the observations of one of four replicas, and a little
 
 
-def test_arrays_of_every_kind_are_read_back_as_they_were_written(tmp_path):
+def test_arrays_of_every_dtype_are_read_as_they_were_written(tmp_path):
     kinds = "?", "u1", "i1", "u2", "i2", "f2", "u4", "i4", "f4", "u8", "i8", "f8"
     generator = np.random.default_rng(0)
     arrays = {kind: generator.integers(0, 2, (3, 5, 4)).astype(kind) for kind in kinds}
@@ -212,7 +233,7 @@ def test_arrays_of_every_kind_are_read_back_as_they_were_written(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_checkpoint_is_json_and_tensors_that_start_with_the_replica(tmp_path):
+def test_a_checkpoint_is_json_and_tensors_with_replicas_first(tmp_path):
     trainer = cartpole((7, 9), checkpoint_replay=True)
     run(trainer, 1)
     json.dumps(trainer.save(tmp_path))
@@ -259,7 +280,7 @@ class ExplodingRewards:
 
 
 @pytest.mark.parametrize("kind", ["PrioritizedEpisodeReplayBuffer", "EpisodeReplayBuffer"])
-def test_a_diverged_replica_is_frozen_and_the_others_train_on_as_before(kind):
+def test_a_diverged_replica_is_frozen_and_the_others_train_as_before(kind):
     replay = {"type": kind, "capacity": 1000}
     healthy, sick = cartpole(replay_buffer_config=replay), cartpole(replay_buffer_config=replay)
     envs = sick._envs.vector_envs
@@ -288,7 +309,7 @@ def test_a_diverged_replica_keeps_its_last_finite_weights():
     assert not torch.equal(before[0], after[0])
 
 
-def test_epsilon_says_how_often_and_evenly_which_action_is_tried():
+def test_epsilon_is_the_probability_of_a_uniformly_random_action():
     points = np.random.default_rng(0).random(60_000)
     values = np.tile([0.0, 2.0, 1.0], (60_000, 1))
     counts = np.bincount(choose_actions(values, points, 0.3), minlength=3) / 60_000
@@ -310,7 +331,7 @@ def test_epsilon_follows_env_steps_within_an_iteration(monkeypatch):
     np.testing.assert_allclose(seen, 1 - np.arange(200) / 200, atol=1e-9)
 
 
-def test_the_learning_rate_goes_by_env_steps_at_the_update_before():
+def test_the_learning_rate_follows_env_steps_of_the_previous_update():
     trainer = cartpole(lr=[[0, 1e-3], [400, 0.0]], n_step=1)
     rates = [trainer.train()[0].learner["default_optimizer_learning_rate"] for _ in range(3)]
     assert rates == pytest.approx([5e-4, 0.0, 0.0])
@@ -319,12 +340,12 @@ def test_the_learning_rate_goes_by_env_steps_at_the_update_before():
     assert torch.equal(before, after)
 
 
-def test_updates_and_target_updates_come_in_rllibs_rhythm(monkeypatch):
+def test_updates_and_target_updates_follow_rllibs_rhythm(monkeypatch):
     trainer = cartpole(
         n_step=1,
         train_batch_size_per_learner=64,
         rollout_fragment_length=50,
-        training_intensity=6.4,  # 5 updates each 50 steps
+        training_intensity=6.4,  # 5 updates every 50 steps
         target_network_update_freq=100,
     )
     updates = []
@@ -392,7 +413,7 @@ def test_learner_metrics_have_rllibs_names():
     ],
     ids=lambda given: ",".join(given) if isinstance(given, dict) else "",
 )
-def test_what_is_not_carried_out_is_refused_by_name(hyperparameters, named):
+def test_unsupported_keys_are_refused_by_name(hyperparameters, named):
     with pytest.raises(ConfigurationRefusedError, match=named):
         cartpole(**hyperparameters)
 
@@ -402,7 +423,7 @@ def test_continuous_actions_are_refused():
         build_trainer(settings_of("Pendulum-v1"))
 
 
-def test_rllibs_spelling_is_taken():
+def test_rllibs_spelling_is_accepted():
     trainer = TorchDQNTrainer(
         settings_of("CartPole-v1"),
         {"train_batch_size": 16, "epsilon": [(0, 1.0), (10, 0.1)], "num_env_runners": 0},
@@ -411,7 +432,7 @@ def test_rllibs_spelling_is_taken():
     assert trainer._dqn.replay.capacity == 50_000
 
 
-def test_memory_that_can_not_be_had_is_refused(monkeypatch):
+def test_memory_that_is_not_free_is_refused(monkeypatch):
     monkeypatch.setattr(
         "sweeper.trainables.torch_backend.dqn.memory.free_bytes", lambda: 10_000_000
     )
@@ -420,7 +441,7 @@ def test_memory_that_can_not_be_had_is_refused(monkeypatch):
     cartpole(replay_buffer_config={"capacity": 1000})
 
 
-def test_the_memory_of_a_configuration_is_known_beforehand():
+def test_the_memory_of_a_configuration_is_known_in_advance():
     replay = {"replay_buffer_config": {"capacity": 10_000}}
     trainer = cartpole(**replay)
     memory = describe_memory(
@@ -430,13 +451,23 @@ def test_the_memory_of_a_configuration_is_known_beforehand():
         envs=1,
         replicas=3,
     )
-    assert memory.replay_bytes == trainer._buffer.nbytes
     assert memory.observation_dtype == "float32"
-    assert memory.places == 10_000
+    assert trainer._buffer._kinds.size == 3 * memory.slots
+    assert memory.slots == 10_000
+    assert list(memory.to_json()) == [
+        "replay_bytes",
+        "needed_bytes",
+        "saved_bytes",
+        "places",
+        "most_steps",
+        "cause",
+        "observation_shape",
+        "observation_dtype",
+    ]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_a_gpu_that_is_not_there_is_refused():
+def test_a_missing_gpu_is_refused():
     settings = settings_of("CartPole-v1")
     object.__setattr__(settings, "gpus", 1)
     with pytest.raises(UserError, match="CUDA"):

@@ -1,4 +1,4 @@
-"""The update by hand is the update by autograd."""
+"""The hand-derived update (fused_loss, packed_q) equals the update by autograd (loss)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def build_learner(hyperparameters, *, is_packed):
 def draw_sample(generator):
     shape = (REPLICAS, ROWS)
     return ReplaySample(
-        places=np.zeros(shape, dtype=np.int64),
+        slots=np.zeros(shape, dtype=np.int64),
         observations=generator.normal(size=(REPLICAS, 2 * ROWS, 5)).astype(np.float32),
         actions=generator.integers(ACTIONS, size=shape),
         rewards=(3 * generator.normal(size=shape)).astype(np.float32),
@@ -52,7 +52,7 @@ def draw_sample(generator):
     ],
     ids=lambda given: ",".join(given) or "defaults",
 )
-def test_the_standard_network_by_hand_learns_what_autograd_learns(hyperparameters, activation):
+def test_hand_derived_updates_equal_those_of_autograd(hyperparameters, activation):
     given = {
         **hyperparameters,
         "tau": 0.5,
@@ -69,7 +69,7 @@ def test_the_standard_network_by_hand_learns_what_autograd_learns(hyperparameter
         np.testing.assert_allclose(ours, theirs, atol=1e-5, rtol=1e-4)
         gradients = [learner.networks.online.gradients for learner in (packed, plain)]
         torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-4)
-        # Adam gives gradients that are rounding only their full size: go on from equal weights.
+        # Adam scales gradients that are only rounding to full size: go on from equal weights.
         for name in ("online", "target"):
             weights = getattr(packed.networks, name).parameters.detach()
             getattr(plain.networks, name).parameters.detach().copy_(weights)
@@ -79,7 +79,7 @@ def test_the_standard_network_by_hand_learns_what_autograd_learns(hyperparameter
         np.testing.assert_allclose(values, second[name], atol=1e-4, rtol=1e-4, err_msg=name)
 
 
-def test_values_for_acting_are_those_of_training():
+def test_hand_derived_values_equal_those_of_autograd():
     packed, plain = (build_learner({}, is_packed=is_packed) for is_packed in (True, False))
     observations = np.random.default_rng(0).normal(size=(REPLICAS, 7, 5)).astype(np.float32)
     np.testing.assert_allclose(

@@ -1,4 +1,4 @@
-"""Replay memory: what is drawn, how often, and what it takes."""
+"""Replay memory: which transitions are drawn, how often, and how much memory it takes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
 
 from sweeper.environments.spaces import build_observation_encoder
+from sweeper.trainables.torch_backend.dqn.memory import describe_memory
 from sweeper.trainables.torch_backend.dqn.observation_store import ObservationStore
-from sweeper.trainables.torch_backend.dqn.replay import ReplayBuffer, ReplaySettings
+from sweeper.trainables.torch_backend.dqn.replay import ReplayBuffer
+from sweeper.trainables.torch_backend.dqn.replay_settings import ReplaySettings
 from sweeper.trainables.torch_backend.dqn.sum_tree import SumTree
 
 GAMMA = 0.9
@@ -30,11 +32,11 @@ def build_buffer(
     beta=0.4,
     space=SPACE,
     actions=4,
-    most_steps=None,
+    max_steps=None,
 ):
     return ReplayBuffer(
         ObservationStore(build_observation_encoder(space)),
-        ReplaySettings(capacity, alpha, beta, n_step, GAMMA, most_steps),
+        ReplaySettings(capacity, alpha, beta, n_step, GAMMA, max_steps),
         replicas=replicas,
         envs=envs,
         actions=actions,
@@ -43,9 +45,9 @@ def build_buffer(
 
 
 class Recorder:
-    """Plays random episodes into a buffer, and remembers every transition that it may draw.
+    """Plays random episodes into a buffer, and records every transition that it may draw.
 
-    An observation is (lane, running number), so each is met once.
+    An observation is (lane, clock), so each is unique.
     """
 
     def __init__(self, buffer, lanes, *, longest=6, seed=0):
@@ -90,14 +92,14 @@ class Recorder:
         if ends.any():
             self.begin(lanes[ends])
 
-    def transitions(self, lane, n_step, places):
-        """``{(start, n): (end, action, reward, discount)}`` of the last observations."""
+    def transitions(self, lane, n_step, slots):
+        """``{(start, n): (end, action, reward, discount)}`` of the last ``slots`` observations."""
         found = {}
         for episode in self.episodes[lane]:
             steps, first = episode["steps"], episode["first"]
             for t in range(len(steps)):
                 for n in range(n_step[0], n_step[1] + 1):
-                    if t + n > len(steps) or first + t <= self.clock[lane] - places:
+                    if t + n > len(steps) or first + t <= self.clock[lane] - slots:
                         continue
                     is_terminal = t + n == len(steps) and episode["end"] == "terminated"
                     reward = sum(GAMMA**i * steps[t + i][1] for i in range(n))
@@ -111,7 +113,7 @@ class Recorder:
 
 
 def draw_all(buffer, rows=4000):
-    """What is drawn, a mapping a lane, as `Recorder.transitions`."""
+    """Everything that is drawn, by lane, each as `Recorder.transitions`."""
     sample = buffer.sample(rows)
     found = {}
     starts, ends = sample.observations[:, :rows], sample.observations[:, rows:]
@@ -133,20 +135,20 @@ def draw_all(buffer, rows=4000):
 @pytest.mark.parametrize("n_step", [(1, 1), (3, 3), (1, 4), (2, 3)])
 @pytest.mark.parametrize("envs", [1, 3])
 @pytest.mark.parametrize("steps", [10, 37, 400])
-def test_every_transition_that_is_there_is_drawn_and_no_other(alpha, n_step, envs, steps):
+def test_exactly_the_stored_transitions_are_drawn(alpha, n_step, envs, steps):
     buffer = build_buffer(36 * envs, envs=envs, n_step=n_step, alpha=alpha)
     recorder = Recorder(buffer, 2 * envs)
     for _ in range(steps):
         recorder.step()
     found = draw_all(buffer)
     for lane in range(2 * envs):
-        expected = recorder.transitions(lane, n_step, places=36)
+        expected = recorder.transitions(lane, n_step, slots=36)
         assert sorted(found[lane]) == sorted(expected)
         for key, values in expected.items():
             np.testing.assert_allclose(found[lane][key], values, rtol=1e-5, err_msg=str(key))
 
 
-def test_lanes_that_step_less_often_are_drawn_less_often():
+def test_lanes_with_fewer_steps_are_drawn_less_often():
     buffer = build_buffer(400, envs=2, replicas=1, alpha=None)
     recorder = Recorder(buffer, 2, longest=50)
     for step in range(120):
@@ -156,27 +158,27 @@ def test_lanes_that_step_less_often_are_drawn_less_often():
 
 
 def starts_of(buffer, replica, ring):
-    places = np.flatnonzero(buffer._kinds & 4)
-    return places[(places >= replica * ring) & (places < (replica + 1) * ring)]
+    slots = np.flatnonzero(buffer._kinds & 4)
+    return slots[(slots >= replica * ring) & (slots < (replica + 1) * ring)]
 
 
 @pytest.mark.parametrize("alpha", [None, 0.6, 1.0])
 def test_transitions_are_drawn_as_often_as_the_formula_says(alpha):
-    """Chi-square at 0.1 %, of transitions with known priorities."""
+    """Chi-square test at 0.1 % of transitions with known priorities."""
     buffer = build_buffer(60, alpha=alpha)
     recorder = Recorder(buffer, 2, longest=7, seed=1)
     for _ in range(200):
         recorder.step()
     mine = [starts_of(buffer, replica, 60) for replica in range(2)]
     longest = max(map(len, mine))
-    places = np.stack([np.resize(each, longest) for each in mine])
-    errors = 0.05 + np.abs(np.sin(places))  # equal for equal places
-    buffer.update_priorities(places, errors)
+    slots = np.stack([np.resize(each, longest) for each in mine])
+    errors = 0.05 + np.abs(np.sin(slots))  # equal for equal slots
+    buffer.update_priorities(slots, errors)
     drawn = buffer.sample(60_000)
     for replica in range(2):
         priorities = (0.05 + np.abs(np.sin(mine[replica]))) ** (alpha or 0.0)
         share = priorities / priorities.sum()
-        counts = np.array([(drawn.places[replica] == place).sum() for place in mine[replica]])
+        counts = np.array([(drawn.slots[replica] == slot).sum() for slot in mine[replica]])
         assert counts.sum() == 60_000
         assert scipy.stats.chisquare(counts, 60_000 * share).pvalue > 1e-3
         if alpha is None:
@@ -184,9 +186,9 @@ def test_transitions_are_drawn_as_often_as_the_formula_says(alpha):
             continue
         # Schaul et al. 2016, section 3.4.
         importance = (len(share) * share) ** -0.4
-        found = dict(zip(drawn.places[replica], drawn.weights[replica], strict=True))
+        found = dict(zip(drawn.slots[replica], drawn.weights[replica], strict=True))
         np.testing.assert_allclose(
-            [found[place] for place in mine[replica]], importance / importance.max(), rtol=1e-5
+            [found[slot] for slot in mine[replica]], importance / importance.max(), rtol=1e-5
         )
 
 
@@ -197,31 +199,31 @@ def test_the_chi_square_test_would_notice_a_wrong_exponent():
     assert scipy.stats.chisquare(counts, 60_000 * share / share.sum()).pvalue < 1e-3
 
 
-def test_new_steps_have_the_largest_priority_so_far():
+def test_new_steps_get_the_largest_priority_so_far():
     buffer = build_buffer(replicas=1, alpha=1.0)
     recorder = Recorder(buffer, 1, longest=20)
     for _ in range(5):
         recorder.step()
-    places = np.flatnonzero(buffer._kinds & 4)[None]
-    buffer.update_priorities(places, np.full(places.shape, 0.5))
-    buffer.update_priorities(places[:, :1], np.array([[8.0]]))
-    before = set(places[0].tolist())
+    slots = np.flatnonzero(buffer._kinds & 4)[None]
+    buffer.update_priorities(slots, np.full(slots.shape, 0.5))
+    buffer.update_priorities(slots[:, :1], np.array([[8.0]]))
+    before = set(slots[0].tolist())
     recorder.step()
     new = (set(np.flatnonzero(buffer._kinds & 4).tolist()) - before).pop()
     assert buffer._tree.weights[0, new] == 8.0
 
 
-def test_an_error_of_zero_or_none_at_all_keeps_a_priority_above_zero():
+def test_errors_of_zero_or_nan_give_priorities_above_zero():
     buffer = build_buffer()
     recorder = Recorder(buffer, 2)
     for _ in range(8):
         recorder.step()
     sample = buffer.sample(500)
-    errors = np.where(sample.places < 40, 0.0, np.nan)
-    buffer.update_priorities(sample.places, errors)
+    errors = np.where(sample.slots < 40, 0.0, np.nan)
+    buffer.update_priorities(sample.slots, errors)
     again = buffer.sample(500)
     assert (again.weights > 0).all()
-    assert (buffer._kinds[again.places] & 4).all()
+    assert (buffer._kinds[again.slots] & 4).all()
 
 
 def test_a_replica_draws_the_same_alone():
@@ -235,11 +237,11 @@ def test_a_replica_draws_the_same_alone():
             if lanes == 2 and step % 2:
                 buffer.begin(np.array([1]), np.ones((1, 2)))
     first, second = both.sample(100), alone.sample(100)
-    np.testing.assert_array_equal(first.places[0], second.places[0])
+    np.testing.assert_array_equal(first.slots[0], second.slots[0])
     np.testing.assert_array_equal(first.observations[0], second.observations[0])
 
 
-def test_a_replica_without_transitions_has_rows_without_weight():
+def test_rows_of_a_replica_without_transitions_have_no_weight():
     buffer = build_buffer()
     buffer.begin(np.array([0, 1]), np.zeros((2, 2)))
     for number in range(3):
@@ -253,11 +255,11 @@ def test_a_replica_without_transitions_has_rows_without_weight():
     sample = buffer.sample(8)
     assert (sample.weights[0] == 0).all()
     assert (sample.weights[1] == 1).all()
-    buffer.update_priorities(sample.places, np.ones((2, 8)))
+    buffer.update_priorities(sample.slots, np.ones((2, 8)))
     assert (buffer.sample(8).weights[0] == 0).all()
 
 
-def test_an_episode_longer_than_the_ring_leaves_its_end():
+def test_the_end_of_an_episode_longer_than_the_ring_is_kept():
     buffer = build_buffer(5, replicas=1, n_step=(2, 2))
     recorder = Recorder(buffer, 1, longest=1)
     recorder.left[:] = 1000
@@ -269,14 +271,14 @@ def test_an_episode_longer_than_the_ring_leaves_its_end():
 
 @pytest.mark.parametrize("alpha", [None, 0.6])
 @pytest.mark.parametrize("steps", [7, 100])
-def test_what_is_saved_is_restored_and_open_episodes_end_there(alpha, steps):
+def test_a_restored_buffer_draws_the_same_and_truncates_open_episodes(alpha, steps):
     buffer = build_buffer(alpha=alpha, envs=2)
     recorder = Recorder(buffer, 4)
     for _ in range(steps):
         recorder.step()
     if alpha is not None:
         sample = buffer.sample(16)
-        buffer.update_priorities(sample.places, sample.rewards)
+        buffer.update_priorities(sample.slots, sample.rewards)
     state = {name: array.copy() for name, array in buffer.state().items()}
     assert all(len(array) == 2 for array in state.values())
     restored = build_buffer(alpha=alpha, envs=2)
@@ -287,7 +289,7 @@ def test_what_is_saved_is_restored_and_open_episodes_end_there(alpha, steps):
     for name in vars(first):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name), err_msg=name)
     before = draw_all(restored)
-    restored.begin(np.arange(4), np.full((4, 2), -1.0))  # a place each
+    restored.begin(np.arange(4), np.full((4, 2), -1.0))  # a slot each
     after = draw_all(restored)
     for lane in range(4):
         lost = set(before[lane]) - set(after[lane])
@@ -295,17 +297,65 @@ def test_what_is_saved_is_restored_and_open_episodes_end_there(alpha, steps):
         assert len(lost) <= 1
 
 
+def restart(recorder, max_steps, **given):
+    """Continue with a new buffer for ``max_steps`` that is restored from the saved state."""
+    state = {name: array.copy() for name, array in recorder.buffer.state().items()}
+    recorder.buffer = build_buffer(10**6, max_steps=max_steps, **given)
+    recorder.buffer.restore(state)
+    recorder.begin(np.arange(recorder.lanes))
+
+
+@pytest.mark.parametrize("alpha", [None, 0.6])
+@pytest.mark.parametrize("n_step", [(1, 1), (3, 3), (1, 3)])
+@pytest.mark.parametrize("envs", [1, 3])
+@pytest.mark.parametrize("longest", [1, 5])
+@pytest.mark.parametrize(
+    "max_steps",
+    [(4, 4), (4, 10), (10, 4)],
+    ids=["same", "grown", "shrunk"],
+)
+def test_exactly_the_stored_transitions_are_drawn_after_many_restarts(
+    alpha, n_step, envs, longest, max_steps
+):
+    given = {"alpha": alpha, "n_step": n_step, "envs": envs}
+    lanes, before, after = 2 * envs, *(envs * steps for steps in max_steps)
+    recorder = Recorder(build_buffer(10**6, max_steps=before, **given), lanes, longest=longest)
+    held = np.zeros(lanes)
+    launches, generator = 40, np.random.default_rng(0)
+    for launch in range(launches):
+        observed = recorder.clock.copy() if launch else 0
+        if launch:
+            restart(recorder, before if launch < launches // 2 else after, **given)
+        for _ in range(generator.integers(4)):
+            recorder.step()
+        ring = recorder.buffer._ring
+        held = np.minimum(np.minimum(held, ring) + recorder.clock - observed, ring)
+        if launch + 1 not in (launches // 2, launches // 2 + 1, launches):
+            continue
+        expected = [recorder.transitions(lane, n_step, held[lane]) for lane in range(lanes)]
+        found = draw_all(recorder.buffer, 3000) if recorder.buffer.starts.any() else {}
+        for lane in range(lanes):
+            assert sorted(found.get(lane, {})) == sorted(expected[lane])
+            for key, values in expected[lane].items():
+                np.testing.assert_allclose(found[lane][key], values, rtol=1e-5)
+    assert (recorder.clock > 2 * ring).all()
+
+
 def test_five_replicas_of_100k_cartpole_transitions_take_at_most_30_mb():
     space = spaces.Box(-np.inf, np.inf, (4,), np.float32)
-    given = {"replicas": 5, "envs": 1, "actions": 2}
     settings = ReplaySettings(100_000, 0.6, 0.4, (1, 1), GAMMA)
-    store = ObservationStore(build_observation_encoder(space))
     buffer = build_buffer(100_000, replicas=5, space=space, actions=2)
     arrays = [buffer._observations, buffer._actions, buffer._rewards, buffer._kinds]
     arrays += [*buffer._tree._sums, *buffer._tree._minima]
     real = sum(array.nbytes for array in arrays)
     assert real <= 30e6
-    assert real <= ReplayBuffer.bytes_needed(store, settings, **given) <= 1.1 * real
+    assert real <= planned_bytes(settings, space, replicas=5, envs=1) <= 1.1 * real
+
+
+def planned_bytes(settings, space, **shape):
+    actions = spaces.Discrete(2)
+    memory = describe_memory(settings, observation_space=space, action_space=actions, **shape)
+    return memory.replay_bytes
 
 
 def resident_bytes():
@@ -313,7 +363,7 @@ def resident_bytes():
 
 
 def fill(buffer, lanes, steps):
-    """So many steps in every lane, an episode each."""
+    """Add one-step episodes to every lane."""
     observations = np.ones((len(lanes), *buffer._observations.shape[1:]), dtype=np.float32)
     buffer.begin(lanes, observations)
     for _ in range(steps):
@@ -328,25 +378,24 @@ def fill(buffer, lanes, steps):
 
 
 @pytest.mark.parametrize("alpha", [0.6, None])
-def test_a_replica_whose_steps_are_bounded_has_room_for_them_all(alpha):
-    buffer = build_buffer(10**6, envs=3, alpha=alpha, most_steps=100)
+def test_a_bounded_replica_has_room_for_all_its_steps(alpha):
+    buffer = build_buffer(10**6, envs=3, alpha=alpha, max_steps=100)
     fill(buffer, np.arange(6), 34)
     np.testing.assert_array_equal(buffer.starts, 102)
-    assert buffer.nbytes < 100_000
+    assert buffer._kinds.size < 6 * 100
 
 
-def test_a_process_takes_as_much_memory_as_its_replay_is_said_to_need():
+def test_a_process_takes_the_planned_memory():
     space = spaces.Box(-np.inf, np.inf, (128,), np.float32)
     shape = {"replicas": 5, "envs": 8}
-    store = ObservationStore(build_observation_encoder(space))
-    settings = ReplaySettings(10**6, 0.6, 0.4, (1, 1), GAMMA, most_steps=8 * 1000)
-    said = ReplayBuffer.bytes_needed(store, settings, actions=2, **shape)
+    settings = ReplaySettings(10**6, 0.6, 0.4, (1, 1), GAMMA, max_steps=8 * 1000)
+    planned = planned_bytes(settings, space, **shape)
     before = resident_bytes()
-    buffer = build_buffer(10**6, space=space, actions=2, most_steps=8 * 1000, **shape)
+    buffer = build_buffer(10**6, space=space, actions=2, max_steps=8 * 1000, **shape)
     fill(buffer, np.arange(40), 1000)
-    # Rings of the whole capacity took 190 MB here, all the huge pages that they begin.
-    assert resident_bytes() - before == pytest.approx(said, rel=0.15)
-    assert said < 45e6
+    # Rings of the whole capacity took 190 MB: every huge page that a ring begins in.
+    assert resident_bytes() - before == pytest.approx(planned, rel=0.15)
+    assert planned < 45e6
 
 
 @pytest.mark.parametrize(
@@ -360,7 +409,7 @@ def test_a_process_takes_as_much_memory_as_its_replay_is_said_to_need():
     ],
     ids=str,
 )
-def test_observations_are_kept_in_their_own_dtype(space, dtype, size):
+def test_observations_are_stored_in_their_own_dtype(space, dtype, size):
     encoder = build_observation_encoder(space)
     buffer = build_buffer(20, replicas=1, space=space)
     assert buffer._observations.dtype == dtype
@@ -382,22 +431,22 @@ def test_observations_are_kept_in_their_own_dtype(space, dtype, size):
     sample = buffer.sample(50)
     assert sample.observations.dtype == np.float32
     for row in range(50):
-        start = sample.places[0, row]
+        start = sample.slots[0, row]
         for offset, half in ((0, 0), (1, 50)):
             expected = encoder.encode(seen[start + offset])[0]
             np.testing.assert_allclose(sample.observations[0, half + row], expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("places", [1, 16, 17, 5000, 20_000])
-def test_the_tree_finds_what_a_cumulative_sum_finds(places):
+@pytest.mark.parametrize("slots", [1, 16, 17, 5000, 20_000])
+def test_the_tree_finds_what_a_cumulative_sum_finds(slots):
     generator = np.random.default_rng(0)
-    tree = SumTree(3, places)
-    weights = generator.random((3, places)) * (generator.random((3, places)) < 0.7)
+    tree = SumTree(3, slots)
+    weights = generator.random((3, slots)) * (generator.random((3, slots)) < 0.7)
     weights[:, -1] = 0.5
     weights[2] = 0.0
-    indices = np.arange(places) + np.arange(3)[:, None] * tree.stride
+    indices = np.arange(slots) + np.arange(3)[:, None] * tree.stride
     tree.update(indices.reshape(-1), weights.reshape(-1))
-    changed = generator.integers(places, size=200) + tree.stride
+    changed = generator.integers(slots, size=200) + tree.stride
     tree.update(changed, 3.0)
     weights[1, changed - tree.stride] = 3.0
     points = generator.random((3, 500))
@@ -406,11 +455,11 @@ def test_the_tree_finds_what_a_cumulative_sum_finds(places):
         cumulative = weights[replica].cumsum()
         expected = np.searchsorted(cumulative, points[replica] * cumulative[-1], "right")
         np.testing.assert_array_equal(found[replica], expected)
-    least = [w[w > 0].min() if w.any() else np.inf for w in weights]
-    np.testing.assert_array_equal(tree.minimum(), least)
+    smallest = [w[w > 0].min() if w.any() else np.inf for w in weights]
+    np.testing.assert_array_equal(tree.minimum(), smallest)
 
 
-def test_the_tree_finds_only_places_with_weight():
+def test_the_tree_finds_only_slots_with_weight():
     tree = SumTree(1, 10_000)
     chosen = np.random.default_rng(0).choice(10_000, 300, replace=False)
     tree.update(chosen, np.random.default_rng(1).random(300) ** 8)
