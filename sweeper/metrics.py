@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sweeper.errors import UserError
@@ -73,12 +73,6 @@ _LEARNER_SHARED = (
     "default_optimizer_learning_rate",
     "gradients_default_optimizer_global_norm",
 )
-_LEARNER: Mapping[str, tuple[str, ...]] = {
-    "PPO": ("policy_loss", "vf_loss", "vf_loss_unclipped", "vf_explained_var", "entropy",
-            "mean_kl_loss", "curr_kl_coeff", "curr_entropy_coeff"),
-    "DQN": ("qf_loss", "qf_mean", "qf_max", "qf_min", "td_error_mean", "num_target_updates",
-            "last_target_update_ts"),
-}  # fmt: skip
 _OURS: Mapping[str, str] = {
     "env_steps": ENV_STEPS,
     "timesteps_total": ENV_STEPS,
@@ -105,17 +99,17 @@ def canonical_metric(name: str) -> str:
     return name
 
 
-def explain_metric(name: str, algorithm: str | None, *, has_evaluation: bool) -> str | None:
+def explain_metric(name: str, learner: Sequence[str] | None, *, has_evaluation: bool) -> str | None:
     """What is wrong with a metric, by our name of it; None if trials will report it.
 
     Args:
         name: as `canonical_metric` gives it.
-        algorithm: decides which ``learner/…`` there are; None if it is unknown itself.
+        learner: the algorithm's metrics below ``learner/``; None if they are not recorded, so
+            that all of them pass.
         has_evaluation: whether the spec evaluates.
     """
-    learner = _LEARNER.get(algorithm or "")
     if name.startswith("learner/") and learner is None:
-        return None  # no list was recorded for this algorithm: RLlib decides
+        return None
     known = [*_REPORTED, *_EVALUATION]
     known += [f"learner/{key}" for key in (*(learner or ()), *_LEARNER_SHARED)]
     if name in _EVALUATION and not has_evaluation:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.spec.keys.names import defaults, domain
-from sweeper.spec.keys.support import key_table, supports
+from sweeper.spec.keys.support import REFERENCE_BACKEND, find_support, supports
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "parity.md"
 MARK = "<!-- made by tools/write_parity_table.py: do not edit below -->\n"
@@ -32,18 +32,18 @@ def _table(algorithm: str) -> str:
         "| key | default | torch | rllib |",
         "|---|---|---|---|",
     ]
-    keys = key_table("torch", algorithm)
+    support = find_support("torch", algorithm)
     for path, value in _flat(defaults(algorithm)):
         is_network = path[0] == "model_config"
-        carried = keys.network if is_network else keys.keys
+        supported = support.network if is_network else support.keys
         name = ".".join(path)
-        if carried is not None and path[-1 if is_network else 0] not in carried:
-            torch = "an error that names `backend: rllib`"
-        elif name in keys.fixed:
-            torch = f"only `{_show(keys.fixed[name])}`"
+        if supported is not None and path[-1 if is_network else 0] not in supported:
+            torch = f"an error that names `backend: {REFERENCE_BACKEND}`"
+        elif name in support.fixed:
+            torch = f"only `{_show(value)}`"
         else:
             torch = _describe(algorithm, path, "torch")
-        rllib = _describe(algorithm, path, "rllib")
+        rllib = _describe(algorithm, path, REFERENCE_BACKEND)
         lines.append(f"| `{name}` | `{_show(value)}` | {torch} | {rllib} |")
     return "\n".join([*lines, ""])
 

@@ -107,7 +107,7 @@ def _measure(spec: ExperimentSpec) -> Iterator[_Measured]:
         try:
             if paths.journal.stat().st_size > _MAX_JOURNAL_BYTES or not _is_alike(paths, spec):
                 continue
-            found = _read(paths.root.name, load_results(paths), keeps_trainer=_keeps_trainer(spec))
+            found = _read(paths.root.name, load_results(paths), keeps_trainer=spec.keeps_trainer)
         except (OSError, SweeperError) as error:
             _logger.debug("%s tells nothing: %s", paths.root, error)
             continue
@@ -118,7 +118,7 @@ def _measure(spec: ExperimentSpec) -> Iterator[_Measured]:
 def _is_alike(paths: RunPaths, spec: ExperimentSpec) -> bool:
     other = load_spec(paths.spec)
     # A replica more is a run more with RLlib, and next to nothing in a batch.
-    is_scaled = spec.backend == "rllib" or len(other.seeds) == len(spec.seeds)
+    is_scaled = not spec.support.trains_replicas_together or len(other.seeds) == len(spec.seeds)
     return (
         is_scaled
         and (other.algorithm, other.backend) == (spec.algorithm, spec.backend)
@@ -126,10 +126,6 @@ def _is_alike(paths: RunPaths, spec: ExperimentSpec) -> bool:
         and other.environment.kwargs == spec.environment.kwargs
         and other.environment.wrappers == spec.environment.wrappers
     )
-
-
-def _keeps_trainer(spec: ExperimentSpec) -> bool:
-    return spec.backend != "torch" or spec.checkpoint.trainer
 
 
 def _read(run: str, results: SweepResults, *, keeps_trainer: bool) -> _Measured | None:

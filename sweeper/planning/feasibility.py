@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,14 @@ from sweeper.search.expansion import Distribution
 from sweeper.spec import ExperimentSpec
 from sweeper.spec.draft import Draft
 from sweeper.spec.keys.names import default
-from sweeper.spec.keys.support import key_table, supports
+from sweeper.spec.keys.support import (
+    BACKENDS,
+    REFERENCE_BACKEND,
+    Support,
+    find_support,
+    suggested_algorithms,
+    supports,
+)
 from sweeper.spec.sections import Environment, Ray, Resources
 from sweeper.spec.text.documents import KeyPath, dotted
 from sweeper.trainables.torch_backend.dqn.memory import ReplayMemory
@@ -53,6 +60,11 @@ class Candidate:
     storage: str
     stop: Mapping[str, float]
     locate: Callable[[KeyPath], Location]
+
+    @property
+    def support(self) -> Support:
+        """What the backend supports of the algorithm."""
+        return find_support(self.backend, self.algorithm or "")
 
     @classmethod
     def of_spec(cls, spec: ExperimentSpec) -> Candidate:
@@ -143,76 +155,74 @@ def _check_environment(
     yield from _check_vectorization(candidate, settings, described)
 
 
-_NUMBERS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete)
-_Kinds = tuple[type[gymnasium.Space[Any]], ...]
-# What each algorithm acts in: rllib/core/models/catalog.py, dqn_catalog.py, sac_catalog.py.
-_ACTIONS: Mapping[str, _Kinds] = {
-    "DQN": (spaces.Discrete,),
-    "SAC": (spaces.Box, spaces.Discrete),
-}
-_OBSERVATIONS: Mapping[str, _Kinds] = {
-    "rllib": (*_NUMBERS, spaces.MultiBinary),
-    "torch": _NUMBERS,
-}
 # Images that the networks have default filters for (rllib/models/utils.py, get_filter_config).
 _IMAGE_SIZES = (96, 84, 64, 42, 10)
 
 
 def can_act(algorithm: str, actions: gymnasium.Space[Any]) -> bool:
     """Whether an algorithm has a policy for a space of actions."""
-    return isinstance(actions, _ACTIONS.get(algorithm, _NUMBERS))
+    return _is_one_of(actions, find_support(REFERENCE_BACKEND, algorithm).actions)
+
+
+def _is_one_of(space: gymnasium.Space[Any], names: Iterable[str]) -> bool:
+    """Whether a space is of one of the named classes of `gymnasium.spaces`."""
+    return isinstance(space, tuple(getattr(spaces, name) for name in names))
 
 
 def _refuse_spaces(
     candidate: Candidate, algorithm: str, described: EnvironmentDescription
 ) -> str | None:
-    taken = _ACTIONS.get(algorithm, _NUMBERS)
     action = described.action_space
     if not can_act(algorithm, action):
-        names = " or ".join(kind.__name__ for kind in taken)
+        names = " or ".join(candidate.support.actions)
         able = [
-            name if supports(candidate.backend, name) else f"{name} (backend: rllib)"
-            for name in ("PPO", "SAC", "DQN")
-            if can_act(name, action)
+            other.algorithm
+            if supports(candidate.backend, other.algorithm)
+            else f"{other.algorithm} (backend: {other.backend})"
+            for other in suggested_algorithms()
+            if can_act(other.algorithm, action)
         ]
         hint = f"; {' and '.join(able)} can" if able else ""
         return f"{algorithm} can't act in {_short(action)}, only in {names}{hint}"
     if isinstance(action, spaces.Box) and action.dtype.kind != "f":
         return f"actions are a Box of {action.dtype}; must be a Box of floats, or a MultiDiscrete"
-    refusal = _refuse_actions_on_backend(candidate.backend, algorithm, action)
+    refusal = _refuse_actions_on_backend(candidate.support, action)
     if refusal is not None:
         return refusal
     observation = described.observation_space
     for leaf in _leaves(observation):
-        if not _can_see(candidate.backend, leaf):
+        if not _can_see(candidate.support, leaf):
             refusal = f"{algorithm} can't see observations of {_short(leaf)}"
-            if _can_see("rllib", leaf):
-                return f"{refusal} on backend {candidate.backend}; backend: rllib can"
+            if _can_see(find_support(REFERENCE_BACKEND, algorithm), leaf):
+                return f"{refusal} on backend {candidate.backend}; backend: {REFERENCE_BACKEND} can"
             return f"{refusal}; wrap the environment"
     if isinstance(observation, spaces.Box):
         return _refuse_shape(candidate, observation)
     return None
 
 
-def _can_see(backend: str, leaf: gymnasium.Space[Any]) -> bool:
+def _can_see(support: Support, leaf: gymnasium.Space[Any]) -> bool:
     is_flat = not isinstance(leaf, spaces.MultiDiscrete) or len(leaf.shape) == 1
-    return isinstance(leaf, _OBSERVATIONS[backend]) and is_flat
+    return _is_one_of(leaf, support.observations) and is_flat
 
 
-def _refuse_actions_on_backend(
-    backend: str, algorithm: str, action: gymnasium.Space[Any]
-) -> str | None:
-    if backend == "torch" and len(action.shape or ()) > 1:
+def _refuse_actions_on_backend(support: Support, action: gymnasium.Space[Any]) -> str | None:
+    if not support.takes_action_arrays and len(action.shape or ()) > 1:
         return (
-            f"actions are {_short(action)}; backend torch takes vectors only; backend: rllib takes "
-            "them"
+            f"actions are {_short(action)}; backend {support.backend} takes vectors only; backend: "
+            f"{REFERENCE_BACKEND} takes them"
         )
     # RLlib's policies count from 0, and nothing adds the offset on the way to the environment.
     is_counted = isinstance(action, spaces.Discrete | spaces.MultiDiscrete)
-    if backend == "rllib" and is_counted and np.any(action.start):
-        torch = "use backend: torch, or " if supports("torch", algorithm) else ""
+    if not support.takes_action_offsets and is_counted and np.any(action.start):
+        able = [name for name in BACKENDS if supports(name, support.algorithm)]
+        remedy = "".join(
+            f"use backend: {name}, or "
+            for name in able
+            if find_support(name, support.algorithm).takes_action_offsets
+        )
         return (
-            f"actions are {_short(action)}, but RLlib sends numbers from 0 on; {torch}number "
+            f"actions are {_short(action)}, but RLlib sends numbers from 0 on; {remedy}number "
             "them from 0"
         )
     return None
@@ -242,7 +252,7 @@ def _check_replay(
     candidate: Candidate, described: EnvironmentDescription
 ) -> Iterator[tuple[KeyPath, str]]:
     """RLlib evicts whole episodes, and fails over one that is longer than its buffer."""
-    if candidate.backend != "rllib":
+    if candidate.backend != REFERENCE_BACKEND:
         return
     replay = candidate.param_space.get("replay_buffer_config")
     capacity = replay.get("capacity") if isinstance(replay, Mapping) else None
@@ -259,8 +269,8 @@ def _check_replay(
 def _describe_replay(
     candidate: Candidate, described: EnvironmentDescription
 ) -> ReplayMemory | None:
-    is_ours = (candidate.backend, candidate.algorithm) == ("torch", "DQN")
-    if not is_ours or _refuse_spaces(candidate, "DQN", described) is not None:
+    support = candidate.support
+    if not support.has_own_replay or _refuse_spaces(candidate, support.algorithm, described):
         return None
     return find_largest_replay(candidate.param_space, described, candidate.replicas, candidate.stop)
 
@@ -287,7 +297,7 @@ def _short(space: gymnasium.Space[Any]) -> str:
 def _check_vectorization(
     candidate: Candidate, settings: EnvironmentSettings, described: EnvironmentDescription
 ) -> Iterator[tuple[KeyPath, str]]:
-    if settings.vectorization == "envpool" and candidate.backend == "torch":
+    if settings.vectorization == "envpool" and candidate.support.builds_vector_envs:
         try:
             check_envpool(settings, described)
         except EnvironmentBuildError as error:
@@ -347,7 +357,7 @@ _PROCESSES = {"num_env_runners": "env runners", "num_learners": "learners"}
 def _greatest(candidate: Candidate, key: str) -> int:
     """The greatest whole number that a configuration can have under a key."""
     algorithm = candidate.algorithm
-    if algorithm and key in key_table(candidate.backend, algorithm).fixed:
+    if algorithm and key in candidate.support.fixed:
         return int(default(algorithm, (key,)) or 0)  # another value has its own problem
     usual = default(algorithm, (key,)) if algorithm else 0
     found = possible_values(candidate.param_space, (key,), usual or 0)

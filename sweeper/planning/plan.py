@@ -226,11 +226,12 @@ def _env_steps(spec: ExperimentSpec, runs: int) -> int | None:
 
 
 def _vectorization(spec: ExperimentSpec) -> tuple[str, ...]:
-    if spec.backend != "torch":
+    if not spec.support.builds_vector_envs:
         return ()
     key, settings = "num_envs_per_env_runner", spec.environment.settings()
     numbers = possible_values(spec.param_space, (key,), default(spec.algorithm, (key,)))
-    modes = (choose_vectorization(settings, number, spec.algorithm) for number in sorted(numbers))
+    least = spec.support.min_native_envs
+    modes = (choose_vectorization(settings, number, least) for number in sorted(numbers))
     return tuple(dict.fromkeys(modes))
 
 

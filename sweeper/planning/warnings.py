@@ -31,7 +31,7 @@ def find_warnings(
 
 def _endless_evaluation(spec: ExperimentSpec, environment: EnvironmentDescription) -> Iterator[str]:
     if spec.evaluation is not None and environment.max_episode_steps is None:
-        end = "never ends" if spec.backend == "torch" else "fails, and the trial with it"
+        end = "fails, and the trial with it" if spec.support.ends_long_evaluations else "never ends"
         yield (
             f"{spec.environment.id} has no time limit: the evaluation of an agent that stays in "
             f"one episode {end}; give environment.wrappers: [{{TimeLimit: {{max_episode_steps: "
@@ -84,10 +84,10 @@ def _repetitions(spec: ExperimentSpec, trials: int) -> Iterator[str]:
             f"num_samples {spec.search.num_samples} repeats every configuration with the same "
             "seeds; for more evidence give more seeds"
         )
-    if spec.backend == "rllib" and len(spec.seeds) > 1:
+    if not spec.support.trains_replicas_together and len(spec.seeds) > 1:
         yield (
-            f"{len(spec.seeds)} replicas on rllib are {len(spec.seeds)} training runs a trial, "
-            f"one after the other: {len(spec.seeds) * trials} in all"
+            f"{len(spec.seeds)} replicas on {spec.backend} are {len(spec.seeds)} training runs a "
+            f"trial, one after the other: {len(spec.seeds) * trials} in all"
         )
     if trials == 1 and leaves:
         yield "only one configuration will be tried; raise search.num_samples"
@@ -166,4 +166,4 @@ def _batch(spec: ExperimentSpec) -> int | None:
     """The env steps of one iteration of an on-policy algorithm, if they are a constant."""
     key = "train_batch_size_per_learner"
     value = spec.param_space.get(key, default(spec.algorithm, (key,), spec.backend))
-    return value if spec.algorithm == "PPO" and isinstance(value, int) else None
+    return value if spec.support.learns_from == "batch" and isinstance(value, int) else None

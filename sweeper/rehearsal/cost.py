@@ -109,7 +109,7 @@ def _work(spec: ExperimentSpec, configuration: Mapping[str, Any]) -> float:
     envs = read_number(spec, configuration, "num_envs_per_env_runner", 1)
     train_batch = read_number(spec, configuration, "train_batch_size_per_learner", 1)
     batch = read_number(spec, configuration, "minibatch_size", train_batch)
-    if spec.algorithm in ("PPO", "APPO", "IMPALA"):
+    if spec.support.learns_from != "replay":
         rows = read_number(spec, configuration, "num_epochs", 1)
     else:  # of replay: rows learned from for each env step
         fragment = read_number(spec, configuration, "rollout_fragment_length", 1)

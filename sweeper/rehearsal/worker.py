@@ -70,7 +70,7 @@ class _Worker:
     def __init__(self, spec: ExperimentSpec, settings: TrialSettings, root: Path) -> None:
         self._settings, self._root = settings, root
         self._metric = spec.selection.metric
-        self._keeps_trainer = spec.backend != "torch" or spec.checkpoint.trainer
+        self._keeps_trainer = spec.keeps_trainer
         self._trial: SweepTrial | None = None
         self._built: Mapping[str, Any] | None = None
         self._failure: dict[str, Any] | None = None

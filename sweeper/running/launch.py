@@ -65,7 +65,7 @@ def run_launch(
         rules,
         keep=spec.checkpoint.keep,
         keep_trials=spec.checkpoint.keep_trials,
-        keep_trainer=spec.backend != "torch" or spec.checkpoint.trainer,
+        keep_trainer=spec.keeps_trainer,
     )
     # An end that is still to be written comes in as an event: what training could go on from
     # must not go before it is on file.

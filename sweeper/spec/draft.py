@@ -21,9 +21,15 @@ from sweeper.hints import did_you_mean, number_hint, quote_hint, show
 from sweeper.metrics import ENV_STEPS, canonical_metric
 from sweeper.search.expansion import distributions, parse_space
 from sweeper.spec.findings import explain_finding
-from sweeper.spec.keys.availability import default_backend, default_seeds
 from sweeper.spec.keys.names import check_algorithm
-from sweeper.spec.keys.support import BACKEND_NAMES
+from sweeper.spec.keys.support import (
+    BACKENDS,
+    DEFAULT_ALGORITHM,
+    REFERENCE_BACKEND,
+    Support,
+    default_backend,
+    find_support,
+)
 from sweeper.spec.sections import (
     MAX_NUMBER,
     Budget,
@@ -87,7 +93,7 @@ class Draft:
     is_training: bool = False
     name: str = ""
     algorithm: str | None = None
-    backend: str = "rllib"
+    backend: str = REFERENCE_BACKEND
     seeds: tuple[int, ...] = ()
     storage: str = "runs"
     space: dict[str, Any] = field(default_factory=dict)
@@ -97,6 +103,11 @@ class Draft:
     broken: set[str] = field(default_factory=set)
     misspelt: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def support(self) -> Support:
+        """What the backend supports of the algorithm; RLlib's defaults for an unreadable one."""
+        return find_support(self.backend, self.algorithm or "")
 
     def get(self, kind: type[AnySection]) -> AnySection | None:
         """A section by its model; None if switched off or unreadable."""
@@ -122,7 +133,7 @@ def read_draft(document: Document, *, is_training: bool = False) -> Draft:
     draft.storage = _read_storage(draft)
     draft.algorithm = _read_algorithm(draft)
     fallback = default_backend(draft.algorithm)
-    draft.backend = _read_choice(draft, "backend", BACKEND_NAMES, fallback)
+    draft.backend = _read_choice(draft, "backend", BACKENDS, fallback)
     draft.seeds = _read_seeds(draft)
     draft.space = _read_space(draft)
     draft.stop = _read_stop(draft)
@@ -181,7 +192,7 @@ def _read_algorithm(draft: Draft) -> str | None:
     if "algorithm" not in draft.raw:
         if draft.document.is_partial or "algorithm" in draft.misspelt:
             return None
-        draft.complain(("algorithm",), "is missing; name one, e.g. algorithm: PPO")
+        draft.complain(("algorithm",), f"is missing; name one, e.g. algorithm: {DEFAULT_ALGORITHM}")
         return None
     name = _read_text(draft, "algorithm", "")
     problem = check_algorithm(name) if name else None
@@ -191,7 +202,7 @@ def _read_algorithm(draft: Draft) -> str | None:
 
 
 def _read_seeds(draft: Draft) -> tuple[int, ...]:
-    value = draft.raw.get("seeds", default_seeds(draft.backend))
+    value = draft.raw.get("seeds", draft.support.default_seeds)
     form = f"must be a number of replicas from 1 to {_MAX_SEEDS}, or a list of seeds"
     if isinstance(value, list):
         wrong = [seed for seed in value if not _is_seed(seed)]

@@ -14,6 +14,7 @@ from sweeper.errors import Location, Problem, SpecError
 from sweeper.metrics import Objective, canonical_metric
 from sweeper.search.expansion import Distribution, is_distribution
 from sweeper.spec.draft import TOP_LEVEL, Draft, read_draft
+from sweeper.spec.keys.support import Support, find_support
 from sweeper.spec.rules import apply_rules
 from sweeper.spec.sections import (
     Budget,
@@ -97,6 +98,16 @@ class ExperimentSpec(BaseModel):
         """What decides between the trials."""
         chosen = self.selection
         return Objective(metric=chosen.metric, mode=chosen.mode, score=chosen.score)
+
+    @property
+    def support(self) -> Support:
+        """What the backend supports of the algorithm."""
+        return find_support(self.backend, self.algorithm)
+
+    @property
+    def keeps_trainer(self) -> bool:
+        """Whether checkpoints of finished trials keep the state that training goes on from."""
+        return self.checkpoint.trainer or not self.support.drops_trainer
 
     def locate(self, path: KeyPath) -> Location:
         """Where a key was written, or the nearest key that holds it."""

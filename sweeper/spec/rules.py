@@ -14,7 +14,7 @@ from sweeper.spec.draft import Draft
 from sweeper.spec.keys import availability
 from sweeper.spec.keys.checks import check_param_space
 from sweeper.spec.keys.combinations import check_combinations
-from sweeper.spec.keys.support import supports
+from sweeper.spec.keys.support import BACKENDS, REFERENCE_BACKEND, find_support, supports
 from sweeper.spec.scheduler_rules import check_scheduler
 from sweeper.spec.sections import Budget, Checkpoint, Environment, Scheduler, Search, Selection
 from sweeper.spec.text.documents import KeyPath
@@ -26,7 +26,6 @@ Rule = Callable[[Draft], Iterator[Finding]]
 
 _MAX_TRIALS = 1_000_000
 _LOOKED_AT = 100  # configurations; they are drawn in a millisecond or so
-_WITH_REPLAY = frozenset({"DQN", "SAC"})
 # Optuna's samplers, which Tune drives, draw none of these (ray/tune/search/optuna).
 _NOT_FOR_SEARCHERS = frozenset({"randn", "qrandn", "qlograndint", "qloguniform"})
 
@@ -43,7 +42,7 @@ def _backend_has_algorithm(draft: Draft) -> Iterator[Finding]:
     if algorithm is not None and not supports(draft.backend, algorithm):
         yield (
             ("backend",),
-            f"{draft.backend} has no {algorithm}; backend: rllib has it",
+            f"{draft.backend} has no {algorithm}; backend: {REFERENCE_BACKEND} has it",
         )
 
 
@@ -74,10 +73,11 @@ def _trials_end(draft: Draft) -> Iterator[Finding]:
         return
     if budget is not None and (budget.time_s is not None or budget.env_steps is not None):
         return
+    learner = draft.support.learner_metrics
     strange = [
         key
         for key, _ in _given_stop(draft)
-        if explain_metric(canonical_metric(key), draft.algorithm, has_evaluation=True)
+        if explain_metric(canonical_metric(key), learner, has_evaluation=True)
     ]
     if strange or draft.misspelt & {"stop", "budget"}:
         return  # one of them may have been meant as the bound
@@ -95,9 +95,9 @@ def _bounds_can_be_reached(draft: Draft) -> Iterator[Finding]:
 
 
 def _metrics_are_reported(draft: Draft) -> Iterator[Finding]:
-    evaluates = "evaluation" in draft.raw
+    evaluates, learner = "evaluation" in draft.raw, draft.support.learner_metrics
     for key, _ in _given_stop(draft):
-        problem = explain_metric(canonical_metric(key), draft.algorithm, has_evaluation=evaluates)
+        problem = explain_metric(canonical_metric(key), learner, has_evaluation=evaluates)
         if problem is not None:
             yield ("stop", key), problem
     selection, plateau = draft.get(Selection), draft.plateau
@@ -108,7 +108,7 @@ def _metrics_are_reported(draft: Draft) -> Iterator[Finding]:
     if plateau is not None and (selection is None or plateau.metric != selection.metric):
         watched.append((("stop", "plateau", "metric"), plateau.metric))
     for path, name in watched:
-        problem = explain_metric(canonical_metric(name), draft.algorithm, has_evaluation=evaluates)
+        problem = explain_metric(canonical_metric(name), learner, has_evaluation=evaluates)
         if problem is not None:
             yield path, problem
 
@@ -200,11 +200,11 @@ def _replay_can_be_saved(draft: Draft) -> Iterator[Finding]:
     checkpoint, algorithm = draft.get(Checkpoint), draft.algorithm
     if checkpoint is None or not checkpoint.replay or algorithm is None:
         return
-    if algorithm not in _WITH_REPLAY:
+    if draft.support.learns_from != "replay":
         yield ("checkpoint", "replay"), f"{algorithm} has no replay memory; leave it out"
-    elif (draft.backend, algorithm) not in availability.SAVING_REPLAY:
-        able = ("torch", algorithm) in availability.SAVING_REPLAY
-        remedy = "use backend: torch, or leave it out" if able else "leave it out"
+    elif not draft.support.has_own_replay:
+        able = [name for name in BACKENDS if find_support(name, algorithm).has_own_replay]
+        remedy = "".join(f"use backend: {name}, or " for name in able) + "leave it out"
         yield (
             ("checkpoint", "replay"),
             f"RLlib's checkpoints hold no replay memory; {remedy}",
@@ -218,9 +218,6 @@ def _is_available(draft: Draft) -> Iterator[Finding]:
 
 
 def _not_available(draft: Draft) -> Iterator[tuple[KeyPath, str]]:
-    if draft.backend not in availability.BACKENDS:
-        others = " or ".join(availability.BACKENDS)
-        yield ("backend",), f"backend {draft.backend}; use backend: {others}"
     if "://" in draft.storage:
         yield ("storage",), f"storage {show(draft.storage)}; use a folder of this machine"
     search, scheduler = draft.get(Search), draft.get(Scheduler)
@@ -233,13 +230,11 @@ def _not_available(draft: Draft) -> Iterator[tuple[KeyPath, str]]:
         yield ("scheduler", "type"), f"scheduler {scheduler.type}; use fifo"
     environment = draft.get(Environment)
     if environment is not None:
-        if environment.vectorization == "envpool" and draft.backend != "torch":
-            yield ("environment", "vectorization"), "vectorization envpool on rllib; use auto"
+        if environment.vectorization == "envpool" and not draft.support.builds_vector_envs:
+            what = f"vectorization envpool on {draft.backend}; use auto"
+            yield ("environment", "vectorization"), what
         for key in ("observations", "rewards"):
-            if (
-                getattr(environment.normalize, key)
-                and (draft.backend, draft.algorithm) not in availability.NORMALIZING
-            ):
+            if getattr(environment.normalize, key) and not draft.support.normalises:
                 what = f"normalize.{key} with {draft.algorithm} on backend {draft.backend}"
                 yield ("environment", "normalize", key), what
     selection = draft.get(Selection)

@@ -14,11 +14,10 @@ from typing import Any
 
 from sweeper.search.expansion import KINDS
 from sweeper.spec.draft import SECTIONS, TOP_LEVEL
-from sweeper.spec.keys.availability import default_backend
 from sweeper.spec.keys.descriptions import METRICS, TOP_LEVEL_KEYS, describe_key
 from sweeper.spec.keys.domains import Domain, describe_domain
 from sweeper.spec.keys.names import algorithms, default, defaults, domain, recorded_version
-from sweeper.spec.keys.support import BACKEND_NAMES, key_table, supports
+from sweeper.spec.keys.support import BACKENDS, default_backend, find_support, supports
 from sweeper.spec.schedulers import SCHEDULER_OPTIONS
 from sweeper.spec.sections import Plateau
 
@@ -67,7 +66,7 @@ def _top_level(key: str) -> Schema:
     if key == "algorithm":
         return described | _open({"enum": list(algorithms())})
     if key == "backend":
-        return described | _open({"enum": list(BACKEND_NAMES)})
+        return described | _open({"enum": list(BACKENDS)})
     if key == "seeds":
         seed = {"type": "integer", "minimum": 0}
         count = {"type": "integer", "minimum": 1, "maximum": 1000}
@@ -177,7 +176,7 @@ def _open(*kinds: Schema) -> Schema:
 
 
 def _pairs() -> Iterator[tuple[str, str]]:
-    for backend in BACKEND_NAMES:
+    for backend in BACKENDS:
         for algorithm in algorithms():
             if supports(backend, algorithm):
                 yield algorithm, backend
@@ -206,7 +205,7 @@ def _spaces() -> Iterator[Schema]:
 
 def _space(algorithm: str, backend: str) -> Schema:
     known = defaults(algorithm, backend)
-    fixed = key_table(backend, algorithm).fixed
+    fixed = find_support(backend, algorithm).fixed
     properties: Schema = {}
     for key, usual in known.items():
         if isinstance(usual, Mapping):
@@ -214,7 +213,7 @@ def _space(algorithm: str, backend: str) -> Schema:
             whole = {"type": "object", "properties": inner, "additionalProperties": False}
             properties[key] = _described(key, _open(whole, _choice({"type": "object"})))
         elif key in fixed:
-            properties[key] = _described(key, _open({"const": fixed[key]}), fixed[key])
+            properties[key] = _described(key, _open({"const": usual}), usual)
         else:
             properties[key] = _leaf(algorithm, (key,), backend)
     return {

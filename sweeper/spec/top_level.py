@@ -8,6 +8,7 @@ from typing import Any
 from sweeper.hints import nearest
 from sweeper.spec.keys.foreign import explain_foreign_name
 from sweeper.spec.keys.names import check_algorithm, defaults
+from sweeper.spec.keys.support import DEFAULT_ALGORITHM
 from sweeper.spec.sections import Section
 
 __all__ = ["TOP_LEVEL", "explain_unknown_key", "find_meant"]
@@ -59,7 +60,7 @@ def explain_unknown_key(
     for name, model in sections.items():
         if key in model.model_fields:
             return f"stands under {name}: {name}.{key}"
-    foreign = explain_foreign_name(str(algorithm) if known else "PPO", key)
+    foreign = explain_foreign_name(str(algorithm) if known else DEFAULT_ALGORITHM, key)
     if foreign is not None and foreign.startswith("its name here"):
         return f"unknown key; as a hyperparameter {foreign}, under param_space"
     return f"unknown key; a spec has {', '.join(TOP_LEVEL)}"

@@ -192,8 +192,8 @@ def _training(plan: SweepPlan, width: int) -> Iterator[str]:
 
 def _faster(plan: SweepPlan) -> str:
     """That envpool would help: where the simulator, not the learner, takes most of the time."""
-    environment, is_ppo = plan.spec.environment, plan.spec.algorithm == "PPO"
-    if not (is_ppo and "sync" in plan.vectorization):
+    environment, is_batched = plan.spec.environment, plan.spec.support.learns_from == "batch"
+    if not (is_batched and "sync" in plan.vectorization):
         return ""
     if not is_faster_in_envpool(environment.settings()):
         return ""
@@ -287,11 +287,10 @@ def _cost(plan: SweepPlan, width: int) -> Iterator[str]:
     of_which = "the trial" if plan.max_trials == 1 else f"each of the {plan.max_trials} trials"
     if trials < plan.max_trials:
         of_which = f"each of the best {trials} trials"
-    is_whole = plan.spec.backend != "torch" or kept.trainer
     finished = ", once finished the agent only"
     if plan.max_trials > 1:
         finished = ", of finished ones the agent only"
-    what = f"{last} of {of_which}{'' if is_whole else finished}"
+    what = f"{last} of {of_which}{'' if plan.spec.keeps_trainer else finished}"
     size = f"about {format_bytes(disk)}" if disk is not None else "size not known yet"
     rows = [("time", text), ("disk", f"{size}: {what}")]
     if plan.replay is not None:

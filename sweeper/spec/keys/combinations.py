@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sweeper.search.expansion import Distribution, SpaceProblem
-from sweeper.spec.keys.names import default
+from sweeper.spec.keys.names import default, defaults
 from sweeper.spec.keys.network import check_initialisers
-from sweeper.spec.keys.support import key_table
+from sweeper.spec.keys.support import REFERENCE_BACKEND, find_support
 
 __all__ = ["check_combinations"]
 
@@ -31,11 +31,15 @@ def _extremes(algorithm: str, space: Mapping[str, Any], key: str) -> tuple[float
     return (min(numbers), max(numbers)) if numbers else None
 
 
+def _learns_from(algorithm: str) -> str:
+    return find_support(REFERENCE_BACKEND, algorithm).learns_from
+
+
 def check_combinations(
-    algorithm: str, space: Mapping[str, Any], backend: str = "rllib"
+    algorithm: str, space: Mapping[str, Any], backend: str = REFERENCE_BACKEND
 ) -> Iterator[SpaceProblem]:
     """What is wrong with the hyperparameters together; paths are below ``param_space``."""
-    fixed = key_table(backend, algorithm).fixed
+    fixed = find_support(backend, algorithm).fixed
     # A value that the backend doesn't take has its own problem, which this one would not solve.
     space = {key: value for key, value in space.items() if key not in fixed}
     for check in (
@@ -52,7 +56,7 @@ def check_combinations(
 
 
 def _minibatch_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
-    if algorithm not in {"PPO", "IMPALA", "APPO"}:
+    if _learns_from(algorithm) == "replay":
         return
     minibatch = _extremes(algorithm, space, "minibatch_size")
     key = "train_batch_size_per_learner"
@@ -72,7 +76,7 @@ def _minibatch_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceP
 
 
 def _minibatch_is_of_fragments(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
-    if algorithm not in {"IMPALA", "APPO"}:
+    if _learns_from(algorithm) != "queue":
         return
     minibatch = space.get("minibatch_size")
     key = "rollout_fragment_length"
@@ -91,7 +95,7 @@ def _minibatch_is_of_fragments(algorithm: str, space: Mapping[str, Any]) -> Iter
 def _fragment_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
     """PPO's batch must be a multiple of a fragment of all environments, to within a tenth."""
     fragment = space.get("rollout_fragment_length")
-    if algorithm != "PPO" or not isinstance(fragment, int):
+    if _learns_from(algorithm) != "batch" or not isinstance(fragment, int):
         return
     sizes = []
     for key in ("num_envs_per_env_runner", "num_env_runners", "train_batch_size_per_learner"):
@@ -114,7 +118,7 @@ def _fragment_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpacePr
 
 def _n_step_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
     fragment = space.get("rollout_fragment_length", "auto")
-    if algorithm not in {"DQN", "SAC"} or not isinstance(fragment, int):
+    if _learns_from(algorithm) != "replay" or not isinstance(fragment, int):
         return
     value = space.get("n_step", 1)
     if isinstance(value, Distribution) and value.when is not None:
@@ -132,13 +136,13 @@ def _n_step_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProb
 
 def _gae_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
     truncates = space.get("batch_mode", "truncate_episodes") == "truncate_episodes"
-    if algorithm == "PPO" and space.get("use_gae") is False and truncates:
+    if "use_gae" in defaults(algorithm) and space.get("use_gae") is False and truncates:
         message = "without GAE whole episodes are needed: batch_mode: complete_episodes"
         yield SpaceProblem(("use_gae",), message)
 
 
 def _atoms_fit(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
-    if algorithm != "DQN":
+    if "num_atoms" not in defaults(algorithm):
         return
     low, high = (_extremes(algorithm, space, key) for key in ("v_min", "v_max"))
     if low is not None and high is not None and low[1] >= high[0]:
@@ -156,7 +160,7 @@ def _initialisers_fit(algorithm: str, space: Mapping[str, Any]) -> Iterator[Spac
 def _replay_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
     replay = space.get("replay_buffer_config")
     capacity = replay.get("capacity") if isinstance(replay, Mapping) else None
-    if algorithm not in {"DQN", "SAC"} or not isinstance(capacity, int) or capacity < 1:
+    if _learns_from(algorithm) != "replay" or not isinstance(capacity, int) or capacity < 1:
         return
     for key in ("train_batch_size_per_learner", "num_steps_sampled_before_learning_starts"):
         needed = _extremes(algorithm, space, key)

@@ -7,6 +7,9 @@ spec decide, and keys that RLlib accepts and ignores on its new API stack.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
+
+from sweeper.spec.keys.support import REFERENCE_BACKEND, find_support
 
 __all__ = [
     "SECOND_NAMES",
@@ -64,15 +67,6 @@ _RENAMED: Mapping[str, str] = {
     "lr_schedule": "lr: [[0, first], [steps, last]]",
     "entropy_coeff_schedule": "entropy_coeff: [[0, first], [steps, last]]",
 }
-_RENAMED_FOR: Mapping[str, Mapping[str, str]] = {
-    "PPO": {"batch_size": "minibatch_size"},
-    "APPO": {"batch_size": "minibatch_size"},
-    "SAC": {
-        "ent_coef": "initial_alpha and target_entropy",
-        "learning_rate": "actor_lr, critic_lr and alpha_lr",
-        "lr": "actor_lr, critic_lr and alpha_lr",
-    },
-}
 _DECIDED_ELSEWHERE: Mapping[str, str] = {
     "env": "environment.id",
     "env_config": "environment.kwargs",
@@ -115,54 +109,17 @@ _DEAD: Mapping[str, str] = {
     "policy_model_config": "use model_config",
     "q_model_config": "use model_config",
 }
-_DEAD_FOR_ASYNCHRONOUS: Mapping[str, str] = {
-    "decay": "the optimiser is Adam",
-    "momentum": "the optimiser is Adam",
-    "epsilon": "the optimiser is Adam",
-    "opt_type": "the optimiser is Adam",
-    "learner_queue_timeout": "only the old stack reads it",
-    "minibatch_buffer_size": "only the old stack reads it",
-    "num_multi_gpu_tower_stacks": "only the old stack reads it",
-    "replay_buffer_num_slots": "only the old stack replays",
-    "replay_proportion": "only the old stack replays",
-    "timeout_s_aggregator_manager": "only the old stack reads it",
-    "timeout_s_sampler_manager": "only the old stack reads it",
-    "use_gae": "returns come from V-trace",
-    "lambda_": "returns come from V-trace",
-}
-_DEAD_FOR: Mapping[str, Mapping[str, str]] = {
-    "IMPALA": _DEAD_FOR_ASYNCHRONOUS,
-    "APPO": {
-        **_DEAD_FOR_ASYNCHRONOUS,
-        "learner_queue_size": "use circular_buffer_num_batches",
-    },
-}
 
 
 def dead_reason(algorithm: str, key: str) -> str | None:
     """Why RLlib accepts a key and ignores it; None if it does not."""
-    return _DEAD_FOR.get(algorithm, {}).get(key) or _DEAD.get(key)
+    return find_support(REFERENCE_BACKEND, algorithm).dead.get(key) or _DEAD.get(key)
 
 
 def dead_network_reason(algorithm: str, key: str) -> str | None:
     """Why a key of ``model_config`` is not for an algorithm; None if it is."""
-    # rllib/algorithms/*/*_catalog.py: who reads which.
-    if key.startswith("fusionnet_") and algorithm != "SAC":
-        return "only SAC has a fusion network"
-    if key.startswith("head_fcnet_") and "_initializer" in key and algorithm != "DQN":
-        return "the heads keep torch's own initialisation"
-    if key == "head_fcnet_use_layernorm" and algorithm in ("DQN", "SAC"):
-        return f"RLlib's {algorithm} builds its heads without it"
-    if key == "vf_share_layers" and algorithm in ("DQN", "SAC"):
-        return f"{algorithm} has no value network"
-    if key == "free_log_std" and algorithm in ("DQN", "SAC"):
-        return "it belongs to PPO's Gaussian policies"
-    if key == "log_std_clip_param" and algorithm == "DQN":
-        return "DQN has no Gaussian policy"
-    is_recurrent = key in ("use_lstm", "max_seq_len") or key.startswith("lstm_")
-    if is_recurrent and algorithm in ("DQN", "SAC"):
-        return f"RLlib's {algorithm} can't train an LSTM"  # both fail in their first update
-    return None
+    dead = find_support(REFERENCE_BACKEND, algorithm).dead_network
+    return next((why for pattern, why in dead.items() if fnmatchcase(key, pattern)), None)
 
 
 def explain_foreign_name(algorithm: str, key: str) -> str | None:
@@ -182,7 +139,8 @@ def explain_foreign_name(algorithm: str, key: str) -> str | None:
 
 def renamed_to(algorithm: str, key: str) -> str | None:
     """What a key of Stable-Baselines3's, or an old one of RLlib's, is called here."""
-    return _RENAMED_FOR.get(algorithm, {}).get(key) or _RENAMED.get(key)
+    renamed = find_support(REFERENCE_BACKEND, algorithm).renamed
+    return renamed.get(key) or _RENAMED.get(key)
 
 
 def _elsewhere(place: str) -> str:

@@ -22,7 +22,7 @@ from sweeper.spec.keys.foreign import (
     dead_reason,
     explain_foreign_name,
 )
-from sweeper.spec.keys.support import key_table
+from sweeper.spec.keys.support import REFERENCE_BACKEND, find_support
 
 __all__ = [
     "algorithms",
@@ -69,14 +69,14 @@ def check_algorithm(name: str) -> str | None:
 
 
 @functools.cache
-def defaults(algorithm: str, backend: str = "rllib") -> Mapping[str, Any]:
+def defaults(algorithm: str, backend: str = REFERENCE_BACKEND) -> Mapping[str, Any]:
     """The defaults of every key that a spec may set, nested; RLlib's, but without env runners.
 
     A trial is one process: env runners and learners beside it are 0 unless the spec says
     otherwise.
     """
     entry = _table()["algorithms"][algorithm]
-    table = key_table(backend, algorithm)
+    support = find_support(backend, algorithm)
     found = {
         key: value
         for key, value in entry["defaults"].items()
@@ -89,18 +89,18 @@ def defaults(algorithm: str, backend: str = "rllib") -> Mapping[str, Any]:
     }
     everything = {
         **found,
-        "model_config": _only(network, table.network),
+        "model_config": _only(network, support.network),
         "num_env_runners": 0,
         "num_learners": 0,
     }
-    return _only(everything, table.keys)
+    return _only(everything, support.keys)
 
 
 def _only(values: Mapping[str, Any], keys: frozenset[str] | None) -> dict[str, Any]:
     return {key: value for key, value in values.items() if keys is None or key in keys}
 
 
-def default(algorithm: str, path: tuple[str, ...], backend: str = "rllib") -> Any:
+def default(algorithm: str, path: tuple[str, ...], backend: str = REFERENCE_BACKEND) -> Any:
     """The default of one key; None for a key without one."""
     value: Any = defaults(algorithm, backend)
     for key in path:
@@ -108,13 +108,13 @@ def default(algorithm: str, path: tuple[str, ...], backend: str = "rllib") -> An
     return value
 
 
-def domain(algorithm: str, path: tuple[str, ...], backend: str = "rllib") -> Domain:
+def domain(algorithm: str, path: tuple[str, ...], backend: str = REFERENCE_BACKEND) -> Domain:
     """The values that one key takes."""
-    name, table = ".".join(path), key_table(backend, algorithm)
+    name, support = ".".join(path), find_support(backend, algorithm)
     found = domain_of(name, default(algorithm, path, backend))
-    if name in table.scheduled:
+    if name in support.scheduled:
         found = replace(found, has_schedule=True)
-    return replace(found, words=table.words[name]) if name in table.words else found
+    return replace(found, words=support.words[name]) if name in support.words else found
 
 
 def is_network_key(key: str) -> bool:

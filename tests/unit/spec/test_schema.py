@@ -13,7 +13,7 @@ from spec_mutations import valid_specs
 
 from sweeper.spec.draft import SECTIONS, TOP_LEVEL
 from sweeper.spec.keys.names import algorithms, defaults
-from sweeper.spec.keys.support import BACKEND_NAMES, supports
+from sweeper.spec.keys.support import BACKENDS, supports
 from sweeper.spec.schedulers import SCHEDULER_OPTIONS
 from sweeper.spec.schema import spec_schema
 from sweeper.spec.text.yaml import parse_yaml
@@ -92,7 +92,7 @@ def test_a_spec_that_extends_another_may_lack_the_rest() -> None:
 
 def test_hyperparameters_are_those_of_algorithm_and_backend() -> None:
     for algorithm in algorithms():
-        for backend in BACKEND_NAMES:
+        for backend in BACKENDS:
             if supports(backend, algorithm):
                 offered = SCHEMA["$defs"][f"{algorithm}-{backend}"]["properties"]
                 assert set(offered) == set(defaults(algorithm, backend))
