@@ -399,3 +399,20 @@ def test_only_a_mapping_of_one_known_name_is_a_distribution() -> None:
     assert not is_distribution({"choice": [1], "uniform": [1, 2]})
     assert not is_distribution({"fcnet_hiddens": [1]})
     assert not is_distribution([1])
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("othr", "did you mean other?"),
+        ("use_kl", "did you mean use_kl_loss? set it there too"),
+        ("use_kl_loss", "a condition names another key of param_space"),
+        ("model_config.fcnet_hidens", "did you mean model_config.fcnet_hiddens? set it there too"),
+        ("frobnicate", "a condition names another key of param_space"),
+    ],
+)
+def test_a_condition_s_unknown_key_names_the_nearest_hyperparameter(name: str, hint: str) -> None:
+    leaf = {"choice": [1], "when": {name: 1}}
+    known = ["use_kl_loss", "model_config.fcnet_hiddens"]
+    _, problems = parse_space({"x": leaf, "other": 1}, known)
+    assert [problem.message for problem in problems] == [f"{name} is not in param_space; {hint}"]
