@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.hints import did_you_mean, nearest, number_hint, show
+from sweeper.hints import nearest, number_hint, show
 
 __all__ = [
     "KINDS",
@@ -127,8 +127,14 @@ def is_distribution(value: object) -> bool:
     )
 
 
-def parse_space(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[SpaceProblem]]:
+def parse_space(
+    raw: Mapping[str, Any], hyperparameters: Collection[str] = ()
+) -> tuple[dict[str, Any], list[SpaceProblem]]:
     """Turn a spec's ``param_space`` into constants and `Distribution` leaves.
+
+    Args:
+        raw: the ``param_space`` as written.
+        hyperparameters: dotted names of all the algorithm's keys, for hints.
 
     Returns:
         The space without the leaves that have problems, and the problems.
@@ -137,7 +143,7 @@ def parse_space(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[SpaceProbl
     space = _parse_mapping(raw, (), problems)
     leaves = dict(distributions(space))
     for path, leaf in leaves.items():
-        problems.extend(_check_condition(path, leaf, space, raw))
+        problems.extend(_check_condition(path, leaf, space, raw, hyperparameters))
     return space, problems
 
 
@@ -308,7 +314,11 @@ def _check_quantum(kind: str, args: list[Any], bounds: tuple[float, float] | Non
 
 
 def _check_condition(
-    path: Path, leaf: Distribution, space: Mapping[str, Any], raw: Mapping[str, Any]
+    path: Path,
+    leaf: Distribution,
+    space: Mapping[str, Any],
+    raw: Mapping[str, Any],
+    hyperparameters: Collection[str],
 ) -> Iterator[SpaceProblem]:
     known = {".".join(where): value for where, value in flatten(space)}
     for name, wanted in (leaf.when or {}).items():
@@ -316,8 +326,8 @@ def _check_condition(
         if name not in known:
             if _written(raw, name):
                 continue  # it has a problem of its own
-            hint = did_you_mean(name, known) or "; a condition names another key of param_space"
-            yield SpaceProblem(here, f"{name} is not in param_space{hint}")
+            hint = _hint_at_key(name, known, hyperparameters)
+            yield SpaceProblem(here, f"{name} is not in param_space; {hint}")
             continue
         if _depends_on(name, ".".join(path), known, frozenset()):
             yield SpaceProblem(here, f"the condition goes in a circle over {name}")
@@ -331,6 +341,13 @@ def _check_condition(
         )
         if not possible:
             yield SpaceProblem(here, f"{name} is never {show(wanted)}, so this never applies")
+
+
+def _hint_at_key(name: str, known: Collection[str], hyperparameters: Collection[str]) -> str:
+    near = nearest(name, [*known, *hyperparameters])
+    if near is None or (near == name and near not in known):
+        return "a condition names another key of param_space"
+    return f"did you mean {near}?{'' if near in known else ' set it there too'}"
 
 
 def _written(raw: Mapping[str, Any], name: str) -> bool:

@@ -19,9 +19,9 @@ from pydantic import ValidationError
 from sweeper.errors import Problem
 from sweeper.hints import did_you_mean, number_hint, quote_hint, show
 from sweeper.metrics import ENV_STEPS, canonical_metric
-from sweeper.search.expansion import distributions, parse_space
+from sweeper.search.expansion import distributions, flatten, parse_space
 from sweeper.spec.findings import explain_finding
-from sweeper.spec.keys.names import check_algorithm
+from sweeper.spec.keys.names import check_algorithm, defaults
 from sweeper.spec.keys.support import (
     BACKENDS,
     DEFAULT_ALGORITHM,
@@ -233,7 +233,11 @@ def _read_space(draft: Draft) -> dict[str, Any]:
             ("param_space",), f"must be a mapping of hyperparameters; found {show(value)}"
         )
         return {}
-    space, problems = parse_space(value)
+    names: list[str] = []
+    if draft.algorithm is not None:
+        known = flatten(defaults(draft.algorithm, draft.backend))
+        names = [dotted(path) for path, _ in known]
+    space, problems = parse_space(value, names)
     for problem in problems:
         draft.complain(("param_space", *problem.path), problem.message)
     return space
