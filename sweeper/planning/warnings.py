@@ -143,9 +143,8 @@ def _ends(leaf: Distribution) -> tuple[float, float] | None:
 
 
 def _rungs(spec: ExperimentSpec, trials: int) -> Iterator[str]:  # noqa: ARG001
-    given = spec.scheduler.model_extra or {}
-    first = given.get("grace_period")
-    if not isinstance(first, int | float) or isinstance(first, bool):
+    first = getattr(spec.scheduler.options, "grace_period", None)
+    if first is None:
         return
     evaluation = spec.evaluation
     every = evaluation.every_env_steps if evaluation is not None else None

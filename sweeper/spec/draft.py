@@ -30,6 +30,7 @@ from sweeper.spec.keys.support import (
     default_backend,
     find_support,
 )
+from sweeper.spec.schedulers import SCHEDULER_OPTIONS, Scheduler
 from sweeper.spec.sections import (
     MAX_NUMBER,
     Budget,
@@ -39,7 +40,6 @@ from sweeper.spec.sections import (
     Plateau,
     Ray,
     Resources,
-    Scheduler,
     Search,
     Section,
     Selection,
@@ -276,12 +276,25 @@ def _read_section(draft: Draft, name: str, model: type[Section]) -> Section | No
     if name in _OPTIONAL and _is_switched_off(draft, name):
         return None
     value = draft.raw.get(name, {})
+    if model is Scheduler and isinstance(value, Mapping):
+        return _read_scheduler(draft, value)
     if name == "environment" and name not in draft.raw:
         if draft.document.is_partial or name in draft.misspelt:
             return None
         draft.complain((name,), "is missing; give a gymnasium id, e.g. environment: CartPole-v1")
         return None
     return _read_model(draft, (name,), model, value)
+
+
+def _read_scheduler(draft: Draft, value: Mapping[str, Any]) -> Scheduler | None:
+    """The scheduler, with its options by the type beside which they are written."""
+    path = ("scheduler",)
+    scheduler = _read_model(draft, path, Scheduler, {"type": value.get("type")})
+    if scheduler is None:
+        return None
+    given = {key: item for key, item in value.items() if key != "type"}
+    options = _read_model(draft, path, SCHEDULER_OPTIONS[scheduler.type], given)
+    return scheduler if options is None else scheduler.with_options(options)
 
 
 def _read_plateau(draft: Draft) -> Plateau | None:

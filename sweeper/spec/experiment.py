@@ -16,6 +16,7 @@ from sweeper.search.expansion import Distribution, is_distribution
 from sweeper.spec.draft import TOP_LEVEL, Draft, read_draft
 from sweeper.spec.keys.support import Support, find_support
 from sweeper.spec.rules import apply_rules
+from sweeper.spec.schedulers import Scheduler
 from sweeper.spec.sections import (
     Budget,
     Checkpoint,
@@ -24,7 +25,6 @@ from sweeper.spec.sections import (
     Plateau,
     Ray,
     Resources,
-    Scheduler,
     Search,
     Selection,
     Tracking,

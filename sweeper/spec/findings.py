@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from sweeper.hints import did_you_mean, number_hint, quote_hint, seconds_hint, show, switch_hint
 from sweeper.spec.keys.availability import SCHEDULERS, SEARCH_ALGORITHMS
+from sweeper.spec.schedulers import explain_unknown_option
 from sweeper.spec.sections import Section
 
 __all__ = ["explain_finding"]
@@ -100,6 +101,9 @@ def _begun_like(found: Any, choices: Iterable[str]) -> str:
 def _explain_extra(details: ErrorDetails, model: type[Section]) -> str:
     *way, key = details["loc"]
     fields = list(_fields_at(model, way))
+    special = explain_unknown_option(str(key), model)
+    if special is not None:
+        return special
     hint = did_you_mean(key, fields) or f"; one of {', '.join(fields)}"
     return f"unknown key{hint}"
 

@@ -16,7 +16,8 @@ from sweeper.spec.keys.checks import check_param_space
 from sweeper.spec.keys.combinations import check_combinations
 from sweeper.spec.keys.support import BACKENDS, REFERENCE_BACKEND, find_support, supports
 from sweeper.spec.scheduler_rules import check_scheduler
-from sweeper.spec.sections import Budget, Checkpoint, Environment, Scheduler, Search, Selection
+from sweeper.spec.schedulers import Scheduler
+from sweeper.spec.sections import Budget, Checkpoint, Environment, Search, Selection
 from sweeper.spec.text.documents import KeyPath
 
 __all__ = ["apply_rules"]

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TypeGuard
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from pydantic import ValidationError
-
-from sweeper.hints import did_you_mean
 from sweeper.metrics import ENV_STEPS
 from sweeper.search.expansion import Distribution, distributions
 from sweeper.spec.draft import Draft
-from sweeper.spec.findings import explain_finding
-from sweeper.spec.schedulers import SCHEDULER_OPTIONS
-from sweeper.spec.sections import Scheduler, Search
+from sweeper.spec.schedulers import Scheduler
+from sweeper.spec.sections import Search
 from sweeper.spec.text.documents import KeyPath
 
 __all__ = ["check_scheduler"]
@@ -34,64 +30,28 @@ def check_scheduler(draft: Draft) -> Iterator[Finding]:
     scheduler = draft.get(Scheduler)
     if scheduler is None:
         return
-    if scheduler.type == "fifo":
-        for key in scheduler.model_extra or {}:
-            hint = did_you_mean(key, ["type"]) or _owners(key) or "; fifo has no options"
-            yield ("scheduler", key), f"unknown key{hint}"
-        return
-    yield from _check_options(scheduler)
-    yield from _check_budget(draft, scheduler)
+    yield from _check_budget(draft, scheduler.given_options())
     if scheduler.type in _POPULATION:
         yield from _check_population(draft, scheduler.type)
 
 
-def _owners(key: str) -> str:
-    owners = [name for name, model in SCHEDULER_OPTIONS.items() if key in model.model_fields]
-    return f"; an option of {', '.join(owners)}: give the type" if owners else ""
-
-
-def _check_options(scheduler: Scheduler) -> Iterator[Finding]:
-    model = SCHEDULER_OPTIONS[scheduler.type]
-    given = dict(scheduler.model_extra or {})
-    pair = given.get("perturbation_factors")
-    if isinstance(pair, list):
-        given["perturbation_factors"] = tuple(pair)
-    try:
-        model.model_validate({key: value for key, value in given.items() if value is not None})
-    except ValidationError as error:
-        for details in error.errors(include_url=False):
-            key = str(details["loc"][0]) if details["loc"] else ""
-            if details["type"] == "extra_forbidden" and key in ("metric", "mode"):
-                message = f"not an option here; use selection.{key}"
-            elif details["type"] == "extra_forbidden" and key == "time_attr":
-                message = f"not an option here: time is {ENV_STEPS}"
-            else:
-                message = explain_finding(details, model)
-            yield ("scheduler", *details["loc"]), message
-
-
-def _check_budget(draft: Draft, scheduler: Scheduler) -> Iterator[Finding]:
-    given = scheduler.model_extra or {}
+def _check_budget(draft: Draft, given: Mapping[str, Any]) -> Iterator[Finding]:
     steps = draft.stop.get(ENV_STEPS)
     limit = given.get("max_t")
-    if _is_number(limit) and steps is not None and limit > steps > 0:
+    if limit is not None and steps is not None and limit > steps > 0:
         yield (
             ("scheduler", "max_t"),
             f"must not lie beyond a trial's end (stop.{ENV_STEPS}: {steps:,g}); found {limit:,g}",
         )
-    end, source = (limit, "max_t") if _is_number(limit) else (steps, f"stop.{ENV_STEPS}")
+    end, source = (limit, "max_t") if limit is not None else (steps, f"stop.{ENV_STEPS}")
     for key, consequence in _WITHIN_BUDGET.items():
         value = given.get(key)
-        if _is_number(value) and end is not None and value >= end > 0:
+        if value is not None and end is not None and value >= end > 0:
             yield (
                 ("scheduler", key),
                 f"must lie before a trial's end ({source}: {end:,g}), else {consequence}; found "
                 f"{value:,g}",
             )
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check_population(draft: Draft, kind: str) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from sweeper.spec.keys.descriptions import METRICS, TOP_LEVEL_KEYS, describe_key
 from sweeper.spec.keys.domains import Domain, describe_domain
 from sweeper.spec.keys.names import algorithms, default, defaults, domain, recorded_version
 from sweeper.spec.keys.support import BACKENDS, default_backend, find_support, supports
-from sweeper.spec.schedulers import SCHEDULER_OPTIONS
+from sweeper.spec.schedulers import SCHEDULER_OPTIONS, Fifo
 from sweeper.spec.sections import Plateau
 
 __all__ = ["spec_schema"]
@@ -122,15 +122,14 @@ def _section(name: str) -> Schema:
 
 
 def _schedulers() -> Iterator[Schema]:
-    yield {
-        "type": "object",
-        "properties": {"type": {"const": "fifo"}},
-        "additionalProperties": False,
-    }
     for name, model in SCHEDULER_OPTIONS.items():
         section = _object(model.model_json_schema(), {})
         section["properties"] = {"type": {"const": name}, **section["properties"]}
-        yield section | {"required": ["type"]}
+        if model is Fifo:  # the default, described already
+            del section["description"]
+            yield section
+        else:
+            yield section | {"required": ["type"]}
 
 
 def _object(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:

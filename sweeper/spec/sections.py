@@ -29,7 +29,6 @@ __all__ = [
     "Positive",
     "Ray",
     "Resources",
-    "Scheduler",
     "Search",
     "Section",
     "Selection",
@@ -157,15 +156,6 @@ class Search(Section):
     """Trials at a time; auto: as many as this machine's cores allow."""
     points_to_evaluate: list[dict[str, Any]] = []
     """Values of searched parameters to begin with; each counts inside num_samples."""
-
-
-class Scheduler(Section):
-    """Which trials are stopped early; all but ``fifo`` have options of their own."""
-
-    model_config = ConfigDict(extra="allow")
-
-    type: Literal["fifo", "asha", "hyperband", "median", "pbt", "pb2"] = "fifo"
-    """fifo lets every trial run to its end."""
 
 
 class Plateau(Section):

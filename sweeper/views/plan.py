@@ -182,9 +182,8 @@ def _training(plan: SweepPlan, width: int) -> Iterator[str]:
         yield from _wrapped(_faster(plan), width)
     yield from _wrapped(_ends(plan), width)
     if spec.scheduler.type != "fifo":
-        options = (
-            f"{key} {_value(value)}" for key, value in (spec.scheduler.model_extra or {}).items()
-        )
+        given = spec.scheduler.given_options()
+        options = (f"{key} {_value(value)}" for key, value in given.items())
         text = ", ".join([f"bad trials are stopped early by {spec.scheduler.type}", *options])
         yield from _wrapped(text, width)
     yield from _wrapped(_budget(plan), width)
