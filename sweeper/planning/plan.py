@@ -17,8 +17,8 @@ from sweeper.planning.values import possible_values
 from sweeper.planning.warnings import find_warnings
 from sweeper.search.expansion import Distribution, constants, count, distributions
 from sweeper.spec import ExperimentSpec, read_spec
-from sweeper.spec.keys.checks import check_param_space
 from sweeper.spec.keys.names import default
+from sweeper.spec.keys.param_space import check_param_space
 from sweeper.spec.text.yaml import dotted
 from sweeper.trainables.contract import EvaluationSettings, TrialSettings
 from sweeper.trainables.plateau import Plateau

@@ -20,7 +20,7 @@ from sweeper.errors import Problem
 from sweeper.hints import did_you_mean, number_hint, quote_hint, show
 from sweeper.metrics import ENV_STEPS, canonical_metric
 from sweeper.search.expansion import distributions, flatten, parse_space
-from sweeper.spec.findings import explain_finding
+from sweeper.spec.keys.descriptions import TOP_LEVEL_KEYS
 from sweeper.spec.keys.names import check_algorithm, defaults
 from sweeper.spec.keys.support import (
     BACKENDS,
@@ -46,9 +46,10 @@ from sweeper.spec.sections import (
     Tracking,
 )
 from sweeper.spec.text.documents import Document, KeyPath, dotted
-from sweeper.spec.top_level import TOP_LEVEL, explain_unknown_key, find_meant
+from sweeper.spec.unknown_keys import explain_unknown_key, find_meant
+from sweeper.spec.validation_errors import explain_error
 
-__all__ = ["SECTIONS", "TOP_LEVEL", "Draft", "read_draft"]
+__all__ = ["SECTIONS", "Draft", "read_draft"]
 
 SECTIONS: Mapping[str, type[Section]] = {
     "environment": Environment,
@@ -124,7 +125,7 @@ def read_draft(document: Document, *, is_training: bool = False) -> Draft:
     raw = {key: value for key, value in document.data.items() if value is not None}
     draft = Draft(document, raw, is_training)
     for key in document.data:
-        if key not in TOP_LEVEL:
+        if key not in TOP_LEVEL_KEYS:
             draft.complain((key,), explain_unknown_key(key, raw, SECTIONS))
             meant = find_meant(key)
             if meant is not None and meant not in raw:
@@ -324,7 +325,7 @@ def _read_model(
                 key = details["loc"][0] if details["loc"] else None
                 if details["type"] == "missing" and key in value:
                     continue  # it was there, wrong, and has been reported
-                draft.complain((*path, *details["loc"]), explain_finding(details, model))
+                draft.complain((*path, *details["loc"]), explain_error(details, model))
                 wrong.add(key)
             kept = {key: item for key, item in values.items() if key not in wrong}
             if len(kept) == len(values):

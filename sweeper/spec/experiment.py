@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr
 from sweeper.errors import Location, Problem, SpecError
 from sweeper.metrics import Objective, canonical_metric
 from sweeper.search.expansion import Distribution, is_distribution
-from sweeper.spec.draft import TOP_LEVEL, Draft, read_draft
+from sweeper.spec.draft import Draft, read_draft
+from sweeper.spec.keys.descriptions import TOP_LEVEL_KEYS
 from sweeper.spec.keys.support import Support, find_support
 from sweeper.spec.rules import apply_rules
 from sweeper.spec.schedulers import Scheduler
@@ -206,7 +207,7 @@ def _beside(first: Sequence[Problem], later: Sequence[Problem]) -> Iterator[Prob
     for problem in dict.fromkeys(later):
         parts = problem.key.split(".")
         ways = (".".join(parts[:length]) for length in range(1, len(parts) + 1))
-        if parts[0] not in TOP_LEVEL or not any(way in unread for way in ways):
+        if parts[0] not in TOP_LEVEL_KEYS or not any(way in unread for way in ways):
             yield problem
 
 

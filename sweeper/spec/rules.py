@@ -9,13 +9,12 @@ from typing import Any
 
 from sweeper.hints import show
 from sweeper.metrics import BOUNDS, ENV_STEPS, canonical_metric, explain_metric
-from sweeper.search.expansion import check_points, distributions, expand
+from sweeper.search.expansion import Distribution, check_points, distributions, expand
 from sweeper.spec.draft import Draft
 from sweeper.spec.keys import availability
-from sweeper.spec.keys.checks import check_param_space
 from sweeper.spec.keys.combinations import check_combinations
+from sweeper.spec.keys.param_space import check_param_space
 from sweeper.spec.keys.support import BACKENDS, REFERENCE_BACKEND, find_support, supports
-from sweeper.spec.scheduler_rules import check_scheduler
 from sweeper.spec.schedulers import Scheduler
 from sweeper.spec.sections import Budget, Checkpoint, Environment, Search, Selection
 from sweeper.spec.text.documents import KeyPath
@@ -29,6 +28,15 @@ _MAX_TRIALS = 1_000_000
 _LOOKED_AT = 100  # configurations; they are drawn in a millisecond or so
 # Optuna's samplers, which Tune drives, draw none of these (ray/tune/search/optuna).
 _NOT_FOR_SEARCHERS = frozenset({"randn", "qrandn", "qlograndint", "qloguniform"})
+
+
+_POPULATION = ("pbt", "pb2")
+# Options counted in env steps that must lie inside a trial, and what happens if they don't.
+_WITHIN_BUDGET = {
+    "grace_period": "none is ever stopped",
+    "perturbation_interval": "nothing is ever exchanged",
+    "burn_in_period": "nothing is ever exchanged",
+}
 
 
 def apply_rules(draft: Draft) -> None:
@@ -197,6 +205,62 @@ def _points_lie_in_space(draft: Draft) -> Iterator[Finding]:
         )
 
 
+def _scheduler_fits(draft: Draft) -> Iterator[Finding]:
+    """What is wrong with the spec's scheduler."""
+    scheduler = draft.get(Scheduler)
+    if scheduler is None:
+        return
+    yield from _options_lie_in_budget(draft, scheduler.given_options())
+    if scheduler.type in _POPULATION:
+        yield from _population_fits(draft, scheduler.type)
+
+
+def _options_lie_in_budget(draft: Draft, given: Mapping[str, Any]) -> Iterator[Finding]:
+    steps = draft.stop.get(ENV_STEPS)
+    limit = given.get("max_t")
+    if limit is not None and steps is not None and limit > steps > 0:
+        yield (
+            ("scheduler", "max_t"),
+            f"must not lie beyond a trial's end (stop.{ENV_STEPS}: {steps:,g}); found {limit:,g}",
+        )
+    end, source = (limit, "max_t") if limit is not None else (steps, f"stop.{ENV_STEPS}")
+    for key, consequence in _WITHIN_BUDGET.items():
+        value = given.get(key)
+        if value is not None and end is not None and value >= end > 0:
+            yield (
+                ("scheduler", key),
+                f"must lie before a trial's end ({source}: {end:,g}), else {consequence}; found "
+                f"{value:,g}",
+            )
+
+
+def _population_fits(draft: Draft, kind: str) -> Iterator[Finding]:
+    search = draft.get(Search)
+    if search is not None and search.algorithm not in {"grid", "random"}:
+        yield (
+            ("search", "algorithm"),
+            f"{kind} chooses configurations itself and can't go with {search.algorithm}; use "
+            "search.algorithm: random",
+        )
+    leaves = list(distributions(draft.space))
+    if not leaves:
+        yield ("param_space",), f"{kind} varies searched parameters, and there are none"
+    for path, leaf in leaves:
+        problem = _explain_unvaried(kind, leaf)
+        if problem is not None:
+            yield ("param_space", *path), problem
+
+
+def _explain_unvaried(kind: str, leaf: Distribution) -> str | None:
+    if leaf.values is not None and any(isinstance(value, list | dict) for value in leaf.values):
+        return (
+            f"{kind} varies single values, not lists or mappings; fix it, or use another scheduler"
+        )
+    if kind == "pb2" and leaf.bounds is None:
+        return f"pb2 varies ranges of numbers, not {leaf.kind}; use uniform or loguniform"
+    return None
+
+
 def _replay_can_be_saved(draft: Draft) -> Iterator[Finding]:
     checkpoint, algorithm = draft.get(Checkpoint), draft.algorithm
     if checkpoint is None or not checkpoint.replay or algorithm is None:
@@ -267,7 +331,7 @@ _RULES: tuple[Rule, ...] = (
     _search_fits_space,
     _sweep_is_finite,
     _points_lie_in_space,
-    check_scheduler,
+    _scheduler_fits,
     _replay_can_be_saved,
     _configurations_fit,
     _is_available,

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sweeper.search.expansion import KINDS
-from sweeper.spec.draft import SECTIONS, TOP_LEVEL
+from sweeper.spec.draft import SECTIONS
 from sweeper.spec.keys.descriptions import METRICS, TOP_LEVEL_KEYS, describe_key
 from sweeper.spec.keys.domains import Domain, describe_domain
 from sweeper.spec.keys.names import algorithms, default, defaults, domain, recorded_version
@@ -38,7 +38,7 @@ def spec_schema() -> Schema:
         "description": f"A sweep; hyperparameters are those of RLlib {recorded_version()}.",
         "type": "object",
         "additionalProperties": False,
-        "properties": {key: _top_level(key) for key in TOP_LEVEL},
+        "properties": {key: _top_level(key) for key in TOP_LEVEL_KEYS},
         "anyOf": [{"required": ["environment", "algorithm"]}, {"required": ["extends"]}],
         "allOf": list(_spaces()),
         "$defs": {

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from sweeper.search.expansion import parse_space
-from sweeper.spec.keys.checks import check_param_space
 from sweeper.spec.keys.names import (
     algorithms,
     check_algorithm,
     default,
     defaults,
 )
+from sweeper.spec.keys.param_space import check_param_space
 
 
 def problems(algorithm: str, raw: dict[str, Any]) -> list[tuple[str, str]]:

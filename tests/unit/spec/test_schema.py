@@ -11,7 +11,8 @@ import jsonschema
 import pytest
 from spec_mutations import valid_specs
 
-from sweeper.spec.draft import SECTIONS, TOP_LEVEL
+from sweeper.spec.draft import SECTIONS
+from sweeper.spec.keys.descriptions import TOP_LEVEL_KEYS
 from sweeper.spec.keys.names import algorithms, defaults
 from sweeper.spec.keys.support import BACKENDS, supports
 from sweeper.spec.schedulers import SCHEDULER_OPTIONS
@@ -143,4 +144,4 @@ def test_equal_names_of_domains_mean_equal_domains() -> None:
 
 
 def test_the_keys_of_the_top_level_are_there_in_their_order() -> None:
-    assert tuple(SCHEMA["properties"]) == TOP_LEVEL
+    assert tuple(SCHEMA["properties"]) == tuple(TOP_LEVEL_KEYS)

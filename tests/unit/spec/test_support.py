@@ -13,8 +13,8 @@ import pytest
 import sweeper
 from sweeper.errors import ConfigurationRefusedError
 from sweeper.search.expansion import parse_space
-from sweeper.spec.keys.checks import check_param_space
 from sweeper.spec.keys.names import algorithms, default, defaults, domain
+from sweeper.spec.keys.param_space import check_param_space
 from sweeper.spec.keys.support import BACKENDS, find_support, supports
 from sweeper.trainables.torch_backend.architecture import MODEL_CONFIG_DEFAULTS
 from sweeper.trainables.torch_backend.dqn import settings as dqn_settings

@@ -13,10 +13,10 @@ from sweeper.spec.keys.availability import SCHEDULERS, SEARCH_ALGORITHMS
 from sweeper.spec.schedulers import explain_unknown_option
 from sweeper.spec.sections import Section
 
-__all__ = ["explain_finding"]
+__all__ = ["explain_error"]
 
 
-def explain_finding(details: ErrorDetails, model: type[Section]) -> str:
+def explain_error(details: ErrorDetails, model: type[Section]) -> str:
     """One finding about a section of that model: what is due, what was found, what was meant."""
     kind, found = details["type"], details.get("input")
     context = details.get("ctx", {})

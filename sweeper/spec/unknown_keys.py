@@ -6,18 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweeper.hints import nearest
+from sweeper.spec.keys.descriptions import TOP_LEVEL_KEYS
 from sweeper.spec.keys.foreign import explain_foreign_name
 from sweeper.spec.keys.names import check_algorithm, defaults
 from sweeper.spec.keys.support import DEFAULT_ALGORITHM
 from sweeper.spec.sections import Section
 
-__all__ = ["TOP_LEVEL", "explain_unknown_key", "find_meant"]
+__all__ = ["explain_unknown_key", "find_meant"]
 
-TOP_LEVEL = (
-    "name", "extends", "environment", "algorithm", "backend", "seeds", "param_space", "search",
-    "scheduler", "stop", "budget", "evaluation", "selection", "checkpoint", "resources",
-    "storage", "ray", "tracking",
-)  # fmt: skip
 _ALSO_CALLED: Mapping[str, str] = {
     "algo": "algorithm",
     "env": "environment",
@@ -35,7 +31,7 @@ _NEAR = 0.75  # so like a key of ours that it was probably meant
 
 def find_meant(key: str) -> str | None:
     """The key that a stranger was probably meant to be; None if it is like none."""
-    return nearest(key, TOP_LEVEL, cutoff=_NEAR)
+    return nearest(key, TOP_LEVEL_KEYS, cutoff=_NEAR)
 
 
 def explain_unknown_key(
@@ -63,4 +59,4 @@ def explain_unknown_key(
     foreign = explain_foreign_name(str(algorithm) if known else DEFAULT_ALGORITHM, key)
     if foreign is not None and foreign.startswith("its name here"):
         return f"unknown key; as a hyperparameter {foreign}, under param_space"
-    return f"unknown key; a spec has {', '.join(TOP_LEVEL)}"
+    return f"unknown key; a spec has {', '.join(TOP_LEVEL_KEYS)}"
