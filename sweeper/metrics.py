@@ -1,4 +1,4 @@
-"""The names of metrics: RLlib's are accepted, ours are used, and only what is reported counts."""
+"""Names of metrics, and the objective that ranks trials."""
 
 from __future__ import annotations
 
@@ -23,18 +23,16 @@ __all__ = [
 ENV_STEPS = "num_env_steps_sampled_lifetime"
 ITERATION = "training_iteration"
 BOUNDS = (ENV_STEPS, "time_total_s", ITERATION)
-
-
 MODES = ("max", "min")
 SCORES = ("last", "best", "auc")
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What decides between trials: a metric, its direction, and which value of it counts.
+    """What ranks trials: a metric, its direction, and which of its values counts.
 
     Attributes:
-        metric: under our name, or as a foreign experiment reported it.
+        metric: by our name, or as an imported experiment reported it.
         mode: ``max`` or ``min``.
         score: ``last``, ``best`` or ``auc``; see `sweeper.results.scoring.score_reports`.
 
@@ -52,7 +50,7 @@ class Objective:
                 raise UserError(f"unknown {what} {word!r}: one of {', '.join(known)}")
 
     def merit(self, value: float | None) -> float:
-        """A value turned so that more is better; ``-inf`` for one that can't be a score."""
+        """The value with its sign set so that more is better; ``-inf`` if it is no score."""
         if value is None or not math.isfinite(value):
             return -math.inf
         return value if self.mode == "max" else -value
@@ -88,7 +86,7 @@ _OURS: Mapping[str, str] = {
 
 
 def canonical_metric(name: str) -> str:
-    """Our name of a metric that is given by our name or RLlib's."""
+    """Our name of a metric, from ours or RLlib's."""
     for theirs, ours in (
         ("evaluation/env_runners/", "evaluation/"),
         ("env_runners/", ""),
@@ -100,13 +98,12 @@ def canonical_metric(name: str) -> str:
 
 
 def explain_metric(name: str, learner: Sequence[str] | None, *, has_evaluation: bool) -> str | None:
-    """What is wrong with a metric, by our name of it; None if trials will report it.
+    """Why no trial reports a metric; None if trials do.
 
     Args:
-        name: as `canonical_metric` gives it.
-        learner: the algorithm's metrics below ``learner/``; None if they are not recorded, so
-            that all of them pass.
-        has_evaluation: whether the spec evaluates.
+        name: from `canonical_metric`.
+        learner: the algorithm's metrics below ``learner/``; None accepts any.
+        has_evaluation: whether the spec has an evaluation section.
     """
     if name.startswith("learner/") and learner is None:
         return None

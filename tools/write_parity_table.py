@@ -1,7 +1,7 @@
-"""Write the tables of docs/parity.md from the tables that specs are checked against.
+"""Write the tables of docs/parity.md from the records that specs are checked against.
 
 python tools/write_parity_table.py           # renew the file
-python tools/write_parity_table.py --check   # exit 1 if it is not up to date
+python tools/write_parity_table.py --check   # exit 1 if it is out of date
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _table(algorithm: str) -> str:
 
 def _flat(nested: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> Iterator[tuple[Any, Any]]:
     for key, value in nested.items():
-        # A replay buffer's settings are one value, given as a whole.
+        # A replay buffer's settings count as one value.
         if isinstance(value, Mapping) and value and key == "model_config":
             yield from _flat(value, (*prefix, key))
         else:

@@ -1,4 +1,4 @@
-"""A configuration, one point of a param space: put together, and under flat names."""
+"""A configuration, one point of a param space: merging and flattening it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["flatten_parameters", "merge_configuration"]
 def merge_configuration(
     constants: Mapping[str, Any], parameters: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The whole configuration: what varies over what is constant, mapping by mapping."""
+    """Merge a trial's parameters into the constants, recursively; parameters win."""
     merged = dict(constants)
     for key, value in parameters.items():
         below = merged.get(key)
@@ -23,7 +23,7 @@ def merge_configuration(
 
 
 def flatten_parameters(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested parameters under dotted names: ``{"a": {"b": 1}}`` is ``{"a.b": 1}``."""
+    """Nested parameters by dotted names: ``{"a": {"b": 1}}`` becomes ``{"a.b": 1}``."""
     return dict(_flat_items(nested, prefix))
 
 

@@ -1,4 +1,4 @@
-"""The rules of a spec that look at more than one key: each a small function over the draft."""
+"""Rules about more than one key of a spec, each a function over the draft."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ Finding = tuple[KeyPath, str]
 Rule = Callable[[Draft], Iterator[Finding]]
 
 _MAX_TRIALS = 1_000_000
-_LOOKED_AT = 100  # configurations; they are drawn in a millisecond or so
+_MAX_CHECKED = 100  # configurations; drawing them takes about a millisecond
 # Optuna's samplers, which Tune drives, draw none of these (ray/tune/search/optuna).
 _NOT_FOR_SEARCHERS = frozenset({"randn", "qrandn", "qlograndint", "qloguniform"})
 
 
 _POPULATION = ("pbt", "pb2")
-# Options counted in env steps that must lie inside a trial, and what happens if they don't.
+# Options in env steps that must lie within a trial, and what happens otherwise.
 _WITHIN_BUDGET = {
     "grace_period": "none is ever stopped",
     "perturbation_interval": "nothing is ever exchanged",
@@ -40,7 +40,7 @@ _WITHIN_BUDGET = {
 
 
 def apply_rules(draft: Draft) -> None:
-    """Add to the draft's problems whatever breaks a rule; broken sections are left alone."""
+    """Add every broken rule to the draft's problems; unreadable sections are skipped."""
     for rule in _RULES:
         for path, message in rule(draft):
             draft.complain(path, message)
@@ -62,12 +62,12 @@ def _hyperparameters_exist(draft: Draft) -> Iterator[Finding]:
 
 
 def _configurations_fit(draft: Draft) -> Iterator[Finding]:
-    """What goes together or not by what is drawn: the first configurations are looked at."""
+    """Whether the hyperparameters of the first drawn configurations fit each other."""
     search = draft.get(Search)
     if draft.is_training or draft.algorithm is None or search is None or draft.problems:
-        return  # what is wrong in itself comes first, and would be found here again
+        return  # other problems come first, and would show up here again
     samples = expand(draft.space, search.num_samples, search.seed, search.points_to_evaluate)
-    for number, sample in enumerate(itertools.islice(samples, _LOOKED_AT), start=1):
+    for number, sample in enumerate(itertools.islice(samples, _MAX_CHECKED), start=1):
         for problem in check_combinations(draft.algorithm, sample.configuration, draft.backend):
             shown = show(sample.parameters)
             message = f"configuration {number} will be {shown}: {problem.message}"
@@ -83,13 +83,13 @@ def _trials_end(draft: Draft) -> Iterator[Finding]:
     if budget is not None and (budget.time_s is not None or budget.env_steps is not None):
         return
     learner = draft.support.learner_metrics
-    strange = [
+    unknown = [
         key
         for key, _ in _given_stop(draft)
         if explain_metric(canonical_metric(key), learner, has_evaluation=True)
     ]
-    if strange or draft.misspelt & {"stop", "budget"}:
-        return  # one of them may have been meant as the bound
+    if unknown or draft.misspelt & {"stop", "budget"}:
+        return  # the bound may be among the misspelt keys
     if not any(canonical_metric(key) in BOUNDS for key, bound in stop.items() if bound is not None):
         yield (
             ("stop",),
@@ -113,7 +113,7 @@ def _metrics_are_reported(draft: Draft) -> Iterator[Finding]:
     watched: list[tuple[KeyPath, str]] = []
     if selection is not None:
         watched.append((("selection", "metric"), selection.metric))
-    # By default a plateau's is selection's, where the problem is said already.
+    # By default the plateau watches selection's metric, which is reported already.
     if plateau is not None and (selection is None or plateau.metric != selection.metric):
         watched.append((("stop", "plateau", "metric"), plateau.metric))
     for path, name in watched:
@@ -191,7 +191,7 @@ def _points_lie_in_space(draft: Draft) -> Iterator[Finding]:
     points = given.get("points_to_evaluate") if isinstance(given, Mapping) else None
     if not isinstance(points, list):
         return
-    # What is no mapping is the section's own problem; an empty point keeps the numbering.
+    # The section reports points that are no mappings; an empty one keeps the numbering.
     mappings = [point if isinstance(point, Mapping) else {} for point in points]
     for problem in check_points(draft.space, mappings):
         yield ("search", "points_to_evaluate", *problem.path), problem.message
@@ -206,7 +206,7 @@ def _points_lie_in_space(draft: Draft) -> Iterator[Finding]:
 
 
 def _scheduler_fits(draft: Draft) -> Iterator[Finding]:
-    """What is wrong with the spec's scheduler."""
+    """Whether the scheduler fits the budget, the search and the space."""
     scheduler = draft.get(Scheduler)
     if scheduler is None:
         return
@@ -277,7 +277,7 @@ def _replay_can_be_saved(draft: Draft) -> Iterator[Finding]:
 
 
 def _is_available(draft: Draft) -> Iterator[Finding]:
-    """What the design has and this version has not; listed beside the other problems."""
+    """Parts of the design that this version lacks, beside the other problems."""
     for path, words in _not_available(draft):
         yield path, f"not available yet: {words}"
 

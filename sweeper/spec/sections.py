@@ -1,4 +1,4 @@
-"""The sections of a spec as models: what each key is, with the defaults that stand alone.
+"""Models of a spec's sections, with the defaults that do not depend on other keys.
 
 The text under each key is what an editor shows (``sweeper schema``).
 """
@@ -36,11 +36,11 @@ __all__ = [
     "Wrapper",
 ]
 
-MAX_NUMBER = 2**53  # the greatest that a float, JSON and every library below still count exactly
+MAX_NUMBER = 2**53  # the largest integer that floats and JSON hold exactly
 
 
 def _whole(value: Any) -> Any:
-    """``1e5`` is a float in YAML, and a fine number of steps."""
+    """Accept whole floats: ``1e5`` is a float in YAML."""
     if isinstance(value, float) and math.isfinite(value) and value == int(value):
         return int(value)
     return value
@@ -78,7 +78,7 @@ class Wrapper(Section):
 
 
 def _wrapper(value: Any) -> Any:
-    """A name, or a mapping of one name to arguments, as a spec has it."""
+    """Accept a name, or a mapping of one name to its arguments."""
     if isinstance(value, str):
         return {"name": value}
     if isinstance(value, Wrapper):
@@ -123,7 +123,7 @@ class Environment(Section):
     """Running statistics that observations and rewards are divided by."""
 
     def settings(self) -> EnvironmentSettings:
-        """What a worker builds it from."""
+        """The settings that a worker builds it from."""
         return EnvironmentSettings(
             id=self.id,
             kwargs=self.kwargs,
@@ -242,7 +242,7 @@ class Checkpoint(Section):
 
 
 def _quantity(value: Any) -> Any:
-    """Ray shares out a core or a GPU in ten-thousandths, and several of them whole."""
+    """Ray divides one core or GPU into ten-thousandths; more than one must be whole."""
     if isinstance(value, float) and math.isfinite(value) and value > 0:
         if value > 1 and value != int(value):
             raise ValueError(f"must be a whole number where it is above 1; found {show(value)}")
@@ -298,7 +298,7 @@ def _tracking_uri(value: Any) -> Any:
 
 
 def _absolute(path: str) -> Path:
-    """Of a database, so that a recorded spec means the same one from any working directory."""
+    """The same database from any working directory."""
     try:
         return Path(path).expanduser().absolute()
     except RuntimeError as error:

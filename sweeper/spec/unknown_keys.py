@@ -1,4 +1,4 @@
-"""The keys at the top of a spec, and what to write instead of a stranger among them."""
+"""What to write instead of an unknown key at the top level of a spec."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ _ALSO_CALLED: Mapping[str, str] = {
         "param_space",
     ),
 }  # fmt: skip
-_NEAR = 0.75  # so like a key of ours that it was probably meant
+_NEAR = 0.75  # similarity from which on a key was probably meant
 
 
 def find_meant(key: str) -> str | None:
-    """The key that a stranger was probably meant to be; None if it is like none."""
+    """The known key that an unknown one was probably meant to be; None if none is near."""
     return nearest(key, TOP_LEVEL_KEYS, cutoff=_NEAR)
 
 
 def explain_unknown_key(
     key: str, raw: Mapping[str, Any], sections: Mapping[str, type[Section]]
 ) -> str:
-    """What to write instead of a key that a spec has not.
+    """What to write instead of an unknown key.
 
     Args:
-        key: the stranger.
+        key: the unknown one.
         raw: the spec's data.
-        sections: the models of the spec's sections, whose keys it may be one of.
+        sections: models of the spec's sections, which the key may belong to.
     """
     near = find_meant(key)
     if near:

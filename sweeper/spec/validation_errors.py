@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a section, in the words of a spec's problems."""
+"""Pydantic's validation errors as the messages of a spec's problems."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["explain_error"]
 
 
 def explain_error(details: ErrorDetails, model: type[Section]) -> str:
-    """One finding about a section of that model: what is due, what was found, what was meant."""
+    """The message of one error in a section: what is allowed, what was found, what was meant."""
     kind, found = details["type"], details.get("input")
     context = details.get("ctx", {})
     if kind == "extra_forbidden":
@@ -65,7 +65,7 @@ def _explain_bound(context: Mapping[str, Any], *, is_whole: bool) -> str | None:
 
 
 def _is_whole(model: type[Section], way: tuple[int | str, ...]) -> bool:
-    """Whether a key takes whole numbers only."""
+    """Whether a key takes only whole numbers."""
     info = model.model_fields.get(str(way[0])) if way else None
     return info is not None and _mentions(info.annotation, int)
 
@@ -84,7 +84,7 @@ def _explain_literal(expected: str, found: Any, model: type[Section]) -> str:
     return f"must be one of {', '.join(choices)}; found {show(found)}{hint}"
 
 
-# What the design has and this version lacks is no advice.
+# Suggest only what this version has.
 _AVAILABLE: Mapping[str, frozenset[str]] = {
     "Search": SEARCH_ALGORITHMS,
     "Scheduler": SCHEDULERS,
@@ -92,7 +92,7 @@ _AVAILABLE: Mapping[str, frozenset[str]] = {
 
 
 def _begun_like(found: Any, choices: Iterable[str]) -> str:
-    """``; did you mean max?`` for ``maximize``, which differs too much to be near."""
+    """``; did you mean max?`` for ``maximize``, which `did_you_mean` finds too different."""
     text = str(found).lower()
     near = next((one for one in choices if len(one) > 2 and text.startswith(one)), None)
     return f"; did you mean {near}?" if near else ""

@@ -1,4 +1,4 @@
-"""Hyperparameters that must go together: RLlib would end the sweep over the first that don't."""
+"""Hyperparameters that must fit each other, or RLlib fails the trial."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["check_combinations"]
 
 
 def _extremes(algorithm: str, space: Mapping[str, Any], key: str) -> tuple[float, float] | None:
-    """The least and greatest number that a key can have; None if that can't be said.
+    """The smallest and largest number that a key can have; None if unknown.
 
-    It can't where the key has a condition, which may guard the very combination: then the
-    configurations that are drawn are looked at one by one.
+    Unknown for a conditional key, whose condition may rule out the wrong combination: the drawn
+    configurations are checked instead.
     """
     value = space.get(key, default(algorithm, (key,)))
     if isinstance(value, Distribution) and value.when is not None:
@@ -38,9 +38,9 @@ def _learns_from(algorithm: str) -> str:
 def check_combinations(
     algorithm: str, space: Mapping[str, Any], backend: str = REFERENCE_BACKEND
 ) -> Iterator[SpaceProblem]:
-    """What is wrong with the hyperparameters together; paths are below ``param_space``."""
+    """Hyperparameters that don't fit each other; paths are below ``param_space``."""
     fixed = find_support(backend, algorithm).fixed
-    # A value that the backend doesn't take has its own problem, which this one would not solve.
+    # A wrong value of a fixed key is reported already.
     space = {key: value for key, value in space.items() if key not in fixed}
     for check in (
         _minibatch_fits,
@@ -63,7 +63,7 @@ def _minibatch_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceP
     batch = _extremes(algorithm, space, key)
     learners = _extremes(algorithm, space, "num_learners")
     if batch is not None and learners is not None and key not in space:
-        # Only the default is the whole batch, of which each learner has its share.
+        # The default is the whole batch, divided among the learners.
         batch = (batch[0] // max(1, learners[1]), batch[1])
     if minibatch is None or batch is None or minibatch[1] <= batch[0]:
         return
@@ -93,7 +93,7 @@ def _minibatch_is_of_fragments(algorithm: str, space: Mapping[str, Any]) -> Iter
 
 
 def _fragment_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
-    """PPO's batch must be a multiple of a fragment of all environments, to within a tenth."""
+    """Fragments of all environments must make up the batch to within a tenth, as RLlib checks."""
     fragment = space.get("rollout_fragment_length")
     if _learns_from(algorithm) != "batch" or not isinstance(fragment, int):
         return
@@ -150,7 +150,7 @@ def _atoms_fit(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProble
         yield SpaceProblem((key,), f"v_min (up to {low[1]}) must lie below v_max ({high[0]})")
 
 
-def _initialisers_fit(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:  # noqa: ARG001
+def _initialisers_fit(_: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
     network = space.get("model_config")
     if isinstance(network, Mapping):
         for problem in check_initialisers(network):

@@ -1,7 +1,7 @@
 """Keys that are no hyperparameters here, and what to write instead.
 
-Names of Stable-Baselines3 and of RLlib's old API stack, keys of RLlib that other keys of the
-spec decide, and keys that RLlib accepts and ignores on its new API stack.
+Names from Stable-Baselines3 and RLlib's old API stack, RLlib's keys that other parts of the spec
+decide, and keys that RLlib's new API stack accepts and ignores.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ __all__ = [
     "renamed_to",
 ]
 
-# Names that RLlib itself takes for the same thing. A spec takes one name only: two would make two
-# hyperparameters of one.
+# RLlib's aliases. A spec takes one name only, or one hyperparameter could be searched twice.
 SECOND_NAMES: Mapping[str, str] = {
     "lambda": "lambda_",
     "train_batch_size": "train_batch_size_per_learner",
@@ -123,7 +122,7 @@ def dead_network_reason(algorithm: str, key: str) -> str | None:
 
 
 def explain_foreign_name(algorithm: str, key: str) -> str | None:
-    """What to write instead of a key that is not the algorithm's; None for a stranger."""
+    """What to write instead of a key that the algorithm lacks; None for an unknown key."""
     dead = dead_reason(algorithm, key)
     if dead is not None:
         return f"RLlib accepts this key and ignores it: {dead}"
@@ -138,15 +137,11 @@ def explain_foreign_name(algorithm: str, key: str) -> str | None:
 
 
 def renamed_to(algorithm: str, key: str) -> str | None:
-    """What a key of Stable-Baselines3's, or an old one of RLlib's, is called here."""
+    """Our name of a key from Stable-Baselines3 or RLlib's old API stack."""
     renamed = find_support(REFERENCE_BACKEND, algorithm).renamed
     return renamed.get(key) or _RENAMED.get(key)
 
 
 def _elsewhere(place: str) -> str:
-    reason = place.removeprefix("nothing: ")
-    return (
-        f"not a hyperparameter: {reason}"
-        if reason != place
-        else (f"not a hyperparameter; use {place}")
-    )
+    key, _, reason = place.partition("nothing: ")
+    return f"not a hyperparameter; use {key}" if key else f"not a hyperparameter: {reason}"

@@ -1,8 +1,8 @@
-"""What an algorithm's hyperparameters are called, and which values they take.
+"""Names, defaults and domains of an algorithm's hyperparameters.
 
-The names and defaults are RLlib's, from a table recorded for one version of it
-(``tools/record_rllib_table.py``), so that a spec is checked without importing Ray; a test holds
-the table against the installed version.
+Names and defaults are RLlib's, from a table recorded for one version
+(``tools/record_rllib_table.py``), so checking a spec does not import Ray. A test compares the table
+with the installed version.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
     "recorded_version",
 ]
 
-_OFFLINE = "it learns from recorded data, which a spec has no place for"
+_OFFLINE = "it learns from recorded data, which a spec can't name"
 _REFUSED: Mapping[str, str] = dict.fromkeys(("BC", "CQL", "IQL", "MARWIL"), _OFFLINE)
 
 
@@ -47,7 +47,7 @@ def _table() -> dict[str, Any]:
 
 
 def recorded_version() -> str:
-    """The Ray version that the table was recorded for."""
+    """The Ray version of the table."""
     return str(_table()["ray"])
 
 
@@ -57,7 +57,7 @@ def algorithms() -> tuple[str, ...]:
 
 
 def check_algorithm(name: str) -> str | None:
-    """What is wrong with an algorithm's name; None if it can be trained."""
+    """Why an algorithm can't be trained; None if it can."""
     if name in algorithms():
         return None
     if name in ALGORITHMS_LATER:
@@ -70,10 +70,9 @@ def check_algorithm(name: str) -> str | None:
 
 @functools.cache
 def defaults(algorithm: str, backend: str = REFERENCE_BACKEND) -> Mapping[str, Any]:
-    """The defaults of every key that a spec may set, nested; RLlib's, but without env runners.
+    """RLlib's defaults of every key that a spec may set, nested.
 
-    A trial is one process: env runners and learners beside it are 0 unless the spec says
-    otherwise.
+    A trial is one process, so ``num_env_runners`` and ``num_learners`` are 0 by default.
     """
     entry = _table()["algorithms"][algorithm]
     support = find_support(backend, algorithm)

@@ -1,4 +1,4 @@
-"""What is wrong with a param space: its keys and every value that could be drawn."""
+"""Checking a param space: its keys and every value that could be drawn."""
 
 from __future__ import annotations
 
@@ -25,16 +25,13 @@ __all__ = ["check_param_space"]
 
 KeyPath = tuple[str | int, ...]
 _NESTED = ("model_config", "replay_buffer_config")
-_RARE = ("_initializer", "_initializer_kwargs")  # left out of lists for the reader's sake
+_RARE = ("_initializer", "_initializer_kwargs")  # left out of hints
 
 
 def check_param_space(
     algorithm: str, space: Mapping[str, Any], backend: str = REFERENCE_BACKEND
 ) -> Iterator[SpaceProblem]:
-    """Everything wrong with a param space of an algorithm; paths are below ``param_space``.
-
-    Every value that could be drawn is checked: constants, choices, the bounds of ranges.
-    """
+    """All problems of a param space: constants, choices, bounds of ranges, combinations."""
     subject = _Subject(algorithm, backend)
     for key, value in space.items():
         if key not in subject.defaults:
@@ -48,7 +45,7 @@ def check_param_space(
 
 @dataclass(frozen=True)
 class _Subject:
-    """Whose keys are checked."""
+    """The algorithm whose keys are checked, on a backend."""
 
     algorithm: str
     backend: str
@@ -58,7 +55,7 @@ class _Subject:
         return defaults(self.algorithm, self.backend)
 
     def lacks(self, path: tuple[str, ...]) -> bool:
-        """Whether a key that RLlib carries out is not carried out by this backend."""
+        """Whether RLlib supports a key and this backend does not."""
         theirs: Any = defaults(self.algorithm)
         for key in path[:-1]:
             theirs = theirs.get(key, {})
@@ -86,7 +83,7 @@ def _explain_unknown(subject: _Subject, key: str) -> str:
 
 
 def _explain_lacking(subject: _Subject) -> str:
-    return f"not carried out on backend {subject.backend}; backend: {REFERENCE_BACKEND} has it"
+    return f"not supported on backend {subject.backend}; backend: {REFERENCE_BACKEND} has it"
 
 
 def _check_nested(subject: _Subject, key: str, value: Any) -> Iterator[SpaceProblem]:
@@ -155,7 +152,7 @@ def _check_leaf(subject: _Subject, path: tuple[str, ...], value: Any) -> Iterato
 
 
 def _choice_hint(wanted: Domain, value: Any) -> str:
-    """What to write instead of a bare list of values to choose from."""
+    """How to write a list of values to choose from."""
     if not isinstance(value, list) or not value or wanted.has_range:
         return ""
     if any(check_value(wanted, one) is not None for one in value):
@@ -164,7 +161,7 @@ def _choice_hint(wanted: Domain, value: Any) -> str:
 
 
 def _takes_elsewhere(subject: _Subject, path: tuple[str, ...], value: Any) -> bool:
-    """Whether RLlib takes a value that this backend doesn't."""
+    """Whether RLlib takes a value that this backend refuses."""
     if subject.backend == REFERENCE_BACKEND:
         return False
     return check_value(domain(subject.algorithm, path), value) is None

@@ -1,8 +1,8 @@
 """What each backend supports of each algorithm: one record for every pair.
 
-Whoever needs to know what an algorithm can do asks its record instead of comparing names, so a
-new algorithm is a record here and a trainer. Names and defaults of hyperparameters are RLlib's on
-every backend (``rllib.json``); a record says which of them its backend leaves out or adds.
+Other modules ask the record instead of comparing names, so a new algorithm takes a record here and
+a trainer. Hyperparameters have RLlib's names and defaults on every backend (``rllib.json``); a
+record says which of them a backend leaves out or adds.
 """
 
 from __future__ import annotations
@@ -283,9 +283,8 @@ def supports(backend: str, algorithm: str) -> bool:
 def find_support(backend: str, algorithm: str) -> Support:
     """The record of a pair.
 
-    An algorithm of RLlib's without a record has RLlib's defaults. A pair that is not supported
-    has the backend's own facts beside RLlib's of the algorithm, for the other problems of a spec
-    that names it.
+    An algorithm without a record gets the defaults of `Support`. An unsupported pair gets the
+    facts of its backend and of RLlib's algorithm, so a spec that names it can still be checked.
     """
     found = _RECORDS.get((backend, algorithm))
     if found is None:
@@ -300,10 +299,7 @@ def default_backend(algorithm: str | None) -> str:
 
 
 def suggested_algorithms() -> list[Support]:
-    """The algorithms to try in place of one that does not fit, RLlib's records of them.
-
-    Without the asynchronous ones, which pay on clusters only.
-    """
+    """RLlib's records of the algorithms to suggest; asynchronous ones only pay on clusters."""
     return [
         record
         for (backend, _), record in _RECORDS.items()

@@ -1,4 +1,4 @@
-"""From a spec's file to one mapping: read, `extends` merged, overrides set, references resolved."""
+"""Composing a spec's file into one mapping: `extends`, overrides and references."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Document:
     """A spec as plain data.
 
     Attributes:
-        data: the composed mapping; empty where nothing could be read.
-        locations: where each key and list item was written.
-        problems: what is wrong so far.
-        source: the file, None for a document that was never in one.
-        is_partial: whether a file that it extends could not be read, so that keys may be missing.
+        data: the composed mapping; empty if nothing could be read.
+        locations: of each key and list item.
+        problems: found so far.
+        source: the file; None if there is none.
+        is_partial: whether a file in the `extends` chain could not be read, so keys may be missing.
     """
 
     data: dict[str, Any]
@@ -44,7 +44,7 @@ class Document:
     is_partial: bool = False
 
     def locate(self, path: KeyPath) -> Location:
-        """Where a key was written, or the nearest key that holds it."""
+        """The location of a key, or of the nearest key above it."""
         for length in range(len(path), -1, -1):
             location = self.locations.get(path[:length])
             if location is not None:
@@ -53,7 +53,7 @@ class Document:
 
 
 def plain_document(data: Mapping[str, Any], name: str = "spec") -> Document:
-    """A document from values that were never text; every location is ``name``."""
+    """A document from plain values; every location is ``name``."""
     return Document(copy.deepcopy(dict(data)), {(): Location(name)})
 
 
@@ -67,15 +67,15 @@ def load_document(
 ) -> Document:
     """Read a spec with all that it extends, set the overrides, resolve the references.
 
-    Nothing is raised: what is wrong stands in the document's ``problems``.
+    Problems are collected in the document, never raised.
 
     Args:
         path: the file.
         overrides: ``key.path=value``, the value in YAML.
-        text: taken for the file's, which is not read.
-        shorthands: top-level keys that may be given as a bare scalar, and the key of the
-            mapping that the scalar stands for; so that a mapping can be merged into it.
-        is_leaf: mappings that `extends` replaces rather than merges (distributions).
+        text: used instead of the file's content.
+        shorthands: top-level keys that may be a bare text, and the key it stands for; expanded
+            before merging.
+        is_leaf: which mappings `extends` replaces instead of merging (distributions).
     """
     composer = _Composer(shorthands or {}, is_leaf, text)
     data = composer.read_chain(path)
@@ -103,7 +103,7 @@ class _Composer:
     is_partial: bool = False
 
     def read_chain(self, path: Path) -> dict[str, Any] | None:
-        """The file and its ancestors, merged from the oldest down; None if the file is no spec."""
+        """The file merged over those it extends; None if it can't be read."""
         layers: list[tuple[dict[str, Any], _Locations]] = []
         seen: list[Path] = []
         current: Path | None = path
@@ -152,7 +152,7 @@ class _Composer:
     def _read_file(
         self, path: Path, origin: Location, key: str
     ) -> tuple[dict[str, Any], _Locations] | None:
-        # Of a file alone: a given text extends none.
+        # A given text extends no file.
         text = _read_text(path) if self.text is None else self.text
         if isinstance(text, _Unreadable):
             if text.line:
@@ -211,13 +211,13 @@ class _Composer:
     def _merge_level(
         self, base: dict[str, Any], child: dict[str, Any], path: KeyPath, replaced: set[KeyPath]
     ) -> dict[str, Any]:
-        """One mapping over another; notes the keys whose old places are void."""
+        """Merge one mapping over another; adds the paths whose old locations are void."""
         merged = dict(base)
         for key, value in child.items():
             here = (*path, key)
             below = merged.get(key)
             if value is None and key in merged:
-                # `tracking: null` says off, which leaving the key out would not.
+                # `tracking: null` switches it off; a missing key would leave it on.
                 if here == ("tracking",):
                     merged[key] = None
                 else:
@@ -236,7 +236,7 @@ class _Composer:
         return merged
 
     def _relocate(self, path: KeyPath, place: Location) -> None:
-        """Everything below ``path`` comes from one place now."""
+        """Give a key and everything below it one location."""
         length = len(path)
         for old in [known for known in self.locations if known[:length] == path]:
             del self.locations[old]
@@ -249,7 +249,7 @@ class _Composer:
         path: KeyPath = tuple(name.strip().split("."))
         if not equals or not all(path):
             message = f"{show(override)} is no override; write key.path=value"
-            # A shell has split what was not quoted.
+            # A shell splits an override that is not quoted.
             hint = ", in quotes where it has blanks" if _is_fragment(override) else ""
             self.problems.append(Problem(place, "", f"{message}{hint}"))
             return
@@ -342,7 +342,7 @@ def _get(holder: Any, key: str | int) -> Any:
 
 
 def _as_index(data: Any, path: KeyPath) -> list[str | int]:
-    """The path with list positions as numbers, as locations have them."""
+    """The path with list positions as integers, as in locations."""
     found: list[str | int] = []
     for key in path:
         found.append(int(key) if isinstance(data, list) else key)

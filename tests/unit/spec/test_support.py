@@ -115,9 +115,9 @@ def test_the_trainer_takes_its_defaults(key: str) -> None:
     ("raw", "where", "message"),
     [
         ({"log_gradients": True}, "log_gradients",
-         "not carried out on backend torch; backend: rllib has it"),
+         "not supported on backend torch; backend: rllib has it"),
         ({"model_config": {"use_lstm": True}}, "model_config.use_lstm",
-         "not carried out on backend torch; backend: rllib has it"),
+         "not supported on backend torch; backend: rllib has it"),
         ({"num_env_runners": 2}, "num_env_runners",
          "must be 0 on backend torch; found 2; backend: rllib takes others"),
         ({"use_gae": {"choice": [True, False]}}, "use_gae.choice.1",
