@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
+
+from sweeper.search.distributions import flatten
 
 __all__ = ["flatten_parameters", "merge_configuration"]
 
@@ -22,15 +24,6 @@ def merge_configuration(
     return merged
 
 
-def flatten_parameters(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten_parameters(nested: Mapping[str, Any]) -> dict[str, Any]:
     """Nested parameters by dotted names: ``{"a": {"b": 1}}`` becomes ``{"a.b": 1}``."""
-    return dict(_flat_items(nested, prefix))
-
-
-def _flat_items(nested: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in nested.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            yield from _flat_items(value, f"{name}.")
-        else:
-            yield name, value
+    return {".".join(map(str, path)): value for path, value in flatten(nested)}

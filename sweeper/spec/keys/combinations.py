@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sweeper.search.expansion import Distribution, SpaceProblem
@@ -31,33 +31,18 @@ def _extremes(algorithm: str, space: Mapping[str, Any], key: str) -> tuple[float
     return (min(numbers), max(numbers)) if numbers else None
 
 
-def _learns_from(algorithm: str) -> str:
-    return find_support(REFERENCE_BACKEND, algorithm).learns_from
-
-
 def check_combinations(
     algorithm: str, space: Mapping[str, Any], backend: str = REFERENCE_BACKEND
 ) -> Iterator[SpaceProblem]:
     """Hyperparameters that don't fit each other; paths are below ``param_space``."""
-    fixed = find_support(backend, algorithm).fixed
+    support = find_support(backend, algorithm)
     # A wrong value of a fixed key is reported already.
-    space = {key: value for key, value in space.items() if key not in fixed}
-    for check in (
-        _minibatch_fits,
-        _minibatch_is_of_fragments,
-        _fragment_fits,
-        _n_step_fits,
-        _gae_fits,
-        _atoms_fit,
-        _initialisers_fit,
-        _replay_fits,
-    ):
+    space = {key: value for key, value in space.items() if key not in support.fixed}
+    for check in _CHECKS[support.learns_from]:
         yield from check(algorithm, space)
 
 
 def _minibatch_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
-    if _learns_from(algorithm) == "replay":
-        return
     minibatch = _extremes(algorithm, space, "minibatch_size")
     key = "train_batch_size_per_learner"
     batch = _extremes(algorithm, space, key)
@@ -76,8 +61,6 @@ def _minibatch_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceP
 
 
 def _minibatch_is_of_fragments(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
-    if _learns_from(algorithm) != "queue":
-        return
     minibatch = space.get("minibatch_size")
     key = "rollout_fragment_length"
     fragment = space.get(key, default(algorithm, (key,)))
@@ -95,7 +78,7 @@ def _minibatch_is_of_fragments(algorithm: str, space: Mapping[str, Any]) -> Iter
 def _fragment_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
     """Fragments of all environments must make up the batch to within a tenth, as RLlib checks."""
     fragment = space.get("rollout_fragment_length")
-    if _learns_from(algorithm) != "batch" or not isinstance(fragment, int):
+    if not isinstance(fragment, int):
         return
     sizes = []
     for key in ("num_envs_per_env_runner", "num_env_runners", "train_batch_size_per_learner"):
@@ -116,9 +99,9 @@ def _fragment_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpacePr
         )
 
 
-def _n_step_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
+def _n_step_fits(_: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
     fragment = space.get("rollout_fragment_length", "auto")
-    if _learns_from(algorithm) != "replay" or not isinstance(fragment, int):
+    if not isinstance(fragment, int):
         return
     value = space.get("n_step", 1)
     if isinstance(value, Distribution) and value.when is not None:
@@ -134,9 +117,9 @@ def _n_step_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProb
         yield SpaceProblem(("n_step",), message)
 
 
-def _gae_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
+def _gae_fits(_: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
     truncates = space.get("batch_mode", "truncate_episodes") == "truncate_episodes"
-    if "use_gae" in defaults(algorithm) and space.get("use_gae") is False and truncates:
+    if space.get("use_gae") is False and truncates:
         message = "without GAE whole episodes are needed: batch_mode: complete_episodes"
         yield SpaceProblem(("use_gae",), message)
 
@@ -160,7 +143,7 @@ def _initialisers_fit(_: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem
 def _replay_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
     replay = space.get("replay_buffer_config")
     capacity = replay.get("capacity") if isinstance(replay, Mapping) else None
-    if _learns_from(algorithm) != "replay" or not isinstance(capacity, int) or capacity < 1:
+    if not isinstance(capacity, int) or capacity < 1:
         return
     for key in ("train_batch_size_per_learner", "num_steps_sampled_before_learning_starts"):
         needed = _extremes(algorithm, space, key)
@@ -170,3 +153,12 @@ def _replay_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProb
                 f"must hold {key} ({needed[1]:g}) at least; found {capacity}",
             )
             return
+
+
+_Check = Callable[[str, Mapping[str, Any]], Iterator[SpaceProblem]]
+# By what an algorithm learns from.
+_CHECKS: Mapping[str, tuple[_Check, ...]] = {
+    "batch": (_minibatch_fits, _fragment_fits, _gae_fits, _initialisers_fit),
+    "queue": (_minibatch_fits, _minibatch_is_of_fragments, _initialisers_fit),
+    "replay": (_n_step_fits, _atoms_fit, _initialisers_fit, _replay_fits),
+}

@@ -13,7 +13,7 @@ from typing import Any
 from sweeper.errors import Location, Problem
 from sweeper.hints import nearest, show
 from sweeper.spec.text.interpolation import interpolate
-from sweeper.spec.text.yaml import KeyPath, dotted, is_index, parse_yaml
+from sweeper.spec.text.yaml import KeyPath, dotted, is_index, locate, parse_yaml
 
 __all__ = ["COMMAND_LINE", "Document", "KeyPath", "dotted", "load_document", "plain_document"]
 
@@ -45,11 +45,7 @@ class Document:
 
     def locate(self, path: KeyPath) -> Location:
         """The location of a key, or of the nearest key above it."""
-        for length in range(len(path), -1, -1):
-            location = self.locations.get(path[:length])
-            if location is not None:
-                return location
-        return Location(str(self.source) if self.source is not None else "spec")
+        return locate(self.locations, path, Location(str(self.source or "spec")))
 
 
 def plain_document(data: Mapping[str, Any], name: str = "spec") -> Document:
@@ -114,7 +110,7 @@ class _Composer:
             if identity in seen or len(seen) >= _MAX_EXTENDS:
                 names = " -> ".join(file.name for file in [*seen, identity])
                 reason = "goes in a circle" if identity in seen else "is too long a chain"
-                self.problems.append(Problem(origin, "extends", f"{names} {reason}"))
+                self._complain(origin, "extends", f"{names} {reason}")
                 self.is_partial = True
                 break
             seen.append(identity)
@@ -137,14 +133,12 @@ class _Composer:
         self, data: dict[str, Any], locations: _Locations, path: Path
     ) -> tuple[Path | None, Location]:
         origin = locations.pop(("extends",), locations[()])
-        if "extends" not in data:
-            return None, origin
-        parent = data.pop("extends")
+        parent = data.pop("extends", None)
         if parent is None:
             return None, origin
         if not isinstance(parent, str) or not parent:
             message = f"must be the file of the spec to start from; found {show(parent)}"
-            self.problems.append(Problem(origin, "extends", message))
+            self._complain(origin, "extends", message)
             self.is_partial = True
             return None, origin
         return path.parent / parent, origin
@@ -154,39 +148,31 @@ class _Composer:
     ) -> tuple[dict[str, Any], _Locations] | None:
         # A given text extends no file.
         text = _read_text(path) if self.text is None else self.text
+        whole = Location(str(path))
         if isinstance(text, _Unreadable):
             if text.line:
-                self.problems.append(Problem(Location(str(path), text.line), "", text.reason))
+                self._complain(Location(str(path), text.line), "", text.reason)
             else:
-                named = f"{path}: " if key else ""
-                self.problems.append(Problem(origin, key, f"{named}{text.reason}"))
+                self._complain(origin, key, f"{path}: {text.reason}" if key else text.reason)
             return None
         parsed = parse_yaml(text, str(path))
         self.problems.extend(parsed.problems)
-        if parsed.value is None and parsed.problems:
+        data = parsed.value
+        if data is None and parsed.problems:
             return None
-        whole = Location(str(path))
-        if parsed.value is None:
-            self.problems.append(
-                Problem(
-                    whole,
-                    "",
-                    "the file is empty; a spec needs at least environment, algorithm and stop",
-                )
-            )
-            return None
-        if not isinstance(parsed.value, dict):
-            kind = "a list" if isinstance(parsed.value, list) else "a single value"
-            self.problems.append(
-                Problem(
-                    whole, "", f"the file is {kind}; a spec is a mapping, one `key: value` a line"
-                )
-            )
+        if not isinstance(data, dict):
+            kind = "a list" if isinstance(data, list) else "a single value"
+            message = f"the file is {kind}; a spec is a mapping, one `key: value` a line"
+            if data is None:
+                message = "the file is empty; a spec needs at least environment, algorithm and stop"
+            self._complain(whole, "", message)
             return None
         parsed.locations[()] = whole
-        data = parsed.value
         self._expand_shorthands(data, parsed.locations)
         return data, parsed.locations
+
+    def _complain(self, location: Location, key: str, message: str) -> None:
+        self.problems.append(Problem(location, key, message))
 
     def _expand_shorthands(self, data: dict[str, Any], locations: _Locations) -> None:
         for key, inner in self.shorthands.items():
@@ -251,21 +237,20 @@ class _Composer:
             message = f"{show(override)} is no override; write key.path=value"
             # A shell splits an override that is not quoted.
             hint = ", in quotes where it has blanks" if _is_fragment(override) else ""
-            self.problems.append(Problem(place, "", f"{message}{hint}"))
+            self._complain(place, "", f"{message}{hint}")
             return
         if not text.strip():
             message = f"has no value; write {name.strip()}=null to leave it out"
-            self.problems.append(Problem(place, name.strip(), message))
+            self._complain(place, name.strip(), message)
             return
         if path[0] == "extends":
             message = "can't be set here: it is composed before the overrides"
-            self.problems.append(Problem(place, "extends", message))
+            self._complain(place, "extends", message)
             return
         parsed = parse_yaml(text, COMMAND_LINE)
         if parsed.problems:
-            self.problems.extend(
-                Problem(place, name.strip(), problem.message) for problem in parsed.problems
-            )
+            for problem in parsed.problems:
+                self._complain(place, name.strip(), problem.message)
             return
         self._assign(data, path, parsed.value, place)
 
@@ -284,7 +269,7 @@ class _Composer:
         if isinstance(target, list):
             if not is_index(last, target):
                 message = f"{last} is no item of a list of {len(target)}"
-                self.problems.append(Problem(place, dotted(path), message))
+                self._complain(place, dotted(path), message)
                 return
             target[int(last)] = value
         else:

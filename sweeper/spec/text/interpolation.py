@@ -10,7 +10,7 @@ from typing import Any
 
 from sweeper.errors import Location, Problem
 from sweeper.hints import did_you_mean
-from sweeper.spec.text.yaml import KeyPath, dotted, is_index, parse_scalar
+from sweeper.spec.text.yaml import KeyPath, dotted, is_index, locate, parse_scalar
 
 __all__ = ["interpolate"]
 
@@ -111,12 +111,7 @@ class _Interpolation:
             return value
 
     def _complain(self, path: KeyPath, message: str) -> None:
-        for length in range(len(path), -1, -1):
-            location = self.locations.get(path[:length])
-            if location is not None:
-                break
-        else:
-            location = Location("spec")
+        location = locate(self.locations, path, Location("spec"))
         self.problems.append(Problem(location, dotted(path), message))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ __all__ = [
     "YamlText",
     "dotted",
     "is_index",
+    "locate",
     "parse_scalar",
     "parse_yaml",
 ]
@@ -55,6 +56,12 @@ def is_index(key: str | int, items: list[Any]) -> bool:
 def dotted(path: KeyPath) -> str:
     """A key path as the user writes it: ``environment.wrappers.0``."""
     return ".".join(str(part) for part in path)
+
+
+def locate(locations: Mapping[KeyPath, Location], path: KeyPath, otherwise: Location) -> Location:
+    """The location of a key, or of the nearest key above it."""
+    ways = (path[:length] for length in range(len(path), -1, -1))
+    return next((locations[way] for way in ways if way in locations), otherwise)
 
 
 @dataclass(frozen=True)
