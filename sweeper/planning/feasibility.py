@@ -19,7 +19,7 @@ from sweeper.errors import Location, Problem
 from sweeper.hints import show
 from sweeper.planning.replay_memory import explain_too_much, find_largest_replay
 from sweeper.planning.values import possible_values
-from sweeper.search.expansion import Distribution
+from sweeper.search.distributions import Distribution
 from sweeper.spec import ExperimentSpec
 from sweeper.spec.draft import Draft
 from sweeper.spec.keys.names import default
@@ -32,7 +32,7 @@ from sweeper.spec.keys.support import (
     supports,
 )
 from sweeper.spec.sections import Environment, Ray, Resources
-from sweeper.spec.text.documents import KeyPath, dotted
+from sweeper.spec.text.yaml import KeyPath, dotted
 from sweeper.trainables.torch_backend.dqn.memory import ReplayMemory
 
 __all__ = [

@@ -15,7 +15,8 @@ from sweeper.metrics import BOUNDS, ENV_STEPS
 from sweeper.planning.feasibility import Candidate, check_feasibility, count_fitting
 from sweeper.planning.values import possible_values
 from sweeper.planning.warnings import find_warnings
-from sweeper.search.expansion import Distribution, constants, count, distributions
+from sweeper.search.distributions import Distribution, constants, distributions
+from sweeper.search.expansion import count
 from sweeper.spec import ExperimentSpec, read_spec
 from sweeper.spec.keys.names import default
 from sweeper.spec.keys.param_space import check_param_space

@@ -8,7 +8,7 @@ from sweeper.environments.building import EnvironmentDescription
 from sweeper.hints import show
 from sweeper.metrics import ENV_STEPS
 from sweeper.planning.feasibility import Candidate, count_fitting
-from sweeper.search.expansion import Distribution, distributions
+from sweeper.search.distributions import Distribution, distributions
 from sweeper.spec import ExperimentSpec
 from sweeper.spec.keys.names import default
 from sweeper.spec.text.yaml import dotted

@@ -17,33 +17,16 @@ import numpy as np
 
 from sweeper.hints import did_you_mean, show
 from sweeper.search.distributions import (
-    KINDS,
     Distribution,
     Path,
     SpaceProblem,
     assign,
-    constants,
     distributions,
     flatten,
-    is_distribution,
     is_same,
-    parse_space,
 )
 
-__all__ = [
-    "KINDS",
-    "Distribution",
-    "Sample",
-    "SpaceProblem",
-    "check_points",
-    "constants",
-    "count",
-    "distributions",
-    "expand",
-    "flatten",
-    "is_distribution",
-    "parse_space",
-]
+__all__ = ["Sample", "check_points", "count", "expand"]
 
 _NORMAL_DEFAULTS = (0.0, 1.0)
 

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from sweeper.errors import Problem
 from sweeper.hints import did_you_mean, number_hint, quote_hint, show
 from sweeper.metrics import ENV_STEPS, canonical_metric
-from sweeper.search.expansion import distributions, flatten, parse_space
+from sweeper.search.distributions import distributions, flatten, parse_space
 from sweeper.spec.keys.descriptions import TOP_LEVEL_KEYS
 from sweeper.spec.keys.names import check_algorithm, defaults
 from sweeper.spec.keys.support import (
@@ -45,7 +45,8 @@ from sweeper.spec.sections import (
     Selection,
     Tracking,
 )
-from sweeper.spec.text.documents import Document, KeyPath, dotted
+from sweeper.spec.text.documents import Document
+from sweeper.spec.text.yaml import KeyPath, dotted
 from sweeper.spec.unknown_keys import explain_unknown_key, find_meant
 from sweeper.spec.validation_errors import explain_error
 

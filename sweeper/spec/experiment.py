@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from sweeper.errors import Location, Problem, SpecError
 from sweeper.metrics import Objective, canonical_metric
-from sweeper.search.expansion import Distribution, is_distribution
+from sweeper.search.distributions import Distribution, is_distribution
 from sweeper.spec.draft import Draft, read_draft
 from sweeper.spec.keys.descriptions import TOP_LEVEL_KEYS
 from sweeper.spec.keys.support import Support, find_support
@@ -30,8 +30,8 @@ from sweeper.spec.sections import (
     Selection,
     Tracking,
 )
-from sweeper.spec.text.documents import Document, KeyPath, load_document, plain_document
-from sweeper.spec.text.yaml import parse_scalar
+from sweeper.spec.text.documents import Document, load_document, plain_document
+from sweeper.spec.text.yaml import KeyPath, parse_scalar
 
 if TYPE_CHECKING:
     from sweeper.planning.plan import SweepPlan

@@ -9,7 +9,8 @@ from typing import Any
 
 from sweeper.hints import show
 from sweeper.metrics import BOUNDS, ENV_STEPS, canonical_metric, explain_metric
-from sweeper.search.expansion import Distribution, check_points, distributions, expand
+from sweeper.search.distributions import Distribution, distributions
+from sweeper.search.expansion import check_points, expand
 from sweeper.spec.draft import Draft
 from sweeper.spec.keys import availability
 from sweeper.spec.keys.combinations import check_combinations
@@ -17,7 +18,7 @@ from sweeper.spec.keys.param_space import check_param_space
 from sweeper.spec.keys.support import BACKENDS, REFERENCE_BACKEND, find_support, supports
 from sweeper.spec.schedulers import Scheduler
 from sweeper.spec.sections import Budget, Checkpoint, Environment, Search, Selection
-from sweeper.spec.text.documents import KeyPath
+from sweeper.spec.text.yaml import KeyPath
 
 __all__ = ["apply_rules"]
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sweeper.search.expansion import KINDS
+from sweeper.search.distributions import KINDS
 from sweeper.spec.draft import SECTIONS
 from sweeper.spec.keys.descriptions import METRICS, TOP_LEVEL_KEYS, describe_key
 from sweeper.spec.keys.domains import Domain, describe_domain

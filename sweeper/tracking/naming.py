@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sweeper.search.expansion import Distribution
+from sweeper.search.distributions import Distribution
 
 __all__ = [
     "clip_tag",

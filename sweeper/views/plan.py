@@ -16,7 +16,7 @@ from sweeper.hints import show
 from sweeper.metrics import ENV_STEPS
 from sweeper.planning.feasibility import cores
 from sweeper.planning.plan import SweepPlan
-from sweeper.search.expansion import Distribution, constants, distributions, flatten
+from sweeper.search.distributions import Distribution, constants, distributions, flatten
 from sweeper.spec.keys.names import default
 from sweeper.spec.text.yaml import dotted
 from sweeper.trainables.torch_backend.dqn.memory import ReplayMemory

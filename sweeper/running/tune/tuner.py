@@ -29,7 +29,8 @@ from sweeper.planning.plan import SweepPlan
 from sweeper.running.limits import Drain
 from sweeper.running.resume.state import Continuation
 from sweeper.running.tune.nodes import can_hold
-from sweeper.search.expansion import Distribution, Sample
+from sweeper.search.distributions import Distribution
+from sweeper.search.expansion import Sample
 from sweeper.states import LaunchEnd
 
 _NODE_LABEL = "ray.io/node-id"  # which Ray gives every node

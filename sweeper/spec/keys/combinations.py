@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from sweeper.search.expansion import Distribution, SpaceProblem
+from sweeper.search.distributions import Distribution, SpaceProblem
 from sweeper.spec.keys.names import default, defaults
 from sweeper.spec.keys.network import check_initialisers
 from sweeper.spec.keys.support import REFERENCE_BACKEND, find_support

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sweeper.hints import did_you_mean, show
-from sweeper.search.expansion import Distribution, SpaceProblem
+from sweeper.search.distributions import Distribution, SpaceProblem
 
 __all__ = ["BIAS_INITIALISERS", "INITIALISERS", "check_filters", "check_initialisers"]
 

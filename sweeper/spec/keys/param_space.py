@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeper.hints import did_you_mean, join_words, show
-from sweeper.search.expansion import KINDS, Distribution, SpaceProblem
+from sweeper.search.distributions import KINDS, Distribution, SpaceProblem
 from sweeper.spec.keys.combinations import check_combinations
 from sweeper.spec.keys.domains import Domain, check_value, describe_domain
 from sweeper.spec.keys.foreign import dead_network_reason, explain_foreign_name

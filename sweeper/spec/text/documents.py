@@ -15,7 +15,7 @@ from sweeper.hints import nearest, show
 from sweeper.spec.text.interpolation import interpolate
 from sweeper.spec.text.yaml import KeyPath, dotted, is_index, locate, parse_yaml
 
-__all__ = ["COMMAND_LINE", "Document", "KeyPath", "dotted", "load_document", "plain_document"]
+__all__ = ["COMMAND_LINE", "Document", "load_document", "plain_document"]
 
 COMMAND_LINE = "command line"
 

@@ -10,17 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweeper.search.expansion import (
+from sweeper.search.distributions import (
     Distribution,
-    Sample,
-    check_points,
     constants,
-    count,
     distributions,
-    expand,
     is_distribution,
     parse_space,
 )
+from sweeper.search.expansion import Sample, check_points, count, expand
 
 
 def space_of(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.search.expansion import is_distribution
+from sweeper.search.distributions import is_distribution
 from sweeper.spec.text.documents import Document, load_document
 from sweeper.spec.text.yaml import parse_scalar, parse_yaml
 

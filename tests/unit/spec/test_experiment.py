@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeper.errors import SpecError
-from sweeper.search.expansion import Distribution
+from sweeper.search.distributions import Distribution
 from sweeper.spec import ExperimentSpec, dump_spec, load_spec, parse
 
 CONFIGS = Path(__file__).parents[3] / "configs"

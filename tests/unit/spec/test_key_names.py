@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sweeper.search.expansion import parse_space
+from sweeper.search.distributions import parse_space
 from sweeper.spec.keys.names import (
     algorithms,
     check_algorithm,

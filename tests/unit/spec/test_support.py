@@ -12,7 +12,7 @@ import pytest
 
 import sweeper
 from sweeper.errors import ConfigurationRefusedError
-from sweeper.search.expansion import parse_space
+from sweeper.search.distributions import parse_space
 from sweeper.spec.keys.names import algorithms, default, defaults, domain
 from sweeper.spec.keys.param_space import check_param_space
 from sweeper.spec.keys.support import BACKENDS, find_support, supports
