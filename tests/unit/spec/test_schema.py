@@ -1,4 +1,4 @@
-"""The JSON Schema takes what the spec's own checks take, and documents every key."""
+"""The JSON Schema accepts what the spec's own checks accept, and documents every key."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_odd_but_right_specs_validate(text: str) -> None:
     ],
     ids=json.dumps,
 )
-def test_what_is_wrong_does_not_validate(changes: dict[str, Any]) -> None:
+def test_wrong_specs_do_not_validate(changes: dict[str, Any]) -> None:
     assert errors(LEAST) == []
     assert errors({**LEAST, **changes})
 
@@ -135,7 +135,7 @@ def test_hyperparameters_are_described_in_words_with_their_defaults() -> None:
             assert value["description"] != key
 
 
-def test_equal_names_of_domains_mean_equal_domains() -> None:
+def test_domains_of_one_name_are_equal() -> None:
     from sweeper.spec.schema import _domains
 
     found: dict[str, Any] = {}
@@ -143,5 +143,5 @@ def test_equal_names_of_domains_mean_equal_domains() -> None:
         assert found.setdefault(name, schema) == schema, name
 
 
-def test_the_keys_of_the_top_level_are_there_in_their_order() -> None:
+def test_the_keys_of_the_top_level_keep_their_order() -> None:
     assert tuple(SCHEMA["properties"]) == tuple(TOP_LEVEL_KEYS)

@@ -92,7 +92,7 @@ def test_the_networks_and_the_replay_memory_have_the_recorded_defaults() -> None
 
 
 @pytest.mark.parametrize(("algorithm", "settings"), [("PPO", ppo_settings), ("DQN", dqn_settings)])
-def test_schedules_are_the_trainer_s(algorithm: str, settings: Any) -> None:
+def test_the_record_and_the_trainer_schedule_the_same_keys(algorithm: str, settings: Any) -> None:
     scheduled = {
         key
         for key in defaults(algorithm, "torch")
@@ -129,7 +129,7 @@ def test_the_trainer_takes_its_defaults(key: str) -> None:
          "unknown hyperparameter of PPO; did you mean clip_param?"),
     ],
 )  # fmt: skip
-def test_what_torch_does_not_carry_out_is_said(
+def test_what_torch_does_not_support_is_explained(
     raw: dict[str, Any], where: str, message: str
 ) -> None:
     space, _ = parse_space(raw)
@@ -144,7 +144,7 @@ def test_torch_takes_schedules_that_rllib_does_not() -> None:
 
 
 @pytest.mark.parametrize(("algorithm", "settings"), [("PPO", ppo_settings), ("DQN", dqn_settings)])
-def test_every_key_that_is_taken_is_read(algorithm: str, settings: Any) -> None:
+def test_every_supported_key_is_read(algorithm: str, settings: Any) -> None:
     for key in set(defaults(algorithm, "torch")) - {"model_config"}:
         with pytest.raises(ConfigurationRefusedError, match=key):
             settings.read_settings({key: object()})
