@@ -116,7 +116,7 @@ class Environment(Section):
     """A Python module that registers the id; looked up beside the spec, then in the working
     directory, then on Python's path."""
     search_paths: list[Text] = []
-    """Folders to look for modules in; recorded by a run, seldom written by hand."""
+    """Folders to look for modules in; usually recorded by a run."""
     vectorization: Literal["auto", "sync", "async", "vector_entry_point", "envpool"] = "auto"
     """How the environments of a replica are stepped; auto never changes the simulator."""
     normalize: Normalize = Normalize()
@@ -146,10 +146,10 @@ class Search(Section):
     """Which configurations are tried."""
 
     algorithm: Literal["grid", "random", "tpe", "cmaes", "gp", "qmc"]
-    """Who chooses the configurations; by default grid if every distribution is grid_search, else
+    """How configurations are chosen; by default grid if every distribution is grid_search, else
     random."""
     num_samples: AtLeast1
-    """How many configurations are drawn; a grid is gone through as often."""
+    """Configurations to draw; for a grid, passes over it."""
     seed: AtLeast0 = 0
     """Of the generator that draws the configurations."""
     max_concurrent: Annotated[int | Literal["auto"], BeforeValidator(_auto_or_whole)] = "auto"
@@ -183,9 +183,9 @@ class Budget(Section):
     env_steps: AtLeast1 | None = None
     """Env steps of all trials and replicas together; then the same happens."""
     trials: AtLeast1 | None = None
-    """Trials; no further one is begun, those that run go on to their own end."""
+    """Trials to start; those that run go on to their own end."""
     no_improvement_trials: AtLeast1 | None = None
-    """Trials that may end in a row without a new best score before no further one is begun."""
+    """Trials in a row without a new best score after which no further one starts."""
 
 
 class Evaluation(Section):
@@ -218,7 +218,7 @@ class Selection(Section):
     confirm_episodes: AtLeast1 = 100
     """Episodes that judge each confirmation run."""
     baseline: Text = "defaults"
-    """What the champion is held against: defaults, none, or a spec's file."""
+    """What the champion is compared with: defaults, none, or a spec's file."""
     solved_at: Annotated[float, Field(allow_inf_nan=False)] | None = None
     """The return from which a run counts as solved."""
 
@@ -261,7 +261,7 @@ class Resources(Section):
     retries: AtLeast0 = 1
     """How often a trial that failed is tried again from its last checkpoint."""
     timeout_s: Positive | None = None
-    """Seconds for which a trial may report nothing before it is ended and tried again."""
+    """Seconds without a report after which a trial is ended and tried again."""
 
 
 _ADDRESS = re.compile(r"(ray://)?[\w.\-\[\]:]+:(\d{1,5})")
