@@ -1,10 +1,10 @@
-"""The names of metrics: RLlib's are accepted, ours are used, and only what is reported counts."""
+"""Names of metrics, and the objective that ranks trials."""
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sweeper.errors import UserError
@@ -23,18 +23,16 @@ __all__ = [
 ENV_STEPS = "num_env_steps_sampled_lifetime"
 ITERATION = "training_iteration"
 BOUNDS = (ENV_STEPS, "time_total_s", ITERATION)
-
-
 MODES = ("max", "min")
 SCORES = ("last", "best", "auc")
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What decides between trials: a metric, its direction, and which value of it counts.
+    """What ranks trials: a metric, its direction, and which of its values counts.
 
     Attributes:
-        metric: under our name, or as a foreign experiment reported it.
+        metric: by our name, or as an imported experiment reported it.
         mode: ``max`` or ``min``.
         score: ``last``, ``best`` or ``auc``; see `sweeper.results.scoring.score_reports`.
 
@@ -52,7 +50,7 @@ class Objective:
                 raise UserError(f"unknown {what} {word!r}: one of {', '.join(known)}")
 
     def merit(self, value: float | None) -> float:
-        """A value turned so that more is better; ``-inf`` for one that can't be a score."""
+        """The value with its sign set so that more is better; ``-inf`` if it is no score."""
         if value is None or not math.isfinite(value):
             return -math.inf
         return value if self.mode == "max" else -value
@@ -73,12 +71,6 @@ _LEARNER_SHARED = (
     "default_optimizer_learning_rate",
     "gradients_default_optimizer_global_norm",
 )
-_LEARNER: Mapping[str, tuple[str, ...]] = {
-    "PPO": ("policy_loss", "vf_loss", "vf_loss_unclipped", "vf_explained_var", "entropy",
-            "mean_kl_loss", "curr_kl_coeff", "curr_entropy_coeff"),
-    "DQN": ("qf_loss", "qf_mean", "qf_max", "qf_min", "td_error_mean", "num_target_updates",
-            "last_target_update_ts"),
-}  # fmt: skip
 _OURS: Mapping[str, str] = {
     "env_steps": ENV_STEPS,
     "timesteps_total": ENV_STEPS,
@@ -94,7 +86,7 @@ _OURS: Mapping[str, str] = {
 
 
 def canonical_metric(name: str) -> str:
-    """Our name of a metric that is given by our name or RLlib's."""
+    """Our name of a metric, from ours or RLlib's."""
     for theirs, ours in (
         ("evaluation/env_runners/", "evaluation/"),
         ("env_runners/", ""),
@@ -105,17 +97,16 @@ def canonical_metric(name: str) -> str:
     return name
 
 
-def explain_metric(name: str, algorithm: str | None, *, has_evaluation: bool) -> str | None:
-    """What is wrong with a metric, by our name of it; None if trials will report it.
+def explain_metric(name: str, learner: Sequence[str] | None, *, has_evaluation: bool) -> str | None:
+    """Why no trial reports a metric; None if trials do.
 
     Args:
-        name: as `canonical_metric` gives it.
-        algorithm: decides which ``learner/…`` there are; None if it is unknown itself.
-        has_evaluation: whether the spec evaluates.
+        name: from `canonical_metric`.
+        learner: the algorithm's metrics below ``learner/``; None accepts any.
+        has_evaluation: whether the spec has an evaluation section.
     """
-    learner = _LEARNER.get(algorithm or "")
     if name.startswith("learner/") and learner is None:
-        return None  # no list was recorded for this algorithm: RLlib decides
+        return None
     known = [*_REPORTED, *_EVALUATION]
     known += [f"learner/{key}" for key in (*(learner or ()), *_LEARNER_SHARED)]
     if name in _EVALUATION and not has_evaluation:

@@ -1,7 +1,7 @@
-"""Record RLlib's keys and defaults for the installed version into ``sweeper/spec/data/rllib.json``.
+"""Record the installed RLlib's keys and defaults in ``sweeper/spec/keys/rllib.json``.
 
-Run it after raising Ray's version, and read the difference: a new key needs a domain in
-``sweeper/hyperparameters.py`` if its type does not say it all.
+Run it after raising Ray's version and read the diff: a new key needs a domain in
+``sweeper/spec/keys/domains.py`` unless its type is enough.
 
     python tools/record_rllib_table.py
 """
@@ -14,16 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.registry import ALGORITHMS
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 
 TABLE = Path(__file__).parents[1] / "sweeper" / "spec" / "keys" / "rllib.json"
 
-# Those that learn from an environment on the new API stack; why the others are left out is in
-# sweeper/hyperparameters.py.
+# Those that learn from an environment on the new API stack; sweeper/spec/keys/names.py says why
+# the others are left out.
 RECORDED = ("PPO", "DQN", "SAC", "IMPALA", "APPO")
 
-# AlgorithmConfig's keys that are hyperparameters, of every algorithm.
+# Hyperparameters of AlgorithmConfig, which every algorithm has.
 COMMON = (
     "batch_mode",
     "clip_actions",
@@ -52,7 +53,7 @@ DEPRECATED = -1  # ray/rllib/utils/deprecation.py's DEPRECATED_VALUE
 
 
 def record() -> dict[str, Any]:
-    """The table of the installed version."""
+    """The table for the installed version."""
     return {
         "ray": ray.__version__,
         "algorithms": {name: _record_algorithm(name) for name in RECORDED},
@@ -65,7 +66,7 @@ def record() -> dict[str, Any]:
 
 def _record_algorithm(name: str) -> dict[str, Any]:
     config = ALGORITHMS[name]()[1]
-    base = _base_keys()
+    base = vars(AlgorithmConfig())
     own = {
         key: value
         for key, value in vars(config).items()
@@ -82,12 +83,6 @@ def _record_algorithm(name: str) -> dict[str, Any]:
         "model_config": {key: module[key] for key in sorted(module) if key in names},
         "others": sorted(others),
     }
-
-
-def _base_keys() -> set[str]:
-    from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
-
-    return set(vars(AlgorithmConfig()))
 
 
 def _is_plain(value: Any) -> bool:

@@ -1,7 +1,7 @@
-"""Write the tables of docs/parity.md from the tables that specs are checked against.
+"""Write the tables of docs/parity.md from the records that specs are checked against.
 
 python tools/write_parity_table.py           # renew the file
-python tools/write_parity_table.py --check   # exit 1 if it is not up to date
+python tools/write_parity_table.py --check   # exit 1 if it is out of date
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.spec.keys.names import defaults, domain
-from sweeper.spec.keys.support import key_table, supports
+from sweeper.spec.keys.support import REFERENCE_BACKEND, find_support, supports
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "parity.md"
 MARK = "<!-- made by tools/write_parity_table.py: do not edit below -->\n"
@@ -32,25 +32,25 @@ def _table(algorithm: str) -> str:
         "| key | default | torch | rllib |",
         "|---|---|---|---|",
     ]
-    keys = key_table("torch", algorithm)
+    support = find_support("torch", algorithm)
     for path, value in _flat(defaults(algorithm)):
         is_network = path[0] == "model_config"
-        carried = keys.network if is_network else keys.keys
+        supported = support.network if is_network else support.keys
         name = ".".join(path)
-        if carried is not None and path[-1 if is_network else 0] not in carried:
-            torch = "an error that names `backend: rllib`"
-        elif name in keys.fixed:
-            torch = f"only `{_show(keys.fixed[name])}`"
+        if supported is not None and path[-1 if is_network else 0] not in supported:
+            torch = f"an error that names `backend: {REFERENCE_BACKEND}`"
+        elif name in support.fixed:
+            torch = f"only `{_show(value)}`"
         else:
             torch = _describe(algorithm, path, "torch")
-        rllib = _describe(algorithm, path, "rllib")
+        rllib = _describe(algorithm, path, REFERENCE_BACKEND)
         lines.append(f"| `{name}` | `{_show(value)}` | {torch} | {rllib} |")
     return "\n".join([*lines, ""])
 
 
 def _flat(nested: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> Iterator[tuple[Any, Any]]:
     for key, value in nested.items():
-        # A replay buffer's settings are one value, given as a whole.
+        # A replay buffer's settings count as one value.
         if isinstance(value, Mapping) and value and key == "model_config":
             yield from _flat(value, (*prefix, key))
         else:

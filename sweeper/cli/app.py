@@ -153,10 +153,10 @@ def _explain_usage(error: click.UsageError) -> str:
 
 def _explain_dashes(option: str) -> str | None:
     """The message for a key of the spec given as an option; None for any other option."""
-    from sweeper.spec.top_level import TOP_LEVEL
+    from sweeper.spec.keys.descriptions import TOP_LEVEL_KEYS
 
     key = option.lstrip("-").replace("-", "_")
-    if key.partition(".")[0] not in TOP_LEVEL:
+    if key.partition(".")[0] not in TOP_LEVEL_KEYS:
         return None
     return f"error: no such option {option!r}; a key of the spec is set without dashes: {key}=VALUE"
 

@@ -7,7 +7,7 @@ episode's end ignores the action and returns the next episode's first observatio
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -23,10 +23,6 @@ from sweeper.errors import UserError
 
 __all__ = ["build_vector_env", "choose_vectorization", "has_native_vector_env"]
 
-# With fewer environments gymnasium's native ones are slower than a loop over single ones. An
-# algorithm that is not listed steps many environments, and uses native ones whatever their number.
-_MIN_NATIVE_ENVS: Mapping[str, int] = {"DQN": 4}
-
 
 def has_native_vector_env(settings: EnvironmentSettings) -> bool:
     """Whether gymnasium registers a vector entry point and no wrapper is in its way."""
@@ -37,13 +33,19 @@ def has_native_vector_env(settings: EnvironmentSettings) -> bool:
 
 
 def choose_vectorization(
-    settings: EnvironmentSettings, num_envs: int, algorithm: str | None = None
+    settings: EnvironmentSettings, num_envs: int, min_native_envs: int = 1
 ) -> str:
-    """Return ``settings.vectorization``, with ``auto`` resolved for the algorithm."""
+    """``settings.vectorization``, with ``auto`` resolved for a number of environments.
+
+    Args:
+        settings: of the environment.
+        num_envs: environments of one replica.
+        min_native_envs: with fewer, gymnasium's native ones are not chosen.
+    """
     if settings.vectorization != "auto":
         return settings.vectorization
-    is_native = num_envs >= _MIN_NATIVE_ENVS.get(algorithm or "", 1)
-    return "vector_entry_point" if is_native and has_native_vector_env(settings) else "sync"
+    is_enough = num_envs >= min_native_envs
+    return "vector_entry_point" if is_enough and has_native_vector_env(settings) else "sync"
 
 
 def build_vector_env(settings: EnvironmentSettings, num_envs: int) -> VectorEnv:

@@ -107,7 +107,7 @@ def _measure_runs(plan: SweepPlan) -> Iterator[_Measured]:
                 continue
             if not _is_alike(load_spec(paths.spec), plan.spec):
                 continue
-            measured = _measure(paths, load_results(paths), keeps_trainer=plan.keeps_trainer)
+            measured = _measure(paths, load_results(paths), keeps_trainer=plan.spec.keeps_trainer)
         except (OSError, SweeperError) as error:
             _logger.debug("can't measure %s: %s", paths.root, error)
             continue
@@ -117,7 +117,7 @@ def _measure_runs(plan: SweepPlan) -> Iterator[_Measured]:
 
 def _is_alike(other: ExperimentSpec, spec: ExperimentSpec) -> bool:
     # RLlib trains replicas one after the other; torch trains them in one batch, nearly for free.
-    is_scalable = spec.backend == "rllib" or len(other.seeds) == len(spec.seeds)
+    is_scalable = not spec.support.trains_replicas_together or len(other.seeds) == len(spec.seeds)
     return (
         is_scalable
         and (other.algorithm, other.backend) == (spec.algorithm, spec.backend)

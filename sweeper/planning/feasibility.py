@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,18 @@ from sweeper.machine import usable_cores
 from sweeper.planning.proposal import Proposal
 from sweeper.planning.replay_memory import explain_too_much, find_largest_replay
 from sweeper.planning.values import max_integer, possible_values
-from sweeper.search.expansion import Distribution
+from sweeper.search.distributions import Distribution
 from sweeper.spec.keys.names import default
-from sweeper.spec.keys.support import key_table, supports
+from sweeper.spec.keys.support import (
+    BACKENDS,
+    REFERENCE_BACKEND,
+    Support,
+    find_support,
+    suggested_algorithms,
+    supports,
+)
 from sweeper.spec.sections import Resources
-from sweeper.spec.text.documents import KeyPath, dotted
+from sweeper.spec.text.yaml import KeyPath, dotted
 from sweeper.trainables.torch_backend.dqn.memory import ReplayMemory
 
 __all__ = [
@@ -91,76 +98,74 @@ def _check_environment(
     yield from _check_vectorization(proposal, settings, described)
 
 
-_NUMBERS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete)
-_Kinds = tuple[type[gymnasium.Space[Any]], ...]
-# The actions of each algorithm: rllib/core/models/catalog.py, dqn_catalog.py, sac_catalog.py.
-_ACTIONS: Mapping[str, _Kinds] = {
-    "DQN": (spaces.Discrete,),
-    "SAC": (spaces.Box, spaces.Discrete),
-}
-_OBSERVATIONS: Mapping[str, _Kinds] = {
-    "rllib": (*_NUMBERS, spaces.MultiBinary),
-    "torch": _NUMBERS,
-}
-# Image sizes with default filters in RLlib (rllib/models/utils.py, get_filter_config).
+# Images that the networks have default filters for (rllib/models/utils.py, get_filter_config).
 _IMAGE_SIZES = (96, 84, 64, 42, 10)
 
 
 def can_act(algorithm: str, actions: gymnasium.Space[Any]) -> bool:
-    """Whether an algorithm has a policy for an action space."""
-    return isinstance(actions, _ACTIONS.get(algorithm, _NUMBERS))
+    """Whether an algorithm has a policy for a space of actions."""
+    return _is_one_of(actions, find_support(REFERENCE_BACKEND, algorithm).actions)
+
+
+def _is_one_of(space: gymnasium.Space[Any], names: Iterable[str]) -> bool:
+    """Whether a space is of one of the named classes of `gymnasium.spaces`."""
+    return isinstance(space, tuple(getattr(spaces, name) for name in names))
 
 
 def _refuse_spaces(
     proposal: Proposal, algorithm: str, described: EnvironmentDescription
 ) -> str | None:
-    taken = _ACTIONS.get(algorithm, _NUMBERS)
     action = described.action_space
     if not can_act(algorithm, action):
-        names = " or ".join(kind.__name__ for kind in taken)
+        names = " or ".join(proposal.support.actions)
         able = [
-            name if supports(proposal.backend, name) else f"{name} (backend: rllib)"
-            for name in ("PPO", "SAC", "DQN")
-            if can_act(name, action)
+            other.algorithm
+            if supports(proposal.backend, other.algorithm)
+            else f"{other.algorithm} (backend: {other.backend})"
+            for other in suggested_algorithms()
+            if can_act(other.algorithm, action)
         ]
         hint = f"; {' and '.join(able)} can" if able else ""
         return f"{algorithm} can't act in {_short(action)}, only in {names}{hint}"
     if isinstance(action, spaces.Box) and action.dtype.kind != "f":
         return f"actions are a Box of {action.dtype}; must be a Box of floats, or a MultiDiscrete"
-    refusal = _refuse_actions_on_backend(proposal.backend, algorithm, action)
+    refusal = _refuse_actions_on_backend(proposal.support, action)
     if refusal is not None:
         return refusal
     observation = described.observation_space
     for leaf in _leaves(observation):
-        if not _can_see(proposal.backend, leaf):
+        if not _can_see(proposal.support, leaf):
             refusal = f"{algorithm} can't see observations of {_short(leaf)}"
-            if _can_see("rllib", leaf):
-                return f"{refusal} on backend {proposal.backend}; backend: rllib can"
+            if _can_see(find_support(REFERENCE_BACKEND, algorithm), leaf):
+                return f"{refusal} on backend {proposal.backend}; backend: {REFERENCE_BACKEND} can"
             return f"{refusal}; wrap the environment"
     if isinstance(observation, spaces.Box):
         return _refuse_shape(proposal, observation)
     return None
 
 
-def _can_see(backend: str, leaf: gymnasium.Space[Any]) -> bool:
+def _can_see(support: Support, leaf: gymnasium.Space[Any]) -> bool:
     is_flat = not isinstance(leaf, spaces.MultiDiscrete) or len(leaf.shape) == 1
-    return isinstance(leaf, _OBSERVATIONS[backend]) and is_flat
+    return _is_one_of(leaf, support.observations) and is_flat
 
 
-def _refuse_actions_on_backend(
-    backend: str, algorithm: str, action: gymnasium.Space[Any]
-) -> str | None:
-    if backend == "torch" and len(action.shape or ()) > 1:
+def _refuse_actions_on_backend(support: Support, action: gymnasium.Space[Any]) -> str | None:
+    if not support.takes_action_arrays and len(action.shape or ()) > 1:
         return (
-            f"actions are {_short(action)}; backend torch takes vectors only; backend: rllib takes "
-            "them"
+            f"actions are {_short(action)}; backend {support.backend} takes vectors only; backend: "
+            f"{REFERENCE_BACKEND} takes them"
         )
     # RLlib's policies count from 0 and don't add the space's start.
     is_counted = isinstance(action, spaces.Discrete | spaces.MultiDiscrete)
-    if backend == "rllib" and is_counted and np.any(action.start):
-        torch = "use backend: torch, or " if supports("torch", algorithm) else ""
+    if not support.takes_action_offsets and is_counted and np.any(action.start):
+        able = [name for name in BACKENDS if supports(name, support.algorithm)]
+        remedy = "".join(
+            f"use backend: {name}, or "
+            for name in able
+            if find_support(name, support.algorithm).takes_action_offsets
+        )
         return (
-            f"actions are {_short(action)}, but RLlib sends numbers from 0 on; {torch}number "
+            f"actions are {_short(action)}, but RLlib sends numbers from 0 on; {remedy}number "
             "them from 0"
         )
     return None
@@ -190,7 +195,7 @@ def _check_replay(
     proposal: Proposal, described: EnvironmentDescription
 ) -> Iterator[tuple[KeyPath, str]]:
     """RLlib evicts whole episodes, and fails if one is longer than its buffer."""
-    if proposal.backend != "rllib":
+    if proposal.backend != REFERENCE_BACKEND:
         return
     replay = proposal.param_space.get("replay_buffer_config")
     capacity = replay.get("capacity") if isinstance(replay, Mapping) else None
@@ -205,8 +210,8 @@ def _check_replay(
 
 
 def _describe_replay(proposal: Proposal, described: EnvironmentDescription) -> ReplayMemory | None:
-    is_ours = (proposal.backend, proposal.algorithm) == ("torch", "DQN")
-    if not is_ours or _refuse_spaces(proposal, "DQN", described) is not None:
+    support = proposal.support
+    if not support.has_own_replay or _refuse_spaces(proposal, support.algorithm, described):
         return None
     return find_largest_replay(proposal.param_space, described, proposal.replicas, proposal.stop)
 
@@ -232,7 +237,7 @@ def _short(space: gymnasium.Space[Any]) -> str:
 def _check_vectorization(
     proposal: Proposal, settings: EnvironmentSettings, described: EnvironmentDescription
 ) -> Iterator[tuple[KeyPath, str]]:
-    if settings.vectorization == "envpool" and proposal.backend == "torch":
+    if settings.vectorization == "envpool" and proposal.support.builds_vector_envs:
         try:
             check_envpool(settings, described)
         except EnvironmentBuildError as error:
@@ -293,7 +298,7 @@ def _max_value(proposal: Proposal, key: str) -> int:
     """The largest integer that a configuration can have under a key."""
     algorithm = proposal.algorithm
     usual = int((default(algorithm, (key,)) if algorithm else 0) or 0)
-    if algorithm and key in key_table(proposal.backend, algorithm).fixed:
+    if algorithm and key in proposal.support.fixed:
         return usual  # another value is a problem already
     return max_integer(possible_values(proposal.param_space, (key,), usual), 0)
 

@@ -16,10 +16,11 @@ from sweeper.planning.feasibility import check_feasibility, count_fitting
 from sweeper.planning.proposal import Proposal
 from sweeper.planning.values import possible_values
 from sweeper.planning.warnings import find_warnings
-from sweeper.search.expansion import Distribution, constants, count, distributions
+from sweeper.search.distributions import Distribution, constants, distributions
+from sweeper.search.expansion import count
 from sweeper.spec import ExperimentSpec, read_spec
-from sweeper.spec.keys.checks import check_param_space
 from sweeper.spec.keys.names import default
+from sweeper.spec.keys.param_space import check_param_space
 from sweeper.spec.text.yaml import dotted
 from sweeper.trainables.contract import EvaluationSettings, TrialSettings
 from sweeper.trainables.plateau import Plateau
@@ -114,11 +115,6 @@ class SweepPlan:
     def kept_trials(self) -> int:
         """How many trials keep their checkpoints."""
         return min(self.max_trials, self.spec.checkpoint.keep_trials)
-
-    @property
-    def keeps_trainer(self) -> bool:
-        """Whether finished trials keep the trainer's state beside the agent."""
-        return self.spec.backend != "torch" or self.spec.checkpoint.trainer
 
     def to_json(self) -> dict[str, Any]:
         """The plan as `sweeper plan --json` prints it."""
@@ -267,11 +263,12 @@ def _env_steps(spec: ExperimentSpec, runs: int) -> int | None:
 
 
 def _vectorization(spec: ExperimentSpec) -> tuple[str, ...]:
-    if spec.backend != "torch":
+    if not spec.support.builds_vector_envs:
         return ()
     key, settings = "num_envs_per_env_runner", spec.environment.settings()
     numbers = possible_values(spec.param_space, (key,), default(spec.algorithm, (key,)))
-    modes = (choose_vectorization(settings, number, spec.algorithm) for number in sorted(numbers))
+    least = spec.support.min_native_envs
+    modes = (choose_vectorization(settings, number, least) for number in sorted(numbers))
     return tuple(dict.fromkeys(modes))
 
 

@@ -10,8 +10,9 @@ from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import Location
 from sweeper.spec import ExperimentSpec
 from sweeper.spec.draft import Draft
+from sweeper.spec.keys.support import Support, find_support
 from sweeper.spec.sections import Environment, Ray, Resources
-from sweeper.spec.text.documents import KeyPath
+from sweeper.spec.text.yaml import KeyPath
 
 __all__ = ["Proposal"]
 
@@ -30,6 +31,11 @@ class Proposal:
     storage: str
     stop: Mapping[str, float]
     locate: Callable[[KeyPath], Location]
+
+    @property
+    def support(self) -> Support:
+        """What the backend supports of the algorithm."""
+        return find_support(self.backend, self.algorithm or "")
 
     @classmethod
     def of_spec(cls, spec: ExperimentSpec) -> Proposal:

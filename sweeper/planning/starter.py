@@ -8,7 +8,7 @@ then the discount; then exploration and how often a batch is reused.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +21,16 @@ from sweeper.errors import UserError
 from sweeper.planning.feasibility import can_act, check_feasibility
 from sweeper.planning.proposal import Proposal
 from sweeper.spec import parse
-from sweeper.spec.keys.availability import BACKENDS, default_backend, default_seeds
-from sweeper.spec.keys.names import algorithms, check_algorithm
-from sweeper.spec.keys.support import BACKEND_NAMES, supports
+from sweeper.spec.keys.names import algorithms, check_algorithm, defaults
+from sweeper.spec.keys.support import (
+    BACKENDS,
+    DEFAULT_ALGORITHM,
+    REFERENCE_BACKEND,
+    Support,
+    default_backend,
+    find_support,
+    supports,
+)
 from sweeper.spec.text.yaml import parse_yaml
 
 __all__ = ["Starter", "make_starter", "write_new"]
@@ -46,7 +53,6 @@ _KNOWN_STEPS: Mapping[tuple[str, str], int] = {
 }
 _EPISODES = 200  # budget of other environments, in episodes of full length
 _MIN_STEPS, _MAX_STEPS = 50_000, 1_000_000
-_OFF_POLICY = ("DQN", "SAC")  # learn from each step many times, and take longer per step
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,11 @@ class _Task:
     limit: int | None
     steps: int
 
+    @property
+    def support(self) -> Support:
+        """What the backend supports of the algorithm."""
+        return find_support(self.backend, self.algorithm)
+
 
 def make_starter(env_id: str, algorithm: str | None = None, backend: str | None = None) -> Starter:
     """Write a spec for an environment; builds the environment once.
@@ -81,7 +92,7 @@ def make_starter(env_id: str, algorithm: str | None = None, backend: str | None 
     Raises:
         UserError: the environment can't be built, or the algorithm can't be trained on it.
     """
-    chosen = algorithm or "PPO"
+    chosen = algorithm or DEFAULT_ALGORITHM
     problem = check_algorithm(chosen)
     if problem is not None:
         raise UserError(problem)
@@ -119,12 +130,10 @@ def write_new(path: Path, text: str) -> None:
 def _check_backend(algorithm: str, backend: str | None) -> str:
     if backend is None:
         return default_backend(algorithm)
-    if backend not in BACKEND_NAMES:
-        raise UserError(f"unknown backend {backend!r}; must be one of {', '.join(BACKEND_NAMES)}")
-    if not supports(backend, algorithm):
-        raise UserError(f"{backend} has no {algorithm}; --backend rllib has it")
     if backend not in BACKENDS:
-        raise UserError(f"not available yet: backend {backend}; use {' or '.join(BACKENDS)}")
+        raise UserError(f"unknown backend {backend!r}; must be one of {', '.join(BACKENDS)}")
+    if not supports(backend, algorithm):
+        raise UserError(f"{backend} has no {algorithm}; --backend {REFERENCE_BACKEND} has it")
     return backend
 
 
@@ -136,7 +145,8 @@ def _read_task(
     if steps is None:
         full = (limit or 1000) * _EPISODES
         steps = max(_MIN_STEPS, min(_MAX_STEPS, round(full, -4)))
-        if algorithm in _OFF_POLICY:
+        if find_support(backend, algorithm).learns_from == "replay":
+            # Each step is learned from many times, and takes longer.
             steps = max(20_000, steps // 4)
     observations = described.observation_space
     return _Task(
@@ -156,15 +166,15 @@ def _read_task(
 def _write(task: _Task, described: EnvironmentDescription) -> str:
     short = re.sub(r"-v\d+$", "", task.env_id.rpartition(":")[2].rpartition("/")[2])
     name = re.sub(r"[^a-z0-9]+", "-", f"{short}-{task.algorithm}".lower()).strip("-")[:100]
-    seeds = default_seeds(task.backend)
-    cost = ", and each is a run more" if task.backend == "rllib" else ""
+    seeds = task.support.default_seeds
+    cost = "" if task.support.trains_replicas_together else ", and each is a run more"
     threshold = gymnasium.spec(task.env_id.rpartition(":")[2]).reward_threshold
     goal = (
         f"\n  # Gymnasium's own mark of success.\n  episode_return_mean: {threshold:g}"
         if threshold is not None
         else ""
     )
-    space = _write_space(task, _SPACES[task.algorithm](task))
+    space = _write_space(task, _choose_space(task))
     others = [
         other
         for other in algorithms()
@@ -363,10 +373,10 @@ def _asynchronous(_: _Task) -> _Space:
     )
 
 
-_SPACES: Mapping[str, Callable[[_Task], _Space]] = {
-    "PPO": _ppo,
-    "DQN": _dqn,
-    "SAC": _sac,
-    "APPO": _asynchronous,
-    "IMPALA": _asynchronous,
-}
+def _choose_space(task: _Task) -> _Space:
+    if task.support.learns_from == "batch":
+        return _ppo(task)
+    if task.support.learns_from == "queue":
+        return _asynchronous(task)
+    has_actor = "actor_lr" in defaults(task.algorithm, task.backend)
+    return _sac(task) if has_actor else _dqn(task)

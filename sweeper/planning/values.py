@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sweeper.search.expansion import Distribution
+from sweeper.search.distributions import Distribution
 
 __all__ = ["max_integer", "possible_values"]
 

@@ -9,7 +9,7 @@ from sweeper.hints import show
 from sweeper.metrics import ENV_STEPS
 from sweeper.planning.feasibility import count_fitting
 from sweeper.planning.proposal import Proposal
-from sweeper.search.expansion import Distribution, distributions
+from sweeper.search.distributions import Distribution, distributions
 from sweeper.spec import ExperimentSpec
 from sweeper.spec.keys.names import default
 from sweeper.spec.text.yaml import dotted
@@ -36,7 +36,7 @@ def find_warnings(
 
 def _endless_evaluation(spec: ExperimentSpec, environment: EnvironmentDescription) -> Iterator[str]:
     if spec.evaluation is not None and environment.max_episode_steps is None:
-        end = "never ends" if spec.backend == "torch" else "fails, and the trial with it"
+        end = "fails, and the trial with it" if spec.support.ends_long_evaluations else "never ends"
         yield (
             f"{spec.environment.id} has no time limit: the evaluation of an agent that stays in "
             f"one episode {end}; give environment.wrappers: [{{TimeLimit: {{max_episode_steps: "
@@ -89,10 +89,10 @@ def _repetitions(spec: ExperimentSpec, trials: int) -> Iterator[str]:
             f"num_samples {spec.search.num_samples} repeats every configuration with the same "
             "seeds; for more evidence give more seeds"
         )
-    if spec.backend == "rllib" and len(spec.seeds) > 1:
+    if not spec.support.trains_replicas_together and len(spec.seeds) > 1:
         yield (
-            f"{len(spec.seeds)} replicas on rllib are {len(spec.seeds)} training runs a trial, "
-            f"one after the other: {len(spec.seeds) * trials} in all"
+            f"{len(spec.seeds)} replicas on {spec.backend} are {len(spec.seeds)} training runs a "
+            f"trial, one after the other: {len(spec.seeds) * trials} in all"
         )
     if trials == 1 and leaves:
         yield "only one configuration will be tried; raise search.num_samples"
@@ -146,8 +146,8 @@ def _ends(leaf: Distribution) -> tuple[float, float] | None:
 
 
 def _rungs(spec: ExperimentSpec) -> Iterator[str]:
-    first = (spec.scheduler.model_extra or {}).get("grace_period")
-    if not isinstance(first, int | float) or isinstance(first, bool):
+    first = getattr(spec.scheduler.options, "grace_period", None)
+    if first is None:
         return
     evaluation = spec.evaluation
     every = evaluation.every_env_steps if evaluation is not None else None
@@ -168,4 +168,4 @@ def _batch(spec: ExperimentSpec) -> int | None:
     """Env steps of one iteration of PPO; None if they are searched, or with another algorithm."""
     key = "train_batch_size_per_learner"
     value = spec.param_space.get(key, default(spec.algorithm, (key,), spec.backend))
-    return value if spec.algorithm == "PPO" and isinstance(value, int) else None
+    return value if spec.support.learns_from == "batch" and isinstance(value, int) else None

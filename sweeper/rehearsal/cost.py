@@ -102,7 +102,7 @@ def _guess_cost(spec: ExperimentSpec, configuration: Mapping[str, Any]) -> float
     train_batch = read_number(spec, configuration, "train_batch_size_per_learner", 1)
     batch = read_number(spec, configuration, "minibatch_size", train_batch)
     # How many rows are learned from for each env step.
-    if spec.algorithm in ("PPO", "APPO", "IMPALA"):
+    if spec.support.learns_from != "replay":
         rows = read_number(spec, configuration, "num_epochs", 1)
     else:
         fragment = read_number(spec, configuration, "rollout_fragment_length", 1)

@@ -294,7 +294,7 @@ def _start_workers(spec: ExperimentSpec, samples: Sequence[Sample], root: Path) 
             ),
         )
         folder = root / f"slot_{slot}"
-        workers.append(worker.remote(settings, folder, keeps_trainer=plan.keeps_trainer))
+        workers.append(worker.remote(settings, folder, keeps_trainer=plan.spec.keeps_trainer))
     pairs = zip(samples, workers, strict=True)
     ray.get([worker.prepare.remote(_shorten(spec, sample)[0]) for sample, worker in pairs])
     return workers

@@ -65,7 +65,7 @@ def run_launch(
         rules,
         keep=spec.checkpoint.keep,
         keep_trials=spec.checkpoint.keep_trials,
-        keep_trainer=spec.backend != "torch" or spec.checkpoint.trainer,
+        keep_trainer=spec.keeps_trainer,
     )
     # Ends that are still to be recorded come in as events: the checkpoints of those trials must
     # stay until then.

@@ -1,1 +1,1 @@
-"""What is searched: distributions, their expansion into configurations, search algorithms."""
+"""The search: distributions, their expansion into configurations, search algorithms."""

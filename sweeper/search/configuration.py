@@ -1,9 +1,11 @@
-"""A configuration, one point of a param space: put together, and under flat names."""
+"""A configuration, one point of a param space: merging and flattening it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
+
+from sweeper.search.distributions import flatten
 
 __all__ = ["flatten_parameters", "merge_configuration"]
 
@@ -11,7 +13,7 @@ __all__ = ["flatten_parameters", "merge_configuration"]
 def merge_configuration(
     constants: Mapping[str, Any], parameters: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The whole configuration: what varies over what is constant, mapping by mapping."""
+    """Merge a trial's parameters into the constants, recursively; parameters win."""
     merged = dict(constants)
     for key, value in parameters.items():
         below = merged.get(key)
@@ -22,15 +24,6 @@ def merge_configuration(
     return merged
 
 
-def flatten_parameters(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested parameters under dotted names: ``{"a": {"b": 1}}`` is ``{"a.b": 1}``."""
-    return dict(_flat_items(nested, prefix))
-
-
-def _flat_items(nested: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in nested.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            yield from _flat_items(value, f"{name}.")
-        else:
-            yield name, value
+def flatten_parameters(nested: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested parameters by dotted names: ``{"a": {"b": 1}}`` becomes ``{"a.b": 1}``."""
+    return {".".join(map(str, path)): value for path, value in flatten(nested)}

@@ -1,14 +1,14 @@
-"""The distributions of a param space, as the spec writes them and as values."""
+"""The distributions of a param space: reading them from a spec and checking their conditions."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.hints import did_you_mean, nearest, number_hint, show
+from sweeper.hints import nearest, number_hint, show
 
 __all__ = [
     "KINDS",
@@ -26,7 +26,7 @@ __all__ = [
 
 Path = tuple[str, ...]
 
-# How many arguments each kind takes; None: one list of values.
+# Names of each kind's arguments; None: a list of values.
 KINDS: Mapping[str, tuple[str, ...] | None] = {
     "grid_search": None,
     "choice": None,
@@ -51,10 +51,10 @@ class Distribution:
     """One searched parameter.
 
     Attributes:
-        kind: the name of the Tune function.
-        args: its arguments; for ``choice`` and ``grid_search`` the values themselves.
-        when: the condition under which the parameter exists: dotted names of other
-            parameters and the value (or a list of values) that each must have.
+        kind: Tune's name.
+        args: arguments of the kind; for ``choice`` and ``grid_search`` the values.
+        when: dotted names of other parameters and the value (or list of values) that each must
+            have for this one to be active; None: always active.
     """
 
     kind: str
@@ -63,17 +63,17 @@ class Distribution:
 
     @property
     def is_grid(self) -> bool:
-        """Whether every value is tried, rather than some drawn."""
+        """Whether every value is tried."""
         return self.kind == "grid_search"
 
     @property
     def values(self) -> tuple[Any, ...] | None:
-        """All values it can take, None for a range."""
+        """All values; None for a range."""
         return self.args if KINDS[self.kind] is None else None
 
     @property
     def bounds(self) -> tuple[float, float] | None:
-        """The least and the greatest value of a range, None for values and normal ones."""
+        """The smallest and largest value of a range; None for values and normal distributions."""
         if self.values is not None or self.kind in _NORMAL:
             return None
         lower, upper = self.args[0], self.args[1]
@@ -82,16 +82,16 @@ class Distribution:
 
     @property
     def is_log(self) -> bool:
-        """Whether a range is drawn from evenly on a log scale."""
+        """Whether draws are uniform on a log scale."""
         return self.kind in _LOG
 
     @property
     def is_integer(self) -> bool:
-        """Whether the range is one of integers."""
+        """Whether draws are integers."""
         return self.kind in _INTEGER
 
     def contains(self, value: Any) -> bool:
-        """Whether it can draw ``value``; a quantised range takes any value between its bounds."""
+        """Whether a value can be drawn; for a quantised range, whether it lies in the bounds."""
         if self.values is not None:
             return any(is_same(value, one) for one in self.values)
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -112,14 +112,14 @@ class Distribution:
 
 @dataclass(frozen=True)
 class SpaceProblem:
-    """What is wrong with a space, and under which keys below ``param_space``."""
+    """One problem of a param space, with its key path below ``param_space``."""
 
     path: tuple[str | int, ...]
     message: str
 
 
 def is_distribution(value: object) -> bool:
-    """Whether a mapping of a spec stands for a distribution."""
+    """Whether a value of a spec is a distribution."""
     return (
         isinstance(value, Mapping)
         and len(value.keys() - {"when"}) == 1
@@ -127,22 +127,28 @@ def is_distribution(value: object) -> bool:
     )
 
 
-def parse_space(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[SpaceProblem]]:
+def parse_space(
+    raw: Mapping[str, Any], hyperparameters: Collection[str] = ()
+) -> tuple[dict[str, Any], list[SpaceProblem]]:
     """Turn a spec's ``param_space`` into constants and `Distribution` leaves.
 
+    Args:
+        raw: the ``param_space`` as written.
+        hyperparameters: dotted names of all the algorithm's keys, for hints.
+
     Returns:
-        The space without the leaves that have problems, and the problems.
+        The space without its wrong leaves, and the problems.
     """
     problems: list[SpaceProblem] = []
     space = _parse_mapping(raw, (), problems)
     leaves = dict(distributions(space))
     for path, leaf in leaves.items():
-        problems.extend(_check_condition(path, leaf, space, raw))
+        problems.extend(_check_condition(path, leaf, space, raw, hyperparameters))
     return space, problems
 
 
 def distributions(space: Mapping[str, Any]) -> Iterator[tuple[Path, Distribution]]:
-    """The searched parameters with their key paths, in the order of the space."""
+    """The searched parameters with their key paths, in the space's order."""
     for path, value in flatten(space):
         if isinstance(value, Distribution):
             yield path, value
@@ -168,12 +174,12 @@ def flatten(nested: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:
 
 
 def is_same(left: Any, right: Any) -> bool:
-    """Equal, but a truth value is not a number: 1 is not True in a spec."""
+    """Whether values are equal in a spec, where 1 is not true."""
     return isinstance(left, bool) == isinstance(right, bool) and bool(left == right)
 
 
 def assign(nested: dict[str, Any], path: Path, value: Any) -> None:
-    """Set a leaf in a nested mapping, in place, with the mappings that lead to it."""
+    """Set a leaf of a nested mapping in place; missing mappings are created."""
     for key in path[:-1]:
         nested = nested.setdefault(key, {})
     nested[path[-1]] = value
@@ -214,7 +220,7 @@ def _parse_mapping(
 
 
 def _names_code(value: Mapping[str, Any]) -> str | None:
-    """Tune would run what stands under these names."""
+    """The refusal of a key whose value Tune would run as code."""
     name = next((name for name in ("eval", "sample_from") if name in value), None)
     if name is None:
         return None
@@ -308,16 +314,20 @@ def _check_quantum(kind: str, args: list[Any], bounds: tuple[float, float] | Non
 
 
 def _check_condition(
-    path: Path, leaf: Distribution, space: Mapping[str, Any], raw: Mapping[str, Any]
+    path: Path,
+    leaf: Distribution,
+    space: Mapping[str, Any],
+    raw: Mapping[str, Any],
+    hyperparameters: Collection[str],
 ) -> Iterator[SpaceProblem]:
     known = {".".join(where): value for where, value in flatten(space)}
     for name, wanted in (leaf.when or {}).items():
         here = (*path, "when", name)
         if name not in known:
             if _written(raw, name):
-                continue  # it has a problem of its own
-            hint = did_you_mean(name, known) or "; a condition names another key of param_space"
-            yield SpaceProblem(here, f"{name} is not in param_space{hint}")
+                continue  # reported already
+            hint = _hint_at_key(name, known, hyperparameters)
+            yield SpaceProblem(here, f"{name} is not in param_space; {hint}")
             continue
         if _depends_on(name, ".".join(path), known, frozenset()):
             yield SpaceProblem(here, f"the condition goes in a circle over {name}")
@@ -331,6 +341,13 @@ def _check_condition(
         )
         if not possible:
             yield SpaceProblem(here, f"{name} is never {show(wanted)}, so this never applies")
+
+
+def _hint_at_key(name: str, known: Collection[str], hyperparameters: Collection[str]) -> str:
+    near = nearest(name, [*known, *hyperparameters])
+    if near is None or near == name:
+        return "a condition names another key of param_space"
+    return f"did you mean {near}?{'' if near in known else ' set it there too'}"
 
 
 def _written(raw: Mapping[str, Any], name: str) -> bool:

@@ -1,8 +1,8 @@
-"""The param space's expansion into configurations.
+"""Expanding a param space into configurations.
 
-The values drawn, and their order, are those of Tune's own ``BasicVariantGenerator`` for the same
-space and seed (``ray/tune/search/{basic_variant,variant_generator,sample}.py``), without
-importing Ray; a property test holds them equal.
+Draws the same values in the same order as Tune's ``BasicVariantGenerator`` for the same space and
+seed (``ray/tune/search/{basic_variant,variant_generator,sample}.py``), without importing Ray. A
+property test compares the two.
 """
 
 from __future__ import annotations
@@ -17,33 +17,16 @@ import numpy as np
 
 from sweeper.hints import did_you_mean, show
 from sweeper.search.distributions import (
-    KINDS,
     Distribution,
     Path,
     SpaceProblem,
     assign,
-    constants,
     distributions,
     flatten,
-    is_distribution,
     is_same,
-    parse_space,
 )
 
-__all__ = [
-    "KINDS",
-    "Distribution",
-    "Sample",
-    "SpaceProblem",
-    "check_points",
-    "constants",
-    "count",
-    "distributions",
-    "expand",
-    "flatten",
-    "is_distribution",
-    "parse_space",
-]
+__all__ = ["Sample", "check_points", "count", "expand"]
 
 _NORMAL_DEFAULTS = (0.0, 1.0)
 
@@ -53,8 +36,8 @@ class Sample:
     """One point of a param space.
 
     Attributes:
-        configuration: all of it, constants included, nested.
-        parameters: only what the space varies, nested.
+        configuration: nested, constants included.
+        parameters: only the searched ones, nested.
     """
 
     configuration: dict[str, Any]
@@ -64,7 +47,7 @@ class Sample:
 def count(
     param_space: Mapping[str, Any], num_samples: int, points: Sequence[Mapping[str, Any]] = ()
 ) -> int:
-    """How many configurations `expand` makes."""
+    """How many configurations `expand` yields."""
     leaves = dict(distributions(param_space))
     total = sum(_count_grid(param_space, leaves, _pinned(point, leaves)) for point in points)
     samples = max(0, num_samples - len(points))
@@ -79,15 +62,15 @@ def expand(
 ) -> Iterator[Sample]:
     """The configurations of a space, lazily, in Tune's order.
 
-    Each sample goes once through the grid and draws everything else anew at every point of
-    it. A conditional parameter is always drawn, and dropped where its condition does not
-    hold, so that adding a condition changes no other value.
+    Each sample is one pass over the grid; everything else is drawn anew at each grid point. A
+    conditional parameter is always drawn and dropped if its condition fails, so adding a condition
+    changes no other value.
 
     Args:
         param_space: nested; leaves are constants or distributions.
-        num_samples: how often the grid is gone through; each of ``points`` takes one.
-        seed: of the generator that all values are drawn from.
-        points: values to start with, nested; what one leaves open is searched.
+        num_samples: passes over the grid; each of ``points`` takes one.
+        seed: of the generator of all values.
+        points: nested values to start with; parameters that a point lacks are searched.
     """
     generator = np.random.default_rng(seed)
     leaves = dict(distributions(param_space))
@@ -101,7 +84,7 @@ def expand(
 def check_points(
     space: Mapping[str, Any], points: Sequence[Mapping[str, Any]]
 ) -> Iterator[SpaceProblem]:
-    """What is wrong with points to evaluate; paths begin with the point's number."""
+    """Problems of points to evaluate; paths begin with the point's number."""
     leaves = dict(distributions(space))
     names = [".".join(path) for path in leaves]
     for number, point in enumerate(points):
@@ -123,7 +106,7 @@ def _pinned(point: Mapping[str, Any], leaves: Mapping[Path, Distribution]) -> di
 def _point_leaves(
     point: Mapping[str, Any], leaves: Mapping[Path, Distribution], path: Path
 ) -> Iterator[tuple[Path, Any]]:
-    """Flatten a point down to the space's leaves; below one, a mapping is a value."""
+    """Flatten a point down to the space's leaves, whose values may be mappings."""
     for key, value in point.items():
         here = (*path, key)
         if here not in leaves and isinstance(value, Mapping) and value:
@@ -135,7 +118,7 @@ def _point_leaves(
 def _grid(
     space: Mapping[str, Any], leaves: Mapping[Path, Distribution], pinned: Mapping[Path, Any]
 ) -> Iterator[dict[Path, Any]]:
-    """The points of the grid, the first path (by name) fastest, as Tune counts them."""
+    """The grid's points in Tune's order: the first path by name varies fastest."""
     axes = sorted(path for path, leaf in leaves.items() if leaf.is_grid and path not in pinned)
     indices = [0] * len(axes)
     while True:
@@ -170,7 +153,7 @@ def _is_settled_off(
     leaves: Mapping[Path, Distribution],
     values: Mapping[Path, Any],
 ) -> bool:
-    """Whether the grid alone, before anything is drawn, says that a parameter is inactive."""
+    """Whether the values known so far make a parameter inactive."""
     for name, wanted in (leaves[path].when or {}).items():
         other = tuple(name.split("."))
         if other in leaves:
@@ -210,7 +193,7 @@ def _sample(
 
 
 def _draw(leaf: Distribution, generator: np.random.Generator) -> Any:
-    """One value, by the same calls on the generator as ``ray/tune/search/sample.py``."""
+    """One value, with the same generator calls as ``ray/tune/search/sample.py``."""
     if leaf.values is not None:
         index = generator.choice(np.arange(0, len(leaf.values)), size=1)[0]
         return copy.deepcopy(leaf.values[index])
@@ -223,7 +206,7 @@ def _draw(leaf: Distribution, generator: np.random.Generator) -> Any:
         return _draw_range(leaf, lower, upper, generator)
     low, high = _grid_index(lower, q, up=True), _grid_index(upper, q, up=False)
     if leaf.is_integer:
-        # Tune's samplers leave the upper end out, except that q = 1 quantises nothing.
+        # Tune's samplers exclude the upper end, unless q = 1, which quantises nothing.
         index = _draw_range(leaf, int(low), int(high) + (0 if q == 1 else 1), generator)
         return int(np.multiply(index, q))
     value = _draw_range(leaf, low * q, high * q, generator)
@@ -238,7 +221,7 @@ def _draw_range(
     leaf: Distribution, lower: float, upper: float, generator: np.random.Generator
 ) -> float | int:
     if leaf.is_log:
-        # A whole number past 64 bits is an object to numpy, which has no logarithm of it.
+        # NumPy has no logarithm of an integer beyond 64 bits.
         low, high = float(lower), float(upper)
         drawn = np.exp(generator.uniform(np.log(low), np.log(high), size=1))
         return int(np.floor(drawn).astype(int)[0]) if leaf.is_integer else float(drawn[0])

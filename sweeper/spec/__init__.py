@@ -1,9 +1,8 @@
 """From a YAML file to an immutable spec: every problem at once, every default resolved.
 
-``documents`` reads the text, ``sections`` says what each key is, ``draft`` and ``rules`` check
-the parts and how they go together, ``experiment`` is the result. ``hyperparameters``,
-``backends`` and ``domains`` say which hyperparameters there are and which values they take;
-``availability`` says what this version has.
+``text`` reads and composes the YAML, ``sections`` and ``schedulers`` define the keys, ``draft``
+reads each section, ``rules`` check how they fit each other, and ``experiment`` is the result.
+``keys`` knows the hyperparameters and what each backend supports.
 """
 
 from sweeper.spec.experiment import (

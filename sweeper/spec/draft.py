@@ -1,7 +1,7 @@
-"""A spec on its way from plain data to a model: each section read alone, problems collected.
+"""Reading each section of a spec on its own and collecting the problems.
 
-A section that can't be read is None in the draft, or lacks the keys that were wrong, so that
-the rules (``rules``) can still say what is wrong with the others.
+An unreadable section is None in the draft and wrong keys are left out, so the ``rules`` can still
+check the rest.
 """
 
 from __future__ import annotations
@@ -19,11 +19,18 @@ from pydantic import ValidationError
 from sweeper.errors import Problem
 from sweeper.hints import did_you_mean, number_hint, quote_hint, show
 from sweeper.metrics import ENV_STEPS, canonical_metric
-from sweeper.search.expansion import distributions, parse_space
-from sweeper.spec.findings import explain_finding
-from sweeper.spec.keys.availability import default_backend, default_seeds
-from sweeper.spec.keys.names import check_algorithm
-from sweeper.spec.keys.support import BACKEND_NAMES
+from sweeper.search.distributions import distributions, flatten, parse_space
+from sweeper.spec.keys.descriptions import TOP_LEVEL_KEYS
+from sweeper.spec.keys.names import check_algorithm, defaults
+from sweeper.spec.keys.support import (
+    BACKENDS,
+    DEFAULT_ALGORITHM,
+    REFERENCE_BACKEND,
+    Support,
+    default_backend,
+    find_support,
+)
+from sweeper.spec.schedulers import SCHEDULER_OPTIONS, Scheduler
 from sweeper.spec.sections import (
     MAX_NUMBER,
     Budget,
@@ -33,16 +40,17 @@ from sweeper.spec.sections import (
     Plateau,
     Ray,
     Resources,
-    Scheduler,
     Search,
     Section,
     Selection,
     Tracking,
 )
-from sweeper.spec.text.documents import Document, KeyPath, dotted
-from sweeper.spec.top_level import TOP_LEVEL, explain_unknown_key, find_meant
+from sweeper.spec.text.documents import Document
+from sweeper.spec.text.yaml import KeyPath, dotted
+from sweeper.spec.unknown_keys import explain_unknown_key, find_meant
+from sweeper.spec.validation_errors import explain_error
 
-__all__ = ["SECTIONS", "TOP_LEVEL", "Draft", "read_draft"]
+__all__ = ["SECTIONS", "Draft", "read_draft"]
 
 SECTIONS: Mapping[str, type[Section]] = {
     "environment": Environment,
@@ -57,7 +65,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "tracking": Tracking,
 }
 _PLATEAU = ("stop", "plateau")
-_OPTIONAL = ("evaluation", "tracking")  # None where they are switched off
+_OPTIONAL = ("evaluation", "tracking")  # None if switched off
 
 _MAX_NAME = 100
 _MAX_SEEDS = 1000
@@ -69,17 +77,16 @@ AnySection = TypeVar("AnySection", bound=Section)
 
 @dataclass
 class Draft:
-    """What could be read of a spec.
+    """The readable parts of a spec.
 
     Attributes:
-        document: where everything was written.
-        raw: the document's data without keys that are null, which count as left out.
-        is_training: whether one configuration is trained, so that nothing need be drawn.
+        document: the source, for locations.
+        raw: the document's data without null keys, which count as left out.
+        is_training: whether one configuration is trained, without a search.
         sections: by name; None if switched off or unreadable.
-        broken: the sections that had problems of their own.
-        misspelt: the keys of the top level that a stranger was probably meant to be; they are
-            not missing.
-        space: the param space without the leaves that are wrong.
+        broken: sections with problems of their own.
+        misspelt: top-level keys that unknown ones were probably meant to be; not missing.
+        space: the param space without its wrong leaves.
     """
 
     document: Document
@@ -87,7 +94,7 @@ class Draft:
     is_training: bool = False
     name: str = ""
     algorithm: str | None = None
-    backend: str = "rllib"
+    backend: str = REFERENCE_BACKEND
     seeds: tuple[int, ...] = ()
     storage: str = "runs"
     space: dict[str, Any] = field(default_factory=dict)
@@ -98,22 +105,27 @@ class Draft:
     misspelt: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
 
+    @property
+    def support(self) -> Support:
+        """What the backend supports of the algorithm, if that could be read."""
+        return find_support(self.backend, self.algorithm or "")
+
     def get(self, kind: type[AnySection]) -> AnySection | None:
         """A section by its model; None if switched off or unreadable."""
         found = self.sections.get(kind.__name__.lower())
         return found if isinstance(found, kind) else None
 
     def complain(self, path: KeyPath, message: str) -> None:
-        """Note a problem at the place where a key was written."""
+        """Add a problem at the location of a key."""
         self.problems.append(Problem(self.document.locate(path), dotted(path), message))
 
 
 def read_draft(document: Document, *, is_training: bool = False) -> Draft:
-    """Read every section of a document as far as it can be read."""
+    """Read every section of a document as far as possible."""
     raw = {key: value for key, value in document.data.items() if value is not None}
     draft = Draft(document, raw, is_training)
     for key in document.data:
-        if key not in TOP_LEVEL:
+        if key not in TOP_LEVEL_KEYS:
             draft.complain((key,), explain_unknown_key(key, raw, SECTIONS))
             meant = find_meant(key)
             if meant is not None and meant not in raw:
@@ -121,8 +133,7 @@ def read_draft(document: Document, *, is_training: bool = False) -> Draft:
     draft.name = _read_name(draft)
     draft.storage = _read_storage(draft)
     draft.algorithm = _read_algorithm(draft)
-    fallback = default_backend(draft.algorithm)
-    draft.backend = _read_choice(draft, "backend", BACKEND_NAMES, fallback)
+    draft.backend = _read_backend(draft)
     draft.seeds = _read_seeds(draft)
     draft.space = _read_space(draft)
     draft.stop = _read_stop(draft)
@@ -168,20 +179,11 @@ def _read_storage(draft: Draft) -> str:
         return "runs"
 
 
-def _read_choice(draft: Draft, key: str, choices: tuple[str, ...], fallback: str) -> str:
-    value = draft.raw.get(key, fallback)
-    if value in choices:
-        return str(value)
-    hint = did_you_mean(value, choices)
-    draft.complain((key,), f"must be one of {', '.join(choices)}; found {show(value)}{hint}")
-    return fallback
-
-
 def _read_algorithm(draft: Draft) -> str | None:
     if "algorithm" not in draft.raw:
-        if draft.document.is_partial or "algorithm" in draft.misspelt:
-            return None
-        draft.complain(("algorithm",), "is missing; name one, e.g. algorithm: PPO")
+        if not draft.document.is_partial and "algorithm" not in draft.misspelt:
+            message = f"is missing; name one, e.g. algorithm: {DEFAULT_ALGORITHM}"
+            draft.complain(("algorithm",), message)
         return None
     name = _read_text(draft, "algorithm", "")
     problem = check_algorithm(name) if name else None
@@ -190,8 +192,18 @@ def _read_algorithm(draft: Draft) -> str | None:
     return name if name and problem is None else None
 
 
+def _read_backend(draft: Draft) -> str:
+    fallback = default_backend(draft.algorithm)
+    value = draft.raw.get("backend", fallback)
+    if value in BACKENDS:
+        return str(value)
+    form = f"must be one of {', '.join(BACKENDS)}"
+    draft.complain(("backend",), f"{form}; found {show(value)}{did_you_mean(value, BACKENDS)}")
+    return fallback
+
+
 def _read_seeds(draft: Draft) -> tuple[int, ...]:
-    value = draft.raw.get("seeds", default_seeds(draft.backend))
+    value = draft.raw.get("seeds", draft.support.default_seeds)
     form = f"must be a number of replicas from 1 to {_MAX_SEEDS}, or a list of seeds"
     if isinstance(value, list):
         wrong = [seed for seed in value if not _is_seed(seed)]
@@ -218,11 +230,11 @@ def _is_seed(value: Any) -> bool:
 def _read_space(draft: Draft) -> dict[str, Any]:
     value = draft.raw.get("param_space", {})
     if not isinstance(value, Mapping):
-        draft.complain(
-            ("param_space",), f"must be a mapping of hyperparameters; found {show(value)}"
-        )
+        message = f"must be a mapping of hyperparameters; found {show(value)}"
+        draft.complain(("param_space",), message)
         return {}
-    space, problems = parse_space(value)
+    known = {} if draft.algorithm is None else defaults(draft.algorithm, draft.backend)
+    space, problems = parse_space(value, [dotted(path) for path, _ in flatten(known)])
     for problem in problems:
         draft.complain(("param_space", *problem.path), problem.message)
     return space
@@ -261,16 +273,29 @@ def _read_section(draft: Draft, name: str, model: type[Section]) -> Section | No
     if name in _OPTIONAL and _is_switched_off(draft, name):
         return None
     value = draft.raw.get(name, {})
+    if model is Scheduler and isinstance(value, Mapping):
+        return _read_scheduler(draft, value)
     if name == "environment" and name not in draft.raw:
-        if draft.document.is_partial or name in draft.misspelt:
-            return None
-        draft.complain((name,), "is missing; give a gymnasium id, e.g. environment: CartPole-v1")
+        if not draft.document.is_partial and name not in draft.misspelt:
+            message = "is missing; give a gymnasium id, e.g. environment: CartPole-v1"
+            draft.complain((name,), message)
         return None
     return _read_model(draft, (name,), model, value)
 
 
+def _read_scheduler(draft: Draft, value: Mapping[str, Any]) -> Scheduler | None:
+    """The scheduler with its options, which depend on the type they are written beside."""
+    path = ("scheduler",)
+    scheduler = _read_model(draft, path, Scheduler, {"type": value.get("type")})
+    if scheduler is None:
+        return None
+    given = {key: item for key, item in value.items() if key != "type"}
+    options = _read_model(draft, path, SCHEDULER_OPTIONS[scheduler.type], given)
+    return scheduler if options is None else scheduler.with_options(options)
+
+
 def _read_plateau(draft: Draft) -> Plateau | None:
-    """``stop.plateau``; after the sections, for it watches selection's metric by default."""
+    """``stop.plateau``, read after the sections: its default metric is selection's."""
     stop = draft.raw.get("stop")
     value = stop.get(_PLATEAU[-1]) if isinstance(stop, Mapping) else None
     return None if value is None else _read_model(draft, _PLATEAU, Plateau, value)
@@ -295,12 +320,12 @@ def _read_model(
             for details in error.errors(include_url=False):
                 key = details["loc"][0] if details["loc"] else None
                 if details["type"] == "missing" and key in value:
-                    continue  # it was there, wrong, and has been reported
-                draft.complain((*path, *details["loc"]), explain_finding(details, model))
+                    continue  # wrong, and reported already
+                draft.complain((*path, *details["loc"]), explain_error(details, model))
                 wrong.add(key)
             kept = {key: item for key, item in values.items() if key not in wrong}
             if len(kept) == len(values):
-                return None  # what is wrong is missing, so there is nothing to leave out
+                return None  # only missing keys, so leaving one out does not help
             values = kept
 
 
@@ -361,7 +386,7 @@ def _tenth_of_budget(draft: Draft) -> int | None:
 
 
 def _environment_defaults(draft: Draft, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Where the environment's modules are looked up, if it has any."""
+    """Folders to search for the environment's modules, if it has any."""
     wrappers = values.get("wrappers") or []
     names = [next(iter(w), "") if isinstance(w, Mapping) else w for w in wrappers if w]
     dotted_wrapper = any(isinstance(name, str) and "." in name for name in names)
@@ -369,6 +394,6 @@ def _environment_defaults(draft: Draft, values: Mapping[str, Any]) -> dict[str, 
         return {}
     source = draft.document.source
     folders = [str(source.absolute().parent)] if source is not None else []
-    # A recorded working directory lets a run folder's spec find its modules from anywhere.
+    # The recorded working directory lets a run's spec find its modules from anywhere.
     folders.append(str(Path.cwd()))
     return {"search_paths": list(dict.fromkeys(os.path.normpath(folder) for folder in folders))}

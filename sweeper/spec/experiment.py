@@ -1,4 +1,4 @@
-"""The experiment's spec: one YAML file as an immutable value, with every default resolved."""
+"""The spec of an experiment as an immutable value, and its way from and to YAML."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from sweeper.errors import Location, Problem, SpecError
 from sweeper.metrics import Objective, canonical_metric
-from sweeper.search.expansion import Distribution, is_distribution
-from sweeper.spec.draft import TOP_LEVEL, Draft, read_draft
+from sweeper.search.distributions import Distribution, is_distribution
+from sweeper.spec.draft import Draft, read_draft
+from sweeper.spec.keys.descriptions import TOP_LEVEL_KEYS
+from sweeper.spec.keys.support import Support, find_support
 from sweeper.spec.rules import apply_rules
+from sweeper.spec.schedulers import Scheduler
 from sweeper.spec.sections import (
     Budget,
     Checkpoint,
@@ -23,13 +26,12 @@ from sweeper.spec.sections import (
     Plateau,
     Ray,
     Resources,
-    Scheduler,
     Search,
     Selection,
     Tracking,
 )
-from sweeper.spec.text.documents import Document, KeyPath, load_document, plain_document
-from sweeper.spec.text.yaml import parse_scalar
+from sweeper.spec.text.documents import Document, load_document, plain_document
+from sweeper.spec.text.yaml import KeyPath, parse_scalar
 
 if TYPE_CHECKING:
     from sweeper.planning.plan import SweepPlan
@@ -38,20 +40,20 @@ __all__ = ["ExperimentSpec", "Reading", "dump_spec", "load_spec", "parse", "read
 
 Watching = TypeVar("Watching", Selection, Plateau)
 
-# Sections that may be given as a bare text, and the key that it stands for.
+# Sections that may be written as a bare text, and the key it stands for.
 _SHORTHANDS = {"environment": "id", "scheduler": "type"}
 
 
 class ExperimentSpec(BaseModel):
-    """A whole spec, as it will be run.
+    """A complete spec with every default resolved.
 
     Attributes:
-        seeds: one a replica.
-        param_space: nested; leaves are constants or `sweeper.search.expansion.Distribution`.
-        stop: our metric names to values; a trial ends when one is reached.
-        plateau: the spec's ``stop.plateau``; None: a trial goes on however flat it is.
-        evaluation: None: off.
-        tracking: None: off.
+        seeds: one per replica.
+        param_space: nested; leaves are constants or `Distribution`.
+        stop: our metric names to the values at which a trial ends.
+        plateau: the spec's ``stop.plateau``; None if off.
+        evaluation: None if off.
+        tracking: None if off.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -78,49 +80,59 @@ class ExperimentSpec(BaseModel):
     _document: Document = PrivateAttr(default_factory=lambda: Document({}))
 
     def __eq__(self, other: object) -> bool:
-        """Equal in what will be run, wherever it was written."""
+        """Whether the same experiment is run; the source does not count."""
         if not isinstance(other, ExperimentSpec):
             return NotImplemented
         return self.__dict__ == other.__dict__
 
     def __hash__(self) -> int:
-        """Of the name alone: what it holds are mappings."""
+        """Hash the name only: other fields are mappings."""
         return hash(self.name)
 
     @property
     def source(self) -> Path | None:
-        """The file that it was read from."""
+        """The spec's file."""
         return self._document.source
 
     @property
     def objective(self) -> Objective:
-        """What decides between the trials."""
+        """What ranks the trials."""
         chosen = self.selection
         return Objective(metric=chosen.metric, mode=chosen.mode, score=chosen.score)
 
+    @property
+    def support(self) -> Support:
+        """What the backend supports of the algorithm."""
+        return find_support(self.backend, self.algorithm)
+
+    @property
+    def keeps_trainer(self) -> bool:
+        """Whether a finished trial's checkpoint can still be trained further."""
+        return self.checkpoint.trainer or not self.support.drops_trainer
+
     def locate(self, path: KeyPath) -> Location:
-        """Where a key was written, or the nearest key that holds it."""
+        """The location of a key, or of the nearest key above it."""
         return self._document.locate(path)
 
     def plan(self) -> SweepPlan:
-        """What running it would do.
+        """Plan the run.
 
         Raises:
             SpecError: the environment can't be built, or doesn't fit the algorithm.
         """
-        from sweeper.planning.plan import build_plan  # the plan is built on the spec, not below it
+        from sweeper.planning.plan import build_plan  # planning imports this module
 
         return build_plan(self)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A spec as far as it could be read.
+    """The result of reading a spec.
 
     Attributes:
         spec: None if there are problems.
         problems: all of them.
-        draft: the readable parts; None if nothing could be read.
+        draft: the readable parts; None if there are none.
     """
 
     spec: ExperimentSpec | None
@@ -135,13 +147,13 @@ def read_spec(
     is_training: bool = False,
     text: str | None = None,
 ) -> Reading:
-    """Read a spec from its file, whatever is wrong with it.
+    """Read a spec and report its problems instead of raising them.
 
     Args:
         path: the YAML file.
         overrides: ``key.path=value`` each, the value in YAML.
-        is_training: one configuration is trained, so that the search needs no number of samples.
-        text: taken for the file's, which is not read.
+        is_training: whether one configuration is trained, so ``num_samples`` may be missing.
+        text: used instead of the file's content.
     """
     document = load_document(
         Path(path), overrides, text=text, shorthands=_SHORTHANDS, is_leaf=is_distribution
@@ -157,19 +169,19 @@ def load_spec(
     Args:
         path: the YAML file.
         overrides: ``key.path=value`` each, the value in YAML.
-        text: what `dump_spec` wrote, taken for the file's, which need not be there.
+        text: used instead of the file's content.
 
     Raises:
-        SpecError: with every problem found, each at its line.
+        SpecError: with all problems, each at its line.
     """
     return _whole(read_spec(path, overrides, text=text))
 
 
 def parse(document: Document | Mapping[str, Any]) -> ExperimentSpec:
-    """Check a document, or plain values, and resolve the defaults.
+    """Make a spec from a document or plain values.
 
     Raises:
-        SpecError: with every problem found.
+        SpecError: with all problems.
     """
     if not isinstance(document, Document):
         data = dict(document)
@@ -190,12 +202,12 @@ def _read(document: Document, *, is_training: bool = False) -> Reading:
 
 
 def _beside(first: Sequence[Problem], later: Sequence[Problem]) -> Iterator[Problem]:
-    """The later problems but those of keys whose text was unreadable in the first place."""
+    """The later problems, without those of keys whose text could not be read."""
     unread = {problem.key for problem in first if problem.key}
     for problem in dict.fromkeys(later):
         parts = problem.key.split(".")
         ways = (".".join(parts[:length]) for length in range(1, len(parts) + 1))
-        if parts[0] not in TOP_LEVEL or not any(way in unread for way in ways):
+        if parts[0] not in TOP_LEVEL_KEYS or not any(way in unread for way in ways):
             yield problem
 
 
@@ -232,7 +244,7 @@ def _with_our_metric(section: Watching) -> Watching:
 
 
 def dump_spec(spec: ExperimentSpec) -> str:
-    """The spec as YAML that `load_spec` reads back to an equal one."""
+    """The spec as YAML; `load_spec` reads back an equal one."""
     plain: dict[str, Any] = {}
     for name in type(spec).model_fields:
         value = getattr(spec, name)
@@ -247,7 +259,7 @@ def dump_spec(spec: ExperimentSpec) -> str:
         elif value is not None:
             plain[name] = list(value) if isinstance(value, tuple) else value
         elif name == "tracking":
-            plain[name] = None  # left out, it would be on
+            plain[name] = None  # on by default
     kept = {name: value for name, value in plain.items() if value != {} or name == "evaluation"}
     return yaml.dump(
         kept,
@@ -278,7 +290,7 @@ def _plain_space(value: Any) -> Any:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes YAML 1.2: quotes every text that the core schema would read as something else."""
+    """Writes YAML 1.2: quotes texts that the core schema would read as another type."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's interface
         return True
@@ -287,7 +299,7 @@ class _Dumper(yaml.SafeDumper):
 def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
     escaped = text.replace("${", "$${")
     try:
-        # Line breaks of every kind are folded or read as blanks unless they are escaped.
+        # YAML folds line breaks unless they are escaped.
         is_plain = parse_scalar(escaped) is escaped and escaped.isprintable()
     except ValueError:
         is_plain = False

@@ -1,4 +1,4 @@
-"""The rules of a spec that look at more than one key: each a small function over the draft."""
+"""Rules about more than one key of a spec, each a function over the draft."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Any
 
 from sweeper.hints import join_words, show
 from sweeper.metrics import BOUNDS, ENV_STEPS, canonical_metric, explain_metric
-from sweeper.search.expansion import check_points, distributions, expand
+from sweeper.search.distributions import Distribution, distributions
+from sweeper.search.expansion import check_points, expand
 from sweeper.spec.draft import Draft
 from sweeper.spec.keys import availability
-from sweeper.spec.keys.checks import check_param_space
 from sweeper.spec.keys.combinations import check_combinations
-from sweeper.spec.keys.support import supports
-from sweeper.spec.scheduler_rules import check_scheduler
-from sweeper.spec.sections import Budget, Checkpoint, Environment, Scheduler, Search, Selection
-from sweeper.spec.text.documents import KeyPath
+from sweeper.spec.keys.param_space import check_param_space
+from sweeper.spec.keys.support import BACKENDS, REFERENCE_BACKEND, find_support, supports
+from sweeper.spec.schedulers import Scheduler
+from sweeper.spec.sections import Budget, Checkpoint, Environment, Search, Selection
+from sweeper.spec.text.yaml import KeyPath
 
 __all__ = ["apply_rules"]
 
@@ -25,14 +26,22 @@ Finding = tuple[KeyPath, str]
 Rule = Callable[[Draft], Iterator[Finding]]
 
 _MAX_TRIALS = 1_000_000
-_LOOKED_AT = 100  # configurations; they are drawn in a millisecond or so
-_WITH_REPLAY = frozenset({"DQN", "SAC"})
+_MAX_CHECKED = 100  # configurations; drawing them takes about a millisecond
 # Optuna's samplers, which Tune drives, draw none of these (ray/tune/search/optuna).
 _NOT_FOR_SEARCHERS = frozenset({"randn", "qrandn", "qlograndint", "qloguniform"})
 
 
+_POPULATION = ("pbt", "pb2")
+# Options in env steps that must lie within a trial, and what happens otherwise.
+_WITHIN_BUDGET = {
+    "grace_period": "none is ever stopped",
+    "perturbation_interval": "nothing is ever exchanged",
+    "burn_in_period": "nothing is ever exchanged",
+}
+
+
 def apply_rules(draft: Draft) -> None:
-    """Add to the draft's problems whatever breaks a rule; broken sections are left alone."""
+    """Add every broken rule to the draft's problems; unreadable sections are skipped."""
     for rule in _RULES:
         for path, message in rule(draft):
             draft.complain(path, message)
@@ -43,7 +52,7 @@ def _backend_has_algorithm(draft: Draft) -> Iterator[Finding]:
     if algorithm is not None and not supports(draft.backend, algorithm):
         yield (
             ("backend",),
-            f"{draft.backend} has no {algorithm}; backend: rllib has it",
+            f"{draft.backend} has no {algorithm}; backend: {REFERENCE_BACKEND} has it",
         )
 
 
@@ -54,12 +63,12 @@ def _hyperparameters_exist(draft: Draft) -> Iterator[Finding]:
 
 
 def _configurations_fit(draft: Draft) -> Iterator[Finding]:
-    """What goes together or not by what is drawn: the first configurations are looked at."""
+    """Whether the hyperparameters of the first drawn configurations fit each other."""
     search = draft.get(Search)
     if draft.is_training or draft.algorithm is None or search is None or draft.problems:
-        return  # what is wrong in itself comes first, and would be found here again
+        return  # other problems come first, and would show up here again
     samples = expand(draft.space, search.num_samples, search.seed, search.points_to_evaluate)
-    for number, sample in enumerate(itertools.islice(samples, _LOOKED_AT), start=1):
+    for number, sample in enumerate(itertools.islice(samples, _MAX_CHECKED), start=1):
         for problem in check_combinations(draft.algorithm, sample.configuration, draft.backend):
             shown = show(sample.parameters)
             message = f"configuration {number} will be {shown}: {problem.message}"
@@ -74,13 +83,14 @@ def _trials_end(draft: Draft) -> Iterator[Finding]:
         return
     if budget is not None and (budget.time_s is not None or budget.env_steps is not None):
         return
-    strange = [
+    learner = draft.support.learner_metrics
+    unknown = [
         key
         for key, _ in _given_stop(draft)
-        if explain_metric(canonical_metric(key), draft.algorithm, has_evaluation=True)
+        if explain_metric(canonical_metric(key), learner, has_evaluation=True)
     ]
-    if strange or draft.misspelt & {"stop", "budget"}:
-        return  # one of them may have been meant as the bound
+    if unknown or draft.misspelt & {"stop", "budget"}:
+        return  # the bound may be among the misspelt keys
     if not any(canonical_metric(key) in BOUNDS for key, bound in stop.items() if bound is not None):
         yield (
             ("stop",),
@@ -95,20 +105,20 @@ def _bounds_can_be_reached(draft: Draft) -> Iterator[Finding]:
 
 
 def _metrics_are_reported(draft: Draft) -> Iterator[Finding]:
-    evaluates = "evaluation" in draft.raw
+    evaluates, learner = "evaluation" in draft.raw, draft.support.learner_metrics
     for key, _ in _given_stop(draft):
-        problem = explain_metric(canonical_metric(key), draft.algorithm, has_evaluation=evaluates)
+        problem = explain_metric(canonical_metric(key), learner, has_evaluation=evaluates)
         if problem is not None:
             yield ("stop", key), problem
     selection, plateau = draft.get(Selection), draft.plateau
     watched: list[tuple[KeyPath, str]] = []
     if selection is not None:
         watched.append((("selection", "metric"), selection.metric))
-    # By default a plateau's is selection's, where the problem is said already.
+    # By default the plateau watches selection's metric, which is reported already.
     if plateau is not None and (selection is None or plateau.metric != selection.metric):
         watched.append((("stop", "plateau", "metric"), plateau.metric))
     for path, name in watched:
-        problem = explain_metric(canonical_metric(name), draft.algorithm, has_evaluation=evaluates)
+        problem = explain_metric(canonical_metric(name), learner, has_evaluation=evaluates)
         if problem is not None:
             yield path, problem
 
@@ -182,7 +192,7 @@ def _points_lie_in_space(draft: Draft) -> Iterator[Finding]:
     points = given.get("points_to_evaluate") if isinstance(given, Mapping) else None
     if not isinstance(points, list):
         return
-    # What is no mapping is the section's own problem; an empty point keeps the numbering.
+    # The section reports points that are no mappings; an empty one keeps the numbering.
     mappings = [point if isinstance(point, Mapping) else {} for point in points]
     for problem in check_points(draft.space, mappings):
         yield ("search", "points_to_evaluate", *problem.path), problem.message
@@ -196,15 +206,71 @@ def _points_lie_in_space(draft: Draft) -> Iterator[Finding]:
         )
 
 
+def _scheduler_fits(draft: Draft) -> Iterator[Finding]:
+    """Whether the scheduler fits the budget, the search and the space."""
+    scheduler = draft.get(Scheduler)
+    if scheduler is None:
+        return
+    yield from _options_lie_in_budget(draft, scheduler.given_options())
+    if scheduler.type in _POPULATION:
+        yield from _population_fits(draft, scheduler.type)
+
+
+def _options_lie_in_budget(draft: Draft, given: Mapping[str, Any]) -> Iterator[Finding]:
+    steps = draft.stop.get(ENV_STEPS)
+    limit = given.get("max_t")
+    if limit is not None and steps is not None and limit > steps > 0:
+        yield (
+            ("scheduler", "max_t"),
+            f"must not lie beyond a trial's end (stop.{ENV_STEPS}: {steps:,g}); found {limit:,g}",
+        )
+    end, source = (limit, "max_t") if limit is not None else (steps, f"stop.{ENV_STEPS}")
+    for key, consequence in _WITHIN_BUDGET.items():
+        value = given.get(key)
+        if value is not None and end is not None and value >= end > 0:
+            yield (
+                ("scheduler", key),
+                f"must lie before a trial's end ({source}: {end:,g}), else {consequence}; found "
+                f"{value:,g}",
+            )
+
+
+def _population_fits(draft: Draft, kind: str) -> Iterator[Finding]:
+    search = draft.get(Search)
+    if search is not None and search.algorithm not in {"grid", "random"}:
+        yield (
+            ("search", "algorithm"),
+            f"{kind} chooses configurations itself and can't go with {search.algorithm}; use "
+            "search.algorithm: random",
+        )
+    leaves = list(distributions(draft.space))
+    if not leaves:
+        yield ("param_space",), f"{kind} varies searched parameters, and there are none"
+    for path, leaf in leaves:
+        problem = _explain_unvaried(kind, leaf)
+        if problem is not None:
+            yield ("param_space", *path), problem
+
+
+def _explain_unvaried(kind: str, leaf: Distribution) -> str | None:
+    if leaf.values is not None and any(isinstance(value, list | dict) for value in leaf.values):
+        return (
+            f"{kind} varies single values, not lists or mappings; fix it, or use another scheduler"
+        )
+    if kind == "pb2" and leaf.bounds is None:
+        return f"pb2 varies ranges of numbers, not {leaf.kind}; use uniform or loguniform"
+    return None
+
+
 def _replay_can_be_saved(draft: Draft) -> Iterator[Finding]:
     checkpoint, algorithm = draft.get(Checkpoint), draft.algorithm
     if checkpoint is None or not checkpoint.replay or algorithm is None:
         return
-    if algorithm not in _WITH_REPLAY:
+    if draft.support.learns_from != "replay":
         yield ("checkpoint", "replay"), f"{algorithm} has no replay memory; leave it out"
-    elif (draft.backend, algorithm) not in availability.SAVING_REPLAY:
-        able = ("torch", algorithm) in availability.SAVING_REPLAY
-        remedy = "use backend: torch, or leave it out" if able else "leave it out"
+    elif not draft.support.has_own_replay:
+        able = [name for name in BACKENDS if find_support(name, algorithm).has_own_replay]
+        remedy = "".join(f"use backend: {name}, or " for name in able) + "leave it out"
         yield (
             ("checkpoint", "replay"),
             f"RLlib's checkpoints hold no replay memory; {remedy}",
@@ -212,7 +278,7 @@ def _replay_can_be_saved(draft: Draft) -> Iterator[Finding]:
 
 
 def _is_available(draft: Draft) -> Iterator[Finding]:
-    """What the design has and this version has not; listed beside the other problems."""
+    """Parts of the design that this version lacks, beside the other problems."""
     for path, words in _not_available(draft):
         yield path, f"not available yet: {words}"
 
@@ -222,9 +288,6 @@ def _or(names: Iterable[str]) -> str:
 
 
 def _not_available(draft: Draft) -> Iterator[tuple[KeyPath, str]]:
-    if draft.backend not in availability.BACKENDS:
-        others = " or ".join(availability.BACKENDS)
-        yield ("backend",), f"backend {draft.backend}; use backend: {others}"
     if "://" in draft.storage:
         yield ("storage",), f"storage {show(draft.storage)}; use a folder of this machine"
     search, scheduler = draft.get(Search), draft.get(Scheduler)
@@ -240,13 +303,11 @@ def _not_available(draft: Draft) -> Iterator[tuple[KeyPath, str]]:
         )
     environment = draft.get(Environment)
     if environment is not None:
-        if environment.vectorization == "envpool" and draft.backend != "torch":
-            yield ("environment", "vectorization"), "vectorization envpool on rllib; use auto"
+        if environment.vectorization == "envpool" and not draft.support.builds_vector_envs:
+            what = f"vectorization envpool on {draft.backend}; use auto"
+            yield ("environment", "vectorization"), what
         for key in ("observations", "rewards"):
-            if (
-                getattr(environment.normalize, key)
-                and (draft.backend, draft.algorithm) not in availability.NORMALIZING
-            ):
+            if getattr(environment.normalize, key) and not draft.support.normalises:
                 what = f"normalize.{key} with {draft.algorithm} on backend {draft.backend}"
                 yield ("environment", "normalize", key), what
     selection = draft.get(Selection)
@@ -278,7 +339,7 @@ _RULES: tuple[Rule, ...] = (
     _search_fits_space,
     _sweep_is_finite,
     _points_lie_in_space,
-    check_scheduler,
+    _scheduler_fits,
     _replay_can_be_saved,
     _configurations_fit,
     _is_available,

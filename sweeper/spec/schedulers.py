@@ -1,19 +1,40 @@
-"""The options of each scheduler, under Tune's names; times are env steps of one replica."""
+"""The scheduler section: one model per scheduler, under Tune's names.
+
+Times are env steps of one replica.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, PrivateAttr, SerializationInfo, model_serializer
 
+from sweeper.hints import did_you_mean
+from sweeper.metrics import ENV_STEPS
 from sweeper.spec.sections import AtLeast0, AtLeast1, Positive, Section
 
-__all__ = ["PB2", "PBT", "SCHEDULER_OPTIONS", "Asha", "HyperBand", "Median"]
+__all__ = [
+    "PB2",
+    "PBT",
+    "SCHEDULER_OPTIONS",
+    "Asha",
+    "Fifo",
+    "HyperBand",
+    "Median",
+    "Scheduler",
+    "explain_unknown_option",
+]
 
 _Factor = Annotated[float, Field(gt=1, allow_inf_nan=False)]
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 _Half = Annotated[float, Field(gt=0, le=0.5, allow_inf_nan=False)]
+# YAML has lists only.
+_AsTuple = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+
+
+class Fifo(Section):
+    """Every trial runs to its end."""
 
 
 class Asha(Section):
@@ -60,7 +81,7 @@ class PBT(Section):
     """The share of trials that take over another's weights."""
     resample_probability: _Share = 0.25
     """How often a value is drawn anew instead of multiplied."""
-    perturbation_factors: tuple[Positive, Positive] = (1.2, 0.8)
+    perturbation_factors: Annotated[tuple[Positive, Positive], _AsTuple] = (1.2, 0.8)
     """What a value is multiplied with."""
     synch: bool = False
     """Whether all trials wait for each other."""
@@ -78,9 +99,57 @@ class PB2(Section):
 
 
 SCHEDULER_OPTIONS: Mapping[str, type[Section]] = {
+    "fifo": Fifo,
     "asha": Asha,
     "hyperband": HyperBand,
     "median": Median,
     "pbt": PBT,
     "pb2": PB2,
 }
+
+
+class Scheduler(Section):
+    """Which trials are stopped early; all but ``fifo`` have options of their own."""
+
+    type: Literal["fifo", "asha", "hyperband", "median", "pbt", "pb2"] = "fifo"
+    """fifo lets every trial run to its end."""
+
+    _options: Section = PrivateAttr()
+
+    def model_post_init(self, _: object) -> None:
+        """Take the type's default options."""
+        self._options = SCHEDULER_OPTIONS[self.type]()
+
+    @property
+    def options(self) -> Section:
+        """All options with their defaults, as the type's model in `SCHEDULER_OPTIONS`."""
+        return self._options
+
+    def with_options(self, options: Section) -> Scheduler:
+        """The same scheduler with other options."""
+        copy = self.model_copy()
+        copy._options = options
+        return copy
+
+    def given_options(self, mode: str = "python") -> dict[str, Any]:
+        """The options that the spec sets, without the defaults."""
+        return self._options.model_dump(mode=mode, exclude_unset=True)
+
+    @model_serializer(mode="wrap")
+    def _add_options(self, write: Any, info: SerializationInfo) -> dict[str, Any]:
+        """Write the options beside the type, as a spec does."""
+        return {**write(self), **self.given_options(info.mode)}
+
+
+def explain_unknown_option(key: str, options: type[Section]) -> str | None:
+    """What to write instead of an option that a scheduler lacks; None: something similar."""
+    if options is Fifo:
+        owners = [name for name, model in SCHEDULER_OPTIONS.items() if key in model.model_fields]
+        owned = f"an option of {', '.join(owners)}: give the type" if owners else ""
+        hint = did_you_mean(key, ["type"]) or f"; {owned or 'fifo has no options'}"
+        return f"unknown key{hint}"
+    if options in SCHEDULER_OPTIONS.values() and key in ("metric", "mode"):
+        return f"not an option here; use selection.{key}"
+    if options in SCHEDULER_OPTIONS.values() and key == "time_attr":
+        return f"not an option here: time is {ENV_STEPS}"
+    return None

@@ -1,8 +1,7 @@
-"""The JSON Schema of a spec, for editors that complete and check YAML by one.
+"""The JSON Schema of a spec, for completion and checks in editors.
 
-Made from the sections' models and the tables of hyperparameters, so that it says what the spec's
-own checks say, as far as JSON Schema can: what needs the environment or two keys at once is left
-to `sweeper plan`.
+It is made from the sections' models and the tables of hyperparameters. What needs the environment
+or two keys at once is left to `sweeper plan`.
 """
 
 from __future__ import annotations
@@ -12,14 +11,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sweeper.search.expansion import KINDS
-from sweeper.spec.draft import SECTIONS, TOP_LEVEL
-from sweeper.spec.keys.availability import default_backend
+from sweeper.search.distributions import KINDS
+from sweeper.spec.draft import SECTIONS
 from sweeper.spec.keys.descriptions import METRICS, TOP_LEVEL_KEYS, describe_key
 from sweeper.spec.keys.domains import Domain, describe_domain
 from sweeper.spec.keys.names import algorithms, default, defaults, domain, recorded_version
-from sweeper.spec.keys.support import BACKEND_NAMES, key_table, supports
-from sweeper.spec.schedulers import SCHEDULER_OPTIONS
+from sweeper.spec.keys.support import BACKENDS, default_backend, find_support, supports
+from sweeper.spec.schedulers import SCHEDULER_OPTIONS, Fifo
 from sweeper.spec.sections import Plateau
 
 __all__ = ["spec_schema"]
@@ -28,18 +26,18 @@ Schema = dict[str, Any]
 
 _NULL: Schema = {"type": "null"}
 _REFERENCE: Schema = {"$ref": "#/$defs/reference"}
-_MOST = 10**9  # greater bounds guard the libraries below, and would only distract here
+_MAX_SHOWN = 10**9  # larger upper bounds are left out: they only guard libraries
 
 
 def spec_schema() -> Schema:
-    """The schema, as JSON's types."""
+    """The schema as plain JSON values."""
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "sweeper spec",
         "description": f"A sweep; hyperparameters are those of RLlib {recorded_version()}.",
         "type": "object",
         "additionalProperties": False,
-        "properties": {key: _top_level(key) for key in TOP_LEVEL},
+        "properties": {key: _top_level(key) for key in TOP_LEVEL_KEYS},
         "anyOf": [{"required": ["environment", "algorithm"]}, {"required": ["extends"]}],
         "allOf": list(_spaces()),
         "$defs": {
@@ -67,7 +65,7 @@ def _top_level(key: str) -> Schema:
     if key == "algorithm":
         return described | _open({"enum": list(algorithms())})
     if key == "backend":
-        return described | _open({"enum": list(BACKEND_NAMES)})
+        return described | _open({"enum": list(BACKENDS)})
     if key == "seeds":
         seed = {"type": "integer", "minimum": 0}
         count = {"type": "integer", "minimum": 1, "maximum": 1000}
@@ -102,7 +100,7 @@ def _section(name: str) -> Schema:
     schema = SECTIONS[name].model_json_schema()
     definitions = schema.get("$defs", {})
     section = _object(schema, definitions)
-    # What is left out has a default that depends on the rest of the spec.
+    # A missing key has a default that depends on the rest of the spec.
     section.pop("required", None)
     if name == "environment":
         wrappers = {
@@ -123,19 +121,18 @@ def _section(name: str) -> Schema:
 
 
 def _schedulers() -> Iterator[Schema]:
-    yield {
-        "type": "object",
-        "properties": {"type": {"const": "fifo"}},
-        "additionalProperties": False,
-    }
     for name, model in SCHEDULER_OPTIONS.items():
         section = _object(model.model_json_schema(), {})
         section["properties"] = {"type": {"const": name}, **section["properties"]}
-        yield section | {"required": ["type"]}
+        if model is Fifo:  # the default, described already
+            del section["description"]
+            yield section
+        else:
+            yield section | {"required": ["type"]}
 
 
 def _object(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
-    """A model's schema with what a spec allows beside it: null and references, everywhere."""
+    """A model's schema that also allows null and references for every key."""
     return {
         "type": "object",
         **({"description": schema["description"]} if "description" in schema else {}),
@@ -161,10 +158,10 @@ def _property(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
 
 
 def _tidy(schema: Schema) -> Schema:
-    # pydantic leaves the bounds of what is first made whole by us in its own words.
+    # pydantic keeps its own names for the bounds of fields with a validator before them.
     words = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum"}
     kept = {words.get(key, key): value for key, value in schema.items() if key != "title"}
-    if kept.get("maximum", 0) > _MOST:
+    if kept.get("maximum", 0) > _MAX_SHOWN:
         del kept["maximum"]
     return kept
 
@@ -177,7 +174,7 @@ def _open(*kinds: Schema) -> Schema:
 
 
 def _pairs() -> Iterator[tuple[str, str]]:
-    for backend in BACKEND_NAMES:
+    for backend in BACKENDS:
         for algorithm in algorithms():
             if supports(backend, algorithm):
                 yield algorithm, backend
@@ -188,7 +185,7 @@ def _space_name(algorithm: str, backend: str) -> str:
 
 
 def _spaces() -> Iterator[Schema]:
-    """Which keys ``param_space`` has, by the algorithm and the backend."""
+    """The keys of ``param_space`` for each algorithm and backend."""
     for algorithm, backend in _pairs():
         is_default = backend == default_backend(algorithm)
         yield {
@@ -206,7 +203,7 @@ def _spaces() -> Iterator[Schema]:
 
 def _space(algorithm: str, backend: str) -> Schema:
     known = defaults(algorithm, backend)
-    fixed = key_table(backend, algorithm).fixed
+    fixed = find_support(backend, algorithm).fixed
     properties: Schema = {}
     for key, usual in known.items():
         if isinstance(usual, Mapping):
@@ -214,7 +211,7 @@ def _space(algorithm: str, backend: str) -> Schema:
             whole = {"type": "object", "properties": inner, "additionalProperties": False}
             properties[key] = _described(key, _open(whole, _choice({"type": "object"})))
         elif key in fixed:
-            properties[key] = _described(key, _open({"const": fixed[key]}), fixed[key])
+            properties[key] = _described(key, _open({"const": usual}), usual)
         else:
             properties[key] = _leaf(algorithm, (key,), backend)
     return {
@@ -227,14 +224,14 @@ def _space(algorithm: str, backend: str) -> Schema:
 
 def _leaf(algorithm: str, path: tuple[str, ...], backend: str) -> Schema:
     found = domain(algorithm, path, backend)
-    # Draft 7 has nothing beside a $ref count.
+    # Draft 7 ignores keys beside a $ref.
     schema = {"anyOf": [{"$ref": f"#/$defs/{_domain_name(found)}"}]}
     usual = default(algorithm, path, backend)
     return _described(".".join(path), schema, usual, has_default=True)
 
 
 def _domains() -> Iterator[tuple[str, Schema]]:
-    """Each domain once, however many hyperparameters have it."""
+    """The domains of all hyperparameters, by name."""
     for algorithm, backend in _pairs():
         for key, usual in defaults(algorithm, backend).items():
             inner = [(key, name) for name in usual] if isinstance(usual, Mapping) else [(key,)]
@@ -261,7 +258,7 @@ def _described(
 
 
 def _values(found: Domain) -> Iterator[Schema]:
-    """What one value of a domain can be."""
+    """The forms that a value of a domain can have."""
     if found.is_free:
         yield {}
         return
@@ -301,7 +298,7 @@ def _number(found: Domain) -> Schema:
     schema: Schema = {"type": "integer" if found.is_integer else "number"}
     if found.lower > -1e300:
         schema["exclusiveMinimum" if found.is_open else "minimum"] = found.lower
-    if found.upper < _MOST:
+    if found.upper < _MAX_SHOWN:
         schema["maximum"] = found.upper
     return schema
 
@@ -311,7 +308,7 @@ def _choice(value: Schema) -> Schema:
 
 
 def _distribution(value: Schema, found: Domain, kinds: tuple[str, ...] = tuple(KINDS)) -> Schema:
-    """A distribution over values: one key, and the condition under which it matters."""
+    """A distribution over values, with its optional condition."""
     offered: Schema = {}
     for kind in kinds:
         names = KINDS[kind]
@@ -345,7 +342,7 @@ def _distribution(value: Schema, found: Domain, kinds: tuple[str, ...] = tuple(K
 
 
 def _suits(kind: str, found: Domain) -> bool:
-    """Whether a range can draw from a domain; integers are numbers, but not the other way."""
+    """Whether a kind of range can draw from a domain."""
     if kind in ("randn", "qrandn"):
         return not found.is_bounded and not found.is_integer
     return "int" in kind or not found.is_integer

@@ -1,4 +1,4 @@
-"""The sections of a spec as models: what each key is, with the defaults that stand alone.
+"""Models of a spec's sections, with the defaults that do not depend on other keys.
 
 The text under each key is what an editor shows (``sweeper schema``).
 """
@@ -29,7 +29,6 @@ __all__ = [
     "Positive",
     "Ray",
     "Resources",
-    "Scheduler",
     "Search",
     "Section",
     "Selection",
@@ -37,11 +36,11 @@ __all__ = [
     "Wrapper",
 ]
 
-MAX_NUMBER = 2**53  # the greatest that a float, JSON and every library below still count exactly
+MAX_NUMBER = 2**53  # the largest integer that floats and JSON hold exactly
 
 
 def _whole(value: Any) -> Any:
-    """``1e5`` is a float in YAML, and a fine number of steps."""
+    """Accept whole floats: ``1e5`` is a float in YAML."""
     if isinstance(value, float) and math.isfinite(value) and value == int(value):
         return int(value)
     return value
@@ -79,7 +78,7 @@ class Wrapper(Section):
 
 
 def _wrapper(value: Any) -> Any:
-    """A name, or a mapping of one name to arguments, as a spec has it."""
+    """Accept a name, or a mapping of one name to its arguments."""
     if isinstance(value, str):
         return {"name": value}
     if isinstance(value, Wrapper):
@@ -117,14 +116,14 @@ class Environment(Section):
     """A Python module that registers the id; looked up beside the spec, then in the working
     directory, then on Python's path."""
     search_paths: list[Text] = []
-    """Folders to look for modules in; recorded by a run, seldom written by hand."""
+    """Folders to look for modules in; usually recorded by a run."""
     vectorization: Literal["auto", "sync", "async", "vector_entry_point", "envpool"] = "auto"
     """How the environments of a replica are stepped; auto never changes the simulator."""
     normalize: Normalize = Normalize()
     """Running statistics that observations and rewards are divided by."""
 
     def settings(self) -> EnvironmentSettings:
-        """What a worker builds it from."""
+        """The settings that a worker builds it from."""
         return EnvironmentSettings(
             id=self.id,
             kwargs=self.kwargs,
@@ -147,25 +146,16 @@ class Search(Section):
     """Which configurations are tried."""
 
     algorithm: Literal["grid", "random", "tpe", "cmaes", "gp", "qmc"]
-    """Who chooses the configurations; by default grid if every distribution is grid_search, else
+    """How configurations are chosen; by default grid if every distribution is grid_search, else
     random."""
     num_samples: AtLeast1
-    """How many configurations are drawn; a grid is gone through as often."""
+    """Configurations to draw; for a grid, passes over it."""
     seed: AtLeast0 = 0
     """Of the generator that draws the configurations."""
     max_concurrent: Annotated[int | Literal["auto"], BeforeValidator(_auto_or_whole)] = "auto"
     """Trials at a time; auto: as many as this machine's cores allow."""
     points_to_evaluate: list[dict[str, Any]] = []
     """Values of searched parameters to begin with; each counts inside num_samples."""
-
-
-class Scheduler(Section):
-    """Which trials are stopped early; all but ``fifo`` have options of their own."""
-
-    model_config = ConfigDict(extra="allow")
-
-    type: Literal["fifo", "asha", "hyperband", "median", "pbt", "pb2"] = "fifo"
-    """fifo lets every trial run to its end."""
 
 
 class Plateau(Section):
@@ -193,9 +183,9 @@ class Budget(Section):
     env_steps: AtLeast1 | None = None
     """Env steps of all trials and replicas together; then the same happens."""
     trials: AtLeast1 | None = None
-    """Trials; no further one is begun, those that run go on to their own end."""
+    """Trials to start; those that run go on to their own end."""
     no_improvement_trials: AtLeast1 | None = None
-    """Trials that may end in a row without a new best score before no further one is begun."""
+    """Trials in a row without a new best score after which no further one starts."""
 
 
 class Evaluation(Section):
@@ -228,7 +218,7 @@ class Selection(Section):
     confirm_episodes: AtLeast1 = 100
     """Episodes that judge each confirmation run."""
     baseline: Text = "defaults"
-    """What the champion is held against: defaults, none, or a spec's file."""
+    """What the champion is compared with: defaults, none, or a spec's file."""
     solved_at: Annotated[float, Field(allow_inf_nan=False)] | None = None
     """The return from which a run counts as solved."""
 
@@ -252,7 +242,7 @@ class Checkpoint(Section):
 
 
 def _quantity(value: Any) -> Any:
-    """Ray shares out a core or a GPU in ten-thousandths, and several of them whole."""
+    """Ray divides one core or GPU into ten-thousandths; more than one must be whole."""
     if isinstance(value, float) and math.isfinite(value) and value > 0:
         if value > 1 and value != int(value):
             raise ValueError(f"must be a whole number where it is above 1; found {show(value)}")
@@ -271,7 +261,7 @@ class Resources(Section):
     retries: AtLeast0 = 1
     """How often a trial that failed is tried again from its last checkpoint."""
     timeout_s: Positive | None = None
-    """Seconds for which a trial may report nothing before it is ended and tried again."""
+    """Seconds without a report after which a trial is ended and tried again."""
 
 
 _ADDRESS = re.compile(r"(ray://)?[\w.\-\[\]:]+:(\d{1,5})")
@@ -308,7 +298,7 @@ def _tracking_uri(value: Any) -> Any:
 
 
 def _absolute(path: str) -> Path:
-    """Of a database, so that a recorded spec means the same one from any working directory."""
+    """The same database from any working directory."""
     try:
         return Path(path).expanduser().absolute()
     except RuntimeError as error:

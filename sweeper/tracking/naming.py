@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweeper.search.configuration import flatten_parameters
-from sweeper.search.expansion import Distribution
+from sweeper.search.distributions import Distribution
 
 __all__ = [
     "clip_tag",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import logging
 import math
@@ -20,6 +21,7 @@ from ray import tune
 from sweeper.errors import SweeperError
 from sweeper.paths import CheckpointPaths, RunPaths
 from sweeper.search.configuration import merge_configuration
+from sweeper.spec.keys.support import find_support
 from sweeper.trainables.contract import ReplicaTrainer, TrialSettings
 from sweeper.trainables.metrics import TrialMetrics
 from sweeper.trainables.milestones import find_met_criterion, steps_crossed, tenths_done
@@ -264,17 +266,9 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
 
 def _trainer_class(settings: TrialSettings) -> Callable[..., ReplicaTrainer]:
     """What trains; imported here, because it takes seconds and only workers need it."""
-    if settings.backend == "rllib":
-        from sweeper.trainables.rllib_backend.trainer import RLlibTrainer
-
-        return RLlibTrainer
-    if settings.algorithm == "DQN":
-        from sweeper.trainables.torch_backend.dqn.trainer import TorchDQNTrainer
-
-        return TorchDQNTrainer
-    from sweeper.trainables.torch_backend.ppo.trainer import TorchPPOTrainer
-
-    return TorchPPOTrainer
+    module, _, name = find_support(settings.backend, settings.algorithm).trainer.partition(":")
+    trainer: Callable[..., ReplicaTrainer] = getattr(importlib.import_module(module), name)
+    return trainer
 
 
 def trial_class(settings: TrialSettings, run_root: Path) -> type[SweepTrial]:

@@ -17,7 +17,7 @@ from sweeper.machine import usable_cores
 from sweeper.metrics import ENV_STEPS
 from sweeper.planning.plan import Estimate, SweepPlan
 from sweeper.rehearsal.forecast import RehearsedEstimate
-from sweeper.search.expansion import Distribution, constants, distributions, flatten
+from sweeper.search.distributions import Distribution, constants, distributions, flatten
 from sweeper.spec.keys.names import default
 from sweeper.spec.text.yaml import dotted
 from sweeper.trainables.torch_backend.dqn.memory import ReplayMemory
@@ -175,8 +175,8 @@ def _training(plan: SweepPlan) -> Iterator[str]:
         ways = " or ".join(_VECTORIZATIONS[mode] for mode in plan.vectorization)
         by = ", by their number" if len(plan.vectorization) > 1 else ""
         yield f"a replica's environments are stepped {ways}{by}"
-    # With DQN the learner takes most of the time, not the simulator.
-    has_slow_simulator = spec.algorithm == "PPO" and "sync" in plan.vectorization
+    # With a replay memory the learner takes most of the time, not the simulator.
+    has_slow_simulator = spec.support.learns_from == "batch" and "sync" in plan.vectorization
     if has_slow_simulator and is_faster_in_envpool(spec.environment.settings()):
         install = "" if has_envpool() else ", after pip install 'sweeper[envpool]'"
         yield (
@@ -185,7 +185,7 @@ def _training(plan: SweepPlan) -> Iterator[str]:
         )
     yield _ends(plan)
     if spec.scheduler.type != "fifo":
-        options = (spec.scheduler.model_extra or {}).items()
+        options = spec.scheduler.given_options().items()
         early = f"bad trials are stopped early by {spec.scheduler.type}"
         yield ", ".join([early, *(f"{key} {_value(value)}" for key, value in options)])
     yield from _budget(plan)
@@ -287,7 +287,7 @@ def _kept(plan: SweepPlan) -> str:
     trials = "the trial" if is_one else f"each of the {plan.max_trials} trials"
     if plan.kept_trials < plan.max_trials:
         trials = f"each of the best {plan.kept_trials} trials"
-    if plan.keeps_trainer:
+    if plan.spec.keeps_trainer:
         return f"{last} of {trials}"
     return f"{last} of {trials}, {'once finished' if is_one else 'of finished ones'} the agent only"
 

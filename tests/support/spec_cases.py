@@ -4,11 +4,11 @@ A file of cases is text::
 
     === a title
     $ key=value           an override, any number of them
-    ...                   stands for the three lines that every spec needs, at its very top
+    ...                   the three lines that every spec needs
     the spec's other lines
-    +++ base.yaml         another file beside it, any number of them
+    +++ base.yaml         another file beside the spec, any number of them
     its lines
-    --- says              what must be said, one problem a line; the spec is called spec.yaml
+    --- says              the expected problems, one a line; the spec is called spec.yaml
     spec.yaml:4: seeds: …
 """
 

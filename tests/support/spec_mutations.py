@@ -1,4 +1,4 @@
-"""Mutations of valid specs, seeded: of their bytes, their lines, their keys and values."""
+"""Seeded mutations of valid specs: of bytes, lines, keys and values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sweeper.spec.text.yaml import parse_yaml
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
-# What people and generators write where something else is due.
+# Values that people and generators write by mistake.
 VALUES: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 2, 3, 7, 64, 1000, 0.0, 0.5, 1.0, -0.0, 1.5, 1e-5, 1e5, 1e300,
     1e-300, 1e9, 10**12, 2**63, 10**40, float("inf"), float("-inf"), float("nan"), "", " ", "x",
@@ -67,7 +67,7 @@ FRAGMENTS = (
 
 
 def valid_specs() -> dict[str, str]:
-    """Texts that `load_plan` accepts where they stand alone, by name."""
+    """Self-contained texts that `load_plan` accepts, by name."""
     texts = {path.name: path.read_text(encoding="utf-8") for path in sorted(CONFIGS.glob("*.yaml"))}
     found = {name: text for name, text in texts.items() if "extends:" not in text}
     for case in read_cases("right"):
@@ -77,7 +77,7 @@ def valid_specs() -> dict[str, str]:
 
 
 def mutations(number: int, seed: int) -> Iterator[bytes]:
-    """So many mutated specs, always the same ones for a seed."""
+    """Mutated specs, the same ones for the same seed."""
     random = Random(seed)  # noqa: S311 - mutations, not secrets
     texts = list(valid_specs().values())
     trees = [parse_yaml(text, "spec").value for text in texts]

@@ -13,7 +13,7 @@ from sweeper.planning.plan import SweepPlan
 from sweeper.running.drain import Drain
 from sweeper.running.tune.queue import TrialQueue, name_trial
 from sweeper.running.tune.scheduling import DrainStopper, SchedulerAdapter
-from sweeper.search.expansion import Distribution
+from sweeper.search.distributions import Distribution
 
 __all__ = ["build_tuner", "to_tune"]
 

@@ -1,24 +1,24 @@
-"""Hyperparameters that must go together: RLlib would end the sweep over the first that don't."""
+"""Hyperparameters that must fit each other, or RLlib fails the trial."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from sweeper.search.expansion import Distribution, SpaceProblem
-from sweeper.spec.keys.names import default
+from sweeper.search.distributions import Distribution, SpaceProblem
+from sweeper.spec.keys.names import default, defaults
 from sweeper.spec.keys.network import check_initialisers
-from sweeper.spec.keys.support import key_table
+from sweeper.spec.keys.support import REFERENCE_BACKEND, find_support
 
 __all__ = ["check_combinations"]
 
 
 def _extremes(algorithm: str, space: Mapping[str, Any], key: str) -> tuple[float, float] | None:
-    """The least and greatest number that a key can have; None if that can't be said.
+    """The smallest and largest number that a key can have; None if unknown.
 
-    It can't where the key has a condition, which may guard the very combination: then the
-    configurations that are drawn are looked at one by one.
+    Unknown for a conditional key, whose condition may rule out the wrong combination: the drawn
+    configurations are checked instead.
     """
     value = space.get(key, default(algorithm, (key,)))
     if isinstance(value, Distribution) and value.when is not None:
@@ -32,34 +32,23 @@ def _extremes(algorithm: str, space: Mapping[str, Any], key: str) -> tuple[float
 
 
 def check_combinations(
-    algorithm: str, space: Mapping[str, Any], backend: str = "rllib"
+    algorithm: str, space: Mapping[str, Any], backend: str = REFERENCE_BACKEND
 ) -> Iterator[SpaceProblem]:
-    """What is wrong with the hyperparameters together; paths are below ``param_space``."""
-    fixed = key_table(backend, algorithm).fixed
-    # A value that the backend doesn't take has its own problem, which this one would not solve.
-    space = {key: value for key, value in space.items() if key not in fixed}
-    for check in (
-        _minibatch_fits,
-        _minibatch_is_of_fragments,
-        _fragment_fits,
-        _n_step_fits,
-        _gae_fits,
-        _atoms_fit,
-        _initialisers_fit,
-        _replay_fits,
-    ):
+    """Hyperparameters that don't fit each other; paths are below ``param_space``."""
+    support = find_support(backend, algorithm)
+    # A wrong value of a fixed key is reported already.
+    space = {key: value for key, value in space.items() if key not in support.fixed}
+    for check in _CHECKS[support.learns_from]:
         yield from check(algorithm, space)
 
 
 def _minibatch_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
-    if algorithm not in {"PPO", "IMPALA", "APPO"}:
-        return
     minibatch = _extremes(algorithm, space, "minibatch_size")
     key = "train_batch_size_per_learner"
     batch = _extremes(algorithm, space, key)
     learners = _extremes(algorithm, space, "num_learners")
     if batch is not None and learners is not None and key not in space:
-        # Only the default is the whole batch, of which each learner has its share.
+        # The default is the whole batch, divided among the learners.
         batch = (batch[0] // max(1, learners[1]), batch[1])
     if minibatch is None or batch is None or minibatch[1] <= batch[0]:
         return
@@ -72,8 +61,6 @@ def _minibatch_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceP
 
 
 def _minibatch_is_of_fragments(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
-    if algorithm not in {"IMPALA", "APPO"}:
-        return
     minibatch = space.get("minibatch_size")
     key = "rollout_fragment_length"
     fragment = space.get(key, default(algorithm, (key,)))
@@ -89,9 +76,9 @@ def _minibatch_is_of_fragments(algorithm: str, space: Mapping[str, Any]) -> Iter
 
 
 def _fragment_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
-    """PPO's batch must be a multiple of a fragment of all environments, to within a tenth."""
+    """Fragments of all environments must make up the batch to within a tenth, as RLlib checks."""
     fragment = space.get("rollout_fragment_length")
-    if algorithm != "PPO" or not isinstance(fragment, int):
+    if not isinstance(fragment, int):
         return
     sizes = []
     for key in ("num_envs_per_env_runner", "num_env_runners", "train_batch_size_per_learner"):
@@ -112,9 +99,9 @@ def _fragment_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpacePr
         )
 
 
-def _n_step_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
+def _n_step_fits(_: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
     fragment = space.get("rollout_fragment_length", "auto")
-    if algorithm not in {"DQN", "SAC"} or not isinstance(fragment, int):
+    if not isinstance(fragment, int):
         return
     value = space.get("n_step", 1)
     if isinstance(value, Distribution) and value.when is not None:
@@ -130,15 +117,15 @@ def _n_step_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProb
         yield SpaceProblem(("n_step",), message)
 
 
-def _gae_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
+def _gae_fits(_: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
     truncates = space.get("batch_mode", "truncate_episodes") == "truncate_episodes"
-    if algorithm == "PPO" and space.get("use_gae") is False and truncates:
+    if space.get("use_gae") is False and truncates:
         message = "without GAE whole episodes are needed: batch_mode: complete_episodes"
         yield SpaceProblem(("use_gae",), message)
 
 
 def _atoms_fit(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
-    if algorithm != "DQN":
+    if "num_atoms" not in defaults(algorithm):
         return
     low, high = (_extremes(algorithm, space, key) for key in ("v_min", "v_max"))
     if low is not None and high is not None and low[1] >= high[0]:
@@ -146,7 +133,7 @@ def _atoms_fit(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProble
         yield SpaceProblem((key,), f"v_min (up to {low[1]}) must lie below v_max ({high[0]})")
 
 
-def _initialisers_fit(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:  # noqa: ARG001
+def _initialisers_fit(_: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
     network = space.get("model_config")
     if isinstance(network, Mapping):
         for problem in check_initialisers(network):
@@ -156,7 +143,7 @@ def _initialisers_fit(algorithm: str, space: Mapping[str, Any]) -> Iterator[Spac
 def _replay_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
     replay = space.get("replay_buffer_config")
     capacity = replay.get("capacity") if isinstance(replay, Mapping) else None
-    if algorithm not in {"DQN", "SAC"} or not isinstance(capacity, int) or capacity < 1:
+    if not isinstance(capacity, int) or capacity < 1:
         return
     for key in ("train_batch_size_per_learner", "num_steps_sampled_before_learning_starts"):
         needed = _extremes(algorithm, space, key)
@@ -166,3 +153,12 @@ def _replay_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProb
                 f"must hold {key} ({needed[1]:g}) at least; found {capacity}",
             )
             return
+
+
+_Check = Callable[[str, Mapping[str, Any]], Iterator[SpaceProblem]]
+# By what an algorithm learns from.
+_CHECKS: Mapping[str, tuple[_Check, ...]] = {
+    "batch": (_minibatch_fits, _fragment_fits, _gae_fits, _initialisers_fit),
+    "queue": (_minibatch_fits, _minibatch_is_of_fragments, _initialisers_fit),
+    "replay": (_n_step_fits, _atoms_fit, _initialisers_fit, _replay_fits),
+}

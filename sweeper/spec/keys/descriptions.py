@@ -1,4 +1,4 @@
-"""What each hyperparameter is, in a line, for editors: with its unit where it has one."""
+"""One line about each key and metric, with its unit, for editors."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ _ENDINGS: Mapping[str, str] = {
 
 
 def describe_key(name: str) -> str | None:
-    """What a hyperparameter is, by its dotted name; None for a stranger."""
+    """What a hyperparameter is, by its dotted name; None for an unknown one."""
     if name in _KEYS:
         return _KEYS[name]
     key = name.removeprefix("model_config.")

@@ -1,4 +1,4 @@
-"""The domains of hyperparameters: which values each key takes, in checks and in words."""
+"""The domain of each hyperparameter: checking a value and describing the allowed ones."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from sweeper.spec.keys.network import BIAS_INITIALISERS, INITIALISERS, check_fil
 __all__ = ["Domain", "check_value", "describe_domain", "domain_of"]
 
 
-_LEAST = -1e300  # a number's own lower bound, where it has none
+_MIN_NUMBER = -1e300  # the lower bound of a number that has none
 
 
 @dataclass(frozen=True)
 class Domain:
-    """The values that a key takes; the type is that of its default where nothing else is said."""
+    """The values that a key takes."""
 
     lower: float = -math.inf
     upper: float = math.inf
-    is_open: bool = False  # the lower bound itself is left out
+    is_open: bool = False  # excludes the lower bound
     is_integer: bool = False
     is_bool: bool = False
     is_nullable: bool = False
@@ -31,19 +31,19 @@ class Domain:
     is_mapping: bool = False  # of an initialiser's arguments
     is_filters: bool = False  # of a convolutional network
     is_free: bool = False  # checked by RLlib only
-    is_infinite: bool = False  # .inf is a value, for a bound that is off
+    is_infinite: bool = False  # .inf switches the bound off
     has_schedule: bool = False
     has_range: bool = False  # [low, high]
     words: tuple[str, ...] | None = None  # allowed texts; () any
 
     @property
     def is_bounded(self) -> bool:
-        """Whether some numbers lie outside of it."""
-        return self.lower > _LEAST or self.upper < math.inf
+        """Whether it excludes some numbers."""
+        return self.lower > _MIN_NUMBER or self.upper < math.inf
 
     @property
     def is_number(self) -> bool:
-        """Whether numbers are among its values."""
+        """Whether it contains numbers."""
         return not (
             self.is_bool or self.is_sizes or self.is_free or self.is_mapping or self.is_filters
         ) and (self.words is None or self.is_integer or self.lower > -math.inf)
@@ -52,30 +52,19 @@ class Domain:
 _POSITIVE = Domain(lower=0, is_open=True)
 _NOT_NEGATIVE = Domain(lower=0)
 _SHARE = Domain(lower=0, upper=1)
-# Far above what anyone trains with, and below what a library would choke on.
-_MOST = 10**9
-_COUNT = Domain(lower=1, upper=_MOST, is_integer=True)
+# Far more than training ever needs, and still safe for every library below.
+_MAX_COUNT = 10**9
+_COUNT = Domain(lower=1, upper=_MAX_COUNT, is_integer=True)
 _LAYER = Domain(lower=1, upper=100_000, is_integer=True)
-_COUNT_FROM_0 = Domain(lower=0, upper=_MOST, is_integer=True)
+_COUNT_FROM_0 = Domain(lower=0, upper=_MAX_COUNT, is_integer=True)
 _SIZES = Domain(is_sizes=True)
 _LAYERS = Domain(is_sizes=True, lower=1)  # RLlib takes the last one for the output
 _ACTIVATION = Domain(
     words=(
-        "relu",
-        "tanh",
-        "elu",
-        "silu",
-        "swish",
-        "linear",
-        "ReLU",
-        "Tanh",
-        "ELU",
-        "SiLU",
-        "GELU",
-        "LeakyReLU",
-        "Mish",
+        "relu", "tanh", "elu", "silu", "swish", "linear", "ReLU", "Tanh", "ELU", "SiLU", "GELU",
+        "LeakyReLU", "Mish",
     )
-)
+)  # fmt: skip
 _FREE = Domain(is_free=True)
 _LIMIT = replace(_POSITIVE, is_infinite=True)
 _RATE = replace(_POSITIVE, has_schedule=True)
@@ -116,7 +105,7 @@ _DOMAINS: Mapping[str, Domain] = {
     "num_atoms": _COUNT,
     "burn_in_len": _COUNT_FROM_0,
     "initial_alpha": _POSITIVE,
-    "target_entropy": Domain(lower=_LEAST, words=("auto",), is_nullable=True),
+    "target_entropy": Domain(lower=_MIN_NUMBER, words=("auto",), is_nullable=True),
     "vtrace_clip_rho_threshold": _LIMIT,
     "vtrace_clip_pg_rho_threshold": _LIMIT,
     "broadcast_interval": _COUNT,
@@ -147,7 +136,7 @@ _DOMAINS: Mapping[str, Domain] = {
 
 
 def domain_of(name: str, fallback: Any) -> Domain:
-    """The domain of a key by its dotted name; by its default's type where none is written."""
+    """The domain of a key by its dotted name, or else by its default's type."""
     if name in _DOMAINS:
         return _DOMAINS[name]
     if name.endswith("_initializer_kwargs"):
@@ -167,7 +156,7 @@ def domain_of(name: str, fallback: Any) -> Domain:
 
 
 def check_value(domain: Domain, value: Any) -> str | None:
-    """What is wrong with one value; None if nothing is."""
+    """Why a value is not in a domain; None if it is."""
     if domain.is_free or (value is None and domain.is_nullable):
         return None
     if domain.is_filters:
@@ -185,8 +174,8 @@ def check_value(domain: Domain, value: Any) -> str | None:
         hint = number_hint(value)
     if isinstance(value, str) and domain.words and not hint:
         hint = did_you_mean(value, domain.words)
-    if domain.is_integer and isinstance(value, int) and value > domain.upper == _MOST:
-        hint = f", more than {_MOST:,}"
+    if domain.is_integer and isinstance(value, int) and value > domain.upper == _MAX_COUNT:
+        hint = f", more than {_MAX_COUNT:,}"
     return f"must be {describe_domain(domain)}; found {show(value)}{hint}"
 
 
@@ -241,7 +230,7 @@ def _check_int_range(domain: Domain, ends: list[Any]) -> str | None:
 
 
 def describe_domain(domain: Domain) -> str:
-    """The domain in words, as in "must be …"."""
+    """The domain in words, to follow "must be"."""
     if domain.is_bool:
         return "true or false"
     if domain.is_filters:
@@ -252,10 +241,10 @@ def describe_domain(domain: Domain) -> str:
     parts = ["a mapping of the initialiser's arguments"] if domain.is_mapping else []
     if domain.is_number:
         kind = "a whole number" if domain.is_integer else "a number"
-        if domain.upper < _MOST:
+        if domain.upper < _MAX_COUNT:
             opening = "above" if domain.is_open else "from"
             kind += f" {opening} {domain.lower:g} to {domain.upper:g}"
-        elif domain.lower > _LEAST:
+        elif domain.lower > _MIN_NUMBER:
             kind += f" above {domain.lower:g}" if domain.is_open else f" from {domain.lower:g} on"
         parts.append(kind)
     if domain.words is not None:

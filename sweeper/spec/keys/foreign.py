@@ -1,12 +1,15 @@
 """Keys that are no hyperparameters here, and what to write instead.
 
-Names of Stable-Baselines3 and of RLlib's old API stack, keys of RLlib that other keys of the
-spec decide, and keys that RLlib accepts and ignores on its new API stack.
+Names from Stable-Baselines3 and RLlib's old API stack, RLlib's keys that other parts of the spec
+decide, and keys that RLlib's new API stack accepts and ignores.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
+
+from sweeper.spec.keys.support import REFERENCE_BACKEND, find_support
 
 __all__ = [
     "SECOND_NAMES",
@@ -16,8 +19,7 @@ __all__ = [
     "renamed_to",
 ]
 
-# Names that RLlib itself takes for the same thing. A spec takes one name only: two would make two
-# hyperparameters of one.
+# RLlib's aliases. A spec takes one name only, or one hyperparameter could be searched twice.
 SECOND_NAMES: Mapping[str, str] = {
     "lambda": "lambda_",
     "train_batch_size": "train_batch_size_per_learner",
@@ -64,15 +66,6 @@ _RENAMED: Mapping[str, str] = {
     "lr_schedule": "lr: [[0, first], [steps, last]]",
     "entropy_coeff_schedule": "entropy_coeff: [[0, first], [steps, last]]",
 }
-_RENAMED_FOR: Mapping[str, Mapping[str, str]] = {
-    "PPO": {"batch_size": "minibatch_size"},
-    "APPO": {"batch_size": "minibatch_size"},
-    "SAC": {
-        "ent_coef": "initial_alpha and target_entropy",
-        "learning_rate": "actor_lr, critic_lr and alpha_lr",
-        "lr": "actor_lr, critic_lr and alpha_lr",
-    },
-}
 _DECIDED_ELSEWHERE: Mapping[str, str] = {
     "env": "environment.id",
     "env_config": "environment.kwargs",
@@ -115,58 +108,21 @@ _DEAD: Mapping[str, str] = {
     "policy_model_config": "use model_config",
     "q_model_config": "use model_config",
 }
-_DEAD_FOR_ASYNCHRONOUS: Mapping[str, str] = {
-    "decay": "the optimiser is Adam",
-    "momentum": "the optimiser is Adam",
-    "epsilon": "the optimiser is Adam",
-    "opt_type": "the optimiser is Adam",
-    "learner_queue_timeout": "only the old stack reads it",
-    "minibatch_buffer_size": "only the old stack reads it",
-    "num_multi_gpu_tower_stacks": "only the old stack reads it",
-    "replay_buffer_num_slots": "only the old stack replays",
-    "replay_proportion": "only the old stack replays",
-    "timeout_s_aggregator_manager": "only the old stack reads it",
-    "timeout_s_sampler_manager": "only the old stack reads it",
-    "use_gae": "returns come from V-trace",
-    "lambda_": "returns come from V-trace",
-}
-_DEAD_FOR: Mapping[str, Mapping[str, str]] = {
-    "IMPALA": _DEAD_FOR_ASYNCHRONOUS,
-    "APPO": {
-        **_DEAD_FOR_ASYNCHRONOUS,
-        "learner_queue_size": "use circular_buffer_num_batches",
-    },
-}
 
 
 def dead_reason(algorithm: str, key: str) -> str | None:
     """Why RLlib accepts a key and ignores it; None if it does not."""
-    return _DEAD_FOR.get(algorithm, {}).get(key) or _DEAD.get(key)
+    return find_support(REFERENCE_BACKEND, algorithm).dead.get(key) or _DEAD.get(key)
 
 
 def dead_network_reason(algorithm: str, key: str) -> str | None:
     """Why a key of ``model_config`` is not for an algorithm; None if it is."""
-    # rllib/algorithms/*/*_catalog.py: who reads which.
-    if key.startswith("fusionnet_") and algorithm != "SAC":
-        return "only SAC has a fusion network"
-    if key.startswith("head_fcnet_") and "_initializer" in key and algorithm != "DQN":
-        return "the heads keep torch's own initialisation"
-    if key == "head_fcnet_use_layernorm" and algorithm in ("DQN", "SAC"):
-        return f"RLlib's {algorithm} builds its heads without it"
-    if key == "vf_share_layers" and algorithm in ("DQN", "SAC"):
-        return f"{algorithm} has no value network"
-    if key == "free_log_std" and algorithm in ("DQN", "SAC"):
-        return "it belongs to PPO's Gaussian policies"
-    if key == "log_std_clip_param" and algorithm == "DQN":
-        return "DQN has no Gaussian policy"
-    is_recurrent = key in ("use_lstm", "max_seq_len") or key.startswith("lstm_")
-    if is_recurrent and algorithm in ("DQN", "SAC"):
-        return f"RLlib's {algorithm} can't train an LSTM"  # both fail in their first update
-    return None
+    dead = find_support(REFERENCE_BACKEND, algorithm).dead_network
+    return next((why for pattern, why in dead.items() if fnmatchcase(key, pattern)), None)
 
 
 def explain_foreign_name(algorithm: str, key: str) -> str | None:
-    """What to write instead of a key that is not the algorithm's; None for a stranger."""
+    """What to write instead of a key that the algorithm lacks; None for an unknown key."""
     dead = dead_reason(algorithm, key)
     if dead is not None:
         return f"RLlib accepts this key and ignores it: {dead}"
@@ -181,14 +137,11 @@ def explain_foreign_name(algorithm: str, key: str) -> str | None:
 
 
 def renamed_to(algorithm: str, key: str) -> str | None:
-    """What a key of Stable-Baselines3's, or an old one of RLlib's, is called here."""
-    return _RENAMED_FOR.get(algorithm, {}).get(key) or _RENAMED.get(key)
+    """Our name of a key from Stable-Baselines3 or RLlib's old API stack."""
+    renamed = find_support(REFERENCE_BACKEND, algorithm).renamed
+    return renamed.get(key) or _RENAMED.get(key)
 
 
 def _elsewhere(place: str) -> str:
-    reason = place.removeprefix("nothing: ")
-    return (
-        f"not a hyperparameter: {reason}"
-        if reason != place
-        else (f"not a hyperparameter; use {place}")
-    )
+    key, _, reason = place.partition("nothing: ")
+    return f"not a hyperparameter; use {key}" if key else f"not a hyperparameter: {reason}"

@@ -1,8 +1,8 @@
-"""What an algorithm's hyperparameters are called, and which values they take.
+"""Names, defaults and domains of an algorithm's hyperparameters.
 
-The names and defaults are RLlib's, from a table recorded for one version of it
-(``tools/record_rllib_table.py``), so that a spec is checked without importing Ray; a test holds
-the table against the installed version.
+Names and defaults are RLlib's, from a table recorded for one version
+(``tools/record_rllib_table.py``), so checking a spec does not import Ray. A test compares the table
+with the installed version.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sweeper.spec.keys.foreign import (
     dead_reason,
     explain_foreign_name,
 )
-from sweeper.spec.keys.support import key_table
+from sweeper.spec.keys.support import REFERENCE_BACKEND, find_support
 
 __all__ = [
     "algorithms",
@@ -35,7 +35,7 @@ __all__ = [
     "recorded_version",
 ]
 
-_OFFLINE = "it learns from recorded data, which a spec has no place for"
+_OFFLINE = "it learns from recorded data, which a spec can't name"
 _REFUSED: Mapping[str, str] = dict.fromkeys(("BC", "CQL", "IQL", "MARWIL"), _OFFLINE)
 
 
@@ -47,7 +47,7 @@ def _table() -> dict[str, Any]:
 
 
 def recorded_version() -> str:
-    """The Ray version that the table was recorded for."""
+    """The Ray version of the table."""
     return str(_table()["ray"])
 
 
@@ -57,7 +57,7 @@ def algorithms() -> tuple[str, ...]:
 
 
 def check_algorithm(name: str) -> str | None:
-    """What is wrong with an algorithm's name; None if it can be trained."""
+    """Why an algorithm can't be trained; None if it can."""
     if name in algorithms():
         return None
     if name in ALGORITHMS_LATER:
@@ -69,14 +69,13 @@ def check_algorithm(name: str) -> str | None:
 
 
 @functools.cache
-def defaults(algorithm: str, backend: str = "rllib") -> Mapping[str, Any]:
-    """The defaults of every key that a spec may set, nested; RLlib's, but without env runners.
+def defaults(algorithm: str, backend: str = REFERENCE_BACKEND) -> Mapping[str, Any]:
+    """RLlib's defaults of every key that a spec may set, nested.
 
-    A trial is one process: env runners and learners beside it are 0 unless the spec says
-    otherwise.
+    A trial is one process, so ``num_env_runners`` and ``num_learners`` are 0 by default.
     """
     entry = _table()["algorithms"][algorithm]
-    table = key_table(backend, algorithm)
+    support = find_support(backend, algorithm)
     found = {
         key: value
         for key, value in entry["defaults"].items()
@@ -89,18 +88,18 @@ def defaults(algorithm: str, backend: str = "rllib") -> Mapping[str, Any]:
     }
     everything = {
         **found,
-        "model_config": _only(network, table.network),
+        "model_config": _only(network, support.network),
         "num_env_runners": 0,
         "num_learners": 0,
     }
-    return _only(everything, table.keys)
+    return _only(everything, support.keys)
 
 
 def _only(values: Mapping[str, Any], keys: frozenset[str] | None) -> dict[str, Any]:
     return {key: value for key, value in values.items() if keys is None or key in keys}
 
 
-def default(algorithm: str, path: tuple[str, ...], backend: str = "rllib") -> Any:
+def default(algorithm: str, path: tuple[str, ...], backend: str = REFERENCE_BACKEND) -> Any:
     """The default of one key; None for a key without one."""
     value: Any = defaults(algorithm, backend)
     for key in path:
@@ -108,13 +107,13 @@ def default(algorithm: str, path: tuple[str, ...], backend: str = "rllib") -> An
     return value
 
 
-def domain(algorithm: str, path: tuple[str, ...], backend: str = "rllib") -> Domain:
+def domain(algorithm: str, path: tuple[str, ...], backend: str = REFERENCE_BACKEND) -> Domain:
     """The values that one key takes."""
-    name, table = ".".join(path), key_table(backend, algorithm)
+    name, support = ".".join(path), find_support(backend, algorithm)
     found = domain_of(name, default(algorithm, path, backend))
-    if name in table.scheduled:
+    if name in support.scheduled:
         found = replace(found, has_schedule=True)
-    return replace(found, words=table.words[name]) if name in table.words else found
+    return replace(found, words=support.words[name]) if name in support.words else found
 
 
 def is_network_key(key: str) -> bool:

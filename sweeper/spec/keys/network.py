@@ -1,4 +1,4 @@
-"""What the keys of a network may hold that are no plain numbers: initialisers and filters."""
+"""Checks of a network's initialisers and convolutional filters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sweeper.hints import did_you_mean, show
-from sweeper.search.expansion import Distribution, SpaceProblem
+from sweeper.search.distributions import Distribution, SpaceProblem
 
 __all__ = ["BIAS_INITIALISERS", "INITIALISERS", "check_filters", "check_initialisers"]
 
@@ -39,7 +39,7 @@ _FILTER = "[channels, kernel, stride], whole numbers from 1 on, kernel and strid
 
 
 def check_filters(value: Any) -> str | None:
-    """What is wrong with ``conv_filters``; None if nothing is."""
+    """Why ``conv_filters`` are wrong; None if they are right."""
     if value is None:
         return None
     if not isinstance(value, list) or not value:
@@ -56,7 +56,7 @@ def check_filters(value: Any) -> str | None:
 
 
 def check_initialisers(network: Mapping[str, Any]) -> Iterator[SpaceProblem]:
-    """What is wrong with the arguments of initialisers; paths are below ``model_config``."""
+    """Problems of initialisers' arguments; paths are below ``model_config``."""
     for key, given in network.items():
         base, is_kwargs, _ = key.partition("_kwargs")
         if not is_kwargs or not base.endswith("_initializer"):
@@ -77,11 +77,11 @@ def _check_arguments(
         return
     known = _ARGUMENTS.get(name) if isinstance(name, str) else None
     if known is None:
-        return  # a distribution, or wrong itself
+        return  # a distribution, or reported already
     for argument, value in given.items():
         here = (key, argument)
         if isinstance(value, Distribution):
-            continue  # the configurations that are drawn from it are looked at
+            continue  # checked in the drawn configurations
         if argument not in known:
             has = f"it takes {', '.join(known)}" if known else "it takes none"
             hint = did_you_mean(argument, known)

@@ -1,40 +1,134 @@
-"""Which of RLlib's algorithms and keys each backend carries out, and how.
+"""What each backend supports of each algorithm: one record for every pair.
 
-The keys and their defaults are RLlib's on every backend (``data/rllib.json``); a backend's table
-says what it leaves out or adds. Tests hold torch's against the trainer that reads the keys, which
-can't be imported here: it brings torch.
+Other modules ask the record instead of comparing names, so a new algorithm takes a record here and
+a trainer. Hyperparameters have RLlib's names and defaults on every backend (``rllib.json``); a
+record says which of them a backend leaves out or adds.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
-__all__ = ["BACKEND_NAMES", "KeyTable", "key_table", "supports"]
+__all__ = [
+    "BACKENDS",
+    "DEFAULT_ALGORITHM",
+    "REFERENCE_BACKEND",
+    "Support",
+    "default_backend",
+    "find_support",
+    "suggested_algorithms",
+    "supports",
+]
+
+REFERENCE_BACKEND = "rllib"  # has every algorithm, key and value that a spec can name
+DEFAULT_ALGORITHM = "PPO"  # acts in every action space
+
+# Keys of model_config by fnmatch patterns, and why RLlib's networks ignore them
+# (rllib/algorithms/*/*_catalog.py).
+_DEAD_NETWORK: Mapping[str, str] = {
+    "fusionnet_*": "only SAC has a fusion network",
+    "head_fcnet*_initializer*": "the heads keep torch's own initialisation",
+}
 
 
 @dataclass(frozen=True)
-class KeyTable:
-    """What a backend makes of one algorithm's keys.
+class Support:
+    """One algorithm on one backend.
 
     Attributes:
-        keys: the keys that it carries out; None: all of RLlib's.
-        network: the same below ``model_config``.
-        fixed: keys that have one value only, and it.
+        algorithm: RLlib's name.
+        backend: which trains it.
+        trainer: the `ReplicaTrainer`, as ``module:class``; only workers import it.
+        learns_from: ``batch``: the env steps that each iteration collects; ``queue``: batches
+            that arrive asynchronously; ``replay``: a replay memory.
+        keys: supported hyperparameters; None: all of RLlib's.
+        network: supported keys below ``model_config``; None: all of RLlib's.
+        fixed: keys that take no value but their default.
         scheduled: keys that take a schedule here and not on RLlib.
-        words: the allowed texts of a key, by its dotted name, where they differ from RLlib's.
+        words: allowed texts of a key, by its dotted name, where they differ from RLlib's.
+        renamed: names from other libraries, and the keys they mean for this algorithm.
+        dead: keys that RLlib accepts and ignores for this algorithm, and why.
+        dead_network: the same below ``model_config``, by fnmatch patterns.
+        actions: spaces of `gymnasium.spaces` that it acts in.
+        observations: spaces that the leaves of an observation may have.
+        takes_action_arrays: whether an action may have more than one dimension.
+        takes_action_offsets: whether discrete actions may count from another number than 0.
+        learner_metrics: names below ``learner/`` that it reports; None: not recorded.
+        trains_replicas_together: whether all replicas are one batch, so one more costs little.
+        builds_vector_envs: whether this package steps the environments; RLlib steps its own.
+        min_native_envs: with fewer environments, gymnasium's vectorised ones are slower than a
+            loop over single ones.
+        ends_long_evaluations: whether an evaluation episode without an end fails the trial.
+        normalises: whether it keeps running statistics of observations and rewards.
+        has_own_replay: whether the replay memory is this package's: its size is known before the
+            run, a checkpoint can hold it, and it drops single steps instead of whole episodes.
+        drops_trainer: whether a finished trial's checkpoint can be cut down to the agent.
     """
 
+    algorithm: str
+    backend: str = REFERENCE_BACKEND
+    trainer: str = "sweeper.trainables.rllib_backend.trainer:RLlibTrainer"
+    learns_from: Literal["batch", "queue", "replay"] = "batch"
     keys: frozenset[str] | None = None
     network: frozenset[str] | None = None
-    fixed: Mapping[str, Any] = field(default_factory=dict)
+    fixed: frozenset[str] = frozenset()
     scheduled: frozenset[str] = frozenset()
     words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    dead: Mapping[str, str] = field(default_factory=dict)
+    dead_network: Mapping[str, str] = field(default_factory=lambda: _DEAD_NETWORK)
+    # rllib/core/models/catalog.py
+    actions: tuple[str, ...] = ("Box", "Discrete", "MultiDiscrete")
+    observations: tuple[str, ...] = ("Box", "Discrete", "MultiDiscrete", "MultiBinary")
+    takes_action_arrays: bool = True
+    takes_action_offsets: bool = False
+    learner_metrics: tuple[str, ...] | None = None
+    trains_replicas_together: bool = False
+    builds_vector_envs: bool = False
+    min_native_envs: int = 1
+    ends_long_evaluations: bool = True
+    normalises: bool = False
+    has_own_replay: bool = False
+    drops_trainer: bool = False
+
+    @property
+    def default_seeds(self) -> int:
+        """Replicas of a trial where the spec does not say."""
+        return 5 if self.trains_replicas_together else 1
 
 
-_TORCH_ACTIVATIONS = ("relu", "tanh", "elu", "silu", "swish", "linear")
-_TORCH_PPO_NETWORK = frozenset(
+# What holds for every algorithm of a backend. The first backend that has an algorithm is its
+# default one.
+_OF_BACKEND: Mapping[str, Mapping[str, Any]] = {
+    "torch": {
+        "backend": "torch",
+        "observations": ("Box", "Discrete", "MultiDiscrete"),
+        "takes_action_arrays": False,
+        "takes_action_offsets": True,
+        "trains_replicas_together": True,
+        "builds_vector_envs": True,
+        "ends_long_evaluations": False,
+        "drops_trainer": True,
+    },
+    REFERENCE_BACKEND: {},
+}
+BACKENDS: tuple[str, ...] = tuple(_OF_BACKEND)
+
+# --- PPO -------------------------------------------------------------------------------------
+
+_RLLIB_PPO = Support(
+    "PPO",
+    renamed={"batch_size": "minibatch_size"},
+    learner_metrics=(
+        "policy_loss", "vf_loss", "vf_loss_unclipped", "vf_explained_var", "entropy",
+        "mean_kl_loss", "curr_kl_coeff", "curr_entropy_coeff",
+    ),
+)  # fmt: skip
+
+_TORCH_NETWORK = frozenset(
     {
         "fcnet_hiddens", "fcnet_activation", "fcnet_kernel_initializer",
         "fcnet_kernel_initializer_kwargs", "fcnet_bias_initializer",
@@ -45,82 +139,169 @@ _TORCH_PPO_NETWORK = frozenset(
         "log_std_clip_param", "vf_share_layers",
     }
 )  # fmt: skip
-_TORCH_PPO = KeyTable(
-    keys=frozenset(
-        {
-            "lr", "gamma", "lambda_", "clip_param", "vf_clip_param", "use_critic", "use_kl_loss",
-            "kl_coeff", "kl_target", "vf_loss_coeff", "entropy_coeff", "grad_clip",
-            "grad_clip_by", "num_epochs", "minibatch_size", "shuffle_batch_per_epoch",
-            "train_batch_size_per_learner", "num_envs_per_env_runner",
-            "rollout_fragment_length", "normalize_actions", "clip_actions", "model_config",
-            "use_gae", "batch_mode", "num_env_runners", "num_learners", "explore",
-            "torch_skip_nan_gradients",
-        }
-    ),
-    network=_TORCH_PPO_NETWORK,
-    fixed={
-        "use_gae": True,
-        "batch_mode": "truncate_episodes",
-        "num_env_runners": 0,
-        "num_learners": 0,
-        "explore": True,
-        "torch_skip_nan_gradients": False,
+_TORCH_WORDS = dict.fromkeys(
+    (f"model_config.{part}_activation" for part in ("fcnet", "conv", "head_fcnet")),
+    ("relu", "tanh", "elu", "silu", "swish", "linear"),
+)
+_PPO_FIXED = frozenset(
+    {
+        "use_gae", "batch_mode", "num_env_runners", "num_learners", "explore",
+        "torch_skip_nan_gradients",
+    }
+)  # fmt: skip
+_TORCH_PPO = replace(
+    _RLLIB_PPO,
+    **_OF_BACKEND["torch"],
+    trainer="sweeper.trainables.torch_backend.ppo.trainer:TorchPPOTrainer",
+    keys=_PPO_FIXED
+    | {
+        "lr", "gamma", "lambda_", "clip_param", "vf_clip_param", "use_critic", "use_kl_loss",
+        "kl_coeff", "kl_target", "vf_loss_coeff", "entropy_coeff", "grad_clip", "grad_clip_by",
+        "num_epochs", "minibatch_size", "shuffle_batch_per_epoch",
+        "train_batch_size_per_learner", "num_envs_per_env_runner", "rollout_fragment_length",
+        "normalize_actions", "clip_actions", "model_config",
     },
+    network=_TORCH_NETWORK,
+    fixed=_PPO_FIXED,
     scheduled=frozenset({"clip_param", "vf_clip_param", "vf_loss_coeff"}),
-    words={
-        f"model_config.{part}_activation": _TORCH_ACTIVATIONS
-        for part in ("fcnet", "conv", "head_fcnet")
-    },
+    words=_TORCH_WORDS,
+    normalises=True,
 )  # fmt: skip
 
-_TORCH_DQN = KeyTable(
-    keys=frozenset(
-        {
-            "lr", "gamma", "epsilon", "grad_clip", "grad_clip_by",
-            "train_batch_size_per_learner", "num_envs_per_env_runner",
-            "rollout_fragment_length", "training_intensity",
-            "num_steps_sampled_before_learning_starts", "target_network_update_freq", "tau",
-            "double_q", "dueling", "n_step", "num_atoms", "v_min", "v_max", "td_error_loss_fn",
-            "replay_buffer_config", "min_sample_timesteps_per_iteration", "model_config",
-            "batch_mode", "burn_in_len", "clip_actions", "explore", "minibatch_size",
-            "normalize_actions", "num_env_runners", "num_epochs", "num_learners",
-            "shuffle_batch_per_epoch", "torch_skip_nan_gradients",
-        }
+# --- SAC -------------------------------------------------------------------------------------
+
+
+def _dead_network_of_replay(algorithm: str) -> dict[str, str]:
+    lstm = f"RLlib's {algorithm} can't train an LSTM"  # it fails in the first update
+    return {
+        "head_fcnet_use_layernorm": f"RLlib's {algorithm} builds its heads without it",
+        "vf_share_layers": f"{algorithm} has no value network",
+        "free_log_std": "it belongs to PPO's Gaussian policies",
+        **dict.fromkeys(("use_lstm", "max_seq_len", "lstm_*"), lstm),
+    }
+
+
+_RLLIB_SAC = Support(
+    "SAC",
+    learns_from="replay",
+    renamed={
+        "ent_coef": "initial_alpha and target_entropy",
+        "learning_rate": "actor_lr, critic_lr and alpha_lr",
+        "lr": "actor_lr, critic_lr and alpha_lr",
+    },
+    dead_network={
+        "head_fcnet*_initializer*": _DEAD_NETWORK["head_fcnet*_initializer*"],
+        **_dead_network_of_replay("SAC"),
+    },
+    actions=("Box", "Discrete"),  # sac_catalog.py
+)
+
+# --- DQN -------------------------------------------------------------------------------------
+
+_RLLIB_DQN = Support(
+    "DQN",
+    learns_from="replay",
+    dead_network={
+        "fusionnet_*": _DEAD_NETWORK["fusionnet_*"],
+        "log_std_clip_param": "DQN has no Gaussian policy",
+        **_dead_network_of_replay("DQN"),
+    },
+    actions=("Discrete",),  # dqn_catalog.py
+    learner_metrics=(
+        "qf_loss", "qf_mean", "qf_max", "qf_min", "td_error_mean", "num_target_updates",
+        "last_target_update_ts",
     ),
-    network=_TORCH_PPO_NETWORK
+)  # fmt: skip
+_DQN_FIXED = frozenset(
+    {
+        "batch_mode", "burn_in_len", "clip_actions", "explore", "minibatch_size",
+        "normalize_actions", "num_env_runners", "num_epochs", "num_learners",
+        "shuffle_batch_per_epoch", "torch_skip_nan_gradients",
+    }
+)  # fmt: skip
+_TORCH_DQN = replace(
+    _RLLIB_DQN,
+    **_OF_BACKEND["torch"],
+    trainer="sweeper.trainables.torch_backend.dqn.trainer:TorchDQNTrainer",
+    keys=_DQN_FIXED
+    | {
+        "lr", "gamma", "epsilon", "grad_clip", "grad_clip_by", "train_batch_size_per_learner",
+        "num_envs_per_env_runner", "rollout_fragment_length", "training_intensity",
+        "num_steps_sampled_before_learning_starts", "target_network_update_freq", "tau",
+        "double_q", "dueling", "n_step", "num_atoms", "v_min", "v_max", "td_error_loss_fn",
+        "replay_buffer_config", "min_sample_timesteps_per_iteration", "model_config",
+    },
+    network=_TORCH_NETWORK
     - {"free_log_std", "log_std_clip_param", "vf_share_layers", "head_fcnet_use_layernorm"},
-    fixed={
-        "batch_mode": "truncate_episodes",
-        "burn_in_len": 0,
-        "clip_actions": False,
-        "explore": True,
-        "minibatch_size": None,
-        "normalize_actions": True,
-        "num_env_runners": 0,
-        "num_epochs": 1,
-        "num_learners": 0,
-        "shuffle_batch_per_epoch": False,
-        "torch_skip_nan_gradients": False,
-    },
-    words={
-        f"model_config.{part}_activation": _TORCH_ACTIVATIONS
-        for part in ("fcnet", "conv", "head_fcnet")
-    },
+    fixed=_DQN_FIXED,
+    words=_TORCH_WORDS,
+    min_native_envs=4,
+    has_own_replay=True,
 )  # fmt: skip
 
-_ALL = KeyTable()
-_TABLES: Mapping[str, Mapping[str, KeyTable]] = {
-    "torch": {"PPO": _TORCH_PPO, "DQN": _TORCH_DQN},
-    "rllib": {},
-}
-BACKEND_NAMES: tuple[str, ...] = tuple(_TABLES)
+# --- APPO and IMPALA -------------------------------------------------------------------------
+
+_RLLIB_IMPALA = Support(
+    "IMPALA",
+    learns_from="queue",
+    dead={
+        **dict.fromkeys(("decay", "momentum", "epsilon", "opt_type"), "the optimiser is Adam"),
+        **dict.fromkeys(
+            (
+                "learner_queue_timeout", "minibatch_buffer_size", "num_multi_gpu_tower_stacks",
+                "timeout_s_aggregator_manager", "timeout_s_sampler_manager",
+            ),
+            "only the old stack reads it",
+        ),
+        **dict.fromkeys(
+            ("replay_buffer_num_slots", "replay_proportion"), "only the old stack replays"
+        ),
+        **dict.fromkeys(("use_gae", "lambda_"), "returns come from V-trace"),
+    },
+)  # fmt: skip
+_RLLIB_APPO = replace(
+    _RLLIB_IMPALA,
+    algorithm="APPO",
+    renamed=_RLLIB_PPO.renamed,
+    dead={**_RLLIB_IMPALA.dead, "learner_queue_size": "use circular_buffer_num_batches"},
+)
+
+_RECORDS: Mapping[tuple[str, str], Support] = {
+    (record.backend, record.algorithm): record
+    for record in (
+        _RLLIB_PPO, _RLLIB_SAC, _RLLIB_DQN, _RLLIB_APPO, _RLLIB_IMPALA, _TORCH_PPO, _TORCH_DQN,
+    )
+}  # fmt: skip
 
 
 def supports(backend: str, algorithm: str) -> bool:
     """Whether a backend has an algorithm; RLlib has all that a spec can name."""
-    return backend == "rllib" or algorithm in _TABLES[backend]
+    return backend == REFERENCE_BACKEND or (backend, algorithm) in _RECORDS
 
 
-def key_table(backend: str, algorithm: str) -> KeyTable:
-    """What a backend makes of an algorithm's keys."""
-    return _TABLES[backend].get(algorithm, _ALL)
+@functools.cache
+def find_support(backend: str, algorithm: str) -> Support:
+    """The record of a pair.
+
+    An algorithm without a record gets the defaults of `Support`. An unsupported pair gets the
+    facts of its backend and of RLlib's algorithm, so a spec that names it can still be checked.
+    """
+    found = _RECORDS.get((backend, algorithm))
+    if found is None:
+        known = _RECORDS.get((REFERENCE_BACKEND, algorithm), Support(algorithm))
+        found = replace(known, **_OF_BACKEND[backend])
+    return found
+
+
+def default_backend(algorithm: str | None) -> str:
+    """The backend of a spec that names none."""
+    return next(name for name in BACKENDS if algorithm is None or supports(name, algorithm))
+
+
+def suggested_algorithms() -> list[Support]:
+    """RLlib's records of the algorithms to suggest; asynchronous ones only pay on clusters."""
+    return [
+        record
+        for (backend, _), record in _RECORDS.items()
+        if backend == REFERENCE_BACKEND and record.learns_from != "queue"
+    ]

@@ -1,4 +1,4 @@
-"""From a spec's file to one mapping: read, `extends` merged, overrides set, references resolved."""
+"""Composing a spec's file into one mapping: `extends`, overrides and references."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 from sweeper.errors import Location, Problem
 from sweeper.hints import nearest, show
 from sweeper.spec.text.interpolation import interpolate
-from sweeper.spec.text.yaml import KeyPath, dotted, is_index, parse_yaml
+from sweeper.spec.text.yaml import KeyPath, dotted, is_index, locate, parse_yaml
 
-__all__ = ["COMMAND_LINE", "Document", "KeyPath", "dotted", "load_document", "plain_document"]
+__all__ = ["COMMAND_LINE", "Document", "load_document", "plain_document"]
 
 COMMAND_LINE = "command line"
 
@@ -30,11 +30,11 @@ class Document:
     """A spec as plain data.
 
     Attributes:
-        data: the composed mapping; empty where nothing could be read.
-        locations: where each key and list item was written.
-        problems: what is wrong so far.
-        source: the file, None for a document that was never in one.
-        is_partial: whether a file that it extends could not be read, so that keys may be missing.
+        data: the composed mapping; empty if nothing could be read.
+        locations: of each key and list item.
+        problems: found so far.
+        source: the file; None if there is none.
+        is_partial: whether a file in the `extends` chain could not be read, so keys may be missing.
     """
 
     data: dict[str, Any]
@@ -44,16 +44,12 @@ class Document:
     is_partial: bool = False
 
     def locate(self, path: KeyPath) -> Location:
-        """Where a key was written, or the nearest key that holds it."""
-        for length in range(len(path), -1, -1):
-            location = self.locations.get(path[:length])
-            if location is not None:
-                return location
-        return Location(str(self.source) if self.source is not None else "spec")
+        """The location of a key, or of the nearest key above it."""
+        return locate(self.locations, path, Location(str(self.source or "spec")))
 
 
 def plain_document(data: Mapping[str, Any], name: str = "spec") -> Document:
-    """A document from values that were never text; every location is ``name``."""
+    """A document from plain values; every location is ``name``."""
     return Document(copy.deepcopy(dict(data)), {(): Location(name)})
 
 
@@ -67,15 +63,15 @@ def load_document(
 ) -> Document:
     """Read a spec with all that it extends, set the overrides, resolve the references.
 
-    Nothing is raised: what is wrong stands in the document's ``problems``.
+    Problems are collected in the document, never raised.
 
     Args:
         path: the file.
         overrides: ``key.path=value``, the value in YAML.
-        text: taken for the file's, which is not read.
-        shorthands: top-level keys that may be given as a bare scalar, and the key of the
-            mapping that the scalar stands for; so that a mapping can be merged into it.
-        is_leaf: mappings that `extends` replaces rather than merges (distributions).
+        text: used instead of the file's content.
+        shorthands: top-level keys that may be a bare text, and the key it stands for; expanded
+            before merging.
+        is_leaf: which mappings `extends` replaces instead of merging (distributions).
     """
     composer = _Composer(shorthands or {}, is_leaf, text)
     data = composer.read_chain(path)
@@ -103,7 +99,7 @@ class _Composer:
     is_partial: bool = False
 
     def read_chain(self, path: Path) -> dict[str, Any] | None:
-        """The file and its ancestors, merged from the oldest down; None if the file is no spec."""
+        """The file merged over those it extends; None if it can't be read."""
         layers: list[tuple[dict[str, Any], _Locations]] = []
         seen: list[Path] = []
         current: Path | None = path
@@ -114,7 +110,7 @@ class _Composer:
             if identity in seen or len(seen) >= _MAX_EXTENDS:
                 names = " -> ".join(file.name for file in [*seen, identity])
                 reason = "goes in a circle" if identity in seen else "is too long a chain"
-                self.problems.append(Problem(origin, "extends", f"{names} {reason}"))
+                self._complain(origin, "extends", f"{names} {reason}")
                 self.is_partial = True
                 break
             seen.append(identity)
@@ -137,14 +133,12 @@ class _Composer:
         self, data: dict[str, Any], locations: _Locations, path: Path
     ) -> tuple[Path | None, Location]:
         origin = locations.pop(("extends",), locations[()])
-        if "extends" not in data:
-            return None, origin
-        parent = data.pop("extends")
+        parent = data.pop("extends", None)
         if parent is None:
             return None, origin
         if not isinstance(parent, str) or not parent:
             message = f"must be the file of the spec to start from; found {show(parent)}"
-            self.problems.append(Problem(origin, "extends", message))
+            self._complain(origin, "extends", message)
             self.is_partial = True
             return None, origin
         return path.parent / parent, origin
@@ -152,41 +146,33 @@ class _Composer:
     def _read_file(
         self, path: Path, origin: Location, key: str
     ) -> tuple[dict[str, Any], _Locations] | None:
-        # Of a file alone: a given text extends none.
+        # A given text extends no file.
         text = _read_text(path) if self.text is None else self.text
+        whole = Location(str(path))
         if isinstance(text, _Unreadable):
             if text.line:
-                self.problems.append(Problem(Location(str(path), text.line), "", text.reason))
+                self._complain(Location(str(path), text.line), "", text.reason)
             else:
-                named = f"{path}: " if key else ""
-                self.problems.append(Problem(origin, key, f"{named}{text.reason}"))
+                self._complain(origin, key, f"{path}: {text.reason}" if key else text.reason)
             return None
         parsed = parse_yaml(text, str(path))
         self.problems.extend(parsed.problems)
-        if parsed.value is None and parsed.problems:
+        data = parsed.value
+        if data is None and parsed.problems:
             return None
-        whole = Location(str(path))
-        if parsed.value is None:
-            self.problems.append(
-                Problem(
-                    whole,
-                    "",
-                    "the file is empty; a spec needs at least environment, algorithm and stop",
-                )
-            )
-            return None
-        if not isinstance(parsed.value, dict):
-            kind = "a list" if isinstance(parsed.value, list) else "a single value"
-            self.problems.append(
-                Problem(
-                    whole, "", f"the file is {kind}; a spec is a mapping, one `key: value` a line"
-                )
-            )
+        if not isinstance(data, dict):
+            kind = "a list" if isinstance(data, list) else "a single value"
+            message = f"the file is {kind}; a spec is a mapping, one `key: value` a line"
+            if data is None:
+                message = "the file is empty; a spec needs at least environment, algorithm and stop"
+            self._complain(whole, "", message)
             return None
         parsed.locations[()] = whole
-        data = parsed.value
         self._expand_shorthands(data, parsed.locations)
         return data, parsed.locations
+
+    def _complain(self, location: Location, key: str, message: str) -> None:
+        self.problems.append(Problem(location, key, message))
 
     def _expand_shorthands(self, data: dict[str, Any], locations: _Locations) -> None:
         for key, inner in self.shorthands.items():
@@ -211,13 +197,13 @@ class _Composer:
     def _merge_level(
         self, base: dict[str, Any], child: dict[str, Any], path: KeyPath, replaced: set[KeyPath]
     ) -> dict[str, Any]:
-        """One mapping over another; notes the keys whose old places are void."""
+        """Merge one mapping over another; adds the paths whose old locations are void."""
         merged = dict(base)
         for key, value in child.items():
             here = (*path, key)
             below = merged.get(key)
             if value is None and key in merged:
-                # `tracking: null` says off, which leaving the key out would not.
+                # `tracking: null` switches it off; a missing key would leave it on.
                 if here == ("tracking",):
                     merged[key] = None
                 else:
@@ -236,7 +222,7 @@ class _Composer:
         return merged
 
     def _relocate(self, path: KeyPath, place: Location) -> None:
-        """Everything below ``path`` comes from one place now."""
+        """Give a key and everything below it one location."""
         length = len(path)
         for old in [known for known in self.locations if known[:length] == path]:
             del self.locations[old]
@@ -249,23 +235,22 @@ class _Composer:
         path: KeyPath = tuple(name.strip().split("."))
         if not equals or not all(path):
             message = f"{show(override)} is no override; write key.path=value"
-            # A shell has split what was not quoted.
+            # A shell splits an override that is not quoted.
             hint = ", in quotes where it has blanks" if _is_fragment(override) else ""
-            self.problems.append(Problem(place, "", f"{message}{hint}"))
+            self._complain(place, "", f"{message}{hint}")
             return
         if not text.strip():
             message = f"has no value; write {name.strip()}=null to leave it out"
-            self.problems.append(Problem(place, name.strip(), message))
+            self._complain(place, name.strip(), message)
             return
         if path[0] == "extends":
             message = "can't be set here: it is composed before the overrides"
-            self.problems.append(Problem(place, "extends", message))
+            self._complain(place, "extends", message)
             return
         parsed = parse_yaml(text, COMMAND_LINE)
         if parsed.problems:
-            self.problems.extend(
-                Problem(place, name.strip(), problem.message) for problem in parsed.problems
-            )
+            for problem in parsed.problems:
+                self._complain(place, name.strip(), problem.message)
             return
         self._assign(data, path, parsed.value, place)
 
@@ -284,7 +269,7 @@ class _Composer:
         if isinstance(target, list):
             if not is_index(last, target):
                 message = f"{last} is no item of a list of {len(target)}"
-                self.problems.append(Problem(place, dotted(path), message))
+                self._complain(place, dotted(path), message)
                 return
             target[int(last)] = value
         else:
@@ -342,7 +327,7 @@ def _get(holder: Any, key: str | int) -> Any:
 
 
 def _as_index(data: Any, path: KeyPath) -> list[str | int]:
-    """The path with list positions as numbers, as locations have them."""
+    """The path with list positions as integers, as in locations."""
     found: list[str | int] = []
     for key in path:
         found.append(int(key) if isinstance(data, list) else key)

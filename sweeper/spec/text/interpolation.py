@@ -10,7 +10,7 @@ from typing import Any
 
 from sweeper.errors import Location, Problem
 from sweeper.hints import did_you_mean
-from sweeper.spec.text.yaml import KeyPath, dotted, is_index, parse_scalar
+from sweeper.spec.text.yaml import KeyPath, dotted, is_index, locate, parse_scalar
 
 __all__ = ["interpolate"]
 
@@ -25,11 +25,11 @@ def interpolate(
 ) -> tuple[dict[str, Any], tuple[Problem, ...]]:
     """Replace the references in every text; ``$${`` stands for the text ``${``.
 
-    A text that is wholly one reference takes the value with its type; a variable of the
-    environment has the type that its text would have in YAML.
+    A text that is one whole reference becomes the value with its type. An environment variable has
+    the type that its text would have in YAML.
 
     Returns:
-        The document with its references resolved, and what is wrong with them.
+        The document with its references resolved, and the problems.
     """
     work = _Interpolation(data, locations)
     return {key: work.resolve(value, (key,), ()) for key, value in data.items()}, tuple(
@@ -39,8 +39,6 @@ def interpolate(
 
 @dataclass
 class _Interpolation:
-    """Replaces ``${a.b}`` and ``${env:NAME}`` in every text of a document."""
-
     data: dict[str, Any]
     locations: Mapping[KeyPath, Location]
     problems: list[Problem] = field(default_factory=list)
@@ -113,12 +111,7 @@ class _Interpolation:
             return value
 
     def _complain(self, path: KeyPath, message: str) -> None:
-        for length in range(len(path), -1, -1):
-            location = self.locations.get(path[:length])
-            if location is not None:
-                break
-        else:
-            location = Location("spec")
+        location = locate(self.locations, path, Location("spec"))
         self.problems.append(Problem(location, dotted(path), message))
 
 

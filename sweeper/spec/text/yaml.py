@@ -1,15 +1,15 @@
 """Reading YAML 1.2 text as plain values, with the line of every key.
 
-PyYAML resolves scalars by YAML 1.1 (``no`` is False, ``1e-4`` a string, ``12:30`` the number
-750), keeps the last of two equal keys, and follows tags and aliases wherever they lead. So only
-its scanner is used: the values are built here from its events, by the core schema of YAML 1.2.
+PyYAML resolves scalars by YAML 1.1 (``no`` is False, ``1e-4`` a string, ``12:30`` the number 750),
+keeps the last of two equal keys, and follows any tag and alias. So only its parser is used: the
+values are built here from its events, by the core schema of YAML 1.2.
 """
 
 from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ __all__ = [
     "YamlText",
     "dotted",
     "is_index",
+    "locate",
     "parse_scalar",
     "parse_yaml",
 ]
@@ -48,7 +49,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def is_index(key: str | int, items: list[Any]) -> bool:
-    """Whether a part of a key path names an item of a list."""
+    """Whether a part of a key path is the index of a list's item."""
     return str(key).isdecimal() and int(key) < len(items)
 
 
@@ -57,15 +58,20 @@ def dotted(path: KeyPath) -> str:
     return ".".join(str(part) for part in path)
 
 
+def locate(locations: Mapping[KeyPath, Location], path: KeyPath, otherwise: Location) -> Location:
+    """The location of a key, or of the nearest key above it."""
+    ways = (path[:length] for length in range(len(path), -1, -1))
+    return next((locations[way] for way in ways if way in locations), otherwise)
+
+
 @dataclass(frozen=True)
 class YamlText:
-    """What a text says.
+    """A parsed text.
 
     Attributes:
-        value: mappings as dict with text keys, sequences as list, scalars; None where a
-            syntax error made the text unreadable.
-        locations: the line of every key and list item.
-        problems: what is wrong with the text itself.
+        value: of dicts with text keys, lists and scalars; None after a syntax error.
+        locations: of every key and list item.
+        problems: of the text itself.
     """
 
     value: Any
@@ -77,7 +83,7 @@ def parse_scalar(text: str) -> Any:
     """The value of a plain scalar by YAML 1.2's core schema.
 
     Raises:
-        ValueError: a number of more digits than can be read.
+        ValueError: an integer with more digits than Python reads.
     """
     if _INT.match(text):
         return int(text)
@@ -131,12 +137,12 @@ def parse_yaml(text: str, file: str) -> YamlText:
 
 
 class _GiveUp(Exception):  # noqa: N818 - a jump out of the event loop, never seen outside
-    """The text is hostile or hopeless; nothing after this point is worth reading."""
+    """The text is hostile or unreadable from here on."""
 
 
 @dataclass
 class _Open:
-    """A collection whose end has not been read: a list where ``mapping`` is None."""
+    """A collection whose end has not been read; a list if ``mapping`` is None."""
 
     path: KeyPath
     anchor: str | None
@@ -160,7 +166,7 @@ class _Anchor:
 
 @dataclass
 class _Builder:
-    """Turns the scanner's events into values, without recursion: depth is the text's choice."""
+    """Builds values from parser events, without recursion: a hostile text may nest deeply."""
 
     file: str
     line: int = 0
@@ -296,13 +302,14 @@ class _Builder:
             self.complain(path, f"tags ({short}) are not allowed: a spec is plain data")
 
 
-_TOLD_LATE = (
+# Errors that PyYAML reports after the place that causes them.
+_REPORTED_LATE = (
     "could not find expected ':'",
     "unexpected end of stream",
     "unexpected document indicator",
 )
 _NEAR = "check the indentation, and the brackets and quotes above"
-# libyaml's words (src/parser.c, src/scanner.c) and ours; {} is the line where the context began.
+# libyaml's messages (src/parser.c, src/scanner.c) and ours; {} is the line of the context.
 _SYNTAX: tuple[tuple[str, str], ...] = (
     (
         "expected ',' or ']'",
@@ -349,8 +356,8 @@ def _explain_syntax(error: yaml.MarkedYAMLError, text: str, line: int) -> str:
 
 
 def _place(error: yaml.MarkedYAMLError) -> Any:
-    """Where to look: what is found missing only further down is missing where it begins."""
-    if error.context_mark and any(part in str(error.problem) for part in _TOLD_LATE):
+    """The mark to report: where the context begins for errors that are found late."""
+    if error.context_mark and any(part in str(error.problem) for part in _REPORTED_LATE):
         return error.context_mark
     return error.problem_mark or error.context_mark
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sweeper.environments.envpool import EnvpoolReplicaEnvs
 from sweeper.environments.vector import build_vector_env, choose_vectorization
+from sweeper.spec.keys.support import find_support
 from sweeper.trainables.contract import TrialSettings
 
 __all__ = ["ReplicaEnvs", "SeparateReplicaEnvs", "open_replica_envs"]
@@ -116,7 +117,8 @@ def open_replica_envs(settings: TrialSettings, num_envs: int) -> Iterator[Replic
         UserError: an environment can't be built; those already built are closed.
     """
     environment, replicas = settings.environment, len(settings.seeds)
-    mode = choose_vectorization(environment, num_envs, settings.algorithm)
+    support = find_support(settings.backend, settings.algorithm)
+    mode = choose_vectorization(environment, num_envs, support.min_native_envs)
     if mode == "envpool":
         threads = max(1, int(settings.cpus))
         pooled = EnvpoolReplicaEnvs(

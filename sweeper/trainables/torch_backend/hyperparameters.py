@@ -12,7 +12,7 @@ from typing import Any
 
 from sweeper.errors import ConfigurationRefusedError
 from sweeper.spec.keys.foreign import SECOND_NAMES, dead_network_reason, explain_foreign_name
-from sweeper.spec.keys.support import key_table
+from sweeper.spec.keys.support import REFERENCE_BACKEND, find_support
 from sweeper.trainables.torch_backend.schedules import Schedule, is_number, parse_schedule
 
 __all__ = ["Configuration", "complete", "is_number", "is_whole"]
@@ -127,15 +127,17 @@ def complete(
                 f"{name}: {explained}"
                 if explained
                 else f"{name} is not supported by {algorithm} on backend torch; "
-                "backend: rllib has it"
+                f"backend: {REFERENCE_BACKEND} has it"
             )
         if key != name and key in configuration:
             raise ConfigurationRefusedError(f"{name} and {key} are the same; give one of them")
         given[key] = value
-    for key, value in key_table("torch", algorithm).fixed.items():
-        if given[key] != value:
+    fixed = find_support("torch", algorithm).fixed
+    for key, value in given.items():
+        if key in fixed and value != defaults[key]:
             raise ConfigurationRefusedError(
-                f"{key}: {given[key]!r} is not supported on backend torch; backend: rllib has it"
+                f"{key}: {value!r} is not supported on backend torch; "
+                f"backend: {REFERENCE_BACKEND} has it"
             )
     given["model_config"] = given["model_config"] or {}
     for key in given["model_config"]:

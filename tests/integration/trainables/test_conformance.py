@@ -23,6 +23,7 @@ from safetensors.numpy import load_file
 
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.metrics import ENV_STEPS, explain_metric
+from sweeper.spec.keys.support import find_support
 from sweeper.trainables.contract import EvaluationSettings, ReplicaProgress, TrialSettings
 from sweeper.trainables.metrics import TrialMetrics
 
@@ -236,7 +237,8 @@ def test_every_reported_metric_can_be_named_in_a_spec(pair: Pair, journey: Journ
     for row in journey.rows:
         for key in row.keys() - TUNES_OWN - LISTS:
             if pair.backend == "torch" or not key.startswith("learner/"):
-                assert explain_metric(key, pair.algorithm, has_evaluation=True) is None
+                learner = find_support(pair.backend, pair.algorithm).learner_metrics
+                assert explain_metric(key, learner, has_evaluation=True) is None
 
 
 def test_a_trials_value_is_the_mean_or_minimum_of_its_replicas(journey: Journey) -> None:

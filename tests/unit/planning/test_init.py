@@ -12,7 +12,7 @@ from sweeper.cli import cli
 from sweeper.errors import UserError
 from sweeper.planning.plan import load_plan
 from sweeper.planning.starter import make_starter, write_new
-from sweeper.search.expansion import distributions
+from sweeper.search.distributions import distributions
 from sweeper.spec.keys.names import default
 
 DISCRETE = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "FrozenLake-v1", "Taxi-v3")

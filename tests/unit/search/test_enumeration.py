@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from sweeper.search.base import Observation
-from sweeper.search.expansion import expand, parse_space
+from sweeper.search.distributions import parse_space
+from sweeper.search.expansion import expand
 from sweeper.search.registry import SEARCH_ALGORITHMS, build_search
 from sweeper.states import TrialState
 

@@ -10,17 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweeper.search.expansion import (
+from sweeper.search.distributions import (
     Distribution,
-    Sample,
-    check_points,
     constants,
-    count,
     distributions,
-    expand,
     is_distribution,
     parse_space,
 )
+from sweeper.search.expansion import Sample, check_points, count, expand
 
 
 def space_of(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,7 +155,7 @@ def test_a_grid_s_size_is_the_product(sizes: list[int], num_samples: int) -> Non
     assert all(made.count(point) == num_samples for point in expected)
 
 
-def test_a_sample_tells_what_varies_from_what_is_constant() -> None:
+def test_a_sample_separates_parameters_from_constants() -> None:
     raw = {"lr": {"choice": [0.1]}, "gamma": 0.9, "m": {"a": {"grid_search": [1]}, "b": [2]}}
     (sample,) = expand(space_of(raw), 1, 0)
     assert sample == Sample(
@@ -305,7 +302,7 @@ def test_a_parsed_distribution_is_written_as_it_was() -> None:
     assert {name: leaf.to_plain() for name, leaf in space.items()} == raw
 
 
-def test_constants_are_what_does_not_vary() -> None:
+def test_constants_are_not_searched() -> None:
     space = space_of({"a": 1, "m": {"b": {"choice": [1]}, "c": 2}, "n": {"d": {"choice": [1]}}})
     assert constants(space) == {"a": 1, "m": {"c": 2}}
 
@@ -358,9 +355,7 @@ def test_constants_are_what_does_not_vary() -> None:
         ({"choice": [1], "when": {"x": 1}}, ("when", "x"), "the condition goes in a circle over x"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_distribution_is_said(
-    leaf: Any, where: tuple[str, ...], message: str
-) -> None:
+def test_a_wrong_distribution_is_explained(leaf: Any, where: tuple[str, ...], message: str) -> None:
     _, problems = parse_space({"x": leaf, "other": 1})
     assert [(problem.path, problem.message) for problem in problems] == [(("x", *where), message)]
 
@@ -399,3 +394,20 @@ def test_only_a_mapping_of_one_known_name_is_a_distribution() -> None:
     assert not is_distribution({"choice": [1], "uniform": [1, 2]})
     assert not is_distribution({"fcnet_hiddens": [1]})
     assert not is_distribution([1])
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("othr", "did you mean other?"),
+        ("use_kl", "did you mean use_kl_loss? set it there too"),
+        ("use_kl_loss", "a condition names another key of param_space"),
+        ("model_config.fcnet_hidens", "did you mean model_config.fcnet_hiddens? set it there too"),
+        ("frobnicate", "a condition names another key of param_space"),
+    ],
+)
+def test_a_condition_s_unknown_key_names_the_nearest_hyperparameter(name: str, hint: str) -> None:
+    leaf = {"choice": [1], "when": {name: 1}}
+    known = ["use_kl_loss", "model_config.fcnet_hiddens"]
+    _, problems = parse_space({"x": leaf, "other": 1}, known)
+    assert [problem.message for problem in problems] == [f"{name} is not in param_space; {hint}"]

@@ -1,4 +1,4 @@
-"""A spec's defaults, its problems with their exact words, and its way to YAML and back."""
+"""A spec's defaults, its problems with their exact messages, and its round trip through YAML."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeper.errors import SpecError
-from sweeper.search.expansion import Distribution
+from sweeper.search.distributions import Distribution
 from sweeper.spec import ExperimentSpec, dump_spec, load_spec, parse
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -138,7 +138,7 @@ def test_tracking_null_is_off(tmp_path: Path) -> None:
     assert load_spec(write(tmp_path, text_of()), ["tracking=null"]).tracking is None
 
 
-def test_null_elsewhere_is_as_left_out(tmp_path: Path) -> None:
+def test_null_elsewhere_means_left_out(tmp_path: Path) -> None:
     assert load(tmp_path, seeds="null", search="{seed: null}", evaluation="null") == load(tmp_path)
 
 
@@ -198,7 +198,7 @@ def test_the_default_backend_is_the_first_that_has_the_algorithm(
     assert len(load(tmp_path, algorithm=algorithm, backend="rllib").seeds) == 1
 
 
-def test_storage_and_tracking_are_places_that_don_t_depend_on_the_working_directory(
+def test_storage_and_tracking_do_not_depend_on_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -424,7 +424,7 @@ def _mutate(text: str, random: Random) -> str:
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
-def test_a_mutated_spec_is_refused_in_words_or_runs(path: Path, tmp_path: Path) -> None:
+def test_a_mutated_spec_runs_or_is_refused_with_a_message(path: Path, tmp_path: Path) -> None:
     random = Random(7)  # noqa: S311 - mutations, not secrets
     original = path.read_text(encoding="utf-8")
     for base in CONFIGS.glob("*.yaml"):  # a config may extend another

@@ -1,4 +1,4 @@
-"""Hyperparameters are RLlib's, their values are in their domains, strangers are answered."""
+"""Hyperparameters are RLlib's, their values are in their domains, unknown keys are explained."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from sweeper.search.expansion import parse_space
-from sweeper.spec.keys.checks import check_param_space
+from sweeper.search.distributions import parse_space
 from sweeper.spec.keys.names import (
     algorithms,
     check_algorithm,
     default,
     defaults,
 )
+from sweeper.spec.keys.param_space import check_param_space
 
 
 def problems(algorithm: str, raw: dict[str, Any]) -> list[tuple[str, str]]:
@@ -39,7 +39,7 @@ def test_the_usual_algorithms_are_there() -> None:
     assert all(check_algorithm(name) is None for name in algorithms())
 
 
-def test_defaults_are_rllib_s() -> None:
+def test_defaults_are_those_of_rllib() -> None:
     assert default("PPO", ("lr",)) == 5e-5
     assert default("PPO", ("lambda_",)) == 1.0
     assert default("DQN", ("replay_buffer_config", "capacity")) == 50000
@@ -54,7 +54,7 @@ COUNT = "must be a whole number from 1 on"
 @pytest.mark.parametrize(
     ("algorithm", "raw", "where", "message"),
     [
-        # strangers
+        # unknown keys
         ("PPO", {"clip_parm": 0.3}, "clip_parm",
          "unknown hyperparameter of PPO; did you mean clip_param?"),
         ("PPO", {"double_q": True}, "double_q", "PPO has no such hyperparameter; DQN has it"),
@@ -196,7 +196,7 @@ COUNT = "must be a whole number from 1 on"
         ("DQN", {"v_min": 20.0}, "v_min", "v_min (up to 20.0) must lie below v_max (10.0)"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_hyperparameter_is_said(
+def test_a_wrong_hyperparameter_is_explained(
     algorithm: str, raw: dict[str, Any], where: str, message: str
 ) -> None:
     assert problems(algorithm, raw) == [(where, message)]

@@ -1,4 +1,4 @@
-"""The JSON Schema takes what the spec's own checks take, and documents every key."""
+"""The JSON Schema accepts what the spec's own checks accept, and documents every key."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import jsonschema
 import pytest
 from spec_mutations import valid_specs
 
-from sweeper.spec.draft import SECTIONS, TOP_LEVEL
+from sweeper.spec.draft import SECTIONS
+from sweeper.spec.keys.descriptions import TOP_LEVEL_KEYS
 from sweeper.spec.keys.names import algorithms, defaults
-from sweeper.spec.keys.support import BACKEND_NAMES, supports
+from sweeper.spec.keys.support import BACKENDS, supports
 from sweeper.spec.schedulers import SCHEDULER_OPTIONS
 from sweeper.spec.schema import spec_schema
 from sweeper.spec.text.yaml import parse_yaml
@@ -80,7 +81,7 @@ def test_odd_but_right_specs_validate(text: str) -> None:
     ],
     ids=json.dumps,
 )
-def test_what_is_wrong_does_not_validate(changes: dict[str, Any]) -> None:
+def test_wrong_specs_do_not_validate(changes: dict[str, Any]) -> None:
     assert errors(LEAST) == []
     assert errors({**LEAST, **changes})
 
@@ -92,7 +93,7 @@ def test_a_spec_that_extends_another_may_lack_the_rest() -> None:
 
 def test_hyperparameters_are_those_of_algorithm_and_backend() -> None:
     for algorithm in algorithms():
-        for backend in BACKEND_NAMES:
+        for backend in BACKENDS:
             if supports(backend, algorithm):
                 offered = SCHEMA["$defs"][f"{algorithm}-{backend}"]["properties"]
                 assert set(offered) == set(defaults(algorithm, backend))
@@ -134,7 +135,7 @@ def test_hyperparameters_are_described_in_words_with_their_defaults() -> None:
             assert value["description"] != key
 
 
-def test_equal_names_of_domains_mean_equal_domains() -> None:
+def test_domains_of_one_name_are_equal() -> None:
     from sweeper.spec.schema import _domains
 
     found: dict[str, Any] = {}
@@ -142,5 +143,5 @@ def test_equal_names_of_domains_mean_equal_domains() -> None:
         assert found.setdefault(name, schema) == schema, name
 
 
-def test_the_keys_of_the_top_level_are_there_in_their_order() -> None:
-    assert tuple(SCHEMA["properties"]) == TOP_LEVEL
+def test_the_keys_of_the_top_level_keep_their_order() -> None:
+    assert tuple(SCHEMA["properties"]) == tuple(TOP_LEVEL_KEYS)

@@ -1,6 +1,6 @@
-"""Mutated specs are refused in words, or are specs that can be run; a short form of the campaign.
+"""Mutated specs can be run or are refused with a message.
 
-The long one, with RLlib's own word on what was accepted, is in ``tests/acceptance``.
+``tests/acceptance`` has the long campaign, where RLlib builds whatever is accepted.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check_accepted(plan: SweepPlan, folder: Path) -> None:
-    """What `run` does with a plan before Ray is there."""
+    """Do what `run` does with a plan before it starts Ray."""
     copy = folder / "copy.yaml"
     copy.write_text(dump_spec(plan.spec), encoding="utf-8")
     assert repr(load_spec(copy).__dict__) == repr(plan.spec.__dict__)

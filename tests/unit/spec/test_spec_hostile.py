@@ -1,4 +1,4 @@
-"""Files that were made to hurt are refused within two seconds and without much memory."""
+"""Hostile files are refused within two seconds and without much memory."""
 
 from __future__ import annotations
 

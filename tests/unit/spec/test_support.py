@@ -1,66 +1,104 @@
-"""The table of keys that the torch backend carries out is that of the trainer that reads them."""
+"""The record of every pair fits its trainer, and nothing else knows an algorithm by its name."""
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterator
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import sweeper
 from sweeper.errors import ConfigurationRefusedError
-from sweeper.search.expansion import parse_space
-from sweeper.spec.keys.checks import check_param_space
-from sweeper.spec.keys.names import default, defaults, domain
-from sweeper.spec.keys.support import key_table
+from sweeper.search.distributions import parse_space
+from sweeper.spec.keys.names import algorithms, default, defaults, domain
+from sweeper.spec.keys.param_space import check_param_space
+from sweeper.spec.keys.support import BACKENDS, find_support, supports
 from sweeper.trainables.torch_backend.architecture import MODEL_CONFIG_DEFAULTS
 from sweeper.trainables.torch_backend.dqn import settings as dqn_settings
+from sweeper.trainables.torch_backend.dqn.replay_settings import PRIORITISED, REPLAY_DEFAULTS
 from sweeper.trainables.torch_backend.ppo import settings as ppo_settings
 
-# A spec decides these elsewhere.
-ELSEWHERE = {"metrics_num_episodes_for_smoothing"}
+PACKAGE = Path(sweeper.__file__).parent
+# Shipped with a model, without the package.
+STANDALONE = {"agents/torch_policy.py"}
 
 
-def test_ppo_s_keys_and_defaults_are_the_trainer_s() -> None:
-    theirs = {
-        key: value for key, value in ppo_settings.PPO_DEFAULTS.items() if key not in ELSEWHERE
-    }
-    ours = defaults("PPO", "torch")
-    assert set(ours) == set(theirs)
-    for key, value in theirs.items():
-        assert ours[key] == value, key
-    assert set(ours["model_config"]) == set(MODEL_CONFIG_DEFAULTS)
+def _compared_texts(node: ast.expr | ast.pattern) -> Iterator[str]:
+    """Texts that a comparison, a pattern or the keys of a literal mapping decide by."""
+    if isinstance(node, ast.Compare):
+        parts = [node.left, *node.comparators]
+    elif isinstance(node, ast.Dict):
+        parts = [key for key in node.keys if isinstance(key, ast.Constant)]
+    elif isinstance(node, ast.MatchValue):
+        parts = [node.value]
+    else:
+        return
+    for part in parts:
+        is_collection = isinstance(part, ast.Tuple | ast.List | ast.Set)
+        for inner in part.elts if is_collection else [part]:
+            if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+                yield inner.value
 
 
-def test_dqn_s_keys_and_defaults_are_the_trainer_s() -> None:
-    theirs = {
-        key: value for key, value in dqn_settings.DQN_DEFAULTS.items() if key not in ELSEWHERE
-    }
-    ours = defaults("DQN", "torch")
-    assert set(ours) == set(theirs)
-    for key, value in theirs.items():
-        # YAML has no tuples for the points of a schedule.
-        points = [list(point) for point in value] if key == "epsilon" else value
-        assert ours[key] == points, key
+def test_no_module_decides_by_an_algorithm_s_name() -> None:
+    found = [
+        f"{path.relative_to(PACKAGE)}:{node.lineno}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path.relative_to(PACKAGE).as_posix() not in STANDALONE
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.expr | ast.pattern)
+        and set(_compared_texts(node)) & set(algorithms())
+    ]
+    assert found == []
 
 
-@pytest.mark.parametrize(
-    ("algorithm", "settings", "defaults_of"),
-    [
-        ("PPO", ppo_settings, ppo_settings.PPO_DEFAULTS),
-        ("DQN", dqn_settings, dqn_settings.DQN_DEFAULTS),
-    ],
-)
-def test_schedules_and_fixed_keys_are_the_trainer_s(
-    algorithm: str, settings: Any, defaults_of: Any
-) -> None:
-    table = key_table("torch", algorithm)
+PAIRS = [
+    (backend, name) for backend in BACKENDS for name in algorithms() if supports(backend, name)
+]
+
+
+@pytest.mark.parametrize(("backend", "algorithm"), PAIRS)
+def test_every_pair_has_a_record_and_a_trainer(backend: str, algorithm: str) -> None:
+    support = find_support(backend, algorithm)
+    assert (support.backend, support.algorithm) == (backend, algorithm)
+    module, _, name = support.trainer.partition(":")
+    tree = ast.parse((PACKAGE.parent / f"{module.replace('.', '/')}.py").read_text("utf-8"))
+    assert name in {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+    known = defaults(algorithm, backend)
+    assert set(known) == (set(defaults(algorithm)) if support.keys is None else support.keys)
+    assert set(known["model_config"]) >= (support.network or set())
+    assert support.fixed | support.scheduled <= set(known)
+
+
+def test_an_algorithm_without_a_record_has_rllib_s_defaults() -> None:
+    support = find_support("rllib", "CQL")
+    assert (support.backend, support.algorithm, support.keys) == ("rllib", "CQL", None)
+
+
+def test_a_pair_that_is_not_supported_has_the_facts_of_its_backend_and_its_algorithm() -> None:
+    support = find_support("torch", "SAC")
+    assert not supports("torch", "SAC")
+    assert support.trains_replicas_together
+    assert support.learns_from == "replay"
+
+
+def test_the_networks_and_the_replay_memory_have_the_recorded_defaults() -> None:
+    assert defaults("PPO", "torch")["model_config"] == MODEL_CONFIG_DEFAULTS
+    assert defaults("DQN", "torch")["model_config"] == dqn_settings.DQN_DEFAULTS["model_config"]
+    assert defaults("DQN", "torch")["replay_buffer_config"] == REPLAY_DEFAULTS[PRIORITISED]
+
+
+@pytest.mark.parametrize(("algorithm", "settings"), [("PPO", ppo_settings), ("DQN", dqn_settings)])
+def test_the_record_and_the_trainer_schedule_the_same_keys(algorithm: str, settings: Any) -> None:
     scheduled = {
         key
         for key in defaults(algorithm, "torch")
         if domain(algorithm, (key,), "torch").has_schedule
     }
     assert scheduled == set(settings.SCHEDULED_KEYS)
-    assert table.fixed == {key: defaults_of[key] for key in table.fixed}
 
 
 def _domain(key: str) -> Any:
@@ -77,9 +115,9 @@ def test_the_trainer_takes_its_defaults(key: str) -> None:
     ("raw", "where", "message"),
     [
         ({"log_gradients": True}, "log_gradients",
-         "not carried out on backend torch; backend: rllib has it"),
+         "not supported on backend torch; backend: rllib has it"),
         ({"model_config": {"use_lstm": True}}, "model_config.use_lstm",
-         "not carried out on backend torch; backend: rllib has it"),
+         "not supported on backend torch; backend: rllib has it"),
         ({"num_env_runners": 2}, "num_env_runners",
          "must be 0 on backend torch; found 2; backend: rllib takes others"),
         ({"use_gae": {"choice": [True, False]}}, "use_gae.choice.1",
@@ -91,7 +129,7 @@ def test_the_trainer_takes_its_defaults(key: str) -> None:
          "unknown hyperparameter of PPO; did you mean clip_param?"),
     ],
 )  # fmt: skip
-def test_what_torch_does_not_carry_out_is_said(
+def test_what_torch_does_not_support_is_explained(
     raw: dict[str, Any], where: str, message: str
 ) -> None:
     space, _ = parse_space(raw)
@@ -106,7 +144,7 @@ def test_torch_takes_schedules_that_rllib_does_not() -> None:
 
 
 @pytest.mark.parametrize(("algorithm", "settings"), [("PPO", ppo_settings), ("DQN", dqn_settings)])
-def test_every_key_that_is_taken_is_read(algorithm: str, settings: Any) -> None:
+def test_every_supported_key_is_read(algorithm: str, settings: Any) -> None:
     for key in set(defaults(algorithm, "torch")) - {"model_config"}:
         with pytest.raises(ConfigurationRefusedError, match=key):
             settings.read_settings({key: object()})

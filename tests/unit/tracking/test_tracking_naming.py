@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.search.expansion import Distribution
+from sweeper.search.distributions import Distribution
 from sweeper.tracking.destination import resolve_uri, sqlite_path
 from sweeper.tracking.naming import (
     clip_tag,

@@ -10,7 +10,7 @@ import pytest
 
 from sweeper.planning import feasibility
 from sweeper.planning.plan import Estimate, SweepPlan, load_plan
-from sweeper.search.expansion import Distribution
+from sweeper.search.distributions import Distribution
 from sweeper.views.plan import describe_distribution, describe_plan
 
 SPEC = """

@@ -14,7 +14,7 @@ from typing import Any
 
 from sweeper.errors import ConfigurationRefusedError
 from sweeper.spec.keys.foreign import dead_network_reason
-from sweeper.spec.keys.support import key_table
+from sweeper.spec.keys.names import defaults
 from sweeper.trainables.torch_backend.architecture import MODEL_CONFIG_DEFAULTS
 from sweeper.trainables.torch_backend.dqn.replay_settings import (
     PRIORITISED,
@@ -32,36 +32,14 @@ from sweeper.trainables.torch_backend.schedules import Schedule
 
 __all__ = ["DQN_DEFAULTS", "SCHEDULED_KEYS", "DQNSettings", "read_settings"]
 
-# A test compares these with DQNConfig() of the installed RLlib.
 DQN_DEFAULTS: Mapping[str, Any] = {
-    "lr": 5e-4,
-    "gamma": 0.99,
-    "epsilon": [(0, 1.0), (10000, 0.05)],
-    "grad_clip": 40.0,
-    "grad_clip_by": "global_norm",
-    "train_batch_size_per_learner": 32,
-    "num_envs_per_env_runner": 1,
-    "rollout_fragment_length": "auto",
-    "training_intensity": None,
-    "num_steps_sampled_before_learning_starts": 1000,
-    "target_network_update_freq": 500,
-    "tau": 1.0,
-    "double_q": True,
-    "dueling": True,
-    "n_step": 1,
-    "num_atoms": 1,
-    "v_min": -10.0,
-    "v_max": 10.0,
-    "td_error_loss_fn": "huber",
-    "replay_buffer_config": REPLAY_DEFAULTS[PRIORITISED],
-    "min_sample_timesteps_per_iteration": 1000,
+    **defaults("DQN", "torch"),
     "metrics_num_episodes_for_smoothing": 100,
     "model_config": {
         key: value
         for key, value in MODEL_CONFIG_DEFAULTS.items()
         if dead_network_reason("DQN", key) is None
     },
-    **key_table("torch", "DQN").fixed,
 }
 
 SCHEDULED_KEYS = ("lr", "epsilon")

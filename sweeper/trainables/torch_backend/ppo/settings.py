@@ -8,44 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeper.errors import ConfigurationRefusedError
+from sweeper.spec.keys.names import defaults
 from sweeper.trainables.torch_backend.architecture import MODEL_CONFIG_DEFAULTS
 from sweeper.trainables.torch_backend.hyperparameters import complete
 from sweeper.trainables.torch_backend.schedules import Schedule
 
 __all__ = ["PPO_DEFAULTS", "SCHEDULED_KEYS", "PPOSettings", "read_settings"]
 
-# `test_ppo_parity` compares these with PPOConfig(); only num_env_runners differs.
 PPO_DEFAULTS: Mapping[str, Any] = {
-    "lr": 5e-5,
-    "gamma": 0.99,
-    "lambda_": 1.0,
-    "clip_param": 0.3,
-    "vf_clip_param": 10.0,
-    "use_critic": True,
-    "use_kl_loss": True,
-    "kl_coeff": 0.2,
-    "kl_target": 0.01,
-    "vf_loss_coeff": 1.0,
-    "entropy_coeff": 0.0,
-    "grad_clip": None,
-    "grad_clip_by": "global_norm",
-    "num_epochs": 30,
-    "minibatch_size": 128,
-    "shuffle_batch_per_epoch": True,
-    "train_batch_size_per_learner": 4000,
-    "num_envs_per_env_runner": 1,
-    "rollout_fragment_length": "auto",
-    "normalize_actions": True,
-    "clip_actions": False,
+    **defaults("PPO", "torch"),
     "metrics_num_episodes_for_smoothing": 100,
     "model_config": MODEL_CONFIG_DEFAULTS,
-    # Fixed: a spec may set them, but only to these values.
-    "use_gae": True,
-    "batch_mode": "truncate_episodes",
-    "num_env_runners": 0,
-    "num_learners": 0,
-    "explore": True,
-    "torch_skip_nan_gradients": False,
 }
 
 # RLlib accepts schedules for the first two only.

@@ -1,4 +1,4 @@
-"""The keys at the top of a spec, and what to write instead of a stranger among them."""
+"""What to write instead of an unknown key at the top level of a spec."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweeper.hints import nearest
+from sweeper.spec.keys.descriptions import TOP_LEVEL_KEYS
 from sweeper.spec.keys.foreign import explain_foreign_name
 from sweeper.spec.keys.names import check_algorithm, defaults
+from sweeper.spec.keys.support import DEFAULT_ALGORITHM
 from sweeper.spec.sections import Section
 
-__all__ = ["TOP_LEVEL", "explain_unknown_key", "find_meant"]
+__all__ = ["explain_unknown_key", "find_meant"]
 
-TOP_LEVEL = (
-    "name", "extends", "environment", "algorithm", "backend", "seeds", "param_space", "search",
-    "scheduler", "stop", "budget", "evaluation", "selection", "checkpoint", "resources",
-    "storage", "ray", "tracking",
-)  # fmt: skip
 _ALSO_CALLED: Mapping[str, str] = {
     "algo": "algorithm",
     "env": "environment",
@@ -29,23 +26,23 @@ _ALSO_CALLED: Mapping[str, str] = {
         "param_space",
     ),
 }  # fmt: skip
-_NEAR = 0.75  # so like a key of ours that it was probably meant
+_NEAR = 0.75  # similarity from which on a key was probably meant
 
 
 def find_meant(key: str) -> str | None:
-    """The key that a stranger was probably meant to be; None if it is like none."""
-    return nearest(key, TOP_LEVEL, cutoff=_NEAR)
+    """The known key that an unknown one was probably meant to be; None if none is near."""
+    return nearest(key, TOP_LEVEL_KEYS, cutoff=_NEAR)
 
 
 def explain_unknown_key(
     key: str, raw: Mapping[str, Any], sections: Mapping[str, type[Section]]
 ) -> str:
-    """What to write instead of a key that a spec has not.
+    """What to write instead of an unknown key.
 
     Args:
-        key: the stranger.
+        key: the unknown one.
         raw: the spec's data.
-        sections: the models of the spec's sections, whose keys it may be one of.
+        sections: models of the spec's sections, which the key may belong to.
     """
     near = find_meant(key)
     if near:
@@ -59,7 +56,7 @@ def explain_unknown_key(
     for name, model in sections.items():
         if key in model.model_fields:
             return f"stands under {name}: {name}.{key}"
-    foreign = explain_foreign_name(str(algorithm) if known else "PPO", key)
+    foreign = explain_foreign_name(str(algorithm) if known else DEFAULT_ALGORITHM, key)
     if foreign is not None and foreign.startswith("its name here"):
         return f"unknown key; as a hyperparameter {foreign}, under param_space"
-    return f"unknown key; a spec has {', '.join(TOP_LEVEL)}"
+    return f"unknown key; a spec has {', '.join(TOP_LEVEL_KEYS)}"

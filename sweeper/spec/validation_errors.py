@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a section, in the words of a spec's problems."""
+"""Pydantic's validation errors as the messages of a spec's problems."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pydantic_core import ErrorDetails
 
 from sweeper.hints import did_you_mean, number_hint, quote_hint, seconds_hint, show, switch_hint
 from sweeper.spec.keys.availability import SCHEDULERS, SEARCH_ALGORITHMS
+from sweeper.spec.schedulers import explain_unknown_option
 from sweeper.spec.sections import Section
 
-__all__ = ["explain_finding"]
+__all__ = ["explain_error"]
 
 
-def explain_finding(details: ErrorDetails, model: type[Section]) -> str:
-    """One finding about a section of that model: what is due, what was found, what was meant."""
+def explain_error(details: ErrorDetails, model: type[Section]) -> str:
+    """The message of one error in a section: what is allowed, what was found, what was meant."""
     kind, found = details["type"], details.get("input")
     context = details.get("ctx", {})
     if kind == "extra_forbidden":
@@ -64,7 +65,7 @@ def _explain_bound(context: Mapping[str, Any], *, is_whole: bool) -> str | None:
 
 
 def _is_whole(model: type[Section], way: tuple[int | str, ...]) -> bool:
-    """Whether a key takes whole numbers only."""
+    """Whether a key takes only whole numbers."""
     info = model.model_fields.get(str(way[0])) if way else None
     return info is not None and _mentions(info.annotation, int)
 
@@ -83,7 +84,7 @@ def _explain_literal(expected: str, found: Any, model: type[Section]) -> str:
     return f"must be one of {', '.join(choices)}; found {show(found)}{hint}"
 
 
-# What the design has and this version lacks is no advice.
+# Suggest only what this version has.
 _AVAILABLE: Mapping[str, frozenset[str]] = {
     "Search": SEARCH_ALGORITHMS,
     "Scheduler": SCHEDULERS,
@@ -91,7 +92,7 @@ _AVAILABLE: Mapping[str, frozenset[str]] = {
 
 
 def _begun_like(found: Any, choices: Iterable[str]) -> str:
-    """``; did you mean max?`` for ``maximize``, which differs too much to be near."""
+    """``; did you mean max?`` for ``maximize``, which `did_you_mean` finds too different."""
     text = str(found).lower()
     near = next((one for one in choices if len(one) > 2 and text.startswith(one)), None)
     return f"; did you mean {near}?" if near else ""
@@ -100,6 +101,9 @@ def _begun_like(found: Any, choices: Iterable[str]) -> str:
 def _explain_extra(details: ErrorDetails, model: type[Section]) -> str:
     *way, key = details["loc"]
     fields = list(_fields_at(model, way))
+    special = explain_unknown_option(str(key), model)
+    if special is not None:
+        return special
     hint = did_you_mean(key, fields) or f"; one of {', '.join(fields)}"
     return f"unknown key{hint}"
 

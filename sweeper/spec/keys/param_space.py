@@ -1,4 +1,4 @@
-"""What is wrong with a param space: its keys and every value that could be drawn."""
+"""Checking a param space: its keys and every value that could be drawn."""
 
 from __future__ import annotations
 
@@ -7,33 +7,31 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeper.hints import did_you_mean, join_words, show
-from sweeper.search.expansion import KINDS, Distribution, SpaceProblem
+from sweeper.search.distributions import KINDS, Distribution, SpaceProblem
 from sweeper.spec.keys.combinations import check_combinations
 from sweeper.spec.keys.domains import Domain, check_value, describe_domain
 from sweeper.spec.keys.foreign import dead_network_reason, explain_foreign_name
 from sweeper.spec.keys.names import (
     algorithms,
+    default,
     defaults,
     domain,
     is_network_key,
     is_refused_key,
 )
-from sweeper.spec.keys.support import key_table
+from sweeper.spec.keys.support import REFERENCE_BACKEND, find_support
 
 __all__ = ["check_param_space"]
 
 KeyPath = tuple[str | int, ...]
 _NESTED = ("model_config", "replay_buffer_config")
-_RARE = ("_initializer", "_initializer_kwargs")  # left out of lists for the reader's sake
+_RARE = ("_initializer", "_initializer_kwargs")  # left out of hints
 
 
 def check_param_space(
-    algorithm: str, space: Mapping[str, Any], backend: str = "rllib"
+    algorithm: str, space: Mapping[str, Any], backend: str = REFERENCE_BACKEND
 ) -> Iterator[SpaceProblem]:
-    """Everything wrong with a param space of an algorithm; paths are below ``param_space``.
-
-    Every value that could be drawn is checked: constants, choices, the bounds of ranges.
-    """
+    """All problems of a param space: constants, choices, bounds of ranges, combinations."""
     subject = _Subject(algorithm, backend)
     for key, value in space.items():
         if key not in subject.defaults:
@@ -47,7 +45,7 @@ def check_param_space(
 
 @dataclass(frozen=True)
 class _Subject:
-    """Whose keys are checked."""
+    """The algorithm whose keys are checked, on a backend."""
 
     algorithm: str
     backend: str
@@ -57,11 +55,11 @@ class _Subject:
         return defaults(self.algorithm, self.backend)
 
     def lacks(self, path: tuple[str, ...]) -> bool:
-        """Whether a key that RLlib carries out is not carried out by this backend."""
+        """Whether RLlib supports a key and this backend does not."""
         theirs: Any = defaults(self.algorithm)
         for key in path[:-1]:
             theirs = theirs.get(key, {})
-        return self.backend != "rllib" and path[-1] in theirs
+        return self.backend != REFERENCE_BACKEND and path[-1] in theirs
 
 
 def _explain_unknown(subject: _Subject, key: str) -> str:
@@ -85,7 +83,7 @@ def _explain_unknown(subject: _Subject, key: str) -> str:
 
 
 def _explain_lacking(subject: _Subject) -> str:
-    return f"not carried out on backend {subject.backend}; backend: rllib has it"
+    return f"not supported on backend {subject.backend}; backend: {REFERENCE_BACKEND} has it"
 
 
 def _check_nested(subject: _Subject, key: str, value: Any) -> Iterator[SpaceProblem]:
@@ -123,8 +121,8 @@ def _check_nested(subject: _Subject, key: str, value: Any) -> Iterator[SpaceProb
 
 
 def _check_leaf(subject: _Subject, path: tuple[str, ...], value: Any) -> Iterator[SpaceProblem]:
-    table = key_table(subject.backend, subject.algorithm)
-    fixed = {(key,): allowed for key, allowed in table.fixed.items()}
+    is_fixed = ".".join(path) in find_support(subject.backend, subject.algorithm).fixed
+    allowed = default(subject.algorithm, path, subject.backend) if is_fixed else None
     here_domain = domain(subject.algorithm, path, subject.backend)
     if isinstance(value, Mapping) and not (here_domain.is_free or here_domain.is_mapping):
         yield SpaceProblem(
@@ -137,22 +135,24 @@ def _check_leaf(subject: _Subject, path: tuple[str, ...], value: Any) -> Iterato
     for where, one in [] if is_range else _possible_values(path, value):
         problem = check_value(here_domain, one)
         if problem is not None and _takes_elsewhere(subject, path, one):
-            allowed = describe_domain(here_domain)
-            problem = f"must be {allowed}; found {show(one)}; backend: rllib takes it"
-        elif problem is None and path in fixed and one != fixed[path]:
-            problem = _explain_fixed(subject, fixed[path], one)
+            problem = (
+                f"must be {describe_domain(here_domain)}; found {show(one)}; "
+                f"backend: {REFERENCE_BACKEND} takes it"
+            )
+        elif problem is None and is_fixed and one != allowed:
+            problem = _explain_fixed(subject, allowed, one)
         if problem is not None:
             yield SpaceProblem(where, problem + _choice_hint(here_domain, one))
     if is_range:
         problems = list(_check_range(here_domain, path, value))
-        if path in fixed and not problems:
-            message = _explain_fixed(subject, fixed[path], value.to_plain())
+        if is_fixed and not problems:
+            message = _explain_fixed(subject, allowed, value.to_plain())
             problems = [SpaceProblem((*path, value.kind), message)]
         yield from problems
 
 
 def _choice_hint(wanted: Domain, value: Any) -> str:
-    """What to write instead of a bare list of values to choose from."""
+    """How to write a list of values to choose from."""
     if not isinstance(value, list) or not value or wanted.has_range:
         return ""
     if any(check_value(wanted, one) is not None for one in value):
@@ -161,8 +161,8 @@ def _choice_hint(wanted: Domain, value: Any) -> str:
 
 
 def _takes_elsewhere(subject: _Subject, path: tuple[str, ...], value: Any) -> bool:
-    """Whether RLlib takes a value that this backend doesn't."""
-    if subject.backend == "rllib":
+    """Whether RLlib takes a value that this backend refuses."""
+    if subject.backend == REFERENCE_BACKEND:
         return False
     return check_value(domain(subject.algorithm, path), value) is None
 
@@ -170,7 +170,7 @@ def _takes_elsewhere(subject: _Subject, path: tuple[str, ...], value: Any) -> bo
 def _explain_fixed(subject: _Subject, allowed: Any, found: Any) -> str:
     return (
         f"must be {show(allowed)} on backend {subject.backend}; found {show(found)}; "
-        "backend: rllib takes others"
+        f"backend: {REFERENCE_BACKEND} takes others"
     )
 
 
