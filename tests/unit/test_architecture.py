@@ -110,6 +110,21 @@ def test_only_adapters_import_a_heavy_library(library: str) -> None:
             assert homes & HEAVY[library], f"{module} imports {library}"
 
 
+def test_no_module_is_longer_than_400_lines() -> None:
+    lengths = {name: len(path.read_text().splitlines()) for name, path in _modules().items()}
+    assert {name: lines for name, lines in lengths.items() if lines > 400} == {}
+
+
+def test_the_map_names_files_that_exist() -> None:
+    text = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = text.partition("## To change X, open Y")[2]
+    rows = [row.split("|")[2] for row in table.splitlines() if row.startswith("| ")][1:]
+    assert len(rows) >= 12
+    for row in rows:
+        first = row.split("`")[1]
+        assert (PACKAGE / first).exists(), first
+
+
 def test_every_public_name_can_be_imported() -> None:
     for name in sweeper.__all__:
         if name != "to_tune":  # which needs Ray
