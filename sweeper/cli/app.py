@@ -13,7 +13,8 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,6 +22,7 @@ import click
 
 from sweeper.cli.completion import complete_run, complete_spec
 from sweeper.errors import SpecError, SweeperError, UserError
+from sweeper.json_values import to_json
 
 if TYPE_CHECKING:
     from sweeper.api import Run
@@ -35,6 +37,7 @@ __all__ = [
     "quiet_option",
     "run_argument",
     "say",
+    "show",
     "spec_argument",
     "storage_option",
     "verbose_option",
@@ -62,11 +65,7 @@ def _set_verbose(context: click.Context, _: click.Parameter, value: bool) -> Non
 
 
 storage_option = click.option(
-    "--storage",
-    metavar="FOLDER",
-    default="runs",
-    show_default=True,
-    help="The folder that holds the runs.",
+    "--storage", metavar="FOLDER", default="runs", help="The folder that holds the runs."
 )
 # Users look for it after the command, too.
 verbose_option = click.option(
@@ -99,15 +98,12 @@ def main() -> NoReturn:
     except click.UsageError as error:
         say(_explain_usage(error))
         code = error.exit_code
-    except click.ClickException as error:
-        say(f"error: {error.format_message()}")
-        code = error.exit_code
     except SpecError as error:
         say("\n".join(str(problem) for problem in error.problems))
         count = len(error.problems)
         say(f"{count} problem{'s' if count != 1 else ''}; nothing was started")
         code = error.exit_code
-    except SweeperError as error:
+    except (SweeperError, click.ClickException) as error:
         say(f"error: {error}")
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
@@ -181,22 +177,22 @@ class _Commands(click.Group):
     ) -> None:
         """Write one list per section, with aligned columns."""
         width = max(map(len, self.commands))
-        listed = {name for names in _SECTIONS.values() for name in names}
-        others = tuple(sorted(self.commands.keys() - listed))
-        for title, names in {**_SECTIONS, "Others": others}.items():
+        for title, names in _SECTIONS.items():
             rows = [
                 (f"{name:<{width}}", self.commands[name].get_short_help_str(formatter.width))
                 for name in names
-                if name in self.commands
             ]
-            if rows:
-                with formatter.section(title):
-                    formatter.write_dl(rows)
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
 
 @click.group(
     cls=_Commands,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "show_default": True,
+    },
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show what Ray, RLlib and MLflow log.")
 @click.option(
@@ -241,5 +237,17 @@ def open_reference(
 
 
 def print_json(document: Any) -> None:
-    """Print data on stdout."""
-    click.echo(json.dumps(document, indent=2, allow_nan=False))
+    """Print data on stdout; it may hold dataclasses and objects with ``to_json``."""
+    click.echo(json.dumps(document, indent=2, allow_nan=False, default=_encode))
+
+
+def _encode(value: Any) -> Any:
+    return value.to_json() if hasattr(value, "to_json") else to_json(asdict(value))
+
+
+def show(result: Any, print_text: Callable[[Any], None], as_json: bool) -> None:
+    """Print a result as JSON, or by ``print_text`` for people."""
+    if as_json:
+        print_json(result)
+    else:
+        print_text(result)
