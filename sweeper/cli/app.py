@@ -15,7 +15,6 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -45,6 +44,7 @@ __all__ = [
 
 _CLICKS_HINT = re.compile(r"\. \(?Did you mean( one of)?:?( [^?]*)\?\)?$")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "A spec": ("init", "plan", "schema"),
     "A sweep": ("run", "train", "resume", "stop"),
@@ -87,7 +87,8 @@ overrides_argument = click.argument("overrides", metavar="[KEY=VALUE]...", nargs
 
 def main() -> NoReturn:
     """Run the console script: errors become a message on stderr and an exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    # SIGTERM ends a command as Ctrl-C does; a launch installs its own handler.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Ray, torch and MLflow create a million permanent objects. With Python's default thresholds,
     # collecting garbage among them takes a fifth of the CPU time until a sweep starts.
     gc.set_threshold(50_000, 10, 10)
@@ -118,11 +119,6 @@ def main() -> NoReturn:
         say(f"error: {where}{error.strerror or error}")
         code = 1
     sys.exit(code)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's signature
-    """End a command on SIGTERM as on Ctrl-C; a launch installs its own handler."""
-    raise KeyboardInterrupt
 
 
 def say(text: str) -> None:
@@ -186,14 +182,7 @@ class _Commands(click.Group):
                 formatter.write_dl(rows)
 
 
-@click.group(
-    cls=_Commands,
-    context_settings={
-        "help_option_names": ["-h", "--help"],
-        "max_content_width": 100,
-        "show_default": True,
-    },
-)
+@click.group(cls=_Commands, context_settings=_SETTINGS)
 @click.option("-v", "--verbose", is_flag=True, help="Show what Ray, RLlib and MLflow log.")
 @click.option(
     "--log-level",

@@ -125,7 +125,7 @@ def logs(
     Without TRIAL, list the logs and show the last lines of failed trials; with -f, follow all
     running trials. A trial's id alone means a trial of the last run.
     """
-    from sweeper.views.logs import find_log, follow_logs, list_logs, tail_lines
+    from sweeper.views.logs import describe_log, find_log, follow_logs, tail_lines
     from sweeper.views.runs import print_logs
 
     tail = 10 if lines is None else lines
@@ -141,8 +141,8 @@ def logs(
             click.echo(line if trial is not None else f"{name}  {line}")
         return
     if trial is None:
-        print_all = partial(print_logs, run=results.root.name, lines=tail)
-        app.show(list_logs(results), print_all, as_json)
+        found = [describe_log(record, results) for record in results.trials]
+        app.show(found, partial(print_logs, run=results.root.name, lines=tail), as_json)
         return
     log = find_log(results, trial)
     if as_json:

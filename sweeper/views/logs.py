@@ -12,7 +12,7 @@ from sweeper.paths import RunPaths
 from sweeper.results.records import SweepResults, TrialRecord, describe_error
 from sweeper.states import TrialState
 
-__all__ = ["TrialLog", "find_log", "follow_logs", "list_logs", "tail_lines"]
+__all__ = ["TrialLog", "describe_log", "find_log", "follow_logs", "tail_lines"]
 
 _POLL_S = 0.25
 _RELOAD_S = 2.0  # longer than a poll: reading a long journal takes time
@@ -40,11 +40,6 @@ class TrialLog:
     updated: float | None
 
 
-def list_logs(results: SweepResults) -> list[TrialLog]:
-    """One log per trial, whether or not the file exists yet."""
-    return [_describe_log(record, results) for record in results.trials]
-
-
 def find_log(results: SweepResults, trial_id: str) -> TrialLog:
     """The log of one trial.
 
@@ -52,7 +47,7 @@ def find_log(results: SweepResults, trial_id: str) -> TrialLog:
         UserError: there is no such trial, or it has no log file.
     """
     try:
-        log = _describe_log(results.trial(trial_id), results)
+        log = describe_log(results.trial(trial_id), results)
     except KeyError:
         ids = [record.trial_id for record in results.trials]
         shown = f"{ids[0]} to {ids[-1]}" if len(ids) > 1 else "".join(ids)
@@ -165,7 +160,8 @@ def _log_path(record: TrialRecord, results: SweepResults) -> Path:
     return record.log or RunPaths(results.root).trial_log(record.trial_id)
 
 
-def _describe_log(record: TrialRecord, results: SweepResults) -> TrialLog:
+def describe_log(record: TrialRecord, results: SweepResults) -> TrialLog:
+    """The log of a trial, whether or not the file exists yet."""
     path = _log_path(record, results)
     try:
         status = path.stat()
