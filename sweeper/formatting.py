@@ -93,7 +93,7 @@ def short_names(names: Sequence[str]) -> list[str]:
     ]
 
 
-def fold_parameters(text: str, width: int, max_lines: int | None = None) -> list[str]:
+def fold_parameters(text: str, width: float, max_lines: int | None = None) -> list[str]:
     """Break the text of `format_parameters` into lines, between parameters.
 
     Args:
@@ -112,13 +112,12 @@ def fold_parameters(text: str, width: int, max_lines: int | None = None) -> list
 
 def format_bytes(size: float) -> str:
     """``512 B``, ``1.5 kB``, ``20 MB``, ``3.1 GB``: powers of ten, like ``df -H``."""
-    units = ("B", "kB", "MB", "GB", "TB")
-    for unit in units:
-        if size < 999.5 or unit == units[-1]:
-            digits = 1 if size < 9.95 and unit != "B" else 0
-            return f"{size:.{digits}f} {unit}"
+    units = ["TB", "GB", "MB", "kB", "B"]
+    while size >= 999.5 and len(units) > 1:
+        units.pop()
         size /= 1000
-    raise AssertionError(size)
+    digits = 1 if size < 9.95 and units[-1] != "B" else 0
+    return f"{size:.{digits}f} {units[-1]}"
 
 
 def format_clock(moment: float, now: float) -> str:

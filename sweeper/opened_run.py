@@ -146,11 +146,7 @@ def open_run(
 
 
 def open_tune(
-    experiment: Any,
-    *,
-    metric: str | None = None,
-    mode: str | None = None,
-    score: str | None = None,
+    experiment: Any, *, metric: str | None = None, mode: str | None = None, score: str | None = None
 ) -> Run:
     """Open a Ray Tune experiment that was made without sweeper.
 

@@ -13,14 +13,15 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Mapping
-from types import FrameType
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from sweeper.cli.completion import complete_run, complete_spec
 from sweeper.errors import SpecError, SweeperError, UserError
+from sweeper.json_values import to_json
 
 if TYPE_CHECKING:
     from sweeper.api import Run
@@ -35,6 +36,7 @@ __all__ = [
     "quiet_option",
     "run_argument",
     "say",
+    "show",
     "spec_argument",
     "storage_option",
     "verbose_option",
@@ -42,6 +44,7 @@ __all__ = [
 
 _CLICKS_HINT = re.compile(r"\. \(?Did you mean( one of)?:?( [^?]*)\?\)?$")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "A spec": ("init", "plan", "schema"),
     "A sweep": ("run", "train", "resume", "stop"),
@@ -62,11 +65,7 @@ def _set_verbose(context: click.Context, _: click.Parameter, value: bool) -> Non
 
 
 storage_option = click.option(
-    "--storage",
-    metavar="FOLDER",
-    default="runs",
-    show_default=True,
-    help="The folder that holds the runs.",
+    "--storage", metavar="FOLDER", default="runs", help="The folder that holds the runs."
 )
 # Users look for it after the command, too.
 verbose_option = click.option(
@@ -88,7 +87,8 @@ overrides_argument = click.argument("overrides", metavar="[KEY=VALUE]...", nargs
 
 def main() -> NoReturn:
     """Run the console script: errors become a message on stderr and an exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    # SIGTERM ends a command as Ctrl-C does; a launch installs its own handler.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Ray, torch and MLflow create a million permanent objects. With Python's default thresholds,
     # collecting garbage among them takes a fifth of the CPU time until a sweep starts.
     gc.set_threshold(50_000, 10, 10)
@@ -99,15 +99,12 @@ def main() -> NoReturn:
     except click.UsageError as error:
         say(_explain_usage(error))
         code = error.exit_code
-    except click.ClickException as error:
-        say(f"error: {error.format_message()}")
-        code = error.exit_code
     except SpecError as error:
         say("\n".join(str(problem) for problem in error.problems))
         count = len(error.problems)
         say(f"{count} problem{'s' if count != 1 else ''}; nothing was started")
         code = error.exit_code
-    except SweeperError as error:
+    except (SweeperError, click.ClickException) as error:
         say(f"error: {error}")
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
@@ -122,11 +119,6 @@ def main() -> NoReturn:
         say(f"error: {where}{error.strerror or error}")
         code = 1
     sys.exit(code)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's signature
-    """End a command on SIGTERM as on Ctrl-C; a launch installs its own handler."""
-    raise KeyboardInterrupt
 
 
 def say(text: str) -> None:
@@ -181,23 +173,16 @@ class _Commands(click.Group):
     ) -> None:
         """Write one list per section, with aligned columns."""
         width = max(map(len, self.commands))
-        listed = {name for names in _SECTIONS.values() for name in names}
-        others = tuple(sorted(self.commands.keys() - listed))
-        for title, names in {**_SECTIONS, "Others": others}.items():
+        for title, names in _SECTIONS.items():
             rows = [
                 (f"{name:<{width}}", self.commands[name].get_short_help_str(formatter.width))
                 for name in names
-                if name in self.commands
             ]
-            if rows:
-                with formatter.section(title):
-                    formatter.write_dl(rows)
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
 
-@click.group(
-    cls=_Commands,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
+@click.group(cls=_Commands, context_settings=_SETTINGS)
 @click.option("-v", "--verbose", is_flag=True, help="Show what Ray, RLlib and MLflow log.")
 @click.option(
     "--log-level",
@@ -241,5 +226,17 @@ def open_reference(
 
 
 def print_json(document: Any) -> None:
-    """Print data on stdout."""
-    click.echo(json.dumps(document, indent=2, allow_nan=False))
+    """Print data on stdout; it may hold dataclasses and objects with ``to_json``."""
+    click.echo(json.dumps(document, indent=2, allow_nan=False, default=_encode))
+
+
+def _encode(value: Any) -> Any:
+    return value.to_json() if hasattr(value, "to_json") else to_json(asdict(value))
+
+
+def show(result: Any, print_text: Callable[[Any], None], as_json: bool) -> None:
+    """Print a result as JSON, or by ``print_text`` for people."""
+    if as_json:
+        print_json(result)
+    else:
+        print_text(result)

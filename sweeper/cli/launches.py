@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
-from sweeper.cli.app import (
-    cli,
-    json_option,
-    overrides_argument,
-    print_json,
-    quiet_option,
-    run_argument,
-    say,
-    spec_argument,
-    storage_option,
-    verbose_option,
-)
+from sweeper.cli import app
 from sweeper.cli.specs import plan as plan_command
 from sweeper.errors import RunError, UserError
 from sweeper.states import LaunchEnd, TrialState
@@ -31,13 +21,13 @@ if TYPE_CHECKING:
 __all__ = ["resume", "run", "stop", "train"]
 
 
-@cli.command()
-@spec_argument
-@overrides_argument
+@app.cli.command()
+@app.spec_argument
+@app.overrides_argument
 @click.option("--dry-run", is_flag=True, help="Only print the plan, like `sweeper plan`.")
-@json_option
-@quiet_option
-@verbose_option
+@app.json_option
+@app.quiet_option
+@app.verbose_option
 @click.pass_context
 def run(
     context: click.Context,
@@ -61,12 +51,12 @@ def run(
     _execute(load_plan(spec, overrides), as_json=as_json, quiet=quiet)
 
 
-@cli.command()
-@spec_argument
-@overrides_argument
-@json_option
-@quiet_option
-@verbose_option
+@app.cli.command()
+@app.spec_argument
+@app.overrides_argument
+@app.json_option
+@app.quiet_option
+@app.verbose_option
 def train(spec: str, overrides: tuple[str, ...], as_json: bool, quiet: bool) -> None:
     """Train one configuration, without a search.
 
@@ -78,21 +68,21 @@ def train(spec: str, overrides: tuple[str, ...], as_json: bool, quiet: bool) -> 
     _execute(load_plan(spec, overrides, is_training=True), as_json=as_json, quiet=quiet)
 
 
-def _execute(plan: SweepPlan, *, as_json: bool, quiet: bool) -> NoReturn:
+def _execute(plan: SweepPlan, *, as_json: bool, quiet: bool) -> None:
     from sweeper.api import execute
     from sweeper.views.progress import make_progress
     from sweeper.views.runs import headline
 
     if not quiet:
-        say(headline(plan))
+        app.say(headline(plan))
         for note in (*plan.notes, *plan.warnings):
-            say(f"note: {note}")
+            app.say(f"note: {note}")
     _report(execute(plan, progress=None if quiet else make_progress), as_json=as_json, quiet=quiet)
 
 
-@cli.command()
-@run_argument
-@storage_option
+@app.cli.command()
+@app.run_argument
+@app.storage_option
 @click.option(
     "--num-samples", type=int, metavar="N", help="Total samples, including earlier launches."
 )
@@ -106,9 +96,9 @@ def _execute(plan: SweepPlan, *, as_json: bool, quiet: bool) -> NoReturn:
     "larger budget.env_steps or budget.trials.",
 )
 @click.option("--retry-errored", is_flag=True, help="Retry failed trials.")
-@json_option
-@quiet_option
-@verbose_option
+@app.json_option
+@app.quiet_option
+@app.verbose_option
 def resume(
     reference: str,
     storage: str,
@@ -136,7 +126,7 @@ def resume(
         storage,
         extension=extension,
         progress=None if quiet else make_progress,
-        say=(lambda _: None) if quiet else say,
+        say=(lambda _: None) if quiet else app.say,
     )
     _report(finished, as_json=as_json, quiet=quiet)
 
@@ -151,9 +141,9 @@ def _read_criterion(text: str) -> tuple[str, float]:
         ) from None
 
 
-@cli.command()
-@run_argument
-@storage_option
+@app.cli.command()
+@app.run_argument
+@app.storage_option
 def stop(reference: str, storage: str) -> None:
     """End a run from another shell, like its first Ctrl-C.
 
@@ -161,29 +151,28 @@ def stop(reference: str, storage: str) -> None:
     """
     from sweeper.api import request_stop
 
-    request_stop(reference, storage, say=say)
+    request_stop(reference, storage, say=app.say)
 
 
-def _report(finished: Run, *, as_json: bool, quiet: bool) -> NoReturn:
+def _report(finished: Run, *, as_json: bool, quiet: bool) -> None:
     from sweeper.views.runs import summarise
 
     for warning in finished.warnings:
-        say(f"warning: {warning}")
+        app.say(f"warning: {warning}")
     if not quiet:
-        width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
-        say(summarise(finished, width))
+        width = shutil.get_terminal_size().columns if sys.stderr.isatty() else math.inf
+        app.say(summarise(finished, width))
     results = finished.results
     errored = results.counts().get(TrialState.ERROR, 0)
     if as_json:
-        print_json(
-            {
-                "run": str(finished.paths.root),
-                "state": results.state,
-                "trials": len(results.trials),
-                "errored": errored,
-                "best": finished.best_trial,
-            }
-        )
+        document = {
+            "run": str(finished.paths.root),
+            "state": results.state,
+            "trials": len(results.trials),
+            "errored": errored,
+            "best": finished.best_trial,
+        }
+        app.print_json(document)
     else:
         click.echo(str(finished.paths.root))
     if results.state == LaunchEnd.INTERRUPTED:
@@ -199,4 +188,3 @@ def _report(finished: Run, *, as_json: bool, quiet: bool) -> NoReturn:
             f"every trial failed; the first, {first.trial_id}: {first.error}; "
             f"its log: {finished.paths.trial_log(first.trial_id)}"
         )
-    sys.exit(0)

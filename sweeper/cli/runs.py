@@ -6,19 +6,12 @@ import os
 import re
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
 
-from sweeper.cli.app import (
-    cli,
-    json_option,
-    open_reference,
-    print_json,
-    run_argument,
-    say,
-    storage_option,
-)
+from sweeper.cli import app
 from sweeper.cli.completion import complete_run
 from sweeper.errors import UserError
 
@@ -29,10 +22,10 @@ mode_option = click.option(
 __all__ = ["best", "evaluate", "list_command", "logs", "results", "status", "ui"]
 
 
-@cli.command()
-@run_argument
-@storage_option
-@json_option
+@app.cli.command()
+@app.run_argument
+@app.storage_option
+@app.json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV on stdout.")
 @click.option(
     "--parquet", metavar="FILE", type=click.Path(path_type=Path), help="Write a Parquet file."
@@ -49,9 +42,9 @@ def results(
     mode: str | None,
 ) -> None:
     """Show the trials of a run, or of a Ray Tune experiment."""
-    opened = open_reference(reference, storage, metric=metric, mode=mode)
+    opened = app.open_reference(reference, storage, metric=metric, mode=mode)
     if as_json:
-        print_json(opened.rows)
+        app.print_json(opened.rows)
     elif as_csv:
         click.echo(opened.trials.to_csv(index=False), nl=False)
     elif parquet:
@@ -64,68 +57,58 @@ def results(
         except OSError as error:  # pyarrow's message names a temporary file
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise UserError(f"{parquet} can't be written: {reason}") from error
-        say(f"wrote {parquet}")
+        app.say(f"wrote {parquet}")
     else:
         from sweeper.views.trials import print_trials
 
         print_trials(opened)
 
 
-@cli.command()
-@run_argument
-@storage_option
-@json_option
+@app.cli.command()
+@app.run_argument
+@app.storage_option
+@app.json_option
 @click.option("--metric", metavar="NAME", help="Choose by this metric, not the spec's.")
 @mode_option
 def best(reference: str, storage: str, as_json: bool, metric: str | None, mode: str | None) -> None:
     """Show the champion: configuration, score, checkpoint."""
-    opened = open_reference(reference, storage, metric=metric, mode=mode)
-    if as_json:
-        print_json(opened.best)
-    else:
-        from sweeper.views.runs import print_best
+    from sweeper.views.runs import print_best
 
+    opened = app.open_reference(reference, storage, metric=metric, mode=mode)
+    if as_json:
+        app.print_json(opened.best)
+    else:
         print_best(opened)
 
 
-@cli.command()
-@run_argument
-@storage_option
-@json_option
+@app.cli.command()
+@app.run_argument
+@app.storage_option
+@app.json_option
 def status(reference: str, storage: str, as_json: bool) -> None:
     """Show the progress of a run, live or not."""
     from sweeper.upkeep.overview import describe_run
+    from sweeper.views.runs import print_status
 
-    overview = describe_run(open_reference(reference, storage))
-    if as_json:
-        print_json(overview.to_json())
-    else:
-        from sweeper.views.runs import print_status
-
-        print_status(overview)
+    app.show(describe_run(app.open_reference(reference, storage)), print_status, as_json)
 
 
-@cli.command("list")
-@storage_option
-@json_option
+@app.cli.command("list")
+@app.storage_option
+@app.json_option
 def list_command(storage: str, as_json: bool) -> None:
     """List the runs under the storage."""
     from sweeper.upkeep.overview import describe_runs
+    from sweeper.views.runs import print_runs
 
-    overviews = describe_runs(Path(storage))
-    if as_json:
-        print_json([overview.to_json() for overview in overviews])
-    else:
-        from sweeper.views.runs import print_runs
-
-        print_runs(overviews, storage)
+    app.show(describe_runs(Path(storage)), partial(print_runs, storage=storage), as_json)
 
 
-@cli.command()
-@run_argument
+@app.cli.command()
+@app.run_argument
 @click.argument("trial", metavar="[TRIAL]", required=False)
-@storage_option
-@json_option
+@app.storage_option
+@app.json_option
 @click.option("-f", "--follow", is_flag=True, help="Print new lines until the end.")
 @click.option(
     "-n",
@@ -135,43 +118,35 @@ def list_command(storage: str, as_json: bool) -> None:
     help="Print the last N lines only.  [default: all, or 10]",
 )
 def logs(
-    reference: str,
-    trial: str | None,
-    storage: str,
-    as_json: bool,
-    follow: bool,
-    lines: int | None,
+    reference: str, trial: str | None, storage: str, as_json: bool, follow: bool, lines: int | None
 ) -> None:
     """Show what the trials of a run printed.
 
     Without TRIAL, list the logs and show the last lines of failed trials; with -f, follow all
     running trials. A trial's id alone means a trial of the last run.
     """
-    from sweeper.views.logs import find_log, follow_logs, list_logs, tail_lines
+    from sweeper.views.logs import describe_log, find_log, follow_logs, tail_lines
+    from sweeper.views.runs import print_logs
 
+    tail = 10 if lines is None else lines
     if trial is None and re.fullmatch(r"t\d{4,}", reference):
         reference, trial = "last", reference
-    results = open_reference(reference, storage).results
+    results = app.open_reference(reference, storage).results
     if follow and (trial is not None or results.is_live):
         if trial is not None:
             find_log(results, trial)
         root = str(results.root)
-        load = lambda: open_reference(root, storage).results  # noqa: E731
-        for name, line in follow_logs(load, trial, tail=10 if lines is None else lines):
+        load = lambda: app.open_reference(root, storage).results  # noqa: E731
+        for name, line in follow_logs(load, trial, tail=tail):
             click.echo(line if trial is not None else f"{name}  {line}")
         return
     if trial is None:
-        found = list_logs(results)
-        if as_json:
-            print_json([log.to_json() for log in found])
-            return
-        from sweeper.views.runs import print_logs
-
-        print_logs(found, results.root.name, 10 if lines is None else lines)
+        found = [describe_log(record, results) for record in results.trials]
+        app.show(found, partial(print_logs, run=results.root.name, lines=tail), as_json)
         return
     log = find_log(results, trial)
     if as_json:
-        print_json(log.to_json())
+        app.print_json(log)
     elif lines is not None:
         for line in tail_lines(log.path, lines):
             click.echo(line)
@@ -180,25 +155,15 @@ def logs(
             shutil.copyfileobj(stream, sys.stdout.buffer)
 
 
-@cli.command()
+@app.cli.command()
 @click.argument("target", metavar="CHECKPOINT|RUN", shell_complete=complete_run)
-@storage_option
-@json_option
+@app.storage_option
+@app.json_option
 @click.option(
-    "--episodes",
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=100,
-    show_default=True,
-    help="Episodes of each agent.",
+    "--episodes", metavar="N", type=click.IntRange(1), default=100, help="Episodes of each agent."
 )
 @click.option(
-    "--seed",
-    metavar="N",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Seed of the episodes.",
+    "--seed", metavar="N", type=click.IntRange(0), default=0, help="Seed of the episodes."
 )
 @click.option(
     "--replica", metavar="SEED", type=int, help="Play only this seed's agent of a checkpoint."
@@ -212,39 +177,27 @@ def evaluate(
     interquartile mean (IQM) and an interval.
     """
     from sweeper.evidence import evaluation
+    from sweeper.views.runs import print_evaluation
 
     evaluated = evaluation.evaluate(target, storage, episodes=episodes, seed=seed, replica=replica)
-    if as_json:
-        print_json(evaluated.to_json())
-    else:
-        from sweeper.views.runs import print_evaluation
-
-        print_evaluation(evaluated)
+    app.show(evaluated, print_evaluation, as_json)
 
 
-@cli.command()
-@run_argument
-@storage_option
-@click.option(
-    "--port",
-    metavar="PORT",
-    default=5000,
-    show_default=True,
-    help="Port on the loopback interface.",
-)
+@app.cli.command()
+@app.run_argument
+@app.storage_option
+@click.option("--port", metavar="PORT", default=5000, help="Port on the loopback interface.")
 def ui(reference: str, storage: str, port: int) -> None:
     """Open the MLflow UI on a run's tracking database."""
-    opened = open_reference(reference, storage)
-    if opened.spec is None or opened.spec.tracking is None:
+    opened = app.open_reference(reference, storage)
+    tracking = None if opened.spec is None else opened.spec.tracking
+    if tracking is None:
         raise UserError(f"{opened.results.root.name} was run without tracking; nothing to show")
     from sweeper.tracking.ui import open_ui
 
-    server = open_ui(
-        opened.spec.tracking.uri, port=port, experiment=opened.spec.tracking.experiment
-    )
-    say(f"MLflow UI on {server.url} (Ctrl-C ends it)")
+    server = open_ui(tracking.uri, port=port, experiment=tracking.experiment)
+    app.say(f"MLflow UI on {server.url} (Ctrl-C ends it)")
     try:
         sys.exit(server.process.wait())
     except KeyboardInterrupt:
         server.stop()
-        sys.exit(0)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from sweeper.cli.app import cli, json_option, overrides_argument, print_json, say, spec_argument
+from sweeper.cli import app
 
 __all__ = ["init", "plan", "schema"]
 
 
-@cli.command()
+@app.cli.command()
 @click.argument("env", metavar="ENV")
 @click.option("--algorithm", metavar="NAME", help="PPO, DQN, SAC, APPO or IMPALA.  [default: PPO]")
 @click.option("--backend", metavar="NAME", help="torch or rllib.  [default: torch where it can]")
@@ -31,53 +31,46 @@ def init(env: str, algorithm: str | None, backend: str | None, output: str | Non
         return
     path = Path(output or f"{starter.name}.yaml")
     write_new(path, starter.text)
-    say(f"wrote {path}; see what it does: sweeper plan {path}")
+    app.say(f"wrote {path}; see what it does: sweeper plan {path}")
     click.echo(str(path))
 
 
-@cli.command()
+@app.cli.command()
 def schema() -> None:
     """Print the JSON Schema of a spec, for editors."""
     from sweeper.spec.schema import spec_schema
 
-    print_json(spec_schema())
+    app.print_json(spec_schema())
 
 
-@cli.command()
-@spec_argument
-@overrides_argument
+@app.cli.command()
+@app.spec_argument
+@app.overrides_argument
 @click.option(
-    "--rehearse",
-    is_flag=True,
-    help="Train some trials for a few seconds and estimate from that.",
+    "--rehearse", is_flag=True, help="Train some trials for a few seconds and estimate from that."
 )
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
     default=10.0,
-    show_default=True,
     metavar="S",
     help="How long a rehearsal trains.",
 )
-@json_option
+@app.json_option
 def plan(
     spec: str, overrides: tuple[str, ...], rehearse: bool, seconds: float, as_json: bool
 ) -> None:
     """Check a spec and print what it will do; start nothing."""
     from sweeper.planning.estimates import estimate_plan
     from sweeper.planning.plan import load_plan
+    from sweeper.views.plan import print_plan
 
     made = load_plan(spec, overrides)
     if rehearse:
         from sweeper.rehearsal.forecast import estimate_rehearsed
         from sweeper.rehearsal.process import rehearse_plan
 
-        made = estimate_rehearsed(made, rehearse_plan(made, seconds, say=say))
+        made = estimate_rehearsed(made, rehearse_plan(made, seconds, say=app.say))
     else:
         made = estimate_plan(made)
-    if as_json:
-        print_json(made.to_json())
-    else:
-        from sweeper.views.plan import print_plan
-
-        print_plan(made)
+    app.show(made, print_plan, as_json)

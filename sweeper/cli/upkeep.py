@@ -7,23 +7,14 @@ from pathlib import Path
 
 import click
 
-from sweeper.cli.app import (
-    cli,
-    json_option,
-    open_reference,
-    print_json,
-    run_argument,
-    say,
-    storage_option,
-    verbose_option,
-)
+from sweeper.cli import app
 from sweeper.cli.completion import SHELLS, complete_run, completion_script
 from sweeper.errors import RunError, UserError
 
 __all__ = ["clean", "completion", "doctor", "log_command"]
 
 
-@cli.command()
+@app.cli.command()
 @click.argument("references", metavar="[RUN]...", nargs=-1, shell_complete=complete_run)
 @click.option(
     "--older-than", metavar="AGE", help="Only runs whose last event is this old: 12h, 7d."
@@ -33,7 +24,7 @@ __all__ = ["clean", "completion", "doctor", "log_command"]
 )
 @click.option("--keep", metavar="N", type=click.IntRange(min=0), help="All but the newest N.")
 @click.option("-y", "--yes", is_flag=True, help="Don't ask.")
-@storage_option
+@app.storage_option
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the runs as JSON; delete only with --yes."
 )
@@ -51,24 +42,21 @@ def clean(
     Choose runs by name or by options; a run must match all of them. Running runs and folders that
     are not runs are never deleted. MLflow's record of the runs stays.
     """
-    from sweeper.upkeep.cleaning import RunFilter, choose_runs, delete_run, parse_age
+    from sweeper.upkeep.cleaning import choose_runs, delete_run, parse_age
 
-    criteria = RunFilter(
-        names=references,
-        older_than_s=None if older_than is None else parse_age(older_than),
-        only_failed=failed,
-        keep=keep,
-    )
-    if criteria.is_empty:
+    if not references and older_than is None and not failed and keep is None:
         raise UserError(
             "choose runs by name, --older-than 7d, --failed or --keep N "
             "(--keep 0: all); nothing was deleted"
         )
-    chosen = choose_runs(Path(storage), criteria)
+    age_s = None if older_than is None else parse_age(older_than)
+    chosen = choose_runs(
+        Path(storage), names=references, older_than_s=age_s, only_failed=failed, keep=keep
+    )
     if as_json:
-        print_json([run.to_json() for run in chosen])
+        app.print_json(chosen)
     elif not chosen:
-        say(f"no run in {storage} to delete")
+        app.say(f"no run in {storage} to delete")
     else:
         from sweeper.views.runs import print_old_runs
 
@@ -76,12 +64,12 @@ def clean(
     if not chosen or (as_json and not yes):
         return
     if not yes and not _confirm(len(chosen), sum(run.size_bytes for run in chosen)):
-        say("nothing was deleted")
+        app.say("nothing was deleted")
         return
     for run in chosen:
-        delete_run(run)
-        say(f"deleted {run.root}")
-    say("MLflow's record of them stays")
+        delete_run(run.run)
+        app.say(f"deleted {run.run}")
+    app.say("MLflow's record of them stays")
 
 
 def _confirm(count: int, size: int) -> bool:
@@ -96,9 +84,9 @@ def _confirm(count: int, size: int) -> bool:
     return click.confirm(question, err=True)
 
 
-@cli.command()
-@storage_option
-@json_option
+@app.cli.command()
+@app.storage_option
+@app.json_option
 @click.option("--quick", is_flag=True, help="Skip torch and Ray, which take seconds.")
 def doctor(storage: str, as_json: bool, quick: bool) -> None:
     """Check what is installed and whether a sweep can run here."""
@@ -112,29 +100,29 @@ def doctor(storage: str, as_json: bool, quick: bool) -> None:
 
             print_check(check)
     if as_json:
-        print_json({"fit": is_fit(checks), "checks": [check.to_json() for check in checks]})
+        app.print_json({"fit": is_fit(checks), "checks": checks})
     elif is_fit(checks):
-        say("fit")
+        app.say("fit")
     if not is_fit(checks):
         count = sum(check.status == "failed" for check in checks)
         raise RunError(f"not fit for a sweep: {count} of {len(checks)} checks failed")
 
 
-@cli.command("log")
-@run_argument
-@storage_option
+@app.cli.command("log")
+@app.run_argument
+@app.storage_option
 @click.option("--uri", metavar="URI", help="Tracking server or database, if not the spec's.")
 @click.option("--experiment", metavar="NAME", help="Experiment, if not the spec's.")
-@verbose_option
+@app.verbose_option
 def log_command(reference: str, storage: str, uri: str | None, experiment: str | None) -> None:
     """Write a run to MLflow again; existing records stay."""
     from sweeper.upkeep.relog import log_run
 
-    opened = open_reference(reference, storage)
-    say(f"{opened.results.root.name} is in {log_run(opened, uri=uri, experiment=experiment)}")
+    opened = app.open_reference(reference, storage)
+    app.say(f"{opened.results.root.name} is in {log_run(opened, uri=uri, experiment=experiment)}")
 
 
-@cli.command()
+@app.cli.command()
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
     """Print the script that enables completion in a shell.
@@ -144,4 +132,4 @@ def completion(shell: str) -> None:
     zsh:  echo 'eval "$(sweeper completion zsh)"' >> ~/.zshrc
     fish: sweeper completion fish > ~/.config/fish/completions/sweeper.fish
     """  # noqa: D301 - click needs the character \\b
-    click.echo(completion_script(cli, shell))
+    click.echo(completion_script(app.cli, shell))

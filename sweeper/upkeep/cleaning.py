@@ -10,9 +10,9 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sweeper.errors import SweeperError, UserError
 from sweeper.locks import is_locked, run_lock
@@ -22,63 +22,28 @@ from sweeper.results.records import SweepResults
 from sweeper.states import LaunchEnd, TrialState
 from sweeper.upkeep.overview import DAMAGED
 
-__all__ = ["OldRun", "RunFilter", "choose_runs", "delete_run", "folder_bytes", "parse_age"]
+__all__ = ["OldRun", "choose_runs", "delete_run", "folder_bytes", "parse_age"]
 
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
 
 @dataclass(frozen=True)
-class RunFilter:
-    """Which runs to delete: those that meet every given condition.
-
-    Attributes:
-        names: paths, or names under the storage; empty for all runs.
-        older_than_s: minimum age of the run's last event.
-        only_failed: only runs that failed (`OldRun.is_failed`).
-        keep: number of newest runs under the storage that are never chosen.
-    """
-
-    names: tuple[str, ...] = ()
-    older_than_s: float | None = None
-    only_failed: bool = False
-    keep: int | None = None
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no condition is given, so that every run would match."""
-        return self == RunFilter()
-
-
-@dataclass(frozen=True)
 class OldRun:
-    """A run that may be deleted.
+    """A run that may be deleted. The fields are the keys of `sweeper clean --json`.
 
     Attributes:
-        root: the run's folder.
+        run: the run's folder.
         state: as in `sweeper list`.
         trials: number of trials in the journal.
-        is_failed: the launch failed, every trial failed, or the run can't be read. An
-            interrupted run can be resumed, so it did not fail.
         updated: time of the last event, seconds since the epoch.
         size_bytes: of all files.
     """
 
-    root: Path
+    run: Path
     state: str
     trials: int
-    is_failed: bool
     updated: float
     size_bytes: int
-
-    def to_json(self) -> dict[str, Any]:
-        """The object that `sweeper clean --json` prints."""
-        return {
-            "run": str(self.root),
-            "state": self.state,
-            "trials": self.trials,
-            "updated": self.updated,
-            "size_bytes": self.size_bytes,
-        }
 
 
 def parse_age(text: str) -> float:
@@ -93,19 +58,27 @@ def parse_age(text: str) -> float:
     return float(match[1]) * _UNITS_S[match[2]]
 
 
-def choose_runs(storage: Path, criteria: RunFilter, *, now: float | None = None) -> list[OldRun]:
-    """List the runs that meet the criteria, oldest first, without live ones.
+def choose_runs(
+    storage: Path,
+    *,
+    names: Sequence[str] = (),
+    older_than_s: float | None = None,
+    only_failed: bool = False,
+    keep: int | None = None,
+) -> list[OldRun]:
+    """List the runs that meet every given condition, oldest first, without live ones.
 
     Args:
         storage: the folder that holds the runs.
-        criteria: which runs.
-        now: seconds since the epoch; the current time by default.
+        names: paths, or names under the storage; empty for all runs.
+        older_than_s: minimum age of the run's last event.
+        only_failed: only runs that can't be read, whose launch failed or whose trials all failed.
+            An interrupted run can be resumed, so it did not fail.
+        keep: number of newest runs under the storage that are never chosen.
 
     Raises:
         UserError: a named run does not exist, is live or is a link.
     """
-    now = time.time() if now is None else now
-    names, keep = criteria.names, criteria.keep
     runs = list_runs(storage)
     kept = {run.root for run in runs[len(runs) - keep :]} if keep else set()
     if names:
@@ -116,31 +89,28 @@ def choose_runs(storage: Path, criteria: RunFilter, *, now: float | None = None)
         problem = _explain_refusal(paths, results)
         if problem and names:
             raise UserError(f"{paths.root.name} is not deleted: {problem}")
-        if problem or paths.root in kept:
+        if problem or paths.root in kept or (only_failed and not _has_failed(results)):
             continue
         run = _describe_run(paths, results)
-        if criteria.only_failed and not run.is_failed:
-            continue
-        if criteria.older_than_s is not None and now - run.updated < criteria.older_than_s:
-            continue
-        chosen.append(run)
+        if older_than_s is None or time.time() - run.updated >= older_than_s:
+            chosen.append(run)
     return chosen
 
 
-def delete_run(run: OldRun) -> None:
+def delete_run(root: Path) -> None:
     """Delete a run's folder, the journal last: after a kill, it is still a run to be deleted.
 
     Raises:
         UserError: the run is live now, or its folder is not a run any more.
         SweeperError: a file can't be deleted.
     """
-    paths = RunPaths(run.root)
+    paths = RunPaths(root)
     problem = _explain_refusal(paths, _read_results(paths))
     if problem:
-        raise UserError(f"{run.root.name} is not deleted: {problem}")
+        raise UserError(f"{root.name} is not deleted: {problem}")
     with run_lock(paths.lock):  # keeps others from resuming it
         try:
-            for entry in run.root.iterdir():
+            for entry in root.iterdir():
                 if entry in (paths.journal, paths.lock):
                     continue
                 if entry.is_dir() and not entry.is_symlink():
@@ -149,7 +119,7 @@ def delete_run(run: OldRun) -> None:
                     entry.unlink()
             paths.journal.unlink()
             paths.lock.unlink(missing_ok=True)
-            run.root.rmdir()
+            root.rmdir()
         except OSError as error:
             raise SweeperError(f"can't delete {error.filename}: {error.strerror}") from error
 
@@ -186,16 +156,18 @@ def _explain_refusal(paths: RunPaths, results: SweepResults | None) -> str | Non
     return None
 
 
+def _has_failed(results: SweepResults | None) -> bool:
+    if results is None or results.state == LaunchEnd.FAILED:
+        return True
+    return all(record.state is TrialState.ERROR for record in results.trials)
+
+
 def _describe_run(paths: RunPaths, results: SweepResults | None) -> OldRun:
-    counts = {} if results is None else results.counts()
-    state = DAMAGED if results is None else results.state
-    trials = sum(counts.values())
     updated = None if results is None else results.updated
     return OldRun(
-        root=paths.root,
-        state=state,
-        trials=trials,
-        is_failed=state == LaunchEnd.FAILED or counts.get(TrialState.ERROR, 0) == trials,
+        run=paths.root,
+        state=DAMAGED if results is None else results.state,
+        trials=0 if results is None else len(results.trials),
         updated=paths.journal.stat().st_mtime if updated is None else updated,
         size_bytes=folder_bytes(paths.root),
     )

@@ -18,7 +18,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -64,7 +63,7 @@ print("ok")
 
 @dataclass(frozen=True)
 class Check:
-    """The outcome of one check.
+    """The outcome of one check. The fields are the keys of `sweeper doctor --json`.
 
     Attributes:
         name: what was checked.
@@ -76,10 +75,6 @@ class Check:
     name: str
     status: str
     detail: str
-
-    def to_json(self) -> dict[str, Any]:
-        """The object that `sweeper doctor --json` has in its list."""
-        return {"name": self.name, "status": self.status, "detail": self.detail}
 
 
 def is_fit(checks: Sequence[Check]) -> bool:
@@ -112,15 +107,14 @@ def _check_python() -> Check:
     return Check("python", "ok" if fits else "failed", f"{found} (needs {needed})")
 
 
-def _requirements() -> list[Requirement]:
-    return [Requirement(text) for text in metadata.requires("sweeper") or ()]
+def _requirements(extra: str = "") -> list[Requirement]:
+    found = map(Requirement, metadata.requires("sweeper") or ())
+    return [one for one in found if one.marker is None or one.marker.evaluate({"extra": extra})]
 
 
 def _check_packages() -> Iterator[Check]:
     yield Check("sweeper", "ok", metadata.version("sweeper"))
-    for requirement in _requirements():
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            yield _check_package(requirement)
+    yield from map(_check_package, _requirements())
 
 
 def _check_package(requirement: Requirement) -> Check:
@@ -139,14 +133,8 @@ def _check_package(requirement: Requirement) -> Check:
 
 def _check_extras() -> Iterator[Check]:
     for extra, purpose in _EXTRAS.items():
-        parts = [
-            requirement
-            for requirement in _requirements()
-            if requirement.marker is not None
-            and requirement.marker.evaluate({"extra": extra})
-            and not requirement.marker.evaluate({"extra": ""})
-        ]
-        found = [_check_package(requirement) for requirement in parts]
+        needed = _requirements()
+        found = [_check_package(part) for part in _requirements(extra) if part not in needed]
         if found and all(check.status == "ok" for check in found):
             versions = ", ".join(f"{check.name} {check.detail.split()[0]}" for check in found)
             yield Check(f"extra {extra}", "ok", f"{versions}: {purpose}")
@@ -164,11 +152,8 @@ def _check_memory() -> Check:
     total, free = machine.total_bytes(), machine.free_bytes()
     if total is None:
         return Check("memory", "warning", "unknown on this system")
-    detail = format_bytes(total)
-    if free is None:
-        return Check("memory", "ok", detail)
-    detail += f", {format_bytes(free)} free"
-    if free < _LITTLE_MEMORY_BYTES:
+    detail = format_bytes(total) + ("" if free is None else f", {format_bytes(free)} free")
+    if free is not None and free < _LITTLE_MEMORY_BYTES:
         return Check("memory", "warning", f"{detail}: a trial of RLlib takes about 1 GB")
     return Check("memory", "ok", detail)
 
@@ -177,11 +162,11 @@ def _check_gpu(*, quick: bool) -> Check:
     driver = _gpus_of_driver()
     if quick:
         return Check("GPU", "ok", driver or "none found; runs on the CPU")
-    answer = _probe(_TORCH_PROBE)
-    if answer.error is not None:
-        return Check("torch import", "failed", answer.error)
-    if answer.text:
-        return Check("GPU", "ok", f"{answer.text}; used where resources.gpus is above 0")
+    works, answer = _probe(_TORCH_PROBE)
+    if not works:
+        return Check("torch import", "failed", answer)
+    if answer:
+        return Check("GPU", "ok", f"{answer}; used where resources.gpus is above 0")
     if not driver:
         return Check("GPU", "ok", "none found; runs on the CPU")
     return Check(
@@ -206,28 +191,12 @@ def _gpus_of_driver() -> str:
 
 def _check_storage(storage: Path) -> Check:
     """Check the folder for runs and MLflow's database, or its nearest parent that exists."""
-    name, where = "storage", storage.absolute()
+    where = storage.absolute()
     if where.exists() and not where.is_dir():
-        return Check(name, "failed", f"{where} is a file; give a folder with storage=PATH")
+        return Check("storage", "failed", f"{where} is a file; give a folder with storage=PATH")
     there = next(folder for folder in (where, *where.parents) if folder.is_dir())
-    problem = _try_to_write(there)
-    if problem:
-        return Check(name, "failed", f"{where}: {problem}; give another folder with storage=PATH")
-    free = shutil.disk_usage(there).free
-    new = "" if there == where else " (will be made)"
-    detail = f"{where}{new}, writable, {format_bytes(free)} free"
-    if free < _LITTLE_DISK_BYTES:
-        return Check(name, "warning", f"{detail}: that is little; `sweeper clean` makes room")
-    return Check(name, "ok", detail)
-
-
-def _try_to_write(folder: Path) -> str | None:
-    try:
-        with tempfile.TemporaryFile(dir=folder) as stream:
-            stream.write(b"x")
-    except OSError as error:
-        return f"can't be written: {error.strerror}"
-    return None
+    advice = ": that is little; `sweeper clean` makes room"
+    return _check_folder("storage", where, "give another folder with storage=PATH", there, advice)
 
 
 def _check_ray_folders() -> Iterator[Check]:
@@ -241,35 +210,36 @@ def _check_ray_folders() -> Iterator[Check]:
         detail = f"{format_bytes(size)} free in {shared}"
         if size < _SHARED_MEMORY_BYTES:
             detail += ": Ray will use /tmp, which is slower; in a container, --shm-size=256m"
-        status = "warning" if size < _SHARED_MEMORY_BYTES else "ok"
-        yield Check("shared memory", status, detail)
+        yield Check("shared memory", "warning" if size < _SHARED_MEMORY_BYTES else "ok", detail)
 
 
-def _check_folder(name: str, folder: Path, remedy: str) -> Check:
-    problem = _try_to_write(folder)
-    if problem:
-        return Check(name, "failed", f"{folder}: {problem}; {remedy}")
-    free = shutil.disk_usage(folder).free
-    status = "warning" if free < _LITTLE_DISK_BYTES else "ok"
-    return Check(name, status, f"{folder}, writable, {format_bytes(free)} free")
+def _check_folder(
+    name: str, folder: Path, remedy: str, there: Path | None = None, advice: str = ""
+) -> Check:
+    """Check that a folder, or ``there`` where it will be made, can be written and has room."""
+    there = there or folder
+    try:
+        with tempfile.TemporaryFile(dir=there) as stream:
+            stream.write(b"x")
+    except OSError as error:
+        return Check(name, "failed", f"{folder}: can't be written: {error.strerror}; {remedy}")
+    free = shutil.disk_usage(there).free
+    new = "" if there == folder else " (will be made)"
+    detail = f"{folder}{new}, writable, {format_bytes(free)} free"
+    if free < _LITTLE_DISK_BYTES:
+        return Check(name, "warning", detail + advice)
+    return Check(name, "ok", detail)
 
 
 def _check_ray() -> Check:
-    answer = _probe(_RAY_PROBE)
-    if answer.error is None:
+    works, answer = _probe(_RAY_PROBE)
+    if works:
         return Check("local Ray", "ok", "starts and answers")
-    return Check("local Ray", "failed", answer.error)
+    return Check("local Ray", "failed", answer)
 
 
-@dataclass(frozen=True)
-class _Answer:
-    """The output of a probe, or why it failed."""
-
-    text: str = ""
-    error: str | None = None
-
-
-def _probe(code: str) -> _Answer:
+def _probe(code: str) -> tuple[bool, str]:
+    """Whether the code works in a process of its own, and its output or why it failed."""
     environment = {
         **os.environ,
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -288,12 +258,12 @@ def _probe(code: str) -> _Answer:
         try:
             out, err = process.communicate(timeout=_PROBE_S)
         except subprocess.TimeoutExpired:
-            return _Answer(error=f"no answer within {_PROBE_S:g} s")
+            return False, f"no answer within {_PROBE_S:g} s"
         finally:
             # Also end the processes that it started.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
     if process.returncode == 0:
-        return _Answer(text=out.strip())
+        return True, out.strip()
     lines = [line.strip() for line in err.splitlines() if line.strip()]
-    return _Answer(error=lines[-1] if lines else f"ended with exit code {process.returncode}")
+    return False, lines[-1] if lines else f"ended with exit code {process.returncode}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
 from collections.abc import Mapping
@@ -11,21 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.errors import SweeperError
-from sweeper.json_values import to_json
 from sweeper.opened_run import Run, open_run
 from sweeper.paths import RunPaths, list_runs
 from sweeper.results.scoring import metric_value
 from sweeper.results.standing import Standing, Workload, describe_workload
 from sweeper.states import TrialState
 
-__all__ = [
-    "DAMAGED",
-    "RunOverview",
-    "RunningTrial",
-    "describe_run",
-    "describe_runs",
-    "planned_trials",
-]
+__all__ = ["DAMAGED", "RunOverview", "RunningTrial", "describe_run", "describe_runs", "planned"]
 
 DAMAGED = "damaged"
 
@@ -75,19 +66,14 @@ class RunOverview:
     running: tuple[RunningTrial, ...] = ()
     problem: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """The object that `sweeper status --json` prints, and `sweeper list --json` per run."""
-        document: dict[str, Any] = to_json(dataclasses.asdict(self))
-        return document
-
 
 def describe_run(opened: Run) -> RunOverview:
     """Summarise how far a run is."""
     results = opened.results
-    trials = planned_trials(opened.paths) or len(results.trials)
+    trials = planned(opened.paths, "trials") or len(results.trials)
     workload = Workload(trials)
     if opened.spec is not None:
-        concurrent = _planned(opened.paths, "concurrent") or 1
+        concurrent = planned(opened.paths, "concurrent") or 1
         workload = describe_workload(opened.spec, trials=trials, concurrent=concurrent)
     standing = Standing(workload, opened.objective)
     for record in results.trials:
@@ -135,14 +121,9 @@ def _describe_or_explain(paths: RunPaths) -> RunOverview:
         return RunOverview(paths.root, DAMAGED, problem=str(error).splitlines()[0])
 
 
-def planned_trials(paths: RunPaths) -> int | None:
-    """The number of trials in the run's plan; None if the plan can't be read."""
-    return _planned(paths, "trials")
-
-
-def _planned(paths: RunPaths, name: str) -> int | None:
+def planned(paths: RunPaths, name: str) -> int | None:
+    """A number in the run's plan, such as ``trials``; None if it can't be read."""
     try:
-        document = json.loads(paths.plan.read_text(encoding="utf-8"))
-        return int(document[name])
+        return int(json.loads(paths.plan.read_text(encoding="utf-8"))[name])
     except (OSError, ValueError, KeyError, TypeError):
         return None  # not essential: the journal has the trials

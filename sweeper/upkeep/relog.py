@@ -14,7 +14,7 @@ from sweeper.opened_run import Run
 from sweeper.planning.plan import SweepPlan
 from sweeper.spec.sections import Tracking
 from sweeper.tracking.tracker import MlflowTracker
-from sweeper.upkeep.overview import planned_trials
+from sweeper.upkeep.overview import planned
 
 __all__ = ["log_run"]
 
@@ -42,9 +42,8 @@ def log_run(opened: Run, *, uri: str | None = None, experiment: str | None = Non
     if opened.results.is_live:
         raise UserError(f"{paths.root.name} is running and writes its record itself")
     if uri is None and spec.tracking is None:
-        raise UserError(
-            f"{paths.root.name} was run without tracking; give a tracking URI with --uri"
-        )
+        name = paths.root.name
+        raise UserError(f"{name} was run without tracking; give a tracking URI with --uri")
     given = {"uri": uri, "experiment": experiment}
     recorded = {"experiment": spec.name} if spec.tracking is None else vars(spec.tracking)
     try:
@@ -57,7 +56,7 @@ def log_run(opened: Run, *, uri: str | None = None, experiment: str | None = Non
     plan = SweepPlan(
         spec=spec,
         source=None,
-        trials=planned_trials(paths) or len(opened.results.trials),
+        trials=planned(paths, "trials") or len(opened.results.trials),
         replicas=len(spec.seeds),
         env_steps=None,
         concurrent=1,

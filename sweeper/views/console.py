@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
 from sweeper.formatting import describe_state
 
-__all__ = [
-    "color_state",
-    "folded_column",
-    "make_console",
-    "make_table",
-    "number_column",
-    "print_pairs",
-    "print_text",
-    "text_column",
-]
+__all__ = ["color_state", "make_console", "make_table", "print_pairs", "print_text"]
 
 _PIPE_WIDTH = 100_000
+_COLUMNS: Mapping[str, Mapping[str, Any]] = {
+    "l": {"no_wrap": True},
+    "r": {"no_wrap": True, "justify": "right"},
+    "p": {"overflow": "fold"},
+}
 _COLOURS = {
     "running": "green",
     **dict.fromkeys(("paused", "interrupted"), "yellow"),
@@ -36,24 +32,18 @@ def make_console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)
 
 
-def make_table(*columns: Column) -> Table:
-    """A table without lines."""
-    return Table(*columns, box=None, pad_edge=False, header_style="bold")
+def make_table(form: str, headings: Iterable[str]) -> Table:
+    """A table without lines.
 
-
-def text_column(heading: str) -> Column:
-    """A column aligned left."""
-    return Column(Text(heading), no_wrap=True)
-
-
-def number_column(heading: str) -> Column:
-    """A column aligned right."""
-    return Column(Text(heading), justify="right", no_wrap=True)
-
-
-def folded_column(heading: str) -> Column:
-    """A column aligned left, whose cells may take several lines."""
-    return Column(Text(heading), overflow="fold")
+    Args:
+        form: one letter per column, like LaTeX's: ``l`` left, ``r`` right, ``p`` a paragraph of
+            several lines.
+        headings: one per column.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for kind, heading in zip(form, headings, strict=True):
+        table.add_column(Text(heading), **_COLUMNS[kind])
+    return table
 
 
 def color_state(state: str) -> Text:

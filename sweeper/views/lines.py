@@ -47,7 +47,19 @@ class LineProgress:
         """Print what the event means, if anything."""
         self._watch.receive(event)
         with self._lock:
-            self._receive(event)
+            silent_s = self._watch.clock() - self._printed
+            if isinstance(event, TrialEnded):
+                is_new = event.error is not None and event.error not in self._errors
+                if self._take_token() or is_new:
+                    self._print(self._describe_end(event))
+                else:
+                    self._skipped += 1
+                if event.error:
+                    self._errors.add(event.error)
+            elif isinstance(event, TrialRetried):
+                self._print(f"{event.trial_id} failed and is tried again: {event.error}")
+            elif isinstance(event, TrialReported | TrialCheckpointed) and silent_s > _LINE_EVERY_S:
+                self._print(self._describe_standing())
 
     def break_silence(self) -> None:
         """Print the status if nothing was printed for a minute."""
@@ -65,21 +77,6 @@ class LineProgress:
     def _check(self) -> None:
         while not self._is_over.wait(_CHECK_EVERY_S):
             self.break_silence()
-
-    def _receive(self, event: Event) -> None:
-        silent_s = self._watch.clock() - self._printed
-        if isinstance(event, TrialEnded):
-            is_new = event.error is not None and event.error not in self._errors
-            if self._take_token() or is_new:
-                self._print(self._describe_end(event))
-            else:
-                self._skipped += 1
-            if event.error:
-                self._errors.add(event.error)
-        elif isinstance(event, TrialRetried):
-            self._print(f"{event.trial_id} failed and is tried again: {event.error}")
-        elif isinstance(event, TrialReported | TrialCheckpointed) and silent_s > _LINE_EVERY_S:
-            self._print(self._describe_standing())
 
     def _take_token(self) -> bool:
         now = self._watch.clock()

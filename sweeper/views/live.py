@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -71,17 +71,14 @@ class LiveProgress:
 
     def _render(self) -> Group:
         self._watch.refresh()
-        self._measure()
-        size = self._console.size
-        # The terminal echoes ^C at the end of the last line, which must not wrap.
-        return Group(*draw(self._watch, width=size.width - len("^C^C"), height=size.height))
-
-    def _measure(self) -> None:
-        """Read this terminal's size; rich asks the standard streams, which may be redirected."""
+        # This terminal's size; rich asks the standard streams, which may be redirected.
         with contextlib.suppress(OSError):
             width, height = os.get_terminal_size(self._stderr.terminal.fileno())
             if width and height and "COLUMNS" not in os.environ:
                 self._console.size = (width, height)
+        size = self._console.size
+        # The terminal echoes ^C at the end of the last line, which must not wrap.
+        return Group(*draw(self._watch, width=size.width - len("^C^C"), height=size.height))
 
     def _print(self, line: str) -> None:
         """Print above the table."""
@@ -137,12 +134,14 @@ def draw(watch: LaunchWatch, *, width: int, height: int) -> list[Text]:
         width: of the terminal, in characters.
         height: of the terminal, in lines; the last one counts running trials that don't fit.
     """
-    lines = [_head_line(watch, width), Text(watch.describe_times(watch.end()))]
-    lines += _best_lines(watch, width)
+    name = Text(watch.plan.spec.name, style="bold")
+    name.truncate(max(10, width // 3), overflow="ellipsis")
+    head = Text.assemble(name, _GAP, watch.describe_counts())
+    lines = [head, Text(watch.describe_times(watch.end())), *_best_lines(watch, width)]
     running = sorted(watch.running.values(), key=lambda record: id_key(record.trial_id))
     if running:
         columns = _columns(watch, width)
-        heading = _row("trial", [name for name, _ in columns], columns, "parameters")
+        heading = _row("trial", {name: name for name in columns}, columns, "parameters")
         heading.stylize("dim")
         lines += [Text(), heading]
         # Leave one line free: a terminal scrolls when its last line is full.
@@ -154,12 +153,6 @@ def draw(watch: LaunchWatch, *, width: int, height: int) -> list[Text]:
     for line in lines:
         line.truncate(width, overflow="ellipsis")
     return lines
-
-
-def _head_line(watch: LaunchWatch, width: int) -> Text:
-    name = Text(watch.plan.spec.name, style="bold")
-    name.truncate(max(10, width // 3), overflow="ellipsis")
-    return Text.assemble(name, _GAP, watch.describe_counts())
 
 
 def _best_lines(watch: LaunchWatch, width: int) -> list[Text]:
@@ -180,22 +173,20 @@ def _best_lines(watch: LaunchWatch, width: int) -> list[Text]:
     return [Text(), first, *(Text(indent + line) for line in folded)]
 
 
-def _columns(watch: LaunchWatch, width: int) -> list[tuple[str, int]]:
+def _columns(watch: LaunchWatch, width: int) -> dict[str, int]:
     """Names and fixed widths: nothing moves when a number gets longer."""
-    columns = [("score", 10)]
+    columns = {"score": 10}
     if watch.metric != _RETURN:
-        columns.append(("return", 10))
-    columns.append(("steps", 11))
+        columns["return"] = 10
+    columns["steps"] = 11
     if width >= _WIDE and any(name in BOUNDS for name in watch.plan.spec.stop):
-        columns.append(("of all", 6))
+        columns["of all"] = 6
     if width >= _NARROW:
-        columns.append(("steps/s", 8))
+        columns["steps/s"] = 8
     return columns
 
 
-def _trial_line(
-    watch: LaunchWatch, record: TrialRecord, columns: Sequence[tuple[str, int]]
-) -> Text:
+def _trial_line(watch: LaunchWatch, record: TrialRecord, columns: Mapping[str, int]) -> Text:
     report = record.last_report
     cells = {
         "score": format_number(watch.standing.score(record.trial_id)),
@@ -204,14 +195,10 @@ def _trial_line(
         "of all": f"{trial_share(report, watch.plan.spec.stop):.0%}",
         "steps/s": format_number(metric_value(report, "env_steps_per_s")),
     }
-    values = [cells[name] for name, _ in columns]
-    return _row(
-        record.trial_id, values, columns, format_parameters(record.parameters, is_short=True)
-    )
+    parameters = format_parameters(record.parameters, is_short=True)
+    return _row(record.trial_id, cells, columns, parameters)
 
 
-def _row(
-    trial: str, values: Sequence[str], columns: Sequence[tuple[str, int]], parameters: str
-) -> Text:
-    cells = [f"{value:>{size}}" for value, (_, size) in zip(values, columns, strict=True)]
-    return Text(_GAP.join([f"{trial:<{_TRIAL_WIDTH}}", *cells, parameters]))
+def _row(trial: str, cells: Mapping[str, str], columns: Mapping[str, int], parameters: str) -> Text:
+    values = [f"{cells[name]:>{size}}" for name, size in columns.items()]
+    return Text(_GAP.join([f"{trial:<{_TRIAL_WIDTH}}", *values, parameters]))

@@ -6,14 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from sweeper.errors import UserError
 from sweeper.paths import RunPaths
 from sweeper.results.records import SweepResults, TrialRecord, describe_error
 from sweeper.states import TrialState
 
-__all__ = ["LogLine", "TrialLog", "find_log", "follow_logs", "list_logs", "tail_lines"]
+__all__ = ["TrialLog", "describe_log", "find_log", "follow_logs", "tail_lines"]
 
 _POLL_S = 0.25
 _RELOAD_S = 2.0  # longer than a poll: reading a long journal takes time
@@ -22,7 +21,7 @@ _TAIL_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class TrialLog:
-    """The log of one trial.
+    """The log of one trial. The fields are the keys of `sweeper logs --json`.
 
     Attributes:
         trial_id: the trial's id.
@@ -40,22 +39,6 @@ class TrialLog:
     size_bytes: int | None
     updated: float | None
 
-    def to_json(self) -> dict[str, Any]:
-        """The object that `sweeper logs --json` prints."""
-        return {**vars(self), "path": str(self.path)}
-
-
-class LogLine(NamedTuple):
-    """A line of a trial's log, without its line break."""
-
-    trial_id: str
-    text: str
-
-
-def list_logs(results: SweepResults) -> list[TrialLog]:
-    """One log per trial, whether or not the file exists yet."""
-    return [_describe_log(record, results) for record in results.trials]
-
 
 def find_log(results: SweepResults, trial_id: str) -> TrialLog:
     """The log of one trial.
@@ -64,7 +47,7 @@ def find_log(results: SweepResults, trial_id: str) -> TrialLog:
         UserError: there is no such trial, or it has no log file.
     """
     try:
-        log = _describe_log(results.trial(trial_id), results)
+        log = describe_log(results.trial(trial_id), results)
     except KeyError:
         ids = [record.trial_id for record in results.trials]
         shown = f"{ids[0]} to {ids[-1]}" if len(ids) > 1 else "".join(ids)
@@ -80,19 +63,19 @@ def find_log(results: SweepResults, trial_id: str) -> TrialLog:
 
 def tail_lines(path: Path, count: int) -> list[str]:
     """The last lines of a log, at most 64 KiB of them; empty if it can't be read."""
-    try:
-        data, _ = _read_tail(path)
-    except OSError:
-        return []
+    data, _ = _read_tail(path)
     return data.decode("utf-8", "replace").splitlines()[-count:] if count else []
 
 
 def _read_tail(path: Path) -> tuple[bytes, int]:
-    """The last 64 KiB of a file, and the file's size in bytes."""
-    with path.open("rb") as stream:
-        size = stream.seek(0, 2)
-        stream.seek(max(0, size - _TAIL_BYTES))
-        return stream.read(min(size, _TAIL_BYTES)), size
+    """The last 64 KiB of a file, and the file's size in bytes; nothing if it can't be read."""
+    try:
+        with path.open("rb") as stream:
+            size = stream.seek(0, 2)
+            stream.seek(max(0, size - _TAIL_BYTES))
+            return stream.read(min(size, _TAIL_BYTES)), size
+    except OSError:
+        return b"", 0
 
 
 @dataclass
@@ -125,8 +108,10 @@ def follow_logs(
     *,
     tail: int = 10,
     sleep: Callable[[float], None] = time.sleep,
-) -> Iterator[LogLine]:
+) -> Iterator[tuple[str, str]]:
     """Yield the last lines of a run's logs, then every new line until the run or trial ends.
+
+    Each comes with its trial's id, and without its line break.
 
     Args:
         load: reads the run's current state; called every two seconds.
@@ -142,9 +127,11 @@ def follow_logs(
         if name == trial_id or name not in over
     }
     while True:
-        is_over = _is_over(results, trial_id)
+        is_over = not results.is_live
+        if trial_id is not None:
+            is_over |= results.trial(trial_id).state.is_over
         for name, follower in followers.items():
-            yield from (LogLine(name, line) for line in follower.read(is_last=is_over))
+            yield from ((name, line) for line in follower.read(is_last=is_over))
         if is_over:
             return
         sleep(_POLL_S)
@@ -162,18 +149,9 @@ def _log_paths(results: SweepResults, trial_id: str | None) -> Iterator[tuple[st
             yield record.trial_id, _log_path(record, results)
 
 
-def _is_over(results: SweepResults, trial_id: str | None) -> bool:
-    if not results.is_live:
-        return True
-    return trial_id is not None and results.trial(trial_id).state.is_over
-
-
 def _tail_offset(path: Path, count: int) -> int:
     """Where the last lines of a file begin."""
-    try:
-        data, size = _read_tail(path)
-    except OSError:
-        return 0
+    data, size = _read_tail(path)
     lines = data.splitlines(keepends=True)
     return size - sum(len(line) for line in lines[max(0, len(lines) - count) :])
 
@@ -182,7 +160,8 @@ def _log_path(record: TrialRecord, results: SweepResults) -> Path:
     return record.log or RunPaths(results.root).trial_log(record.trial_id)
 
 
-def _describe_log(record: TrialRecord, results: SweepResults) -> TrialLog:
+def describe_log(record: TrialRecord, results: SweepResults) -> TrialLog:
+    """The log of a trial, whether or not the file exists yet."""
     path = _log_path(record, results)
     try:
         status = path.stat()

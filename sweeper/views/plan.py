@@ -21,13 +21,7 @@ from sweeper.search.distributions import Distribution, constants, distributions,
 from sweeper.spec.keys.names import default
 from sweeper.spec.text.yaml import dotted
 from sweeper.trainables.torch_backend.dqn.memory import ReplayMemory
-from sweeper.views.rehearsal import (
-    describe_memory,
-    describe_probes,
-    describe_time,
-    roughly,
-    summarise_rehearsal,
-)
+from sweeper.views import rehearsal
 
 __all__ = ["describe_distribution", "describe_plan", "print_plan"]
 
@@ -263,18 +257,18 @@ def _cost(plan: SweepPlan) -> Iterator[tuple[str, str]]:
     if replay is not None:
         yield "replay", _replay(plan, replay)
     if rehearsed is not None:
-        yield "memory", describe_memory(plan, rehearsed)
+        yield "memory", rehearsal.describe_memory(plan, rehearsed)
 
 
 def _time(estimate: Estimate | None) -> str:
     if estimate is None or estimate.time_s is None:
         return "unknown: no similar run in this storage; try --rehearse"
     if isinstance(estimate, RehearsedEstimate):
-        return describe_time(estimate)
+        return rehearsal.describe_time(estimate)
     if estimate.is_clock:
         return f"at most {format_duration(estimate.time_s)}, by {estimate.limit}"
     bound = "at most about" if estimate.is_upper_bound else "about"
-    text = f"{bound} {roughly(estimate.time_s)}, by {estimate.based_on}"
+    text = f"{bound} {rehearsal.roughly(estimate.time_s)}, by {estimate.based_on}"
     if estimate.limit is not None:
         text += f"; {estimate.limit} ends it"
     return f"{text}; less where trials end early" if estimate.is_upper_bound else text
@@ -309,8 +303,8 @@ def _replay(plan: SweepPlan, replay: ReplayMemory) -> str:
 
 def _rehearsed(plan: SweepPlan, width: int) -> Iterator[str]:
     if isinstance(plan.estimate, RehearsedEstimate):
-        yield from _fill(summarise_rehearsal(plan, plan.estimate), width)
-        yield from _fill_columns(describe_probes(plan, plan.estimate), width)
+        yield from _fill(rehearsal.summarise(plan, plan.estimate), width)
+        yield from _fill_columns(rehearsal.describe_probes(plan, plan.estimate), width)
 
 
 def _written(plan: SweepPlan) -> Iterator[str]:

@@ -18,7 +18,7 @@ from sweeper.planning.plan import SweepPlan
 from sweeper.rehearsal.cost import has_unequal_costs
 from sweeper.rehearsal.forecast import RehearsedEstimate
 
-__all__ = ["describe_memory", "describe_probes", "describe_time", "roughly", "summarise_rehearsal"]
+__all__ = ["describe_memory", "describe_probes", "describe_time", "roughly", "summarise"]
 
 _MAX_PROBES = 6
 
@@ -69,7 +69,7 @@ def describe_probes(plan: SweepPlan, estimate: RehearsedEstimate) -> Iterator[tu
         yield f"all {len(probes)}", f"{slowest} to {fastest} env steps/s"
 
 
-def summarise_rehearsal(plan: SweepPlan, estimate: RehearsedEstimate) -> str:
+def summarise(plan: SweepPlan, estimate: RehearsedEstimate) -> str:
     """What was rehearsed and how, in a sentence."""
     rehearsal, number = estimate.rehearsal, len(estimate.configurations)
     text = "its configuration"

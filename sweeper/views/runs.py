@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,17 +27,8 @@ from sweeper.opened_run import Run
 from sweeper.planning.plan import SweepPlan
 from sweeper.search.configuration import flatten_parameters
 from sweeper.states import LaunchEnd, TrialState
-from sweeper.upkeep.overview import RunningTrial, RunOverview, planned_trials
-from sweeper.views.console import (
-    color_state,
-    folded_column,
-    make_console,
-    make_table,
-    number_column,
-    print_pairs,
-    print_text,
-    text_column,
-)
+from sweeper.upkeep.overview import RunningTrial, RunOverview, planned
+from sweeper.views.console import color_state, make_console, make_table, print_pairs, print_text
 from sweeper.views.logs import TrialLog, tail_lines
 
 if TYPE_CHECKING:  # `evaluation` imports Ray, which no table needs
@@ -56,6 +48,7 @@ __all__ = [
     "summarise",
 ]
 
+_SUMMARY_LINE = "  {:<10}  {}"
 # After a used-up budget, `sweeper resume` needs more of it.
 _RESUME_OPTIONS: Mapping[str, str] = {
     LaunchEnd.BUDGET_TIME: " --time SECONDS",
@@ -81,16 +74,13 @@ def print_best(opened: Run) -> None:
     """
     selection = opened.selection
     console = make_console()
-    console.print(Text(selection.verdict_text))
-    console.print()
+    console.print(Text(selection.verdict_text), end="\n\n")
+    configuration = flatten_parameters(selection.configuration)
     rows = [
         ("trial", selection.trial_id),
         (selection.metric, format_number(selection.score)),
         ("env steps", format_number(selection.env_steps)),
-        *(
-            (name, format_value(value))
-            for name, value in flatten_parameters(selection.configuration).items()
-        ),
+        *((name, format_value(value)) for name, value in configuration.items()),
         ("checkpoint", short_path(selection.checkpoint)),
         ("agent", short_path(opened.agent)),
     ]
@@ -137,11 +127,7 @@ def _describe_times(overview: RunOverview) -> Iterator[tuple[str, str]]:
 
 
 def _print_running(trials: Sequence[RunningTrial]) -> None:
-    table = make_table(
-        text_column("trial"),
-        *map(number_column, ("score", "steps", "steps/s")),
-        text_column("parameters"),
-    )
+    table = make_table("lrrrl", ("trial", "score", "steps", "steps/s", "parameters"))
     for trial in trials:
         table.add_row(
             trial.trial_id,
@@ -159,14 +145,7 @@ def print_runs(overviews: Sequence[RunOverview], storage: str) -> None:
     if not overviews:
         print_text(console, f"no runs in {storage}")
         return
-    table = make_table(
-        folded_column("run"),
-        text_column("state"),
-        number_column("ended"),
-        number_column("failed"),
-        text_column("best"),
-        number_column("last event"),
-    )
+    table = make_table("plrrlr", ("run", "state", "ended", "failed", "best", "last event"))
     now = time.time()
     for run in overviews:
         over = sum(count for state, count in run.states.items() if state.is_over)
@@ -190,9 +169,7 @@ def print_logs(logs: Sequence[TrialLog], run: str, lines: int) -> None:
     if not logs:
         print_text(console, f"{run} has no trials yet")
         return
-    table = make_table(
-        text_column("trial"), text_column("state"), number_column("size"), folded_column("log")
-    )
+    table = make_table("llrp", ("trial", "state", "size", "log"))
     for log in logs:
         size = "-" if log.size_bytes is None else format_bytes(log.size_bytes)
         table.add_row(log.trial_id, color_state(log.state), size, Text(short_path(log.path)))
@@ -208,16 +185,12 @@ def print_logs(logs: Sequence[TrialLog], run: str, lines: int) -> None:
 
 def print_old_runs(runs: Sequence[OldRun]) -> None:
     """Print the runs that are about to be deleted, with their sizes."""
-    table = make_table(
-        folded_column("run"),
-        text_column("state"),
-        *map(number_column, ("trials", "last event", "size")),
-    )
+    table = make_table("plrrr", ("run", "state", "trials", "last event", "size"))
     now = time.time()
     for run in runs:
         age = f"{format_duration(now - run.updated)} ago"
         size = format_bytes(run.size_bytes)
-        table.add_row(Text(run.root.name), color_state(run.state), str(run.trials), age, size)
+        table.add_row(Text(run.run.name), color_state(run.state), str(run.trials), age, size)
     make_console().print(table)
 
 
@@ -250,53 +223,46 @@ def print_check(check: Check) -> None:
     make_console().print(line, soft_wrap=True)
 
 
-def summarise(opened: Run, width: int | None = None) -> str:
+def summarise(opened: Run, width: float = math.inf) -> str:
     """The last lines of a launch: the winner, its parameters, paths, the next commands.
 
     Args:
         opened: the run.
-        width: of the terminal, where long lines are wrapped; None without a terminal.
+        width: in characters; parameters are wrapped there.
     """
     root, state = opened.results.root, opened.results.state
     counts = opened.results.counts()
-    planned = planned_trials(opened.paths) or sum(counts.values())
-    progress = describe_counts(counts, planned) if counts else "no trial has started"
-    lines = [f"{state}: {progress}"]
-    if opened.best_trial is not None:
-        lines += _summarise_best(opened, width)
-    elif counts:
+    total = planned(opened.paths, "trials") or sum(counts.values())
+    lines = [f"{state}: {describe_counts(counts, total) if counts else 'no trial has started'}"]
+    if counts and opened.best_trial is None:
         lines.append(f"  no trial has a value of {opened.objective.metric}")
-    lines.append(_summary_line("run", short_path(root)))
+    rows = [*_summarise_best(opened, width), ("run", short_path(root))]
     if command := _resume_command(root, state, counts):
-        lines.append(_summary_line("go on", command))
-    if counts.get(TrialState.ERROR):
-        failed = count_noun(counts[TrialState.ERROR], "failed trial")
-        lines.append(_summary_line("why", f"sweeper logs {root.name}  ({failed})"))
+        rows.append(("go on", command))
+    if failed := counts.get(TrialState.ERROR):
+        rows.append(("why", f"sweeper logs {root.name}  ({count_noun(failed, 'failed trial')})"))
     if counts:
-        lines.append(_summary_line("details", f"sweeper results {root.name}"))
-        lines.append(_summary_line("", f"sweeper best {root.name}"))
+        rows += [("details", f"sweeper results {root.name}"), ("", f"sweeper best {root.name}")]
         if opened.spec is not None and opened.spec.tracking is not None:
-            lines.append(_summary_line("MLflow UI", _ui_command(opened)))
-    return "\n".join(lines)
+            # Under a checkout's `make sweep`, the console script is not on the PATH.
+            command = "make ui" if "MAKELEVEL" in os.environ else f"sweeper ui {root.name}"
+            rows.append(("MLflow UI", command))
+    return "\n".join([*lines, *(_SUMMARY_LINE.format(*row) for row in rows)])
 
 
-def _summarise_best(opened: Run, width: int | None) -> Iterator[str]:
+def _summarise_best(opened: Run, width: float) -> Iterator[tuple[str, str]]:
+    if opened.best_trial is None:
+        return
     selection = opened.selection
     score, env_steps = format_number(selection.score), format_number(selection.env_steps)
-    winner = f"{selection.trial_id}: {selection.metric} {score} at {env_steps} env steps"
-    yield _summary_line("best", winner)
+    yield "best", f"{selection.trial_id}: {selection.metric} {score} at {env_steps} env steps"
     parameters = opened.results.trial(selection.trial_id).parameters
     words = format_parameters(parameters) or "no searched parameters"
-    room = None if width is None else width - len(_summary_line("", ""))
-    for line in [words] if room is None else fold_parameters(words, room):
-        yield _summary_line("", line)
-    yield _summary_line("checkpoint", short_path(selection.checkpoint))
+    for line in fold_parameters(words, width - len(_SUMMARY_LINE.format("", ""))):
+        yield "", line
+    yield "checkpoint", short_path(selection.checkpoint)
     if opened.paths.champion.is_dir():
-        yield _summary_line("champion", short_path(opened.paths.champion))
-
-
-def _summary_line(name: str, text: str) -> str:
-    return f"  {name:<10}  {text}"
+        yield "champion", short_path(opened.paths.champion)
 
 
 def _resume_command(root: Path, state: str, counts: Mapping[TrialState, int]) -> str | None:
@@ -305,11 +271,6 @@ def _resume_command(root: Path, state: str, counts: Mapping[TrialState, int]) ->
     if state == "running" or not can_resume:
         return None
     return f"sweeper resume {root.name}{_RESUME_OPTIONS.get(state, '')}"
-
-
-def _ui_command(opened: Run) -> str:
-    # Under a checkout's `make sweep`, the console script is not on the PATH.
-    return "make ui" if "MAKELEVEL" in os.environ else f"sweeper ui {opened.results.root.name}"
 
 
 def _describe_best(overview: RunOverview) -> str:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 import click
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
 from sweeper.formatting import (
@@ -23,15 +23,7 @@ from sweeper.opened_run import Run
 from sweeper.results.ranking import rank_trial
 from sweeper.results.records import TrialRecord, judge_trial
 from sweeper.search.configuration import flatten_parameters
-from sweeper.views.console import (
-    color_state,
-    folded_column,
-    make_console,
-    make_table,
-    number_column,
-    print_text,
-    text_column,
-)
+from sweeper.views.console import color_state, make_console, make_table, print_text
 
 __all__ = ["print_trials"]
 
@@ -57,14 +49,14 @@ def print_trials(opened: Run) -> None:
     console = make_console()
     if sys.stdout.isatty() and len(rows) <= _MAX_TABLE_ROWS:
         if _width(headings, rows) <= console.width:
-            console.print(_table(_columns(headings), rows))
+            console.print(_table(headings, rows))
         else:
             # One column for all parameters, wrapped between them.
             room = max(_MIN_ROOM, console.width - _width(_FIXED, fixed))
             for cells, record in zip(fixed, records, strict=True):
                 parameters = format_parameters(record.parameters, is_short=True)
                 cells.append("\n".join(fold_parameters(parameters, room)))
-            console.print(_table([*_columns(_FIXED), folded_column("parameters")], fixed))
+            console.print(_table([*_FIXED, "parameters"], fixed, last="p"))
     else:
         for line in _align(headings, rows):
             click.echo(line)
@@ -86,15 +78,9 @@ def _fixed_cells(record: TrialRecord, objective: Objective) -> list[str]:
     ]
 
 
-def _columns(headings: Sequence[str]) -> list[Column]:
-    return [
-        text_column(heading) if column < _TEXT_COLUMNS else number_column(heading)
-        for column, heading in enumerate(headings)
-    ]
-
-
-def _table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Table:
-    table = make_table(*columns)
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], last: str = "r") -> Table:
+    form = "l" * _TEXT_COLUMNS + "r" * (len(headings) - _TEXT_COLUMNS - 1) + last
+    table = make_table(form, headings)
     for trial_id, state, *cells in rows:
         table.add_row(trial_id, color_state(state), *map(Text, cells))
     return table

@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from sweeper.formatting import describe_counts, format_clock, format_duration
 from sweeper.journal import (
@@ -32,7 +31,6 @@ __all__ = ["LaunchWatch"]
 _TRIAL_EVENTS = (TrialAsked, TrialStarted, TrialReported, TrialRetried, TrialEnded)
 
 
-@dataclass
 class LaunchWatch:
     """The state of a launch: one thread feeds it events, any thread may read it.
 
@@ -51,19 +49,15 @@ class LaunchWatch:
         metric: the metric that trials are compared by.
     """
 
-    plan: SweepPlan
-    results: ResultsBuilder
-    clock: Callable[[], float] = time.time
-    standing: Standing = field(init=False)
-    running: dict[str, TrialRecord] = field(default_factory=dict, init=False)
-    best_record: TrialRecord | None = field(default=None, init=False)
-
-    def __post_init__(self) -> None:
-        workload = describe_workload(
-            self.plan.spec, trials=self.plan.trials, concurrent=self.plan.concurrent
-        )
-        self.metric = self.plan.spec.selection.metric
-        self.standing = Standing(workload, self.plan.spec.objective)
+    def __init__(
+        self, plan: SweepPlan, results: ResultsBuilder, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.plan, self.results, self.clock = plan, results, clock
+        workload = describe_workload(plan.spec, trials=plan.trials, concurrent=plan.concurrent)
+        self.standing = Standing(workload, plan.spec.objective)
+        self.running: dict[str, TrialRecord] = {}
+        self.best_record: TrialRecord | None = None
+        self.metric = plan.spec.selection.metric
         self._records: dict[str, TrialRecord] = {}
         self._changed: dict[str, tuple[TrialRecord, float]] = {}
         self._lock = threading.Lock()

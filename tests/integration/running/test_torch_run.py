@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,7 @@ def _tables(run: Path) -> list[str]:
         tables.append(pandas.read_parquet(file))
         file.unlink()
     rows, best = json.dumps(opened.rows), json.dumps(opened.best)
-    words = json.dumps(describe_run(opened).to_json()), summarise(opened, 80)
+    words = json.dumps(asdict(describe_run(opened)), default=str), summarise(opened, 80)
     return [*(table.to_csv() for table in tables), rows, best, *words]
 
 

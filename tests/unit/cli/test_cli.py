@@ -386,7 +386,6 @@ def test_the_help_has_one_uncut_line_per_command(width: int) -> None:
         (line,) = (line for line in shown if line.split()[:1] == [name])
         assert line.endswith(".")
         assert not line.endswith("..")
-    assert "Others:" not in shown
 
 
 def test_every_option_of_every_command_has_help() -> None:

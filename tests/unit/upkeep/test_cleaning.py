@@ -11,7 +11,6 @@ from sweeper.errors import SweeperError, UserError
 from sweeper.locks import run_lock
 from sweeper.upkeep.cleaning import (
     OldRun,
-    RunFilter,
     choose_runs,
     delete_run,
     folder_bytes,
@@ -22,7 +21,7 @@ DAY_S = 86400.0
 
 
 def names(runs: list[OldRun]) -> list[str]:
-    return [run.root.name for run in runs]
+    return [run.run.name for run in runs]
 
 
 @pytest.mark.parametrize(
@@ -42,9 +41,7 @@ def test_other_texts_are_not_ages(text: str) -> None:
 def test_runs_are_chosen_by_age(tmp_path: Path) -> None:
     make_run(tmp_path, "old-20260101-000000", age_s=8 * DAY_S)
     make_run(tmp_path, "new-20260102-000000", age_s=6 * DAY_S)
-    assert names(choose_runs(tmp_path, RunFilter(older_than_s=7 * DAY_S))) == [
-        "old-20260101-000000"
-    ]
+    assert names(choose_runs(tmp_path, older_than_s=7 * DAY_S)) == ["old-20260101-000000"]
 
 
 def test_failed_runs_have_a_failed_launch_or_only_failed_trials(tmp_path: Path) -> None:
@@ -53,39 +50,39 @@ def test_failed_runs_have_a_failed_launch_or_only_failed_trials(tmp_path: Path) 
     make_run(tmp_path, "c-20260103-000000", ["PAUSED"], reason="interrupted")
     make_run(tmp_path, "d-20260104-000000", ["TERMINATED"], reason="failed")
     make_run(tmp_path, "e-20260105-000000", [])
-    chosen = choose_runs(tmp_path, RunFilter(only_failed=True))
+    chosen = choose_runs(tmp_path, only_failed=True)
     assert [name[0] for name in names(chosen)] == ["a", "d", "e"]
 
 
 def test_kept_runs_are_never_chosen(tmp_path: Path) -> None:
     for day in range(1, 5):
         make_run(tmp_path, f"a-2026010{day}-000000", ["ERROR"])
-    chosen = choose_runs(tmp_path, RunFilter(keep=3))
+    chosen = choose_runs(tmp_path, keep=3)
     assert names(chosen) == ["a-20260101-000000"]
-    assert choose_runs(tmp_path, RunFilter(keep=4, only_failed=True)) == []
-    assert len(choose_runs(tmp_path, RunFilter(keep=0))) == 4
+    assert choose_runs(tmp_path, keep=4, only_failed=True) == []
+    assert len(choose_runs(tmp_path, keep=0)) == 4
 
 
 def test_a_run_must_meet_all_conditions(tmp_path: Path) -> None:
     make_run(tmp_path, "a-20260101-000000", ["ERROR"], age_s=9 * DAY_S)
     make_run(tmp_path, "b-20260102-000000", ["TERMINATED"], age_s=9 * DAY_S)
     make_run(tmp_path, "c-20260103-000000", ["ERROR"])
-    criteria = RunFilter(only_failed=True, older_than_s=DAY_S)
-    assert names(choose_runs(tmp_path, criteria)) == ["a-20260101-000000"]
+    chosen = choose_runs(tmp_path, only_failed=True, older_than_s=DAY_S)
+    assert names(chosen) == ["a-20260101-000000"]
 
 
 def test_a_live_run_is_never_deleted(tmp_path: Path) -> None:
     paths = make_run(tmp_path, "a-20260101-000000", ["RUNNING"], reason=None, pid=os.getpid())
-    assert choose_runs(tmp_path, RunFilter(keep=0)) == []
+    assert choose_runs(tmp_path, keep=0) == []
     with pytest.raises(UserError, match=r"a-20260101-000000 is not deleted: it is running"):
-        choose_runs(tmp_path, RunFilter(names=(str(paths.root),)))
+        choose_runs(tmp_path, names=(str(paths.root),))
 
 
 def test_a_run_that_was_resumed_after_it_was_chosen_is_not_deleted(tmp_path: Path) -> None:
     paths = make_run(tmp_path, "a-20260101-000000")
-    (chosen,) = choose_runs(tmp_path, RunFilter(keep=0))
+    (chosen,) = choose_runs(tmp_path, keep=0)
     with run_lock(paths.lock), pytest.raises(UserError, match="it is running"):
-        delete_run(chosen)
+        delete_run(chosen.run)
     assert paths.journal.is_file()
     assert paths.trial_log("t0001").is_file()
 
@@ -94,20 +91,20 @@ def test_other_files_and_folders_are_not_deleted(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("")
     (tmp_path / "mlartifacts").mkdir()
     paths = make_run(tmp_path, "a-20260101-000000")
-    for run in choose_runs(tmp_path, RunFilter(keep=0)):
-        delete_run(run)
+    for run in choose_runs(tmp_path, keep=0):
+        delete_run(run.run)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mlartifacts", "mlflow.db"]
     assert not paths.root.exists()
     with pytest.raises(UserError, match="no run"):
-        choose_runs(tmp_path, RunFilter(names=("mlartifacts",)))
+        choose_runs(tmp_path, names=("mlartifacts",))
 
 
 def test_a_folder_without_a_journal_is_not_deleted(tmp_path: Path) -> None:
     paths = make_run(tmp_path, "a-20260101-000000")
-    (chosen,) = choose_runs(tmp_path, RunFilter(keep=0))
+    (chosen,) = choose_runs(tmp_path, keep=0)
     paths.journal.unlink()
     with pytest.raises(UserError, match="it is not a run: it has no journal"):
-        delete_run(chosen)
+        delete_run(chosen.run)
     assert paths.spec.is_file()
 
 
@@ -116,15 +113,15 @@ def test_links_are_neither_followed_nor_deleted(tmp_path: Path) -> None:
     storage = tmp_path / "runs"
     storage.mkdir()
     (storage / "b-20260102-000000").symlink_to(elsewhere.root)
-    assert choose_runs(storage, RunFilter(keep=0)) == []
+    assert choose_runs(storage, keep=0) == []
     with pytest.raises(UserError, match="it is a link to"):
-        choose_runs(storage, RunFilter(names=("b-20260102-000000",)))
+        choose_runs(storage, names=("b-20260102-000000",))
     outside = tmp_path / "precious"
     outside.mkdir()
     paths = make_run(storage, "c-20260103-000000")
     (paths.root / "link").symlink_to(outside)
-    for run in choose_runs(storage, RunFilter(keep=0)):
-        delete_run(run)
+    for run in choose_runs(storage, keep=0):
+        delete_run(run.run)
     assert not paths.root.exists()
     assert outside.is_dir()
     assert elsewhere.journal.is_file()
@@ -134,7 +131,7 @@ def test_an_interrupted_deletion_can_be_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = make_run(tmp_path, "a-20260101-000000")
-    (chosen,) = choose_runs(tmp_path, RunFilter(keep=0))
+    (chosen,) = choose_runs(tmp_path, keep=0)
 
     def fail(path: Path) -> None:
         raise OSError(5, "Input/output error", str(path))
@@ -142,16 +139,16 @@ def test_an_interrupted_deletion_can_be_repeated(
     with monkeypatch.context() as broken:
         broken.setattr(shutil, "rmtree", fail)
         with pytest.raises(SweeperError, match=r"can't delete .*trials: Input/output error"):
-            delete_run(chosen)
-    (again,) = choose_runs(tmp_path, RunFilter(keep=0))
-    delete_run(again)
+            delete_run(chosen.run)
+    (again,) = choose_runs(tmp_path, keep=0)
+    delete_run(again.run)
     assert not paths.root.exists()
 
 
 def test_a_run_named_twice_is_chosen_once(tmp_path: Path) -> None:
     paths = make_run(tmp_path, "a-20260101-000000")
-    criteria = RunFilter(names=("last", str(paths.root), "a-20260101-000000"))
-    assert names(choose_runs(tmp_path, criteria)) == ["a-20260101-000000"]
+    chosen = choose_runs(tmp_path, names=("last", str(paths.root), "a-20260101-000000"))
+    assert names(chosen) == ["a-20260101-000000"]
 
 
 def test_the_size_counts_all_files_but_follows_no_links(tmp_path: Path) -> None:

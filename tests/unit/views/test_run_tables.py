@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -22,6 +23,7 @@ from sweeper.formatting import (
     format_value,
     short_names,
 )
+from sweeper.json_values import to_json
 from sweeper.metrics import Objective
 from sweeper.opened_run import Run, open_run
 from sweeper.results.records import SweepResults, TrialRecord
@@ -233,4 +235,4 @@ def test_status_shows_the_best_parameters_as_the_other_views_do(
     run = run_of(record(1, grad_clip=float("inf")))
     print_status(describe_run(run))
     assert "grad_clip=.inf" in capsys.readouterr().out
-    assert describe_run(run).to_json()["parameters"] == {"grad_clip": "inf"}
+    assert to_json(asdict(describe_run(run)))["parameters"] == {"grad_clip": "inf"}
