@@ -163,8 +163,7 @@ def _make_pool(
         envpool = importlib.import_module("envpool")
     except ImportError as error:
         raise EnvironmentBuildError(
-            ("vectorization",),
-            f"envpool needs a package: pip install 'sweeper[envpool]' ({error})",
+            ("vectorization",), f"envpool needs a package: pip install 'sweeper[envpool]' ({error})"
         ) from error
     known = envpool.list_all_envs()
     if settings.id not in known:

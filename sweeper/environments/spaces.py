@@ -13,12 +13,7 @@ from numpy.typing import NDArray
 
 from sweeper.errors import ConfigurationRefusedError
 
-__all__ = [
-    "ObservationEncoder",
-    "build_observation_encoder",
-    "space_from_json",
-    "space_to_json",
-]
+__all__ = ["ObservationEncoder", "build_observation_encoder", "space_from_json", "space_to_json"]
 
 Space: TypeAlias = spaces.Space[Any]
 

@@ -209,7 +209,10 @@ def _space(algorithm: str, backend: str) -> Schema:
         if isinstance(usual, Mapping):
             inner = {name: _leaf(algorithm, (key, name), backend) for name in usual}
             whole = {"type": "object", "properties": inner, "additionalProperties": False}
-            properties[key] = _described(key, _open(whole, _choice({"type": "object"})))
+            tried = _distribution(
+                {"type": "object"}, Domain(is_free=True), ("choice", "grid_search")
+            )
+            properties[key] = _described(key, _open(whole, tried))
         elif key in fixed:
             properties[key] = _described(key, _open({"const": usual}), usual)
         else:
@@ -270,11 +273,8 @@ def _values(found: Domain) -> Iterator[Schema]:
         yield {"type": "array", "items": {"type": "array", "minItems": 3, "maxItems": 3}}
     if found.is_sizes:
         size = {"type": "integer", "minimum": 1}
-        yield (
-            {"type": "array", "items": size, "minItems": max(0, int(found.lower))}
-            if (found.lower > 0)
-            else {"type": "array", "items": size}
-        )
+        least = {"minItems": int(found.lower)} if found.lower > 0 else {}
+        yield {"type": "array", "items": size} | least
     if found.is_number:
         yield _number(found)
     if found.words is not None:
@@ -303,10 +303,6 @@ def _number(found: Domain) -> Schema:
     return schema
 
 
-def _choice(value: Schema) -> Schema:
-    return _distribution(value, Domain(is_free=True), kinds=("choice", "grid_search"))
-
-
 def _distribution(value: Schema, found: Domain, kinds: tuple[str, ...] = tuple(KINDS)) -> Schema:
     """A distribution over values, with its optional condition."""
     offered: Schema = {}
@@ -314,12 +310,7 @@ def _distribution(value: Schema, found: Domain, kinds: tuple[str, ...] = tuple(K
         names = KINDS[kind]
         if names is None:
             text = "Every value is tried." if kind == "grid_search" else "One of the values."
-            offered[kind] = {
-                "type": "array",
-                "items": value,
-                "minItems": 1,
-                "description": text,
-            }
+            offered[kind] = {"type": "array", "items": value, "minItems": 1, "description": text}
         elif found.is_number and _suits(kind, found):
             offered[kind] = {
                 "type": "array",
