@@ -162,12 +162,7 @@ def read_spec(
 def load_spec(
     path: str | Path, overrides: Sequence[str] = (), *, text: str | None = None
 ) -> ExperimentSpec:
-    """Read a spec from its file.
-
-    Args:
-        path: the YAML file.
-        overrides: ``key.path=value`` each, the value in YAML.
-        text: used instead of the file's content.
+    """Read a spec from its file, with the arguments of `read_spec`.
 
     Raises:
         SpecError: with all problems, each at its line.

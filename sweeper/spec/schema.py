@@ -91,27 +91,16 @@ def _top_level(key: str) -> Schema:
 
 
 def _plateau() -> Schema:
-    section = _object(Plateau.model_json_schema(), {})
-    section.pop("required", None)
+    section = _object(Plateau.model_json_schema())
     return {"description": section.pop("description"), "anyOf": [section, _NULL]}
 
 
 def _section(name: str) -> Schema:
     schema = SECTIONS[name].model_json_schema()
-    definitions = schema.get("$defs", {})
-    section = _object(schema, definitions)
-    # A missing key has a default that depends on the rest of the spec.
-    section.pop("required", None)
+    section = _object(schema)
     if name == "environment":
-        wrappers = {
-            "type": "array",
-            "items": {
-                "anyOf": [
-                    {"type": "string"},
-                    {"type": "object", "minProperties": 1, "maxProperties": 1},
-                ]
-            },
-        }
+        named = {"type": "object", "minProperties": 1, "maxProperties": 1}
+        wrappers = {"type": "array", "items": {"anyOf": [{"type": "string"}, named]}}
         section["properties"]["wrappers"] |= {"anyOf": [wrappers, _NULL]}
         return {"anyOf": [{"type": "string", "minLength": 1}, section, _NULL]}
     if name == "scheduler":
@@ -122,7 +111,7 @@ def _section(name: str) -> Schema:
 
 def _schedulers() -> Iterator[Schema]:
     for name, model in SCHEDULER_OPTIONS.items():
-        section = _object(model.model_json_schema(), {})
+        section = _object(model.model_json_schema())
         section["properties"] = {"type": {"const": name}, **section["properties"]}
         if model is Fifo:  # the default, described already
             del section["description"]
@@ -131,8 +120,9 @@ def _schedulers() -> Iterator[Schema]:
             yield section | {"required": ["type"]}
 
 
-def _object(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
-    """A model's schema that also allows null and references for every key."""
+def _object(schema: Schema) -> Schema:
+    """A model's schema that also allows null and references for every key; none is required."""
+    definitions = schema.get("$defs", {})
     return {
         "type": "object",
         **({"description": schema["description"]} if "description" in schema else {}),
@@ -150,7 +140,7 @@ def _property(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
     if "$ref" in schema:
         inner = definitions[schema["$ref"].rpartition("/")[2]]
         about.setdefault("description", inner.get("description", ""))
-        return about | {"anyOf": [_object(inner, definitions), _NULL]}
+        return about | {"anyOf": [_object(inner), _NULL]}
     kinds = schema.get("anyOf") or [
         {key: value for key, value in schema.items() if key not in ("description", "default")}
     ]
@@ -187,17 +177,13 @@ def _space_name(algorithm: str, backend: str) -> str:
 def _spaces() -> Iterator[Schema]:
     """The keys of ``param_space`` for each algorithm and backend."""
     for algorithm, backend in _pairs():
-        is_default = backend == default_backend(algorithm)
+        is_default, name = backend == default_backend(algorithm), _space_name(algorithm, backend)
         yield {
             "if": {
                 "properties": {"algorithm": {"const": algorithm}, "backend": {"const": backend}},
                 "required": ["algorithm", *([] if is_default else ["backend"])],
             },
-            "then": {
-                "properties": {
-                    "param_space": {"$ref": f"#/$defs/{_space_name(algorithm, backend)}"}
-                }
-            },
+            "then": {"properties": {"param_space": {"$ref": f"#/$defs/{name}"}}},
         }
 
 
