@@ -196,7 +196,8 @@ def _draw(leaf: Distribution, generator: np.random.Generator) -> Any:
         index = generator.choice(np.arange(0, len(leaf.values)), size=1)[0]
         return copy.deepcopy(leaf.values[index])
     if leaf.kind in {"randn", "qrandn"}:
-        mean, sd, q = [*leaf.args, *[0.0, 1.0, None][len(leaf.args) :]]
+        args = [*leaf.args, *[0.0, 1.0, None][len(leaf.args) :]]
+        mean, sd, q = args
         value = generator.normal(mean, sd, size=1)[0]
         return float(value) if q is None else _quantise(value, q)
     lower, upper, q = (*leaf.args, None)[:3]
