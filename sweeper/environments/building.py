@@ -65,17 +65,14 @@ def build_env(
     ]
     check_id(settings.id)
     env = _make(settings, enforces_order=enforces_order)
-    for position, (wrapper, constructor) in enumerate(
-        zip(settings.wrappers, constructors, strict=True)
-    ):
+    for position, wrapper in enumerate(settings.wrappers):
         try:
-            env = constructor(env, **wrapper.kwargs)
+            env = constructors[position](env, **wrapper.kwargs)
         except Exception as error:
             env.close()
-            raise EnvironmentBuildError(
-                ("wrappers", position),
-                f"wrapper {wrapper.name} can't be put around {settings.id}: {summarise(error)}",
-            ) from error
+            around = f"wrapper {wrapper.name} can't be put around {settings.id}"
+            message = f"{around}: {summarise(error)}"
+            raise EnvironmentBuildError(("wrappers", position), message) from error
     return env
 
 
@@ -93,9 +90,8 @@ def describe(settings: EnvironmentSettings) -> EnvironmentDescription:
             limit = env.spec.max_episode_steps if env.spec is not None else None
             return EnvironmentDescription(env.observation_space, env.action_space, limit)
         except Exception as error:
-            raise EnvironmentBuildError(
-                ("id",), f"environment {settings.id} has no spaces: {summarise(error)}"
-            ) from error
+            message = f"environment {settings.id} has no spaces: {summarise(error)}"
+            raise EnvironmentBuildError(("id",), message) from error
         finally:
             env.close()
 
@@ -132,15 +128,13 @@ def _make(settings: EnvironmentSettings, *, enforces_order: bool) -> gymnasium.E
         return gymnasium.make(made, disable_env_checker=True, **settings.kwargs)
     except gymnasium.error.DependencyNotInstalled as error:
         extra = next((hint for name, hint in _EXTRAS.items() if name in str(error)), "")
-        raise EnvironmentBuildError(
-            ("id",), f"environment {settings.id} needs a package: {summarise(error)}{extra}"
-        ) from error
+        message = f"environment {settings.id} needs a package: {summarise(error)}{extra}"
+        raise EnvironmentBuildError(("id",), message) from error
     except (gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv) as error:
         raise EnvironmentBuildError(("id",), explain_unknown_id(settings.id)) from error
     except (gymnasium.error.Error, ImportError) as error:
-        raise EnvironmentBuildError(
-            ("id",), f"environment {settings.id} can't be made: {summarise(error)}"
-        ) from error
+        message = f"environment {settings.id} can't be made: {summarise(error)}"
+        raise EnvironmentBuildError(("id",), message) from error
     except Exception as error:
         key = ("kwargs",) if settings.kwargs else ("id",)
         given = f" with {show(settings.kwargs)}" if settings.kwargs else ""
@@ -186,9 +180,8 @@ def _find_wrapper(
     if not callable(found):
         names = getattr(module, "__all__", None) or [n for n in dir(module) if n[:1].isupper()]
         hint = did_you_mean(attribute, names, cutoff=0.5)
-        raise EnvironmentBuildError(
-            key, f"no wrapper {show(attribute)} in {module_name or 'gymnasium.wrappers'}{hint}"
-        )
+        place = module_name or "gymnasium.wrappers"
+        raise EnvironmentBuildError(key, f"no wrapper {show(attribute)} in {place}{hint}")
     if not (isinstance(found, type) and issubclass(found, gymnasium.Env)):
         raise EnvironmentBuildError(key, f"{wrapper.name} is not a gymnasium.Wrapper")
     return found

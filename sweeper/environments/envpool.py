@@ -27,18 +27,11 @@ Array = NDArray[Any]
 
 # Environments that envpool steps several times as fast as gymnasium, and in which a random policy
 # earns the same in both (tests/integration/environments/test_envpool_run.py).
-_FASTER = frozenset(
-    {
-        "Acrobot-v1",
-        "BipedalWalker-v3",
-        "BipedalWalkerHardcore-v3",
-        "LunarLander-v3",
-        "LunarLanderContinuous-v3",
-        "MountainCar-v0",
-        "MountainCarContinuous-v0",
-        "Pendulum-v1",
-    }
-)
+_FASTER = {
+    "Acrobot-v1", "BipedalWalker-v3", "BipedalWalkerHardcore-v3", "LunarLander-v3",
+    "LunarLanderContinuous-v3", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1",
+}  # fmt: skip
+_KEY = ("vectorization",)  # the faulty key where nothing else is wrong
 _NO_TIME_LIMIT = 2**31 - 1
 
 
@@ -66,20 +59,17 @@ def check_envpool(settings: EnvironmentSettings, described: EnvironmentDescripti
     """
     if settings.wrappers or settings.module is not None:
         asked = "wrappers" if settings.wrappers else "module"
-        raise EnvironmentBuildError(
-            ("vectorization",), f"envpool does not go with environment.{asked}; use auto or sync"
-        )
+        message = f"envpool does not go with environment.{asked}; use auto or sync"
+        raise EnvironmentBuildError(_KEY, message)
     pool = _make_pool(settings, described, seeds=[0], threads=1)
     for what, ours, theirs in (
         ("observations", described.observation_space, pool.observation_space),
         ("actions", described.action_space, pool.action_space),
     ):
         if not _is_same(ours, theirs, is_bounded=what == "actions"):
-            raise EnvironmentBuildError(
-                ("vectorization",),
-                f"envpool's {settings.id} has {what} {_one_line(theirs)}, gymnasium's "
-                f"{_one_line(ours)}; use auto or sync",
-            )
+            found = f"envpool's {settings.id} has {what} {_one_line(theirs)}"
+            message = f"{found}, gymnasium's {_one_line(ours)}; use auto or sync"
+            raise EnvironmentBuildError(_KEY, message)
 
 
 class EnvpoolReplicaEnvs:
@@ -162,24 +152,17 @@ def _make_pool(
     try:
         envpool = importlib.import_module("envpool")
     except ImportError as error:
-        raise EnvironmentBuildError(
-            ("vectorization",),
-            f"envpool needs a package: pip install 'sweeper[envpool]' ({error})",
-        ) from error
+        message = f"envpool needs a package: pip install 'sweeper[envpool]' ({error})"
+        raise EnvironmentBuildError(_KEY, message) from error
     known = envpool.list_all_envs()
     if settings.id not in known:
         hint = did_you_mean(settings.id, known, cutoff=0.7)
-        raise EnvironmentBuildError(
-            ("vectorization",), f"envpool has no {settings.id}; use auto or sync{hint}"
-        )
+        raise EnvironmentBuildError(_KEY, f"envpool has no {settings.id}; use auto or sync{hint}")
     arguments = envpool.make_spec(settings.id).config._fields
     unknown = [name for name in settings.kwargs if name not in arguments]
     if unknown:
-        raise EnvironmentBuildError(
-            ("kwargs",),
-            f"envpool's {settings.id} has no argument {show(unknown[0])}; use vectorization: auto "
-            "or sync",
-        )
+        lack = f"envpool's {settings.id} has no argument {show(unknown[0])}"
+        raise EnvironmentBuildError(("kwargs",), f"{lack}; use vectorization: auto or sync")
     limit = described.max_episode_steps or _NO_TIME_LIMIT
     try:
         with warnings.catch_warnings():
@@ -195,10 +178,8 @@ def _make_pool(
             _ = pool.observation_space, pool.action_space  # built now and cached by the pool
     except Exception as error:  # envpool's simulators can raise anything
         given = f" with {show(dict(settings.kwargs))}" if settings.kwargs else ""
-        raise EnvironmentBuildError(
-            ("kwargs",) if settings.kwargs else ("vectorization",),
-            f"envpool can't make {settings.id}{given}: {_one_line(error)}; use auto or sync",
-        ) from error
+        message = f"envpool can't make {settings.id}{given}: {_one_line(error)}; use auto or sync"
+        raise EnvironmentBuildError(("kwargs",) if settings.kwargs else _KEY, message) from error
     return pool
 
 

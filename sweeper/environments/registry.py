@@ -43,11 +43,9 @@ def import_module(name: str, search_paths: Sequence[str] = ()) -> ModuleType:
     if folder is not None:
         loaded = sys.modules.get(top)
         if loaded is not None and not _lies_in(loaded, Path(folder)):
-            raise EnvironmentBuildError(
-                ("module",),
-                f"module {name} was found in {folder}, but another module named {top} is already "
-                "loaded; rename yours",
-            )
+            clash = f"another module named {top} is already loaded; rename yours"
+            message = f"module {name} was found in {folder}, but {clash}"
+            raise EnvironmentBuildError(("module",), message)
         if folder not in sys.path:
             sys.path.insert(0, folder)
     importlib.invalidate_caches()
@@ -61,9 +59,8 @@ def import_module(name: str, search_paths: Sequence[str] = ()) -> ModuleType:
             message = f"module {name} needs {error.name}, which is not installed"
         raise EnvironmentBuildError(("module",), message) from error
     except Exception as error:  # the user's module can raise anything
-        raise EnvironmentBuildError(
-            ("module",), f"importing module {name} failed: {summarise(error)}"
-        ) from error
+        message = f"importing module {name} failed: {summarise(error)}"
+        raise EnvironmentBuildError(("module",), message) from error
 
 
 def register(settings: EnvironmentSettings) -> None:
@@ -108,15 +105,13 @@ def check_id(env_id: str) -> None:
     name = _without_module(env_id)
     if gymnasium.envs.registration.ENV_ID_RE.fullmatch(name) is None:
         hint = did_you_mean(name, gymnasium.registry, cutoff=0.7)
-        raise EnvironmentBuildError(
-            ("id",), f"{show(env_id)} is not a gymnasium id, such as CartPole-v1{hint}"
-        )
+        message = f"{show(env_id)} is not a gymnasium id, such as CartPole-v1{hint}"
+        raise EnvironmentBuildError(("id",), message)
     if name not in gymnasium.registry and (versions := _versions_of(name)):
         # gymnasium would take the newest installed version: another one after an upgrade.
         newest = max(versions, key=_version)
-        raise EnvironmentBuildError(
-            ("id",), f"{name} comes in versions; name one: {newest} is the newest"
-        )
+        message = f"{name} comes in versions; name one: {newest} is the newest"
+        raise EnvironmentBuildError(("id",), message)
 
 
 def explain_unknown_id(env_id: str) -> str:

@@ -51,24 +51,18 @@ class EnvironmentSettings:
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON types."""
-        return {
-            **asdict(self),
-            "kwargs": dict(self.kwargs),
-            "wrappers": [{"name": w.name, "kwargs": dict(w.kwargs)} for w in self.wrappers],
-            "search_paths": list(self.search_paths),
-        }
+        plain = asdict(self)
+        return {key: list(one) if isinstance(one, tuple) else one for key, one in plain.items()}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> EnvironmentSettings:
         """Read what `to_json` returned."""
-        return cls(
-            **{
-                **document,
-                "wrappers": tuple(WrapperSettings(**wrapper) for wrapper in document["wrappers"]),
-                "search_paths": tuple(document["search_paths"]),
-                "normalize": NormalizeSettings(**document["normalize"]),
-            }
-        )
+        parts = {
+            "wrappers": tuple(WrapperSettings(**wrapper) for wrapper in document["wrappers"]),
+            "search_paths": tuple(document["search_paths"]),
+            "normalize": NormalizeSettings(**document["normalize"]),
+        }
+        return cls(**{**document, **parts})
 
 
 class EnvironmentBuildError(UserError):

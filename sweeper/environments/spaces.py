@@ -13,12 +13,7 @@ from numpy.typing import NDArray
 
 from sweeper.errors import ConfigurationRefusedError
 
-__all__ = [
-    "ObservationEncoder",
-    "build_observation_encoder",
-    "space_from_json",
-    "space_to_json",
-]
+__all__ = ["ObservationEncoder", "build_observation_encoder", "space_from_json", "space_to_json"]
 
 Space: TypeAlias = spaces.Space[Any]
 
@@ -91,19 +86,13 @@ def _encode_parts(space: Space, batch: Any) -> list[NDArray[Any]]:
             columns = np.asarray(batch) - space.start
             return [_one_hot(columns[:, i], int(n)) for i, n in enumerate(space.nvec)]
         case spaces.Dict():
-            return [
-                part
-                for key, below in space.spaces.items()
-                for part in _encode_parts(below, batch[key])
-            ]
+            pairs = [(below, batch[key]) for key, below in space.spaces.items()]
         case spaces.Tuple():
-            return [
-                part
-                for below, values in zip(space.spaces, batch, strict=True)
-                for part in _encode_parts(below, values)
-            ]
-    array = np.asarray(batch)
-    return [array.reshape(len(array), -1)]
+            pairs = list(zip(space.spaces, batch, strict=True))
+        case _:
+            array = np.asarray(batch)
+            return [array.reshape(len(array), -1)]
+    return [part for below, values in pairs for part in _encode_parts(below, values)]
 
 
 def _one_hot(values: NDArray[Any], size: int) -> NDArray[np.float32]:
@@ -128,16 +117,11 @@ def space_to_json(space: Space) -> dict[str, Any]:
         case spaces.Discrete():
             return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
         case spaces.MultiDiscrete():
-            return {
-                "type": "MultiDiscrete",
-                "nvec": space.nvec.tolist(),
-                "start": space.start.tolist(),
-            }
+            counts, start = space.nvec.tolist(), space.start.tolist()
+            return {"type": "MultiDiscrete", "nvec": counts, "start": start}
         case spaces.Dict():
-            return {
-                "type": "Dict",
-                "spaces": {key: space_to_json(part) for key, part in space.spaces.items()},
-            }
+            parts = {key: space_to_json(part) for key, part in space.spaces.items()}
+            return {"type": "Dict", "spaces": parts}
         case spaces.Tuple():
             return {"type": "Tuple", "spaces": [space_to_json(part) for part in space.spaces]}
     raise ConfigurationRefusedError(f"space {space} can't be recorded")
@@ -157,9 +141,8 @@ def space_from_json(document: Mapping[str, Any]) -> Space:
         case "MultiDiscrete":
             return spaces.MultiDiscrete(document["nvec"], start=document["start"])
         case "Dict":
-            return spaces.Dict(
-                {key: space_from_json(part) for key, part in document["spaces"].items()}
-            )
+            named = document["spaces"].items()
+            return spaces.Dict({key: space_from_json(part) for key, part in named})
         case "Tuple":
             return spaces.Tuple([space_from_json(part) for part in document["spaces"]])
     raise ConfigurationRefusedError(f"unknown space {document['type']!r}")

@@ -72,10 +72,8 @@ def build_vector_env(settings: EnvironmentSettings, num_envs: int) -> VectorEnv:
 def _build_native(settings: EnvironmentSettings, num_envs: int) -> VectorEnv:
     if not has_native_vector_env(settings):
         because = "wrappers are asked for" if settings.wrappers else "it has none"
-        raise UserError(
-            f"vectorization: vector_entry_point is not possible for {settings.id}: {because}; "
-            "use sync"
-        )
+        what = f"vectorization: vector_entry_point is not possible for {settings.id}"
+        raise UserError(f"{what}: {because}; use sync")
     envs = gymnasium.make_vec(
         _find_spec(settings).id,
         num_envs=num_envs,

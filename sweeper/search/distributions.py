@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sweeper.hints import nearest, number_hint, show
@@ -141,8 +142,7 @@ def parse_space(
     """
     problems: list[SpaceProblem] = []
     space = _parse_mapping(raw, (), problems)
-    leaves = dict(distributions(space))
-    for path, leaf in leaves.items():
+    for path, leaf in distributions(space):
         problems.extend(_check_condition(path, leaf, space, raw, hyperparameters))
     return space, problems
 
@@ -190,32 +190,26 @@ def _parse_mapping(
 ) -> dict[str, Any]:
     space: dict[str, Any] = {}
     for key, value in raw.items():
-        here = (*path, key)
-        if not isinstance(value, Mapping):
-            if isinstance(value, list) and _holds_distribution(value):
-                message = "a distribution can't stand in a list; list whole values under choice"
-                problems.append(SpaceProblem(here, message))
-                continue
+        here, message = (*path, key), None
+        if isinstance(value, list) and _holds_distribution(value):
+            message = "a distribution can't stand in a list; list whole values under choice"
+        elif not isinstance(value, Mapping):
             space[key] = copy.deepcopy(value)
-            continue
-        kinds = value.keys() & KINDS.keys()
-        if not kinds:
-            misspelt = _names_code(value) or _misspelt(value)
-            if misspelt is not None:
-                problems.append(SpaceProblem(here, misspelt))
-            else:
+        elif not (kinds := value.keys() & KINDS.keys()):
+            message = _names_code(value) or _misspelt(value)
+            if message is None:
                 space[key] = _parse_mapping(value, here, problems)
-            continue
-        if not is_distribution(value):
+        elif not is_distribution(value):
             others = ", ".join(sorted(value.keys() - {min(kinds)}))
             message = f"a distribution stands alone, beside `when` at most; found also {others}"
-            problems.append(SpaceProblem(here, message))
-            continue
-        parsed = _parse_distribution(value, min(kinds))
-        if isinstance(parsed, str):
-            problems.append(SpaceProblem((*here, min(kinds)), parsed))
         else:
-            space[key] = parsed
+            parsed = _parse_distribution(value, min(kinds))
+            if isinstance(parsed, str):
+                here, message = (*here, min(kinds)), parsed
+            else:
+                space[key] = parsed
+        if message is not None:
+            problems.append(SpaceProblem(here, message))
     return space
 
 
@@ -334,12 +328,8 @@ def _check_condition(
             continue
         other = known[name]
         values = [wanted, *(wanted if isinstance(wanted, list) else [])]
-        possible = (
-            any(other.contains(value) for value in values)
-            if isinstance(other, Distribution)
-            else any(is_same(other, value) for value in values)
-        )
-        if not possible:
+        takes = other.contains if isinstance(other, Distribution) else partial(is_same, other)
+        if not any(map(takes, values)):
             yield SpaceProblem(here, f"{name} is never {show(wanted)}, so this never applies")
 
 

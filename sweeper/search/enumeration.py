@@ -13,14 +13,7 @@ __all__ = ["Enumeration"]
 
 
 class Enumeration(SearchAlgorithm):
-    """Goes through `expand`, a pure function of space and seed; learns nothing on the way.
-
-    Args:
-        param_space: nested; leaves are constants or distributions.
-        num_samples: how often the grid is gone through.
-        seed: of the generator that all values are drawn from.
-        points: values to start with, nested.
-    """
+    """Goes through `expand`, with its arguments; learns nothing on the way."""
 
     learns = False
 

@@ -28,8 +28,6 @@ from sweeper.search.distributions import (
 
 __all__ = ["Sample", "check_points", "count", "expand"]
 
-_NORMAL_DEFAULTS = (0.0, 1.0)
-
 
 @dataclass(frozen=True)
 class Sample:
@@ -198,9 +196,10 @@ def _draw(leaf: Distribution, generator: np.random.Generator) -> Any:
         index = generator.choice(np.arange(0, len(leaf.values)), size=1)[0]
         return copy.deepcopy(leaf.values[index])
     if leaf.kind in {"randn", "qrandn"}:
-        mean, sd = list(leaf.args[:2]) + list(_NORMAL_DEFAULTS[len(leaf.args) :])
+        args = [*leaf.args, *[0.0, 1.0, None][len(leaf.args) :]]
+        mean, sd, q = args
         value = generator.normal(mean, sd, size=1)[0]
-        return float(value) if len(leaf.args) < 3 else _quantise(value, leaf.args[2])
+        return float(value) if q is None else _quantise(value, q)
     lower, upper, q = (*leaf.args, None)[:3]
     if q is None:
         return _draw_range(leaf, lower, upper, generator)
@@ -239,9 +238,8 @@ def _grid_index(bound: float, q: float, *, up: bool) -> float:
 
 
 def _holds(value: Any, wanted: Any) -> bool:
-    if is_same(value, wanted):
-        return True
-    return isinstance(wanted, list) and any(is_same(value, one) for one in wanted)
+    values = [wanted, *(wanted if isinstance(wanted, list) else [])]
+    return any(is_same(value, one) for one in values)
 
 
 def _value_at(space: Mapping[str, Any], path: Path) -> Any:

@@ -152,11 +152,8 @@ def _read_name(draft: Draft) -> str:
     fallback = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip(".-")[:_MAX_NAME] or "sweep"
     name = _read_text(draft, "name", fallback)
     if not _NAME.match(name) or len(name) > _MAX_NAME or not name.strip("."):
-        draft.complain(
-            ("name",),
-            "becomes a folder, so it must be of letters, digits, `.`, `_` and `-`, at most "
-            f"{_MAX_NAME}; found {show(name)}",
-        )
+        form = f"must be of letters, digits, `.`, `_` and `-`, at most {_MAX_NAME}"
+        draft.complain(("name",), f"becomes a folder, so it {form}; found {show(name)}")
         return fallback
     return name
 
@@ -270,7 +267,8 @@ def _read_stop(draft: Draft) -> dict[str, float]:
 
 
 def _read_section(draft: Draft, name: str, model: type[Section]) -> Section | None:
-    if name in _OPTIONAL and _is_switched_off(draft, name):
+    is_null = name in draft.document.data and name not in draft.raw
+    if (name == "tracking" and is_null) or (name == "evaluation" and name not in draft.raw):
         return None
     value = draft.raw.get(name, {})
     if model is Scheduler and isinstance(value, Mapping):
@@ -340,12 +338,6 @@ def _explain_no_mapping(name: str, model: type[Section], value: Any) -> str:
     return message
 
 
-def _is_switched_off(draft: Draft, name: str) -> bool:
-    if name == "tracking":
-        return name in draft.document.data and draft.document.data[name] is None
-    return name not in draft.raw
-
-
 def _defaults(draft: Draft, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """The defaults that depend on other parts of the spec."""
     if name == "search":
@@ -373,9 +365,8 @@ def _search_defaults(draft: Draft, values: Mapping[str, Any]) -> dict[str, Any]:
     is_random = not only_grid and values.get("algorithm") != "grid"
     is_counted = "num_samples" in values or draft.is_training or "search" in draft.misspelt
     if is_random and not is_counted and "search" not in draft.broken:
-        draft.complain(
-            ("search", "num_samples"), "is missing: how many configurations to draw, e.g. 16"
-        )
+        message = "is missing: how many configurations to draw, e.g. 16"
+        draft.complain(("search", "num_samples"), message)
         draft.broken.add("search")
     return {"algorithm": "grid" if only_grid else "random", "num_samples": 1}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, PrivateAttr
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from sweeper.planning.plan import SweepPlan
 
 __all__ = ["ExperimentSpec", "Reading", "dump_spec", "load_spec", "parse", "read_spec"]
-
-Watching = TypeVar("Watching", Selection, Plateau)
 
 # Sections that may be written as a bare text, and the key it stands for.
 _SHORTHANDS = {"environment": "id", "scheduler": "type"}
@@ -164,12 +162,7 @@ def read_spec(
 def load_spec(
     path: str | Path, overrides: Sequence[str] = (), *, text: str | None = None
 ) -> ExperimentSpec:
-    """Read a spec from its file.
-
-    Args:
-        path: the YAML file.
-        overrides: ``key.path=value`` each, the value in YAML.
-        text: used instead of the file's content.
+    """Read a spec from its file, with the arguments of `read_spec`.
 
     Raises:
         SpecError: with all problems, each at its line.
@@ -184,11 +177,7 @@ def parse(document: Document | Mapping[str, Any]) -> ExperimentSpec:
         SpecError: with all problems.
     """
     if not isinstance(document, Document):
-        data = dict(document)
-        for key, inner in _SHORTHANDS.items():
-            if isinstance(data.get(key), str):
-                data[key] = {inner: data[key]}
-        document = plain_document(data)
+        document = plain_document(document, _SHORTHANDS)
     return _whole(_read(document))
 
 
@@ -218,29 +207,16 @@ def _whole(reading: Reading) -> ExperimentSpec:
 
 
 def _build(draft: Draft) -> ExperimentSpec:
-    sections = dict(draft.sections)
-    selection = sections["selection"]
-    if isinstance(selection, Selection):
-        sections["selection"] = _with_our_metric(selection)
-    spec = ExperimentSpec.model_validate(
-        {
-            "name": draft.name,
-            "algorithm": draft.algorithm,
-            "backend": draft.backend,
-            "seeds": draft.seeds,
-            "param_space": draft.space,
-            "stop": draft.stop,
-            "plateau": draft.plateau and _with_our_metric(draft.plateau),
-            "storage": draft.storage,
-            **sections,
-        }
-    )
+    sections = {**draft.sections, "plateau": draft.plateau}
+    for name, section in sections.items():
+        if isinstance(section, Selection | Plateau):
+            ours = canonical_metric(section.metric)
+            sections[name] = section.model_copy(update={"metric": ours})
+    others = ("name", "algorithm", "backend", "seeds", "stop", "storage")
+    read = {name: getattr(draft, name) for name in others}
+    spec = ExperimentSpec.model_validate({**read, **sections, "param_space": draft.space})
     spec._document = draft.document
     return spec
-
-
-def _with_our_metric(section: Watching) -> Watching:
-    return section.model_copy(update={"metric": canonical_metric(section.metric)})
 
 
 def dump_spec(spec: ExperimentSpec) -> str:

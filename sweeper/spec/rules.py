@@ -9,10 +9,11 @@ from typing import Any
 
 from sweeper.hints import join_words, show
 from sweeper.metrics import BOUNDS, ENV_STEPS, canonical_metric, explain_metric
-from sweeper.search.distributions import Distribution, distributions
+from sweeper.schedulers.registry import SCHEDULERS
+from sweeper.search.distributions import distributions
 from sweeper.search.expansion import check_points, expand
+from sweeper.search.registry import SEARCH_ALGORITHMS
 from sweeper.spec.draft import Draft
-from sweeper.spec.keys import availability
 from sweeper.spec.keys.combinations import check_combinations
 from sweeper.spec.keys.param_space import check_param_space
 from sweeper.spec.keys.support import BACKENDS, REFERENCE_BACKEND, find_support, supports
@@ -29,7 +30,6 @@ _MAX_TRIALS = 1_000_000
 _MAX_CHECKED = 100  # configurations; drawing them takes about a millisecond
 # Optuna's samplers, which Tune drives, draw none of these (ray/tune/search/optuna).
 _NOT_FOR_SEARCHERS = frozenset({"randn", "qrandn", "qlograndint", "qloguniform"})
-
 
 _POPULATION = ("pbt", "pb2")
 # Options in env steps that must lie within a trial, and what happens otherwise.
@@ -50,10 +50,8 @@ def apply_rules(draft: Draft) -> None:
 def _backend_has_algorithm(draft: Draft) -> Iterator[Finding]:
     algorithm = draft.algorithm
     if algorithm is not None and not supports(draft.backend, algorithm):
-        yield (
-            ("backend",),
-            f"{draft.backend} has no {algorithm}; backend: {REFERENCE_BACKEND} has it",
-        )
+        message = f"{draft.backend} has no {algorithm}; backend: {REFERENCE_BACKEND} has it"
+        yield ("backend",), message
 
 
 def _hyperparameters_exist(draft: Draft) -> Iterator[Finding]:
@@ -77,8 +75,7 @@ def _configurations_fit(draft: Draft) -> Iterator[Finding]:
 
 
 def _trials_end(draft: Draft) -> Iterator[Finding]:
-    stop = draft.raw.get("stop", {})
-    budget = draft.get(Budget)
+    stop, budget = draft.raw.get("stop", {}), draft.get(Budget)
     if not isinstance(stop, Mapping) or "budget" in draft.broken or draft.document.is_partial:
         return
     if budget is not None and (budget.time_s is not None or budget.env_steps is not None):
@@ -92,10 +89,8 @@ def _trials_end(draft: Draft) -> Iterator[Finding]:
     if unknown or draft.misspelt & {"stop", "budget"}:
         return  # the bound may be among the misspelt keys
     if not any(canonical_metric(key) in BOUNDS for key, bound in stop.items() if bound is not None):
-        yield (
-            ("stop",),
-            (f"nothing bounds a trial: give {ENV_STEPS} or time_total_s here, or budget.time_s"),
-        )
+        bounds = f"{ENV_STEPS} or time_total_s here, or budget.time_s"
+        yield ("stop",), f"nothing bounds a trial: give {bounds}"
 
 
 def _bounds_can_be_reached(draft: Draft) -> Iterator[Finding]:
@@ -106,12 +101,8 @@ def _bounds_can_be_reached(draft: Draft) -> Iterator[Finding]:
 
 def _metrics_are_reported(draft: Draft) -> Iterator[Finding]:
     evaluates, learner = "evaluation" in draft.raw, draft.support.learner_metrics
-    for key, _ in _given_stop(draft):
-        problem = explain_metric(canonical_metric(key), learner, has_evaluation=evaluates)
-        if problem is not None:
-            yield ("stop", key), problem
     selection, plateau = draft.get(Selection), draft.plateau
-    watched: list[tuple[KeyPath, str]] = []
+    watched: list[tuple[KeyPath, str]] = [(("stop", key), key) for key, _ in _given_stop(draft)]
     if selection is not None:
         watched.append((("selection", "metric"), selection.metric))
     # By default the plateau watches selection's metric, which is reported already.
@@ -127,17 +118,12 @@ def _plateau_has_a_side(draft: Draft) -> Iterator[Finding]:
     plateau = draft.plateau
     if plateau is None or "stop" in draft.broken:
         return
+    here = ("stop", "plateau", "mode")
     if plateau.metric_threshold is not None and plateau.mode is None:
-        yield (
-            ("stop", "plateau", "mode"),
-            "is missing: max, if metric_threshold is to be reached from below, else min",
-        )
+        yield here, "is missing: max, if metric_threshold is to be reached from below, else min"
     if plateau.metric_threshold is None and plateau.mode is not None:
-        yield (
-            ("stop", "plateau", "mode"),
-            "says from which side metric_threshold is reached, and there is none; give it, or "
-            "leave mode out",
-        )
+        side = "says from which side metric_threshold is reached"
+        yield here, f"{side}, and there is none; give it, or leave mode out"
 
 
 def _search_fits_space(draft: Draft) -> Iterator[Finding]:
@@ -146,26 +132,20 @@ def _search_fits_space(draft: Draft) -> Iterator[Finding]:
         return
     for path, leaf in distributions(draft.space):
         here = ("param_space", *path)
-        if search.algorithm == "grid":
+        name = search.algorithm
+        if name == "grid":
             if not leaf.is_grid:
+                remedy = "use search.algorithm: random, or grid_search here"
                 yield (
                     here,
-                    f"a grid search tries grid_search values only, not {leaf.kind}; use "
-                    "search.algorithm: random, or grid_search here",
+                    f"a grid search tries grid_search values only, not {leaf.kind}; {remedy}",
                 )
-        elif search.algorithm != "random":
+        elif name != "random":
             if leaf.is_grid:
-                yield (
-                    here,
-                    f"{search.algorithm} can't do grid_search; use choice, or "
-                    "search.algorithm: grid",
-                )
+                yield here, f"{name} can't do grid_search; use choice, or search.algorithm: grid"
             elif leaf.kind in _NOT_FOR_SEARCHERS:
-                yield (
-                    here,
-                    f"{search.algorithm} can't draw from {leaf.kind}; use another distribution, "
-                    "or search.algorithm: random",
-                )
+                remedy = "use another distribution, or search.algorithm: random"
+                yield here, f"{name} can't draw from {leaf.kind}; {remedy}"
 
 
 def _sweep_is_finite(draft: Draft) -> Iterator[Finding]:
@@ -181,10 +161,8 @@ def _sweep_is_finite(draft: Draft) -> Iterator[Finding]:
             f"{_MAX_TRIALS:,} points; use choice and search.num_samples",
         )
     elif points * samples > _MAX_TRIALS:
-        yield (
-            ("search", "num_samples"),
-            f"at most {_MAX_TRIALS:,} trials can be made; these are {points * samples:,}",
-        )
+        message = f"at most {_MAX_TRIALS:,} trials can be made; these are {points * samples:,}"
+        yield ("search", "num_samples"), message
 
 
 def _points_lie_in_space(draft: Draft) -> Iterator[Finding]:
@@ -200,10 +178,8 @@ def _points_lie_in_space(draft: Draft) -> Iterator[Finding]:
     if search is None or "search" in draft.broken:
         return
     if len(points) > search.num_samples and not draft.is_training:
-        yield (
-            ("search", "points_to_evaluate"),
-            (f"{len(points)} points count inside num_samples, which is {search.num_samples}"),
-        )
+        message = f"{len(points)} points count inside num_samples, which is {search.num_samples}"
+        yield ("search", "points_to_evaluate"), message
 
 
 def _scheduler_fits(draft: Draft) -> Iterator[Finding]:
@@ -220,46 +196,33 @@ def _options_lie_in_budget(draft: Draft, given: Mapping[str, Any]) -> Iterator[F
     steps = draft.stop.get(ENV_STEPS)
     limit = given.get("max_t")
     if limit is not None and steps is not None and limit > steps > 0:
-        yield (
-            ("scheduler", "max_t"),
-            f"must not lie beyond a trial's end (stop.{ENV_STEPS}: {steps:,g}); found {limit:,g}",
-        )
-    end, source = (limit, "max_t") if limit is not None else (steps, f"stop.{ENV_STEPS}")
+        end = f"a trial's end (stop.{ENV_STEPS}: {steps:,g})"
+        yield ("scheduler", "max_t"), f"must not lie beyond {end}; found {limit:,g}"
+    length, source = (limit, "max_t") if limit is not None else (steps, f"stop.{ENV_STEPS}")
     for key, consequence in _WITHIN_BUDGET.items():
         value = given.get(key)
-        if value is not None and end is not None and value >= end > 0:
-            yield (
-                ("scheduler", key),
-                f"must lie before a trial's end ({source}: {end:,g}), else {consequence}; found "
-                f"{value:,g}",
-            )
+        if value is not None and length is not None and value >= length > 0:
+            end = f"a trial's end ({source}: {length:,g})"
+            message = f"must lie before {end}, else {consequence}; found {value:,g}"
+            yield ("scheduler", key), message
 
 
 def _population_fits(draft: Draft, kind: str) -> Iterator[Finding]:
     search = draft.get(Search)
     if search is not None and search.algorithm not in {"grid", "random"}:
-        yield (
-            ("search", "algorithm"),
-            f"{kind} chooses configurations itself and can't go with {search.algorithm}; use "
-            "search.algorithm: random",
-        )
+        clash = f"{kind} chooses configurations itself and can't go with {search.algorithm}"
+        yield ("search", "algorithm"), f"{clash}; use search.algorithm: random"
     leaves = list(distributions(draft.space))
     if not leaves:
         yield ("param_space",), f"{kind} varies searched parameters, and there are none"
     for path, leaf in leaves:
-        problem = _explain_unvaried(kind, leaf)
-        if problem is not None:
-            yield ("param_space", *path), problem
-
-
-def _explain_unvaried(kind: str, leaf: Distribution) -> str | None:
-    if leaf.values is not None and any(isinstance(value, list | dict) for value in leaf.values):
-        return (
-            f"{kind} varies single values, not lists or mappings; fix it, or use another scheduler"
-        )
-    if kind == "pb2" and leaf.bounds is None:
-        return f"pb2 varies ranges of numbers, not {leaf.kind}; use uniform or loguniform"
-    return None
+        here = ("param_space", *path)
+        if any(isinstance(value, list | dict) for value in leaf.values or ()):
+            remedy = "fix it, or use another scheduler"
+            yield here, f"{kind} varies single values, not lists or mappings; {remedy}"
+        elif kind == "pb2" and leaf.bounds is None:
+            what = f"pb2 varies ranges of numbers, not {leaf.kind}"
+            yield here, f"{what}; use uniform or loguniform"
 
 
 def _replay_can_be_saved(draft: Draft) -> Iterator[Finding]:
@@ -271,10 +234,7 @@ def _replay_can_be_saved(draft: Draft) -> Iterator[Finding]:
     elif not draft.support.has_own_replay:
         able = [name for name in BACKENDS if find_support(name, algorithm).has_own_replay]
         remedy = "".join(f"use backend: {name}, or " for name in able) + "leave it out"
-        yield (
-            ("checkpoint", "replay"),
-            f"RLlib's checkpoints hold no replay memory; {remedy}",
-        )
+        yield (("checkpoint", "replay"), f"RLlib's checkpoints hold no replay memory; {remedy}")
 
 
 def _is_available(draft: Draft) -> Iterator[Finding]:
@@ -291,16 +251,11 @@ def _not_available(draft: Draft) -> Iterator[tuple[KeyPath, str]]:
     if "://" in draft.storage:
         yield ("storage",), f"storage {show(draft.storage)}; use a folder of this machine"
     search, scheduler = draft.get(Search), draft.get(Scheduler)
-    if search is not None and search.algorithm not in availability.SEARCH_ALGORITHMS:
-        yield (
-            ("search", "algorithm"),
-            f"search algorithm {search.algorithm}; use {_or(availability.SEARCH_ALGORITHMS)}",
-        )
-    if scheduler is not None and scheduler.type not in availability.SCHEDULERS:
-        yield (
-            ("scheduler", "type"),
-            f"scheduler {scheduler.type}; use {_or(availability.SCHEDULERS)}",
-        )
+    if search is not None and search.algorithm not in SEARCH_ALGORITHMS:
+        what = f"search algorithm {search.algorithm}; use {_or(SEARCH_ALGORITHMS)}"
+        yield ("search", "algorithm"), what
+    if scheduler is not None and scheduler.type not in SCHEDULERS:
+        yield ("scheduler", "type"), f"scheduler {scheduler.type}; use {_or(SCHEDULERS)}"
     environment = draft.get(Environment)
     if environment is not None:
         if environment.vectorization == "envpool" and not draft.support.builds_vector_envs:

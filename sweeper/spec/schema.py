@@ -91,27 +91,16 @@ def _top_level(key: str) -> Schema:
 
 
 def _plateau() -> Schema:
-    section = _object(Plateau.model_json_schema(), {})
-    section.pop("required", None)
+    section = _object(Plateau.model_json_schema())
     return {"description": section.pop("description"), "anyOf": [section, _NULL]}
 
 
 def _section(name: str) -> Schema:
     schema = SECTIONS[name].model_json_schema()
-    definitions = schema.get("$defs", {})
-    section = _object(schema, definitions)
-    # A missing key has a default that depends on the rest of the spec.
-    section.pop("required", None)
+    section = _object(schema)
     if name == "environment":
-        wrappers = {
-            "type": "array",
-            "items": {
-                "anyOf": [
-                    {"type": "string"},
-                    {"type": "object", "minProperties": 1, "maxProperties": 1},
-                ]
-            },
-        }
+        named = {"type": "object", "minProperties": 1, "maxProperties": 1}
+        wrappers = {"type": "array", "items": {"anyOf": [{"type": "string"}, named]}}
         section["properties"]["wrappers"] |= {"anyOf": [wrappers, _NULL]}
         return {"anyOf": [{"type": "string", "minLength": 1}, section, _NULL]}
     if name == "scheduler":
@@ -122,7 +111,7 @@ def _section(name: str) -> Schema:
 
 def _schedulers() -> Iterator[Schema]:
     for name, model in SCHEDULER_OPTIONS.items():
-        section = _object(model.model_json_schema(), {})
+        section = _object(model.model_json_schema())
         section["properties"] = {"type": {"const": name}, **section["properties"]}
         if model is Fifo:  # the default, described already
             del section["description"]
@@ -131,8 +120,9 @@ def _schedulers() -> Iterator[Schema]:
             yield section | {"required": ["type"]}
 
 
-def _object(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
-    """A model's schema that also allows null and references for every key."""
+def _object(schema: Schema) -> Schema:
+    """A model's schema that also allows null and references for every key; none is required."""
+    definitions = schema.get("$defs", {})
     return {
         "type": "object",
         **({"description": schema["description"]} if "description" in schema else {}),
@@ -150,7 +140,7 @@ def _property(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
     if "$ref" in schema:
         inner = definitions[schema["$ref"].rpartition("/")[2]]
         about.setdefault("description", inner.get("description", ""))
-        return about | {"anyOf": [_object(inner, definitions), _NULL]}
+        return about | {"anyOf": [_object(inner), _NULL]}
     kinds = schema.get("anyOf") or [
         {key: value for key, value in schema.items() if key not in ("description", "default")}
     ]
@@ -187,17 +177,13 @@ def _space_name(algorithm: str, backend: str) -> str:
 def _spaces() -> Iterator[Schema]:
     """The keys of ``param_space`` for each algorithm and backend."""
     for algorithm, backend in _pairs():
-        is_default = backend == default_backend(algorithm)
+        is_default, name = backend == default_backend(algorithm), _space_name(algorithm, backend)
         yield {
             "if": {
                 "properties": {"algorithm": {"const": algorithm}, "backend": {"const": backend}},
                 "required": ["algorithm", *([] if is_default else ["backend"])],
             },
-            "then": {
-                "properties": {
-                    "param_space": {"$ref": f"#/$defs/{_space_name(algorithm, backend)}"}
-                }
-            },
+            "then": {"properties": {"param_space": {"$ref": f"#/$defs/{name}"}}},
         }
 
 
@@ -209,7 +195,10 @@ def _space(algorithm: str, backend: str) -> Schema:
         if isinstance(usual, Mapping):
             inner = {name: _leaf(algorithm, (key, name), backend) for name in usual}
             whole = {"type": "object", "properties": inner, "additionalProperties": False}
-            properties[key] = _described(key, _open(whole, _choice({"type": "object"})))
+            tried = _distribution(
+                {"type": "object"}, Domain(is_free=True), ("choice", "grid_search")
+            )
+            properties[key] = _described(key, _open(whole, tried))
         elif key in fixed:
             properties[key] = _described(key, _open({"const": usual}), usual)
         else:
@@ -270,11 +259,8 @@ def _values(found: Domain) -> Iterator[Schema]:
         yield {"type": "array", "items": {"type": "array", "minItems": 3, "maxItems": 3}}
     if found.is_sizes:
         size = {"type": "integer", "minimum": 1}
-        yield (
-            {"type": "array", "items": size, "minItems": max(0, int(found.lower))}
-            if (found.lower > 0)
-            else {"type": "array", "items": size}
-        )
+        least = {"minItems": int(found.lower)} if found.lower > 0 else {}
+        yield {"type": "array", "items": size} | least
     if found.is_number:
         yield _number(found)
     if found.words is not None:
@@ -303,10 +289,6 @@ def _number(found: Domain) -> Schema:
     return schema
 
 
-def _choice(value: Schema) -> Schema:
-    return _distribution(value, Domain(is_free=True), kinds=("choice", "grid_search"))
-
-
 def _distribution(value: Schema, found: Domain, kinds: tuple[str, ...] = tuple(KINDS)) -> Schema:
     """A distribution over values, with its optional condition."""
     offered: Schema = {}
@@ -314,12 +296,7 @@ def _distribution(value: Schema, found: Domain, kinds: tuple[str, ...] = tuple(K
         names = KINDS[kind]
         if names is None:
             text = "Every value is tried." if kind == "grid_search" else "One of the values."
-            offered[kind] = {
-                "type": "array",
-                "items": value,
-                "minItems": 1,
-                "description": text,
-            }
+            offered[kind] = {"type": "array", "items": value, "minItems": 1, "description": text}
         elif found.is_number and _suits(kind, found):
             offered[kind] = {
                 "type": "array",

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from sweeper.environments.settings import EnvironmentSettings, NormalizeSettings, WrapperSettings
+from sweeper.environments.settings import EnvironmentSettings
 from sweeper.hints import show
 
 __all__ = [
@@ -124,15 +124,7 @@ class Environment(Section):
 
     def settings(self) -> EnvironmentSettings:
         """The settings that a worker builds it from."""
-        return EnvironmentSettings(
-            id=self.id,
-            kwargs=self.kwargs,
-            wrappers=tuple(WrapperSettings(w.name, w.kwargs) for w in self.wrappers),
-            module=self.module,
-            search_paths=tuple(self.search_paths),
-            vectorization=self.vectorization,
-            normalize=NormalizeSettings(self.normalize.observations, self.normalize.rewards),
-        )
+        return EnvironmentSettings.from_json(self.model_dump())
 
 
 def _auto_or_whole(value: Any) -> Any:

@@ -9,7 +9,8 @@ from typing import Any, get_args
 from pydantic_core import ErrorDetails
 
 from sweeper.hints import did_you_mean, number_hint, quote_hint, seconds_hint, show, switch_hint
-from sweeper.spec.keys.availability import SCHEDULERS, SEARCH_ALGORITHMS
+from sweeper.schedulers.registry import SCHEDULERS
+from sweeper.search.registry import SEARCH_ALGORITHMS
 from sweeper.spec.schedulers import explain_unknown_option
 from sweeper.spec.sections import Section
 
@@ -85,10 +86,7 @@ def _explain_literal(expected: str, found: Any, model: type[Section]) -> str:
 
 
 # Suggest only what this version has.
-_AVAILABLE: Mapping[str, frozenset[str]] = {
-    "Search": SEARCH_ALGORITHMS,
-    "Scheduler": SCHEDULERS,
-}
+_AVAILABLE: Mapping[str, Mapping[str, Any]] = {"Search": SEARCH_ALGORITHMS, "Scheduler": SCHEDULERS}
 
 
 def _begun_like(found: Any, choices: Iterable[str]) -> str:

@@ -14,19 +14,20 @@ from sweeper.spec.keys.support import REFERENCE_BACKEND, find_support
 __all__ = ["check_combinations"]
 
 
-def _extremes(algorithm: str, space: Mapping[str, Any], key: str) -> tuple[float, float] | None:
-    """The smallest and largest number that a key can have; None if unknown.
+def _candidates(value: Any) -> tuple[Any, ...]:
+    """A key's values or the bounds of its range; empty if unknown.
 
     Unknown for a conditional key, whose condition may rule out the wrong combination: the drawn
     configurations are checked instead.
     """
-    value = space.get(key, default(algorithm, (key,)))
-    if isinstance(value, Distribution) and value.when is not None:
-        return None
-    if isinstance(value, Distribution):
-        candidates = list(value.values or value.bounds or ())
-    else:
-        candidates = [value]
+    if not isinstance(value, Distribution):
+        return (value,)
+    return () if value.when is not None else value.values or value.bounds or ()
+
+
+def _extremes(algorithm: str, space: Mapping[str, Any], key: str) -> tuple[float, float] | None:
+    """The smallest and largest number that a key can have; None if unknown."""
+    candidates = _candidates(space.get(key, default(algorithm, (key,))))
     numbers = [one for one in candidates if isinstance(one, int | float)]
     return (min(numbers), max(numbers)) if numbers else None
 
@@ -52,12 +53,9 @@ def _minibatch_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceP
         batch = (batch[0] // max(1, learners[1]), batch[1])
     if minibatch is None or batch is None or minibatch[1] <= batch[0]:
         return
-    named = "minibatch_size" if "minibatch_size" in space else "train_batch_size_per_learner"
-    yield SpaceProblem(
-        (named,),
-        f"a minibatch can be larger than its train batch: minibatch_size up to {minibatch[1]}, "
-        f"train_batch_size_per_learner down to {batch[0]}",
-    )
+    sizes = f"minibatch_size up to {minibatch[1]}, {key} down to {batch[0]}"
+    message = f"a minibatch can be larger than its train batch: {sizes}"
+    yield SpaceProblem(("minibatch_size" if "minibatch_size" in space else key,), message)
 
 
 def _minibatch_is_of_fragments(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
@@ -69,10 +67,8 @@ def _minibatch_is_of_fragments(algorithm: str, space: Mapping[str, Any]) -> Iter
         return
     wrong = [size for size in sizes or () if isinstance(size, int) and size % fragment]
     if wrong:
-        yield SpaceProblem(
-            ("minibatch_size",),
-            f"must be a multiple of {key} ({fragment}); found {wrong[0]}",
-        )
+        message = f"must be a multiple of {key} ({fragment}); found {wrong[0]}"
+        yield SpaceProblem(("minibatch_size",), message)
 
 
 def _fragment_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
@@ -86,29 +82,22 @@ def _fragment_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpacePr
         if isinstance(value, bool) or not isinstance(value, int):
             return
         sizes.append(value)
-    envs, runners, batch = sizes
-    unit = max(runners, 1) * envs * fragment
+    envs, batch = sizes[0] * max(sizes[1], 1), sizes[2]
+    unit = envs * fragment
     if unit < 1 or batch < 1:
         return
     collected = math.ceil(batch / unit) * unit
     if collected - batch > 0.1 * batch:
-        yield SpaceProblem(
-            ("rollout_fragment_length",),
-            f"{fragment} steps of {max(runners, 1) * envs} environments make batches of "
-            f"{collected}, more than a tenth off train_batch_size_per_learner {batch}; use auto",
-        )
+        made = f"{fragment} steps of {envs} environments make batches of {collected}"
+        message = f"{made}, more than a tenth off train_batch_size_per_learner {batch}; use auto"
+        yield SpaceProblem(("rollout_fragment_length",), message)
 
 
 def _n_step_fits(_: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
     fragment = space.get("rollout_fragment_length", "auto")
     if not isinstance(fragment, int):
         return
-    value = space.get("n_step", 1)
-    if isinstance(value, Distribution) and value.when is not None:
-        return
-    candidates = (
-        list(value.values or value.bounds or ()) if isinstance(value, Distribution) else [value]
-    )
+    candidates = _candidates(space.get("n_step", 1))
     if any(isinstance(one, list) for one in candidates):
         message = "an n_step range needs rollout_fragment_length: auto"
         yield SpaceProblem(("n_step",), message)
@@ -148,10 +137,8 @@ def _replay_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProb
     for key in ("train_batch_size_per_learner", "num_steps_sampled_before_learning_starts"):
         needed = _extremes(algorithm, space, key)
         if needed is not None and capacity < needed[1]:
-            yield SpaceProblem(
-                ("replay_buffer_config", "capacity"),
-                f"must hold {key} ({needed[1]:g}) at least; found {capacity}",
-            )
+            message = f"must hold {key} ({needed[1]:g}) at least; found {capacity}"
+            yield SpaceProblem(("replay_buffer_config", "capacity"), message)
             return
 
 

@@ -13,7 +13,6 @@ from sweeper.spec.keys.network import BIAS_INITIALISERS, INITIALISERS, check_fil
 
 __all__ = ["Domain", "check_value", "describe_domain", "domain_of"]
 
-
 _MIN_NUMBER = -1e300  # the lower bound of a number that has none
 
 
@@ -65,15 +64,33 @@ _ACTIVATION = Domain(
         "LeakyReLU", "Mish",
     )
 )  # fmt: skip
-_FREE = Domain(is_free=True)
 _LIMIT = replace(_POSITIVE, is_infinite=True)
 _RATE = replace(_POSITIVE, has_schedule=True)
 
 _DOMAINS: Mapping[str, Domain] = {
-    "actor_lr": _RATE,
-    "alpha_lr": _RATE,
-    "critic_lr": _RATE,
-    "lr": _RATE,
+    **dict.fromkeys(("actor_lr", "alpha_lr", "critic_lr", "lr"), _RATE),
+    **dict.fromkeys(
+        (
+            "num_epochs", "train_batch_size_per_learner", "num_envs_per_env_runner", "num_atoms",
+            "broadcast_interval", "learner_queue_size", "num_gpu_loader_threads",
+            "circular_buffer_num_batches", "circular_buffer_iterations_per_batch",
+            "simple_queue_size", "model_config.lstm_cell_size", "model_config.max_seq_len",
+            "replay_buffer_config.capacity",
+        ),
+        _COUNT,
+    ),
+    **dict.fromkeys(
+        (
+            "target_network_update_freq", "num_env_runners", "num_learners", "burn_in_len",
+            "min_sample_timesteps_per_iteration", "min_train_timesteps_per_iteration",
+            "num_steps_sampled_before_learning_starts",
+        ),
+        _COUNT_FROM_0,
+    ),
+    **{
+        f"model_config.{part}_activation": _ACTIVATION
+        for part in ("fcnet", "head_fcnet", "fusionnet", "conv")
+    },
     "gamma": _SHARE,
     "lambda_": _SHARE,
     "clip_param": _POSITIVE,
@@ -88,51 +105,27 @@ _DOMAINS: Mapping[str, Domain] = {
     "batch_mode": Domain(words=("truncate_episodes", "complete_episodes")),
     "td_error_loss_fn": Domain(words=("huber", "mse")),
     "tau": Domain(lower=0, upper=1, is_open=True),
-    "target_network_update_freq": _COUNT_FROM_0,
-    "num_epochs": _COUNT,
     "minibatch_size": replace(_COUNT, is_nullable=True),
-    "train_batch_size_per_learner": _COUNT,
-    "num_envs_per_env_runner": _COUNT,
-    "num_env_runners": _COUNT_FROM_0,
-    "num_learners": _COUNT_FROM_0,
     "rollout_fragment_length": replace(_COUNT, words=("auto",)),
     "min_time_s_per_iteration": replace(_NOT_NEGATIVE, is_nullable=True),
-    "min_sample_timesteps_per_iteration": _COUNT_FROM_0,
-    "min_train_timesteps_per_iteration": _COUNT_FROM_0,
-    "num_steps_sampled_before_learning_starts": _COUNT_FROM_0,
     "training_intensity": replace(_POSITIVE, is_nullable=True),
     "n_step": replace(_COUNT, has_range=True),
-    "num_atoms": _COUNT,
-    "burn_in_len": _COUNT_FROM_0,
     "initial_alpha": _POSITIVE,
     "target_entropy": Domain(lower=_MIN_NUMBER, words=("auto",), is_nullable=True),
     "vtrace_clip_rho_threshold": _LIMIT,
     "vtrace_clip_pg_rho_threshold": _LIMIT,
-    "broadcast_interval": _COUNT,
-    "learner_queue_size": _COUNT,
-    "num_gpu_loader_threads": _COUNT,
-    "circular_buffer_num_batches": _COUNT,
-    "circular_buffer_iterations_per_batch": _COUNT,
-    "simple_queue_size": _COUNT,
     "target_worker_clipping": _LIMIT,
     "model_config.fcnet_hiddens": _LAYERS,
     "model_config.head_fcnet_hiddens": _SIZES,
     "model_config.fusionnet_hiddens": _LAYERS,
-    "model_config.fcnet_activation": _ACTIVATION,
-    "model_config.head_fcnet_activation": _ACTIVATION,
-    "model_config.fusionnet_activation": _ACTIVATION,
-    "model_config.conv_activation": _ACTIVATION,
     "model_config.conv_filters": Domain(is_filters=True),
     "model_config.log_std_clip_param": _LIMIT,
-    "model_config.lstm_cell_size": _COUNT,
-    "model_config.max_seq_len": _COUNT,
-    "replay_buffer_config.capacity": _COUNT,
     "replay_buffer_config.alpha": _NOT_NEGATIVE,
     "replay_buffer_config.beta": _NOT_NEGATIVE,
     "replay_buffer_config.type": Domain(
         words=("PrioritizedEpisodeReplayBuffer", "EpisodeReplayBuffer")
     ),
-}
+}  # fmt: skip
 
 
 def domain_of(name: str, fallback: Any) -> Domain:
@@ -152,7 +145,7 @@ def domain_of(name: str, fallback: Any) -> Domain:
         return Domain()
     if isinstance(fallback, str):
         return Domain(words=())
-    return _FREE
+    return Domain(is_free=True)
 
 
 def check_value(domain: Domain, value: Any) -> str | None:
@@ -216,11 +209,9 @@ def _check_schedule(domain: Domain, points: list[Any]) -> str | None:
     # A schedule may end at its bound: a rate that anneals to 0.
     closed = replace(domain, is_open=False, has_schedule=False)
     wrong = [point[1] for point in points if not _is_in_domain(closed, point[1])]
-    return (
-        f"must be {describe_domain(closed)}; found {show(wrong[0])} in the schedule"
-        if wrong
-        else None
-    )
+    if not wrong:
+        return None
+    return f"must be {describe_domain(closed)}; found {show(wrong[0])} in the schedule"
 
 
 def _check_int_range(domain: Domain, ends: list[Any]) -> str | None:

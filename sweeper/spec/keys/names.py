@@ -15,13 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.hints import did_you_mean, show
-from sweeper.spec.keys.availability import ALGORITHMS_LATER
 from sweeper.spec.keys.domains import Domain, domain_of
-from sweeper.spec.keys.foreign import (
-    dead_network_reason,
-    dead_reason,
-    explain_foreign_name,
-)
+from sweeper.spec.keys.foreign import dead_network_reason, dead_reason, explain_foreign_name
 from sweeper.spec.keys.support import REFERENCE_BACKEND, find_support
 
 __all__ = [
@@ -35,8 +30,8 @@ __all__ = [
     "recorded_version",
 ]
 
-_OFFLINE = "it learns from recorded data, which a spec can't name"
-_REFUSED: Mapping[str, str] = dict.fromkeys(("BC", "CQL", "IQL", "MARWIL"), _OFFLINE)
+_LATER = ("DreamerV3", "TQC")  # of the design, but not of this version
+_OFFLINE = ("BC", "CQL", "IQL", "MARWIL")
 
 
 @functools.cache
@@ -60,10 +55,10 @@ def check_algorithm(name: str) -> str | None:
     """Why an algorithm can't be trained; None if it can."""
     if name in algorithms():
         return None
-    if name in ALGORITHMS_LATER:
+    if name in _LATER:
         return f"not available yet: algorithm {name}"
-    if name in _REFUSED:
-        return f"{name} can't be swept: {_REFUSED[name]}"
+    if name in _OFFLINE:
+        return f"{name} can't be swept: it learns from recorded data, which a spec can't name"
     hint = did_you_mean(name, algorithms(), cutoff=0.7)
     return f"unknown algorithm {show(name)}; must be one of {', '.join(algorithms())}{hint}"
 

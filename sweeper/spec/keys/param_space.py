@@ -92,19 +92,14 @@ def _check_nested(subject: _Subject, key: str, value: Any) -> Iterator[SpaceProb
             for problem in _check_nested(subject, key, one):
                 where = (key, value.kind, number)
                 inner = ".".join(str(part) for part in problem.path[1:])
-                yield SpaceProblem(
-                    where, f"{inner}: {problem.message}" if inner else problem.message
-                )
+                message = f"{inner}: {problem.message}" if inner else problem.message
+                yield SpaceProblem(where, message)
         if value.values is None:
             yield SpaceProblem((key,), f"{key} is a mapping, not a number")
         return
     if not isinstance(value, Mapping):
-        yield SpaceProblem(
-            (key,),
-            f"must be a mapping of the network's keys; found {show(value)}"
-            if key == "model_config"
-            else f"must be a mapping of its own keys; found {show(value)}",
-        )
+        whose = "the network's" if key == "model_config" else "its own"
+        yield SpaceProblem((key,), f"must be a mapping of {whose} keys; found {show(value)}")
         return
     known = subject.defaults[key]
     for inner, leaf in value.items():
@@ -125,20 +120,15 @@ def _check_leaf(subject: _Subject, path: tuple[str, ...], value: Any) -> Iterato
     allowed = default(subject.algorithm, path, subject.backend) if is_fixed else None
     here_domain = domain(subject.algorithm, path, subject.backend)
     if isinstance(value, Mapping) and not (here_domain.is_free or here_domain.is_mapping):
-        yield SpaceProblem(
-            path,
-            f"must be {describe_domain(here_domain)}, or a distribution: one of "
-            f"{', '.join(KINDS)}; found {show(value)}",
-        )
+        form = f"{describe_domain(here_domain)}, or a distribution: one of {', '.join(KINDS)}"
+        yield SpaceProblem(path, f"must be {form}; found {show(value)}")
         return
     is_range = isinstance(value, Distribution) and value.values is None
     for where, one in [] if is_range else _possible_values(path, value):
         problem = check_value(here_domain, one)
-        if problem is not None and _takes_elsewhere(subject, path, one):
-            problem = (
-                f"must be {describe_domain(here_domain)}; found {show(one)}; "
-                f"backend: {REFERENCE_BACKEND} takes it"
-            )
+        if problem is not None and check_value(domain(subject.algorithm, path), one) is None:
+            found = f"must be {describe_domain(here_domain)}; found {show(one)}"
+            problem = f"{found}; backend: {REFERENCE_BACKEND} takes it"
         elif problem is None and is_fixed and one != allowed:
             problem = _explain_fixed(subject, allowed, one)
         if problem is not None:
@@ -160,18 +150,9 @@ def _choice_hint(wanted: Domain, value: Any) -> str:
     return f"; to try each of them write {{choice: {show(value)}}}"
 
 
-def _takes_elsewhere(subject: _Subject, path: tuple[str, ...], value: Any) -> bool:
-    """Whether RLlib takes a value that this backend refuses."""
-    if subject.backend == REFERENCE_BACKEND:
-        return False
-    return check_value(domain(subject.algorithm, path), value) is None
-
-
 def _explain_fixed(subject: _Subject, allowed: Any, found: Any) -> str:
-    return (
-        f"must be {show(allowed)} on backend {subject.backend}; found {show(found)}; "
-        f"backend: {REFERENCE_BACKEND} takes others"
-    )
+    form = f"must be {show(allowed)} on backend {subject.backend}"
+    return f"{form}; found {show(found)}; backend: {REFERENCE_BACKEND} takes others"
 
 
 def _possible_values(path: KeyPath, value: Any) -> Iterator[tuple[KeyPath, Any]]:
@@ -183,24 +164,18 @@ def _possible_values(path: KeyPath, value: Any) -> Iterator[tuple[KeyPath, Any]]
 
 
 def _check_range(wanted: Domain, path: KeyPath, value: Distribution) -> Iterator[SpaceProblem]:
-    here = (*path, value.kind)
+    here, form = (*path, value.kind), describe_domain(wanted)
     if wanted.is_free:
         return
     if not wanted.is_number:
-        yield SpaceProblem(
-            here, f"draws numbers, but the value must be {describe_domain(wanted)}; use choice"
-        )
+        yield SpaceProblem(here, f"draws numbers, but the value must be {form}; use choice")
     elif wanted.is_integer and not value.is_integer:
-        yield SpaceProblem(
-            here, "draws fractions, but must draw whole numbers; use randint, lograndint or choice"
-        )
+        remedy = "use randint, lograndint or choice"
+        yield SpaceProblem(here, f"draws fractions, but must draw whole numbers; {remedy}")
     elif value.bounds is None:
         if wanted.is_bounded:
-            yield SpaceProblem(
-                here,
-                f"draws values without bounds, but each must be {describe_domain(wanted)}; use "
-                "uniform or loguniform",
-            )
+            what = f"draws values without bounds, but each must be {form}"
+            yield SpaceProblem(here, f"{what}; use uniform or loguniform")
     else:
         for number, bound in enumerate(value.bounds):
             problem = check_value(wanted, bound)

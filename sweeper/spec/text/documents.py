@@ -48,9 +48,12 @@ class Document:
         return locate(self.locations, path, Location(str(self.source or "spec")))
 
 
-def plain_document(data: Mapping[str, Any], name: str = "spec") -> Document:
-    """A document from plain values; every location is ``name``."""
-    return Document(copy.deepcopy(dict(data)), {(): Location(name)})
+def plain_document(data: Mapping[str, Any], shorthands: Mapping[str, str]) -> Document:
+    """A document from plain values; ``shorthands`` as in `load_document`."""
+    plain = copy.deepcopy(dict(data))
+    locations: _Locations = {(): Location("spec")}
+    _expand_shorthands(shorthands, plain, locations)
+    return Document(plain, locations)
 
 
 def load_document(
@@ -79,14 +82,9 @@ def load_document(
         return Document({}, composer.locations, tuple(composer.problems), path)
     for override in overrides:
         composer.override(data, override)
-    resolved, problems = interpolate(data, composer.locations)
-    return Document(
-        resolved,
-        composer.locations,
-        (*composer.problems, *problems),
-        path,
-        is_partial=composer.is_partial,
-    )
+    resolved, unresolved = interpolate(data, composer.locations)
+    problems = (*composer.problems, *unresolved)
+    return Document(resolved, composer.locations, problems, path, composer.is_partial)
 
 
 @dataclass
@@ -168,18 +166,11 @@ class _Composer:
             self._complain(whole, "", message)
             return None
         parsed.locations[()] = whole
-        self._expand_shorthands(data, parsed.locations)
+        _expand_shorthands(self.shorthands, data, parsed.locations)
         return data, parsed.locations
 
     def _complain(self, location: Location, key: str, message: str) -> None:
         self.problems.append(Problem(location, key, message))
-
-    def _expand_shorthands(self, data: dict[str, Any], locations: _Locations) -> None:
-        for key, inner in self.shorthands.items():
-            value = data.get(key)
-            if isinstance(value, str):
-                data[key] = {inner: value}
-                locations[(key, inner)] = locations.get((key,), locations[()])
 
     def _merge(
         self, base: dict[str, Any], child: dict[str, Any], locations: _Locations
@@ -266,17 +257,26 @@ class _Composer:
                 self._relocate(path[: position + 1], place)
             target = holder
         last = path[-1]
-        if isinstance(target, list):
-            if not is_index(last, target):
-                message = f"{last} is no item of a list of {len(target)}"
-                self._complain(place, dotted(path), message)
-                return
+        if not isinstance(target, list):
+            target[last] = value
+        elif is_index(last, target):
             target[int(last)] = value
         else:
-            target[last] = value
-        where = tuple(_as_index(data, path))
-        self._relocate(where, place)
-        self._expand_shorthands(data, self.locations)
+            message = f"{last} is no item of a list of {len(target)}"
+            self._complain(place, dotted(path), message)
+            return
+        self._relocate(tuple(_as_index(data, path)), place)
+        _expand_shorthands(self.shorthands, data, self.locations)
+
+
+def _expand_shorthands(
+    shorthands: Mapping[str, str], data: dict[str, Any], locations: _Locations
+) -> None:
+    for key, inner in shorthands.items():
+        value = data.get(key)
+        if isinstance(value, str):
+            data[key] = {inner: value}
+            locations[(key, inner)] = locations.get((key,), locations[()])
 
 
 def _is_fragment(override: str) -> bool:
@@ -303,10 +303,8 @@ def _read_text(path: Path) -> str | _Unreadable:
     except FileNotFoundError:
         return _Unreadable(f"there is no such file{_nearest_file(path)}")
     except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        return _Unreadable(
-            f"not UTF-8 text (byte {data[error.start]:#04x}); save the file as UTF-8", line
-        )
+        reason = f"not UTF-8 text (byte {data[error.start]:#04x}); save the file as UTF-8"
+        return _Unreadable(reason, data[: error.start].count(b"\n") + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         return _Unreadable(f"can't be read: {getattr(error, 'strerror', None) or error}")
 

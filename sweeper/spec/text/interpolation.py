@@ -32,9 +32,8 @@ def interpolate(
         The document with its references resolved, and the problems.
     """
     work = _Interpolation(data, locations)
-    return {key: work.resolve(value, (key,), ()) for key, value in data.items()}, tuple(
-        work.problems
-    )
+    resolved = {key: work.resolve(value, (key,), ()) for key, value in data.items()}
+    return resolved, tuple(work.problems)
 
 
 @dataclass

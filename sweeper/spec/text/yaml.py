@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,30 +17,24 @@ import yaml
 
 from sweeper.errors import Location, Problem
 
-__all__ = [
-    "KeyPath",
-    "YamlText",
-    "dotted",
-    "is_index",
-    "locate",
-    "parse_scalar",
-    "parse_yaml",
-]
+__all__ = ["KeyPath", "YamlText", "dotted", "is_index", "locate", "parse_scalar", "parse_yaml"]
 
 KeyPath = tuple[str | int, ...]
 
 _MAX_DEPTH = 50
 _MAX_VALUES = 10_000
 
-_NULL = re.compile(r"(?:null|Null|NULL|~|)\Z")
-_TRUE = re.compile(r"(?:true|True|TRUE)\Z")
-_FALSE = re.compile(r"(?:false|False|FALSE)\Z")
-_INT = re.compile(r"[-+]?[0-9]+\Z")
-_OCTAL = re.compile(r"0o[0-7]+\Z")
-_HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+\Z")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
-_INFINITY = re.compile(r"([-+]?)\.(?:inf|Inf|INF)\Z")
-_NAN = re.compile(r"\.(?:nan|NaN|NAN)\Z")
+# YAML 1.2's core schema (10.3.2).
+_SCALARS: tuple[tuple[str, Callable[[str], Any]], ...] = (
+    (r"[-+]?[0-9]+", int),
+    (r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", float),
+    (r"null|Null|NULL|~|", lambda _: None),
+    (r"true|True|TRUE", lambda _: True),
+    (r"false|False|FALSE", lambda _: False),
+    (r"0o[0-7]+", lambda text: int(text, 8)),
+    (r"0x[0-9a-fA-F]+", lambda text: int(text, 16)),
+    (r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", lambda text: float(text.replace(".", ""))),
+)
 
 # What YAML 1.2 does not allow in a file (5.1, "Character Set").
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -85,25 +79,8 @@ def parse_scalar(text: str) -> Any:
     Raises:
         ValueError: an integer with more digits than Python reads.
     """
-    if _INT.match(text):
-        return int(text)
-    if _FLOAT.match(text):
-        return float(text)
-    if _NULL.match(text):
-        return None
-    if _TRUE.match(text):
-        return True
-    if _FALSE.match(text):
-        return False
-    if _OCTAL.match(text):
-        return int(text[2:], 8)
-    if _HEXADECIMAL.match(text):
-        return int(text[2:], 16)
-    if infinity := _INFINITY.match(text):
-        return float(f"{infinity.group(1)}inf")
-    if _NAN.match(text):
-        return float("nan")
-    return text
+    read = next((read for form, read in _SCALARS if re.fullmatch(form, text)), None)
+    return text if read is None else read(text)
 
 
 def parse_yaml(text: str, file: str) -> YamlText:
@@ -159,12 +136,6 @@ class _Open:
 
 
 @dataclass
-class _Anchor:
-    value: Any
-    size: int
-
-
-@dataclass
 class _Builder:
     """Builds values from parser events, without recursion: a hostile text may nest deeply."""
 
@@ -175,7 +146,7 @@ class _Builder:
     values: int = 0
     fatal: bool = False
     stack: list[_Open] = field(default_factory=list)
-    anchors: dict[str, _Anchor] = field(default_factory=dict)
+    anchors: dict[str, tuple[Any, int]] = field(default_factory=dict)  # values and their sizes
     locations: dict[KeyPath, Location] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
@@ -215,22 +186,22 @@ class _Builder:
             value = None
         self._count(1)
         if event.anchor is not None:
-            self.anchors[event.anchor] = _Anchor(value, 1)
+            self.anchors[event.anchor] = value, 1
         self._place(value, path)
 
     def _alias(self, event: yaml.AliasEvent) -> None:
         if self._awaits_key():
             raise _GiveUp(f"*{event.anchor} can't be a key; write the key out")
         path = self._next_path()
-        anchor = self.anchors.get(str(event.anchor))
-        if anchor is None:
+        if event.anchor not in self.anchors:
             enclosing = any(item.anchor == event.anchor for item in self.stack)
             reason = "refers to what it lies in" if enclosing else f"has no &{event.anchor} above"
             self.complain(path, f"*{event.anchor} {reason}")
             self._place(None, path)
             return
-        self._count(anchor.size)
-        self._place(copy.deepcopy(anchor.value), path)
+        value, size = self.anchors[event.anchor]
+        self._count(size)
+        self._place(copy.deepcopy(value), path)
 
     def _start(self, event: yaml.CollectionStartEvent) -> None:
         if self._awaits_key():
@@ -248,12 +219,11 @@ class _Builder:
     def _end(self) -> None:
         done = self.stack.pop()
         if done.anchor is not None:
-            self.anchors[done.anchor] = _Anchor(done.value, self.values - done.first_count)
+            self.anchors[done.anchor] = done.value, self.values - done.first_count
 
     def _awaits_key(self) -> bool:
-        return (
-            bool(self.stack) and self.stack[-1].mapping is not None and not self.stack[-1].has_key
-        )
+        top = self.stack[-1] if self.stack else None
+        return top is not None and top.mapping is not None and not top.has_key
 
     def _key(self, key: str) -> None:
         top = self.stack[-1]
@@ -261,14 +231,12 @@ class _Builder:
         path = (*top.path, key)
         top.duplicate = top.mapping is not None and key in top.mapping
         if top.duplicate:
-            first = self.locations.get(path)
-            where = f", first on line {first.line}" if first is not None else ""
-            self.complain(path, f"the key is there twice{where}; keep one")
-        elif key == "<<":
-            self.locations[path] = Location(self.file, self.line)
+            first = self.locations[path].line
+            self.complain(path, f"the key is there twice, first on line {first}; keep one")
+            return
+        self.locations[path] = Location(self.file, self.line)
+        if key == "<<":
             self.complain(path, "merge keys (<<) are not YAML 1.2; use extends, or write it out")
-        else:
-            self.locations[path] = Location(self.file, self.line)
 
     def _next_path(self) -> KeyPath:
         if not self.stack:
@@ -342,9 +310,9 @@ _SYNTAX: tuple[tuple[str, str], ...] = (
 def _explain_syntax(error: yaml.MarkedYAMLError, text: str, line: int) -> str:
     lines = text.splitlines()
     shown = lines[line - 1] if 0 < line <= len(lines) else ""
-    if "\t" in shown[: len(shown) - len(shown.lstrip())] or any(
-        leading.startswith("\t") for leading in _indents(lines[max(0, line - 2) : line + 1])
-    ):
+    neighbours = lines[max(0, line - 2) : line + 1]
+    indent = shown[: len(shown) - len(shown.lstrip())]
+    if "\t" in indent or any(near.startswith("\t") for near in neighbours):
         return "a tab indents this line; YAML indents with spaces"
     context = f" ({error.context})" if error.context else ""
     theirs = f"{error.problem}{context}"
@@ -360,11 +328,6 @@ def _place(error: yaml.MarkedYAMLError) -> Any:
     if error.context_mark and any(part in str(error.problem) for part in _REPORTED_LATE):
         return error.context_mark
     return error.problem_mark or error.context_mark
-
-
-def _indents(lines: list[str]) -> Iterator[str]:
-    for line in lines:
-        yield line[: len(line) - len(line.lstrip())]
 
 
 def _line(mark: Any) -> int:
