@@ -168,6 +168,9 @@ class TrialEnded(TrialEvent):
     reason: str
     error: str | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "state", TrialState(self.state))
+
 
 @dataclass(frozen=True)
 class LaunchEnded(Event):
@@ -186,7 +189,6 @@ _FIELDS = {event: frozenset(item.name for item in dataclasses.fields(event)) for
 _CONVERTERS: Mapping[type[Event], Mapping[str, Callable[[Any], Any]]] = {
     LaunchStarted: {"command": tuple, "stage": Stage},
     TrialAsked: {"seeds": tuple, "stage": Stage},
-    TrialEnded: {"state": TrialState},
 }
 
 

@@ -137,12 +137,7 @@ class Selection:
         return " ".join(sentences)
 
     def to_best_json(self, run: str | Path, agent_path: Path | None) -> dict[str, Any]:
-        """The object that ``best --json`` prints.
-
-        Args:
-            run: the run's folder.
-            agent_path: the champion's folder, if there is one.
-        """
+        """The object that ``best --json`` prints, for a run and its champion's folder."""
         return {
             "run": str(run),
             "trial_id": self.trial_id,

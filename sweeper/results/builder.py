@@ -60,6 +60,9 @@ class ResultsBuilder:
     """Builds results from events, one at a time, so that a live view can follow a run.
 
     `apply` takes constant time; `snapshot` rebuilds only the records that have changed.
+
+    Attributes:
+        launch: the last launch, if it has not written its end.
     """
 
     def __init__(self, root: Path | None = None) -> None:
@@ -67,15 +70,10 @@ class ResultsBuilder:
         self._trials: dict[str, _OpenTrial] = {}
         self._records: dict[str, TrialRecord] = {}
         self._open: set[str] = set()
-        self._launch: LaunchStarted | None = None
+        self.launch: LaunchStarted | None = None
         self._ended_by: str | None = None
         self._started: float | None = None
         self._updated: float | None = None
-
-    @property
-    def launch(self) -> LaunchStarted | None:
-        """The last launch, if it has not written its end."""
-        return self._launch
 
     @property
     def trial_ids(self) -> tuple[str, ...]:
@@ -90,10 +88,10 @@ class ResultsBuilder:
             self._apply_to_trial(event.trial_id, event)
         elif isinstance(event, LaunchStarted):
             self._cut_off_open_trials()
-            self._launch, self._ended_by = event, None
+            self.launch, self._ended_by = event, None
         elif isinstance(event, LaunchEnded):
             self._cut_off_open_trials()
-            self._launch, self._ended_by = None, event.reason
+            self.launch, self._ended_by = None, event.reason
 
     def trial(self, trial_id: str) -> TrialRecord:
         """The current record of one trial, taking the run as live.
@@ -112,7 +110,7 @@ class ResultsBuilder:
         Args:
             is_live: whether the driver still runs; if not, open trials are interrupted.
         """
-        live = is_live and self._launch is not None
+        live = is_live and self.launch is not None
         if not live:
             self._cut_off_open_trials()
         return SweepResults(
