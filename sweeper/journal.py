@@ -185,7 +185,7 @@ Listener = Callable[[Event], None]
 _TYPES: tuple[type[Event], ...] = (LaunchStarted, *TrialEvent.__subclasses__(), LaunchEnded)
 _EVENTS = {event.kind: event for event in _TYPES}
 _FIELDS = {event: frozenset(item.name for item in dataclasses.fields(event)) for event in _TYPES}
-# The fields that are not what JSON makes of them.
+# Fields that JSON stores as another type.
 _CONVERTERS: Mapping[type[Event], Mapping[str, Callable[[Any], Any]]] = {
     LaunchStarted: {"command": tuple, "stage": Stage},
     TrialAsked: {"seeds": tuple, "stage": Stage},

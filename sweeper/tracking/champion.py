@@ -50,15 +50,8 @@ def log_champion(
 
     MLflow's ``log_model`` writes to the process-wide tracking URI, which is the user's. So this
     saves the model to a temporary folder and uploads it with the client, in the steps of
-    ``log_model`` (``mlflow/models/model.py``).
-
-    Args:
-        client: an ``MlflowClient``.
-        experiment_id: of the parent run.
-        run_id: the parent run.
-        selection: the champion.
-        folder: the champion's agent.
-        register_as: the name in the model registry, or None.
+    ``log_model`` (``mlflow/models/model.py``). The run is the parent run, ``folder`` holds the
+    champion's agent, and ``register_as`` is the model's name in the registry, if any.
 
     Returns:
         Warnings, one sentence each.

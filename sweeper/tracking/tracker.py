@@ -94,12 +94,7 @@ class MlflowTracker:
         self._news = True
 
     def log_champion(self, selection: Selection, folder: Path | None) -> None:
-        """Log the champion as a model, after everything that is in the journal before.
-
-        Args:
-            selection: the champion.
-            folder: the champion's agent, or None if there is none.
-        """
+        """Log the champion, and the agent in its folder if it has one, after the whole journal."""
         self._champion = (selection, folder)
 
     def close(self, reason: str, timeout_s: float = 60.0) -> list[str]:

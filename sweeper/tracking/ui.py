@@ -24,12 +24,7 @@ _STOP_S = 10.0
 
 
 class UiServer(NamedTuple):
-    """A running UI.
-
-    Attributes:
-        process: the server.
-        url: the page to open.
-    """
+    """A running UI: the server's process, and the URL of the page to open."""
 
     process: subprocess.Popen[bytes]
     url: str
