@@ -84,9 +84,6 @@ class LaunchStarted(Event):
     changes: Mapping[str, Any] = field(default_factory=dict)
     stage: Stage = Stage.SEARCH
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "stage", Stage(self.stage))
-
 
 @dataclass(frozen=True)
 class TrialAsked(TrialEvent):
@@ -105,9 +102,6 @@ class TrialAsked(TrialEvent):
     parameters: Mapping[str, Any]
     seeds: tuple[int, ...]
     stage: Stage = Stage.SEARCH
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "stage", Stage(self.stage))
 
 
 @dataclass(frozen=True)
@@ -189,10 +183,13 @@ class LaunchEnded(Event):
 Listener = Callable[[Event], None]
 
 _TYPES: tuple[type[Event], ...] = (LaunchStarted, *TrialEvent.__subclasses__(), LaunchEnded)
-
 _EVENTS = {event.kind: event for event in _TYPES}
-
 _FIELDS = {event: frozenset(item.name for item in dataclasses.fields(event)) for event in _TYPES}
+# Fields that JSON stores as another type.
+_CONVERTERS: Mapping[type[Event], Mapping[str, Callable[[Any], Any]]] = {
+    LaunchStarted: {"command": tuple, "stage": Stage},
+    TrialAsked: {"seeds": tuple, "stage": Stage},
+}
 
 
 @dataclass
@@ -329,11 +326,10 @@ def parse_event(line: bytes) -> Event | None:
         kind = _EVENTS[document.pop("event")]
         # Few lines hold a non-finite number, and decoding takes as long as parsing.
         values = decode_json(document) if b'"$float"' in line else document
+        for name, convert in _CONVERTERS.get(kind, {}).items():
+            if name in values:
+                values[name] = convert(values[name])
         names = _FIELDS[kind]
-        event = kind(**{name: value for name, value in values.items() if name in names})
+        return kind(**{name: value for name, value in values.items() if name in names})
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    for name in ("seeds", "command"):
-        if name in values:
-            object.__setattr__(event, name, tuple(values[name]))
-    return event

@@ -25,61 +25,46 @@ __all__ = [
 _STAMP = re.compile(r"-(\d{8}-\d{6})(?:-(\d+))?$")
 
 
+class _Entry:
+    """An attribute with the path of a file or folder below ``root``."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, layout: RunPaths | CheckpointPaths, owner: type) -> Path:
+        return layout.root / self._name
+
+
 @dataclass(frozen=True)
 class RunPaths:
-    """The layout of one run folder; ``root`` is absolute."""
+    """The layout of one run folder.
+
+    Attributes:
+        root: absolute.
+        spec: the spec as run: composed, interpolated, overrides applied.
+        plan: the plan as run.
+        environment: versions, git commit, seeds and command of every launch.
+        journal: the append-only record of all events; a folder with this file is a run.
+        trials: one folder per trial.
+        tune: Tune's own files; nothing reads them, so each launch deletes them at its end.
+        selection: the winner, and the trials that were excluded.
+        champion: the champion's standalone agent.
+        lock: locked by the driver for as long as it lives.
+        stop_request: if this file exists, the driver stops in an orderly way.
+    """
 
     root: Path
 
-    @property
-    def spec(self) -> Path:
-        """The spec as run: composed, interpolated, overrides applied."""
-        return self.root / "spec.yaml"
-
-    @property
-    def plan(self) -> Path:
-        """The plan as run."""
-        return self.root / "plan.json"
-
-    @property
-    def environment(self) -> Path:
-        """Versions, git commit, seeds and command of every launch."""
-        return self.root / "environment.json"
-
-    @property
-    def journal(self) -> Path:
-        """The append-only record of all events; a folder with this file is a run."""
-        return self.root / "journal.jsonl"
-
-    @property
-    def trials(self) -> Path:
-        """One folder per trial."""
-        return self.root / "trials"
-
-    @property
-    def tune(self) -> Path:
-        """Tune's own files; nothing reads them, so each launch deletes them at its end."""
-        return self.root / "tune"
-
-    @property
-    def selection(self) -> Path:
-        """The winner, and the trials that were excluded."""
-        return self.root / "selection.json"
-
-    @property
-    def champion(self) -> Path:
-        """The champion's standalone agent."""
-        return self.root / "champion"
-
-    @property
-    def lock(self) -> Path:
-        """Locked by the driver for as long as it lives."""
-        return self.root / ".lock"
-
-    @property
-    def stop_request(self) -> Path:
-        """If this file exists, the driver stops in an orderly way."""
-        return self.root / ".stop"
+    spec = _Entry("spec.yaml")
+    plan = _Entry("plan.json")
+    environment = _Entry("environment.json")
+    journal = _Entry("journal.jsonl")
+    trials = _Entry("trials")
+    tune = _Entry("tune")
+    selection = _Entry("selection.json")
+    champion = _Entry("champion")
+    lock = _Entry(".lock")
+    stop_request = _Entry(".stop")
 
     def trial(self, trial_id: str) -> Path:
         """The folder of one trial: its checkpoints and its log."""
@@ -92,52 +77,30 @@ class RunPaths:
 
 @dataclass(frozen=True)
 class CheckpointPaths:
-    """The files of one checkpoint, or of ``champion/``; ``root`` is its folder."""
+    """The files of one checkpoint, or of ``champion/``.
+
+    Attributes:
+        root: its folder.
+        agent: describes the agent: algorithm, environment, spaces, network.
+        weights: a torch agent's tensors; axis 0 is the replica.
+        state: the counters of the trial and its trainer; training can't resume without them.
+        trainer: the torch trainer's own tensors: the optimiser's state.
+        replay: DQN's replay memories.
+        algorithm: in ``champion/``: RLlib's own checkpoint.
+        rllib_metadata: the file that RLlib writes into each of its own checkpoints.
+    """
 
     root: Path
 
     # What training needs beside the agent. Trimming deletes them in this order, so a checkpoint
     # that was trimmed halfway is not taken for resumable.
-    TRAINER_FILES: ClassVar[tuple[str, ...]] = (
-        "trainer.json",
-        "trainer.safetensors",
-        "replay.safetensors",
-    )
+    TRAINER_FILES: ClassVar = ("trainer.json", "trainer.safetensors", "replay.safetensors")
 
-    @property
-    def agent(self) -> Path:
-        """Describes the agent: algorithm, environment, spaces, network."""
-        return self.root / "agent.json"
-
-    @property
-    def weights(self) -> Path:
-        """A torch agent's tensors; axis 0 is the replica."""
-        return self.root / "weights.safetensors"
-
-    @property
-    def state(self) -> Path:
-        """The counters of the trial and its trainer; training can't resume without them."""
-        return self.root / self.TRAINER_FILES[0]
-
-    @property
-    def trainer(self) -> Path:
-        """The torch trainer's own tensors: the optimiser's state."""
-        return self.root / self.TRAINER_FILES[1]
-
-    @property
-    def replay(self) -> Path:
-        """DQN's replay memories."""
-        return self.root / self.TRAINER_FILES[2]
-
-    @property
-    def algorithm(self) -> Path:
-        """In ``champion/``: RLlib's own checkpoint."""
-        return self.root / "checkpoint"
-
-    @property
-    def rllib_metadata(self) -> Path:
-        """The file that RLlib writes into each of its own checkpoints."""
-        return self.root / "rllib_checkpoint.json"
+    agent = _Entry("agent.json")
+    weights = _Entry("weights.safetensors")
+    state, trainer, replay = map(_Entry, TRAINER_FILES)
+    algorithm = _Entry("checkpoint")
+    rllib_metadata = _Entry("rllib_checkpoint.json")
 
     def replica(self, seed: int) -> Path:
         """RLlib's own checkpoint of one replica."""

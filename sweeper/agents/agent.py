@@ -79,9 +79,8 @@ def load_agent(folder: str | Path, replica: int = 0) -> Agent:
     try:
         if description.get("backend") == "torch":
             return _load_torch_agent(root, description, replica)
-        return _load_rllib_agent(
-            CheckpointPaths(root).algorithm if description else root, description
-        )
+        own = CheckpointPaths(root).algorithm if description else root
+        return _load_rllib_agent(own, description)
     except (FileNotFoundError, ValueError) as error:
         raise UserError(str(error)) from error
 
@@ -89,12 +88,9 @@ def load_agent(folder: str | Path, replica: int = 0) -> Agent:
 def _load_torch_agent(root: Path, description: Mapping[str, Any], replica: int) -> Agent:
     from sweeper.agents.torch_policy import TorchPolicy
 
-    return Agent(
-        policy=TorchPolicy(root, replica),
-        observation_space=space_from_json(description["observation_space"]),
-        action_space=space_from_json(description["action_space"]),
-        description=description,
-    )
+    observation_space = space_from_json(description["observation_space"])
+    action_space = space_from_json(description["action_space"])
+    return Agent(TorchPolicy(root, replica), observation_space, action_space, description)
 
 
 def _load_rllib_agent(root: Path, description: Mapping[str, Any]) -> Agent:
@@ -110,12 +106,7 @@ def _load_rllib_agent(root: Path, description: Mapping[str, Any]) -> Agent:
     from sweeper.agents.rllib_policy import RLlibPolicy
 
     policy = RLlibPolicy(root)
-    return Agent(
-        policy=policy,
-        observation_space=policy.observation_space,
-        action_space=policy.action_space,
-        description=description,
-    )
+    return Agent(policy, policy.observation_space, policy.action_space, description)
 
 
 def _batch_of_one(space: gym.Space[Any], observation: Any) -> Any:

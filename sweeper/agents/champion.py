@@ -49,10 +49,7 @@ class Champion:
 def export_champion(champion: Champion, spec: ExperimentSpec, destination: Path) -> Path:
     """Write the winner's best replica as an agent, completely or not at all.
 
-    Args:
-        champion: the winner.
-        spec: of the run.
-        destination: the folder to write; an older one is replaced.
+    An older folder at the destination is replaced.
 
     Raises:
         SweeperError: the replica's checkpoint is missing.

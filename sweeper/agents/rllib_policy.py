@@ -101,31 +101,8 @@ class RLlibPolicy:
         boxed[:] = actions
         return boxed
 
-    def module_outputs(self, observations: Any) -> dict[str, np.ndarray[Any, Any]]:
-        """The network's outputs in inference, e.g. ``action_dist_inputs``.
-
-        Args:
-            observations: as `act` takes them.
-        """
-        _, _, outputs = self._forward(list(self._split(observations)))
-        return {
-            str(name): value.numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
-            for name, value in outputs.items()
-        }
-
     def _run(self, batch: Sequence[Any]) -> list[Any]:
         # The same steps as `_sample` of rllib/env/single_agent_env_runner.py.
-        episodes, shared, outputs = self._forward(batch)
-        outputs = self._module_to_env(
-            rl_module=self.module,
-            batch=outputs,
-            episodes=episodes,
-            explore=False,
-            shared_data=shared,
-        )
-        return list(outputs.get(Columns.ACTIONS_FOR_ENV, outputs[Columns.ACTIONS]))
-
-    def _forward(self, batch: Sequence[Any]) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
         episodes = []
         for observation in batch:
             episode = SingleAgentEpisode(
@@ -133,12 +110,17 @@ class RLlibPolicy:
             )
             episode.add_env_reset(observation=observation, infos={})
             episodes.append(episode)
-        shared: dict[str, Any] = {}
-        inputs = self._env_to_module(
-            rl_module=self.module, episodes=episodes, batch={}, explore=False, shared_data=shared
-        )
+        common = {
+            "rl_module": self.module,
+            "episodes": episodes,
+            "explore": False,
+            "shared_data": {},
+        }
+        inputs = self._env_to_module(batch={}, **common)
         with torch.no_grad():
-            return episodes, shared, self.module.forward_inference(inputs)
+            outputs = self.module.forward_inference(inputs)
+        outputs = self._module_to_env(batch=outputs, **common)
+        return list(outputs.get(Columns.ACTIONS_FOR_ENV, outputs[Columns.ACTIONS]))
 
     def _split(self, observations: Any) -> Iterator[Any]:
         """Yield each observation in the environment's own form."""
@@ -155,8 +137,7 @@ class RLlibPolicy:
             for item in array:
                 yield _as_observation(space, item)
             return
-        size = len(_first_leaf(observations))
-        for index in range(size):
+        for index in range(len(_first_leaf(observations))):
             yield _take(space, observations, index)
 
 

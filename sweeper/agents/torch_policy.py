@@ -68,10 +68,7 @@ class TorchPolicy:
         self._network: Mapping[str, Any] = self.description["network"]
         self._space: Mapping[str, Any] = self.description["observation_space"]
         self._actions: Mapping[str, Any] = self.description["action_space"]
-        shape = self._space["shape"] if self._space["type"] == "Box" else None
-        self.observation_shape: tuple[int, ...] = (
-            _plain_shape(self._space) if shape is None else tuple(shape)
-        )
+        self.observation_shape = _plain_shape(self._space)
 
     def act(self, observations: Any) -> Array:
         """The greedy action for each observation of a batch.
@@ -87,31 +84,19 @@ class TorchPolicy:
         Raises:
             ValueError: the batch has another shape.
         """
-        outputs = self.module_outputs(observations)
+        outputs = self._run_heads(observations)
         if self.description["algorithm"] == "DQN":
             return self._choose(self._q_values(outputs))
         return self._mode(outputs["policy"])
 
-    def q_values(self, observations: Any) -> Array:
-        """The Q-values of a DQN agent, ``float32[batch, actions]``.
-
-        Raises:
-            ValueError: the agent has none.
-        """
-        if self.description["algorithm"] != "DQN":
-            raise ValueError(f"{self.description['algorithm']} has no Q-values")
-        return self._q_values(self.module_outputs(observations))
-
-    def module_outputs(self, observations: Any) -> dict[str, Array]:
+    def _run_heads(self, observations: Any) -> dict[str, Array]:
         """The heads' outputs: ``policy`` (or DQN's advantages) and ``value``."""
         batch = self._encode(observations)
         with torch.no_grad():
             encoders = ("shared", "shared") if self._network["is_shared"] else ("policy", "value")
             encoded = {name: self._run_encoder(name, batch) for name in dict.fromkeys(encoders)}
-            outputs = {}
-            for head, encoder in zip(("policy", "value"), encoders, strict=True):
-                outputs[head] = self._run_head(head, encoded[encoder]).numpy()
-        return outputs
+            heads = zip(("policy", "value"), encoders, strict=True)
+            return {head: self._run_head(head, encoded[name]).numpy() for head, name in heads}
 
     # -- observations -------------------------------------------------------------------------
 
@@ -214,10 +199,13 @@ class TorchPolicy:
 
 def _plain_shape(space: Mapping[str, Any]) -> tuple[int, ...]:
     """The shape of one observation as an array; structures are flattened."""
-    if space["type"] == "Discrete":
-        return ()
-    if space["type"] == "MultiDiscrete":
-        return (len(space["nvec"]),)
+    match space["type"]:
+        case "Box":
+            return tuple(space["shape"])
+        case "Discrete":
+            return ()
+        case "MultiDiscrete":
+            return (len(space["nvec"]),)
     return (_flat_size(space),)
 
 
@@ -229,12 +217,8 @@ def _flat_size(space: Mapping[str, Any]) -> int:
             return int(space["n"])
         case "MultiDiscrete":
             return int(sum(space["nvec"]))
-    return sum(_flat_size(part) for part in _parts(space))
-
-
-def _parts(space: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     inner = space["spaces"]
-    return list(inner.values()) if space["type"] == "Dict" else list(inner)
+    return sum(_flat_size(part) for part in (inner.values() if isinstance(inner, dict) else inner))
 
 
 def _encode_parts(space: Mapping[str, Any], batch: Any) -> list[Array]:

@@ -51,11 +51,8 @@ class Evaluation:
     """The evaluation of one agent, or of all replicas of a checkpoint.
 
     Attributes:
-        folder: the folder that was evaluated.
-        environment: the environment's id.
         episodes: how many each agent played.
         seed: which episodes.
-        agents: one entry per agent.
     """
 
     folder: Path

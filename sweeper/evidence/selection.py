@@ -76,13 +76,10 @@ class Selection:
     """The winner of a run, and how it won.
 
     Attributes:
-        trial_id: the winning trial.
-        state: its state.
         configuration: its whole point of the param space, nested.
         metric: the metric that was compared.
         mode: ``max`` or ``min``.
         score_kind: ``last``, ``best`` or ``auc``.
-        score: the winner's score.
         env_steps: of the report that earned the score; None if not reported.
         partial: whether the trial did not run to its own end.
         checkpoint: absolute path; None if none is left.
@@ -91,8 +88,6 @@ class Selection:
         seed: that replica's seed; None if the run recorded no seeds.
         candidates: how many trials could have won.
         runner_up: the second-best trial.
-        runner_up_score: its score.
-        excluded: the trials that could not win.
     """
 
     trial_id: str
@@ -137,12 +132,7 @@ class Selection:
         return " ".join(sentences)
 
     def to_best_json(self, run: str | Path, agent_path: Path | None) -> dict[str, Any]:
-        """The object that ``best --json`` prints.
-
-        Args:
-            run: the run's folder.
-            agent_path: the champion's folder, if there is one.
-        """
+        """The object that ``best --json`` prints, for a run and its champion's folder."""
         return {
             "run": str(run),
             "trial_id": self.trial_id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -22,23 +22,17 @@ class Summary:
         iqm: the interquartile mean, which is robust against outliers.
         interval: 95 % confidence interval of the mean (Student's t); None if there is none.
         interval_reason: why there is none.
-        size: number of values.
     """
 
     mean: float
     iqm: float
     interval: tuple[float, float] | None
     interval_reason: str | None
-    size: int
 
     def to_json(self) -> dict[str, Any]:
-        """The statistics in JSON types, without the size."""
-        return {
-            "mean": self.mean,
-            "iqm": self.iqm,
-            "interval": None if self.interval is None else list(self.interval),
-            "interval_reason": self.interval_reason,
-        }
+        """The statistics in JSON types."""
+        interval = None if self.interval is None else list(self.interval)
+        return {**asdict(self), "interval": interval}
 
 
 def interquartile_mean(values: Sequence[float]) -> float:
@@ -50,21 +44,20 @@ def interquartile_mean(values: Sequence[float]) -> float:
     return float(stats.trim_mean(np.asarray(values, dtype=np.float64), 0.25))
 
 
-def summarise_sample(values: Sequence[float], *, confidence: float = 0.95) -> Summary:
+def summarise_sample(values: Sequence[float]) -> Summary:
     """Summarise independent values.
 
     Args:
         values: at least one, all finite.
-        confidence: of the interval.
     """
     array = np.asarray(values, dtype=np.float64)
     mean, iqm = float(array.mean()), interquartile_mean(values)
     if len(array) < 2:
-        return Summary(mean, iqm, None, "one value has no spread", len(array))
+        return Summary(mean, iqm, None, "one value has no spread")
     deviation = float(array.std(ddof=1))
     # The mean of equal values may have a rounding error.
     if deviation <= 1e-12 * max(1.0, abs(mean)):
-        return Summary(mean, iqm, None, f"all {len(array)} values are equal", len(array))
-    half = float(stats.t.ppf(0.5 + confidence / 2, len(array) - 1)) * deviation
+        return Summary(mean, iqm, None, f"all {len(array)} values are equal")
+    half = float(stats.t.ppf(0.975, len(array) - 1)) * deviation
     half /= math.sqrt(len(array))
-    return Summary(mean, iqm, (mean - half, mean + half), None, len(array))
+    return Summary(mean, iqm, (mean - half, mean + half), None)

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,42 +29,40 @@ from sweeper.locks import is_locked
 from sweeper.paths import RunPaths
 from sweeper.results.ranking import iteration_of
 from sweeper.results.records import SweepResults, TrialCheckpoint, TrialRecord
-from sweeper.states import LaunchEnd, Stage, TrialState
+from sweeper.states import LaunchEnd, TrialState
 
 __all__ = ["ResultsBuilder", "is_process_alive", "load_results", "results_from_events"]
 
 
 @dataclass
 class _OpenTrial:
-    """A trial whose record is being built."""
+    """A trial whose record is being built: `record` lacks what grows with every report."""
 
-    configuration: Mapping[str, Any] = field(default_factory=dict)
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    seeds: tuple[int, ...] = ()
+    record: TrialRecord
     reports: list[Mapping[str, Any]] = field(default_factory=list)
     checkpoints: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    state: TrialState = TrialState.PENDING
-    reason: str | None = None
-    error: str | None = None
     stopped_by: str | None = None
-    node: str | None = None
-    started: float | None = None
     updated: float | None = None
-    retries: int = 0
-    stage: Stage = Stage.SEARCH
+
+    def change(self, **fields: Any) -> None:
+        """Set fields of the record."""
+        self.record = replace(self.record, **fields)
 
     def cut_off(self) -> None:
         """Set how the trial ended; its driver has gone without writing that."""
         if self.stopped_by:
-            self.state, self.reason = TrialState.TERMINATED, self.stopped_by
+            self.change(state=TrialState.TERMINATED, reason=self.stopped_by)
         else:
-            self.state, self.reason = TrialState.PAUSED, LaunchEnd.INTERRUPTED
+            self.change(state=TrialState.PAUSED, reason=LaunchEnd.INTERRUPTED)
 
 
 class ResultsBuilder:
     """Builds results from events, one at a time, so that a live view can follow a run.
 
     `apply` takes constant time; `snapshot` rebuilds only the records that have changed.
+
+    Attributes:
+        launch: the last launch, if it has not written its end.
     """
 
     def __init__(self, root: Path | None = None) -> None:
@@ -72,15 +70,10 @@ class ResultsBuilder:
         self._trials: dict[str, _OpenTrial] = {}
         self._records: dict[str, TrialRecord] = {}
         self._open: set[str] = set()
-        self._launch: LaunchStarted | None = None
+        self.launch: LaunchStarted | None = None
         self._ended_by: str | None = None
         self._started: float | None = None
         self._updated: float | None = None
-
-    @property
-    def launch(self) -> LaunchStarted | None:
-        """The last launch, if it has not written its end."""
-        return self._launch
 
     @property
     def trial_ids(self) -> tuple[str, ...]:
@@ -95,10 +88,10 @@ class ResultsBuilder:
             self._apply_to_trial(event.trial_id, event)
         elif isinstance(event, LaunchStarted):
             self._cut_off_open_trials()
-            self._launch, self._ended_by = event, None
+            self.launch, self._ended_by = event, None
         elif isinstance(event, LaunchEnded):
             self._cut_off_open_trials()
-            self._launch, self._ended_by = None, event.reason
+            self.launch, self._ended_by = None, event.reason
 
     def trial(self, trial_id: str) -> TrialRecord:
         """The current record of one trial, taking the run as live.
@@ -117,7 +110,7 @@ class ResultsBuilder:
         Args:
             is_live: whether the driver still runs; if not, open trials are interrupted.
         """
-        live = is_live and self._launch is not None
+        live = is_live and self.launch is not None
         if not live:
             self._cut_off_open_trials()
         return SweepResults(
@@ -132,34 +125,35 @@ class ResultsBuilder:
     def _apply_to_trial(self, trial_id: str, event: TrialEvent) -> None:
         trial = self._trials.get(trial_id)
         if trial is None:
-            trial = self._trials[trial_id] = _OpenTrial()
+            log = RunPaths(self._root).trial_log(trial_id)
+            record = TrialRecord(trial_id, TrialState.PENDING, log=log)
+            trial = self._trials[trial_id] = _OpenTrial(record)
         self._records.pop(trial_id, None)
-        if isinstance(event, TrialReported):
-            _append_report(trial, event)
-        elif isinstance(event, TrialCheckpointed):
-            # Written again after a crash: it is the newest now.
-            trial.checkpoints.pop(event.path, None)
-            trial.checkpoints[event.path] = event.metrics
-        elif isinstance(event, TrialAsked):
-            trial.configuration = event.configuration
-            trial.parameters = event.parameters
-            trial.seeds = event.seeds
-            trial.stage = event.stage
-            self._open.add(trial_id)
-        elif isinstance(event, TrialStarted):
-            trial.state, trial.reason, trial.error = TrialState.RUNNING, None, None
-            trial.stopped_by = None
-            self._open.add(trial_id)
-            trial.node = event.node
-            trial.started = event.time if trial.started is None else trial.started
-        elif isinstance(event, TrialRetried):
-            trial.retries += 1
-            # Pending until it is started again. Even if its last report met a stop criterion,
-            # it failed after that.
-            trial.state, trial.stopped_by = TrialState.PENDING, None
-        elif isinstance(event, TrialEnded):
-            trial.state, trial.reason, trial.error = event.state, event.reason, event.error
-            self._open.discard(trial_id)
+        match event:
+            case TrialReported():
+                _append_report(trial, event)
+            case TrialCheckpointed():
+                # Written again after a crash: it is the newest now.
+                trial.checkpoints.pop(event.path, None)
+                trial.checkpoints[event.path] = event.metrics
+            case TrialAsked():
+                trial.change(configuration=event.configuration, parameters=event.parameters)
+                trial.change(seeds=event.seeds, stage=event.stage)
+                self._open.add(trial_id)
+            case TrialStarted():
+                first = event.time if trial.record.started is None else trial.record.started
+                trial.change(state=TrialState.RUNNING, reason=None, error=None)
+                trial.change(node=event.node, started=first)
+                trial.stopped_by = None
+                self._open.add(trial_id)
+            case TrialRetried():
+                # Pending until it is started again. Even if its last report met a stop criterion,
+                # it failed after that.
+                trial.change(state=TrialState.PENDING, retries=trial.record.retries + 1)
+                trial.stopped_by = None
+            case TrialEnded():
+                trial.change(state=event.state, reason=event.reason, error=event.error)
+                self._open.discard(trial_id)
         trial.updated = event.time
 
     def _cut_off_open_trials(self) -> None:
@@ -170,28 +164,16 @@ class ResultsBuilder:
 
     def _freeze(self, trial_id: str) -> TrialRecord:
         trial = self._trials[trial_id]
-        is_open = trial_id in self._open
-        state, reason = trial.state, trial.reason
+        is_open, state, reason = trial_id in self._open, trial.record.state, trial.record.reason
         if is_open and trial.stopped_by:
             state, reason = TrialState.TERMINATED, trial.stopped_by
-        return TrialRecord(
-            trial_id=trial_id,
+        return replace(
+            trial.record,
             state=state,
             reason=reason,
-            error=trial.error,
-            configuration=trial.configuration,
-            parameters=trial.parameters,
-            seeds=trial.seeds,
             reports=tuple(trial.reports),
-            checkpoints=tuple(
-                TrialCheckpoint(path, metrics) for path, metrics in trial.checkpoints.items()
-            ),
-            log=RunPaths(self._root).trial_log(trial_id),
-            node=trial.node,
-            started=trial.started,
+            checkpoints=tuple(TrialCheckpoint(*item) for item in trial.checkpoints.items()),
             ended=None if is_open else trial.updated,
-            retries=trial.retries,
-            stage=trial.stage,
         )
 
 

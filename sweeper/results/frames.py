@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pandas as pd
 
 from sweeper.json_values import to_json
 from sweeper.results.records import SweepResults, TrialRecord
+from sweeper.results.scoring import is_nan
 from sweeper.search.configuration import flatten_parameters
 
 __all__ = ["history_frame", "trials_frame", "write_parquet"]
@@ -55,7 +55,7 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> None:
     frame = frame.copy(deep=False)
     for column in frame.columns:
         # A Parquet column has one type; choices such as [64, "auto"] have several.
-        values = [None if _is_nan(value) else value for value in frame[column]]
+        values = [None if is_nan(value) else value for value in frame[column]]
         kinds = {type(value) for value in values if value is not None}
         if len(kinds) > 1 and not kinds <= {int, float, bool}:
             values = [None if value is None else json.dumps(to_json(value)) for value in values]
@@ -70,12 +70,7 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> None:
 
 
 def _parameter_columns(record: TrialRecord) -> dict[str, Any]:
-    flat = flatten_parameters(record.parameters)
     return {
         f"config.{name}" if name in record.last_report else name: value
-        for name, value in flat.items()
+        for name, value in flatten_parameters(record.parameters).items()
     }
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)

@@ -35,7 +35,6 @@ class TrialRecord:
 
     Attributes:
         trial_id: e.g. ``t0007``.
-        state: its current state.
         reason: what ended or interrupted it; None while it runs.
         error: for ``ERROR`` the exception's last line.
         configuration: the whole point of the param space, nested.
@@ -48,7 +47,6 @@ class TrialRecord:
         started: when it first started, in seconds since the epoch.
         ended: time of its last event, if it no longer runs.
         retries: how often it failed and was resumed.
-        stage: what it is trained for.
     """
 
     trial_id: str
@@ -93,7 +91,6 @@ class SweepResults:
 
     Attributes:
         root: the run's folder.
-        trials: one record per trial.
         is_live: whether a driver is running them.
         ended_by: how the last launch ended (``finished``, ``interrupted``, …); None if it is
             live or was killed.

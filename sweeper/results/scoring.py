@@ -13,7 +13,7 @@ from typing import Any
 
 from sweeper.metrics import ENV_STEPS, ITERATION, Objective, canonical_metric
 
-__all__ = ["Score", "env_steps_of", "metric_value", "score_reports"]
+__all__ = ["Score", "env_steps_of", "is_nan", "metric_value", "score_reports"]
 
 Report = Mapping[str, Any]
 
@@ -41,6 +41,11 @@ def metric_value(report: Report, metric: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value)
+
+
+def is_nan(value: Any) -> bool:
+    """Whether a value is a float that is not a number."""
+    return isinstance(value, float) and math.isnan(value)
 
 
 def env_steps_of(report: Report) -> float | None:

@@ -27,14 +27,7 @@ _STARTING_S = 15.0
 
 @dataclass(frozen=True)
 class Workload:
-    """What a run has to do.
-
-    Attributes:
-        trials: how many in all.
-        concurrent: how many at a time.
-        stop: the spec's ``stop``, which ends a trial.
-        budget_s: time budget of the launch.
-    """
+    """What a run has to do: ``stop`` ends a trial, ``budget_s`` the launch."""
 
     trials: int
     concurrent: int = 1
@@ -44,9 +37,7 @@ class Workload:
 
 def describe_workload(spec: ExperimentSpec, *, trials: int, concurrent: int) -> Workload:
     """The workload of a spec with its plan's numbers."""
-    return Workload(
-        trials=trials, concurrent=concurrent, stop=spec.stop, budget_s=spec.budget.time_s
-    )
+    return Workload(trials, concurrent, spec.stop, spec.budget.time_s)
 
 
 class Best(NamedTuple):
@@ -68,25 +59,14 @@ class _Entry(NamedTuple):
 
 
 class Standing:
-    """The progress of a whole run.
-
-    Args:
-        workload: what the run has to do.
-        objective: how trials are ranked.
-    """
+    """The progress of a whole run."""
 
     def __init__(self, workload: Workload, objective: Objective) -> None:
-        self._workload = workload
-        self._objective = objective
+        self._workload, self._objective = workload, objective
         self._entries: dict[str, _Entry] = {}
 
     def update(self, record: TrialRecord, updated: float) -> None:
-        """Update one trial.
-
-        Args:
-            record: its current record.
-            updated: time of its last event, in seconds since the epoch.
-        """
+        """Update one trial; ``updated`` is the time of its last event, seconds since the epoch."""
         is_over = record.state.is_over
         self._entries[record.trial_id] = _Entry(
             state=record.state,
@@ -174,10 +154,6 @@ def trial_share(report: Mapping[str, Any], stop: Mapping[str, float]) -> float:
     """How far a trial has come, 0 to 1, by the criteria that bound it: steps, time, iterations.
 
     A return to reach is no bound: without another criterion the share is 0.
-
-    Args:
-        report: the trial's last report.
-        stop: its stop criteria.
     """
     shares = [
         value / limit

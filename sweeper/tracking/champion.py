@@ -6,9 +6,8 @@ import hashlib
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,9 @@ __all__ = ["log_champion"]
 _NAME = "champion"
 _DIGEST_TAG = "sweeper.digest"
 _MODEL_CODE = Path(__file__).with_name("champion_model.py")
+# What an agent of each backend needs to act: the file with the policy, and distributions.
+_TORCH = ("torch_policy.py", ("mlflow", "torch", "numpy", "safetensors"))
+_RLLIB = ("rllib_policy.py", ("mlflow", "ray[rllib]", "torch", "numpy", "gymnasium"))
 # The parts of an RLlib checkpoint that acting needs; others are the optimiser's and sampler's.
 _FOR_ACTING = (
     "learner_group/learner/rl_module",
@@ -48,15 +50,8 @@ def log_champion(
 
     MLflow's ``log_model`` writes to the process-wide tracking URI, which is the user's. So this
     saves the model to a temporary folder and uploads it with the client, in the steps of
-    ``log_model`` (``mlflow/models/model.py``).
-
-    Args:
-        client: an ``MlflowClient``.
-        experiment_id: of the parent run.
-        run_id: the parent run.
-        selection: the champion.
-        folder: the champion's agent.
-        register_as: the name in the model registry, or None.
+    ``log_model`` (``mlflow/models/model.py``). The run is the parent run, ``folder`` holds the
+    champion's agent, and ``register_as`` is the model's name in the registry, if any.
 
     Returns:
         Warnings, one sentence each.
@@ -101,26 +96,6 @@ def log_champion(
     return []
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """What an agent of one backend needs to act.
-
-    Attributes:
-        code: the file with the policy, in our package.
-        requirements: the extras of each required distribution.
-    """
-
-    code: str
-    requirements: Mapping[str, str]
-
-
-_TORCH = _Kind("torch_policy.py", {"mlflow": "", "torch": "", "numpy": "", "safetensors": ""})
-_RLLIB = _Kind(
-    "rllib_policy.py",
-    {"mlflow": "", "ray": "[rllib]", "torch": "", "numpy": "", "gymnasium": ""},
-)
-
-
 def _find_checkpoint(folder: Path) -> Path:
     paths = CheckpointPaths(folder)
     if CheckpointPaths(paths.algorithm).is_rllib:
@@ -163,7 +138,7 @@ def _save(target: Path, checkpoint: Path, model: Any, run_id: str) -> None:
 
     from sweeper.agents.agent import load_agent
 
-    kind = _RLLIB if CheckpointPaths(checkpoint).is_rllib else _TORCH
+    code, requirements = _RLLIB if CheckpointPaths(checkpoint).is_rllib else _TORCH
     policy = load_agent(checkpoint).policy
     example = np.zeros((1, *policy.observation_shape), np.float32)
     actions = policy.act(example)
@@ -179,7 +154,7 @@ def _save(target: Path, checkpoint: Path, model: Any, run_id: str) -> None:
             model_id=model.model_id,
         ),
         python_model=str(_MODEL_CODE),
-        code_paths=[str(Path(__file__).parents[1] / "agents" / kind.code)],
+        code_paths=[str(Path(__file__).parents[1] / "agents" / code)],
         artifacts={"checkpoint": str(checkpoint)},
         signature=ModelSignature(
             inputs=Schema([TensorSpec(example.dtype, (-1, *example.shape[1:]))]), outputs=outputs
@@ -187,8 +162,8 @@ def _save(target: Path, checkpoint: Path, model: Any, run_id: str) -> None:
         input_example=example,
         # Without these MLflow starts a process that imports everything to infer them.
         pip_requirements=[
-            f"{name}{extra}=={metadata.version(name).partition('+')[0]}"
-            for name, extra in kind.requirements.items()
+            f"{name}=={metadata.version(name.partition('[')[0]).partition('+')[0]}"
+            for name in requirements
         ],
     )
 

@@ -13,7 +13,6 @@ from typing import Any
 from sweeper.evidence.selection import Selection
 from sweeper.paths import CheckpointPaths, RunPaths
 from sweeper.planning.plan import SweepPlan
-from sweeper.spec import ExperimentSpec
 from sweeper.tracking.naming import describe_parameters, describe_value
 
 __all__ = ["SweepDescription", "describe_sweep", "summarise"]
@@ -59,18 +58,21 @@ def describe_sweep(plan: SweepPlan, paths: RunPaths) -> SweepDescription:
     }
     if plan.vectorization:
         shared["sweeper.vectorization"] = " or ".join(plan.vectorization)
-    seeds = len(spec.seeds)
+    stop: dict[str, Any] = {**spec.stop}
+    if spec.plateau is not None:
+        stop["plateau"] = spec.plateau.model_dump(exclude_none=True)
+    agent = CheckpointPaths(paths.champion).agent
     return SweepDescription(
         folder=paths.root,
         headline=(
             f"{spec.algorithm} on {environment} ({spec.backend}), {_count(plan.trials, 'trial')}"
-            f" of {_count(seeds, 'replica')}, judged by `{spec.selection.metric}`"
+            f" of {_count(len(spec.seeds), 'replica')}, judged by `{spec.selection.metric}`"
             f" ({spec.selection.mode})"
         ),
         parameters={
             **describe_parameters(spec.param_space),
             "sweep.seeds": describe_value(list(spec.seeds)),
-            "sweep.stop": describe_value(_stop(spec)),
+            "sweep.stop": describe_value(stop),
             "sweep.search": f"{spec.search.algorithm}, {_count(plan.trials, 'trial')}",
             "sweep.scheduler": spec.scheduler.type,
             "sweep.metric": f"{spec.selection.metric}, {spec.selection.mode}",
@@ -81,20 +83,8 @@ def describe_sweep(plan: SweepPlan, paths: RunPaths) -> SweepDescription:
             "mlflow.user": _user(),
             **_provenance(paths.environment),
         },
-        files=(
-            paths.spec,
-            paths.plan,
-            paths.environment,
-            paths.selection,
-            CheckpointPaths(paths.champion).agent,
-        ),
+        files=(paths.spec, paths.plan, paths.environment, paths.selection, agent),
     )
-
-
-def _stop(spec: ExperimentSpec) -> dict[str, Any]:
-    plateau = spec.plateau
-    flat = {} if plateau is None else {"plateau": plateau.model_dump(exclude_none=True)}
-    return {**spec.stop, **flat}
 
 
 def _provenance(path: Path) -> dict[str, str]:
@@ -122,25 +112,12 @@ def _user() -> str:
 def summarise(
     sweep: SweepDescription, states: Mapping[str, str], selection: Selection | None
 ) -> str:
-    """The parent run's description, in Markdown.
-
-    Args:
-        sweep: the sweep.
-        states: the state of every trial.
-        selection: the champion, if there is one.
-    """
-    counts = Counter(states.values())
-    parts = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
-    lines = [sweep.headline, ""]
-    if selection is None:
-        lines += ["**No champion.**", ""]
-    else:
-        lines += _champion_lines(selection)
-    lines += [
-        f"{_count(len(states), 'trial')}: {parts or 'none'}",
-        "",
-        f"Run folder: `{sweep.folder}`",
-    ]
+    """The parent run's description, in Markdown; ``states`` has the state of every trial."""
+    counts = sorted(Counter(states.values()).items())
+    parts = ", ".join(f"{number} {state}" for state, number in counts)
+    champion = ["**No champion.**", ""] if selection is None else _champion_lines(selection)
+    trials = f"{_count(len(states), 'trial')}: {parts or 'none'}"
+    lines = [sweep.headline, "", *champion, trials, "", f"Run folder: `{sweep.folder}`"]
     return "\n".join(lines)
 
 

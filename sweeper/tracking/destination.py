@@ -138,14 +138,8 @@ def _check_database(path: Path) -> None:
         with path.open("rb") as stream:
             if stream.read(16) != b"SQLite format 3\0":
                 raise UserError(f"{path} is not an SQLite database")
-    _try_to_write(path)
-
-
-def _try_to_write(path: Path) -> None:
-    """Find what permissions don't show, such as a file system that is mounted read-only.
-
-    Creates an empty file if there is none, as MLflow would next.
-    """
+    # Find what permissions don't show, such as a file system that is mounted read-only. This
+    # creates an empty file if there is none, as MLflow would next.
     try:
         with closing(sqlite3.connect(path, timeout=_PROBE_S, isolation_level=None)) as database:
             database.execute("BEGIN IMMEDIATE")

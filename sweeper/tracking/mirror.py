@@ -64,10 +64,6 @@ class RunMirror:
         seen: how many events were fed.
         new_params: not yet written, like ``new_tags`` and ``new_metrics``.
         wanted: the status that the run should have.
-        end_ms: when it ended, if it has.
-        start_ms: when it began.
-        state: the trial's state.
-        last_report: the newest report.
     """
 
     name: str
@@ -176,9 +172,8 @@ class RunMirror:
         if event.error:
             self.new_tags["sweeper.error"] = clip_tag(event.error)
         if keep_metrics and self.last_report:
-            self._add_metrics(
-                self.last_report, final_replica_metrics(self.last_report.metrics, self._seeds)
-            )
+            final = final_replica_metrics(self.last_report.metrics, self._seeds)
+            self._add_metrics(self.last_report, final)
         if self.last_report:  # keep little: there may be thousands of ended trials
             steps = {ENV_STEPS: env_steps(self.last_report.metrics)}
             self.last_report = replace(self.last_report, metrics=steps)

@@ -89,9 +89,8 @@ def final_replica_metrics(row: Mapping[str, Any], seeds: Sequence[int]) -> dict[
         labels = seeds if len(seeds) == len(replicas) else range(len(replicas))
         for label, value in zip(labels, replicas, strict=True):
             if _is_finite(value):
-                values[metric_name(f"{_REPLICA}{label}/{name.removeprefix(_REPLICA)}")] = float(
-                    value
-                )
+                own_name = f"{_REPLICA}{label}/{name.removeprefix(_REPLICA)}"
+                values[metric_name(own_name)] = float(value)
     return values
 
 

@@ -94,12 +94,7 @@ class MlflowTracker:
         self._news = True
 
     def log_champion(self, selection: Selection, folder: Path | None) -> None:
-        """Log the champion as a model, after everything that is in the journal before.
-
-        Args:
-            selection: the champion.
-            folder: the champion's agent, or None if there is none.
-        """
+        """Log the champion, and the agent in its folder if it has one, after the whole journal."""
         self._champion = (selection, folder)
 
     def close(self, reason: str, timeout_s: float = 60.0) -> list[str]:
@@ -228,24 +223,14 @@ class _JournalFollower:
     offset: int = 0
 
     def read(self) -> list[Event]:
-        """Read the next events, about `_CHUNK_BYTES` at most; empty at the end of the file."""
+        """Read the next events, about `_CHUNK_BYTES`; empty at the end of the file."""
         try:
             with self.path.open("rb") as stream:
                 stream.seek(self.offset)
-                data = stream.read(_CHUNK_BYTES)
-                end = data.rfind(b"\n") + 1
-                while not end and len(data) >= _CHUNK_BYTES:  # one very long line
-                    more = stream.read(_CHUNK_BYTES)
-                    if not more:
-                        return []
-                    data += more
-                    end = data.rfind(b"\n") + 1
+                data = stream.read(_CHUNK_BYTES) + stream.readline()
         except FileNotFoundError:  # not created yet
             return []
+        end = data.rfind(b"\n") + 1
         self.offset += end
-        events = []
-        for line in data[:end].split(b"\n"):
-            event = parse_event(line) if line else None
-            if event is not None:  # `read_journal` warns about damaged lines
-                events.append(event)
-        return events
+        events = (parse_event(line) for line in data[:end].split(b"\n") if line)
+        return [event for event in events if event is not None]  # `read_journal` warns of damage

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from contextlib import suppress
 from typing import IO, Any, NamedTuple
 from urllib.parse import quote
 
@@ -23,12 +24,7 @@ _STOP_S = 10.0
 
 
 class UiServer(NamedTuple):
-    """A running UI.
-
-    Attributes:
-        process: the server.
-        url: the page to open.
-    """
+    """A running UI: the server's process, and the URL of the page to open."""
 
     process: subprocess.Popen[bytes]
     url: str
@@ -101,12 +97,11 @@ def _page(server: str, experiment: str | None) -> str:
     workflow = "?workflowType=machine_learning"
     if experiment is not None:
         query = f"{server}/api/2.0/mlflow/experiments/get-by-name?experiment_name="
-        try:
-            with _get(query + quote(experiment, safe="")) as answer:
-                number = json.load(answer)["experiment"]["experiment_id"]
-        except (OSError, ValueError, KeyError):
-            pass
-        else:
+        with (
+            suppress(OSError, ValueError, KeyError),
+            _get(query + quote(experiment, safe="")) as it,
+        ):
+            number = json.load(it)["experiment"]["experiment_id"]
             return f"/#/experiments/{number}/runs{workflow}"
     return f"/#/experiments{workflow}"
 

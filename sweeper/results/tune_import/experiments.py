@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from sweeper.errors import UserError
 from sweeper.metrics import ITERATION, Objective, canonical_metric
 from sweeper.paths import is_run
 from sweeper.results.records import SweepResults, TrialCheckpoint, TrialRecord
+from sweeper.results.scoring import is_nan
 from sweeper.results.tune_import.rows import Row, as_row, finite_time, plain, read_rows
 from sweeper.search.configuration import flatten_parameters
 from sweeper.states import FailureReason, LaunchEnd, TrialState
@@ -58,11 +58,8 @@ def is_tune_experiment(folder: Path) -> bool:
     """Whether `open_tune` finds an experiment in a folder; a run of ours does not count."""
     if not folder.is_dir() or is_run(folder):
         return False
-    return (
-        _newest_state(folder) is not None
-        or _is_trial(folder)
-        or any(_is_trial(entry) for entry in folder.iterdir())
-    )
+    has_state = _newest_state(folder) is not None
+    return has_state or any(_is_trial(entry) for entry in (folder, *folder.iterdir()))
 
 
 def find_objective(
@@ -158,14 +155,17 @@ def _read_trial(root: Path, folder: Path, state: _TuneState) -> TrialRecord:
     status = state.trial.get("status")
     if status is None:
         status = TrialState.ERROR if error else TrialState.TERMINATED if last.get("done") else None
-    is_over = status in (TrialState.TERMINATED, TrialState.ERROR)
-    trial_state = TrialState(str(status)) if is_over else TrialState.PAUSED
+    is_error = status == TrialState.ERROR
+    reason: str | None = FailureReason.CRASHED if is_error else None
+    if not is_error and status != TrialState.TERMINATED:
+        reason = _UNRECORDED if status is None else _UNFINISHED
+        status = TrialState.PAUSED
     evaluated = state.trial.get("evaluated_params")
     return TrialRecord(
         trial_id=str(state.trial.get("trial_id") or last.get("trial_id") or folder.name),
-        state=trial_state,
-        reason=_end_reason(trial_state, status),
-        error=error if trial_state is TrialState.ERROR else None,
+        state=TrialState(str(status)),
+        reason=reason,
+        error=error if is_error else None,
         configuration=configuration,
         parameters=_nest(plain(evaluated)) if isinstance(evaluated, Mapping) else {},
         reports=tuple(row.metrics for row in rows),
@@ -175,16 +175,8 @@ def _read_trial(root: Path, folder: Path, state: _TuneState) -> TrialRecord:
         started=finite_time(state.runtime.get("start_time")) or finite_time(first.get("timestamp")),
         ended=finite_time(state.runtime.get("last_result_time"))
         or finite_time(last.get("timestamp")),
-        retries=max(
-            0, int(state.runtime.get("num_failures") or 0) - (trial_state is TrialState.ERROR)
-        ),
+        retries=max(0, int(state.runtime.get("num_failures") or 0) - is_error),
     )
-
-
-def _end_reason(state: TrialState, status: str | None) -> str | None:
-    if state is TrialState.PAUSED:
-        return _UNRECORDED if status is None else _UNFINISHED
-    return FailureReason.CRASHED if state is TrialState.ERROR else None
 
 
 def _with_parameters(records: list[TrialRecord]) -> list[TrialRecord]:
@@ -317,7 +309,7 @@ def _history(result: Any) -> list[Row]:
     if frame is not None and len(frame):
         # A missing value is NaN in a table, too. The last report is taken from `metrics` instead.
         rows = [
-            as_row({name: value for name, value in row.items() if not _is_nan(value)})
+            as_row({name: value for name, value in row.items() if not is_nan(value)})
             for row in frame.to_dict("records")[:-1]
         ]
     if metrics:
@@ -391,7 +383,3 @@ def _relative(path: Path, root: Path) -> str:
 def _checkpoint_key(path: str) -> tuple[int, str]:
     match = _CHECKPOINT.search(path)
     return (int(match[1]) if match else -1), path
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)
