@@ -35,13 +35,7 @@ from sweeper.spec.sections import Resources
 from sweeper.spec.text.yaml import KeyPath, dotted
 from sweeper.trainables.torch_backend.dqn.memory import ReplayMemory
 
-__all__ = [
-    "Feasibility",
-    "can_act",
-    "check_feasibility",
-    "count_fitting",
-    "gpus",
-]
+__all__ = ["Feasibility", "can_act", "check_feasibility", "count_fitting", "gpus"]
 
 
 @dataclass(frozen=True)

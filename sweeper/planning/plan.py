@@ -215,7 +215,7 @@ def training_plan(spec: ExperimentSpec) -> SweepPlan:
     return replace(plan, notes=notes)
 
 
-def trial_settings(plan: SweepPlan, stage: str = "search") -> TrialSettings:
+def trial_settings(plan: SweepPlan) -> TrialSettings:
     """The settings that all trials of the plan share."""
     spec = plan.spec
     evaluation = spec.evaluation
@@ -225,7 +225,6 @@ def trial_settings(plan: SweepPlan, stage: str = "search") -> TrialSettings:
         environment=spec.environment.settings(),
         constants=constants(spec.param_space),
         seeds=spec.seeds,
-        stage=stage,
         stop=dict(spec.stop),
         plateau=None if spec.plateau is None else Plateau(**spec.plateau.model_dump()),
         evaluation=None if evaluation is None else EvaluationSettings(**evaluation.model_dump()),

@@ -1,4 +1,4 @@
-"""A launch on Ray Tune: its stages, each from its first trial to its last.
+"""A launch on Ray Tune, from its first trial to its last.
 
 Every event is in the journal before any listener receives it.
 """
@@ -42,13 +42,10 @@ from sweeper.search.base import SearchAlgorithm
 from sweeper.search.expansion import Sample
 from sweeper.search.registry import build_search
 from sweeper.spec import dump_spec
-from sweeper.states import LaunchEnd, Stage
+from sweeper.states import LaunchEnd
 from sweeper.trainables.trial import trial_class
 
 __all__ = ["launch"]
-
-# What a launch goes through, in this order; a stage begins when the one before has finished.
-_STAGES = (Stage.SEARCH,)
 
 
 def launch(
@@ -93,7 +90,6 @@ def launch(
                 host=socket.gethostname(),
                 spec=dump_spec(plan.spec),
                 changes=changes or {},
-                stage=_STAGES[0],
             )
         )
         for end in state.ends:
@@ -106,18 +102,15 @@ def launch(
                 reason = drain.reason
             else:
                 with ray_session(plan.spec.ray.address, install_signals):
-                    for stage in _STAGES:
-                        running = _Stage(plan, paths, journal, results, state, drain, stage)
-                        reason = drain.reason or running.run()
-                        if reason != LaunchEnd.FINISHED:
-                            break
+                    search = _Search(plan, paths, journal, results, state, drain)
+                    reason = drain.reason or search.run()
         journal.append(LaunchEnded(time=time.time(), reason=reason))
     return reason
 
 
 @dataclass(frozen=True)
-class _Stage:
-    """One stage of a launch: its trials, from the first to the last, on Ray Tune."""
+class _Search:
+    """The search of a launch: its trials, from the first to the last, on Ray Tune."""
 
     plan: SweepPlan
     paths: RunPaths
@@ -125,10 +118,9 @@ class _Stage:
     results: ResultsBuilder
     state: LaunchState
     drain: Drain
-    stage: Stage
 
     def run(self) -> str:
-        """Carry the stage out; how it ended."""
+        """Run the search; returns how it ended."""
         spec, state, drain = self.plan.spec, self.state, self.drain
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.plan.concurrent)
         limits = Limits(
@@ -166,7 +158,7 @@ class _Stage:
         if spec.budget.time_s is not None:
             drain.deadline = time.monotonic() + spec.budget.time_s - state.spent_s
         tuner = build_tuner(
-            trial_class(trial_settings(self.plan, self.stage), self.paths.root),
+            trial_class(trial_settings(self.plan), self.paths.root),
             queue=queue,
             scheduler=scheduler,
             drain=drain,
@@ -214,7 +206,6 @@ class _Stage:
                 configuration=sample.configuration,
                 parameters=sample.parameters,
                 seeds=self.plan.spec.seeds,
-                stage=self.stage,
             )
         )
 
