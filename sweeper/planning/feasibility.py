@@ -64,7 +64,10 @@ def check_feasibility(proposal: Proposal, trials_at_once: int = 1) -> Feasibilit
         else:
             found.extend(_check_environment(proposal, proposal.environment, described))
             replay = _describe_replay(proposal, described)
-            found.extend(_check_memory(proposal, replay, trials_at_once))
+            if replay is not None and proposal.is_local:
+                problem = explain_too_much(replay, proposal.replicas, trials_at_once)
+                if problem is not None:
+                    found.append((("param_space", *replay.cause.split(".")), problem))
     found.extend(_check_resources(proposal))
     found.extend(_check_storage(proposal))
     problems = (Problem(proposal.locate(path), dotted(path), words) for path, words in found)
@@ -269,16 +272,6 @@ def _check_resources(proposal: Proposal) -> Iterator[tuple[KeyPath, str]]:
             ("resources", "gpus"),
             f"a trial asks for {_gpu(resources.gpus)}; this machine {found}",
         )
-
-
-def _check_memory(
-    proposal: Proposal, replay: ReplayMemory | None, trials_at_once: int
-) -> Iterator[tuple[KeyPath, str]]:
-    if replay is None or not proposal.is_local:
-        return
-    problem = explain_too_much(replay, proposal.replicas, trials_at_once)
-    if problem is not None:
-        yield ("param_space", *replay.cause.split(".")), problem
 
 
 def _gpu(number: float) -> str:

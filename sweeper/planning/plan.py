@@ -81,7 +81,6 @@ class SweepPlan:
 
     Attributes:
         spec: what is run.
-        source: the spec's file, if it came from one.
         trials: number of configurations.
         replicas: training runs per trial.
         env_steps: of all trials and replicas together; None if only time bounds them.
@@ -95,7 +94,6 @@ class SweepPlan:
     """
 
     spec: ExperimentSpec
-    source: Path | None
     trials: int
     replicas: int
     env_steps: int | None
@@ -173,7 +171,6 @@ def build_plan(spec: ExperimentSpec) -> SweepPlan:
     replicas = len(spec.seeds)
     return SweepPlan(
         spec=spec,
-        source=spec.source,
         trials=trials,
         replicas=replicas,
         env_steps=_env_steps(spec, replicas * _max_trials(spec, trials)),

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from sweeper.errors import ConfigurationRefusedError
+from sweeper.formatting import last_line
 from sweeper.states import FailureReason
 
 __all__ = ["Failure", "Retries", "Retry", "describe_failure"]
@@ -66,15 +67,9 @@ class Retry:
 
 
 def describe_failure(text: str, iteration: float | None = None) -> Failure:
-    """The newest failure in what Tune wrote of a trial's failures.
-
-    Args:
-        text: all of them, the newest last; may be empty.
-        iteration: the last one reported.
-    """
+    """The newest failure in what Tune wrote of a trial's failures, the newest last."""
     newest = _FAILURE_HEAD.split(text)[-1]
-    lines = [line.strip() for line in newest.splitlines() if line.strip()]
-    error = lines[-1][:_MAX_ERROR] if lines else "no error text was left"
+    error = last_line(newest)[:_MAX_ERROR] or "no error text was left"
     reasons = (reason for mark, reason in _MARKS if mark in newest)
     return Failure(next(reasons, FailureReason.CRASHED), error, iteration)
 

@@ -42,9 +42,6 @@ _SILENCE_S = 300.0
 class Usage:
     """What the trials have used of a search's budgets, over all launches.
 
-    Args:
-        objective: decides what an improvement is.
-
     Attributes:
         env_steps: of all trials and replicas together.
         without_improvement: trials in a row that ended without a new best score.
@@ -140,12 +137,7 @@ class Limits:
     def tick(
         self, *, close_queue: Callable[[LaunchEnd], None], end_trial: Callable[[str], None]
     ) -> None:
-        """Act on limits that are reached; cheap enough for every turn of a loop.
-
-        Args:
-            close_queue: keeps further trials from beginning, for a reason.
-            end_trial: ends a trial's process.
-        """
+        """Act on limits that are reached; cheap enough for every turn of a loop."""
         now = time.monotonic()
         if now - self._ticked < _TICK_S:
             return

@@ -106,10 +106,8 @@ def _used_up(budget: Budget, usage: Usage, state: LaunchState) -> tuple[_UsedUp,
         what = f"its {budget.env_steps:,} env steps of budget.env_steps are spent"
         if usage.env_steps > budget.env_steps:
             what += f", {usage.env_steps:,} were taken"
-        of_all[LaunchEnd.BUDGET_ENV_STEPS] = (
-            what,
-            "--stop budget.env_steps=N gives it more, N in all",
-        )
+        how = "--stop budget.env_steps=N gives it more, N in all"
+        of_all[LaunchEnd.BUDGET_ENV_STEPS] = (what, how)
     if budget.trials is not None and state.asked >= budget.trials:
         what = f"its {count_noun(budget.trials, 'trial')} of budget.trials are begun"
         of_new[LaunchEnd.BUDGET_TRIALS] = (what, "--stop budget.trials=N gives it more, N in all")
@@ -133,21 +131,18 @@ def _describe_start(again: Continuation) -> str:
 
 
 def _describe_lost(state: LaunchState) -> tuple[str, ...]:
+    optimiser = "the optimiser's state of finished trials was not kept"
     reasons = (
-        (
-            state.trimmed,
-            "the optimiser's state of finished trials was not kept; a run with "
-            "checkpoint.trainer: true keeps it",
-        ),
-        (
-            state.lost,
-            "no checkpoint was kept; a run with a greater checkpoint.keep_trials keeps more",
-        ),
+        (state.trimmed, optimiser, "checkpoint.trainer: true keeps it"),
+        (state.lost, "no checkpoint was kept", "a greater checkpoint.keep_trials keeps more"),
     )
-    return tuple(f"  {_name(trials)} can't go on: {reason}" for trials, reason in reasons if trials)
+    return tuple(
+        f"  {_name(trials)} can't go on: {what}; a run with {remedy}"
+        for trials, what, remedy in reasons
+        if trials
+    )
 
 
 def _name(trials: Sequence[str]) -> str:
-    if len(trials) <= _MAX_NAMED:
-        return ", ".join(trials)
-    return f"{', '.join(trials[:_MAX_NAMED])} and {len(trials) - _MAX_NAMED} others"
+    others = len(trials) - _MAX_NAMED
+    return ", ".join(trials[:_MAX_NAMED]) + (f" and {others} others" if others > 0 else "")

@@ -33,7 +33,7 @@ from sweeper.running.failures import Failure, Retries, describe_failure
 from sweeper.running.limits import Limits
 from sweeper.running.resume.state import continue_trial
 from sweeper.running.tune.placement import Placement
-from sweeper.running.tune.queue import TrialQueue
+from sweeper.running.tune.queue import TrialQueue, Unsaved
 from sweeper.states import FailureReason, LaunchEnd, TrialState
 
 __all__ = ["JournalCallback", "LimitsCallback"]
@@ -69,7 +69,7 @@ _TUNE_KEYS = frozenset(
 
 
 @dataclass(eq=False)
-class JournalCallback(tune.Callback):  # type: ignore[misc]
+class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
     """Records what happens in the journal, and has failed trials tried again.
 
     Args:
@@ -229,13 +229,9 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
             TrialEnded(time=time.time(), trial_id=trial_id, state=state, reason=reason, error=error)
         )
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its parts into a file that nothing of ours reads."""
-        return {}
-
 
 @dataclass(eq=False)
-class LimitsCallback(tune.Callback):  # type: ignore[misc]
+class LimitsCallback(Unsaved, tune.Callback):  # type: ignore[misc]
     """Checks a launch's limits at every turn of Tune's loop."""
 
     limits: Limits
@@ -273,10 +269,6 @@ class LimitsCallback(tune.Callback):  # type: ignore[misc]
                 self.journal.time_out(trial_id)
                 ray.kill(actor)
                 return
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its parts into a file that nothing of ours reads."""
-        return {}
 
 
 def _read_error(trial: Any) -> str:

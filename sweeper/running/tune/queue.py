@@ -28,7 +28,7 @@ from sweeper.search.base import SearchAlgorithm
 from sweeper.search.expansion import Sample
 from sweeper.states import LaunchEnd
 
-__all__ = ["TrialQueue", "name_trial"]
+__all__ = ["TrialQueue", "Unsaved", "name_trial"]
 
 _NODE_LABEL = "ray.io/node-id"  # which Ray gives every node
 
@@ -66,8 +66,15 @@ class _PlacedTrial(Trial):  # type: ignore[misc]
             )
 
 
+class Unsaved:
+    """A part of Tune, which Tune pickles into a file that nothing of ours reads."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
 @dataclass(eq=False)
-class TrialQueue(TuneSearchAlgorithm):  # type: ignore[misc]
+class TrialQueue(Unsaved, TuneSearchAlgorithm):  # type: ignore[misc]
     """Interrupted trials first, then new ones from the search algorithm.
 
     A trial that failed and is tried again is put back here rather than left to Tune, and becomes
@@ -162,10 +169,6 @@ class TrialQueue(TuneSearchAlgorithm):  # type: ignore[misc]
         if self._finished or self.drain.reason:
             return True
         return not self._has_more and not self._waiting
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its parts into a file that nothing of ours reads."""
-        return {}
 
     @property
     def _has_more(self) -> bool:

@@ -22,6 +22,7 @@ from ray import tune
 from ray.train._internal.storage import StorageContext
 
 from sweeper.errors import RunError
+from sweeper.formatting import last_line
 from sweeper.journal import Journal, LaunchEnded, LaunchStarted, TrialAsked
 from sweeper.paths import RunPaths
 from sweeper.planning.plan import SweepPlan, trial_settings
@@ -214,15 +215,11 @@ class _Search:
             with watchdog(self.drain):
                 tuner.fit()
         except Exception as error:
-            why = self.journal.failure or _last_line(error)
+            failure = f"Ray Tune failed: {last_line(str(error)) or type(error).__name__}"
+            why = self.journal.failure or failure
             name = self.paths.root.name
             raise RunError(
                 f"{why}; nothing that was reported is lost: `sweeper resume {name}` goes on"
             ) from error
         # Tune's own snapshot is larger than all other records, and nothing reads it.
         shutil.rmtree(self.paths.tune, ignore_errors=True)
-
-
-def _last_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"Ray Tune failed: {lines[-1] if lines else type(error).__name__}"

@@ -14,13 +14,14 @@ from sweeper.metrics import Objective
 from sweeper.results.divergence import DivergenceCorrection
 from sweeper.running.drain import Drain
 from sweeper.running.learners import report_to
+from sweeper.running.tune.queue import Unsaved
 from sweeper.schedulers.base import Scheduler
 
 __all__ = ["DrainStopper", "SchedulerAdapter"]
 
 
 @dataclass(eq=False)
-class SchedulerAdapter(TuneFIFOScheduler):  # type: ignore[misc]
+class SchedulerAdapter(Unsaved, TuneFIFOScheduler):  # type: ignore[misc]
     """Asks the launch's scheduler; once the drain is on, pauses and so saves whoever reports.
 
     A trial that the search's budget ends is evaluated before it is paused.
@@ -67,10 +68,6 @@ class SchedulerAdapter(TuneFIFOScheduler):  # type: ignore[misc]
         Tune's own method goes through all trials of the launch at every turn of its loop.
         """
         return None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its parts into a file that nothing of ours reads."""
-        return {}
 
 
 @dataclass(eq=False)
