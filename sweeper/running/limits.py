@@ -90,7 +90,6 @@ class Limits:
     Listening only counts; `tick`, which the driver's loop calls often, acts.
 
     Args:
-        paths: the run's folder.
         results: the state of the run, already updated with each event.
         objective: decides what an improvement is.
         budget: the bounds of the search; its time is the drain's deadline.

@@ -31,7 +31,6 @@ class CheckpointRetention:
     """A journal listener that deletes checkpoints which are no longer needed.
 
     Args:
-        paths: the run's folder.
         results: the state of the run, already updated with each event.
         objective: what decides between trials.
         keep: how many of its newest checkpoints a trial keeps.

@@ -73,16 +73,11 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
     """Records what happens in the journal, and has failed trials tried again.
 
     Args:
-        journal: takes the events.
-        paths: the run's folder.
         results: the state of the run, updated by the journal with each event.
         queue: takes trials that are tried again.
-        retries: decides which.
-        drain: is told which trials run.
         objective: whose metric is recorded with every checkpoint.
         correction: what diverged replicas count for.
         stopped: why the scheduler stopped a trial, by the trial's id.
-        placement: is told where trials run, report and fail.
     """
 
     journal: Journal

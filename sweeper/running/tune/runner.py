@@ -55,8 +55,8 @@ def launch(
     journal: Journal,
     *,
     results: ResultsBuilder,
-    state: LaunchState | None = None,
-    changes: Mapping[str, Any] | None = None,
+    state: LaunchState,
+    changes: Mapping[str, Any],
 ) -> str:
     """Run a plan to its last trial, or to an earlier end.
 
@@ -68,7 +68,7 @@ def launch(
         paths: the run's folder, whose lock the caller holds.
         journal: takes every event; its listeners hear of each.
         results: one of the listeners.
-        state: where the launch begins; by default at the very beginning.
+        state: where the launch begins.
         changes: the keys of the plan's spec that an extension has set.
 
     Returns:
@@ -79,7 +79,6 @@ def launch(
         UserError: the cluster named by the spec can't be reached.
         RunError: Ray or the journal's disk failed; the run can be resumed.
     """
-    state = state or LaunchState()
     drain = Drain(evaluates=plan.spec.evaluation is not None)
     with end_on_signals(drain) as install_signals:
         journal.append(
@@ -90,7 +89,7 @@ def launch(
                 command=tuple(sys.argv),
                 host=socket.gethostname(),
                 spec=dump_spec(plan.spec),
-                changes=changes or {},
+                changes=changes,
             )
         )
         for end in state.ends:

@@ -27,10 +27,8 @@ class SchedulerAdapter(Unsaved, TuneFIFOScheduler):  # type: ignore[misc]
     A trial that the search's budget ends is evaluated before it is paused.
 
     Args:
-        scheduler: decides which trials go on.
-        objective: whose values it goes by.
+        objective: whose values the scheduler goes by.
         correction: what diverged replicas count for, as in the journal.
-        drain: the orderly end of the launch.
 
     Attributes:
         stopped: why the scheduler stopped a trial, by the trial's id.
