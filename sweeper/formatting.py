@@ -24,6 +24,7 @@ __all__ = [
     "format_number",
     "format_parameters",
     "format_value",
+    "last_line",
     "short_names",
     "short_path",
 ]
@@ -146,6 +147,12 @@ def describe_counts(counts: Mapping[TrialState, int], total: int) -> str:
         if state not in (TrialState.TERMINATED, TrialState.PENDING) and counts.get(state)
     ]
     return ", ".join(parts)
+
+
+def last_line(text: str) -> str:
+    """The last line that isn't blank; empty if there is none."""
+    lines = text.strip().splitlines()
+    return lines[-1].strip() if lines else ""
 
 
 def short_path(path: str | Path | None) -> str:

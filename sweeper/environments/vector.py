@@ -1,4 +1,4 @@
-"""Build one vector environment per replica: gymnasium's native one if it has one, else a loop.
+"""Build one vector environment per replica: its native version if registered, else a loop.
 
 Every vector environment here follows gymnasium's NEXT_STEP autoreset: the step after an
 episode's end ignores the action and returns the next episode's first observation.
@@ -95,7 +95,7 @@ def _build_native(settings: EnvironmentSettings, num_envs: int) -> VectorEnv:
 class SerialVectorEnv(SyncVectorEnv):  # type: ignore[misc]
     """Gymnasium's `SyncVectorEnv` with half of its overhead and without infos.
 
-    Observations are returned in one buffer, which the next step overwrites: collectors copy them.
+    Observations are returned in one buffer that the next step overwrites; callers copy what they keep.
     """
 
     def __init__(self, functions: Sequence[functools.partial[gymnasium.Env]]) -> None:

@@ -156,12 +156,7 @@ def _step_s(record: TrialRecord) -> float | None:
 
 
 def checkpoint_bytes(folder: Path, *, with_trainer: bool) -> int:
-    """The size of a checkpoint without its replay memory, whose size follows from the spec.
-
-    Args:
-        folder: of the checkpoint.
-        with_trainer: count the trainer's state, too.
-    """
+    """The size of a checkpoint without its replay memory, whose size follows from the spec."""
     left_out = CheckpointPaths.TRAINER_FILES[-1 if with_trainer else 0 :]
     files = (path for path in folder.rglob("*") if path.is_file() and path.name not in left_out)
     return sum(path.stat().st_size for path in files)

@@ -35,13 +35,7 @@ from sweeper.spec.sections import Resources
 from sweeper.spec.text.yaml import KeyPath, dotted
 from sweeper.trainables.torch_backend.dqn.memory import ReplayMemory
 
-__all__ = [
-    "Feasibility",
-    "can_act",
-    "check_feasibility",
-    "count_fitting",
-    "gpus",
-]
+__all__ = ["Feasibility", "can_act", "check_feasibility", "count_fitting", "gpus"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +64,10 @@ def check_feasibility(proposal: Proposal, trials_at_once: int = 1) -> Feasibilit
         else:
             found.extend(_check_environment(proposal, proposal.environment, described))
             replay = _describe_replay(proposal, described)
-            found.extend(_check_memory(proposal, replay, trials_at_once))
+            if replay is not None and proposal.is_local:
+                problem = explain_too_much(replay, proposal.replicas, trials_at_once)
+                if problem is not None:
+                    found.append((("param_space", *replay.cause.split(".")), problem))
     found.extend(_check_resources(proposal))
     found.extend(_check_storage(proposal))
     problems = (Problem(proposal.locate(path), dotted(path), words) for path, words in found)
@@ -153,7 +150,7 @@ def _refuse_actions_on_backend(support: Support, action: gymnasium.Space[Any]) -
     if not support.takes_action_arrays and len(action.shape or ()) > 1:
         return (
             f"actions are {_short(action)}; backend {support.backend} takes vectors only; backend: "
-            f"{REFERENCE_BACKEND} takes them"
+            f"{REFERENCE_BACKEND} takes this shape, too"
         )
     # RLlib's policies count from 0 and don't add the space's start.
     is_counted = isinstance(action, spaces.Discrete | spaces.MultiDiscrete)
@@ -261,7 +258,7 @@ def _check_vectorization(
 def _check_resources(proposal: Proposal) -> Iterator[tuple[KeyPath, str]]:
     resources = proposal.resources
     if resources is None or not proposal.is_local:
-        return  # unreadable resources are a problem already; a cluster's size is unknown
+        return  # unreadable resources have been reported already; a cluster's size is unknown
     asked, has = _cpus_per_trial(proposal), usable_cores()
     if asked > has:
         runners = [key for key in _PROCESSES if _max_value(proposal, key)]
@@ -277,16 +274,6 @@ def _check_resources(proposal: Proposal) -> Iterator[tuple[KeyPath, str]]:
         )
 
 
-def _check_memory(
-    proposal: Proposal, replay: ReplayMemory | None, trials_at_once: int
-) -> Iterator[tuple[KeyPath, str]]:
-    if replay is None or not proposal.is_local:
-        return
-    problem = explain_too_much(replay, proposal.replicas, trials_at_once)
-    if problem is not None:
-        yield ("param_space", *replay.cause.split(".")), problem
-
-
 def _gpu(number: float) -> str:
     return f"{number:g} GPU{'' if number == 1 else 's'}" if number >= 1 else f"{number:g} of a GPU"
 
@@ -299,7 +286,7 @@ def _max_value(proposal: Proposal, key: str) -> int:
     algorithm = proposal.algorithm
     usual = int((default(algorithm, (key,)) if algorithm else 0) or 0)
     if algorithm and key in proposal.support.fixed:
-        return usual  # another value is a problem already
+        return usual  # another value has been reported already
     return max_integer(possible_values(proposal.param_space, (key,), usual), 0)
 
 
@@ -309,13 +296,13 @@ def count_fitting(proposal: Proposal) -> int:
     asked = proposal.resources.gpus if proposal.resources else 0
     if not asked:
         return fits
-    # A share of a GPU lies on one GPU.
+    # A fraction of a GPU can't be spread over two GPUs.
     on_gpus = gpus() * _count_shares(1, asked) if asked < 1 else _count_shares(gpus(), asked)
     return min(fits, on_gpus)
 
 
 def _count_shares(whole: int, share: float) -> int:
-    """How often a share fits into a whole, in Ray's units of 1/10,000: 0.2 into 1 five times."""
+    """How many times a share fits into a whole, counted in Ray's units of 1/10,000."""
     return whole * 10_000 // round(share * 10_000)
 
 

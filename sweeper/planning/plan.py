@@ -22,6 +22,7 @@ from sweeper.spec import ExperimentSpec, read_spec
 from sweeper.spec.keys.names import default
 from sweeper.spec.keys.param_space import check_param_space
 from sweeper.spec.text.yaml import dotted
+from sweeper.states import Stage
 from sweeper.trainables.contract import EvaluationSettings, TrialSettings
 from sweeper.trainables.plateau import Plateau
 from sweeper.trainables.torch_backend.dqn.memory import ReplayMemory
@@ -81,7 +82,6 @@ class SweepPlan:
 
     Attributes:
         spec: what is run.
-        source: the spec's file, if it came from one.
         trials: number of configurations.
         replicas: training runs per trial.
         env_steps: of all trials and replicas together; None if only time bounds them.
@@ -95,7 +95,6 @@ class SweepPlan:
     """
 
     spec: ExperimentSpec
-    source: Path | None
     trials: int
     replicas: int
     env_steps: int | None
@@ -173,7 +172,6 @@ def build_plan(spec: ExperimentSpec) -> SweepPlan:
     replicas = len(spec.seeds)
     return SweepPlan(
         spec=spec,
-        source=spec.source,
         trials=trials,
         replicas=replicas,
         env_steps=_env_steps(spec, replicas * _max_trials(spec, trials)),
@@ -215,7 +213,7 @@ def training_plan(spec: ExperimentSpec) -> SweepPlan:
     return replace(plan, notes=notes)
 
 
-def trial_settings(plan: SweepPlan, stage: str = "search") -> TrialSettings:
+def trial_settings(plan: SweepPlan, stage: Stage = Stage.SEARCH) -> TrialSettings:
     """The settings that all trials of the plan share."""
     spec = plan.spec
     evaluation = spec.evaluation

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gymnasium import spaces
-
 from sweeper.environments.building import EnvironmentDescription
 from sweeper.machine import total_bytes
 from sweeper.planning.values import max_integer, possible_values
@@ -25,23 +23,14 @@ def find_largest_replay(
     environment: EnvironmentDescription,
     replicas: int,
     stop: Mapping[str, float] | None = None,
-) -> ReplayMemory | None:
+) -> ReplayMemory:
     """The largest replay memories of the torch backend's DQN, over all configurations of a space.
 
-    Args:
-        param_space: nested.
-        environment: with the spaces of what is stored.
-        replicas: of a trial.
-        stop: the trial's criteria, which may bound its env steps.
-
-    Returns:
-        None if DQN can't take the environment's actions.
+    The criteria in ``stop`` may bound a trial's env steps.
 
     Raises:
         ConfigurationRefusedError: the backend can't see the observations.
     """
-    if not isinstance(environment.action_space, spaces.Discrete):
-        return None
     envs = max_integer(possible_values(param_space, ("num_envs_per_env_runner",), 1), 1)
     return max(
         (

@@ -7,6 +7,7 @@ then the discount; then exploration and how often a batch is reused.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,17 +69,23 @@ class _Task:
     """What the search space depends on."""
 
     env_id: str
-    algorithm: str
-    backend: str
-    is_discrete: bool
-    is_image: bool
-    limit: int | None
-    steps: int
+    support: Support
+    environment: EnvironmentDescription
 
     @property
-    def support(self) -> Support:
-        """What the backend supports of the algorithm."""
-        return find_support(self.backend, self.algorithm)
+    def is_discrete(self) -> bool:
+        return not isinstance(self.environment.action_space, spaces.Box)
+
+    @property
+    def steps(self) -> int:
+        """Env steps of a trial."""
+        known = _KNOWN_STEPS.get((self.env_id, self.support.algorithm))
+        if known is not None:
+            return known
+        full = (self.environment.max_episode_steps or 1000) * _EPISODES
+        steps = max(_MIN_STEPS, min(_MAX_STEPS, round(full, -4)))
+        # A replay memory's steps are learned from many times, and take longer.
+        return max(20_000, steps // 4) if self.support.learns_from == "replay" else steps
 
 
 def make_starter(env_id: str, algorithm: str | None = None, backend: str | None = None) -> Starter:
@@ -96,11 +103,9 @@ def make_starter(env_id: str, algorithm: str | None = None, backend: str | None 
     problem = check_algorithm(chosen)
     if problem is not None:
         raise UserError(problem)
-    backend = _check_backend(chosen, backend)
+    support = find_support(_check_backend(chosen, backend), chosen)
     settings = EnvironmentSettings(env_id, search_paths=(str(Path.cwd()),))
-    described = describe(settings)
-    task = _read_task(env_id, chosen, backend, described)
-    text = _write(task, described)
+    text = _write(_Task(env_id, support, describe(settings)))
     spec = parse(parse_yaml(text, "starter").value)
     refusals = [
         problem.message
@@ -137,71 +142,46 @@ def _check_backend(algorithm: str, backend: str | None) -> str:
     return backend
 
 
-def _read_task(
-    env_id: str, algorithm: str, backend: str, described: EnvironmentDescription
-) -> _Task:
-    limit = described.max_episode_steps
-    steps = _KNOWN_STEPS.get((env_id, algorithm))
-    if steps is None:
-        full = (limit or 1000) * _EPISODES
-        steps = max(_MIN_STEPS, min(_MAX_STEPS, round(full, -4)))
-        if find_support(backend, algorithm).learns_from == "replay":
-            # Each step is learned from many times, and takes longer.
-            steps = max(20_000, steps // 4)
-    observations = described.observation_space
-    return _Task(
-        env_id=env_id,
-        algorithm=algorithm,
-        backend=backend,
-        is_discrete=not isinstance(described.action_space, spaces.Box),
-        is_image=isinstance(observations, spaces.Box) and len(observations.shape) == 3,
-        limit=limit,
-        steps=steps,
-    )
-
-
 # --- the text --------------------------------------------------------------------------------
 
 
-def _write(task: _Task, described: EnvironmentDescription) -> str:
+def _write(task: _Task) -> str:
+    support, described = task.support, task.environment
     short = re.sub(r"-v\d+$", "", task.env_id.rpartition(":")[2].rpartition("/")[2])
-    name = re.sub(r"[^a-z0-9]+", "-", f"{short}-{task.algorithm}".lower()).strip("-")[:100]
-    seeds = task.support.default_seeds
-    cost = "" if task.support.trains_replicas_together else ", and each is a run more"
+    name = re.sub(r"[^a-z0-9]+", "-", f"{short}-{support.algorithm}".lower()).strip("-")[:100]
+    cost = "" if support.trains_replicas_together else ", and each is a run more"
     threshold = gymnasium.spec(task.env_id.rpartition(":")[2]).reward_threshold
-    goal = (
-        f"\n  # Gymnasium's own mark of success.\n  episode_return_mean: {threshold:g}"
-        if threshold is not None
-        else ""
-    )
-    space = _write_space(task, _choose_space(task))
+    goal = ""
+    if threshold is not None:
+        goal = f"\n  # Gymnasium's own mark of success.\n  episode_return_mean: {threshold:g}"
     others = [
         other
         for other in algorithms()
-        if other != task.algorithm
-        and supports(task.backend, other)
+        if other != support.algorithm
+        and supports(support.backend, other)
         and can_act(other, described.action_space)
     ]
     instead = f"  # or {', '.join(others)}, with hyperparameters of its own" if others else ""
-    limit = "have no time limit" if task.limit is None else f"last {task.limit:,} steps at most"
+    steps = described.max_episode_steps
+    limit = "have no time limit" if steps is None else f"last {steps:,} steps at most"
     return f"""\
-# {task.algorithm} on {task.env_id}, a first sweep. Episodes {limit};
+# {support.algorithm} on {task.env_id}, a first sweep. Episodes {limit};
 # actions: {_one_line(described.action_space)},
 # observations: {_one_line(described.observation_space)}
 #   sweeper plan {name}.yaml    what this will do
 #   sweeper run {name}.yaml     do it
 name: {name}
 environment: {_quoted(task.env_id)}
-algorithm: {task.algorithm}{instead}
-backend: {task.backend}
+algorithm: {support.algorithm}{instead}
+backend: {support.backend}
 
 # Replicas of each configuration; several tell skill from luck{cost}.
-seeds: {seeds}
+seeds: {support.default_seeds}
 
 # What is not named here has RLlib's default. A distribution is a mapping of one key: uniform,
 # loguniform, randint, choice, grid_search, ...
 param_space:
-{space}
+{_write_space(task)}
 
 search:
   algorithm: random
@@ -231,48 +211,39 @@ def _quoted(env_id: str) -> str:
 # --- the spaces ------------------------------------------------------------------------------
 
 
-def _discounts(task: _Task) -> str:
-    """Discounts whose horizon, 1 / (1 - gamma) steps, suits the length of the episodes."""
-    if task.limit is not None and task.limit <= 250:
-        return "[0.9, 0.95, 0.98, 0.99]"
-    if task.limit is not None and task.limit <= 2000:
-        return "[0.97, 0.98, 0.99, 0.995]"
-    return "[0.98, 0.99, 0.995, 0.999]"
+def _write_space(task: _Task) -> str:
+    """The search space as YAML, indented below ``param_space``."""
+    if task.support.learns_from == "batch":
+        return _ppo(task)
+    if task.support.learns_from == "queue":
+        return _asynchronous(task)
+    has_actor = "actor_lr" in defaults(task.support.algorithm, task.support.backend)
+    return _sac(task) if has_actor else _dqn(task)
 
 
-@dataclass(frozen=True)
-class _Space:
-    """An algorithm's part of the search space: YAML, indented below ``param_space``.
-
-    Attributes:
-        rates: learning rates, with a comment.
-        searched: other searched hyperparameters.
-        fixed: constants, with a comment.
-        hiddens: the network's layers.
-        activation: between them.
-    """
-
-    rates: str
-    searched: str
-    fixed: str
-    hiddens: str
-    activation: str = "tanh"
-
-
-def _write_space(task: _Task, space: _Space) -> str:
+def _join(
+    task: _Task, *, rates: str, searched: str, fixed: str, hiddens: str, activation: str = "tanh"
+) -> str:
+    """Join the parts of a search space, and add what all algorithms have."""
     network = f"""\
   model_config:
-    fcnet_hiddens: {space.hiddens}
-    fcnet_activation: {space.activation}"""
-    if task.is_image:
+    fcnet_hiddens: {hiddens}
+    fcnet_activation: {activation}"""
+    observations = task.environment.observation_space
+    if isinstance(observations, spaces.Box) and len(observations.shape) == 3:
         network = "  # The network for images is RLlib's default one for their size."
+    # Discounts whose horizon, 1 / (1 - gamma) steps, suits the length of the episodes.
+    limit = task.environment.max_episode_steps or math.inf
+    discounts = "[0.98, 0.99, 0.995, 0.999]"
+    if limit <= 2000:
+        discounts = "[0.9, 0.95, 0.98, 0.99]" if limit <= 250 else "[0.97, 0.98, 0.99, 0.995]"
     return f"""\
-{space.rates}
+{rates}
   # A reward counts over some 1 / (1 - gamma) steps.
-  gamma: {{choice: {_discounts(task)}}}
-{space.searched}
+  gamma: {{choice: {discounts}}}
+{searched}
 
-{space.fixed}
+{fixed}
 {network}"""
 
 
@@ -296,9 +267,10 @@ def _replay(capacity: int) -> str:
     capacity: {capacity}"""
 
 
-def _ppo(task: _Task) -> _Space:
+def _ppo(task: _Task) -> str:
     entropy = "loguniform: [1.0e-5, 3.0e-2]" if task.is_discrete else "choice: [0.0, 0.001, 0.01]"
-    return _Space(
+    return _join(
+        task,
         rates=_rate("[1.0e-4, 3.0e-3]" if task.is_discrete else "[5.0e-5, 1.0e-3]"),
         searched=f"""\
   lambda_: {{choice: [0.9, 0.95, 0.98]}}
@@ -319,8 +291,9 @@ def _ppo(task: _Task) -> _Space:
     )
 
 
-def _dqn(task: _Task) -> _Space:
-    return _Space(
+def _dqn(task: _Task) -> str:
+    return _join(
+        task,
         rates=_rate("[1.0e-4, 3.0e-3]"),
         searched=f"""\
   # The share of random actions falls over an eighth, or half, of the budget.
@@ -341,8 +314,9 @@ def _dqn(task: _Task) -> _Space:
     )
 
 
-def _sac(task: _Task) -> _Space:
-    return _Space(
+def _sac(task: _Task) -> str:
+    return _join(
+        task,
         rates="""\
   # The learning rates matter most.
   actor_lr: {loguniform: [1.0e-4, 2.0e-3]}
@@ -360,8 +334,9 @@ def _sac(task: _Task) -> _Space:
     )
 
 
-def _asynchronous(_: _Task) -> _Space:
-    return _Space(
+def _asynchronous(task: _Task) -> str:
+    return _join(
+        task,
         rates=_rate("[1.0e-4, 2.0e-3]"),
         searched=_entropy("loguniform: [1.0e-4, 3.0e-2]"),
         fixed="""\
@@ -371,12 +346,3 @@ def _asynchronous(_: _Task) -> _Space:
   vf_loss_coeff: 0.5""",
         hiddens="[64, 64]",
     )
-
-
-def _choose_space(task: _Task) -> _Space:
-    if task.support.learns_from == "batch":
-        return _ppo(task)
-    if task.support.learns_from == "queue":
-        return _asynchronous(task)
-    has_actor = "actor_lr" in defaults(task.algorithm, task.backend)
-    return _sac(task) if has_actor else _dqn(task)

@@ -60,12 +60,7 @@ def has_unequal_costs(plan: SweepPlan) -> bool:
 
 
 def find_nearest(plan: SweepPlan, probes: Sequence[int]) -> list[int]:
-    """For each configuration of the search, the one of ``probes`` that is nearest in cost.
-
-    Args:
-        plan: of the search.
-        probes: indices of configurations in the search.
-    """
+    """For each configuration of the search, the one of ``probes`` that is nearest in cost."""
     ranks = {index: rank for rank, index in enumerate(_rank(_guess_costs(plan.spec)))}
     chosen = sorted(probes, key=ranks.__getitem__)
     ends = [(ranks[one] + ranks[other]) / 2 for one, other in itertools.pairwise(chosen)]

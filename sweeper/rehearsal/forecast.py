@@ -21,11 +21,10 @@ from sweeper.rehearsal.measurements import Probe, Rehearsal
 
 __all__ = ["RehearsedConfiguration", "RehearsedEstimate", "estimate_rehearsed"]
 
-_REPORT_S = 0.005  # the driver's share of a report (measured: the median gap in a run)
-# Time before and after Ray, as multiples of Ray's start on the same machine: the command line's
-# start and torch's import for the champion; MLflow's import and logging the champion there.
-_AROUND = 0.6
-_MLFLOW = 0.4
+_REPORT_S = 0.005  # what a report costs the driver (the median gap in a measured run)
+# Times outside of Ray, as multiples of Ray's start on the same machine.
+_AROUND = 0.6  # starting the command line, importing torch
+_MLFLOW = 0.4  # importing MLflow, logging the champion
 
 _JOURNAL_LINE_BYTES = 230  # of a report, around its metrics
 _TRIAL_BYTES = 3_000  # its log, and its other events
@@ -59,7 +58,7 @@ class RehearsedEstimate(Estimate):
         time_range_s: shortest and longest time of the sweep, if that depends much on how long
             the evaluation's episodes get; else None.
         trial_s: mean time of a full trial; None if only the search's budget ends trials.
-        trials_per_hour: None likewise.
+        trials_per_hour: None in the same case.
         memory_bytes: of all processes together; None if unknown.
         trial_memory_bytes: peak memory of one trial's process.
         checkpoint_bytes: of one trial, without a replay memory.
@@ -179,12 +178,17 @@ def _trial_s(plan: SweepPlan, probe: Probe, long_share: float) -> float:
 
 
 def _overrun_s(limit_s: float, probe: Probe) -> float:
-    """When training stops after a time limit: at the end of the iteration, half of one later."""
+    """When training stops after a time limit: on average half an iteration later."""
     return limit_s + probe.iteration_steps * probe.step_s / 2
 
 
 def _evaluation_s(probe: Probe, long_share: float) -> float:
-    """Time of an evaluation, from episodes as in the rehearsal (0) to the longest possible (1)."""
+    """Time of an evaluation.
+
+    Args:
+        probe: the measurement.
+        long_share: 0: episodes as long as in the rehearsal; 1: as long as possible.
+    """
     if probe.episode_limit is None or not probe.evaluation_steps:
         return probe.evaluation_s
     longest = max(1.0, probe.episode_limit / probe.evaluation_steps)
@@ -269,7 +273,7 @@ def _disk_bytes(
 ) -> float:
     """Disk of kept checkpoints, the champion, the journal and MLflow's database."""
     tracking, kept = plan.spec.tracking, plan.kept_trials * plan.spec.checkpoint.keep
-    # As many reports as all trials have iterations, and as there is time for.
+    # One report per iteration of all trials, but no more than there is time for.
     iteration_s = statistics.fmean(probe.iteration_steps * probe.step_s for probe in trials)
     in_time = (end_s - rehearsal.worker_s) * rehearsal.concurrent / (iteration_s + _REPORT_S)
     reports = min(in_time, sum(_iterations(plan, probe) for probe in trials))

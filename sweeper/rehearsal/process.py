@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sweeper.errors import RunError, UserError
-from sweeper.formatting import count_noun, format_duration
+from sweeper.formatting import count_noun, format_duration, last_line
 from sweeper.planning.plan import SweepPlan
 from sweeper.rehearsal.cost import choose_probes
 from sweeper.rehearsal.measurements import Rehearsal, read_result
@@ -121,7 +121,8 @@ def _listen(
     while select.select([messages], [], [], patience_s)[0]:
         line = messages.readline()
         if not line:
-            reason = _last_line(errors) or f"exit code {process.wait()}"
+            text = errors.read_text(encoding="utf-8", errors="replace")
+            reason = last_line(text) or f"exit code {process.wait()}"
             raise RunError(f"the rehearsal ended while {doing}: {reason}")
         message: dict[str, Any] = json.loads(line)
         if "result" in message:
@@ -143,11 +144,6 @@ def _describe_silence(doing: str, patience_s: float, plan: SweepPlan) -> str:
         f"{plan.spec.environment.id} hangs; allow more with --seconds "
         f"{round(patience_s / _PATIENCE * 4)}, or make iterations shorter"
     )
-
-
-def _last_line(errors: Path) -> str | None:
-    lines = errors.read_text(encoding="utf-8", errors="replace").splitlines()
-    return next((line.strip() for line in reversed(lines) if line.strip()), None)
 
 
 def processes_below(process: int) -> list[int]:

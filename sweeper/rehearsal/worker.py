@@ -275,7 +275,7 @@ def _rehearse(folder: Path, request: Mapping[str, Any], say: Callable[..., None]
 def _start_workers(spec: ExperimentSpec, samples: Sequence[Sample], root: Path) -> list[Any]:
     """Start a worker for each concurrent trial, in a placement group like Tune's."""
     replicas = len(spec.seeds)
-    plan = SweepPlan(spec, None, trials=1, replicas=replicas, env_steps=None, concurrent=1)
+    plan = SweepPlan(spec, trials=1, replicas=replicas, env_steps=None, concurrent=1)
     settings, workers = _without_end(trial_settings(plan)), []
     for slot, sample in enumerate(samples):
         group = trial_class(settings, root).default_resource_request(sample.parameters)()

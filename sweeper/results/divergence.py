@@ -40,7 +40,7 @@ class DivergenceCorrection:
             for value, is_diverged in zip(values, flags, strict=True):
                 if not is_diverged and value is not None and math.isfinite(value):
                     self._worst[metric] = self._pick_worst(value, self._worst.get(metric, value))
-            # Only means over the replicas: env steps, for example, are their minimum.
+            # Correct only means over the replicas; env steps are a minimum over them, and stay.
             if any(flags) and metric.endswith("episode_return_mean") and metric in self._worst:
                 counted = [
                     self._worst[metric] if is_diverged else value

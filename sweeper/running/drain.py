@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 
+from sweeper.formatting import count_noun
 from sweeper.states import LaunchEnd
 
 __all__ = ["Drain", "end_on_signals", "watchdog"]
@@ -50,6 +51,11 @@ class Drain:
         """Ask for the end; the first reason stays."""
         if self.reason is None:
             self.reason = reason
+
+    def describe(self) -> str:
+        """What is left to do, for messages."""
+        count = len(self.running)
+        return f"saving {count_noun(count, 'running trial')}" if count else "ending"
 
     def is_to_evaluate(self, trial_id: str) -> bool:
         """Whether a trial that has just reported is evaluated before it is paused.
@@ -89,10 +95,8 @@ def end_on_signals(drain: Drain) -> Iterator[Callable[[], None]]:
             _end_line()
             os._exit(130)
         drain.reason = LaunchEnd.INTERRUPTED
-        count = len(drain.running)
         # A signal handler can't log: the lock may be held.
-        trials = f"saving {count} running trial{'s' if count != 1 else ''}" if count else "ending"
-        text = f"\ninterrupted: {trials}; again to end at once\n"
+        text = f"\ninterrupted: {drain.describe()}; again to end at once\n"
         os.write(sys.stderr.fileno(), text.encode())
 
     numbers = (signal.SIGINT, signal.SIGTERM)

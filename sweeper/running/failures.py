@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from sweeper.errors import ConfigurationRefusedError
+from sweeper.formatting import last_line
 from sweeper.states import FailureReason
 
 __all__ = ["Failure", "Retries", "Retry", "describe_failure"]
@@ -18,6 +19,7 @@ _FAILURE_HEAD = re.compile(r"^Failure # \d+ .*$", re.MULTILINE)
 # Tune keeps only the text: Ray's own errors are known by their words (ray/exceptions.py), others
 # by their class.
 _MARKS = (
+    (ConfigurationRefusedError.__name__, FailureReason.REFUSED),
     ("TrialDivergedError", FailureReason.DIVERGED),
     # The operating system's words, in a checkpoint's error, a log's or the environment's.
     ("No space left on device", FailureReason.NO_SPACE),
@@ -25,19 +27,14 @@ _MARKS = (
     ("running low on memory", FailureReason.OUT_OF_MEMORY),
     ("OutOfMemoryError", FailureReason.OUT_OF_MEMORY),
     ("MemoryError", FailureReason.OUT_OF_MEMORY),
-    *(
-        (words, FailureReason.WORKER_DIED)
-        for words in (
-            "The actor died",
-            "The actor is dead",
-            "The actor never ran",
-            "The actor experienced an error",
-            " is unavailable: ",
-            "ActorDiedError",
-            "ActorUnavailableError",
-            "NodeDiedError",
-        )
-    ),
+    ("The actor died", FailureReason.WORKER_DIED),
+    ("The actor is dead", FailureReason.WORKER_DIED),
+    ("The actor never ran", FailureReason.WORKER_DIED),
+    ("The actor experienced an error", FailureReason.WORKER_DIED),
+    (" is unavailable: ", FailureReason.WORKER_DIED),
+    ("ActorDiedError", FailureReason.WORKER_DIED),
+    ("ActorUnavailableError", FailureReason.WORKER_DIED),
+    ("NodeDiedError", FailureReason.WORKER_DIED),
 )
 
 
@@ -70,21 +67,11 @@ class Retry:
 
 
 def describe_failure(text: str, iteration: float | None = None) -> Failure:
-    """The newest failure in what Tune wrote of a trial's failures.
-
-    Args:
-        text: all of them, the newest last; may be empty.
-        iteration: the last one reported.
-    """
+    """The newest failure in what Tune wrote of a trial's failures, the newest last."""
     newest = _FAILURE_HEAD.split(text)[-1]
-    lines = [line.strip() for line in newest.splitlines() if line.strip()]
-    error = lines[-1][:_MAX_ERROR] if lines else "no error text was left"
-    if ConfigurationRefusedError.__name__ in newest:
-        return Failure(FailureReason.REFUSED, error, iteration)
-    for mark, reason in _MARKS:
-        if mark in newest:
-            return Failure(reason, error, iteration)
-    return Failure(FailureReason.CRASHED, error, iteration)
+    error = last_line(newest)[:_MAX_ERROR] or "no error text was left"
+    reasons = (reason for mark, reason in _MARKS if mark in newest)
+    return Failure(next(reasons, FailureReason.CRASHED), error, iteration)
 
 
 @dataclass

@@ -59,13 +59,9 @@ def run_launch(
 
     spec = plan.spec
     rules = spec.objective
+    kept = spec.checkpoint
     retention = CheckpointRetention(
-        paths,
-        builder,
-        rules,
-        keep=spec.checkpoint.keep,
-        keep_trials=spec.checkpoint.keep_trials,
-        keep_trainer=spec.keeps_trainer,
+        paths, builder, rules, kept.keep, kept.keep_trials, keep_trainer=spec.keeps_trainer
     )
     # Ends that are still to be recorded come in as events: the checkpoints of those trials must
     # stay until then.
@@ -86,7 +82,8 @@ def run_launch(
             reason = launch(plan, paths, journal, results=builder, state=state, changes=changes)
         finally:
             # Without a start event this end would be read as the previous launch's.
-            if reason == LaunchEnd.FAILED and _has_begun(builder, state):
+            has_begun = builder.launch is not None and builder.launch.launch == state.launch
+            if reason == LaunchEnd.FAILED and has_begun:
                 with suppress(JournalError):  # the disk is full, which was reported already
                     journal.append(LaunchEnded(time=time.time(), reason=reason))
             opened = Run(builder.snapshot(is_live=False), rules, spec)
@@ -103,20 +100,14 @@ def run_launch(
     return replace(opened, warnings=tuple(warnings))
 
 
-def _has_begun(builder: ResultsBuilder, state: LaunchState) -> bool:
-    return builder.launch is not None and builder.launch.launch == state.launch
-
-
 def _close_tracker(tracker: MlflowTracker | None, reason: str, paths: RunPaths) -> list[str]:
     if tracker is None:
         return []
     try:
         return tracker.close(reason)
     except KeyboardInterrupt:  # the run is over, and recorded
-        name = paths.root.name
-        return [
-            f"MLflow: interrupted, the record is incomplete; `sweeper log {name}` adds the rest"
-        ]
+        rest = f"`sweeper log {paths.root.name}` adds the rest"
+        return [f"MLflow: interrupted, the record is incomplete; {rest}"]
 
 
 def write_provenance(plan: SweepPlan, paths: RunPaths) -> None:

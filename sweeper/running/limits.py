@@ -12,9 +12,10 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from sweeper.formatting import count_noun, format_duration
+from sweeper.formatting import format_duration
 from sweeper.journal import Event, TrialCheckpointed, TrialEnded, TrialReported, TrialStarted
 from sweeper.metrics import Objective
 from sweeper.paths import RunPaths
@@ -34,15 +35,12 @@ _DISK_EVERY_S = 5.0
 # Room for checkpoints being written and for MLflow's database.
 _MIN_FREE_BYTES = 512 * 2**20
 _MIN_FREE_PART = 0.02
-# A trial is reported as silent after this, or after ten times the longest silence so far.
+# A trial is reported as silent after this or ten times the longest silence, whichever is longer.
 _SILENCE_S = 300.0
 
 
 class Usage:
     """What the trials have used of a search's budgets, over all launches.
-
-    Args:
-        objective: decides what an improvement is.
 
     Attributes:
         env_steps: of all trials and replicas together.
@@ -85,13 +83,13 @@ class Usage:
             self.without_improvement += 1
 
 
+@dataclass
 class Limits:
     """A journal listener that counts what a launch uses, and ends it when a limit is reached.
 
     Listening only counts; `tick`, which the driver's loop calls often, acts.
 
     Args:
-        paths: the run's folder.
         results: the state of the run, already updated with each event.
         objective: decides what an improvement is.
         budget: the bounds of the search; its time is the drain's deadline.
@@ -99,31 +97,24 @@ class Limits:
         drain: receives the request to end the launch.
     """
 
-    def __init__(
-        self,
-        paths: RunPaths,
-        results: ResultsBuilder,
-        objective: Objective,
-        budget: Budget,
-        timeout_s: float | None,
-        drain: Drain,
-    ) -> None:
-        self._paths = paths
-        self._results = results
-        self._objective = objective
-        self._budget = budget
-        self._timeout_s = timeout_s
-        self._drain = drain
-        self._usage = Usage(objective)
-        self._heard: dict[str, float] = {}
-        self._longest_silence = 0.0
-        self._called_silent: set[str] = set()
-        self._ticked = 0.0
-        self._disk_seen = 0.0
+    paths: RunPaths
+    results: ResultsBuilder
+    objective: Objective
+    budget: Budget
+    timeout_s: float | None
+    drain: Drain
+    _heard: dict[str, float] = field(default_factory=dict)
+    _longest_silence: float = 0.0
+    _called_silent: set[str] = field(default_factory=set)
+    _ticked: float = 0.0
+    _disk_seen: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._usage = Usage(self.objective)
 
     def catch_up(self, results: SweepResults) -> None:
         """Count what earlier launches used."""
-        self._usage = Usage.of(results, self._objective)
+        self._usage = Usage.of(results, self.objective)
 
     def __call__(self, event: Event) -> None:
         """Count what the event means, without acting on it."""
@@ -134,7 +125,7 @@ class Limits:
             self._heard.pop(event.trial_id, None)
             self._called_silent.discard(event.trial_id)
             if event.state.has_succeeded:
-                self._usage.count_end(self._results.trial(event.trial_id))
+                self._usage.count_end(self.results.trial(event.trial_id))
         elif isinstance(event, TrialStarted | TrialReported | TrialCheckpointed):
             before = self._heard.get(event.trial_id)
             if before is not None:
@@ -145,26 +136,17 @@ class Limits:
     def tick(
         self, *, close_queue: Callable[[LaunchEnd], None], end_trial: Callable[[str], None]
     ) -> None:
-        """Act on limits that are reached; cheap enough for every turn of a loop.
-
-        Args:
-            close_queue: keeps further trials from beginning, for a reason.
-            end_trial: ends a trial's process.
-        """
+        """Act on limits that are reached; cheap enough for every turn of a loop."""
         now = time.monotonic()
         if now - self._ticked < _TICK_S:
             return
         self._ticked = now
-        if self._paths.stop_request.exists() and self._drain.reason is None:
-            self._drain.request(LaunchEnd.INTERRUPTED)
-            count = len(self._drain.running)
-            _logger.warning(
-                "a stop was requested: %s",
-                f"saving {count_noun(count, 'running trial')}" if count else "ending",
-            )
-        budget = self._budget
+        if self.paths.stop_request.exists() and self.drain.reason is None:
+            self.drain.request(LaunchEnd.INTERRUPTED)
+            _logger.warning("a stop was requested: %s", self.drain.describe())
+        budget = self.budget
         if budget.env_steps is not None and self._usage.env_steps >= budget.env_steps:
-            self._drain.request(LaunchEnd.BUDGET_ENV_STEPS)
+            self.drain.request(LaunchEnd.BUDGET_ENV_STEPS)
         patience = budget.no_improvement_trials
         if patience is not None and self._usage.without_improvement >= patience:
             close_queue(LaunchEnd.BUDGET_NO_IMPROVEMENT)
@@ -175,14 +157,14 @@ class Limits:
         if now - self._disk_seen < _DISK_EVERY_S:
             return
         self._disk_seen = now
-        usage = shutil.disk_usage(self._paths.root)
+        usage = shutil.disk_usage(self.paths.root)
         if usage.free < min(_MIN_FREE_BYTES, _MIN_FREE_PART * usage.total):
-            self._drain.request(LaunchEnd.DISK_FULL)
+            self.drain.request(LaunchEnd.DISK_FULL)
 
     def _check_silence(self, now: float, end_trial: Callable[[str], None]) -> None:
-        timeout_s = self._timeout_s
+        timeout_s = self.timeout_s
         long_s = max(_SILENCE_S, 10 * self._longest_silence)
-        for trial_id in sorted(self._heard.keys() & self._drain.running):
+        for trial_id in sorted(self._heard.keys() & self.drain.running):
             silent_s = now - self._heard[trial_id]
             if timeout_s is not None and silent_s >= timeout_s:
                 self._heard[trial_id] = now
@@ -193,5 +175,5 @@ class Limits:
                     "%s has reported nothing for %s; its log: %s",
                     trial_id,
                     format_duration(silent_s),
-                    self._paths.trial_log(trial_id),
+                    self.paths.trial_log(trial_id),
                 )

@@ -3,7 +3,8 @@
 Each trial keeps its newest `checkpoint.keep` checkpoints and, with ``selection.score: best``, the
 one that earned the score. Of the finished trials only the best `checkpoint.keep_trials` keep any,
 and on torch, unless `checkpoint.trainer` is set, only the agent's files of them. Trials that can
-go on (paused or running) keep theirs whole.
+go on (paused or running) keep theirs whole. `planning.estimates` and `rehearsal.forecast` predict
+the disk that this takes.
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ class CheckpointRetention:
     """A journal listener that deletes checkpoints which are no longer needed.
 
     Args:
-        paths: the run's folder.
         results: the state of the run, already updated with each event.
         objective: what decides between trials.
         keep: how many of its newest checkpoints a trial keeps.
@@ -67,10 +67,12 @@ class CheckpointRetention:
             self._trim_trials(event.trial_id)
 
     def _trim_trial(self, trial_id: str) -> None:
-        checkpoints = self.results.trial(trial_id).checkpoints
+        record = self.results.trial(trial_id)
+        checkpoints = record.checkpoints
         stay = {checkpoint.path for checkpoint in checkpoints[-self.keep :]}
         if self.objective.score == "best" and checkpoints:
-            earned_at = self._best_iteration(trial_id)
+            report = judge_trial(record, self.objective).report
+            earned_at = None if report is None else iteration_of(record.reports[report])
             stay.add(best_checkpoint(checkpoints, self.objective, earned_at=earned_at).path)
         for checkpoint in checkpoints:
             if checkpoint.path not in stay:
@@ -88,11 +90,6 @@ class CheckpointRetention:
             for checkpoint in self.results.trial(loser).checkpoints:
                 self._delete(checkpoint.path)
         del self._ranked[self.keep_trials :]
-
-    def _best_iteration(self, trial_id: str) -> float | None:
-        record = self.results.trial(trial_id)
-        report = judge_trial(record, self.objective).report
-        return None if report is None else iteration_of(record.reports[report])
 
     def _trim_checkpoint(self, relative: str) -> None:
         for name in CheckpointPaths.TRAINER_FILES:

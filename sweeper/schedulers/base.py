@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import Enum
 
+from sweeper.metrics import Objective
 from sweeper.states import TrialState
 
 __all__ = ["CONTINUE", "Action", "Decision", "Scheduler"]
@@ -16,7 +17,6 @@ class Action(Enum):
 
     CONTINUE = "continue"
     STOP = "stop"
-    PAUSE = "pause"
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,18 @@ class Scheduler(ABC):
 
     Pure: it knows no Ray and no files. Tune's adapter (`sweeper.running.tune.scheduling`) calls it
     in the driver's thread. A later launch of the run makes a new one and replays the journal's
-    events through the same methods, in their order: so a decision may depend on nothing but the
-    arguments it was made with and what it was told.
+    events through the same methods, in their order. So a decision may depend only on the arguments
+    of the constructor and on earlier calls. A subclass takes its options as keyword arguments.
+
+    Args:
+        objective: says whether more of a value is better.
     """
 
-    # Whether its decisions depend on what it was told: the replay is spared otherwise.
+    # Whether decisions depend on earlier calls; if not, the replay is skipped.
     remembers: bool = True
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
 
     @abstractmethod
     def on_report(self, trial_id: str, env_steps: int, value: float | None) -> Decision:

@@ -8,7 +8,7 @@ __all__ = ["FIFOScheduler"]
 
 
 class FIFOScheduler(Scheduler):
-    """Stops nobody."""
+    """Never stops a trial."""
 
     remembers = False
 

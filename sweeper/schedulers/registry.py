@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
+from sweeper.metrics import Objective
 from sweeper.schedulers.base import Scheduler
 from sweeper.schedulers.fifo import FIFOScheduler
 
@@ -13,6 +15,6 @@ __all__ = ["SCHEDULERS", "build_scheduler"]
 SCHEDULERS: Mapping[str, Callable[..., Scheduler]] = {"fifo": FIFOScheduler}
 
 
-def build_scheduler(name: str) -> Scheduler:
-    """The scheduler of a spec, with nothing told to it yet."""
-    return SCHEDULERS[name]()
+def build_scheduler(name: str, objective: Objective, options: Mapping[str, Any]) -> Scheduler:
+    """The scheduler of a spec with its options, which has not been told of any trial."""
+    return SCHEDULERS[name](objective, **options)

@@ -41,7 +41,7 @@ class SearchAlgorithm(ABC):
     the arguments it was made with, the number, and what it was told.
     """
 
-    # Whether `tell` matters: the queue spares itself the replay of the journal otherwise.
+    # Whether `tell` matters; if not, the replay of the journal is skipped.
     learns: bool = True
 
     @abstractmethod

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sweeper.metrics import Objective
 from sweeper.search.base import SearchAlgorithm
 from sweeper.search.expansion import Sample, expand
 
@@ -24,6 +25,7 @@ class Enumeration(SearchAlgorithm):
         num_samples: int,
         seed: int,
         points: Sequence[Mapping[str, Any]] = (),
+        objective: Objective,  # noqa: ARG002 - it learns nothing
     ) -> None:
         self._samples = expand(param_space, num_samples, seed, points)
         self._next = 1

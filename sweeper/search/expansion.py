@@ -61,12 +61,12 @@ def expand(
     """The configurations of a space, lazily, in Tune's order.
 
     Each sample is one pass over the grid; everything else is drawn anew at each grid point. A
-    conditional parameter is always drawn and dropped if its condition fails, so adding a condition
-    changes no other value.
+    conditional parameter is always drawn, and dropped afterwards if its condition fails: adding a
+    condition changes no other value.
 
     Args:
         param_space: nested; leaves are constants or distributions.
-        num_samples: passes over the grid; each of ``points`` takes one.
+        num_samples: passes over the grid; each of ``points`` uses one up.
         seed: of the generator of all values.
         points: nested values to start with; parameters that a point lacks are searched.
     """
@@ -122,7 +122,7 @@ def _grid(
     while True:
         values = {path: leaves[path].args[n] for path, n in zip(axes, indices, strict=True)}
         repeated = any(
-            n > 0 and _is_settled_off(path, space, leaves, {**pinned, **values})
+            n > 0 and _is_ruled_out(path, space, leaves, {**pinned, **values})
             for path, n in zip(axes, indices, strict=True)
         )
         if not repeated:
@@ -145,7 +145,7 @@ def _count_grid(
     return sum(1 for _ in _grid(space, leaves, pinned))
 
 
-def _is_settled_off(
+def _is_ruled_out(
     path: Path,
     space: Mapping[str, Any],
     leaves: Mapping[Path, Distribution],
@@ -155,7 +155,7 @@ def _is_settled_off(
     for name, wanted in (leaves[path].when or {}).items():
         other = tuple(name.split("."))
         if other in leaves:
-            if _is_settled_off(other, space, leaves, values):
+            if _is_ruled_out(other, space, leaves, values):
                 return True
             if other in values and not _holds(values[other], wanted):
                 return True
@@ -177,7 +177,7 @@ def _sample(
     active = {
         path: value
         for path, value in values.items()
-        if not _is_settled_off(path, space, leaves, values)
+        if not _is_ruled_out(path, space, leaves, values)
     }
     configuration: dict[str, Any] = {}
     parameters: dict[str, Any] = {}
@@ -205,7 +205,8 @@ def _draw(leaf: Distribution, generator: np.random.Generator) -> Any:
         return _draw_range(leaf, lower, upper, generator)
     low, high = _grid_index(lower, q, up=True), _grid_index(upper, q, up=False)
     if leaf.is_integer:
-        # Tune's samplers exclude the upper end, unless q = 1, which quantises nothing.
+        # A range excludes its upper end, so a quantised draw adds 1 to include it. With q = 1 nothing
+        # is quantised and the end stays excluded, as in Tune.
         index = _draw_range(leaf, int(low), int(high) + (0 if q == 1 else 1), generator)
         return int(np.multiply(index, q))
     value = _draw_range(leaf, low * q, high * q, generator)

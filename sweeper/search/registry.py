@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from sweeper.metrics import Objective
 from sweeper.search.base import SearchAlgorithm
 from sweeper.search.enumeration import Enumeration
 
@@ -24,6 +25,8 @@ def build_search(
     num_samples: int,
     seed: int,
     points: Sequence[Mapping[str, Any]] = (),
+    objective: Objective,
 ) -> SearchAlgorithm:
     """The search algorithm of a spec, with nothing told to it yet."""
-    return SEARCH_ALGORITHMS[name](param_space, num_samples=num_samples, seed=seed, points=points)
+    make = SEARCH_ALGORITHMS[name]
+    return make(param_space, num_samples=num_samples, seed=seed, points=points, objective=objective)

@@ -249,7 +249,7 @@ def _read_stop(draft: Draft) -> dict[str, float]:
             continue
         name = canonical_metric(key)
         if isinstance(bound, Mapping):
-            message = f"must be a number; found {show(bound)}; of mappings there is but plateau"
+            message = f"must be a number; found {show(bound)}; the only mapping allowed here is plateau"
             draft.complain(("stop", key), message)
         elif isinstance(bound, bool) or not isinstance(bound, int | float):
             message = f"must be a number; found {show(bound)}" + number_hint(bound)

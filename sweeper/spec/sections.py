@@ -156,11 +156,11 @@ class Plateau(Section):
     metric: Text
     """What is watched; by default selection's metric. An evaluation counts when it is made."""
     std: Positive = 0.01
-    """The standard deviation of the newest values below which they are flat."""
+    """The newest values count as flat if their standard deviation is below this."""
     num_results: Annotated[Whole, Field(ge=2)] = 4
     """How many of the newest values are looked at."""
     grace_period: AtLeast0 = 4
-    """Values before which no trial ends."""
+    """How many values a trial reports before it can end."""
     metric_threshold: Annotated[float, Field(allow_inf_nan=False)] | None = None
     """A value that the newest one must reach for the plateau to count."""
     mode: Literal["max", "min"] | None = None
@@ -177,7 +177,7 @@ class Budget(Section):
     trials: AtLeast1 | None = None
     """Trials to start; those that run go on to their own end."""
     no_improvement_trials: AtLeast1 | None = None
-    """Trials in a row without a new best score after which no further one starts."""
+    """No trial starts after so many in a row without a new best score."""
 
 
 class Evaluation(Section):

@@ -27,7 +27,7 @@ class SweepDescription:
         headline: one line of Markdown.
         parameters: the param space and other settings of the sweep, flat, as text.
         tags: for the parent run and every trial.
-        parent_tags: for the parent run only.
+        parent_tags: for the parent run only; made anew by `sweeper log`, wherever that runs.
         files: logged as artifacts once they exist.
     """
 

@@ -148,7 +148,7 @@ def _check_database(path: Path) -> None:
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise UserError(f"{path} can't be written: {error}") from error
-        # Another process is writing, so it can be written.
+        # Another process is writing to it, so the database is writable.
     except sqlite3.DatabaseError as error:
         raise UserError(f"{path} is not an SQLite database: {error}") from error
 

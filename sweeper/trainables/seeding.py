@@ -15,7 +15,7 @@ __all__ = ["STAGES", "Purpose", "derive_seed", "seed_sequence"]
 STAGES: Mapping[str, int] = {
     Stage.SEARCH: 0,
     Stage.CONFIRMATION: 1,
-    "evaluation": 2,  # of a trained configuration, after its training
+    "evaluation": 2,  # of a confirmed configuration; nothing uses it yet
     "agent evaluation": 3,  # of the champion
 }
 

@@ -1,4 +1,4 @@
-"""Old runs: choose them, size them up, delete them.
+"""Old runs: choose them, measure them, delete them.
 
 Only a folder directly under the storage, or one that the user names, may be deleted. It must
 hold a journal, and be neither a link nor live. MLflow's record of the run stays.
@@ -98,7 +98,7 @@ def choose_runs(
 
 
 def delete_run(root: Path) -> None:
-    """Delete a run's folder, the journal last: after a kill, it is still a run to be deleted.
+    """Delete a run's folder, the journal last, so that a half-deleted one can be deleted again.
 
     Raises:
         UserError: the run is live now, or its folder is not a run any more.

@@ -55,7 +55,6 @@ def log_run(opened: Run, *, uri: str | None = None, experiment: str | None = Non
     spec = spec.model_copy(update={"tracking": tracking})
     plan = SweepPlan(
         spec=spec,
-        source=None,
         trials=planned(paths, "trials") or len(opened.results.trials),
         replicas=len(spec.seeds),
         env_steps=None,

@@ -25,7 +25,7 @@ __all__ = ["LiveProgress", "draw"]
 
 _REDRAW_PER_S = 2
 _LAST_LINES_S = 0.5
-_WIDE = 100  # columns that are enough for everything
+_WIDE = 100  # in a terminal this wide everything fits
 _NARROW = 60  # below this, the speed is left out
 _BEST = "best so far"
 _MAX_BEST_LINES = 2
@@ -132,7 +132,8 @@ def draw(watch: LaunchWatch, *, width: int, height: int) -> list[Text]:
     Args:
         watch: the launch, refreshed.
         width: of the terminal, in characters.
-        height: of the terminal, in lines; the last one counts running trials that don't fit.
+        height: of the terminal, in lines; if not all running trials fit, the last one says how
+            many are missing.
     """
     name = Text(watch.plan.spec.name, style="bold")
     name.truncate(max(10, width // 3), overflow="ellipsis")

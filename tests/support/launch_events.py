@@ -50,7 +50,6 @@ def make_plan(
     spec = load_spec(file)
     return SweepPlan(
         spec=spec,
-        source=file,
         trials=trials,
         replicas=1,
         env_steps=1000 * trials,

@@ -17,13 +17,7 @@ from sweeper.running.resume.state import History
 from sweeper.spec import ExperimentSpec, dump_spec, load_spec
 from sweeper.trainables.plateau import PLATEAU
 
-__all__ = [
-    "Extension",
-    "complete_environment",
-    "extend_spec",
-    "load_recorded_spec",
-    "relocate",
-]
+__all__ = ["Extension", "complete_environment", "extend_spec", "load_recorded_spec", "relocate"]
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ class Remaining:
 
     Attributes:
         is_nothing: no trial can go on and none is left to begin.
-        reasons: in that case how the search has ended: ``finished``, or the budgets that are used
-            up.
+        reasons: how the search has ended, if `is_nothing`: ``finished``, or the budgets that are
+            used up; else empty.
         lines: for the user.
     """
 
@@ -53,7 +53,7 @@ def describe_remaining(plan: SweepPlan, state: LaunchState, before: SweepResults
     if budget.trials is not None:
         new = min(new, max(0, budget.trials - state.asked))
     if of_all or not (new or state.continuations):
-        # A budget that only bars new trials is no reason if there are none.
+        # A budget that only bars new trials does not count if none is left to begin.
         used_up = {**of_all, **(of_new if untried else {})}
         if not (untried or state.continuations):
             used_up = {}
@@ -67,7 +67,7 @@ def describe_remaining(plan: SweepPlan, state: LaunchState, before: SweepResults
         if before.ended_by is None:
             ends = [f"the end of {end.trial_id}" for end in state.ends]
             what = join_words([*ends[:_MAX_NAMED], "its own end"], "and")
-            lines.append(f"its last launch was killed before it recorded {what}; recorded now")
+            lines.append(f"its last launch was killed before it could record {what}; this is recorded now")
         return Remaining(
             True, tuple(used_up) or (LaunchEnd.FINISHED,), (*lines, *_describe_lost(state))
         )
@@ -79,13 +79,13 @@ def describe_remaining(plan: SweepPlan, state: LaunchState, before: SweepResults
     if new:
         lines.append(f"  {count_noun(new, 'trial')} still to begin")
     for what, how in of_new.values() if untried else ():
-        lines.append(f"  no other is begun: {what}; {how}")
+        lines.append(f"  no further trial starts: {what}; {how}")
     if budget.time_s is not None:
         left_s = format_duration(budget.time_s - state.spent_s)
         lines.append(f"  {left_s} of the search's time are left")
     if budget.env_steps is not None:
         left_steps = budget.env_steps - usage.env_steps
-        lines.append(f"  {left_steps:,} of the search's env steps are left, of all replicas")
+        lines.append(f"  {left_steps:,} of the search's env steps are left, counted over all replicas")
     return Remaining(False, (), (*lines, *_describe_lost(state)))
 
 
@@ -106,10 +106,8 @@ def _used_up(budget: Budget, usage: Usage, state: LaunchState) -> tuple[_UsedUp,
         what = f"its {budget.env_steps:,} env steps of budget.env_steps are spent"
         if usage.env_steps > budget.env_steps:
             what += f", {usage.env_steps:,} were taken"
-        of_all[LaunchEnd.BUDGET_ENV_STEPS] = (
-            what,
-            "--stop budget.env_steps=N gives it more, N in all",
-        )
+        how = "--stop budget.env_steps=N gives it more, N in all"
+        of_all[LaunchEnd.BUDGET_ENV_STEPS] = (what, how)
     if budget.trials is not None and state.asked >= budget.trials:
         what = f"its {count_noun(budget.trials, 'trial')} of budget.trials are begun"
         of_new[LaunchEnd.BUDGET_TRIALS] = (what, "--stop budget.trials=N gives it more, N in all")
@@ -133,21 +131,18 @@ def _describe_start(again: Continuation) -> str:
 
 
 def _describe_lost(state: LaunchState) -> tuple[str, ...]:
+    optimiser = "the optimiser's state of finished trials was not kept"
     reasons = (
-        (
-            state.trimmed,
-            "the optimiser's state of finished trials was not kept; a run with "
-            "checkpoint.trainer: true keeps it",
-        ),
-        (
-            state.lost,
-            "no checkpoint was kept; a run with a greater checkpoint.keep_trials keeps more",
-        ),
+        (state.trimmed, optimiser, "checkpoint.trainer: true keeps it"),
+        (state.lost, "no checkpoint was kept", "a greater checkpoint.keep_trials keeps more"),
     )
-    return tuple(f"  {_name(trials)} can't go on: {reason}" for trials, reason in reasons if trials)
+    return tuple(
+        f"  {_name(trials)} can't go on: {what}; a run with {remedy}"
+        for trials, what, remedy in reasons
+        if trials
+    )
 
 
 def _name(trials: Sequence[str]) -> str:
-    if len(trials) <= _MAX_NAMED:
-        return ", ".join(trials)
-    return f"{', '.join(trials[:_MAX_NAMED])} and {len(trials) - _MAX_NAMED} others"
+    others = len(trials) - _MAX_NAMED
+    return ", ".join(trials[:_MAX_NAMED]) + (f" and {others} others" if others > 0 else "")

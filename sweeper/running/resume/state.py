@@ -1,9 +1,7 @@
 """Where a launch begins, by the run's journal: what is done and what is left.
 
-A launch never trusts what an earlier one left in Tune's files. This module says how many
-configurations were asked for, which trials go on and from which checkpoint, and how much of the
-search's budget is spent. Further configurations come from the search algorithm, rebuilt from the
-same journal.
+A launch never trusts what an earlier one left in Tune's files. Further configurations come from
+the search algorithm, rebuilt from the same journal.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,20 +113,14 @@ class History:
 
 
 def read_history(paths: RunPaths, listeners: Sequence[Listener] = ()) -> History:
-    """Read a run's journal once, from its first event.
-
-    Args:
-        paths: the run's folder.
-        listeners: receive every event, as they would have while the run went on.
+    """Read a run's journal once; listeners receive every event, as while the run went on.
 
     Raises:
         JournalError: the journal is damaged, so that resuming could do things twice.
     """
     specs: dict[str, None] = {}
     launches, spent_s = 0, 0.0
-    open_trials: set[str] = set()
-    asked: set[str] = set()
-    owed: set[str] = set()
+    open_trials, asked, owed = set[str](), set[str](), set[str]()
     began: float | None = None
     last: Event | None = None
     for event in read_journal(paths.journal):
@@ -230,24 +222,15 @@ def continue_trial(record: TrialRecord, paths: RunPaths) -> Continuation:
         if path.name not in recorded:
             shutil.rmtree(path, ignore_errors=True)
     numbers = _numbers(recorded) | _numbers(path.name for path in present)
-    last_checkpoint = max(numbers, default=-1)
-    missing: str | None = None
+    last = max(numbers, default=-1)
+    again = Continuation(record.trial_id, record.parameters, last_checkpoint=last)
     for checkpoint in reversed(record.checkpoints):
-        path = paths.root / checkpoint.path
+        path, metrics = paths.root / checkpoint.path, checkpoint.metrics
         if CheckpointPaths(path).is_resumable:
-            return Continuation(
-                record.trial_id,
-                record.parameters,
-                checkpoint=path,
-                metrics=checkpoint.metrics,
-                last_checkpoint=last_checkpoint,
-                last_report=_report_at(record, checkpoint.metrics.get(ITERATION)),
-                missing=missing,
-            )
-        missing = missing or path.name
-    return Continuation(
-        record.trial_id, record.parameters, last_checkpoint=last_checkpoint, missing=missing
-    )
+            report = _report_at(record, metrics.get(ITERATION))
+            return replace(again, checkpoint=path, metrics=metrics, last_report=report)
+        again = replace(again, missing=again.missing or path.name)
+    return again
 
 
 def _numbers(names: Iterable[str]) -> set[int]:

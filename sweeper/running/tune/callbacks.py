@@ -6,6 +6,7 @@ import logging
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from sweeper.running.failures import Failure, Retries, describe_failure
 from sweeper.running.limits import Limits
 from sweeper.running.resume.state import continue_trial
 from sweeper.running.tune.placement import Placement
-from sweeper.running.tune.queue import TrialQueue
+from sweeper.running.tune.queue import TrialQueue, Unsaved
 from sweeper.states import FailureReason, LaunchEnd, TrialState
 
 __all__ = ["JournalCallback", "LimitsCallback"]
@@ -67,69 +68,44 @@ _TUNE_KEYS = frozenset(
 )
 
 
-class JournalCallback(tune.Callback):  # type: ignore[misc]
+@dataclass(eq=False)
+class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
     """Records what happens in the journal, and has failed trials tried again.
 
     Args:
-        journal: takes the events.
-        paths: the run's folder.
         results: the state of the run, updated by the journal with each event.
         queue: takes trials that are tried again.
-        retries: decides which.
-        drain: is told which trials run.
         objective: whose metric is recorded with every checkpoint.
         correction: what diverged replicas count for.
         stopped: why the scheduler stopped a trial, by the trial's id.
-        placement: is told where trials run, report and fail.
     """
 
-    def __init__(
-        self,
-        journal: Journal,
-        paths: RunPaths,
-        *,
-        results: ResultsBuilder,
-        queue: TrialQueue,
-        retries: Retries,
-        drain: Drain,
-        objective: Objective,
-        correction: DivergenceCorrection,
-        stopped: Mapping[str, str],
-        placement: Placement,
-    ) -> None:
-        self._journal = journal
-        self._paths = paths
-        self._results = results
-        self._queue = queue
-        self._retries = retries
-        self._drain = drain
-        self._placement = placement
-        self._recorded = (ITERATION, ENV_STEPS, "time_total_s", objective.metric)
-        self._correction = correction
-        self._pruned = stopped
-        self._stopped_by: dict[str, str] = {}
-        self._open: set[str] = set()
-        self._timed_out: set[str] = set()
+    journal: Journal
+    paths: RunPaths
+    results: ResultsBuilder
+    queue: TrialQueue
+    retries: Retries
+    drain: Drain
+    objective: Objective
+    correction: DivergenceCorrection
+    stopped: Mapping[str, str]
+    placement: Placement
+    _stopped_by: dict[str, str] = field(default_factory=dict)
+    _open: set[str] = field(default_factory=set)
+    _timed_out: set[str] = field(default_factory=set)
 
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+    def on_trial_start(self, trial: Any, **info: Any) -> None:  # noqa: ARG002
         """A worker began or resumed the trial."""
         trial_id = trial.trial_id
         self._open.add(trial_id)
-        self._drain.running.add(trial_id)
+        self.drain.running.add(trial_id)
         self._stopped_by.pop(trial_id, None)
-        node = self._placement.note_start(trial)
+        node = self.placement.note_start(trial)
         self._append(TrialStarted(time=time.time(), trial_id=trial_id, node=node))
 
-    def on_trial_result(
-        self,
-        iteration: int,  # noqa: ARG002
-        trials: list[Any],  # noqa: ARG002
-        trial: Any,
-        result: dict[str, Any],
-        **info: Any,  # noqa: ARG002
-    ) -> None:
+    def on_trial_result(self, trial: Any, result: dict[str, Any], **info: Any) -> None:  # noqa: ARG002
         """The trial reported."""
-        self._placement.note_report(trial.trial_id)
+        self.placement.note_report(trial.trial_id)
         stopped_by = result.get("stopped_by")
         if stopped_by:
             self._stopped_by[trial.trial_id] = stopped_by
@@ -138,46 +114,40 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
             TrialReported(
                 time=time.time(),
                 trial_id=trial.trial_id,
-                metrics=self._correction.apply(metrics),
+                metrics=self.correction.apply(metrics),
                 stopped_by=stopped_by,
                 replaces=bool(result.get("replaces")),
             )
         )
 
-    def on_checkpoint(
-        self,
-        iteration: int,  # noqa: ARG002
-        trials: list[Any],  # noqa: ARG002
-        trial: Any,
-        checkpoint: Any,
-        **info: Any,  # noqa: ARG002
-    ) -> None:
+    def on_checkpoint(self, trial: Any, checkpoint: Any, **info: Any) -> None:  # noqa: ARG002
         """A checkpoint of the trial is complete."""
         row = trial.last_result
+        recorded = (ITERATION, ENV_STEPS, "time_total_s", self.objective.metric)
         self._append(
             TrialCheckpointed(
                 time=time.time(),
                 trial_id=trial.trial_id,
-                path=Path(checkpoint.path).relative_to(self._paths.root).as_posix(),
-                metrics={name: row[name] for name in self._recorded if name in row},
+                path=Path(checkpoint.path).relative_to(self.paths.root).as_posix(),
+                metrics={name: row[name] for name in recorded if name in row},
             )
         )
 
-    def on_trial_save(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+    def on_trial_save(self, trial: Any, **info: Any) -> None:  # noqa: ARG002
         """The trial was saved; if it is being paused, nothing more comes from it."""
-        if trial.trial_id in self._drain.pausing:
-            self._drain.running.discard(trial.trial_id)
+        if trial.trial_id in self.drain.pausing:
+            self.drain.running.discard(trial.trial_id)
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+    def on_trial_complete(self, trial: Any, **info: Any) -> None:  # noqa: ARG002
         """The trial ran to its own end, or the scheduler stopped it."""
         trial_id = trial.trial_id
-        if trial_id in self._pruned and trial_id not in self._stopped_by:
-            self._end(trial_id, TrialState.PRUNED, self._pruned[trial_id])
+        if trial_id in self.stopped and trial_id not in self._stopped_by:
+            self._end(trial_id, TrialState.PRUNED, self.stopped[trial_id])
         else:
             reason = self._stopped_by.get(trial_id, "the trial said done")
             self._end(trial_id, TrialState.TERMINATED, reason)
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+    def on_trial_error(self, trial: Any, **info: Any) -> None:  # noqa: ARG002
         """The trial failed; decide whether it is tried again."""
         trial_id = trial.trial_id
         text = _read_error(trial)
@@ -189,26 +159,26 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
             )
         if failure.reason is FailureReason.NO_SPACE and self._is_full():
             # Every trial is affected and none is to blame.
-            self._drain.request(LaunchEnd.DISK_FULL)
-            self._end(trial_id, TrialState.PAUSED, self._drain.reason or LaunchEnd.DISK_FULL)
+            self.drain.request(LaunchEnd.DISK_FULL)
+            self._end(trial_id, TrialState.PAUSED, self.drain.reason or LaunchEnd.DISK_FULL)
             return
-        retry = self._retries.decide(trial_id, failure)
-        where = self._placement.note_failure(trial_id, failure, text)
+        retry = self.retries.decide(trial_id, failure)
+        where = self.placement.note_failure(trial_id, failure, text)
         if retry is None:
             self._end(trial_id, TrialState.ERROR, failure.reason, failure.error + where)
-        elif self._drain.reason:
+        elif self.drain.reason:
             # The next launch tries it again.
-            self._end(trial_id, TrialState.PAUSED, self._drain.reason)
+            self._end(trial_id, TrialState.PAUSED, self.drain.reason)
         else:
             self._open.add(trial_id)
-            self._drain.running.discard(trial_id)
+            self.drain.running.discard(trial_id)
             self._append(
                 TrialRetried(time=time.time(), trial_id=trial_id, error=failure.error + where)
             )
-            again = continue_trial(self._results.trial(trial_id), self._paths)
-            self._queue.put_back(again, delay_s=retry.delay_s, alone=retry.alone)
+            again = continue_trial(self.results.trial(trial_id), self.paths)
+            self.queue.put_back(again, delay_s=retry.delay_s, alone=retry.alone)
 
-    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
+    def on_experiment_end(self, **info: Any) -> None:  # noqa: ARG002
         """Record the trials that are not over as interrupted.
 
         One that had met its own criterion is over, but only if its last checkpoint exists: without
@@ -218,20 +188,20 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
             if trial_id in self._stopped_by and self._is_saved(trial_id):
                 self._end(trial_id, TrialState.TERMINATED, self._stopped_by[trial_id])
             else:
-                self._end(trial_id, TrialState.PAUSED, self._drain.reason or LaunchEnd.INTERRUPTED)
+                self._end(trial_id, TrialState.PAUSED, self.drain.reason or LaunchEnd.INTERRUPTED)
 
     def _is_saved(self, trial_id: str) -> bool:
         """Whether the trial's last report has a checkpoint."""
-        record = self._results.trial(trial_id)
+        record = self.results.trial(trial_id)
         saved = record.checkpoints[-1].metrics if record.checkpoints else {}
         return bool(saved.get(ITERATION, -1) == record.last_report.get(ITERATION))
 
     def _is_full(self) -> bool:
         """Whether the run's own disk is full, and not that of another node."""
-        usage = shutil.disk_usage(self._paths.root)
+        usage = shutil.disk_usage(self.paths.root)
         # Whatever could not be written whole has been deleted, so some room is free again.
         is_tight = usage.free < min(_TIGHT_BYTES, _TIGHT_PART * usage.total)
-        return is_tight or not self._placement.has_several_nodes
+        return is_tight or not self.placement.has_several_nodes
 
     def time_out(self, trial_id: str) -> None:
         """Note that a trial is being ended because it reported nothing for too long."""
@@ -243,39 +213,32 @@ class JournalCallback(tune.Callback):  # type: ignore[misc]
         Tune goes on when `on_checkpoint` raises: the trial's end would be recorded without its
         checkpoint.
         """
-        if self._journal.failure is not None:
-            raise JournalError(self._journal.failure)
-        self._journal.append(event)
+        if self.journal.failure is not None:
+            raise JournalError(self.journal.failure)
+        self.journal.append(event)
 
     def _end(self, trial_id: str, state: TrialState, reason: str, error: str | None = None) -> None:
         self._open.discard(trial_id)
-        self._drain.running.discard(trial_id)
+        self.drain.running.discard(trial_id)
         self._append(
             TrialEnded(time=time.time(), trial_id=trial_id, state=state, reason=reason, error=error)
         )
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its parts into a file that nothing of ours reads."""
-        return {}
 
-
-class LimitsCallback(tune.Callback):  # type: ignore[misc]
+@dataclass(eq=False)
+class LimitsCallback(Unsaved, tune.Callback):  # type: ignore[misc]
     """Checks a launch's limits at every turn of Tune's loop."""
 
-    def __init__(
-        self, limits: Limits, queue: TrialQueue, journal: JournalCallback, drain: Drain
-    ) -> None:
-        self._limits = limits
-        self._queue = queue
-        self._journal = journal
-        self._drain = drain
-        self._ray_seen = time.monotonic()
+    limits: Limits
+    queue: TrialQueue
+    journal: JournalCallback
+    drain: Drain
+    _ray_seen: float = field(default_factory=time.monotonic)
 
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
+    def on_step_end(self, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
         """Check the limits."""
-        self._limits.tick(
-            close_queue=self._queue.close,
-            end_trial=lambda trial_id: self._kill(trials, trial_id),
+        self.limits.tick(
+            close_queue=self.queue.close, end_trial=lambda trial_id: self._kill(trials, trial_id)
         )
         self._check_ray()
         if len(trials) > _MAX_TRIALS:
@@ -291,20 +254,16 @@ class LimitsCallback(tune.Callback):  # type: ignore[misc]
         self._ray_seen = now
         if not any(node["Alive"] for node in ray.nodes()):
             # The rest of Ray may not end by itself, so the watchdog's time begins now.
-            self._drain.over_since = now
+            self.drain.over_since = now
             raise RunError("Ray's last node has died")
 
     def _kill(self, trials: list[Any], trial_id: str) -> None:
         for trial in reversed(trials):
             actor = trial.temporary_state.ray_actor
             if trial.trial_id == trial_id and actor is not None:
-                self._journal.time_out(trial_id)
+                self.journal.time_out(trial_id)
                 ray.kill(actor)
                 return
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its parts into a file that nothing of ours reads."""
-        return {}
 
 
 def _read_error(trial: Any) -> str:

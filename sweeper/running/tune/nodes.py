@@ -14,14 +14,9 @@ _MANY_TRIALS = 2
 
 @dataclass(frozen=True)
 class Node:
-    """A node of the cluster.
+    """A node of the cluster."""
 
-    Attributes:
-        node_id: Ray's; unique even where several nodes share a machine.
-        address: its IP address.
-    """
-
-    node_id: str
+    node_id: str  # Ray's; unique even where several nodes share a machine
     address: str
 
     def __str__(self) -> str:

@@ -22,11 +22,7 @@ _ACTOR = re.compile(r"actor_id[=:]\s*([0-9a-f]{32})")
 
 
 class Placement:
-    """Follows the trials of a launch over the nodes of a Ray session.
-
-    Args:
-        addresses: of the nodes that are alive.
-    """
+    """Follows the trials of a launch over the live nodes of a Ray session."""
 
     def __init__(self, addresses: Sequence[str]) -> None:
         self.has_several_nodes = len(addresses) != 1
@@ -56,13 +52,7 @@ class Placement:
             self._name_failing_nodes()
 
     def note_failure(self, trial_id: str, failure: Failure, text: str) -> str:
-        """A trial failed; returns where, in words, if there are several nodes.
-
-        Args:
-            trial_id: which one.
-            failure: why.
-            text: what Tune wrote of it.
-        """
+        """A trial failed, as in Tune's ``text``; returns where, if there are several nodes."""
         node = self._nodes.pop(trial_id, None)
         # A trial that fails while its actor is built is never started, as Tune counts.
         if self.has_several_nodes and node is None and (found := _ACTOR.findall(text)):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -28,7 +28,7 @@ from sweeper.search.base import SearchAlgorithm
 from sweeper.search.expansion import Sample
 from sweeper.states import LaunchEnd
 
-__all__ = ["TrialQueue", "name_trial"]
+__all__ = ["TrialQueue", "Unsaved", "name_trial"]
 
 _NODE_LABEL = "ray.io/node-id"  # which Ray gives every node
 
@@ -66,7 +66,15 @@ class _PlacedTrial(Trial):  # type: ignore[misc]
             )
 
 
-class TrialQueue(TuneSearchAlgorithm):  # type: ignore[misc]
+class Unsaved:
+    """A part of Tune, which Tune pickles into a file that nothing of ours reads."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+@dataclass(eq=False)
+class TrialQueue(Unsaved, TuneSearchAlgorithm):  # type: ignore[misc]
     """Interrupted trials first, then new ones from the search algorithm.
 
     A trial that failed and is tried again is put back here rather than left to Tune, and becomes
@@ -86,46 +94,36 @@ class TrialQueue(TuneSearchAlgorithm):  # type: ignore[misc]
         find_avoided: the nodes that a trial must be kept off, by its id.
     """
 
-    def __init__(
-        self,
-        search: SearchAlgorithm,
-        *,
-        trials: int,
-        on_ask: Callable[[str, Sample], None],
-        max_concurrent: int,
-        checkpoints: StorageContext,
-        drain: Drain,
-        asked: int = 0,
-        max_trials: int | None = None,
-        continuations: Sequence[Continuation] = (),
-        find_avoided: Callable[[str], frozenset[str]] = lambda _: frozenset(),
-    ) -> None:
-        self._search = search
-        self._trials = trials
-        self._limit = trials if max_trials is None else min(trials, max_trials)
-        self._on_ask = on_ask
-        self._max_concurrent = max_concurrent
-        self._checkpoints = checkpoints
-        self._drain = drain
-        self._asked = asked
-        self._waiting = [_Waiting(continuation) for continuation in continuations]
-        self._find_avoided = find_avoided
-        self._closed: LaunchEnd | None = None
-        self._alive: set[str] = set()
-        self._alone: str | None = None
-        self._experiment: dict[str, Any] = {}
+    search: SearchAlgorithm
+    trials: int
+    on_ask: Callable[[str, Sample], None]
+    max_concurrent: int
+    checkpoints: StorageContext
+    drain: Drain
+    asked: int = 0
+    max_trials: int | None = None
+    continuations: Sequence[Continuation] = ()
+    find_avoided: Callable[[str], frozenset[str]] = lambda _: frozenset()
+    _closed: LaunchEnd | None = None
+    _alive: set[str] = field(default_factory=set)
+    _alone: str | None = None
+    _experiment: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._limit = self.trials if self.max_trials is None else min(self.trials, self.max_trials)
+        self._waiting = [_Waiting(continuation) for continuation in self.continuations]
 
     @property
     def closed(self) -> LaunchEnd | None:
         """Why no further configuration was asked for; None if all were, or will be."""
-        if self._closed is None and self._limit <= self._asked < self._trials:
+        if self._closed is None and self._limit <= self.asked < self.trials:
             return LaunchEnd.BUDGET_TRIALS
         return self._closed
 
     @property
     def is_used_up(self) -> bool:
         """Whether every configuration was asked for, and every trial handed out."""
-        return self._asked >= self._trials and not self._waiting
+        return self.asked >= self.trials and not self._waiting
 
     def close(self, reason: LaunchEnd) -> None:
         """Ask for no further configuration; trials that were begun go on to their end."""
@@ -145,7 +143,7 @@ class TrialQueue(TuneSearchAlgorithm):  # type: ignore[misc]
 
     def next_trial(self) -> Trial | None:
         """The next trial, or None while as many are alive as may be."""
-        if self.is_finished() or len(self._alive) >= self._max_concurrent or self._alone:
+        if self.is_finished() or len(self._alive) >= self.max_concurrent or self._alone:
             return None
         again = self._take_waiting()
         if again is not None:
@@ -168,26 +166,22 @@ class TrialQueue(TuneSearchAlgorithm):  # type: ignore[misc]
 
     def is_finished(self) -> bool:
         """Whether no trial is left; at once when the launch is to end, or Tune would wait."""
-        if self._finished or self._drain.reason:
+        if self._finished or self.drain.reason:
             return True
         return not self._has_more and not self._waiting
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its parts into a file that nothing of ours reads."""
-        return {}
-
     @property
     def _has_more(self) -> bool:
-        return self._closed is None and self._asked < self._limit
+        return self._closed is None and self.asked < self._limit
 
     def _begin(self) -> Trial | None:
-        sample = self._search.ask(self._asked + 1)
+        sample = self.search.ask(self.asked + 1)
         if sample is None:
-            self._limit = self._trials = self._asked
+            self._limit = self.trials = self.asked
             return None
-        self._asked += 1
-        trial_id = f"t{self._asked:04d}"
-        self._on_ask(trial_id, sample)
+        self.asked += 1
+        trial_id = f"t{self.asked:04d}"
+        self.on_ask(trial_id, sample)
         return self._make(trial_id, sample.parameters)
 
     def _take_waiting(self) -> _Waiting | None:
@@ -222,7 +216,7 @@ class TrialQueue(TuneSearchAlgorithm):  # type: ignore[misc]
             self._experiment["run"],
             config=dict(parameters),
             trial_id=trial_id,
-            storage=self._checkpoints,
+            storage=self.checkpoints,
             evaluated_params=dict(parameters),
             experiment_tag=trial_id,
             placement_group_factory=self._experiment.get("resources_per_trial"),
@@ -231,7 +225,7 @@ class TrialQueue(TuneSearchAlgorithm):  # type: ignore[misc]
             trial_name_creator=name_trial,
             trial_dirname_creator=name_trial,
         )
-        trial.avoided = self._find_avoided(trial_id)
+        trial.avoided = self.find_avoided(trial_id)
         return trial
 
 

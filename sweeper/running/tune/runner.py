@@ -1,4 +1,4 @@
-"""A launch on Ray Tune: its stages, each from its first trial to its last.
+"""A launch on Ray Tune, from its first trial to its last.
 
 Every event is in the journal before any listener receives it.
 """
@@ -22,6 +22,7 @@ from ray import tune
 from ray.train._internal.storage import StorageContext
 
 from sweeper.errors import RunError
+from sweeper.formatting import last_line
 from sweeper.journal import Journal, LaunchEnded, LaunchStarted, TrialAsked
 from sweeper.paths import RunPaths
 from sweeper.planning.plan import SweepPlan, trial_settings
@@ -47,6 +48,7 @@ from sweeper.trainables.trial import trial_class
 
 __all__ = ["launch"]
 
+
 # What a launch goes through, in this order; a stage begins when the one before has finished.
 _STAGES = (Stage.SEARCH,)
 
@@ -57,8 +59,8 @@ def launch(
     journal: Journal,
     *,
     results: ResultsBuilder,
-    state: LaunchState | None = None,
-    changes: Mapping[str, Any] | None = None,
+    state: LaunchState,
+    changes: Mapping[str, Any],
 ) -> str:
     """Run a plan to its last trial, or to an earlier end.
 
@@ -70,7 +72,7 @@ def launch(
         paths: the run's folder, whose lock the caller holds.
         journal: takes every event; its listeners hear of each.
         results: one of the listeners.
-        state: where the launch begins; by default at the very beginning.
+        state: where the launch begins.
         changes: the keys of the plan's spec that an extension has set.
 
     Returns:
@@ -81,7 +83,6 @@ def launch(
         UserError: the cluster named by the spec can't be reached.
         RunError: Ray or the journal's disk failed; the run can be resumed.
     """
-    state = state or LaunchState()
     drain = Drain(evaluates=plan.spec.evaluation is not None)
     with end_on_signals(drain) as install_signals:
         journal.append(
@@ -92,7 +93,7 @@ def launch(
                 command=tuple(sys.argv),
                 host=socket.gethostname(),
                 spec=dump_spec(plan.spec),
-                changes=changes or {},
+                changes=changes,
                 stage=_STAGES[0],
             )
         )
@@ -107,8 +108,8 @@ def launch(
             else:
                 with ray_session(plan.spec.ray.address, install_signals):
                     for stage in _STAGES:
-                        running = _Stage(plan, paths, journal, results, state, drain, stage)
-                        reason = drain.reason or running.run()
+                        run = _StageRun(stage, plan, paths, journal, results, state, drain)
+                        reason = drain.reason or run.carry_out()
                         if reason != LaunchEnd.FINISHED:
                             break
         journal.append(LaunchEnded(time=time.time(), reason=reason))
@@ -116,19 +117,19 @@ def launch(
 
 
 @dataclass(frozen=True)
-class _Stage:
+class _StageRun:
     """One stage of a launch: its trials, from the first to the last, on Ray Tune."""
 
+    stage: Stage
     plan: SweepPlan
     paths: RunPaths
     journal: Journal
     results: ResultsBuilder
     state: LaunchState
     drain: Drain
-    stage: Stage
 
-    def run(self) -> str:
-        """Carry the stage out; how it ended."""
+    def carry_out(self) -> str:
+        """Run the stage; returns how it ended."""
         spec, state, drain = self.plan.spec, self.state, self.drain
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.plan.concurrent)
         limits = Limits(
@@ -186,8 +187,10 @@ class _Stage:
             num_samples=spec.search.num_samples,
             seed=spec.search.seed,
             points=spec.search.points_to_evaluate,
+            objective=spec.objective,
         )
-        scheduler = build_scheduler(spec.scheduler.type)
+        options = spec.scheduler.options.model_dump()
+        scheduler = build_scheduler(spec.scheduler.type, spec.objective, options)
         return Learners(search, scheduler, spec.objective, self.results)
 
     def _queue(self, search: SearchAlgorithm, placement: Placement) -> TrialQueue:
@@ -223,15 +226,11 @@ class _Stage:
             with watchdog(self.drain):
                 tuner.fit()
         except Exception as error:
-            why = self.journal.failure or _last_line(error)
+            failure = f"Ray Tune failed: {last_line(str(error)) or type(error).__name__}"
+            why = self.journal.failure or failure
             name = self.paths.root.name
             raise RunError(
                 f"{why}; nothing that was reported is lost: `sweeper resume {name}` goes on"
             ) from error
         # Tune's own snapshot is larger than all other records, and nothing reads it.
         shutil.rmtree(self.paths.tune, ignore_errors=True)
-
-
-def _last_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"Ray Tune failed: {lines[-1] if lines else type(error).__name__}"

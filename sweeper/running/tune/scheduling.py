@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from ray.tune.experiment import Trial
@@ -13,56 +14,50 @@ from sweeper.metrics import Objective
 from sweeper.results.divergence import DivergenceCorrection
 from sweeper.running.drain import Drain
 from sweeper.running.learners import report_to
+from sweeper.running.tune.queue import Unsaved
 from sweeper.schedulers.base import Scheduler
 
 __all__ = ["DrainStopper", "SchedulerAdapter"]
 
 
-class SchedulerAdapter(TuneFIFOScheduler):  # type: ignore[misc]
+@dataclass(eq=False)
+class SchedulerAdapter(Unsaved, TuneFIFOScheduler):  # type: ignore[misc]
     """Asks the launch's scheduler; once the drain is on, pauses and so saves whoever reports.
 
     A trial that the search's budget ends is evaluated before it is paused.
 
     Args:
-        scheduler: decides which trials go on.
-        objective: whose values it goes by.
+        objective: whose values the scheduler goes by.
         correction: what diverged replicas count for, as in the journal.
-        drain: the orderly end of the launch.
 
     Attributes:
         stopped: why the scheduler stopped a trial, by the trial's id.
     """
 
-    def __init__(
-        self,
-        scheduler: Scheduler,
-        *,
-        objective: Objective,
-        correction: DivergenceCorrection,
-        drain: Drain,
-    ) -> None:
+    scheduler: Scheduler
+    objective: Objective
+    correction: DivergenceCorrection
+    drain: Drain
+    stopped: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
         super().__init__()
-        self._scheduler = scheduler
-        self._objective = objective
-        self._correction = correction
-        self._drain = drain
-        self.stopped: dict[str, str] = {}
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:  # noqa: ARG002
         """Ask the scheduler, then the drain."""
         trial_id = trial.trial_id
-        metrics = self._correction.apply(result) if self._scheduler.remembers else result
-        reason = report_to(self._scheduler, trial_id, metrics, self._objective)
+        metrics = self.correction.apply(result) if self.scheduler.remembers else result
+        reason = report_to(self.scheduler, trial_id, metrics, self.objective)
         if reason is not None:
             self.stopped[trial_id] = reason
             return str(TuneScheduler.STOP)
-        if not self._drain.reason:
+        if not self.drain.reason:
             return str(TuneScheduler.CONTINUE)
-        if self._drain.is_to_evaluate(trial_id):
+        if self.drain.is_to_evaluate(trial_id):
             # Carried out before the step that Tune asks for next.
             trial.temporary_state.ray_actor.wind_up.remote()
             return str(TuneScheduler.CONTINUE)
-        self._drain.pausing.add(trial_id)
+        self.drain.pausing.add(trial_id)
         return str(TuneScheduler.PAUSE)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:  # noqa: ARG002
@@ -72,16 +67,12 @@ class SchedulerAdapter(TuneFIFOScheduler):  # type: ignore[misc]
         """
         return None
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its parts into a file that nothing of ours reads."""
-        return {}
 
-
+@dataclass(eq=False)
 class DrainStopper(Stopper):  # type: ignore[misc]
     """Ends the experiment once the drain is over. Trials end by themselves, see `SweepTrial`."""
 
-    def __init__(self, drain: Drain) -> None:
-        self._drain = drain
+    drain: Drain
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
         """Never: no trial is stopped from here."""
@@ -89,4 +80,4 @@ class DrainStopper(Stopper):  # type: ignore[misc]
 
     def stop_all(self) -> bool:
         """Whether every running trial is saved."""
-        return self._drain.is_over()
+        return self.drain.is_over()

@@ -37,6 +37,7 @@ from ray._private.services import canonicalize_bootstrap_address_or_die
 
 __all__ = ["check_cluster", "live_nodes", "ray_session"]
 
+_UNREACHABLE = (OSError, ValueError, RuntimeError)  # with TimeoutError, an OSError
 _PROBE_S = 5.0
 _OBJECT_STORE_BYTES = 200 * 2**20
 
@@ -51,7 +52,7 @@ def check_cluster(address: str) -> None:
         return
     try:
         _probe(canonicalize_bootstrap_address_or_die(address) if address == "auto" else address)
-    except (OSError, ValueError, RuntimeError, TimeoutError) as error:
+    except _UNREACHABLE as error:
         raise _no_cluster(address, error) from error
 
 
@@ -89,19 +90,22 @@ def ray_session(address: str | None, install_signals: Callable[[], None]) -> Ite
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         _probe(address)
-        with _without_rays_handlers():
+        # Ray replaces the caller's SIGTERM handler by its own, which exits. The mask is not enough:
+        # the system delivers the signal to any thread that has not blocked it, numpy's for example,
+        # and Python then calls whatever handler is set.
+        with _replaced(ray_utils, "set_sigterm_handler", lambda _: None):
             ray.init(**_arguments(address))
-    except (OSError, ValueError, RuntimeError, TimeoutError) as error:
+    except _UNREACHABLE as error:
         if address is None:
-            reason = _first_line(error)
-            raise UserError(
-                f"Ray can't be started on this machine: {reason}; `sweeper doctor` looks into it"
-            ) from error
+            why = f"Ray can't be started on this machine: {_first_line(error)}"
+            raise UserError(f"{why}; `sweeper doctor` looks into it") from error
         raise _no_cluster(address, error) from error
     finally:
         install_signals()
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
-    with _without_rays_words():
+    # Keep stdout for data: Ray prints there that a worker died, whatever its log level. What that
+    # means for the trial is in the journal and in our own messages.
+    with _replaced(ray._private.worker, "_worker_logs_enabled", _is_verbose()):
         try:
             yield
         finally:
@@ -129,33 +133,14 @@ def _end_without_waiting() -> None:
 
 
 @contextmanager
-def _without_rays_handlers() -> Iterator[None]:
-    """Keep Ray from replacing the caller's SIGTERM handler by its own, which exits.
-
-    The mask is not enough: the system delivers the signal to any thread that has not blocked it,
-    numpy's for example, and Python then calls whatever handler is set.
-    """
-    theirs = ray_utils.set_sigterm_handler
-    ray_utils.set_sigterm_handler = lambda _: None
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Replace an attribute of Ray's within the block."""
+    theirs = getattr(owner, name)
+    setattr(owner, name, value)
     try:
         yield
     finally:
-        ray_utils.set_sigterm_handler = theirs
-
-
-@contextmanager
-def _without_rays_words() -> Iterator[None]:
-    """Keep stdout for data: Ray prints there that a worker died, whatever its log level.
-
-    What it means for the trial is in the journal and in our own messages.
-    """
-    worker = ray._private.worker
-    spoke = worker._worker_logs_enabled
-    worker._worker_logs_enabled = _is_verbose()
-    try:
-        yield
-    finally:
-        worker._worker_logs_enabled = spoke
+        setattr(owner, name, theirs)
 
 
 def _is_verbose() -> bool:
@@ -175,15 +160,11 @@ def live_nodes() -> list[str]:
 
 
 def _arguments(address: str | None) -> dict[str, Any]:
-    level = logging.getLogger().getEffectiveLevel()
-    is_verbose = _is_verbose()
     # What Ray logs as errors (a failed trial, metrics it has no file for) is in the journal and in
     # our own messages.
-    common: dict[str, Any] = {
-        "log_to_driver": is_verbose,
-        "logging_level": level if is_verbose else logging.CRITICAL,
-    }
-    logging.getLogger("ray").setLevel(common["logging_level"])
+    level = logging.getLogger().getEffectiveLevel() if _is_verbose() else logging.CRITICAL
+    logging.getLogger("ray").setLevel(level)
+    common = {"log_to_driver": _is_verbose(), "logging_level": level}
     if address is not None:
         return {**common, "address": address}
     return {

@@ -10,6 +10,7 @@ import pytest
 from command_line import sweeper_here
 
 from sweeper.api import open_run
+from sweeper.metrics import Objective
 from sweeper.schedulers.base import CONTINUE, Action, Decision, Scheduler
 from sweeper.search.base import Observation, SearchAlgorithm
 from sweeper.search.expansion import Sample
@@ -41,6 +42,7 @@ class Climbing(SearchAlgorithm):
         num_samples: int,
         seed: int,
         points: Sequence[Mapping[str, Any]],
+        objective: Objective,
     ) -> None:
         self._space, self._samples = dict(param_space), num_samples
         self._known: set[int] = set()
@@ -59,7 +61,8 @@ class Climbing(SearchAlgorithm):
 class Cutting(Scheduler):
     """Lets the first trial that comes to 128 env steps go on, and no other."""
 
-    def __init__(self) -> None:
+    def __init__(self, objective: Objective) -> None:
+        super().__init__(objective)
         self._first: str | None = None
 
     def on_report(self, trial_id: str, env_steps: int, value: float | None) -> Decision:

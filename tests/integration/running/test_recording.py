@@ -62,7 +62,7 @@ class Launch:
             self.paths,
             results=results,
             queue=TrialQueue(
-                Enumeration({}, num_samples=1, seed=0),
+                Enumeration({}, num_samples=1, seed=0, objective=Objective()),
                 trials=1,
                 on_ask=lambda *_: None,
                 max_concurrent=1,
@@ -76,16 +76,16 @@ class Launch:
             stopped={},
             placement=Placement(["127.0.0.1"]),
         )
-        self.recorder.on_trial_start(0, [], self.trial)
+        self.recorder.on_trial_start(self.trial)
 
     def report(self, iteration: int, stopped_by: str | None = None) -> None:
         row = {"training_iteration": iteration, "num_env_steps_sampled_lifetime": 100 * iteration}
-        self.recorder.on_trial_result(0, [], self.trial, {**row, "stopped_by": stopped_by})
+        self.recorder.on_trial_result(self.trial, {**row, "stopped_by": stopped_by})
         self.trial.last_result = row
 
     def save(self, number: int) -> None:
         checkpoint = tune.Checkpoint(str(self.paths.trial("t0001") / f"checkpoint_{number:06d}"))
-        self.recorder.on_checkpoint(0, [], self.trial, checkpoint)
+        self.recorder.on_checkpoint(self.trial, checkpoint)
 
     def ends(self) -> list[tuple[str, str]]:
         events = read_journal(self.paths.journal)
@@ -99,13 +99,13 @@ def test_a_trial_that_had_met_its_criterion_is_over_only_with_its_last_checkpoin
     unsaved.report(1)
     unsaved.save(0)
     unsaved.report(2, MET)
-    unsaved.recorder.on_experiment_end([])  # Ray died meanwhile
+    unsaved.recorder.on_experiment_end()  # Ray died meanwhile
     assert unsaved.ends() == [("PAUSED", "interrupted")]
     (tmp_path / "other").mkdir()
     saved = Launch(tmp_path / "other")
     saved.report(2, MET)
     saved.save(0)
-    saved.recorder.on_experiment_end([])
+    saved.recorder.on_experiment_end()
     assert saved.ends() == [("TERMINATED", MET)]
 
 
@@ -123,6 +123,6 @@ def test_a_trial_whose_checkpoint_could_not_be_recorded_does_not_end_as_if_it_ha
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     with pytest.raises(JournalError, match="can't write the journal"):
-        launch.recorder.on_trial_complete(0, [], launch.trial)
+        launch.recorder.on_trial_complete(launch.trial)
     events = list(read_journal(launch.paths.journal))
     assert not any(isinstance(event, TrialCheckpointed | TrialEnded) for event in events)

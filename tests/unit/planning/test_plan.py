@@ -56,7 +56,6 @@ def test_a_plan_counts_trials_replicas_and_env_steps(tmp_path: Path) -> None:
         seeds=2,
     )
     assert (plan.trials, plan.replicas, plan.env_steps) == (6, 2, 120000)
-    assert plan.source == tmp_path / "spec.yaml"
 
 
 def test_without_a_bound_on_env_steps_their_number_is_unknown(tmp_path: Path) -> None:

@@ -44,7 +44,8 @@ class Listening(SearchAlgorithm):
 class FirstRung(Scheduler):
     """Stops a trial that is worse at 200 env steps than one before it."""
 
-    def __init__(self) -> None:
+    def __init__(self, objective: Objective) -> None:
+        super().__init__(objective)
         self.heard: list[tuple[str, int, float | None]] = []
         self.ended: list[str] = []
         self.best = -math.inf
@@ -98,7 +99,7 @@ def search() -> Listening:
 
 @pytest.fixture
 def scheduler() -> FirstRung:
-    return FirstRung()
+    return FirstRung(Objective(METRIC))
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ def test_what_earlier_launches_used_counts_too(tmp_path: Path) -> None:
     first.trial("t0001", 5.0, steps=300)
     first.trial("t0002", 4.0, steps=1)
     second = Launch(tmp_path, env_steps=600, no_improvement_trials=2)
-    second.builder = second.limits._results = first.builder
+    second.builder = second.limits.results = first.builder
     second.limits.catch_up(first.builder.snapshot())
     second.tick()
     assert second.drain.reason == "budget.env_steps"

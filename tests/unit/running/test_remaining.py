@@ -57,7 +57,7 @@ def left(
     file = root.parent / "spec.yaml"
     file.write_text(SPEC)
     spec = load_spec(file, [f"budget.{name}={value}" for name, value in budget.items()])
-    plan = SweepPlan(spec, None, trials=4, replicas=2, env_steps=None, concurrent=2)
+    plan = SweepPlan(spec, trials=4, replicas=2, env_steps=None, concurrent=2)
     asked = len(ended) + len(goes_on)
     state = LaunchState(launch=2, asked=asked, continuations=goes_on, spent_s=spent_s)
     return describe_remaining(plan, state, builder.snapshot(is_live=False))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sweeper.metrics import Objective
 from sweeper.search.base import Observation
 from sweeper.search.distributions import parse_space
 from sweeper.search.expansion import expand
@@ -24,21 +25,21 @@ SPACE = space_of({"lr": {"loguniform": [1e-4, 1e-2]}, "gamma": {"grid_search": [
 
 @pytest.mark.parametrize("name", SEARCH_ALGORITHMS)
 def test_it_asks_for_what_the_space_expands_to(name: str) -> None:
-    search = build_search(name, SPACE, num_samples=3, seed=7)
+    search = build_search(name, SPACE, num_samples=3, seed=7, objective=Objective())
     asked = [search.ask(number) for number in range(1, 8)]
     assert asked == [*expand(SPACE, 3, 7), None]
 
 
 @pytest.mark.parametrize("begun", [0, 1, 4, 6])
 def test_a_later_launch_goes_on_where_the_first_one_stood(begun: int) -> None:
-    first = build_search("random", SPACE, num_samples=3, seed=1)
+    first = build_search("random", SPACE, num_samples=3, seed=1, objective=Objective())
     whole = [first.ask(number) for number in range(1, 8)]
-    later = build_search("random", SPACE, num_samples=3, seed=1)
+    later = build_search("random", SPACE, num_samples=3, seed=1, objective=Objective())
     assert [later.ask(number) for number in range(begun + 1, 8)] == whole[begun:]
 
 
 def test_what_it_is_told_changes_nothing() -> None:
-    search = build_search("random", SPACE, num_samples=2, seed=3)
+    search = build_search("random", SPACE, num_samples=2, seed=3, objective=Objective())
     first = search.ask(1)
     assert first is not None
     search.tell(Observation(1, first.parameters, TrialState.TERMINATED, ((10, 5.0),), 5.0))

@@ -15,5 +15,5 @@ loss                the TD loss or the distributional loss, by autograd
 update              one gradient step; chooses between the two forms of the loss
 trainer             puts it together: collect, learn, evaluate, save, restore
 
-Imports nothing here: `plan` uses `memory`, and must not load torch.
+This file imports nothing, because `plan` imports `memory` and must not load torch.
 """
