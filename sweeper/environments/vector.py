@@ -95,7 +95,7 @@ def _build_native(settings: EnvironmentSettings, num_envs: int) -> VectorEnv:
 class SerialVectorEnv(SyncVectorEnv):  # type: ignore[misc]
     """Gymnasium's `SyncVectorEnv` with half of its overhead and without infos.
 
-    Observations are returned in one buffer that the next step overwrites; callers copy what they keep.
+    Returns observations in one buffer that the next step overwrites; callers copy what they keep.
     """
 
     def __init__(self, functions: Sequence[functools.partial[gymnasium.Env]]) -> None:

@@ -35,9 +35,9 @@ from sweeper.formatting import count_noun
 from sweeper.json_values import decode_json, encode_json, to_json
 from sweeper.metrics import Objective, canonical_metric
 from sweeper.paths import write_atomically
-from sweeper.results.ranking import Candidate, best_checkpoint, id_key, iteration_of
+from sweeper.results.ranking import Candidate, best_checkpoint, id_key
 from sweeper.results.records import SweepResults, TrialCheckpoint, TrialRecord, judge_trial
-from sweeper.results.scoring import metric_value
+from sweeper.results.scoring import iteration_of, metric_value
 from sweeper.states import TrialState
 
 __all__ = [

@@ -33,7 +33,7 @@ from sweeper.spec.keys.support import (
 )
 from sweeper.spec.sections import Resources
 from sweeper.spec.text.yaml import KeyPath, dotted
-from sweeper.trainables.torch_backend.dqn.memory import ReplayMemory
+from sweeper.trainables.torch_backend.replay.memory import ReplayMemory
 
 __all__ = ["Feasibility", "can_act", "check_feasibility", "count_fitting", "gpus"]
 

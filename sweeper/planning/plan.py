@@ -25,7 +25,7 @@ from sweeper.spec.text.yaml import dotted
 from sweeper.states import Stage
 from sweeper.trainables.contract import EvaluationSettings, TrialSettings
 from sweeper.trainables.plateau import Plateau
-from sweeper.trainables.torch_backend.dqn.memory import ReplayMemory
+from sweeper.trainables.torch_backend.replay.memory import ReplayMemory
 
 __all__ = [
     "CLOCKS",

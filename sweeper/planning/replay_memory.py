@@ -8,8 +8,12 @@ from typing import Any
 from sweeper.environments.building import EnvironmentDescription
 from sweeper.machine import total_bytes
 from sweeper.planning.values import max_integer, possible_values
-from sweeper.trainables.torch_backend.dqn.memory import ReplayMemory, bound_steps, describe_memory
-from sweeper.trainables.torch_backend.dqn.replay_settings import (
+from sweeper.trainables.torch_backend.replay.memory import (
+    ReplayMemory,
+    bound_steps,
+    describe_memory,
+)
+from sweeper.trainables.torch_backend.replay.settings import (
     PRIORITISED,
     REPLAY_DEFAULTS,
     ReplaySettings,

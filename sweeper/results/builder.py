@@ -27,8 +27,8 @@ from sweeper.journal import (
 )
 from sweeper.locks import is_locked
 from sweeper.paths import RunPaths
-from sweeper.results.ranking import iteration_of
 from sweeper.results.records import SweepResults, TrialCheckpoint, TrialRecord
+from sweeper.results.scoring import iteration_of
 from sweeper.states import LaunchEnd, TrialState
 
 __all__ = ["ResultsBuilder", "is_process_alive", "load_results", "results_from_events"]

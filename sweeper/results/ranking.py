@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.metrics import ITERATION, Objective
+from sweeper.metrics import Objective
 from sweeper.results.records import TrialCheckpoint, TrialRecord, judge_trial
-from sweeper.results.scoring import env_steps_of, metric_value
+from sweeper.results.scoring import env_steps_of, iteration_of, metric_value
 
-__all__ = ["Candidate", "Rank", "best_checkpoint", "id_key", "iteration_of", "rank_trial"]
+__all__ = ["Candidate", "Rank", "best_checkpoint", "id_key", "rank_trial"]
 
 Rank = tuple[float, float, tuple[int, str]]
 
@@ -81,8 +81,3 @@ def best_checkpoint(
 def id_key(trial_id: str) -> tuple[int, str]:
     """Sorts ``t9999`` before ``t10000``."""
     return len(trial_id), trial_id
-
-
-def iteration_of(metrics: Mapping[str, Any]) -> float | None:
-    """The training iteration of a report or a checkpoint's metrics."""
-    return metric_value(metrics, ITERATION)

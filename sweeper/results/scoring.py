@@ -13,7 +13,7 @@ from typing import Any
 
 from sweeper.metrics import ENV_STEPS, ITERATION, Objective, canonical_metric
 
-__all__ = ["Score", "env_steps_of", "is_nan", "metric_value", "score_reports"]
+__all__ = ["Score", "env_steps_of", "is_nan", "iteration_of", "metric_value", "score_reports"]
 
 Report = Mapping[str, Any]
 
@@ -125,3 +125,8 @@ def _spell(value: float) -> str:
     if math.isnan(value):
         return "NaN"
     return "infinite" if value > 0 else "minus infinite"
+
+
+def iteration_of(metrics: Mapping[str, Any]) -> float | None:
+    """The training iteration of a report or a checkpoint's metrics."""
+    return metric_value(metrics, ITERATION)

@@ -19,8 +19,9 @@ from sweeper.journal import Event, TrialCheckpointed, TrialEnded
 from sweeper.metrics import Objective
 from sweeper.paths import CheckpointPaths, RunPaths
 from sweeper.results.builder import ResultsBuilder
-from sweeper.results.ranking import Rank, best_checkpoint, iteration_of, rank_trial
+from sweeper.results.ranking import Rank, best_checkpoint, rank_trial
 from sweeper.results.records import judge_trial
+from sweeper.results.scoring import iteration_of
 
 __all__ = ["CheckpointRetention"]
 

@@ -205,8 +205,8 @@ def _draw(leaf: Distribution, generator: np.random.Generator) -> Any:
         return _draw_range(leaf, lower, upper, generator)
     low, high = _grid_index(lower, q, up=True), _grid_index(upper, q, up=False)
     if leaf.is_integer:
-        # A range excludes its upper end, so a quantised draw adds 1 to include it. With q = 1 nothing
-        # is quantised and the end stays excluded, as in Tune.
+        # A range excludes its upper end, so a quantised draw adds 1 to include it. With q = 1
+        # nothing is quantised and the end stays excluded, as in Tune.
         index = _draw_range(leaf, int(low), int(high) + (0 if q == 1 else 1), generator)
         return int(np.multiply(index, q))
     value = _draw_range(leaf, low * q, high * q, generator)

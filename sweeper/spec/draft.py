@@ -47,7 +47,7 @@ from sweeper.spec.sections import (
 )
 from sweeper.spec.text.documents import Document
 from sweeper.spec.text.yaml import KeyPath, dotted
-from sweeper.spec.unknown_keys import explain_unknown_key, find_meant
+from sweeper.spec.top_level_keys import explain_unknown_key, find_meant
 from sweeper.spec.validation_errors import explain_error
 
 __all__ = ["SECTIONS", "Draft", "read_draft"]
@@ -249,7 +249,9 @@ def _read_stop(draft: Draft) -> dict[str, float]:
             continue
         name = canonical_metric(key)
         if isinstance(bound, Mapping):
-            message = f"must be a number; found {show(bound)}; the only mapping allowed here is plateau"
+            message = (
+                f"must be a number; found {show(bound)}; the only mapping allowed here is plateau"
+            )
             draft.complain(("stop", key), message)
         elif isinstance(bound, bool) or not isinstance(bound, int | float):
             message = f"must be a number; found {show(bound)}" + number_hint(bound)

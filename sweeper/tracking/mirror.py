@@ -19,8 +19,7 @@ from sweeper.journal import (
     TrialStarted,
 )
 from sweeper.metrics import ENV_STEPS
-from sweeper.results.ranking import iteration_of
-from sweeper.results.scoring import env_steps_of
+from sweeper.results.scoring import env_steps_of, iteration_of
 from sweeper.states import TrialState
 from sweeper.tracking.naming import (
     clip_tag,

@@ -20,7 +20,7 @@ from sweeper.rehearsal.forecast import RehearsedEstimate
 from sweeper.search.distributions import Distribution, constants, distributions, flatten
 from sweeper.spec.keys.names import default
 from sweeper.spec.text.yaml import dotted
-from sweeper.trainables.torch_backend.dqn.memory import ReplayMemory
+from sweeper.trainables.torch_backend.replay.memory import ReplayMemory
 from sweeper.views import rehearsal
 
 __all__ = ["describe_distribution", "describe_plan", "print_plan"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from dqn_tasks import build_trainer, picture, q_values, settings_of
 
-from sweeper.trainables.torch_backend.dqn.replay import ReplayBuffer
+from sweeper.trainables.torch_backend.replay.buffer import ReplayBuffer
 
 SEEDS = (0, 1, 2)
 UNIFORM = {"type": "EpisodeReplayBuffer", "capacity": 2000}
@@ -57,7 +57,7 @@ def test_a_chain_is_learned_by_bootstrapping(terminates, hyperparameters):
 
 
 def test_the_chain_fails_if_terminal_states_are_bootstrapped(monkeypatch):
-    monkeypatch.setattr("sweeper.trainables.torch_backend.dqn.replay._TERMINAL", np.uint8(0))
+    monkeypatch.setattr("sweeper.trainables.torch_backend.replay.buffer._TERMINAL", np.uint8(0))
     assert not is_solved(terminates=True)
 
 

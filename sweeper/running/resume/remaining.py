@@ -67,7 +67,9 @@ def describe_remaining(plan: SweepPlan, state: LaunchState, before: SweepResults
         if before.ended_by is None:
             ends = [f"the end of {end.trial_id}" for end in state.ends]
             what = join_words([*ends[:_MAX_NAMED], "its own end"], "and")
-            lines.append(f"its last launch was killed before it could record {what}; this is recorded now")
+            lines.append(
+                f"its last launch was killed before it could record {what}; this is recorded now"
+            )
         return Remaining(
             True, tuple(used_up) or (LaunchEnd.FINISHED,), (*lines, *_describe_lost(state))
         )
@@ -85,7 +87,9 @@ def describe_remaining(plan: SweepPlan, state: LaunchState, before: SweepResults
         lines.append(f"  {left_s} of the search's time are left")
     if budget.env_steps is not None:
         left_steps = budget.env_steps - usage.env_steps
-        lines.append(f"  {left_steps:,} of the search's env steps are left, counted over all replicas")
+        lines.append(
+            f"  {left_steps:,} of the search's env steps are left, counted over all replicas"
+        )
     return Remaining(False, (), (*lines, *_describe_lost(state)))
 
 

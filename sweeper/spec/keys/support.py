@@ -1,8 +1,8 @@
 """What each backend supports of each algorithm: one record for every pair.
 
-Other modules ask the record instead of comparing names, so a new algorithm takes a record here and
-a trainer. Hyperparameters have RLlib's names and defaults on every backend (``rllib.json``); a
-record says which of them a backend leaves out or adds.
+Other modules ask the record instead of comparing names. A new algorithm takes a record here and a
+trainer, and `agents.torch_policy` has to know how it acts. Hyperparameters have RLlib's names and
+defaults on every backend (``rllib.json``); a record says which of them a backend leaves out.
 """
 
 from __future__ import annotations

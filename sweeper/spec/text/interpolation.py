@@ -25,8 +25,8 @@ def interpolate(
 ) -> tuple[dict[str, Any], tuple[Problem, ...]]:
     """Replace the references in every text; ``$${`` stands for the text ``${``.
 
-    A text that is nothing but a reference becomes the value it refers to, type included. An environment variable has
-    the type that its text would have in YAML.
+    A text that is nothing but a reference becomes the value it refers to, type included. An
+    environment variable has the type that its text would have in YAML.
 
     Returns:
         The document with its references resolved, and the problems.
@@ -47,7 +47,10 @@ class _Interpolation:
         self.values += 1
         if self.values > _MAX_VALUES:
             if self.values == _MAX_VALUES + 1:
-                self._complain(path, f"references make this document too large: more than {_MAX_VALUES:,} values")
+                self._complain(
+                    path,
+                    f"references make this document too large: more than {_MAX_VALUES:,} values",
+                )
             return None
         if isinstance(value, dict):
             return {key: self.resolve(item, (*path, key), chain) for key, item in value.items()}
@@ -68,13 +71,18 @@ class _Interpolation:
                 return "${"
             found = self._look_up(match.group(1), path, chain)
             if isinstance(found, dict | list):
-                self._complain(path, f"{match.group(0)} is a list or a mapping, which can't be put inside a text")
+                self._complain(
+                    path,
+                    f"{match.group(0)} is a list or a mapping, which can't be put inside a text",
+                )
                 return ""
             return "" if found is _MISSING else _as_text(found)
 
         replaced = _REFERENCE.sub(replace, text)
         if len(replaced) > _MAX_TEXT:
-            self._complain(path, f"references make this text too large: more than {_MAX_TEXT:,} characters")
+            self._complain(
+                path, f"references make this text too large: more than {_MAX_TEXT:,} characters"
+            )
             return ""
         return replaced
 

@@ -22,12 +22,12 @@ from ray.rllib.utils.replay_buffers.prioritized_episode_buffer import (
 from sweeper.environments.spaces import build_observation_encoder
 from sweeper.trainables.torch_backend.dqn.loss import describe_loss
 from sweeper.trainables.torch_backend.dqn.networks import QNetworks, build_q_architecture
-from sweeper.trainables.torch_backend.dqn.observation_store import ObservationStore
-from sweeper.trainables.torch_backend.dqn.replay import ReplayBuffer, ReplaySample
-from sweeper.trainables.torch_backend.dqn.replay_settings import ReplaySettings
 from sweeper.trainables.torch_backend.dqn.settings import DQN_DEFAULTS, read_settings
 from sweeper.trainables.torch_backend.dqn.trainer import build_head
 from sweeper.trainables.torch_backend.dqn.update import DQNLearner
+from sweeper.trainables.torch_backend.replay.buffer import ReplayBuffer, ReplaySample
+from sweeper.trainables.torch_backend.replay.observation_store import ObservationStore
+from sweeper.trainables.torch_backend.replay.settings import ReplaySettings
 
 REPLICAS, ROWS, ACTIONS = 3, 32, 3
 TOLERANCE = 1e-5

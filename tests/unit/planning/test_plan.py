@@ -333,7 +333,7 @@ def test_torch_takes_these_spaces(shaped: Path, algorithm: str, spaces: dict[str
          "backend: torch, or number them from 0"),
         ("torch", {"action": "Box(-1, 1, (2, 2))"},
          "actions are Box(-1.0, 1.0, (2, 2), float32); backend torch takes vectors only; backend: "
-         "rllib takes them"),
+         "rllib takes this shape, too"),
         ("torch", {"observation": "MultiBinary(3)"},
          "PPO can't see observations of MultiBinary(3) on backend torch; backend: rllib can"),
         ("torch", {"observation": "MultiDiscrete([[2, 3], [2, 3]])"},

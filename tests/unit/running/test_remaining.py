@@ -71,7 +71,7 @@ def test_nothing_is_left_of_a_run_whose_trials_have_ended_whatever_its_budgets(r
 
 def test_a_killed_launch_whose_end_is_written_late_is_said(root: Path) -> None:
     assert left(root, {}, *[1.0] * 4, by=None).lines[1] == (
-        "its last launch was killed before it recorded its own end; recorded now"
+        "its last launch was killed before it could record its own end; this is recorded now"
     )
 
 
@@ -119,7 +119,7 @@ def test_a_budget_of_trials_lets_no_other_begin_and_those_that_were_begun_go_on(
     assert not more.is_nothing
     assert "  t0003 goes on from the start, it has no checkpoint" in more.lines
     assert not any("still to begin" in line for line in more.lines)
-    assert any(line.startswith("  no other is begun: ") for line in more.lines)
+    assert any(line.startswith("  no further trial starts: ") for line in more.lines)
 
 
 def test_what_is_left_is_said_trial_by_trial_and_budget_by_budget(root: Path) -> None:
@@ -140,5 +140,5 @@ def test_what_is_left_is_said_trial_by_trial_and_budget_by_budget(root: Path) ->
         "  t0003 goes on from the start, checkpoint_000001 is gone or damaged",
         "  1 trial still to begin",
         "  1m00s of the search's time are left",
-        "  4,800 of the search's env steps are left, of all replicas",
+        "  4,800 of the search's env steps are left, counted over all replicas",
     )

@@ -18,8 +18,8 @@ from sweeper.spec.keys.param_space import check_param_space
 from sweeper.spec.keys.support import BACKENDS, find_support, supports
 from sweeper.trainables.torch_backend.architecture import MODEL_CONFIG_DEFAULTS
 from sweeper.trainables.torch_backend.dqn import settings as dqn_settings
-from sweeper.trainables.torch_backend.dqn.replay_settings import PRIORITISED, REPLAY_DEFAULTS
 from sweeper.trainables.torch_backend.ppo import settings as ppo_settings
+from sweeper.trainables.torch_backend.replay.settings import PRIORITISED, REPLAY_DEFAULTS
 
 PACKAGE = Path(sweeper.__file__).parent
 # Shipped with a model, without the package.

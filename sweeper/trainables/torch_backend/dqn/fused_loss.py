@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sweeper.trainables.torch_backend.dqn.loss import LossTerms
 from sweeper.trainables.torch_backend.dqn.packed_q import PackedQNetwork
-from sweeper.trainables.torch_backend.dqn.replay import ReplaySample
+from sweeper.trainables.torch_backend.replay.buffer import ReplaySample
 
 __all__ = ["differentiate_td"]
 

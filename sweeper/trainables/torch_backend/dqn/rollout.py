@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweeper.trainables.torch_backend.dqn.actions import EpsilonGreedy, choose_actions
-from sweeper.trainables.torch_backend.dqn.observation_store import ObservationStore
-from sweeper.trainables.torch_backend.dqn.replay import ReplayBuffer
 from sweeper.trainables.torch_backend.envs import ReplicaEnvs
 from sweeper.trainables.torch_backend.progress import Episode, EpisodeCounter
+from sweeper.trainables.torch_backend.replay.buffer import ReplayBuffer
+from sweeper.trainables.torch_backend.replay.observation_store import ObservationStore
 from sweeper.trainables.torch_backend.schedules import Schedule
 
 __all__ = ["ReplayCollector"]

@@ -16,17 +16,17 @@ from sweeper.errors import ConfigurationRefusedError
 from sweeper.spec.keys.foreign import dead_network_reason
 from sweeper.spec.keys.names import defaults
 from sweeper.trainables.torch_backend.architecture import MODEL_CONFIG_DEFAULTS
-from sweeper.trainables.torch_backend.dqn.replay_settings import (
-    PRIORITISED,
-    REPLAY_DEFAULTS,
-    UNIFORM,
-    ReplaySettings,
-)
 from sweeper.trainables.torch_backend.hyperparameters import (
     Configuration,
     complete,
     is_number,
     is_whole,
+)
+from sweeper.trainables.torch_backend.replay.settings import (
+    PRIORITISED,
+    REPLAY_DEFAULTS,
+    UNIFORM,
+    ReplaySettings,
 )
 from sweeper.trainables.torch_backend.schedules import Schedule
 

@@ -24,20 +24,20 @@ from sweeper.trainables.contract import EvaluationResult, ReplicaProgress, Trial
 from sweeper.trainables.torch_backend import checkpoints
 from sweeper.trainables.torch_backend.devices import find_device, limit_threads
 from sweeper.trainables.torch_backend.dqn.actions import build_epsilon_greedy
-from sweeper.trainables.torch_backend.dqn.memory import (
-    bound_steps,
-    check_free_memory,
-    describe_memory,
-)
 from sweeper.trainables.torch_backend.dqn.networks import QHead, QNetworks, build_q_architecture
-from sweeper.trainables.torch_backend.dqn.observation_store import ObservationStore
-from sweeper.trainables.torch_backend.dqn.replay import ReplayBuffer
 from sweeper.trainables.torch_backend.dqn.rollout import ReplayCollector
 from sweeper.trainables.torch_backend.dqn.settings import DQN_DEFAULTS, DQNSettings, read_settings
 from sweeper.trainables.torch_backend.dqn.update import DQNLearner
 from sweeper.trainables.torch_backend.envs import open_replica_envs
 from sweeper.trainables.torch_backend.evaluation import HeldOutEpisodes, play_episodes
 from sweeper.trainables.torch_backend.progress import describe_progress
+from sweeper.trainables.torch_backend.replay.buffer import ReplayBuffer
+from sweeper.trainables.torch_backend.replay.memory import (
+    bound_steps,
+    check_free_memory,
+    describe_memory,
+)
+from sweeper.trainables.torch_backend.replay.observation_store import ObservationStore
 from sweeper.trainables.torch_backend.streams import ReplicaStreams
 
 __all__ = ["TorchDQNTrainer", "build_head"]

@@ -18,9 +18,9 @@ from sweeper.trainables.torch_backend.dqn.loss import (
     describe_loss,
 )
 from sweeper.trainables.torch_backend.dqn.networks import QNetworks
-from sweeper.trainables.torch_backend.dqn.replay import ReplaySample
 from sweeper.trainables.torch_backend.dqn.settings import DQNSettings
 from sweeper.trainables.torch_backend.optimiser import ReplicaAdam, clip_gradients
+from sweeper.trainables.torch_backend.replay.buffer import ReplaySample
 
 __all__ = ["DQNLearner"]
 

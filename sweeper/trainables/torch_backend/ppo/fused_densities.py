@@ -78,7 +78,8 @@ class _Categorical:
 
         Args:
             log_prob: the loss's derivative by the log probabilities, ``[replicas, rows]``.
-            entropy: its derivative by each row's entropy; other than 0 only if `entropy` was called before.
+            entropy: its derivative by each row's entropy; other than 0 only after a call of
+                `entropy`.
             kl: its derivative by each row's KL, ``[replicas, 1, 1]``; None without a KL term.
         """
         # d log softmax = one-hot - probabilities.

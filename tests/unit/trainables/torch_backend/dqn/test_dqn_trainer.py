@@ -19,9 +19,9 @@ from sweeper.errors import ConfigurationRefusedError, UserError
 from sweeper.trainables.contract import EvaluationSettings
 from sweeper.trainables.torch_backend.checkpoints import read_tensors, write_arrays
 from sweeper.trainables.torch_backend.dqn.actions import choose_actions
-from sweeper.trainables.torch_backend.dqn.memory import describe_memory
 from sweeper.trainables.torch_backend.dqn.settings import read_settings
 from sweeper.trainables.torch_backend.dqn.trainer import TorchDQNTrainer
+from sweeper.trainables.torch_backend.replay.memory import describe_memory
 
 CARTPOLE = {
     "lr": 1e-3,
@@ -434,7 +434,7 @@ def test_rllibs_spelling_is_accepted():
 
 def test_memory_that_is_not_free_is_refused(monkeypatch):
     monkeypatch.setattr(
-        "sweeper.trainables.torch_backend.dqn.memory.free_bytes", lambda: 10_000_000
+        "sweeper.trainables.torch_backend.replay.memory.free_bytes", lambda: 10_000_000
     )
     with pytest.raises(UserError, match=r"replay.*capacity"):
         cartpole(replay_buffer_config={"capacity": 1_000_000})

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from sweeper.trainables.torch_backend.dqn.networks import QNetworks, build_q_architecture
-from sweeper.trainables.torch_backend.dqn.replay import ReplaySample
 from sweeper.trainables.torch_backend.dqn.settings import read_settings
 from sweeper.trainables.torch_backend.dqn.trainer import build_head
 from sweeper.trainables.torch_backend.dqn.update import DQNLearner
+from sweeper.trainables.torch_backend.replay.buffer import ReplaySample
 
 REPLICAS, ROWS, ACTIONS = 3, 32, 4
 

@@ -12,11 +12,11 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
 
 from sweeper.environments.spaces import build_observation_encoder
-from sweeper.trainables.torch_backend.dqn.memory import describe_memory
-from sweeper.trainables.torch_backend.dqn.observation_store import ObservationStore
-from sweeper.trainables.torch_backend.dqn.replay import ReplayBuffer
-from sweeper.trainables.torch_backend.dqn.replay_settings import ReplaySettings
-from sweeper.trainables.torch_backend.dqn.sum_tree import SumTree
+from sweeper.trainables.torch_backend.replay.buffer import ReplayBuffer
+from sweeper.trainables.torch_backend.replay.memory import describe_memory
+from sweeper.trainables.torch_backend.replay.observation_store import ObservationStore
+from sweeper.trainables.torch_backend.replay.settings import ReplaySettings
+from sweeper.trainables.torch_backend.replay.sum_tree import SumTree
 
 GAMMA = 0.9
 SPACE = spaces.Box(-np.inf, np.inf, (2,), np.float32)

@@ -15,9 +15,9 @@ from sweeper.environments.spaces import build_observation_encoder
 from sweeper.errors import UserError
 from sweeper.machine import free_bytes
 from sweeper.metrics import ENV_STEPS
-from sweeper.trainables.torch_backend.dqn.observation_store import ObservationStore
-from sweeper.trainables.torch_backend.dqn.replay_settings import ReplaySettings, ring_size
-from sweeper.trainables.torch_backend.dqn.sum_tree import SumTree
+from sweeper.trainables.torch_backend.replay.observation_store import ObservationStore
+from sweeper.trainables.torch_backend.replay.settings import ReplaySettings, ring_size
+from sweeper.trainables.torch_backend.replay.sum_tree import SumTree
 
 __all__ = ["ReplayMemory", "bound_steps", "check_free_memory", "describe_memory"]
 

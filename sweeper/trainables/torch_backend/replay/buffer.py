@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeper.trainables.torch_backend.dqn.observation_store import ObservationStore
-from sweeper.trainables.torch_backend.dqn.replay_settings import ReplaySettings, ring_size
-from sweeper.trainables.torch_backend.dqn.sum_tree import SumTree
+from sweeper.trainables.torch_backend.replay.observation_store import ObservationStore
+from sweeper.trainables.torch_backend.replay.settings import ReplaySettings, ring_size
+from sweeper.trainables.torch_backend.replay.sum_tree import SumTree
 
 __all__ = ["ReplayBuffer", "ReplaySample"]
 
