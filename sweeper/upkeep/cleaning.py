@@ -159,6 +159,8 @@ def _explain_refusal(paths: RunPaths, results: SweepResults | None) -> str | Non
 def _has_failed(results: SweepResults | None) -> bool:
     if results is None or results.state == LaunchEnd.FAILED:
         return True
+    if not results.trials:
+        return results.state != LaunchEnd.INTERRUPTED
     return all(record.state is TrialState.ERROR for record in results.trials)
 
 

@@ -44,6 +44,13 @@ def test_runs_are_chosen_by_age(tmp_path: Path) -> None:
     assert names(choose_runs(tmp_path, older_than_s=7 * DAY_S)) == ["old-20260101-000000"]
 
 
+def test_a_run_interrupted_before_its_first_trial_has_not_failed(tmp_path: Path) -> None:
+    make_run(tmp_path, "a-20260101-000000", [], reason="interrupted")
+    make_run(tmp_path, "b-20260102-000000", [], reason="failed")
+    chosen = choose_runs(tmp_path, only_failed=True)
+    assert [run.run.name for run in chosen] == ["b-20260102-000000"]
+
+
 def test_failed_runs_have_a_failed_launch_or_only_failed_trials(tmp_path: Path) -> None:
     make_run(tmp_path, "a-20260101-000000", ["ERROR", "ERROR"])
     make_run(tmp_path, "b-20260102-000000", ["ERROR", "TERMINATED"])
