@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sweeper.trainables.torch_backend.architecture import Architecture
 
-__all__ = ["PackedMlp", "can_pack"]
+__all__ = ["PackedMlp", "activate", "backward_activation", "can_pack"]
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -107,7 +107,7 @@ class PackedMlp:
             else:  # the same observations for every encoder
                 np.matmul(layer.flat_weight, observations, out=buffers.flat_hidden)
             buffers.hidden_tensors[i].add_(layer.bias_column)
-            _activate(hidden, self._activation)
+            activate(hidden, self._activation)
         last = buffers.hidden[-1]
         raw: Array = np.matmul(self._policy_head.weight, last[:, 0])
         values: Array = np.matmul(self._value_head.weight, last[:, -1])
@@ -129,7 +129,7 @@ class PackedMlp:
         for i in range(len(self._layers) - 1, -1, -1):
             layer, above = self._layers[i], buffers.gradients[i]
             above_tensor = buffers.gradient_tensors[i]
-            _backward_activation(above_tensor, buffers.hidden_tensors[i], self._activation)
+            backward_activation(above_tensor, buffers.hidden_tensors[i], self._activation)
             torch.sum(above_tensor, dim=-1, keepdim=True, out=layer.bias_gradient_column)
             if i:
                 below = buffers.hidden[i - 1].swapaxes(-1, -2)
@@ -144,7 +144,7 @@ class PackedMlp:
         for layer in self._layers:
             hidden = np.matmul(hidden, layer.weight[:, encoder].swapaxes(-1, -2))
             hidden += layer.bias[:, None, encoder]
-            _activate(hidden, self._activation)
+            activate(hidden, self._activation)
         return hidden
 
     def _clip_deviations(self, raw: Array, buffers: _Buffers) -> Array:
@@ -263,14 +263,16 @@ class _Buffers:
         self.flat_gradient = _flatten(self.gradients[0])
 
 
-def _activate(array: Array, activation: str) -> None:
+def activate(array: Array, activation: str) -> None:
+    """Apply tanh, relu or nothing in place."""
     if activation == "tanh":
         np.tanh(array, out=array)
     elif activation == "relu":
         np.maximum(array, 0, out=array)
 
 
-def _backward_activation(gradient: Tensor, hidden: Tensor, activation: str) -> None:
+def backward_activation(gradient: Tensor, hidden: Tensor, activation: str) -> None:
+    """Turn the gradient of an activation's outputs into that of its inputs, in place."""
     if activation == "tanh":
         torch.ops.aten.tanh_backward.grad_input(gradient, hidden, grad_input=gradient)
     elif activation == "relu":

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sweeper.trainables.torch_backend.architecture import Architecture
+from sweeper.trainables.torch_backend.packed_mlp import activate, backward_activation
 
 __all__ = ["HeadOutputs", "PackedQNetwork"]
 
@@ -87,11 +88,7 @@ class PackedQNetwork:
 
         The values are None without a value head.
         """
-        hidden = observations
-        for layer in self.layers:
-            hidden = layer.apply(hidden)
-            _activate(hidden, self.activation)
-        return self._apply_heads(hidden)
+        return self.keep_hidden(observations)[1:]
 
     def differentiable(
         self, parameters: Tensor, observations: Array, rows: int
@@ -111,7 +108,7 @@ class PackedQNetwork:
         hidden = observations
         for layer, out in zip(self.layers, kept, strict=True):
             hidden = layer.apply(hidden, out)
-            _activate(hidden, self.activation)
+            activate(hidden, self.activation)
         return kept, *self._apply_heads(hidden)
 
     def backward(
@@ -137,7 +134,8 @@ class PackedQNetwork:
             self.value_head.write_gradients(value_gradient, hidden[-1])
             gradient += value_gradient * self.value_head.weight
         for i in range(len(self.layers) - 1, -1, -1):
-            _backward_activation(gradients[i], hidden[i], self.activation)
+            into, outputs = torch.from_numpy(gradients[i]), torch.from_numpy(hidden[i])
+            backward_activation(into, outputs, self.activation)
             layer = self.layers[i]
             layer.write_gradients(gradients[i], hidden[i - 1] if i else observations)
             if i:
@@ -186,18 +184,3 @@ class _PackedFunction(torch.autograd.Function):
             ctx.observations, ctx.hidden, advantage_gradient.numpy(), value_gradient.numpy()
         )
         return None, None, None, None
-
-
-def _activate(array: Array, activation: str) -> None:
-    if activation == "tanh":
-        np.tanh(array, out=array)
-    elif activation == "relu":
-        np.maximum(array, 0, out=array)
-
-
-def _backward_activation(gradient: Array, hidden: Array, activation: str) -> None:
-    into, outputs = torch.from_numpy(gradient), torch.from_numpy(hidden)
-    if activation == "tanh":
-        torch.ops.aten.tanh_backward.grad_input(into, outputs, grad_input=into)
-    elif activation == "relu":
-        torch.ops.aten.threshold_backward.grad_input(into, outputs, 0, grad_input=into)
