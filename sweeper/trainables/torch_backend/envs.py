@@ -9,9 +9,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
-import gymnasium
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
@@ -25,8 +24,8 @@ __all__ = ["ReplicaEnvs", "SeparateReplicaEnvs", "open_replica_envs"]
 Array = NDArray[Any]
 
 
-class ReplicaEnvs(Protocol):
-    """The same number of sub-environments for each replica; its length is the replicas' number.
+class SeparateReplicaEnvs:
+    """One vector environment per replica, with the same number of sub-environments each.
 
     A replica's sub-environments depend on its seed and actions, not on the other replicas.
 
@@ -36,11 +35,15 @@ class ReplicaEnvs(Protocol):
         num_envs: sub-environments per replica.
     """
 
-    single_observation_space: gymnasium.Space[Any]
-    single_action_space: gymnasium.Space[Any]
-    num_envs: int
+    def __init__(self, vector_envs: Sequence[VectorEnv]) -> None:
+        self.vector_envs = list(vector_envs)
+        first = self.vector_envs[0]
+        self.single_observation_space = first.single_observation_space
+        self.single_action_space = first.single_action_space
+        self.num_envs = first.num_envs
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        return len(self.vector_envs)
 
     def reset(self, seeds: Sequence[int]) -> Iterator[Any]:
         """Begin new episodes everywhere.
@@ -51,7 +54,8 @@ class ReplicaEnvs(Protocol):
         Returns:
             Each replica's batch of observations, valid until the next call.
         """
-        ...
+        for envs, seed in zip(self.vector_envs, seeds, strict=True):
+            yield envs.reset(seed=seed)[0]
 
     def step(
         self, actions: Array, replicas: Sequence[int]
@@ -67,35 +71,6 @@ class ReplicaEnvs(Protocol):
             terminated, whether truncated, the latter three ``[envs]``. Valid, and to be consumed,
             until the next call.
         """
-        ...
-
-    def close(self) -> None:
-        """Free the environments."""
-        ...
-
-
-class SeparateReplicaEnvs:
-    """`ReplicaEnvs` with one vector environment per replica."""
-
-    def __init__(self, vector_envs: Sequence[VectorEnv]) -> None:
-        self.vector_envs = list(vector_envs)
-        first = self.vector_envs[0]
-        self.single_observation_space = first.single_observation_space
-        self.single_action_space = first.single_action_space
-        self.num_envs = first.num_envs
-
-    def __len__(self) -> int:
-        return len(self.vector_envs)
-
-    def reset(self, seeds: Sequence[int]) -> Iterator[Any]:
-        """Begin new episodes everywhere."""
-        for envs, seed in zip(self.vector_envs, seeds, strict=True):
-            yield envs.reset(seed=seed)[0]
-
-    def step(
-        self, actions: Array, replicas: Sequence[int]
-    ) -> Iterator[tuple[Any, Array, Array, Array]]:
-        """Step the sub-environments of some replicas."""
         for replica in replicas:
             yield self.vector_envs[replica].step(actions[replica])[:4]
 
@@ -103,6 +78,9 @@ class SeparateReplicaEnvs:
         """Close the environments."""
         for envs in self.vector_envs:
             envs.close()
+
+
+ReplicaEnvs = EnvpoolReplicaEnvs | SeparateReplicaEnvs
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,23 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sweeper.trainables.torch_backend.architecture import Architecture
+from sweeper.trainables.torch_backend.networks import NetworkOutputs
 from sweeper.trainables.torch_backend.packed_mlp import activate, backward_activation
 
-__all__ = ["HeadOutputs", "PackedQNetwork"]
+__all__ = ["PackedQNetwork", "network_outputs"]
 
 Array = NDArray[np.float32]
-
-
-class HeadOutputs(NamedTuple):
-    """The heads' outputs: advantages (or their logits) and the state's value.
-
-    Attributes:
-        advantages: ``float32[replicas, rows, actions x atoms]``.
-        values: ``float32[replicas, rows, 1]``.
-    """
-
-    advantages: Tensor
-    values: Tensor
 
 
 @dataclass(frozen=True)
@@ -92,7 +81,7 @@ class PackedQNetwork:
 
     def differentiable(
         self, parameters: Tensor, observations: Array, rows: int
-    ) -> tuple[HeadOutputs, HeadOutputs]:
+    ) -> tuple[NetworkOutputs, NetworkOutputs]:
         """Compute the outputs of the first ``rows``, with a gradient, and of the other rows.
 
         Call backward before the next pass: both use the same buffers.
@@ -100,7 +89,7 @@ class PackedQNetwork:
         outputs: tuple[Tensor, ...] = _PackedFunction.apply(  # type: ignore[no-untyped-call]
             parameters, observations, rows, self
         )
-        return HeadOutputs(*outputs[:2]), HeadOutputs(*outputs[2:])
+        return NetworkOutputs(*outputs[:2]), NetworkOutputs(*outputs[2:])
 
     def keep_hidden(self, observations: Array) -> tuple[list[Array], Array, Array | None]:
         """Do as `forward`, and return the layers' outputs too, in reused buffers."""
@@ -154,6 +143,12 @@ class PackedQNetwork:
         return self._buffers[key]
 
 
+def network_outputs(advantages: Array, values: Array | None) -> NetworkOutputs:
+    """The outputs as tensors; zeros for the values of a network without them."""
+    states = np.zeros(advantages.shape[:2], np.float32) if values is None else values[..., 0]
+    return NetworkOutputs(torch.from_numpy(advantages), torch.from_numpy(states))
+
+
 class _PackedFunction(torch.autograd.Function):
     """`PackedQNetwork.differentiable` for autograd."""
 
@@ -169,9 +164,7 @@ class _PackedFunction(torch.autograd.Function):
         ctx.network = network
         ctx.observations = observations[:, :rows]
         ctx.hidden = [layer[:, :rows] for layer in hidden]
-        if values is None:
-            values = np.zeros((*advantages.shape[:2], 1), dtype=np.float32)
-        both = [torch.from_numpy(output) for output in (advantages, values)]
+        both = network_outputs(advantages, values)
         others = [output[:, rows:] for output in both]
         ctx.mark_non_differentiable(*others)
         return (*(output[:, :rows] for output in both), *others)
@@ -181,6 +174,9 @@ class _PackedFunction(torch.autograd.Function):
         ctx: Any, advantage_gradient: Tensor, value_gradient: Tensor, *_: Tensor
     ) -> tuple[None, None, None, None]:
         ctx.network.backward(
-            ctx.observations, ctx.hidden, advantage_gradient.numpy(), value_gradient.numpy()
+            ctx.observations,
+            ctx.hidden,
+            advantage_gradient.numpy(),
+            value_gradient.unsqueeze(-1).numpy(),
         )
         return None, None, None, None

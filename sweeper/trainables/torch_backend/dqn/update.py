@@ -13,7 +13,6 @@ from torch import Tensor
 from sweeper.trainables.torch_backend.dqn.fused_loss import differentiate_td
 from sweeper.trainables.torch_backend.dqn.loss import (
     LossTerms,
-    Transitions,
     compute_loss,
     describe_loss,
 )
@@ -126,7 +125,7 @@ class DQNLearner(ReplicaLearner):
         terms = compute_loss(
             networks.head,
             values,
-            self._to_transitions(sample),
+            sample,
             td_error_loss_fn=settings.td_error_loss_fn,
         )
         terms.weighted.backward(self._row_weights)  # type: ignore[no-untyped-call]
@@ -140,11 +139,3 @@ class DQNLearner(ReplicaLearner):
             self.networks.update_target(settings.tau)
             self._last_target_update = env_steps
             self._target_updates += 1
-
-    def _to_transitions(self, sample: ReplaySample) -> Transitions:
-        return Transitions(
-            *(
-                torch.from_numpy(array).to(self.networks.device)
-                for array in (sample.actions, sample.rewards, sample.discounts, sample.weights)
-            )
-        )

@@ -158,7 +158,7 @@ class PPOLearner(ReplicaLearner):
                 networks.packed, self._distribution, minibatch, coefficients
             )
         else:
-            networks.clear_gradients()
+            networks.gradients.zero_()
             outputs = networks.forward(minibatch.observations)
             terms = compute_loss(self._distribution, outputs, minibatch, coefficients)
             terms.total.backward(self._row_weights)  # type: ignore[no-untyped-call]
