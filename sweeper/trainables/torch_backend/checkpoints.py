@@ -55,9 +55,6 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays as `write_tensors` does, but copy no more than one row at a time.
 
     safetensors' own functions need contiguous arrays; views of a replay memory are not.
-
-    Raises:
-        OSError: the file can't be written, e.g. because the disk is full.
     """
     header, end = {}, 0
     # The widest types first, so that every number is aligned to its own width.

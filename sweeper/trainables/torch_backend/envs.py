@@ -30,8 +30,6 @@ class SeparateReplicaEnvs:
     A replica's sub-environments depend on its seed and actions, not on the other replicas.
 
     Attributes:
-        single_observation_space: of one sub-environment.
-        single_action_space: of one sub-environment.
         num_envs: sub-environments per replica.
     """
 
@@ -85,11 +83,7 @@ ReplicaEnvs = EnvpoolReplicaEnvs | SeparateReplicaEnvs
 
 @contextlib.contextmanager
 def open_replica_envs(settings: TrialSettings, num_envs: int) -> Iterator[ReplicaEnvs]:
-    """Open the environments of all replicas; they are closed at the end of the block.
-
-    Args:
-        settings: the environment, the algorithm and the seeds.
-        num_envs: sub-environments per replica.
+    """Open ``num_envs`` environments for each replica; the end of the block closes them.
 
     Raises:
         UserError: an environment can't be built; those already built are closed.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -113,7 +113,11 @@ class HeldOutEpisodes:
                 lengths[replica][ended] = 0
                 if lengths[replica].max() >= MAX_EPISODE_STEPS:
                     raise EvaluationNeverEndsError
-            playing = [replica for replica in playing if not _is_done(finished[replica], quotas)]
+            playing = [
+                replica
+                for replica in playing
+                if any(len(p) < q for p, q in zip(finished[replica], quotas, strict=True))
+            ]
         return [
             None if skip else EvaluationResult.count(played, quotas)
             for skip, played in zip(skipped, finished, strict=True)
@@ -122,7 +126,3 @@ class HeldOutEpisodes:
     def close(self) -> None:
         """Close the environments."""
         self._opened.close()
-
-
-def _is_done(finished: Sequence[Sequence[Any]], quotas: Sequence[int]) -> bool:
-    return all(len(played) >= quota for played, quota in zip(finished, quotas, strict=True))

@@ -1,14 +1,9 @@
 """The standard network of all replicas on a CPU, with a hand-derived backward pass.
 
-With autograd, five replicas of two [64, 64] networks spend most of an update in allocations,
-copies and a slow tanh. Here the policy's and the value's encoder are packed beside the replicas,
-and every intermediate lives in a reused buffer. A minibatch has its rows side by side,
-``[replicas, encoders, units, rows]``. Then the first layer of both encoders is one product, a bias
-is one number per line, and no later array has a handful of outputs as its innermost axis.
-
-Products and tanh are numpy's, on the tensors' own memory: its BLAS writes into strided views, and
-its tanh is an order of magnitude faster than torch's. The gradient of every parameter is written
-where the optimiser reads it.
+Every intermediate lives in a reused buffer. A minibatch has its rows side by side,
+``[replicas, encoders, units, rows]``: the first layer of both encoders is one product, and no later
+array has a handful of outputs as its innermost axis. Products and tanh are numpy's, on the tensors'
+own memory: its BLAS writes into strided views, and its tanh is much faster than torch's.
 """
 
 from __future__ import annotations

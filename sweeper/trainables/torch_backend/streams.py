@@ -20,7 +20,6 @@ class ReplicaStreams:
     A replica's streams depend on its seed, not on the replicas beside it.
 
     Args:
-        settings: with the seeds and the stage.
         names: the generators' uses. A name's position selects its stream, and every recorded
             result depends on that: append, never reorder.
         with_replay: add the name ``replay``, from its own root.

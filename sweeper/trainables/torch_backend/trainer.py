@@ -36,8 +36,6 @@ class TorchTrainer(abc.ABC):
     """A `ReplicaTrainer` without its `train`; `_build` sets the annotated attributes.
 
     Args:
-        settings: the trial's settings.
-        streams: the random generators.
         envs: sub-environments per replica.
         model_config: complete, with the defaults; for ``agent.json``, as the next two.
         normalize_actions: whether actions in [-1, 1] are mapped to the bounds.

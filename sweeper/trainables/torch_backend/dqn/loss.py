@@ -1,10 +1,8 @@
 """DQN's loss by autograd: the TD error of n-step transitions, or a distance of distributions.
 
-The gradient of the standard network's TD loss (``num_atoms`` 1, on a CPU) comes from a second,
-hand-derived form of the same loss, `fused_loss` with `packed_q`, because autograd takes as long as
-such a small network's arithmetic. `update` chooses. The forms are compared with each other in
-tests/unit/trainables/torch_backend/dqn/test_dqn_update.py, and both with RLlib in
-tests/integration/trainables/test_dqn_parity.py.
+The standard network's TD loss (``num_atoms`` 1, on a CPU) has a second, hand-derived form in
+`fused_loss`; `update` chooses. `test_dqn_update` compares the forms with each other,
+`test_dqn_parity` both with RLlib.
 
 Mnih et al. 2015 ("Human-level control through deep reinforcement learning"), with the options of
 Hessel et al. 2018 ("Rainbow"): double Q (van Hasselt et al. 2016) and the distribution of returns
@@ -45,12 +43,8 @@ def compute_loss(
 ) -> LossTerms:
     """Compute the loss of every row.
 
-    Args:
-        head: the networks' head.
-        values: Q values of the batch. The action at the end is chosen by ``after`` (double Q), or
-            without it by ``target``.
-        sample: the transitions; their observations are not used.
-        td_error_loss_fn: ``huber`` (with its bend at 1) or ``mse``; a distribution ignores it.
+    The action at the end is chosen by ``values.after`` (double Q), or without it by ``target``.
+    ``td_error_loss_fn`` is ``huber`` (with its bend at 1) or ``mse``; a distribution ignores it.
     """
     current, target_values = values.current, values.target
     index, rewards, discounts, weights = (
@@ -82,14 +76,8 @@ def project(head: QHead, probabilities: Tensor, rewards: Tensor, discounts: Tens
     The probability of a point between two atoms is split by its distance to them (Bellemare et
     al. 2017, algorithm 1).
 
-    Args:
-        head: the networks' head, which has the atoms.
-        probabilities: of the returns at the end, ``float32[replicas, rows, atoms]``.
-        rewards: ``float32[replicas, rows]``.
-        discounts: ``float32[replicas, rows]``.
-
-    Returns:
-        ``float32[replicas, rows, atoms]``.
+    Probabilities are those of the returns at the end, ``float32[replicas, rows, atoms]``, rewards
+    and discounts ``float32[replicas, rows]``. Returns ``float32[replicas, rows, atoms]``.
     """
     support = head.support(probabilities.device)
     moved = rewards.unsqueeze(-1) + discounts.unsqueeze(-1) * support

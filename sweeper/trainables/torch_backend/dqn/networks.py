@@ -46,7 +46,6 @@ class QHead:
     """How the heads' outputs become Q values.
 
     Attributes:
-        actions: number of actions.
         is_dueling: whether there is a head for the state's value.
         atoms: atoms of the returns' distribution (Bellemare et al. 2017); with 1 only the
             expectation is learned.
@@ -122,7 +121,6 @@ class QNetworks:
     """The networks of all replicas.
 
     Attributes:
-        head: how outputs become Q values.
         online: the networks that are trained and act.
         target: the networks that compute targets.
         packed: online and target networks on the same parameters, evaluated by `packed_q`; None

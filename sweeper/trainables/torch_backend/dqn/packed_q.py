@@ -1,10 +1,8 @@
 """The standard Q network of all replicas on a CPU, with a hand-derived backward pass.
 
-The reasons are those of `packed_mlp`, and one more: DQN's batch holds the observations at both
-ends of its transitions, and only those at the start have a gradient. Autograd would go backward
-through all rows, or forward twice. Here one forward pass over ``[replicas, 2 x rows]`` is followed
-by a backward pass over the first half. `fused_loss` derives the TD loss on top of it; with a
-distribution of returns, `loss` does so through `PackedQNetwork.differentiable`.
+DQN's batch holds the observations at both ends of its transitions, and only those at the start
+have a gradient. Autograd would go backward through all rows, or forward twice. Here one forward
+pass over ``[replicas, 2 x rows]`` is followed by a backward pass over the first half.
 """
 
 from __future__ import annotations

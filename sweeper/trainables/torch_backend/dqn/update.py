@@ -47,14 +47,10 @@ class DQNLearner(ReplicaLearner):
         self._last = None
 
     def update(self, sample: ReplaySample, env_steps: int) -> Array:
-        """Make one gradient step on one batch.
-
-        Args:
-            sample: transitions of all replicas, including frozen ones.
-            env_steps: env steps of a replica so far.
+        """Make one gradient step on one batch, at ``env_steps`` of each replica.
 
         Returns:
-            Absolute TD errors, ``float32[replicas, rows]``.
+            Absolute TD errors, ``float32[replicas, rows]``, also of frozen replicas.
         """
         terms = self._differentiate(sample)
         self._last = terms, self._descend(self._lr)
