@@ -86,7 +86,7 @@ class Configuration:
                 raise ConfigurationRefusedError(f"{self.prefix}{key} {allowed}; found {value}")
         return schedule
 
-    def switches(self, *keys: str) -> dict[str, bool]:
+    def switches(self, *keys: str) -> dict[str, Any]:
         """True or false, by key."""
         for key in keys:
             if not isinstance(self.values[key], bool):

@@ -45,7 +45,7 @@ class TorchDQNTrainer(TorchTrainer):
     """DQN's `ReplicaTrainer`.
 
     Raises:
-        UserError: there is also not enough free memory for the replay.
+        UserError: the replay does not fit into the free memory; others as in `TorchTrainer`.
     """
 
     _distribution: EpsilonGreedy

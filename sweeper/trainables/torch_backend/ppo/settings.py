@@ -85,8 +85,9 @@ def read_settings(configuration: Mapping[str, Any]) -> PPOSettings:
             raise ConfigurationRefusedError(
                 f"minibatch_size {minibatch} is larger than train_batch_size_per_learner {batch}"
             )
+    schedules: dict[str, Any] = {key: given.schedule(key) for key in SCHEDULED_KEYS}
     return PPOSettings(
-        **{key: given.schedule(key) for key in SCHEDULED_KEYS},
+        **schedules,
         gamma=given.share("gamma"),
         lambda_=given.share("lambda_"),
         **given.switches("use_critic", "use_kl_loss", "shuffle_batch_per_epoch"),
