@@ -32,8 +32,6 @@ class TrialMetrics:
     (`sweeper.results.divergence`); ``replica/diverged`` in the row marks it.
 
     Args:
-        replicas: the number of replicas.
-        smoothing_episodes: the length of the window.
         mode: ``max`` or ``min``, the better direction.
     """
 

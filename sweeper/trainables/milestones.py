@@ -24,9 +24,7 @@ def find_met_criterion(stop: Mapping[str, float] | None, row: Mapping[str, Any])
 def tenths_done(settings: TrialSettings, row: Mapping[str, Any]) -> int:
     """How many tenths of the trial are done, by the bound that is nearest.
 
-    Args:
-        settings: the bounds are ``stop``, or else the trial's part of the search's budget.
-        row: the current values of those metrics.
+    The bounds are ``stop``, or else the trial's part of the search's budget.
     """
     bounds = {name: (settings.stop or {}).get(name) for name in BOUNDS}
     if bounds["time_total_s"] is None:

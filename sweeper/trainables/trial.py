@@ -272,12 +272,7 @@ def _trainer_class(settings: TrialSettings) -> Callable[..., ReplicaTrainer]:
 
 
 def trial_class(settings: TrialSettings, run_root: Path) -> type[SweepTrial]:
-    """The Trainable of one sweep, which Tune sends to its workers.
-
-    Args:
-        settings: what all trials have in common.
-        run_root: the run's folder, for the trials' logs.
-    """
+    """The Trainable of one sweep, which Tune sends to its workers; logs are below ``run_root``."""
 
     class ConfiguredTrial(SweepTrial):
         pass

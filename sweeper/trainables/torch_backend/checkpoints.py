@@ -8,78 +8,29 @@ every tensor is the replica, in the order of ``agent.json``'s seeds. To continue
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sweeper.environments.spaces import space_to_json
 from sweeper.errors import SweeperError
 from sweeper.json_values import to_json
 from sweeper.paths import CheckpointPaths, write_atomically
-from sweeper.trainables.contract import TrialSettings
-from sweeper.trainables.torch_backend.architecture import Architecture
 
-__all__ = ["describe_agent", "read_tensors", "write_agent", "write_arrays", "write_tensors"]
+__all__ = ["read_tensors", "write_agent", "write_arrays", "write_tensors"]
 
-_FORMAT_VERSION = 1
 # Numpy's names of dtypes, without the byte order, to safetensors' names.
 _SAFETENSORS_TYPES: Mapping[str, str] = {
     "b1": "BOOL",
     **{f"{kind}{size}": f"{kind.upper()}{8 * size}" for kind in "ui" for size in (1, 2, 4, 8)},
     **{f"f{size}": f"F{8 * size}" for size in (2, 4, 8)},
 }
-
-
-def describe_agent(
-    settings: TrialSettings,
-    *,
-    observation_space: gymnasium.Space[Any],
-    action_space: gymnasium.Space[Any],
-    model_config: Mapping[str, Any],
-    architecture: Architecture,
-    normalize_actions: bool,
-    clip_actions: bool,
-    normalisers: Sequence[str],
-) -> dict[str, Any]:
-    """The content of ``agent.json``.
-
-    Args:
-        settings: the trial's settings.
-        observation_space: of one environment.
-        action_space: of one environment.
-        model_config: complete, with the defaults.
-        architecture: the layers built from it.
-        normalize_actions: whether actions in [-1, 1] are mapped to the bounds.
-        clip_actions: whether actions are clipped to the bounds.
-        normalisers: ``observations`` and ``rewards`` if they are normalised; their moments are
-            the tensors ``normalisation.<name>.mean``, ``.variance`` and ``.count``.
-    """
-    return {
-        "version": _FORMAT_VERSION,
-        "algorithm": settings.algorithm,
-        "backend": "torch",
-        "environment": settings.environment.to_json(),
-        "observation_space": space_to_json(observation_space),
-        "action_space": space_to_json(action_space),
-        "model_config": dict(model_config),
-        "network": dataclasses.asdict(architecture),
-        "normalize_actions": normalize_actions,
-        "clip_actions": clip_actions,
-        "normalisation": list(normalisers),
-        "seeds": list(settings.seeds),
-        "stage": settings.stage,
-        "versions": {"torch": torch.__version__, "gymnasium": gymnasium.__version__},
-    }
 
 
 def write_agent(folder: Path, agent: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -104,9 +55,6 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays as `write_tensors` does, but copy no more than one row at a time.
 
     safetensors' own functions need contiguous arrays; views of a replay memory are not.
-
-    Raises:
-        OSError: the file can't be written, e.g. because the disk is full.
     """
     header, end = {}, 0
     # The widest types first, so that every number is aligned to its own width.

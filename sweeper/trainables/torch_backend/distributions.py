@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -26,63 +26,12 @@ Array = NDArray[Any]
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
-class ActionDistribution(Protocol):
-    """One kind of action distribution.
-
-    Attributes:
-        is_gaussian: the second half of the inputs are log deviations.
-    """
-
-    is_gaussian: ClassVar[bool]
-
-    @property
-    def input_size(self) -> int:
-        """Outputs of the policy network."""
-        ...
-
-    @property
-    def columns(self) -> int:
-        """Numbers per action in a batch."""
-        ...
-
-    def normalise(self, inputs: Tensor) -> Tensor:
-        """Prepare inputs for the three densities below."""
-        ...
-
-    def log_prob(self, normalised: Tensor, actions: Tensor) -> Tensor:
-        """``float[replicas, rows]`` for actions ``float[replicas, rows, columns]``."""
-        ...
-
-    def entropy(self, normalised: Tensor) -> Tensor:
-        """``float[replicas, rows]``."""
-        ...
-
-    def kl(self, old: Tensor, new: Tensor) -> Tensor:
-        """KL(old ‖ new), ``float[replicas, rows]``; both are normalised."""
-        ...
-
-    def draw_noise(self, generator: np.random.Generator, out: NDArray[np.float32]) -> None:
-        """Fill ``float32[envs, columns]`` with noise for `sample`."""
-        ...
-
-    def sample(self, inputs: Array, noise: Array) -> NDArray[np.float32]:
-        """Actions ``float32[..., columns]`` from inputs ``[..., input_size]`` and noise."""
-        ...
-
-    def mode(self, inputs: Array) -> NDArray[np.float32]:
-        """The most likely action, ``float32[..., columns]``."""
-        ...
-
-    def to_env(self, actions: Array) -> Array:
-        """Actions for a vector environment's ``step``, from ``[..., envs, columns]``."""
-        ...
-
-
 @dataclass(frozen=True)
 class Categorical:
     """Choices of Discrete and MultiDiscrete action spaces, one per column.
 
     Attributes:
+        is_gaussian: the second half of the inputs are log deviations.
         choices: number of choices in each column.
         start: number of the first choice in each column.
         is_vector: the environment takes a vector (MultiDiscrete), not a number.
@@ -97,23 +46,23 @@ class Categorical:
 
     @property
     def input_size(self) -> int:
-        """One logit per choice."""
+        """Outputs of the policy network: one logit per choice."""
         return sum(self.choices)
 
     @property
     def columns(self) -> int:
-        """One number per column."""
+        """Numbers per action in a batch."""
         return len(self.choices)
 
     def normalise(self, inputs: Tensor) -> Tensor:
-        """Log probabilities."""
+        """Prepare inputs for the three densities below: log probabilities."""
         if len(self.choices) == 1:
             return torch.log_softmax(inputs, dim=-1)
         parts = torch.split(inputs, list(self.choices), dim=-1)
         return torch.cat([torch.log_softmax(part, dim=-1) for part in parts], dim=-1)
 
     def log_prob(self, normalised: Tensor, actions: Tensor) -> Tensor:
-        """Summed over the columns."""
+        """``float[replicas, rows]`` for actions ``float[replicas, rows, columns]``."""
         offsets = np.cumsum((0, *self.choices[:-1]))
         index = actions.long()
         if len(self.choices) == 1:
@@ -122,19 +71,22 @@ class Categorical:
         return normalised.gather(-1, index).sum(-1)
 
     def entropy(self, normalised: Tensor) -> Tensor:
-        """Summed over the columns."""
+        """``float[replicas, rows]``, summed over the columns."""
         return -(normalised.exp() * normalised).sum(-1)
 
     def kl(self, old: Tensor, new: Tensor) -> Tensor:
-        """Summed over the columns."""
+        """KL(old ‖ new), ``float[replicas, rows]``; both are normalised."""
         return (old.exp() * (old - new)).sum(-1)
 
     def draw_noise(self, generator: np.random.Generator, out: NDArray[np.float32]) -> None:
-        """Uniform numbers in [0, 1)."""
+        """Fill ``float32[envs, columns]`` with noise for `sample`: uniform numbers in [0, 1)."""
         generator.random(dtype=np.float32, out=out)
 
     def sample(self, inputs: Array, noise: Array) -> NDArray[np.float32]:
-        """Invert the cumulative distribution at one uniform number per column."""
+        """Actions ``float32[..., columns]`` from inputs ``[..., input_size]`` and noise.
+
+        Inverts the cumulative distribution at one uniform number per column.
+        """
         actions = np.empty(noise.shape, dtype=np.float32)
         first = 0
         for column, size in enumerate(self.choices):
@@ -154,7 +106,7 @@ class Categorical:
         return actions
 
     def to_env(self, actions: Array) -> Array:
-        """Numbers that begin at the start of the space."""
+        """Actions for a vector environment's ``step``, from ``[..., envs, columns]``."""
         numbers: Array = actions.astype(self.dtype) + np.asarray(self.start, dtype=self.dtype)
         return numbers if self.is_vector else numbers[..., 0]
 
@@ -162,6 +114,8 @@ class Categorical:
 @dataclass(frozen=True)
 class DiagGaussian:
     """Independent normals of float Box action spaces. Inputs are means, then log deviations.
+
+    The methods are those of `Categorical`.
 
     Attributes:
         low: lower bounds of the space, ``float32[columns]``.
@@ -232,6 +186,9 @@ class DiagGaussian:
         if self.unsquash or self.clip:
             actions = np.clip(actions, self.low, self.high)
         return actions.reshape(*actions.shape[:-1], *self.shape)
+
+
+ActionDistribution = Categorical | DiagGaussian
 
 
 def build_distribution(

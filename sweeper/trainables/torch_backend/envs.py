@@ -9,9 +9,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
-import gymnasium
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
@@ -25,22 +24,24 @@ __all__ = ["ReplicaEnvs", "SeparateReplicaEnvs", "open_replica_envs"]
 Array = NDArray[Any]
 
 
-class ReplicaEnvs(Protocol):
-    """The same number of sub-environments for each replica; its length is the replicas' number.
+class SeparateReplicaEnvs:
+    """One vector environment per replica, with the same number of sub-environments each.
 
     A replica's sub-environments depend on its seed and actions, not on the other replicas.
 
     Attributes:
-        single_observation_space: of one sub-environment.
-        single_action_space: of one sub-environment.
         num_envs: sub-environments per replica.
     """
 
-    single_observation_space: gymnasium.Space[Any]
-    single_action_space: gymnasium.Space[Any]
-    num_envs: int
+    def __init__(self, vector_envs: Sequence[VectorEnv]) -> None:
+        self.vector_envs = list(vector_envs)
+        first = self.vector_envs[0]
+        self.single_observation_space = first.single_observation_space
+        self.single_action_space = first.single_action_space
+        self.num_envs = first.num_envs
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        return len(self.vector_envs)
 
     def reset(self, seeds: Sequence[int]) -> Iterator[Any]:
         """Begin new episodes everywhere.
@@ -51,7 +52,8 @@ class ReplicaEnvs(Protocol):
         Returns:
             Each replica's batch of observations, valid until the next call.
         """
-        ...
+        for envs, seed in zip(self.vector_envs, seeds, strict=True):
+            yield envs.reset(seed=seed)[0]
 
     def step(
         self, actions: Array, replicas: Sequence[int]
@@ -67,35 +69,6 @@ class ReplicaEnvs(Protocol):
             terminated, whether truncated, the latter three ``[envs]``. Valid, and to be consumed,
             until the next call.
         """
-        ...
-
-    def close(self) -> None:
-        """Free the environments."""
-        ...
-
-
-class SeparateReplicaEnvs:
-    """`ReplicaEnvs` with one vector environment per replica."""
-
-    def __init__(self, vector_envs: Sequence[VectorEnv]) -> None:
-        self.vector_envs = list(vector_envs)
-        first = self.vector_envs[0]
-        self.single_observation_space = first.single_observation_space
-        self.single_action_space = first.single_action_space
-        self.num_envs = first.num_envs
-
-    def __len__(self) -> int:
-        return len(self.vector_envs)
-
-    def reset(self, seeds: Sequence[int]) -> Iterator[Any]:
-        """Begin new episodes everywhere."""
-        for envs, seed in zip(self.vector_envs, seeds, strict=True):
-            yield envs.reset(seed=seed)[0]
-
-    def step(
-        self, actions: Array, replicas: Sequence[int]
-    ) -> Iterator[tuple[Any, Array, Array, Array]]:
-        """Step the sub-environments of some replicas."""
         for replica in replicas:
             yield self.vector_envs[replica].step(actions[replica])[:4]
 
@@ -105,13 +78,12 @@ class SeparateReplicaEnvs:
             envs.close()
 
 
+ReplicaEnvs = EnvpoolReplicaEnvs | SeparateReplicaEnvs
+
+
 @contextlib.contextmanager
 def open_replica_envs(settings: TrialSettings, num_envs: int) -> Iterator[ReplicaEnvs]:
-    """Open the environments of all replicas; they are closed at the end of the block.
-
-    Args:
-        settings: the environment, the algorithm and the seeds.
-        num_envs: sub-environments per replica.
+    """Open ``num_envs`` environments for each replica; the end of the block closes them.
 
     Raises:
         UserError: an environment can't be built; those already built are closed.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,23 +21,18 @@ from sweeper.trainables.seeding import Purpose, derive_seed, seed_sequence
 from sweeper.trainables.torch_backend.distributions import ActionDistribution
 from sweeper.trainables.torch_backend.envs import ReplicaEnvs, open_replica_envs
 
-__all__ = ["HeldOutEpisodes", "play_episodes"]
+__all__ = ["HeldOutEpisodes"]
 
 Array = NDArray[Any]
 
 
 class HeldOutEpisodes:
-    """The episodes that replicas are evaluated on: never trained on, always the same ones.
-
-    Attributes:
-        quotas: how many episodes each sub-environment plays.
-        env_seeds: one per replica.
-    """
+    """The episodes that replicas are evaluated on: never trained on, always the same ones."""
 
     def __init__(self, settings: TrialSettings) -> None:
         evaluation = settings.evaluation or EvaluationSettings()
-        self.quotas = evaluation.quotas
-        self.env_seeds = [
+        self._quotas = evaluation.quotas
+        self._env_seeds = [
             derive_seed(seed, settings.stage, Purpose.EVALUATION_ENVIRONMENTS)
             for seed in settings.seeds
         ]
@@ -46,96 +41,88 @@ class HeldOutEpisodes:
         self._opened = contextlib.ExitStack()
         self._envs: ReplicaEnvs | None = None
 
-    def open_envs(self) -> ReplicaEnvs:
-        """The environments, built at the first call and kept until `close`."""
-        if self._envs is None:
-            envs = open_replica_envs(self._settings, len(self.quotas))
-            self._envs = self._opened.enter_context(envs)
-        return self._envs
+    def play(
+        self,
+        policy: Callable[[Array], Array],
+        *,
+        encoder: ObservationEncoder,
+        distribution: ActionDistribution,
+        normalise: Callable[[Array], Array],
+        skipped: NDArray[np.bool_],
+    ) -> list[EvaluationResult | None]:
+        """Play the held-out episodes with every replica.
 
-    def action_generators(self) -> list[np.random.Generator] | None:
-        """New generators for one evaluation, one per replica; None: play greedily."""
-        if not self._is_exploring:
-            return None
-        stage = self._settings.stage
+        Args:
+            policy: inputs of the distribution for ``float32[replicas, envs, *shape]``.
+            encoder: encodes the environments' observations.
+            distribution: draws or chooses the actions.
+            normalise: normalises observations without updating its moments.
+            skipped: ``bool[replicas]``, replicas that don't play.
+
+        Returns:
+            One result per replica; None if it was skipped or its policy is not finite.
+
+        Raises:
+            EvaluationNeverEndsError: an episode does not end.
+        """
+        if self._envs is None:  # built at the first call, kept until `close`
+            opening = open_replica_envs(self._settings, len(self._quotas))
+            self._envs = self._opened.enter_context(opening)
+        envs, quotas, generators = self._envs, self._quotas, None
+        seeds, stage = self._settings.seeds, self._settings.stage
+        if self._is_exploring:  # new generators for each evaluation
+            generators = [
+                np.random.default_rng(seed_sequence(seed, stage, Purpose.EVALUATION_ACTIONS))
+                for seed in seeds
+            ]
+        raw = np.zeros((len(envs), len(quotas), *encoder.shape), dtype=encoder.dtype)
+        for replica, observations in enumerate(envs.reset(self._env_seeds)):
+            raw[replica] = encoder.encode(observations)
+        finished: list[list[list[tuple[float, int]]]] = [
+            [[] for _ in quotas] for _ in range(len(envs))
+        ]
+        returns, lengths = np.zeros(raw.shape[:2]), np.zeros(raw.shape[:2], dtype=np.int64)
+        resetting = np.zeros(raw.shape[:2], dtype=np.bool_)
+        skipped = skipped.copy()
+        playing = [replica for replica in range(len(envs)) if not skipped[replica]]
+        while playing:
+            with np.errstate(all="ignore"):
+                inputs = policy(normalise(raw))
+            for replica in playing:  # environments may crash on NaN actions
+                skipped[replica] = not np.isfinite(inputs[replica]).all()
+            playing = [replica for replica in playing if not skipped[replica]]
+            if generators is None:
+                actions = distribution.mode(inputs)
+            else:
+                noise = np.zeros((*raw.shape[:2], distribution.columns), dtype=np.float32)
+                for replica in playing:
+                    distribution.draw_noise(generators[replica], noise[replica])
+                actions = distribution.sample(inputs, noise)
+            outcomes = envs.step(distribution.to_env(actions), playing)
+            for replica, outcome in zip(playing, outcomes, strict=True):
+                observations, rewards, terminated, truncated = outcome
+                raw[replica] = encoder.encode(observations)
+                real = ~resetting[replica]
+                returns[replica] += rewards * real
+                lengths[replica] += real
+                resetting[replica] = ended = (terminated | truncated) & real
+                for env in np.flatnonzero(ended):
+                    episode = (float(returns[replica, env]), int(lengths[replica, env]))
+                    finished[replica][env].append(episode)
+                returns[replica][ended] = 0
+                lengths[replica][ended] = 0
+                if lengths[replica].max() >= MAX_EPISODE_STEPS:
+                    raise EvaluationNeverEndsError
+            playing = [
+                replica
+                for replica in playing
+                if any(len(p) < q for p, q in zip(finished[replica], quotas, strict=True))
+            ]
         return [
-            np.random.default_rng(seed_sequence(seed, stage, Purpose.EVALUATION_ACTIONS))
-            for seed in self._settings.seeds
+            None if skip else EvaluationResult.count(played, quotas)
+            for skip, played in zip(skipped, finished, strict=True)
         ]
 
     def close(self) -> None:
         """Close the environments."""
         self._opened.close()
-
-
-def play_episodes(
-    policy: Callable[[Array], Array],
-    held_out: HeldOutEpisodes,
-    *,
-    encoder: ObservationEncoder,
-    distribution: ActionDistribution,
-    normalise: Callable[[Array], Array],
-    skipped: NDArray[np.bool_],
-) -> list[EvaluationResult | None]:
-    """Play the held-out episodes with every replica.
-
-    Args:
-        policy: inputs of the action distribution for ``float32[replicas, envs, *shape]``.
-        held_out: the episodes.
-        encoder: encodes the observations.
-        distribution: the action distribution.
-        normalise: normalises observations without updating its moments.
-        skipped: ``bool[replicas]``, replicas that don't play.
-
-    Returns:
-        One result per replica; None if it was skipped or its policy is not finite.
-
-    Raises:
-        EvaluationNeverEndsError: an episode does not end.
-    """
-    quotas, envs, generators = held_out.quotas, held_out.open_envs(), held_out.action_generators()
-    raw = np.zeros((len(envs), len(quotas), *encoder.shape), dtype=encoder.dtype)
-    for replica, observations in enumerate(envs.reset(held_out.env_seeds)):
-        raw[replica] = encoder.encode(observations)
-    finished: list[list[list[tuple[float, int]]]] = [[[] for _ in quotas] for _ in range(len(envs))]
-    returns, lengths = np.zeros(raw.shape[:2]), np.zeros(raw.shape[:2], dtype=np.int64)
-    resetting = np.zeros(raw.shape[:2], dtype=np.bool_)
-    skipped = skipped.copy()
-    playing = [replica for replica in range(len(envs)) if not skipped[replica]]
-    while playing:
-        with np.errstate(all="ignore"):
-            inputs = policy(normalise(raw))
-        for replica in playing:  # environments may crash on NaN actions
-            skipped[replica] = not np.isfinite(inputs[replica]).all()
-        playing = [replica for replica in playing if not skipped[replica]]
-        if generators is None:
-            actions = distribution.mode(inputs)
-        else:
-            noise = np.zeros((*raw.shape[:2], distribution.columns), dtype=np.float32)
-            for replica in playing:
-                distribution.draw_noise(generators[replica], noise[replica])
-            actions = distribution.sample(inputs, noise)
-        outcomes = envs.step(distribution.to_env(actions), playing)
-        for replica, outcome in zip(playing, outcomes, strict=True):
-            observations, rewards, terminated, truncated = outcome
-            raw[replica] = encoder.encode(observations)
-            real = ~resetting[replica]
-            returns[replica] += rewards * real
-            lengths[replica] += real
-            resetting[replica] = ended = (terminated | truncated) & real
-            for env in np.flatnonzero(ended):
-                episode = (float(returns[replica, env]), int(lengths[replica, env]))
-                finished[replica][env].append(episode)
-            returns[replica][ended] = 0
-            lengths[replica][ended] = 0
-            if lengths[replica].max() >= MAX_EPISODE_STEPS:
-                raise EvaluationNeverEndsError
-        playing = [replica for replica in playing if not _is_done(finished[replica], quotas)]
-    return [
-        None if skip else EvaluationResult.count(played, quotas)
-        for skip, played in zip(skipped, finished, strict=True)
-    ]
-
-
-def _is_done(finished: Sequence[Sequence[Any]], quotas: Sequence[int]) -> bool:
-    return all(len(played) >= quota for played, quota in zip(finished, quotas, strict=True))

@@ -27,7 +27,6 @@ class Configuration:
     Every method raises `ConfigurationRefusedError` for an invalid value.
 
     Attributes:
-        values: the values of all keys.
         prefix: put before the keys in messages, for keys of a nested mapping.
     """
 
@@ -69,13 +68,6 @@ class Configuration:
             raise self._refusal(key, "a number from 0 to 1")
         return value
 
-    def switch(self, key: str) -> bool:
-        """True or false."""
-        value = self.values[key]
-        if not isinstance(value, bool):
-            raise self._refusal(key, "true or false")
-        return value
-
     def choice(self, key: str, allowed: Collection[str]) -> str:
         """One of the allowed words."""
         value = self.values[key]
@@ -94,10 +86,18 @@ class Configuration:
                 raise ConfigurationRefusedError(f"{self.prefix}{key} {allowed}; found {value}")
         return schedule
 
-    def grad_clip(self) -> tuple[float | None, str]:
+    def switches(self, *keys: str) -> dict[str, Any]:
+        """True or false, by key."""
+        for key in keys:
+            if not isinstance(self.values[key], bool):
+                raise self._refusal(key, "true or false")
+        return {key: self.values[key] for key in keys}
+
+    def grad_clip(self) -> dict[str, Any]:
         """The limit of gradients and its kind; no limit for null and 0, as in RLlib."""
         by = self.choice("grad_clip_by", _GRAD_CLIPS)
-        return (self.number("grad_clip") if self.values["grad_clip"] else None), by
+        limit = self.number("grad_clip") if self.values["grad_clip"] else None
+        return {"grad_clip": limit, "grad_clip_by": by}
 
     def _refusal(self, key: str, allowed: str) -> ConfigurationRefusedError:
         return ConfigurationRefusedError(
@@ -110,10 +110,7 @@ def complete(
 ) -> Configuration:
     """Complete a configuration with the algorithm's defaults, except in ``model_config``.
 
-    Args:
-        algorithm: RLlib's name.
-        configuration: keys under RLlib's names, including its alternative names.
-        defaults: the default of every supported key.
+    Keys have RLlib's names, or its alternative names; only those with a default are supported.
 
     Raises:
         ConfigurationRefusedError: a key, or the value of a fixed key, is not supported.

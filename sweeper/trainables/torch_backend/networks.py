@@ -93,7 +93,7 @@ class ReplicaNetworks:
     def forward(self, observations: Tensor) -> NetworkOutputs:
         """Differentiable outputs for ``float32[replicas, rows, *observation]``.
 
-        The backward pass adds to ``gradients``: call `clear_gradients` before it.
+        The backward pass adds to ``gradients``: zero them before it.
         """
         tensors = self._split(self.parameters)
         encoders = self.architecture.encoders
@@ -101,10 +101,6 @@ class ReplicaNetworks:
         raw = self._head(tensors, "policy", encoded[0])
         values = self._head(tensors, "value", encoded[-1]).squeeze(-1)
         return NetworkOutputs(self._to_distribution(raw, tensors.get("log_std")), values)
-
-    def clear_gradients(self) -> None:
-        """Zero ``gradients`` for the next backward pass of autograd."""
-        self.gradients.zero_()
 
     def policy(self, observations: Array) -> Array:
         """Inputs of the action distribution for ``float32[replicas, rows, *observation]``."""

@@ -1,8 +1,10 @@
-"""Adam over all replicas' parameters as one tensor, and gradient clipping per replica."""
+"""Adam over all replicas' parameters as one tensor; clipping and freezing per replica."""
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +14,9 @@ from torch.optim.adam import adam
 
 from sweeper.trainables.torch_backend.networks import ReplicaNetworks
 
-__all__ = ["ReplicaAdam", "clip_gradients"]
+__all__ = ["ReplicaLearner", "clip_gradients"]
+
+Mask = NDArray[np.bool_]
 
 _NORM_EPSILON = np.float32(1e-6)
 _MAX_NORM = 1e9  # RLlib's stand-in for an infinite norm (utils/torch_utils.py)
@@ -56,8 +60,8 @@ class ReplicaAdam:
             moment[replicas] = 0
 
     def tensors(self) -> dict[str, Tensor]:
-        """The moments, ``float32[replicas, size]``."""
-        return dict(zip(("exp_avg", "exp_avg_sq"), self._moments, strict=True))
+        """The moments by their names in a checkpoint, ``float32[replicas, size]``."""
+        return dict(zip(("optimiser.exp_avg", "optimiser.exp_avg_sq"), self._moments, strict=True))
 
     @property
     def steps(self) -> int:
@@ -69,6 +73,62 @@ class ReplicaAdam:
         for name, moment in self.tensors().items():
             moment.copy_(tensors[name])
         self._steps.fill_(steps)
+
+
+class ReplicaLearner(abc.ABC):
+    """Trains all replicas' networks; those that diverge are frozen.
+
+    Attributes:
+        trained: the networks whose parameters are learned.
+        is_frozen: replicas that keep their last finite parameters, ``bool[replicas]``.
+    """
+
+    def __init__(
+        self, trained: ReplicaNetworks, rows: int, grad_clip: float | None, grad_clip_by: str
+    ) -> None:
+        self.trained = trained
+        self.is_frozen: Mask = np.zeros(trained.replicas, dtype=np.bool_)
+        self._optimiser = ReplicaAdam(trained.parameters, trained.gradients)
+        self._clip = grad_clip, grad_clip_by
+        # As the gradient of all rows' losses: that of each replica's mean.
+        shape = trained.replicas, rows
+        self._row_weights = torch.full(shape, 1 / rows, device=trained.device)
+
+    def freeze(self, replicas: Mask) -> None:
+        """Keep these replicas as they are from now on."""
+        self.is_frozen |= replicas
+        self._optimiser.freeze(self._rows(self.is_frozen))
+
+    @abc.abstractmethod
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors whose first axis is the replica, and the rest as JSON."""
+
+    def restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """The inverse of `state`; the caller restores the trained networks."""
+        self._optimiser.restore(tensors, int(state["optimiser_steps"]))
+        self.is_frozen = np.array(state["is_frozen"], dtype=np.bool_)
+
+    def _descend(self, lr: float) -> Tensor:
+        """Step along the clipped gradients; returns their norms, ``float32[replicas]``."""
+        if self.is_frozen.any():
+            self.trained.gradients[self._rows(self.is_frozen)] = 0
+        norms = clip_gradients(self.trained, *self._clip)
+        self._optimiser.step(lr)
+        return norms
+
+    def _freeze_diverged(self, before: Tensor, loss_sum: Tensor, *others: Tensor) -> None:
+        """Freeze replicas with a non-finite loss or parameter; they get the ones from before."""
+        parameters = self.trained.parameters.detach()
+        is_finite = torch.isfinite(loss_sum) & torch.isfinite(parameters).all(dim=1)
+        diverged = ~is_finite.cpu().numpy() & ~self.is_frozen
+        if diverged.any():
+            rows = self._rows(diverged)
+            for tensor in (parameters, *others):
+                tensor[rows] = before[rows]
+            self.freeze(diverged)
+
+    def _rows(self, replicas: Mask) -> Tensor:
+        return torch.from_numpy(replicas).to(self.trained.device)
 
 
 def clip_gradients(networks: ReplicaNetworks, limit: float | None, by: str) -> Tensor:

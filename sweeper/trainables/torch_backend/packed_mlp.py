@@ -1,14 +1,9 @@
 """The standard network of all replicas on a CPU, with a hand-derived backward pass.
 
-With autograd, five replicas of two [64, 64] networks spend most of an update in allocations,
-copies and a slow tanh. Here the policy's and the value's encoder are packed beside the replicas,
-and every intermediate lives in a reused buffer. A minibatch has its rows side by side,
-``[replicas, encoders, units, rows]``. Then the first layer of both encoders is one product, a bias
-is one number per line, and no later array has a handful of outputs as its innermost axis.
-
-Products and tanh are numpy's, on the tensors' own memory: its BLAS writes into strided views, and
-its tanh is an order of magnitude faster than torch's. The gradient of every parameter is written
-where the optimiser reads it.
+Every intermediate lives in a reused buffer. A minibatch has its rows side by side,
+``[replicas, encoders, units, rows]``: the first layer of both encoders is one product, and no later
+array has a handful of outputs as its innermost axis. Products and tanh are numpy's, on the tensors'
+own memory: its BLAS writes into strided views, and its tanh is much faster than torch's.
 """
 
 from __future__ import annotations
@@ -22,7 +17,7 @@ from torch import Tensor
 
 from sweeper.trainables.torch_backend.architecture import Architecture
 
-__all__ = ["PackedMlp", "can_pack"]
+__all__ = ["PackedMlp", "activate", "backward_activation", "can_pack"]
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -107,7 +102,7 @@ class PackedMlp:
             else:  # the same observations for every encoder
                 np.matmul(layer.flat_weight, observations, out=buffers.flat_hidden)
             buffers.hidden_tensors[i].add_(layer.bias_column)
-            _activate(hidden, self._activation)
+            activate(hidden, self._activation)
         last = buffers.hidden[-1]
         raw: Array = np.matmul(self._policy_head.weight, last[:, 0])
         values: Array = np.matmul(self._value_head.weight, last[:, -1])
@@ -129,7 +124,7 @@ class PackedMlp:
         for i in range(len(self._layers) - 1, -1, -1):
             layer, above = self._layers[i], buffers.gradients[i]
             above_tensor = buffers.gradient_tensors[i]
-            _backward_activation(above_tensor, buffers.hidden_tensors[i], self._activation)
+            backward_activation(above_tensor, buffers.hidden_tensors[i], self._activation)
             torch.sum(above_tensor, dim=-1, keepdim=True, out=layer.bias_gradient_column)
             if i:
                 below = buffers.hidden[i - 1].swapaxes(-1, -2)
@@ -144,7 +139,7 @@ class PackedMlp:
         for layer in self._layers:
             hidden = np.matmul(hidden, layer.weight[:, encoder].swapaxes(-1, -2))
             hidden += layer.bias[:, None, encoder]
-            _activate(hidden, self._activation)
+            activate(hidden, self._activation)
         return hidden
 
     def _clip_deviations(self, raw: Array, buffers: _Buffers) -> Array:
@@ -263,14 +258,16 @@ class _Buffers:
         self.flat_gradient = _flatten(self.gradients[0])
 
 
-def _activate(array: Array, activation: str) -> None:
+def activate(array: Array, activation: str) -> None:
+    """Apply tanh, relu or nothing in place."""
     if activation == "tanh":
         np.tanh(array, out=array)
     elif activation == "relu":
         np.maximum(array, 0, out=array)
 
 
-def _backward_activation(gradient: Tensor, hidden: Tensor, activation: str) -> None:
+def backward_activation(gradient: Tensor, hidden: Tensor, activation: str) -> None:
+    """Turn the gradient of an activation's outputs into that of its inputs, in place."""
     if activation == "tanh":
         torch.ops.aten.tanh_backward.grad_input(gradient, hidden, grad_input=gradient)
     elif activation == "relu":

@@ -72,14 +72,7 @@ def describe_progress(
     metrics: Mapping[str, NDArray[Any]],
     diverged: NDArray[np.bool_],
 ) -> list[ReplicaProgress]:
-    """One iteration of every replica.
-
-    Args:
-        env_steps: env steps of each replica since its start.
-        episodes: each replica's episodes that ended in this iteration.
-        metrics: the learner's metrics, ``float[replicas]`` each; non-finite ones are left out.
-        diverged: ``bool[replicas]``.
-    """
+    """One iteration of every replica; non-finite ``metrics`` (``float[replicas]``) are left out."""
     return [
         ReplicaProgress(
             env_steps=env_steps[replica],

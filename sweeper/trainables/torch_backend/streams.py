@@ -15,12 +15,9 @@ __all__ = ["ReplicaStreams"]
 
 
 class ReplicaStreams:
-    """One generator per name and replica; no two share a stream.
-
-    A replica's streams depend on its seed, not on the replicas beside it.
+    """One generator per name and replica; a replica's streams depend on its seed alone.
 
     Args:
-        settings: with the seeds and the stage.
         names: the generators' uses. A name's position selects its stream, and every recorded
             result depends on that: append, never reorder.
         with_replay: add the name ``replay``, from its own root.

@@ -174,7 +174,7 @@ def assert_equal_step(learner, networks, distribution, action_space, hyperparame
 
 
 def by_autograd(networks, distribution, minibatch, coefficients):
-    networks.clear_gradients()
+    networks.gradients.zero_()
     outputs = networks.forward(minibatch.observations)
     terms = compute_loss(distribution, outputs, minibatch, coefficients)
     terms.total.mean(1).sum().backward()

@@ -1,8 +1,6 @@
 """The TD loss of the standard Q network with its hand-derived gradient.
 
-The same loss as `loss.compute_loss`, for ``num_atoms`` 1: about fifteen operations on a few
-hundred numbers, for which autograd's bookkeeping takes as long as a small network's arithmetic.
-The module docstring of `loss` names the tests that compare the two.
+The same loss as `loss.compute_loss`, for ``num_atoms`` 1; `loss` names the tests that compare them.
 """
 
 from __future__ import annotations
@@ -30,12 +28,8 @@ def differentiate_td(
 ) -> LossTerms:
     """Compute the loss of every row, and write the gradient of each replica's mean.
 
-    Args:
-        online: the network whose gradients are written.
-        target: the target network.
-        sample: the transitions.
-        double_q: let the online network choose the action at the end, not the target network.
-        is_huber: Huber's loss with its bend at 1, else the squared error.
+    With ``double_q`` the online network chooses the action at the end, else the target network.
+    Huber's loss has its bend at 1; the other one is the squared error.
     """
     rows = sample.actions.shape[1]
     starts, ends = sample.observations[:, :rows], sample.observations[:, rows:]

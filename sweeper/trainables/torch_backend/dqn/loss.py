@@ -1,10 +1,8 @@
 """DQN's loss by autograd: the TD error of n-step transitions, or a distance of distributions.
 
-The gradient of the standard network's TD loss (``num_atoms`` 1, on a CPU) comes from a second,
-hand-derived form of the same loss, `fused_loss` with `packed_q`, because autograd takes as long as
-such a small network's arithmetic. `update` chooses. The forms are compared with each other in
-tests/unit/trainables/torch_backend/dqn/test_dqn_update.py, and both with RLlib in
-tests/integration/trainables/test_dqn_parity.py.
+The standard network's TD loss (``num_atoms`` 1, on a CPU) has a second, hand-derived form in
+`fused_loss`; `update` chooses. `test_dqn_update` compares the forms with each other,
+`test_dqn_parity` both with RLlib.
 
 Mnih et al. 2015 ("Human-level control through deep reinforcement learning"), with the options of
 Hessel et al. 2018 ("Rainbow"): double Q (van Hasselt et al. 2016) and the distribution of returns
@@ -21,24 +19,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from sweeper.trainables.torch_backend.dqn.networks import BatchValues, QHead
+from sweeper.trainables.torch_backend.replay.buffer import ReplaySample
 
-__all__ = ["LossTerms", "Transitions", "compute_loss", "describe_loss"]
-
-
-class Transitions(NamedTuple):
-    """A batch without its observations, ``[replicas, rows]`` each.
-
-    Attributes:
-        actions: ``int64``.
-        rewards: discounted sums of n steps, ``float32``.
-        discounts: of the value at the end, 0 if it is terminal, ``float32``.
-        weights: importance weights, ``float32``.
-    """
-
-    actions: Tensor
-    rewards: Tensor
-    discounts: Tensor
-    weights: Tensor
+__all__ = ["LossTerms", "compute_loss", "describe_loss"]
 
 
 class LossTerms(NamedTuple):
@@ -56,19 +39,19 @@ class LossTerms(NamedTuple):
 
 
 def compute_loss(
-    head: QHead, values: BatchValues, batch: Transitions, *, td_error_loss_fn: str
+    head: QHead, values: BatchValues, sample: ReplaySample, *, td_error_loss_fn: str
 ) -> LossTerms:
     """Compute the loss of every row.
 
-    Args:
-        head: the networks' head.
-        values: Q values of the batch. The action at the end is chosen by ``after`` (double Q), or
-            without it by ``target``.
-        batch: the transitions.
-        td_error_loss_fn: ``huber`` (with its bend at 1) or ``mse``; a distribution ignores it.
+    The action at the end is chosen by ``values.after`` (double Q), or without it by ``target``.
+    ``td_error_loss_fn`` is ``huber`` (with its bend at 1) or ``mse``; a distribution ignores it.
     """
     current, target_values = values.current, values.target
-    actions = batch.actions.unsqueeze(-1)
+    index, rewards, discounts, weights = (
+        torch.from_numpy(array).to(current.values.device)
+        for array in (sample.actions, sample.rewards, sample.discounts, sample.weights)
+    )
+    actions = index.unsqueeze(-1)
     chosen = current.values.gather(-1, actions).squeeze(-1)
     choosing = target_values if values.after is None else values.after
     best = choosing.values.argmax(dim=-1, keepdim=True)
@@ -76,14 +59,14 @@ def compute_loss(
         logits = _select(current.logits, actions)
         probabilities = torch.softmax(_select(target_values.logits, best), dim=-1)
         with torch.no_grad():
-            target = project(head, probabilities, batch.rewards, batch.discounts)
+            target = project(head, probabilities, rewards, discounts)
         # The Kullback-Leibler divergence without the target's entropy, which is constant.
         td_errors = -(target * torch.log_softmax(logits, dim=-1)).sum(dim=-1)
-        return LossTerms(batch.weights * td_errors, td_errors.detach(), chosen)
+        return LossTerms(weights * td_errors, td_errors.detach(), chosen)
     after = target_values.values.gather(-1, best).squeeze(-1)
-    target = batch.rewards + batch.discounts * after
+    target = rewards + discounts * after
     loss = functional.huber_loss if td_error_loss_fn == "huber" else functional.mse_loss
-    weighted = batch.weights * loss(chosen, target, reduction="none")
+    weighted = weights * loss(chosen, target, reduction="none")
     return LossTerms(weighted, (chosen.detach() - target).abs(), chosen)
 
 
@@ -93,14 +76,8 @@ def project(head: QHead, probabilities: Tensor, rewards: Tensor, discounts: Tens
     The probability of a point between two atoms is split by its distance to them (Bellemare et
     al. 2017, algorithm 1).
 
-    Args:
-        head: the networks' head, which has the atoms.
-        probabilities: of the returns at the end, ``float32[replicas, rows, atoms]``.
-        rewards: ``float32[replicas, rows]``.
-        discounts: ``float32[replicas, rows]``.
-
-    Returns:
-        ``float32[replicas, rows, atoms]``.
+    Probabilities are those of the returns at the end, ``float32[replicas, rows, atoms]``, rewards
+    and discounts ``float32[replicas, rows]``. Returns ``float32[replicas, rows, atoms]``.
     """
     support = head.support(probabilities.device)
     moved = rewards.unsqueeze(-1) + discounts.unsqueeze(-1) * support

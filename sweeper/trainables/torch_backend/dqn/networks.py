@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sweeper.trainables.torch_backend.architecture import Architecture, build_architecture
-from sweeper.trainables.torch_backend.dqn.packed_q import HeadOutputs, PackedQNetwork
-from sweeper.trainables.torch_backend.networks import ReplicaNetworks
+from sweeper.trainables.torch_backend.dqn.packed_q import PackedQNetwork, network_outputs
+from sweeper.trainables.torch_backend.networks import NetworkOutputs, ReplicaNetworks
 from sweeper.trainables.torch_backend.packed_mlp import can_pack
 
 __all__ = ["BatchValues", "QHead", "QNetworks", "QValues", "build_q_architecture"]
@@ -46,7 +46,6 @@ class QHead:
     """How the heads' outputs become Q values.
 
     Attributes:
-        actions: number of actions.
         is_dueling: whether there is a head for the state's value.
         atoms: atoms of the returns' distribution (Bellemare et al. 2017); with 1 only the
             expectation is learned.
@@ -70,22 +69,20 @@ class QHead:
         steps = torch.arange(0.0, self.atoms, dtype=torch.float32, device=device)
         return self.v_min + steps * (self.v_max - self.v_min) / float(self.atoms - 1)
 
-    def combine(self, outputs: HeadOutputs) -> QValues:
+    def combine(self, outputs: NetworkOutputs) -> QValues:
         """Compute the Q values of every action.
 
         With a distribution, the advantages' logits are centred over the atoms, not over the
         actions, and one number per state is added, as in RLlib's default_dqn_torch_rl_module.py.
         """
-        advantages = outputs.advantages
+        advantages, values = outputs.distribution, outputs.values.unsqueeze(-1)
         if self.atoms == 1:
-            if not self.is_dueling:
-                return QValues(advantages, None)
-            return QValues(
-                advantages + (outputs.values - advantages.mean(dim=-1, keepdim=True)), None
-            )
+            if self.is_dueling:
+                advantages = advantages + (values - advantages.mean(dim=-1, keepdim=True))
+            return QValues(advantages, None)
         logits = advantages.view(*advantages.shape[:-1], self.actions, self.atoms)
         if self.is_dueling:
-            logits = logits - logits.mean(dim=-1, keepdim=True) + outputs.values.unsqueeze(-1)
+            logits = logits - logits.mean(dim=-1, keepdim=True) + values.unsqueeze(-1)
         support = self.support(logits.device)
         return QValues((torch.softmax(logits, dim=-1) * support).sum(dim=-1), logits)
 
@@ -124,7 +121,6 @@ class QNetworks:
     """The networks of all replicas.
 
     Attributes:
-        head: how outputs become Q values.
         online: the networks that are trained and act.
         target: the networks that compute targets.
         packed: online and target networks on the same parameters, evaluated by `packed_q`; None
@@ -195,18 +191,14 @@ class QNetworks:
             current, others = self.packed[0].differentiable(self.online.parameters, seen, rows)
             return BatchValues(combine(current), combine(others) if needs_after else None, target)
         self.online.gradients.zero_()
-        outputs = self.online.forward(torch.from_numpy(starts).to(self.device))
-        current = HeadOutputs(outputs.distribution, outputs.values.unsqueeze(-1))
+        current = self._forward(0, starts)
         with torch.no_grad():
             after = combine(self._forward(0, ends)) if needs_after else None
         return BatchValues(combine(current), after, target)
 
-    def _forward(self, which: int, observations: Array) -> HeadOutputs:
+    def _forward(self, which: int, observations: Array) -> NetworkOutputs:
+        """The outputs of the online (0) or the target network (1), advantages first."""
         if self.packed is not None:
-            advantages, values = self.packed[which].forward(observations)
-            if values is None:
-                values = np.zeros((*advantages.shape[:2], 1), dtype=np.float32)
-            return HeadOutputs(torch.from_numpy(advantages), torch.from_numpy(values))
+            return network_outputs(*self.packed[which].forward(observations))
         networks = (self.online, self.target)[which]
-        outputs = networks.forward(torch.from_numpy(observations).to(self.device))
-        return HeadOutputs(outputs.distribution, outputs.values.unsqueeze(-1))
+        return networks.forward(torch.from_numpy(observations).to(self.device))

@@ -1,17 +1,15 @@
 """The standard Q network of all replicas on a CPU, with a hand-derived backward pass.
 
-The reasons are those of `packed_mlp`, and one more: DQN's batch holds the observations at both
-ends of its transitions, and only those at the start have a gradient. Autograd would go backward
-through all rows, or forward twice. Here one forward pass over ``[replicas, 2 x rows]`` is followed
-by a backward pass over the first half. `fused_loss` derives the TD loss on top of it; with a
-distribution of returns, `loss` does so through `PackedQNetwork.differentiable`.
+DQN's batch holds the observations at both ends of its transitions, and only those at the start
+have a gradient. Autograd would go backward through all rows, or forward twice. Here one forward
+pass over ``[replicas, 2 x rows]`` is followed by a backward pass over the first half.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,22 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sweeper.trainables.torch_backend.architecture import Architecture
+from sweeper.trainables.torch_backend.networks import NetworkOutputs
+from sweeper.trainables.torch_backend.packed_mlp import activate, backward_activation
 
-__all__ = ["HeadOutputs", "PackedQNetwork"]
+__all__ = ["PackedQNetwork", "network_outputs"]
 
 Array = NDArray[np.float32]
-
-
-class HeadOutputs(NamedTuple):
-    """The heads' outputs: advantages (or their logits) and the state's value.
-
-    Attributes:
-        advantages: ``float32[replicas, rows, actions x atoms]``.
-        values: ``float32[replicas, rows, 1]``.
-    """
-
-    advantages: Tensor
-    values: Tensor
 
 
 @dataclass(frozen=True)
@@ -87,15 +75,11 @@ class PackedQNetwork:
 
         The values are None without a value head.
         """
-        hidden = observations
-        for layer in self.layers:
-            hidden = layer.apply(hidden)
-            _activate(hidden, self.activation)
-        return self._apply_heads(hidden)
+        return self.keep_hidden(observations)[1:]
 
     def differentiable(
         self, parameters: Tensor, observations: Array, rows: int
-    ) -> tuple[HeadOutputs, HeadOutputs]:
+    ) -> tuple[NetworkOutputs, NetworkOutputs]:
         """Compute the outputs of the first ``rows``, with a gradient, and of the other rows.
 
         Call backward before the next pass: both use the same buffers.
@@ -103,7 +87,7 @@ class PackedQNetwork:
         outputs: tuple[Tensor, ...] = _PackedFunction.apply(  # type: ignore[no-untyped-call]
             parameters, observations, rows, self
         )
-        return HeadOutputs(*outputs[:2]), HeadOutputs(*outputs[2:])
+        return NetworkOutputs(*outputs[:2]), NetworkOutputs(*outputs[2:])
 
     def keep_hidden(self, observations: Array) -> tuple[list[Array], Array, Array | None]:
         """Do as `forward`, and return the layers' outputs too, in reused buffers."""
@@ -111,7 +95,7 @@ class PackedQNetwork:
         hidden = observations
         for layer, out in zip(self.layers, kept, strict=True):
             hidden = layer.apply(hidden, out)
-            _activate(hidden, self.activation)
+            activate(hidden, self.activation)
         return kept, *self._apply_heads(hidden)
 
     def backward(
@@ -137,7 +121,8 @@ class PackedQNetwork:
             self.value_head.write_gradients(value_gradient, hidden[-1])
             gradient += value_gradient * self.value_head.weight
         for i in range(len(self.layers) - 1, -1, -1):
-            _backward_activation(gradients[i], hidden[i], self.activation)
+            into, outputs = torch.from_numpy(gradients[i]), torch.from_numpy(hidden[i])
+            backward_activation(into, outputs, self.activation)
             layer = self.layers[i]
             layer.write_gradients(gradients[i], hidden[i - 1] if i else observations)
             if i:
@@ -156,6 +141,12 @@ class PackedQNetwork:
         return self._buffers[key]
 
 
+def network_outputs(advantages: Array, values: Array | None) -> NetworkOutputs:
+    """The outputs as tensors; zeros for the values of a network without them."""
+    states = np.zeros(advantages.shape[:2], np.float32) if values is None else values[..., 0]
+    return NetworkOutputs(torch.from_numpy(advantages), torch.from_numpy(states))
+
+
 class _PackedFunction(torch.autograd.Function):
     """`PackedQNetwork.differentiable` for autograd."""
 
@@ -171,9 +162,7 @@ class _PackedFunction(torch.autograd.Function):
         ctx.network = network
         ctx.observations = observations[:, :rows]
         ctx.hidden = [layer[:, :rows] for layer in hidden]
-        if values is None:
-            values = np.zeros((*advantages.shape[:2], 1), dtype=np.float32)
-        both = [torch.from_numpy(output) for output in (advantages, values)]
+        both = network_outputs(advantages, values)
         others = [output[:, rows:] for output in both]
         ctx.mark_non_differentiable(*others)
         return (*(output[:, :rows] for output in both), *others)
@@ -183,21 +172,9 @@ class _PackedFunction(torch.autograd.Function):
         ctx: Any, advantage_gradient: Tensor, value_gradient: Tensor, *_: Tensor
     ) -> tuple[None, None, None, None]:
         ctx.network.backward(
-            ctx.observations, ctx.hidden, advantage_gradient.numpy(), value_gradient.numpy()
+            ctx.observations,
+            ctx.hidden,
+            advantage_gradient.numpy(),
+            value_gradient.unsqueeze(-1).numpy(),
         )
         return None, None, None, None
-
-
-def _activate(array: Array, activation: str) -> None:
-    if activation == "tanh":
-        np.tanh(array, out=array)
-    elif activation == "relu":
-        np.maximum(array, 0, out=array)
-
-
-def _backward_activation(gradient: Array, hidden: Array, activation: str) -> None:
-    into, outputs = torch.from_numpy(gradient), torch.from_numpy(hidden)
-    if activation == "tanh":
-        torch.ops.aten.tanh_backward.grad_input(into, outputs, grad_input=into)
-    elif activation == "relu":
-        torch.ops.aten.threshold_backward.grad_input(into, outputs, 0, grad_input=into)

@@ -72,12 +72,9 @@ class ReplayCollector:
         self._has_started = True
 
     def collect(self, values: Callable[[Array], Array], steps: int, is_frozen: Mask) -> None:
-        """Take ``steps`` more env steps with every replica.
+        """Take ``steps`` more env steps with every replica that is not frozen.
 
-        Args:
-            values: computes Q values of observations ``float32[replicas, envs, *shape]``.
-            steps: env steps of each replica.
-            is_frozen: replicas that do not step, ``bool[replicas]``.
+        ``values`` computes Q values of observations ``float32[replicas, envs, *shape]``.
         """
         if not self._has_started:
             self.restart(self.steps)

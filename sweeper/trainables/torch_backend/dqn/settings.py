@@ -105,7 +105,6 @@ def read_settings(configuration: Mapping[str, Any]) -> DQNSettings:
     batch = given.whole("train_batch_size_per_learner")
     fragment_steps = _read_fragment(given.whole_or_auto("rollout_fragment_length"), n_step)
     fragments, updates = _divide_rounds(given["training_intensity"], batch, fragment_steps * envs)
-    grad_clip, grad_clip_by = given.grad_clip()
     atoms = given.whole("num_atoms")
     v_min, v_max = (given.number(key, minimum=-math.inf) for key in ("v_min", "v_max"))
     if atoms > 1 and not v_min < v_max:
@@ -113,8 +112,7 @@ def read_settings(configuration: Mapping[str, Any]) -> DQNSettings:
     return DQNSettings(
         lr=given.schedule("lr"),
         epsilon=given.schedule("epsilon", maximum=1.0),
-        grad_clip=grad_clip,
-        grad_clip_by=grad_clip_by,
+        **given.grad_clip(),
         envs=envs,
         batch=batch,
         fragment_steps=fragment_steps,
@@ -123,8 +121,7 @@ def read_settings(configuration: Mapping[str, Any]) -> DQNSettings:
         learning_starts=given.whole("num_steps_sampled_before_learning_starts", minimum=0),
         target_network_update_freq=given.number("target_network_update_freq"),
         tau=given.share("tau"),
-        double_q=given.switch("double_q"),
-        dueling=given.switch("dueling"),
+        **given.switches("double_q", "dueling"),
         num_atoms=atoms,
         v_min=v_min,
         v_max=v_max,

@@ -7,7 +7,6 @@ then learns from batches drawn from it (`update`). An iteration repeats rounds u
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,19 +16,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sweeper.environments.spaces import build_observation_encoder
 from sweeper.errors import ConfigurationRefusedError
 from sweeper.paths import CheckpointPaths
 from sweeper.trainables.contract import EvaluationResult, ReplicaProgress, TrialSettings
 from sweeper.trainables.torch_backend import checkpoints
-from sweeper.trainables.torch_backend.devices import find_device, limit_threads
-from sweeper.trainables.torch_backend.dqn.actions import build_epsilon_greedy
+from sweeper.trainables.torch_backend.dqn.actions import EpsilonGreedy, build_epsilon_greedy
 from sweeper.trainables.torch_backend.dqn.networks import QHead, QNetworks, build_q_architecture
 from sweeper.trainables.torch_backend.dqn.rollout import ReplayCollector
 from sweeper.trainables.torch_backend.dqn.settings import DQN_DEFAULTS, DQNSettings, read_settings
 from sweeper.trainables.torch_backend.dqn.update import DQNLearner
-from sweeper.trainables.torch_backend.envs import open_replica_envs
-from sweeper.trainables.torch_backend.evaluation import HeldOutEpisodes, play_episodes
 from sweeper.trainables.torch_backend.progress import describe_progress
 from sweeper.trainables.torch_backend.replay.buffer import ReplayBuffer
 from sweeper.trainables.torch_backend.replay.memory import (
@@ -39,37 +34,32 @@ from sweeper.trainables.torch_backend.replay.memory import (
 )
 from sweeper.trainables.torch_backend.replay.observation_store import ObservationStore
 from sweeper.trainables.torch_backend.streams import ReplicaStreams
+from sweeper.trainables.torch_backend.trainer import TorchTrainer
 
 __all__ = ["TorchDQNTrainer", "build_head"]
 
 Array = NDArray[Any]
 
 
-class TorchDQNTrainer:
-    """A `ReplicaTrainer` of DQN.
+class TorchDQNTrainer(TorchTrainer):
+    """DQN's `ReplicaTrainer`.
 
     Raises:
-        ConfigurationRefusedError: a key, a value or a space is not supported.
-        UserError: there is no GPU although one was asked for, or not enough free memory.
+        UserError: the replay does not fit into the free memory; others as in `TorchTrainer`.
     """
 
+    _distribution: EpsilonGreedy
+    _learner: DQNLearner
+
     def __init__(self, settings: TrialSettings, configuration: Mapping[str, Any]) -> None:
-        self._settings = settings
-        self._dqn = read_settings(configuration)
+        self._dqn = dqn = read_settings(configuration)
         normalize = settings.environment.normalize
         if normalize.observations or normalize.rewards:
             raise ConfigurationRefusedError("environment.normalize is not supported by DQN")
-        device = find_device(settings)
-        self._streams = ReplicaStreams(
-            settings, ("initialisation", "actions", "environments"), with_replay=True
-        )
-        with contextlib.ExitStack() as opened:
-            opened.enter_context(limit_threads(settings))
-            self._envs = opened.enter_context(open_replica_envs(settings, self._dqn.envs))
-            self._held_out = opened.enter_context(contextlib.closing(HeldOutEpisodes(settings)))
-            self._build(device)
-            self._opened = opened.pop_all()  # open until `close`; closed here if that failed
-        self._env_steps = [0] * len(settings.seeds)
+        names = ("initialisation", "actions", "environments")
+        streams = ReplicaStreams(settings, names, with_replay=True)
+        model_config = {**DQN_DEFAULTS["model_config"], **dqn.model_config}
+        super().__init__(settings, streams, dqn.envs, model_config=model_config)
         # Env steps at which the replay memory was empty; learning_starts counts from there.
         self._replay_begun = 0
 
@@ -96,63 +86,30 @@ class TorchDQNTrainer:
         )
 
     def evaluate(self) -> list[EvaluationResult | None]:
-        """Play held-out episodes, the same ones in every evaluation."""
+        """Play the held-out episodes, if exploring then with the current epsilon."""
         epsilon = self._dqn.epsilon.value(self._collector.steps)
-        return play_episodes(
-            self._networks.values,
-            self._held_out,
-            encoder=self._encoder,
-            distribution=dataclasses.replace(self._distribution, epsilon=epsilon),
-            normalise=lambda observations: observations,
-            skipped=self._learner.is_frozen,
-        )
+        self._distribution = dataclasses.replace(self._distribution, epsilon=epsilon)
+        return super().evaluate()
 
-    def save(self, folder: Path) -> dict[str, Any]:
-        """Write agent.json, weights.safetensors and trainer.safetensors.
-
-        With ``checkpoint_replay`` in the settings, also the replay memories: replay.safetensors.
-
-        Returns:
-            Counters and generator states, for JSON; some integers have more than 64 bits.
-        """
-        tensors, learner = self._learner.state()
-        weights = self._networks.online.named_parameters()
-        checkpoints.write_agent(folder, self._describe_agent(), weights)
-        checkpoints.write_tensors(CheckpointPaths(folder).trainer, tensors)
+    def _save_collected(self, folder: Path) -> dict[str, Any]:
+        """With ``checkpoint_replay`` in the settings, write the replay memories too."""
         with_replay = self._settings.checkpoint_replay
         if with_replay:
             checkpoints.write_arrays(CheckpointPaths(folder).replay, self._buffer.state())
         return {
-            "env_steps": list(self._env_steps),
             "collected_steps": self._collector.steps,
             "replay_begun": self._replay_begun if with_replay else None,
-            "learner": learner,
-            "generators": self._streams.state(),
         }
 
-    def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
-        """Load what `save` wrote and begin new episodes, with seeds not used before.
-
-        If the replay memories were not saved, no update is made before
-        ``num_steps_sampled_before_learning_starts`` new env steps.
-        """
-        self._networks.online.load(checkpoints.read_tensors(CheckpointPaths(folder).weights))
-        trainer = checkpoints.read_tensors(CheckpointPaths(folder).trainer)
-        self._learner.restore(trainer, state["learner"])
-        self._env_steps = [int(steps) for steps in state["env_steps"]]
-        self._streams.restore(state["generators"])
-        steps = int(state["collected_steps"])
-        self._replay_begun = steps
+    def _restart(self, folder: Path, state: Mapping[str, Any]) -> None:
+        """Without saved replay memories, learn only after ``learning_starts`` new env steps."""
+        self._replay_begun = steps = int(state["collected_steps"])
         if state["replay_begun"] is not None:
             # Copied from a memory map straight into the rings.
             replay = checkpoints.read_tensors(CheckpointPaths(folder).replay)
             self._buffer.restore({name: tensor.numpy() for name, tensor in replay.items()})
             self._replay_begun = int(state["replay_begun"])
         self._collector.restart(steps)
-
-    def close(self) -> None:
-        """Close the environments and restore BLAS's threads."""
-        self._opened.close()
 
     def _run_round(self, is_frozen: NDArray[np.bool_]) -> None:
         dqn, steps = self._dqn, self._collector.steps + self._dqn.round_steps
@@ -167,7 +124,6 @@ class TorchDQNTrainer:
     def _build(self, device: torch.device) -> None:
         dqn, replicas = self._dqn, len(self._settings.seeds)
         envs = self._envs
-        self._encoder = build_observation_encoder(envs.single_observation_space)
         self._distribution = build_epsilon_greedy(envs.single_action_space)
         actions = self._distribution.input_size
         head = build_head(dqn, actions)
@@ -175,6 +131,7 @@ class TorchDQNTrainer:
             dqn.model_config, observation_shape=self._encoder.shape, head=head
         )
         self._networks = QNetworks(architecture, head, replicas=replicas, device=device)
+        self._policy = self._networks.values
         self._networks.initialise(self._streams.torch_generators("initialisation"))
         self._learner = DQNLearner(self._networks, dqn)
         steps = bound_steps(self._settings.stop, dqn.iteration_steps + dqn.round_steps)
@@ -209,16 +166,7 @@ class TorchDQNTrainer:
     def _describe_agent(self) -> dict[str, Any]:
         head = self._networks.head
         return {
-            **checkpoints.describe_agent(
-                self._settings,
-                observation_space=self._envs.single_observation_space,
-                action_space=self._envs.single_action_space,
-                model_config={**DQN_DEFAULTS["model_config"], **self._dqn.model_config},
-                architecture=self._networks.online.architecture,
-                normalize_actions=True,
-                clip_actions=False,
-                normalisers=(),
-            ),
+            **super()._describe_agent(),
             "dueling": head.is_dueling,
             "num_atoms": head.atoms,
             "v_min": head.v_min,

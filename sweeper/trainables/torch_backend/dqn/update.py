@@ -13,43 +13,32 @@ from torch import Tensor
 from sweeper.trainables.torch_backend.dqn.fused_loss import differentiate_td
 from sweeper.trainables.torch_backend.dqn.loss import (
     LossTerms,
-    Transitions,
     compute_loss,
     describe_loss,
 )
 from sweeper.trainables.torch_backend.dqn.networks import QNetworks
 from sweeper.trainables.torch_backend.dqn.settings import DQNSettings
-from sweeper.trainables.torch_backend.optimiser import ReplicaAdam, clip_gradients
+from sweeper.trainables.torch_backend.optimiser import ReplicaLearner
 from sweeper.trainables.torch_backend.replay.buffer import ReplaySample
 
 __all__ = ["DQNLearner"]
 
 Array = NDArray[Any]
-Mask = NDArray[np.bool_]
 
 
-class DQNLearner:
-    """Networks and optimiser of all replicas.
-
-    Attributes:
-        is_frozen: replicas that diverged and keep their last finite parameters,
-            ``bool[replicas]``.
-    """
+class DQNLearner(ReplicaLearner):
+    """Networks and optimiser of all replicas."""
 
     def __init__(self, networks: QNetworks, settings: DQNSettings) -> None:
+        super().__init__(networks.online, settings.batch, settings.grad_clip, settings.grad_clip_by)
         self.networks = networks
         self._settings = settings
-        online = networks.online
-        self._optimiser = ReplicaAdam(online.parameters, online.gradients)
-        rows = networks.replicas, settings.batch
-        self._row_weights = torch.full(rows, 1 / settings.batch, device=networks.device)
-        self.is_frozen: Mask = np.zeros(networks.replicas, dtype=np.bool_)
         self._lr = settings.lr.value(0)
         self._last_target_update = 0
         self._target_updates = 0
         self._loss_sum = torch.zeros(networks.replicas, device=networks.device)
         self._last: tuple[LossTerms, Tensor] | None = None
-        self._before = online.parameters.detach().clone()
+        self._before = networks.online.parameters.detach().clone()
 
     def begin_iteration(self) -> None:
         """Save the parameters to which a replica that diverges is reset."""
@@ -58,23 +47,14 @@ class DQNLearner:
         self._last = None
 
     def update(self, sample: ReplaySample, env_steps: int) -> Array:
-        """Make one gradient step on one batch.
-
-        Args:
-            sample: transitions of all replicas, including frozen ones.
-            env_steps: env steps of a replica so far.
+        """Make one gradient step on one batch, at ``env_steps`` of each replica.
 
         Returns:
-            Absolute TD errors, ``float32[replicas, rows]``.
+            Absolute TD errors, ``float32[replicas, rows]``, also of frozen replicas.
         """
-        networks, settings = self.networks, self._settings
         terms = self._differentiate(sample)
-        if self.is_frozen.any():
-            networks.online.gradients[self._frozen_rows()] = 0
-        norms = clip_gradients(networks.online, settings.grad_clip, settings.grad_clip_by)
-        self._optimiser.step(self._lr)
+        self._last = terms, self._descend(self._lr)
         self._loss_sum += terms.weighted.detach().sum(dim=1)
-        self._last = terms, norms
         self._follow(env_steps)
         return terms.td_errors.cpu().numpy()
 
@@ -97,17 +77,15 @@ class DQNLearner:
             ("last_target_update_ts", self._last_target_update),
         ):
             metrics[name] = np.full(self.networks.replicas, float(value))
-        self._freeze_diverged()
+        target = self.networks.target.parameters.detach()
+        self._freeze_diverged(self._before, self._loss_sum, target)
         return metrics
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the tensors, replicas first, and the rest as JSON."""
-        tensors = {
-            f"optimiser.{name}": values for name, values in self._optimiser.tensors().items()
-        }
-        target = self.networks.target.named_parameters()
-        tensors |= {f"target.{name}": values for name, values in target.items()}
-        return tensors, {
+        named = self.networks.target.named_parameters()
+        target = {f"target.{name}": values for name, values in named.items()}
+        return self._optimiser.tensors() | target, {
             "optimiser_steps": self._optimiser.steps,
             "is_frozen": self.is_frozen.tolist(),
             "lr": self._lr,
@@ -117,17 +95,9 @@ class DQNLearner:
 
     def restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Load what `state` returned; the trainer restores the online network."""
-
-        def under(prefix: str) -> dict[str, Tensor]:
-            return {
-                name.removeprefix(prefix): values
-                for name, values in tensors.items()
-                if name.startswith(prefix)
-            }
-
-        self._optimiser.restore(under("optimiser."), int(state["optimiser_steps"]))
-        self.networks.target.load(under("target."))
-        self.is_frozen = np.array(state["is_frozen"], dtype=np.bool_)
+        super().restore(tensors, state)
+        target = {name.removeprefix("target."): values for name, values in tensors.items()}
+        self.networks.target.load(target)
         self._lr = float(state["lr"])
         self._last_target_update = int(state["last_target_update"])
         self._target_updates = int(state["target_updates"])
@@ -151,10 +121,9 @@ class DQNLearner:
         terms = compute_loss(
             networks.head,
             values,
-            self._to_transitions(sample),
+            sample,
             td_error_loss_fn=settings.td_error_loss_fn,
         )
-        # The gradient of each replica's mean over its rows, without computing the mean.
         terms.weighted.backward(self._row_weights)  # type: ignore[no-untyped-call]
         return terms
 
@@ -166,25 +135,3 @@ class DQNLearner:
             self.networks.update_target(settings.tau)
             self._last_target_update = env_steps
             self._target_updates += 1
-
-    def _to_transitions(self, sample: ReplaySample) -> Transitions:
-        return Transitions(
-            *(
-                torch.from_numpy(array).to(self.networks.device)
-                for array in (sample.actions, sample.rewards, sample.discounts, sample.weights)
-            )
-        )
-
-    def _freeze_diverged(self) -> None:
-        parameters = self.networks.online.parameters.detach()
-        is_finite = torch.isfinite(self._loss_sum) & torch.isfinite(parameters).all(dim=1)
-        diverged = ~is_finite.cpu().numpy() & ~self.is_frozen
-        if diverged.any():
-            rows = torch.from_numpy(diverged).to(self.networks.device)
-            parameters[rows] = self._before[rows]
-            self.networks.target.parameters.detach()[rows] = self._before[rows]
-            self.is_frozen |= diverged
-            self._optimiser.freeze(self._frozen_rows())
-
-    def _frozen_rows(self) -> Tensor:
-        return torch.from_numpy(self.is_frozen).to(self.networks.device)

@@ -1,10 +1,8 @@
 """PPO's loss (Schulman et al. 2017, arXiv:1707.06347) with RLlib's terms, in autograd.
 
-There are two forms of this loss. On a CPU the standard network (`packed_mlp`: dense layers with
-tanh, relu or no activation) takes its gradient from `fused_loss` and `fused_densities`, derived by
-hand: for a small network autograd's bookkeeping takes as long as the arithmetic. Other networks and
-GPUs use the form in this file. `update` makes the choice. `test_ppo_update` compares both forms,
-`test_ppo_parity` compares both with RLlib.
+On a CPU the standard network (`packed_mlp`) takes its gradient from a second, hand-derived form,
+`fused_loss`; `update` chooses. `test_ppo_update` compares both forms, `test_ppo_parity` compares
+both with RLlib.
 
 The first axis of every tensor is the replica. A replica's loss is the mean over its own rows, so
 the sum of all losses gives each replica's parameters the gradient of its own loss.

@@ -84,10 +84,20 @@ class RolloutCollector:
         replicas, num_envs = len(envs), envs.num_envs
         self._needed = steps * num_envs
         dtype = encoder.dtype if observation_normaliser is None else np.dtype(np.float32)
-        # At worst every other step of each sub-environment is a reset, including the first step
-        # after the carried one.
-        self._buffers = _make_buffers(
-            replicas, 2 * steps + 2, num_envs, encoder.shape, distribution, dtype
+
+        def zeros(*inner: int, extra: int = 0, dtype: Any = np.float32) -> Array:
+            # At worst every other step of each sub-environment is a reset, including the first
+            # step after the carried one.
+            return np.zeros((replicas, 2 * steps + 2 + extra, num_envs, *inner), dtype=dtype)
+
+        self._buffers = Fragment(
+            observations=zeros(*encoder.shape, extra=1, dtype=dtype),
+            actions=zeros(distribution.columns),
+            distribution=zeros(distribution.input_size),
+            rewards=zeros(),
+            terminated=zeros(dtype=np.bool_),
+            ended=zeros(dtype=np.bool_),
+            valid=zeros(dtype=np.bool_),
         )
         self._raw = np.zeros((replicas, num_envs, *encoder.shape), dtype=encoder.dtype)
         self._resetting = np.zeros((replicas, num_envs), dtype=np.bool_)
@@ -223,28 +233,6 @@ class RolloutCollector:
             return self._raw  # copied into the buffers before it changes
         self._observation_normaliser.moments.update(self._raw, acted_on)
         return self._observation_normaliser.normalise(self._raw)
-
-
-def _make_buffers(
-    replicas: int,
-    steps: int,
-    envs: int,
-    shape: tuple[int, ...],
-    distribution: ActionDistribution,
-    dtype: np.dtype[Any],
-) -> Fragment:
-    def zeros(*inner: int, steps: int = steps, dtype: Any = np.float32) -> Array:
-        return np.zeros((replicas, steps, envs, *inner), dtype=dtype)
-
-    return Fragment(
-        observations=zeros(*shape, steps=steps + 1, dtype=dtype),
-        actions=zeros(distribution.columns),
-        distribution=zeros(distribution.input_size),
-        rewards=zeros(),
-        terminated=zeros(dtype=np.bool_),
-        ended=zeros(dtype=np.bool_),
-        valid=zeros(dtype=np.bool_),
-    )
 
 
 def _fill_with_zeros(fragment: Fragment, replica: int, rows: int) -> None:

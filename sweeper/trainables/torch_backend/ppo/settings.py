@@ -85,25 +85,21 @@ def read_settings(configuration: Mapping[str, Any]) -> PPOSettings:
             raise ConfigurationRefusedError(
                 f"minibatch_size {minibatch} is larger than train_batch_size_per_learner {batch}"
             )
-    grad_clip, grad_clip_by = given.grad_clip()
+    schedules: dict[str, Any] = {key: given.schedule(key) for key in SCHEDULED_KEYS}
     return PPOSettings(
-        **{key: given.schedule(key) for key in SCHEDULED_KEYS},
+        **schedules,
         gamma=given.share("gamma"),
         lambda_=given.share("lambda_"),
-        use_critic=given.switch("use_critic"),
-        use_kl_loss=given.switch("use_kl_loss"),
+        **given.switches("use_critic", "use_kl_loss", "shuffle_batch_per_epoch"),
+        **given.switches("normalize_actions", "clip_actions"),
         kl_coeff=given.number("kl_coeff"),
         kl_target=given.number("kl_target"),
-        grad_clip=grad_clip,
-        grad_clip_by=grad_clip_by,
+        **given.grad_clip(),
         num_epochs=given.whole("num_epochs"),
         minibatch_size=minibatch,
-        shuffle_batch_per_epoch=given.switch("shuffle_batch_per_epoch"),
         envs=envs,
         fragment_steps=steps,
         fragments=fragments,
-        normalize_actions=given.switch("normalize_actions"),
-        clip_actions=given.switch("clip_actions"),
         model_config=given["model_config"],
     )
 

@@ -6,7 +6,6 @@ with the values from before the update (`advantages`), and learns from it (`upda
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sweeper.environments.spaces import build_observation_encoder
-from sweeper.paths import CheckpointPaths
-from sweeper.trainables.contract import EvaluationResult, ReplicaProgress, TrialSettings
-from sweeper.trainables.torch_backend import checkpoints
+from sweeper.trainables.contract import ReplicaProgress, TrialSettings
 from sweeper.trainables.torch_backend.architecture import MODEL_CONFIG_DEFAULTS, build_architecture
-from sweeper.trainables.torch_backend.devices import find_device, limit_threads
 from sweeper.trainables.torch_backend.distributions import build_distribution
-from sweeper.trainables.torch_backend.envs import open_replica_envs
-from sweeper.trainables.torch_backend.evaluation import HeldOutEpisodes, play_episodes
 from sweeper.trainables.torch_backend.networks import ReplicaNetworks
-from sweeper.trainables.torch_backend.normalisation import ObservationNormaliser, RewardNormaliser
+from sweeper.trainables.torch_backend.normalisation import (
+    ObservationNormaliser,
+    RewardNormaliser,
+    RunningMoments,
+)
 from sweeper.trainables.torch_backend.ppo.advantages import estimate_advantages, standardise
 from sweeper.trainables.torch_backend.ppo.loss import Minibatch
 from sweeper.trainables.torch_backend.ppo.rollout import Fragment, RolloutCollector
@@ -33,34 +30,29 @@ from sweeper.trainables.torch_backend.ppo.settings import read_settings
 from sweeper.trainables.torch_backend.ppo.update import PPOLearner, TrainBatch
 from sweeper.trainables.torch_backend.progress import describe_progress
 from sweeper.trainables.torch_backend.streams import ReplicaStreams
+from sweeper.trainables.torch_backend.trainer import TorchTrainer
 
 __all__ = ["TorchPPOTrainer"]
 
 Array = NDArray[Any]
 
 
-class TorchPPOTrainer:
-    """PPO's `ReplicaTrainer`.
+class TorchPPOTrainer(TorchTrainer):
+    """PPO's `ReplicaTrainer`."""
 
-    Raises:
-        ConfigurationRefusedError: this backend does not support a key, a value or a space.
-        UserError: a GPU is requested and none is found.
-    """
+    _learner: PPOLearner
 
     def __init__(self, settings: TrialSettings, configuration: Mapping[str, Any]) -> None:
-        self._settings = settings
-        self._ppo = read_settings(configuration)
-        device = find_device(settings)
-        self._streams = ReplicaStreams(
-            settings, ("initialisation", "actions", "shuffling", "environments")
+        self._ppo = ppo = read_settings(configuration)
+        names = ("initialisation", "actions", "shuffling", "environments")
+        super().__init__(
+            settings,
+            ReplicaStreams(settings, names),
+            ppo.envs,
+            model_config={**MODEL_CONFIG_DEFAULTS, **ppo.model_config},
+            normalize_actions=ppo.normalize_actions,
+            clip_actions=ppo.clip_actions,
         )
-        with contextlib.ExitStack() as opened:
-            opened.enter_context(limit_threads(settings))
-            self._envs = opened.enter_context(open_replica_envs(settings, self._ppo.envs))
-            self._held_out = opened.enter_context(contextlib.closing(HeldOutEpisodes(settings)))
-            self._build(device)
-            self._opened = opened.pop_all()  # closed by `close`, or here if building fails
-        self._env_steps = [0] * len(settings.seeds)
 
     # A replica with non-finite numbers is frozen; numpy's warnings would add nothing.
     @np.errstate(all="ignore")
@@ -87,54 +79,8 @@ class TorchPPOTrainer:
             diverged=self._learner.is_frozen,
         )
 
-    def evaluate(self) -> list[EvaluationResult | None]:
-        """Play the held-out episodes, the same ones at every evaluation."""
-        return play_episodes(
-            self._networks.policy,
-            self._held_out,
-            encoder=self._encoder,
-            distribution=self._distribution,
-            normalise=self._normalise,
-            skipped=self._learner.is_frozen,
-        )
-
-    def save(self, folder: Path) -> dict[str, Any]:
-        """Write agent.json, weights.safetensors and trainer.safetensors.
-
-        Returns:
-            Counters, coefficients and generator states, as JSON.
-        """
-        moments, learner = self._learner.state()
-        checkpoints.write_agent(folder, self._describe_agent(), self._agent_tensors())
-        tensors = {f"optimiser.{name}": tensor for name, tensor in moments.items()}
-        checkpoints.write_tensors(CheckpointPaths(folder).trainer, tensors)
-        return {
-            "env_steps": list(self._env_steps),
-            "learner": learner,
-            "generators": self._streams.state(),
-        }
-
-    def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
-        """Continue from what `save` wrote, with new episodes on unused seeds."""
-        tensors = checkpoints.read_tensors(CheckpointPaths(folder).weights)
-        self._networks.load(tensors)
-        for name, normaliser in self._normalisers().items():
-            normaliser.moments.restore(
-                {
-                    field: tensors[f"normalisation.{name}.{field}"].numpy()
-                    for field in normaliser.moments.state()
-                }
-            )
-        trainer = checkpoints.read_tensors(CheckpointPaths(folder).trainer)
-        moments = {name.removeprefix("optimiser."): tensor for name, tensor in trainer.items()}
-        self._learner.restore(moments, state["learner"])
-        self._env_steps = [int(steps) for steps in state["env_steps"]]
-        self._streams.restore(state["generators"])
+    def _restart(self, folder: Path, state: Mapping[str, Any]) -> None:  # noqa: ARG002
         self._collector.restart()
-
-    def close(self) -> None:
-        """Close the environments and restore BLAS's number of threads."""
-        self._opened.close()
 
     @property
     def _lifetime_env_steps(self) -> int:
@@ -144,7 +90,6 @@ class TorchPPOTrainer:
     def _build(self, device: torch.device) -> None:
         settings, ppo = self._settings, self._ppo
         replicas = len(settings.seeds)
-        self._encoder = build_observation_encoder(self._envs.single_observation_space)
         self._distribution = build_distribution(
             self._envs.single_action_space,
             normalize_actions=ppo.normalize_actions,
@@ -164,6 +109,7 @@ class TorchPPOTrainer:
             RewardNormaliser(replicas, ppo.envs, ppo.gamma) if normalize.rewards else None
         )
         self._networks = ReplicaNetworks(architecture, replicas=replicas, device=device)
+        self._policy = self._networks.policy
         self._networks.initialise(self._streams.torch_generators("initialisation"))
         self._learner = PPOLearner(
             self._networks, self._distribution, ppo, self._streams["shuffling"]
@@ -241,30 +187,6 @@ class TorchPPOTrainer:
             metrics["curr_kl_coeff"] = self._learner.kl_coeffs.astype(np.float64)
         return metrics
 
-    def _normalise(self, observations: Array) -> Array:
-        if self._observation_normaliser is None:
-            return observations
-        return self._observation_normaliser.normalise(observations)
-
-    def _normalisers(self) -> dict[str, ObservationNormaliser | RewardNormaliser]:
+    def _moments(self) -> dict[str, RunningMoments]:
         named = {"observations": self._observation_normaliser, "rewards": self._reward_normaliser}
-        return {name: normaliser for name, normaliser in named.items() if normaliser is not None}
-
-    def _agent_tensors(self) -> dict[str, torch.Tensor]:
-        tensors = self._networks.named_parameters()
-        for name, normaliser in self._normalisers().items():
-            for field, array in normaliser.moments.state().items():
-                tensors[f"normalisation.{name}.{field}"] = torch.from_numpy(array)
-        return tensors
-
-    def _describe_agent(self) -> dict[str, Any]:
-        return checkpoints.describe_agent(
-            self._settings,
-            observation_space=self._envs.single_observation_space,
-            action_space=self._envs.single_action_space,
-            model_config={**MODEL_CONFIG_DEFAULTS, **self._ppo.model_config},
-            architecture=self._networks.architecture,
-            normalize_actions=self._ppo.normalize_actions,
-            clip_actions=self._ppo.clip_actions,
-            normalisers=tuple(self._normalisers()),
-        )
+        return {name: normaliser.moments for name, normaliser in named.items() if normaliser}

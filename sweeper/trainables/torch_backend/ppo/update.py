@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sweeper.trainables.torch_backend.distributions import ActionDistribution
 from sweeper.trainables.torch_backend.networks import ReplicaNetworks
-from sweeper.trainables.torch_backend.optimiser import ReplicaAdam, clip_gradients
+from sweeper.trainables.torch_backend.optimiser import ReplicaLearner
 from sweeper.trainables.torch_backend.ppo.fused_loss import differentiate_loss
 from sweeper.trainables.torch_backend.ppo.loss import (
     LossCoefficients,
@@ -31,7 +31,6 @@ __all__ = ["PPOLearner", "TrainBatch"]
 _GATHERED_NUMBERS = 2**20
 
 Array = NDArray[Any]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -87,12 +86,11 @@ class TrainBatch:
                 yield Minibatch(*minibatch)
 
 
-class PPOLearner:
+class PPOLearner(ReplicaLearner):
     """Networks, optimiser and KL coefficients of all replicas.
 
     Attributes:
         kl_coeffs: ``float32[replicas]``.
-        is_frozen: diverged replicas, which keep their last finite parameters.
     """
 
     def __init__(
@@ -102,16 +100,14 @@ class PPOLearner:
         settings: PPOSettings,
         shuffle_generators: Sequence[np.random.Generator],
     ) -> None:
+        super().__init__(
+            networks, settings.minibatch_size, settings.grad_clip, settings.grad_clip_by
+        )
         self.networks = networks
         self._distribution = distribution
         self._settings = settings
         self._generators = shuffle_generators
-        self._optimiser = ReplicaAdam(networks.parameters, networks.gradients)
-        rows = networks.replicas, settings.minibatch_size
-        self._row_weights = torch.full(rows, 1 / settings.minibatch_size, device=networks.device)
-        replicas = networks.replicas
-        self.kl_coeffs = np.full(replicas, settings.kl_coeff, dtype=np.float32)
-        self.is_frozen: Mask = np.zeros(replicas, dtype=np.bool_)
+        self.kl_coeffs = np.full(networks.replicas, settings.kl_coeff, dtype=np.float32)
 
     def update(self, batch: TrainBatch, env_steps: int) -> dict[str, Array]:
         """Learn from one train batch, and freeze replicas whose loss or parameters diverge.
@@ -139,11 +135,6 @@ class PPOLearner:
         self._adapt_kl(arrays["mean_kl_loss"])
         return arrays
 
-    def freeze(self, replicas: Mask) -> None:
-        """Keep these replicas as they are from now on."""
-        self.is_frozen |= replicas
-        self._optimiser.freeze(self._frozen_rows())
-
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors whose first axis is the replica, and counters as JSON."""
         return self._optimiser.tensors(), {
@@ -154,31 +145,25 @@ class PPOLearner:
 
     def restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """The inverse of `state`; the caller restores the networks."""
+        super().restore(tensors, state)
         self.kl_coeffs = np.array(state["kl_coeffs"], dtype=np.float32)
-        self.is_frozen = np.array(state["is_frozen"], dtype=np.bool_)
-        self._optimiser.restore(tensors, int(state["optimiser_steps"]))
 
     def _step(
         self, minibatch: Minibatch, coefficients: LossCoefficients, lr: float
     ) -> tuple[Tensor, LossTerms, Tensor]:
         """Take one optimiser step; returns the values, the loss and the gradients' norms."""
-        networks, settings = self.networks, self._settings
+        networks = self.networks
         if networks.packed is not None:  # the standard network on a CPU, see `loss`
             values, terms = differentiate_loss(
                 networks.packed, self._distribution, minibatch, coefficients
             )
         else:
-            networks.clear_gradients()
+            networks.gradients.zero_()
             outputs = networks.forward(minibatch.observations)
             terms = compute_loss(self._distribution, outputs, minibatch, coefficients)
-            # The weights make it the gradient of each replica's mean.
             terms.total.backward(self._row_weights)  # type: ignore[no-untyped-call]
             values = outputs.values.detach()
-        if self.is_frozen.any():
-            networks.gradients[self._frozen_rows()] = 0
-        norms = clip_gradients(networks, settings.grad_clip, settings.grad_clip_by)
-        self._optimiser.step(lr)
-        return values, terms, norms
+        return values, terms, self._descend(lr)
 
     def _coefficients(self, env_steps: int) -> LossCoefficients:
         settings = self._settings
@@ -213,15 +198,6 @@ class PPOLearner:
                 passes.sort(axis=1)
         return torch.from_numpy(order).to(self.networks.device)
 
-    def _freeze_diverged(self, before: Tensor, loss_sum: Tensor) -> None:
-        parameters = self.networks.parameters.detach()
-        is_finite = torch.isfinite(loss_sum) & torch.isfinite(parameters).all(dim=1)
-        diverged = ~is_finite.cpu().numpy() & ~self.is_frozen
-        if diverged.any():
-            rows = torch.from_numpy(diverged).to(self.networks.device)
-            parameters[rows] = before[rows]
-            self.freeze(diverged)
-
     def _adapt_kl(self, kl: Array) -> None:
         """Adapt the KL coefficients to the last minibatch's KL; NaN changes nothing.
 
@@ -230,6 +206,3 @@ class PPOLearner:
         if self._settings.use_kl_loss:
             self.kl_coeffs[kl > 2.0 * self._settings.kl_target] *= 1.5
             self.kl_coeffs[kl < 0.5 * self._settings.kl_target] *= 0.5
-
-    def _frozen_rows(self) -> Tensor:
-        return torch.from_numpy(self.is_frozen).to(self.networks.device)

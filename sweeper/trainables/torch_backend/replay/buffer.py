@@ -193,10 +193,7 @@ class ReplayBuffer:
             return by_lane.reshape(replicas, self._envs, *by_lane.shape[1:])
 
         state = {
-            "observations": lanes(self._observations),
-            "actions": lanes(self._actions),
-            "rewards": lanes(self._rewards),
-            "kinds": lanes(self._kinds),
+            **{name: lanes(array) for name, array in self._rings().items()},
             "position": self._position.reshape(replicas, self._envs),
             "filled": self._filled.reshape(replicas, self._envs),
             "starts": self.starts,
@@ -232,12 +229,7 @@ class ReplayBuffer:
                 by_lane[lane, :split] = saved[lane, first : first + split]
                 by_lane[lane, split:size] = saved[lane, : size - split]
 
-        for name, array in (
-            ("observations", self._observations),
-            ("actions", self._actions),
-            ("rewards", self._rewards),
-            ("kinds", self._kinds),
-        ):
+        for name, array in self._rings().items():
             fill(array, state[name])
         self._position[:], self._filled[:] = position, kept
         for replica, kinds in enumerate(self._kinds.reshape(len(self.starts), -1)):
@@ -247,6 +239,14 @@ class ReplayBuffer:
             fill(weights, state["priorities"])
             self._tree.restore(weights.reshape(len(self.starts), -1))
             self._largest_priority = np.array(state["largest_priority"])
+
+    def _rings(self) -> dict[str, Array]:
+        return {
+            "observations": self._observations,
+            "actions": self._actions,
+            "rewards": self._rewards,
+            "kinds": self._kinds,
+        }
 
     def _advance(self, lanes: Indices, observations: Array) -> None:
         """Write observations to the lanes' next slots, over the oldest if a ring is full."""

@@ -36,8 +36,6 @@ class ReplayMemory:
         slots: slots of one replica.
         max_steps: env steps of a replica, if they bound the slots rather than the capacity.
         cause: the hyperparameter to lower for fewer slots.
-        observation_shape: shape of one stored observation.
-        observation_dtype: its dtype.
     """
 
     replay_bytes: int
@@ -75,9 +73,7 @@ class ReplayMemory:
 def bound_steps(stop: Mapping[str, float] | None, iteration_steps: int) -> int | None:
     """Return the most env steps that a replica can take; None if nothing bounds them.
 
-    Args:
-        stop: the trial's criteria.
-        iteration_steps: env steps of one iteration; the one that meets a criterion is completed.
+    The iteration of ``iteration_steps`` that meets a criterion of ``stop`` is completed.
     """
     bound = (stop or {}).get(ENV_STEPS, math.inf)
     return math.ceil(bound) + iteration_steps if math.isfinite(bound) else None
@@ -91,14 +87,7 @@ def describe_memory(
     envs: int,
     replicas: int,
 ) -> ReplayMemory:
-    """Compute the memory of a trial's replay.
-
-    Args:
-        replay: how steps are kept.
-        observation_space: observation space of one environment.
-        action_space: action space of one environment.
-        envs: sub-environments of each replica.
-        replicas: number of replicas.
+    """Compute the memory of a trial's replay, with ``envs`` sub-environments per replica.
 
     Raises:
         ConfigurationRefusedError: the observations can't be stored.

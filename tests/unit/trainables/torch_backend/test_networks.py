@@ -31,7 +31,7 @@ def draw(*shape):
 def backward(networks, observations, weights):
     """The outputs; writes the gradients of their weighted sum, packed or by autograd."""
     if networks.packed is None:
-        networks.clear_gradients()
+        networks.gradients.zero_()
         outputs = networks.forward(observations)
         inputs = outputs.distribution.shape[-1]
         loss = (outputs.distribution * weights[..., :inputs]).sum()

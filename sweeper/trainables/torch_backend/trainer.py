@@ -1,0 +1,159 @@
+"""What PPO's and DQN's trainers share: environments, evaluation and checkpoints."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import torch
+from numpy.typing import NDArray
+
+from sweeper.environments.spaces import build_observation_encoder, space_to_json
+from sweeper.paths import CheckpointPaths
+from sweeper.trainables.contract import EvaluationResult, TrialSettings
+from sweeper.trainables.torch_backend import checkpoints
+from sweeper.trainables.torch_backend.devices import find_device, limit_threads
+from sweeper.trainables.torch_backend.distributions import ActionDistribution
+from sweeper.trainables.torch_backend.envs import open_replica_envs
+from sweeper.trainables.torch_backend.evaluation import HeldOutEpisodes
+from sweeper.trainables.torch_backend.normalisation import ObservationNormaliser, RunningMoments
+from sweeper.trainables.torch_backend.optimiser import ReplicaLearner
+from sweeper.trainables.torch_backend.streams import ReplicaStreams
+
+__all__ = ["TorchTrainer"]
+
+Array = NDArray[Any]
+
+_FORMAT_VERSION = 1
+
+
+class TorchTrainer(abc.ABC):
+    """A `ReplicaTrainer` without its `train`; `_build` sets the annotated attributes.
+
+    Args:
+        envs: sub-environments per replica.
+        model_config: complete, with the defaults; for ``agent.json``, as the next two.
+        normalize_actions: whether actions in [-1, 1] are mapped to the bounds.
+        clip_actions: whether actions are clipped to the bounds.
+
+    Raises:
+        ConfigurationRefusedError: this backend does not support a value or a space.
+        UserError: a GPU is requested and none is found.
+    """
+
+    _learner: ReplicaLearner
+    _policy: Callable[[Array], Array]
+    _distribution: ActionDistribution
+    _observation_normaliser: ObservationNormaliser | None = None
+
+    def __init__(
+        self,
+        settings: TrialSettings,
+        streams: ReplicaStreams,
+        envs: int,
+        *,
+        model_config: Mapping[str, Any],
+        normalize_actions: bool = True,
+        clip_actions: bool = False,
+    ) -> None:
+        self._settings, self._streams, self._model_config = settings, streams, model_config
+        self._normalize_actions, self._clip_actions = normalize_actions, clip_actions
+        self._env_steps = [0] * len(settings.seeds)
+        device = find_device(settings)
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(limit_threads(settings))
+            self._envs = opened.enter_context(open_replica_envs(settings, envs))
+            self._held_out = opened.enter_context(contextlib.closing(HeldOutEpisodes(settings)))
+            self._encoder = build_observation_encoder(self._envs.single_observation_space)
+            self._build(device)
+            self._opened = opened.pop_all()  # closed by `close`, or here if building fails
+
+    def evaluate(self) -> list[EvaluationResult | None]:
+        """Play the held-out episodes, the same ones at every evaluation."""
+        return self._held_out.play(
+            self._policy,
+            encoder=self._encoder,
+            distribution=self._distribution,
+            normalise=self._normalise,
+            skipped=self._learner.is_frozen,
+        )
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write agent.json, weights.safetensors and trainer.safetensors.
+
+        Returns:
+            Counters, coefficients and generator states, as JSON; integers may exceed 64 bits.
+        """
+        tensors, learner = self._learner.state()
+        weights = self._learner.trained.named_parameters()
+        for name, moments in self._moments().items():
+            for field, array in moments.state().items():
+                weights[f"normalisation.{name}.{field}"] = torch.from_numpy(array)
+        checkpoints.write_agent(folder, self._describe_agent(), weights)
+        checkpoints.write_tensors(CheckpointPaths(folder).trainer, tensors)
+        return {
+            "env_steps": list(self._env_steps),
+            **self._save_collected(folder),
+            "learner": learner,
+            "generators": self._streams.state(),
+        }
+
+    def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
+        """Continue from what `save` wrote, with new episodes on unused seeds."""
+        tensors = checkpoints.read_tensors(CheckpointPaths(folder).weights)
+        self._learner.trained.load(tensors)
+        for name, moments in self._moments().items():
+            prefix = f"normalisation.{name}."
+            moments.restore({key: tensors[prefix + key].numpy() for key in moments.state()})
+        trainer = checkpoints.read_tensors(CheckpointPaths(folder).trainer)
+        self._learner.restore(trainer, state["learner"])
+        self._env_steps = [int(steps) for steps in state["env_steps"]]
+        self._streams.restore(state["generators"])
+        self._restart(folder, state)
+
+    def close(self) -> None:
+        """Close the environments and restore BLAS's number of threads."""
+        self._opened.close()
+
+    @abc.abstractmethod
+    def _build(self, device: torch.device) -> None: ...
+
+    def _save_collected(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002
+        return {}
+
+    @abc.abstractmethod
+    def _restart(self, folder: Path, state: Mapping[str, Any]) -> None:
+        """Begin new episodes everywhere."""
+
+    def _normalise(self, observations: Array) -> Array:
+        if self._observation_normaliser is None:
+            return observations
+        return self._observation_normaliser.normalise(observations)
+
+    def _moments(self) -> dict[str, RunningMoments]:
+        """By which observations and rewards are normalised, if they are."""
+        return {}
+
+    def _describe_agent(self) -> dict[str, Any]:
+        settings = self._settings
+        return {
+            "version": _FORMAT_VERSION,
+            "algorithm": settings.algorithm,
+            "backend": "torch",
+            "environment": settings.environment.to_json(),
+            "observation_space": space_to_json(self._envs.single_observation_space),
+            "action_space": space_to_json(self._envs.single_action_space),
+            "model_config": dict(self._model_config),
+            "network": dataclasses.asdict(self._learner.trained.architecture),
+            "normalize_actions": self._normalize_actions,
+            "clip_actions": self._clip_actions,
+            "normalisation": list(self._moments()),
+            "seeds": list(settings.seeds),
+            "stage": settings.stage,
+            "versions": {"torch": torch.__version__, "gymnasium": gymnasium.__version__},
+        }
