@@ -46,7 +46,7 @@ def build_as_run_does(plan: SweepPlan) -> None:
 def test_no_mutation_is_accepted_that_rllib_refuses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feasibility, "cores", lambda: 4)
+    monkeypatch.setattr(feasibility, "usable_cores", lambda: 4)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)
     accepted, refused, slowest = 0, [], 0.0
