@@ -89,6 +89,38 @@ def test_a_range_of_steps_reaches_its_upper_end():
     assert (values[:, 0, 1] - values[:, 0, 0] > 0.04).all()
 
 
+def walk_greedily(n_step, kind="PrioritizedEpisodeReplayBuffer"):
+    """Learn the corridor, and return each replica's return and length of greedy episodes."""
+    trainer, _ = learn(
+        "Corridor",
+        10,
+        n_step=n_step,
+        gamma=0.9,
+        epsilon=[[0, 1.0], [2000, 0.2]],
+        lr=2e-3,
+        rollout_fragment_length=5,
+        replay_buffer_config={"type": kind, "capacity": 20_000},
+    )
+    results = trainer.evaluate()
+    return [(result.episode_returns[0], result.episode_lengths[0]) for result in results]
+
+
+@pytest.mark.parametrize("kind", ["EpisodeReplayBuffer", "PrioritizedEpisodeReplayBuffer"])
+@pytest.mark.parametrize("n_step", [1, 2, 3, 5, [1, 4], [2, 5]], ids=str)
+def test_the_last_actions_of_an_episode_are_learned(n_step, kind):
+    assert walk_greedily(n_step, kind) == [(1.0, 5)] * 3
+
+
+def test_the_corridor_fails_if_transitions_near_the_end_are_not_drawn(monkeypatch):
+    append = ReplayBuffer.append
+
+    def wrong(self, lanes, *, ended, **given):
+        append(self, lanes, ended=np.zeros_like(ended), **given)
+
+    monkeypatch.setattr(ReplayBuffer, "append", wrong)
+    assert walk_greedily(3) != [(1.0, 5)] * 3
+
+
 def test_double_q_removes_the_maximisation_bias():
     bias = {}
     for double_q in (True, False):

@@ -38,6 +38,29 @@ class Chain(gym.Env):
         return 0, 1.0, self._terminates, not self._terminates, {}
 
 
+class Corridor(gym.Env):
+    """A step to either side; a reward of 1 at the right end, which only the last action reaches.
+
+    If the value of that action is never trained, greedy play never reaches the end.
+    """
+
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, length=6):
+        self.observation_space = spaces.Discrete(length)
+        self._end = length - 1
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self._at = 0
+        return 0, {}
+
+    def step(self, action):
+        self._at = min(self._at + 1, self._end) if action else max(self._at - 1, 0)
+        is_over = self._at == self._end
+        return self._at, float(is_over), is_over, False, {}
+
+
 class Delayed(gym.Env):
     """The first action is rewarded two steps later, and no state in between shows it."""
 
@@ -121,6 +144,7 @@ def picture(side):
 
 for _task in (Chain, Delayed, Noisy, Coin, Picture):
     gym.register(f"dqn_tasks/{_task.__name__}-v0", entry_point=_task)
+gym.register("dqn_tasks/Corridor-v0", entry_point=Corridor, max_episode_steps=60)
 
 
 def settings_of(env_id, *, seeds=(0,), evaluation=None, checkpoint_replay=False, **kwargs):

@@ -244,7 +244,10 @@ def test_rounds_are_divided_as_rllib_does(intensity, batch, fragment, envs):
 
 @pytest.mark.parametrize("n_step", [1, 3])
 def test_prioritised_draws_are_rllibs_transitions(n_step):
-    """The same episodes in both buffers: equal sets of transitions, weights, new priorities."""
+    """The same episodes in both buffers: equal transitions, weights, new priorities.
+
+    Ours also draws the last n - 1 steps of an episode that has ended.
+    """
     gamma, alpha, beta = 0.9, 0.6, 0.4
     theirs = PrioritizedEpisodeReplayBuffer(capacity=100, alpha=alpha)
     space = spaces.Box(-1e9, 1e9, (1,), np.float32)
@@ -278,6 +281,7 @@ def test_prioritised_draws_are_rllibs_transitions(n_step):
                 actions=np.array(actions[i : i + 1]),
                 rewards=np.array(rewards[i : i + 1]),
                 terminated=np.array([terminated and i == length - 1]),
+                ended=np.array([(terminated or truncated) and i == length - 1]),
                 observations=np.stack(observations[i + 1 : i + 2]),
             )
 
@@ -309,9 +313,13 @@ def test_prioritised_draws_are_rllibs_transitions(n_step):
             zip(sample.observations[0, :draws, 0].tolist(), zip(*fields, strict=True), strict=True)
         )
 
+    # The episodes begin at 0, 7 and 12; the first two end after 6 and 4 steps.
+    near_the_end = [6.0 - left for left in range(1, n_step)]
+    near_the_end += [11.0 - left for left in range(1, n_step)]
+
     def assert_equal():
         expected, found = draw_theirs(), draw_ours()
-        assert sorted(expected) == sorted(found)
+        assert sorted([*expected, *near_the_end]) == sorted(found)
         for start, fields in expected.items():
             np.testing.assert_allclose(found[start], fields, rtol=1e-5)
 

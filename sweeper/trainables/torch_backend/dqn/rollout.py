@@ -106,7 +106,7 @@ class ReplayCollector:
         has_reset = self._resetting & is_active
         is_real = ~self._resetting & is_active
         ended &= is_real
-        self._store_steps(is_real, actions, rewards, terminated)
+        self._store_steps(is_real, actions, rewards, terminated, ended)
         self._episodes.count(rewards, is_real, ended)
         self._resetting[is_active] = ended[is_active]
         if has_reset.any():
@@ -125,12 +125,15 @@ class ReplayCollector:
     def _begin(self, chosen: Mask) -> None:
         self._buffer.begin(self._lanes[chosen], self._observations[chosen])
 
-    def _store_steps(self, is_real: Mask, actions: Array, rewards: Array, terminated: Mask) -> None:
+    def _store_steps(
+        self, is_real: Mask, actions: Array, rewards: Array, terminated: Mask, ended: Mask
+    ) -> None:
         self._taken += is_real.sum(axis=1)
         self._buffer.append(
             self._lanes[is_real],
             actions=actions[is_real],
             rewards=rewards[is_real],
             terminated=terminated[is_real],
+            ended=ended[is_real],
             observations=self._observations[is_real],
         )

@@ -8,9 +8,11 @@ the oldest slot (RLlib evicts whole episodes instead).
 Steps are drawn as by RLlib's buffers (utils/replay_buffers/): uniformly, or in proportion to
 ``priority ** alpha`` with importance weights for ``beta`` (Schaul et al. 2016, "Prioritized
 Experience Replay"). An n-step transition (Sutton 1988; Hessel et al. 2018, "Rainbow") never
-crosses the end of an episode: a step with fewer than n steps after it is not drawn. Its discount
-is ``gamma ** n``. It is terminal only if its last step ended in a terminal state; a truncated
-episode is bootstrapped from its last observation.
+crosses the end of an episode: near the end it has the steps that are left. RLlib does not draw
+such a start, so an episode's last n - 1 actions are never learned. While an episode runs, a start
+is drawn only once its n steps exist. The discount of a transition of k steps is ``gamma ** k``.
+It is terminal only if its last step ended in a terminal state; a truncated episode is
+bootstrapped from its last observation.
 """
 
 from __future__ import annotations
@@ -31,8 +33,8 @@ __all__ = ["ReplayBuffer", "ReplaySample"]
 Array = NDArray[Any]
 Indices = NDArray[np.int64]
 
-# What a slot holds, as bits: a step begins here, it ended in a terminal state, a transition of the
-# minimum number of steps begins here.
+# What a slot holds, as bits: a step begins here, it ended in a terminal state, a transition can
+# begin here (the minimum number of steps exist, or the episode has ended).
 _STEP, _TERMINAL, _START = np.uint8(1), np.uint8(2), np.uint8(4)
 
 _MIN_PRIORITY = 1e-12  # RLlib's (prioritized_episode_buffer.py)
@@ -46,7 +48,7 @@ class ReplaySample:
         slots: where they begin, ``int64[replicas, rows]``.
         observations: at the start, then at the end: ``float32[replicas, 2 * rows, *encoded]``.
         actions: ``int64[replicas, rows]``.
-        rewards: discounted sums of n steps, ``float32[replicas, rows]``.
+        rewards: discounted sums of the steps, ``float32[replicas, rows]``.
         discounts: of the value at the end, 0 if it is terminal, ``float32[replicas, rows]``.
         weights: importance weights, at most 1, ``float32[replicas, rows]``; 0 for a replica
             without transitions.
@@ -90,10 +92,12 @@ class ReplayBuffer:
         self._actions: Array = np.zeros(slots, dtype=np.min_scalar_type(actions - 1))
         self._rewards = np.zeros(slots, dtype=np.float32)
         self._kinds = np.zeros(slots, dtype=np.uint8)
-        # Of each lane: the latest slot, the slots in use, the steps of the current episode.
+        # Of each lane: the latest slot, the slots in use, the steps of the current episode, and
+        # whether it goes on.
         self._position = np.full(self._lanes, -1, dtype=np.int64)
         self._filled = np.zeros(self._lanes, dtype=np.int64)
         self._episode_steps = np.zeros(self._lanes, dtype=np.int64)
+        self._is_running = np.zeros(self._lanes, dtype=np.bool_)
         self.starts = np.zeros(replicas, dtype=np.int64)
         self._first = np.arange(self._lanes) * self._ring
         self._discounts = settings.gamma ** np.arange(settings.n_step[1] + 1)
@@ -109,6 +113,7 @@ class ReplayBuffer:
         """Begin an episode in each lane with its first observation, packed, ``[lanes, *shape]``."""
         self._advance(lanes, observations)
         self._episode_steps[lanes] = 0
+        self._is_running[lanes] = True
 
     def append(
         self,
@@ -117,6 +122,7 @@ class ReplayBuffer:
         actions: Array,
         rewards: Array,
         terminated: NDArray[np.bool_],
+        ended: NDArray[np.bool_],
         observations: Array,
     ) -> None:
         """Add one step to the episode of each lane.
@@ -126,6 +132,7 @@ class ReplayBuffer:
             actions: counted from 0, ``[lanes]``.
             rewards: ``[lanes]``.
             terminated: whether the step ended in a terminal state, ``[lanes]``.
+            ended: whether it ended the episode, terminal or truncated, ``[lanes]``.
             observations: after the step, packed, ``[lanes, *shape]``.
         """
         slots = self._first[lanes] + self._position[lanes]
@@ -134,23 +141,20 @@ class ReplayBuffer:
         self._kinds[slots] = _STEP + _TERMINAL * terminated
         self._advance(lanes, observations)
         self._episode_steps[lanes] += 1
-        min_steps = self._settings.n_step[0]
-        if (self._episode_steps[lanes] < min_steps).any():
-            lanes = lanes[self._episode_steps[lanes] >= min_steps]
-        starts = self._first[lanes] + (self._position[lanes] - min_steps) % self._ring
-        self._kinds[starts] |= _START
-        replicas = lanes // self._envs
-        self.starts += np.bincount(replicas, minlength=len(self.starts))
-        if self._tree is not None and len(starts):
-            weights = self._largest_priority[replicas] ** self._alpha
-            self._tree.update(starts + self._shift[replicas], weights)
+        self._is_running[lanes] = ~ended
+        steps_left = self._settings.n_step[0]
+        self._add_starts(lanes, steps_left)
+        if steps_left > 1 and ended.any():
+            for fewer in range(1, steps_left):
+                self._add_starts(lanes[ended], fewer)
 
     def sample(self, rows: int) -> ReplaySample:
         """Draw transitions for every replica from its own generator, with replacement."""
         slots, steps = self._draw(rows)
-        rewards = self._rewards[slots]
         if self._settings.n_step[1] > 1:
-            rewards = self._sum_rewards(slots, steps)
+            steps, rewards = self._sum_rewards(slots, steps)
+        else:
+            rewards = self._rewards[slots]
         both = np.concatenate([slots, self._later(slots, steps)], axis=1)
         is_terminal = (self._kinds[self._later(slots, steps - 1)] & _TERMINAL) > 0
         discounts = np.where(is_terminal, 0.0, self._discounts[steps])
@@ -232,13 +236,20 @@ class ReplayBuffer:
         for name, array in self._rings().items():
             fill(array, state[name])
         self._position[:], self._filled[:] = position, kept
+        self._is_running[:] = False
+        # No episode goes on, so a transition can begin at every step.
+        is_step = (self._kinds & _STEP) > 0
+        self._kinds[is_step] |= _START
         for replica, kinds in enumerate(self._kinds.reshape(len(self.starts), -1)):
             self.starts[replica] = np.count_nonzero(kinds & _START)
         if self._tree is not None:
             weights = np.zeros(self._lanes * self._ring)
             fill(weights, state["priorities"])
-            self._tree.restore(weights.reshape(len(self.starts), -1))
             self._largest_priority = np.array(state["largest_priority"])
+            saved = weights.reshape(len(self.starts), -1)
+            is_new = is_step.reshape(saved.shape) & (saved == 0)
+            largest = self._largest_priority[:, None] ** self._alpha
+            self._tree.restore(np.where(is_new, largest, saved))
 
     def _rings(self) -> dict[str, Array]:
         return {
@@ -263,8 +274,24 @@ class ReplayBuffer:
             if self._tree is not None:
                 self._tree.update(slots[was_start] + self._shift[replicas], 0.0)
 
+    def _add_starts(self, lanes: Indices, steps_left: int) -> None:
+        """Let transitions begin so many steps back, in episodes that are as long."""
+        is_long = self._episode_steps[lanes] >= steps_left
+        if not is_long.all():
+            lanes = lanes[is_long]
+        starts = self._first[lanes] + (self._position[lanes] - steps_left) % self._ring
+        self._kinds[starts] |= _START
+        replicas = lanes // self._envs
+        self.starts += np.bincount(replicas, minlength=len(self.starts))
+        if self._tree is not None and len(starts):
+            weights = self._largest_priority[replicas] ** self._alpha
+            self._tree.update(starts + self._shift[replicas], weights)
+
     def _draw(self, rows: int) -> tuple[Indices, Indices]:
-        """Draw slots to begin at and numbers of steps, ``int64[replicas, rows]`` both."""
+        """Draw slots to begin at and maximum numbers of steps, ``int64[replicas, rows]`` both.
+
+        An episode that has ended can have fewer steps left.
+        """
         min_steps, max_steps = self._settings.n_step
         replicas = len(self._generators)
         # As in RLlib, a slot at which no transition begins is drawn again, with its steps.
@@ -281,7 +308,8 @@ class ReplayBuffer:
             drawn = steps
             if max_steps > min_steps:
                 drawn = min_steps + (points[..., 1] * (max_steps + 1 - min_steps)).astype(np.int64)
-                is_good &= self._has_steps(found, drawn)
+                left = self._count_steps(self._window(found))
+                is_good &= (left >= drawn) | ~self._is_latest(found, left)
             accepted = is_good & is_missing
             slots = np.where(accepted, found, slots)
             steps = np.where(accepted, drawn, steps)
@@ -309,19 +337,32 @@ class ReplayBuffer:
         position = slots % self._ring
         return slots - position + (position + steps) % self._ring
 
-    def _has_steps(self, slots: Indices, steps: Indices) -> NDArray[np.bool_]:
-        """Whether so many steps of one episode begin at these slots."""
-        window = np.arange(self._settings.n_step[1])
-        is_step = (self._kinds[self._later(slots[..., None], window)] & _STEP) > 0
-        enough: NDArray[np.bool_] = np.all(is_step | (window >= steps[..., None]), axis=-1)
-        return enough
+    def _window(self, slots: Indices) -> Indices:
+        """The slots from these on, as many as a transition has steps at most, in a last axis."""
+        return self._later(slots[..., None], np.arange(self._settings.n_step[1]))
 
-    def _sum_rewards(self, slots: Indices, steps: Indices) -> NDArray[np.float32]:
-        window = np.arange(self._settings.n_step[1])
-        rewards = self._rewards[self._later(slots[..., None], window)]
-        rewards = np.where(window < steps[..., None], rewards, 0.0)
+    def _count_steps(self, window: Indices) -> Indices:
+        """The steps of one episode at the beginning of each window."""
+        is_step = (self._kinds[window] & _STEP) > 0
+        steps: Indices = np.where(is_step.all(axis=-1), window.shape[-1], is_step.argmin(axis=-1))
+        return steps
+
+    def _is_latest(self, slots: Indices, steps: Indices) -> NDArray[np.bool_]:
+        """Whether so many steps lead to the latest observation of an episode that goes on."""
+        lanes = slots // self._ring
+        is_last = self._later(slots, steps) == (self._first + self._position)[lanes]
+        latest: NDArray[np.bool_] = is_last & self._is_running[lanes]
+        return latest
+
+    def _sum_rewards(
+        self, slots: Indices, max_steps: Indices
+    ) -> tuple[Indices, NDArray[np.float32]]:
+        """The steps of transitions, within one episode each, and the discounted sums of rewards."""
+        window = self._window(slots)
+        steps = np.minimum(max_steps, self._count_steps(window))
+        rewards = np.where(np.arange(window.shape[-1]) < steps[..., None], self._rewards[window], 0)
         total: NDArray[np.float32] = (rewards @ self._discounts[:-1]).astype(np.float32)
-        return total
+        return steps, total
 
     def _weigh(self, slots: Indices) -> NDArray[np.float32]:
         """``(p / min p) ** -beta``: the number of steps and the sum of priorities cancel."""

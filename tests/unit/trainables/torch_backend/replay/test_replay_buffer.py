@@ -81,6 +81,7 @@ class Recorder:
             actions=actions,
             rewards=rewards,
             terminated=terminated,
+            ended=ends,
             observations=self.observe(lanes),
         )
         for lane, action, reward, end, terminal in zip(
@@ -99,8 +100,12 @@ class Recorder:
             steps, first = episode["steps"], episode["first"]
             for t in range(len(steps)):
                 for n in range(n_step[0], n_step[1] + 1):
-                    if t + n > len(steps) or first + t <= self.clock[lane] - slots:
+                    if first + t <= self.clock[lane] - slots:
                         continue
+                    if t + n > len(steps):
+                        if episode["end"] is None:
+                            continue
+                        n = len(steps) - t
                     is_terminal = t + n == len(steps) and episode["end"] == "terminated"
                     reward = sum(GAMMA**i * steps[t + i][1] for i in range(n))
                     found[first + t, n] = (
@@ -146,6 +151,60 @@ def test_exactly_the_stored_transitions_are_drawn(alpha, n_step, envs, steps):
         assert sorted(found[lane]) == sorted(expected)
         for key, values in expected.items():
             np.testing.assert_allclose(found[lane][key], values, rtol=1e-5, err_msg=str(key))
+
+
+def play(buffer, rewards, *, terminated=False, truncated=False, clock=0.0):
+    """Play one episode in lane 0; its observations count from ``clock``."""
+    lane, size = np.array([0]), len(rewards)
+    buffer.begin(lane, np.array([[0.0, clock]]))
+    for i, reward in enumerate(rewards):
+        is_last = i + 1 == size
+        buffer.append(
+            lane,
+            actions=np.array([i % 4]),
+            rewards=np.array([reward]),
+            terminated=np.array([terminated and is_last]),
+            ended=np.array([(terminated or truncated) and is_last]),
+            observations=np.array([[0.0, clock + i + 1]]),
+        )
+
+
+@pytest.mark.parametrize("alpha", [None, 0.6])
+@pytest.mark.parametrize("n_step", [(3, 3), (1, 3), (5, 5)])
+@pytest.mark.parametrize("terminated", [True, False])
+def test_the_last_steps_of_an_episode_are_drawn_before_the_next_one_begins(
+    alpha, n_step, terminated
+):
+    """Between an end and the reset other sub-environments step, and the trainer may learn."""
+    buffer = build_buffer(replicas=1, n_step=n_step, alpha=alpha)
+    play(buffer, [1.0, 2.0], terminated=terminated, truncated=not terminated)
+    found = draw_all(buffer, 500)[0]
+    two, one = (0.0, 0.0) if terminated else (GAMMA**2, GAMMA)
+    expected = {(0.0, 2): (2.0, 0, 1.0 + GAMMA * 2.0, two), (1.0, 1): (2.0, 1, 2.0, one)}
+    if n_step[0] == 1:
+        expected[0.0, 1] = (1.0, 0, 1.0, GAMMA)
+    assert sorted(found) == sorted(expected)
+    for key, values in expected.items():
+        np.testing.assert_allclose(found[key], values, rtol=1e-6)
+
+
+@pytest.mark.parametrize("alpha", [None, 0.6])
+@pytest.mark.parametrize("n_step", [(3, 3), (2, 4)])
+def test_an_episode_that_goes_on_is_not_drawn_beyond_its_latest_observation(alpha, n_step):
+    buffer = build_buffer(replicas=1, n_step=n_step, alpha=alpha)
+    play(buffer, [1.0, 2.0, 3.0])
+    found = draw_all(buffer, 500)[0]
+    whole = {(0.0, 3)} if n_step[0] == 3 else {(0.0, 2), (1.0, 2), (0.0, 3)}
+    assert set(found) == whole
+
+
+def test_the_steps_near_an_end_are_new_steps_with_the_largest_priority():
+    buffer = build_buffer(replicas=1, n_step=(3, 3), alpha=1.0)
+    play(buffer, [0.0] * 5)
+    buffer.update_priorities(np.array([[0, 1, 2]]), np.array([[7.0, 2.0, 3.0]]))
+    play(buffer, [0.0] * 2, truncated=True, clock=10.0)
+    np.testing.assert_array_equal(buffer._tree.weights[0, :9], [7, 2, 3, 0, 0, 0, 7, 7, 0])
+    assert buffer.starts == [5]
 
 
 def test_lanes_with_fewer_steps_are_drawn_less_often():
@@ -250,6 +309,7 @@ def test_rows_of_a_replica_without_transitions_have_no_weight():
             actions=np.array([1]),
             rewards=np.array([1.0]),
             terminated=np.array([False]),
+            ended=np.array([False]),
             observations=np.full((1, 2), number),
         )
     sample = buffer.sample(8)
@@ -297,11 +357,40 @@ def test_a_restored_buffer_draws_the_same_and_truncates_open_episodes(alpha, ste
         assert len(lost) <= 1
 
 
+@pytest.mark.parametrize("alpha", [None, 0.6])
+@pytest.mark.parametrize("n_step", [(1, 1), (4, 4), (2, 4)])
+def test_a_memory_saved_with_fewer_steps_is_restored_for_more(alpha, n_step):
+    """As one saved by a version that drew no transition near an episode's end."""
+    saved = build_buffer(replicas=1, n_step=(2, 2), alpha=alpha)
+    recorder = Recorder(saved, 1)
+    for _ in range(70):  # the ring wraps around
+        recorder.step()
+    state = {name: array.copy() for name, array in saved.state().items()}
+    for slot in range(40):  # without the starts near the ends, which had no priority either
+        kinds = state["kinds"][0, 0]
+        if kinds[slot] & 4 and not kinds[(slot + 1) % 40] & 1:
+            kinds[slot] &= ~np.uint8(4)
+            if alpha is not None:
+                state["priorities"][0, 0, slot] = 0.0
+    state["starts"][:] = np.count_nonzero(state["kinds"] & 4)
+    restored = build_buffer(replicas=1, n_step=n_step, alpha=alpha)
+    restored.restore(state)
+    last = recorder.episodes[0][-1]
+    last["end"] = last["end"] or "truncated"
+    expected = recorder.transitions(0, n_step, slots=40)
+    found = draw_all(restored)[0]
+    assert sorted(found) == sorted(expected)
+    for key, values in expected.items():
+        np.testing.assert_allclose(found[key], values, rtol=1e-5)
+
+
 def restart(recorder, max_steps, **given):
     """Continue with a new buffer for ``max_steps`` that is restored from the saved state."""
     state = {name: array.copy() for name, array in recorder.buffer.state().items()}
     recorder.buffer = build_buffer(10**6, max_steps=max_steps, **given)
     recorder.buffer.restore(state)
+    for episodes in recorder.episodes:
+        episodes[-1]["end"] = episodes[-1]["end"] or "truncated"
     recorder.begin(np.arange(recorder.lanes))
 
 
@@ -372,6 +461,7 @@ def fill(buffer, lanes, steps):
             actions=np.zeros(len(lanes)),
             rewards=np.ones(len(lanes)),
             terminated=np.ones(len(lanes), dtype=bool),
+            ended=np.ones(len(lanes), dtype=bool),
             observations=observations,
         )
         buffer.begin(lanes, observations)
@@ -426,6 +516,7 @@ def test_observations_are_stored_in_their_own_dtype(space, dtype, size):
             actions=np.array([0]),
             rewards=np.array([0.0]),
             terminated=np.array([False]),
+            ended=np.array([False]),
             observations=store.pack(observation),
         )
     sample = buffer.sample(50)
