@@ -32,23 +32,26 @@ class EpsilonGreedy(Categorical):
         return choose_actions(inputs, noise[..., 0], self.epsilon)[..., None].astype(np.float32)
 
 
-def choose_actions(values: Array, points: Array, epsilon: float) -> NDArray[np.int64]:
+def choose_actions(values: Array, points: Array, epsilon: float | Array) -> NDArray[np.int64]:
     """Choose the action with the largest Q value, or with probability epsilon a random one.
 
     Args:
         values: ``float32[..., actions]``.
         points: uniform numbers in [0, 1), ``float64[...]``. A number below epsilon explores, and
             its position between 0 and epsilon selects the action.
-        epsilon: from 0 to 1.
+        epsilon: from 0 to 1, a number or ``float64[...]``, with axes of size 1 where it is the
+            same for all.
     """
-    greedy: NDArray[np.int64] = values.argmax(axis=-1)
+    chosen: NDArray[np.int64] = values.argmax(axis=-1)
     explores = points < epsilon
     if explores.any():
         actions = values.shape[-1]
+        # Above 0 wherever a point is smaller.
+        epsilons = np.broadcast_to(epsilon, points.shape)[explores]
         # Rounding can take a number just below epsilon one action too far.
-        explored = np.minimum((points * (actions / epsilon)).astype(np.int64), actions - 1)
-        greedy = np.where(explores, explored, greedy)
-    return greedy
+        explored = (points[explores] * (actions / epsilons)).astype(np.int64)
+        chosen[explores] = np.minimum(explored, actions - 1)
+    return chosen
 
 
 def build_epsilon_greedy(space: spaces.Space[Any]) -> EpsilonGreedy:

@@ -93,8 +93,9 @@ class ReplayCollector:
         points = np.ones(self._resetting.shape)
         for replica in active:
             self._action_generators[replica].random(out=points[replica])
-        epsilon = self._epsilon.value(int(self._taken[active[0]]))
-        actions = choose_actions(values(self._store.unpack(self._observations)), points, epsilon)
+        # By each replica's own count: those with several sub-environments get out of step.
+        epsilons = np.array([[self._epsilon.value(taken)] for taken in self._taken.tolist()])
+        actions = choose_actions(values(self._store.unpack(self._observations)), points, epsilons)
         rewards = np.zeros(points.shape)
         terminated, ended, is_active = np.zeros((3, *points.shape), dtype=np.bool_)
         env_actions = self._distribution.to_env(actions[..., None])

@@ -178,10 +178,10 @@ class TorchPPOTrainer(TorchTrainer):
 
     def _scheduled_metrics(self) -> dict[str, Array]:
         """The coefficients of the next iteration, as RLlib reports them."""
-        steps, ones = self._lifetime_env_steps, np.ones(len(self._envs))
+        steps = self._env_steps
         metrics = {
-            "default_optimizer_learning_rate": ones * self._ppo.lr.value(steps),
-            "curr_entropy_coeff": ones * self._ppo.entropy_coeff.value(steps),
+            "default_optimizer_learning_rate": np.array(list(map(self._ppo.lr.value, steps))),
+            "curr_entropy_coeff": np.array(list(map(self._ppo.entropy_coeff.value, steps))),
         }
         if self._ppo.use_kl_loss:
             metrics["curr_kl_coeff"] = self._learner.kl_coeffs.astype(np.float64)

@@ -316,6 +316,10 @@ def test_epsilon_is_the_probability_of_a_uniformly_random_action():
     counts = np.bincount(choose_actions(values, points, 0.3), minlength=3) / 60_000
     np.testing.assert_allclose(counts, [0.1, 0.8, 0.1], atol=0.01)
     assert (choose_actions(values, points, 0.0) == 1).all()
+    # Rows with an epsilon of their own, one of them 0.
+    both = choose_actions(np.stack([values] * 2), np.stack([points] * 2), np.array([[0.0], [0.3]]))
+    assert (both[0] == 1).all()
+    np.testing.assert_array_equal(both[1], choose_actions(values, points, 0.3))
     assert set(choose_actions(values, np.array(60_000 * [1 - 2**-53]), 1.0)) == {2}
 
 
@@ -329,7 +333,8 @@ def test_epsilon_follows_env_steps_within_an_iteration(monkeypatch):
     monkeypatch.setattr("sweeper.trainables.torch_backend.dqn.rollout.choose_actions", record)
     trainer = cartpole(epsilon=[[0, 1.0], [200, 0.0]], n_step=1)
     trainer.train()
-    np.testing.assert_allclose(seen, 1 - np.arange(200) / 200, atol=1e-9)
+    expected = np.tile(1 - np.arange(200) / 200, (3, 1)).T  # of each replica
+    np.testing.assert_allclose(np.squeeze(seen), expected, atol=1e-9)
 
 
 def test_the_learning_rate_follows_env_steps_of_the_previous_update():
