@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from sweeper.environments.building import EnvironmentDescription
 from sweeper.hints import show
 from sweeper.metrics import ENV_STEPS
+from sweeper.planning.action_bounds import find_unbounded_actions
 from sweeper.planning.feasibility import count_fitting
 from sweeper.planning.proposal import Proposal
 from sweeper.search.distributions import Distribution, distributions
@@ -26,6 +27,7 @@ def find_warnings(
     """Find the warnings of a spec's plan, the most important first."""
     if environment is not None:
         yield from _endless_evaluation(spec, environment)
+        yield from find_unbounded_actions(spec, environment.action_space)
     yield from _bounds(spec, trials)
     yield from _iterations(spec)
     yield from _repetitions(spec, trials)

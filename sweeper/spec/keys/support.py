@@ -56,6 +56,8 @@ class Support:
         observations: spaces that the leaves of an observation may have.
         takes_action_arrays: whether an action may have more than one dimension.
         takes_action_offsets: whether discrete actions may count from another number than 0.
+        bounds_each_action: whether each dimension of a Box action is scaled or clipped by itself,
+            so that what is sent lies in the space; RLlib treats all of them alike.
         learner_metrics: names below ``learner/`` that it reports; None: not recorded.
         trains_replicas_together: whether all replicas are one batch, so one more costs little.
         builds_vector_envs: whether this package steps the environments; RLlib steps its own.
@@ -85,6 +87,7 @@ class Support:
     observations: tuple[str, ...] = ("Box", "Discrete", "MultiDiscrete", "MultiBinary")
     takes_action_arrays: bool = True
     takes_action_offsets: bool = False
+    bounds_each_action: bool = False
     learner_metrics: tuple[str, ...] | None = None
     trains_replicas_together: bool = False
     builds_vector_envs: bool = False
@@ -108,6 +111,7 @@ _OF_BACKEND: Mapping[str, Mapping[str, Any]] = {
         "observations": ("Box", "Discrete", "MultiDiscrete"),
         "takes_action_arrays": False,
         "takes_action_offsets": True,
+        "bounds_each_action": True,
         "trains_replicas_together": True,
         "builds_vector_envs": True,
         "ends_long_evaluations": False,

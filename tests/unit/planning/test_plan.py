@@ -253,6 +253,7 @@ def test_actions_that_the_algorithm_can_take_are_no_problem(
 
 SPACES = """
 import gymnasium
+import numpy as np
 from gymnasium import spaces
 
 class Shaped(gymnasium.Env):
@@ -366,6 +367,50 @@ def test_an_evaluation_that_may_never_end_is_a_warning(shaped: Path) -> None:
     assert plan_of(shaped, environment=endless).warnings == ()
     limited = endless[:-1] + ", wrappers: [{TimeLimit: {max_episode_steps: 9}}]}"
     assert plan_of(shaped, environment=limited, evaluation="{}").warnings == ()
+
+
+_LOW, _HIGH = "low=np.array([-1, -np.inf, -np.inf, 0])", "high=np.array([1, np.inf, 2, np.inf])"
+_ALL = "Box(-np.inf, np.inf, (3,))"
+
+
+@pytest.mark.parametrize(
+    ("backend", "action", "space", "expected"),
+    [
+        ("torch", "Box(-1, 1, (2,))", "{}", []),
+        ("torch", f"Box({_LOW}, {_HIGH})", "{}",
+         ["action 2 of 4 has no bounds: it is sent as the policy draws it",
+          "actions 3 and 4 of 4 have only one bound: they are clipped there, not scaled"]),
+        ("torch", _ALL, "{}",
+         ["all 3 actions have no bounds: they are sent as the policy draws them"]),
+        ("torch", "Box(0, np.inf, (1,))", "{normalize_actions: false, clip_actions: true}",
+         ["the action has only one bound: it is clipped there, not scaled"]),
+        ("torch", "Box(np.array([-np.inf] * 8), np.array([np.inf] * 7 + [1.0]))", "{}",
+         ["7 of 8 actions have no bounds: they are sent as the policy draws them",
+          "action 8 of 8 has only one bound: it is clipped there, not scaled"]),
+        ("torch", "Box(-1, 1, (2,))", "{normalize_actions: false}",
+         ["where normalize_actions and clip_actions are both false, actions are clipped to their "
+          "bounds all the same"]),
+        ("torch", _ALL, "{normalize_actions: false}",
+         ["all 3 actions have no bounds: they are sent as the policy draws them"]),
+        ("rllib", "Box(-1, 1, (2,))", "{}", []),
+        ("rllib", f"Box({_LOW}, {_HIGH})", "{}",
+         ["actions 2, 3 and 4 of 4 lack a bound: all 4 are sent as the policy draws them; "
+          "backend: torch scales or clips the others"]),
+        ("rllib", f"Box({_LOW}, {_HIGH})", "{normalize_actions: false, clip_actions: true}", []),
+        ("rllib", _ALL, "{}", ["all 3 actions lack a bound: all 3 are sent as the policy draws "
+                               "them"]),
+        ("rllib", "Box(-1, 1, (2,))", "{normalize_actions: {grid_search: [true, false]}}",
+         ["where normalize_actions and clip_actions are both false, RLlib sends actions beyond "
+          "their bounds, too"]),
+    ],
+)  # fmt: skip
+def test_actions_without_two_bounds_are_a_warning(
+    shaped: Path, backend: str, action: str, space: str, expected: list[str]
+) -> None:
+    environment = _shaped(action=action)
+    plan = plan_of(shaped, backend=backend, environment=environment, param_space=space)
+    found = [one for one in plan.warnings if "action" in one]
+    assert found == expected
 
 
 def test_output_of_an_environment_goes_to_stderr(
