@@ -26,7 +26,7 @@ def measure_arithmetic(replicas: int) -> dict[str, Any]:
     peak = matmul_peak()
     shape, observation, actions = SHAPES["cartpole"], 4, 2
     rows = shape.envs * shape.steps
-    distribution = build_distribution(Discrete(actions), normalize_actions=True, clip_actions=False)
+    distribution = build_distribution(Discrete(actions), normalize_actions=True)
     architecture = build_architecture(
         {"fcnet_hiddens": list(shape.hiddens)},
         observation_shape=(observation,),

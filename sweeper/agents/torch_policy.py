@@ -78,8 +78,8 @@ class TorchPolicy:
                 the space's own structure with batched leaves.
 
         Returns:
-            As the environment takes them: int64[batch] for Discrete, int64[batch, parts] for
-            MultiDiscrete, float32[batch, *shape] for Box.
+            Members of the action space, in its dtype: ``[batch]`` for Discrete,
+            ``[batch, parts]`` for MultiDiscrete, ``[batch, *shape]`` for Box.
 
         Raises:
             ValueError: the batch has another shape.
@@ -155,8 +155,13 @@ class TorchPolicy:
     # -- actions ------------------------------------------------------------------------------
 
     def _choose(self, merits: Array) -> Array:
-        best: Array = merits.argmax(axis=-1).astype(np.int64)
-        return best + int(self._actions["start"])
+        return self._count(merits.argmax(axis=-1))
+
+    def _count(self, numbers: Array) -> Array:
+        """Choices counted from 0 as the space counts them."""
+        dtype = np.dtype(self._actions.get("dtype", "int64"))
+        counted: Array = numbers.astype(dtype) + np.asarray(self._actions["start"], dtype=dtype)
+        return counted
 
     def _mode(self, inputs: Array) -> Array:
         kind = self._actions["type"]
@@ -164,20 +169,14 @@ class TorchPolicy:
             return self._choose(inputs)
         if kind == "MultiDiscrete":
             parts = np.split(inputs, np.cumsum(self._actions["nvec"][:-1]), axis=-1)
-            chosen: Array = np.stack([part.argmax(axis=-1) for part in parts], axis=-1)
-            return chosen + np.asarray(self._actions["start"], dtype=np.int64)
-        shape = tuple(self._actions["shape"])
-        size = int(np.prod(shape))
-        low, high = (_bounds(self._actions[name], size) for name in ("low", "high"))
-        actions = inputs[:, :size]
-        is_bounded = bool(np.isfinite(low).all() and np.isfinite(high).all())
-        if self.description["normalize_actions"]:
-            if is_bounded:
-                actions = np.clip(low + (actions + 1.0) * (high - low) / 2.0, low, high)
-        elif self.description["clip_actions"]:
-            actions = np.clip(actions, low, high)
-        shaped: Array = actions.reshape(len(actions), *shape).astype(self._actions["dtype"])
-        return shaped
+            return self._count(np.stack([part.argmax(axis=-1) for part in parts], axis=-1))
+        return _fit_box(
+            self._actions,
+            inputs[:, : int(np.prod(self._actions["shape"]))],
+            normalize_actions=self.description["normalize_actions"],
+            clip_actions=self.description["clip_actions"],
+            by_dimension=self.description.get("bounds_by_dimension", False),
+        )
 
     def _q_values(self, outputs: Mapping[str, Array]) -> Array:
         head, advantages = self.description, outputs["policy"]
@@ -250,6 +249,45 @@ def _one_hot(values: Array, size: int) -> Array:
     return rows
 
 
+def _fit_box(
+    space: Mapping[str, Any],
+    numbers: Array,
+    *,
+    normalize_actions: bool,
+    clip_actions: bool,
+    by_dimension: bool,
+) -> Array:
+    """Turn ``float32[batch, columns]`` into actions of a float Box, as the trainer does.
+
+    Agents of older versions don't act ``by_dimension``: one infinite bound left all dimensions as
+    the policy gave them, and actions were clipped only if asked for.
+    """
+    dtype = np.dtype(space["dtype"])
+    precision = np.result_type(dtype, np.float32)
+    size = numbers.shape[1]
+    low, high = (_bounds(space[name], size).astype(precision) for name in ("low", "high"))
+    is_bounded = np.isfinite(low) & np.isfinite(high)
+    is_clipped = True
+    if not by_dimension:
+        is_bounded &= is_bounded.all()
+        is_clipped = bool(is_bounded.all()) if normalize_actions else clip_actions
+    with np.errstate(all="ignore"):
+        # From the middle if the distance of the bounds is no number of this precision.
+        is_huge = ~np.isfinite(high - low)
+        origin = np.where(is_huge, low / 2 + high / 2, low)
+        half = high / 2 - low / 2
+        is_unsquashed = is_bounded & (half > 0) & normalize_actions
+        distance = (numbers + np.where(is_huge, 0, 1).astype(precision)) * half
+        actions = np.where(is_unsquashed, origin + distance, numbers)
+        if is_clipped:
+            limits = np.finfo(dtype)
+            low = np.maximum(low, limits.min.astype(precision))
+            high = np.minimum(high, limits.max.astype(precision))
+            actions = np.clip(actions, low, high)
+        shaped: Array = actions.reshape(len(actions), *space["shape"]).astype(dtype)
+    return shaped
+
+
 def _bounds(bounds: Any, size: int) -> Array:
     numbers = bounds if isinstance(bounds, list) else [bounds] * size
-    return np.array([float(number) for number in numbers], dtype=np.float32)
+    return np.array([float(number) for number in numbers])

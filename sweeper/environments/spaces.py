@@ -100,7 +100,7 @@ def _one_hot(values: NDArray[Any], size: int) -> NDArray[np.float32]:
 
 
 def space_to_json(space: Space) -> dict[str, Any]:
-    """Return a space as JSON types; infinite bounds are strings.
+    """Return a space as JSON types; infinite bounds are strings, integers without dtype are int64.
 
     Raises:
         ConfigurationRefusedError: it is not a Box, Discrete, MultiDiscrete, Dict or Tuple.
@@ -115,10 +115,11 @@ def space_to_json(space: Space) -> dict[str, Any]:
                 "high": _bounds_to_json(space.high),
             }
         case spaces.Discrete():
-            return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
+            document = {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
+            return document | _dtype_to_json(space)
         case spaces.MultiDiscrete():
             counts, start = space.nvec.tolist(), space.start.tolist()
-            return {"type": "MultiDiscrete", "nvec": counts, "start": start}
+            return {"type": "MultiDiscrete", "nvec": counts, "start": start} | _dtype_to_json(space)
         case spaces.Dict():
             parts = {key: space_to_json(part) for key, part in space.spaces.items()}
             return {"type": "Dict", "spaces": parts}
@@ -137,15 +138,21 @@ def space_from_json(document: Mapping[str, Any]) -> Space:
             high = _bounds_from_json(document["high"], shape, dtype)
             return spaces.Box(low, high, dtype=dtype.type)
         case "Discrete":
-            return spaces.Discrete(document["n"], start=document["start"])
+            dtype = document.get("dtype", "int64")
+            return spaces.Discrete(document["n"], start=document["start"], dtype=dtype)
         case "MultiDiscrete":
-            return spaces.MultiDiscrete(document["nvec"], start=document["start"])
+            dtype = document.get("dtype", "int64")
+            return spaces.MultiDiscrete(document["nvec"], start=document["start"], dtype=dtype)
         case "Dict":
             named = document["spaces"].items()
             return spaces.Dict({key: space_from_json(part) for key, part in named})
         case "Tuple":
             return spaces.Tuple([space_from_json(part) for part in document["spaces"]])
     raise ConfigurationRefusedError(f"unknown space {document['type']!r}")
+
+
+def _dtype_to_json(space: Space) -> dict[str, str]:
+    return {} if space.dtype == np.int64 else {"dtype": str(space.dtype)}
 
 
 def _bounds_to_json(bounds: NDArray[Any]) -> Any:

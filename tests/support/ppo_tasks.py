@@ -136,6 +136,25 @@ class Scaled(gym.Env):
         return np.float32([3000 + 0.5 * (2 * self._right - 1), 1e-3 * noise[0]])
 
 
+class Strict(gym.Env):
+    """Refuses actions outside of its space; eight steps."""
+
+    observation_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def __init__(self, space):
+        self.action_space = space
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self._steps = 0
+        return np.zeros(1, dtype=np.float32), {}
+
+    def step(self, action):
+        assert self.action_space.contains(np.asarray(action)), (action, self.action_space)
+        self._steps += 1
+        return np.zeros(1, dtype=np.float32), 0.0, False, self._steps == 8, {}
+
+
 class Picture(gym.Env):
     """The reward is 1 if the action is the bright half of the image; one step."""
 
@@ -154,7 +173,7 @@ class Picture(gym.Env):
         return observation, float(action == self._side), True, False, {}
 
 
-for _task in (Identity, TwoSteps, Counting, Scaled, Picture):
+for _task in (Identity, TwoSteps, Counting, Scaled, Strict, Picture):
     gym.register(f"ppo_tasks/{_task.__name__}-v0", entry_point=_task)
 
 

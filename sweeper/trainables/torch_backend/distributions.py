@@ -115,22 +115,55 @@ class Categorical:
 class DiagGaussian:
     """Independent normals of float Box action spaces. Inputs are means, then log deviations.
 
-    The methods are those of `Categorical`.
+    The methods are those of `Categorical`. A number becomes an action as ``offset + (number +
+    shift) * scale``, clipped to the bounds: each dimension by itself, and in the precision of the
+    space, so that every action lies in it. The arrays are ``float[columns]``.
 
     Attributes:
-        low: lower bounds of the space, ``float32[columns]``.
-        high: upper bounds, ``float32[columns]``.
         shape: shape of the space, of rank 0 or 1.
-        unsquash: map [-1, 1] to the bounds and clip, RLlib's ``normalize_actions``.
-        clip: clip to the bounds, RLlib's ``clip_actions``; has no effect with ``unsquash``.
+        dtype: dtype of the space.
+        low: lower bounds; the dtype's smallest number where there is none.
+        high: upper bounds; the dtype's largest number where there is none.
+        offset: 0 in a dimension that is not unsquashed.
+        shift: 0 in a dimension that is not unsquashed.
+        scale: 1 in a dimension that is not unsquashed.
     """
 
     is_gaussian: ClassVar[bool] = True
-    low: NDArray[np.float32]
-    high: NDArray[np.float32]
     shape: tuple[int, ...]
-    unsquash: bool
-    clip: bool
+    dtype: np.dtype[Any]
+    low: Array
+    high: Array
+    offset: Array
+    shift: Array
+    scale: Array
+
+    @classmethod
+    def build(cls, space: spaces.Box, *, normalize_actions: bool) -> DiagGaussian:
+        """The distribution of a float Box.
+
+        With ``normalize_actions`` the dimensions with two bounds are unsquashed, as RLlib does if
+        all of them have two: -1 becomes the lower bound, 1 the upper one.
+        """
+        dtype = np.dtype(space.dtype)
+        precision = np.result_type(dtype, np.float32)
+        low, high = (bounds.reshape(-1).astype(precision) for bounds in (space.low, space.high))
+        with np.errstate(all="ignore"):
+            # From the middle if the distance of the bounds is no number of this precision.
+            is_huge = ~np.isfinite(high - low)
+            origin = np.where(is_huge, low / 2 + high / 2, low)
+            half = high / 2 - low / 2
+        is_unsquashed = np.isfinite(half) & (half > 0) & normalize_actions
+        limits = np.finfo(dtype)
+        return cls(
+            space.shape,
+            dtype,
+            low=np.maximum(low, limits.min.astype(precision)),
+            high=np.minimum(high, limits.max.astype(precision)),
+            offset=np.where(is_unsquashed, origin, 0).astype(precision),
+            shift=np.where(is_unsquashed & ~is_huge, 1, 0).astype(precision),
+            scale=np.where(is_unsquashed, half, 1).astype(precision),
+        )
 
     @property
     def input_size(self) -> int:
@@ -180,21 +213,20 @@ class DiagGaussian:
         return np.array(inputs[..., : self.columns], dtype=np.float32)
 
     def to_env(self, actions: Array) -> Array:
-        """Unsquashed or clipped, in the shape of the space."""
-        if self.unsquash:
-            actions = self.low + (actions + 1.0) * (self.high - self.low) / 2.0
-        if self.unsquash or self.clip:
-            actions = np.clip(actions, self.low, self.high)
-        return actions.reshape(*actions.shape[:-1], *self.shape)
+        """Unsquashed where asked for and clipped, in the shape and dtype of the space."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            unsquashed = self.offset + (actions + self.shift) * self.scale
+            clipped: Array = np.clip(unsquashed, self.low, self.high)
+        return clipped.astype(self.dtype, copy=False).reshape(*actions.shape[:-1], *self.shape)
 
 
 ActionDistribution = Categorical | DiagGaussian
 
 
 def build_distribution(
-    space: spaces.Space[Any], *, normalize_actions: bool, clip_actions: bool
+    space: spaces.Space[Any], *, normalize_actions: bool = True
 ) -> ActionDistribution:
-    """The distribution of an action space.
+    """The distribution of an action space. Its `to_env` never leaves the space.
 
     Raises:
         ConfigurationRefusedError: PPO on this backend does not support the space.
@@ -212,15 +244,7 @@ def build_distribution(
                 dtype=np.dtype(space.dtype),
             )
         case spaces.Box() if len(space.shape) <= 1 and np.issubdtype(space.dtype, np.floating):
-            bounded = bool(np.all(space.bounded_below) and np.all(space.bounded_above))
-            return DiagGaussian(
-                space.low.reshape(-1).astype(np.float32),
-                space.high.reshape(-1).astype(np.float32),
-                space.shape,
-                unsquash=normalize_actions and bounded,
-                # As in RLlib, normalize_actions leaves unbounded actions alone.
-                clip=clip_actions and not normalize_actions,
-            )
+            return DiagGaussian.build(space, normalize_actions=normalize_actions)
     raise ConfigurationRefusedError(
         f"action space {space}: PPO on backend torch takes Discrete, MultiDiscrete and float Box "
         "of rank 1; try backend: rllib"

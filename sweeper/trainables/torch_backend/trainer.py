@@ -38,8 +38,8 @@ class TorchTrainer(abc.ABC):
     Args:
         envs: sub-environments per replica.
         model_config: complete, with the defaults; for ``agent.json``, as the next two.
-        normalize_actions: whether actions in [-1, 1] are mapped to the bounds.
-        clip_actions: whether actions are clipped to the bounds.
+        normalize_actions: whether numbers in [-1, 1] are mapped to the bounds.
+        clip_actions: for ``agent.json`` alone: what is sent never leaves the bounds.
 
     Raises:
         ConfigurationRefusedError: this backend does not support a value or a space.
@@ -152,6 +152,8 @@ class TorchTrainer(abc.ABC):
             "network": dataclasses.asdict(self._learner.trained.architecture),
             "normalize_actions": self._normalize_actions,
             "clip_actions": self._clip_actions,
+            # Without it: an agent of an older version, see `agents.torch_policy`.
+            "bounds_by_dimension": True,
             "normalisation": list(self._moments()),
             "seeds": list(settings.seeds),
             "stage": settings.stage,

@@ -67,7 +67,7 @@ def build_pair(observation_space, action_space, **hyperparameters):
     model_config = hyperparameters.pop("model_config")
     config = PPOConfig().training(**hyperparameters).rl_module(model_config=dict(model_config))
     learner = config.build_learner(env=_Env(observation_space, action_space))
-    distribution = build_distribution(action_space, normalize_actions=True, clip_actions=False)
+    distribution = build_distribution(action_space, normalize_actions=True)
     architecture = build_architecture(
         model_config,
         observation_shape=build_observation_encoder(observation_space).shape,
@@ -304,7 +304,7 @@ def test_value_targets_equal_rllibs_connectors(lambda_):
 
 def test_actions_are_unsquashed_as_rllib_does():
     space = spaces.Box(np.float32([-2, 0, -5]), np.float32([1, 10, 5]))
-    distribution = build_distribution(space, normalize_actions=True, clip_actions=False)
+    distribution = build_distribution(space, normalize_actions=True)
     actions = np.random.default_rng(0).normal(scale=1.5, size=(50, 3)).astype(np.float32)
     theirs = np.stack([unsquash_action(action, space) for action in actions])
     np.testing.assert_array_equal(distribution.to_env(actions), theirs)
@@ -312,7 +312,7 @@ def test_actions_are_unsquashed_as_rllib_does():
 
 def test_unbounded_actions_are_left_alone_as_rllib_does():
     space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
-    distribution = build_distribution(space, normalize_actions=True, clip_actions=True)
+    distribution = build_distribution(space, normalize_actions=True)
     actions = np.float32([[3.0, -7.0]])
     np.testing.assert_array_equal(distribution.to_env(actions), actions)
 

@@ -91,9 +91,7 @@ class TorchPPOTrainer(TorchTrainer):
         settings, ppo = self._settings, self._ppo
         replicas = len(settings.seeds)
         self._distribution = build_distribution(
-            self._envs.single_action_space,
-            normalize_actions=ppo.normalize_actions,
-            clip_actions=ppo.clip_actions,
+            self._envs.single_action_space, normalize_actions=ppo.normalize_actions
         )
         architecture = build_architecture(
             ppo.model_config,

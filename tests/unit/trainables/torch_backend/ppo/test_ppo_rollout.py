@@ -26,9 +26,7 @@ def build_collector(*, replicas=2, envs=3, steps=4, max_length=5, normaliser=Non
         vector,
         steps=steps,
         encoder=build_observation_encoder(vector.single_observation_space),
-        distribution=build_distribution(
-            vector.single_action_space, normalize_actions=True, clip_actions=False
-        ),
+        distribution=build_distribution(vector.single_action_space),
         action_generators=[np.random.default_rng(10 + i) for i in range(replicas)],
         env_generators=[np.random.default_rng(20 + i) for i in range(replicas)],
         observation_normaliser=normaliser,
@@ -175,9 +173,7 @@ def test_infinite_bounds_survive_json():
 def test_discrete_actions_follow_their_probabilities():
     from gymnasium.spaces import MultiDiscrete
 
-    distribution = build_distribution(
-        MultiDiscrete([2, 3]), normalize_actions=True, clip_actions=False
-    )
+    distribution = build_distribution(MultiDiscrete([2, 3]))
     logits = np.log(np.float32([0.2, 0.8, 0.5, 0.0 + 1e-9, 0.5]))
     inputs = np.tile(logits, (1, 20_000, 1))
     noise = np.zeros((1, 20_000, 2), dtype=np.float32)

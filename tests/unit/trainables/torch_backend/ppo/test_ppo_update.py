@@ -47,7 +47,7 @@ HYPERPARAMETERS = [
 
 
 def build_learner(space, model_config, hyperparameters, *, is_packed):
-    distribution = build_distribution(space, normalize_actions=True, clip_actions=False)
+    distribution = build_distribution(space, normalize_actions=True)
     architecture = build_architecture(
         model_config,
         observation_shape=(5,),
