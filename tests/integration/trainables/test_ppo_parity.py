@@ -14,7 +14,7 @@ from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.minibatch_utils import MiniBatchCyclicIterator
 from ray.rllib.utils.schedules.scheduler import Scheduler
-from ray.rllib.utils.spaces.space_utils import unsquash_action
+from ray.rllib.utils.spaces.space_utils import clip_action, unsquash_action
 
 from sweeper.environments.spaces import build_observation_encoder
 from sweeper.trainables.torch_backend.architecture import MODEL_CONFIG_DEFAULTS, build_architecture
@@ -307,6 +307,14 @@ def test_actions_are_unsquashed_as_rllib_does():
     distribution = build_distribution(space, normalize_actions=True)
     actions = np.random.default_rng(0).normal(scale=1.5, size=(50, 3)).astype(np.float32)
     theirs = np.stack([unsquash_action(action, space) for action in actions])
+    np.testing.assert_array_equal(distribution.to_env(actions), theirs)
+
+
+def test_actions_are_clipped_as_rllib_does():
+    space = spaces.Box(np.float32([-2, 0, -np.inf]), np.float32([1, np.inf, np.inf]))
+    distribution = build_distribution(space, normalize_actions=False)
+    actions = np.random.default_rng(0).normal(scale=1.5, size=(50, 3)).astype(np.float32)
+    theirs = np.stack([clip_action(action, space) for action in actions])
     np.testing.assert_array_equal(distribution.to_env(actions), theirs)
 
 

@@ -113,6 +113,18 @@ def test_one_infinite_bound_leaves_the_other_dimensions_as_they_are():
     np.testing.assert_array_equal(clipped, [[-1.0, 0.5, 7.0, 2.0, 3.0]])
 
 
+def test_an_agent_of_an_older_version_acts_as_it_was_trained():
+    space = space_to_json(spaces.Box(np.float32([-1, 0]), np.float32([1, INF])))
+    numbers = np.float32([[-1.25, -0.5]])
+
+    def act(normalize_actions, clip_actions):
+        flags = {"normalize_actions": normalize_actions, "clip_actions": clip_actions}
+        return _fit_box(space, numbers, **flags, by_dimension=False).tolist()
+
+    assert act(True, False) == act(True, True) == act(False, False) == numbers.tolist()
+    assert act(False, True) == [[-1.0, 0.0]]
+
+
 INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 
 
