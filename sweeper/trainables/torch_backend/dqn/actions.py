@@ -46,11 +46,10 @@ def choose_actions(values: Array, points: Array, epsilon: float | Array) -> NDAr
     explores = points < epsilon
     if explores.any():
         actions = values.shape[-1]
-        # Above 0 wherever a point is smaller.
-        epsilons = np.broadcast_to(epsilon, points.shape)[explores]
+        scale = actions / np.where(epsilon > 0, epsilon, 1.0)  # with 0 nothing explores
         # Rounding can take a number just below epsilon one action too far.
-        explored = (points[explores] * (actions / epsilons)).astype(np.int64)
-        chosen[explores] = np.minimum(explored, actions - 1)
+        explored = np.minimum((points * scale).astype(np.int64), actions - 1)
+        chosen = np.where(explores, explored, chosen)
     return chosen
 
 

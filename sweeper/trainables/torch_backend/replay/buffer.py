@@ -142,11 +142,13 @@ class ReplayBuffer:
         self._advance(lanes, observations)
         self._episode_steps[lanes] += 1
         self._is_running[lanes] = ~ended
-        steps_left = self._settings.n_step[0]
+        min_steps = self._settings.n_step[0]
+        steps_left = np.full(len(lanes), min_steps)
+        if min_steps > 1 and ended.any():
+            fewer = np.arange(1, min_steps)
+            steps_left = np.concatenate([steps_left, np.tile(fewer, ended.sum())])
+            lanes = np.concatenate([lanes, lanes[ended].repeat(min_steps - 1)])
         self._add_starts(lanes, steps_left)
-        if steps_left > 1 and ended.any():
-            for fewer in range(1, steps_left):
-                self._add_starts(lanes[ended], fewer)
 
     def sample(self, rows: int) -> ReplaySample:
         """Draw transitions for every replica from its own generator, with replacement."""
@@ -274,11 +276,11 @@ class ReplayBuffer:
             if self._tree is not None:
                 self._tree.update(slots[was_start] + self._shift[replicas], 0.0)
 
-    def _add_starts(self, lanes: Indices, steps_left: int) -> None:
+    def _add_starts(self, lanes: Indices, steps_left: Indices) -> None:
         """Let transitions begin so many steps back, in episodes that are as long."""
         is_long = self._episode_steps[lanes] >= steps_left
         if not is_long.all():
-            lanes = lanes[is_long]
+            lanes, steps_left = lanes[is_long], steps_left[is_long]
         starts = self._first[lanes] + (self._position[lanes] - steps_left) % self._ring
         self._kinds[starts] |= _START
         replicas = lanes // self._envs
