@@ -33,6 +33,11 @@ __all__ = ["EnvironmentDescription", "build_env", "describe"]
 
 # What gymnasium reports as missing, and our extra that has a wheel of it.
 _EXTRAS = {"Box2D": "; or pip install 'sweeper[box2d]', which needs no compiler"}
+# Words of gymnasium's wrappers, and what to do about it in a spec.
+_REMEDIES = {
+    "Disable frame-skipping": "; set environment.kwargs: {frameskip: 1}",
+    "opencv": "; or pip install opencv-python-headless, which needs no display",
+}
 
 
 @dataclass(frozen=True)
@@ -67,11 +72,11 @@ def build_env(
     env = _make(settings, enforces_order=enforces_order)
     for position, wrapper in enumerate(settings.wrappers):
         try:
-            env = constructors[position](env, **wrapper.kwargs)
+            env = constructors[position](env, **wrapper.arguments)
         except Exception as error:
             env.close()
             around = f"wrapper {wrapper.name} can't be put around {settings.id}"
-            message = f"{around}: {summarise(error)}"
+            message = f"{around}: {summarise(error)}{_find_remedy(error)}"
             raise EnvironmentBuildError(("wrappers", position), message) from error
     return env
 
@@ -162,6 +167,10 @@ def _explain_unknown_argument(settings: EnvironmentSettings) -> str | None:
     known = [name for name in parameters if name not in ("self", "render_mode")]
     allowed = f"it takes {', '.join(known)}" if known else "it takes none"
     return f"{settings.id} has no argument {show(unknown)}; {allowed}{did_you_mean(unknown, known)}"
+
+
+def _find_remedy(error: Exception) -> str:
+    return next((hint for words, hint in _REMEDIES.items() if words in str(error)), "")
 
 
 def _find_wrapper(

@@ -180,7 +180,7 @@ def _make_environment_class(settings: EnvironmentSettings) -> type[gymnasium.Env
     """
     env_id, module, paths = settings.id, settings.module, tuple(settings.search_paths)
     kwargs = dict(settings.kwargs)
-    wrappers = [(wrapper.name, dict(wrapper.kwargs)) for wrapper in settings.wrappers]
+    wrappers = [(wrapper.name, wrapper.arguments) for wrapper in settings.wrappers]
 
     class Environment(gymnasium.Wrapper):  # type: ignore[misc]
         def __init__(self, config: Any = None) -> None:  # noqa: ARG002 - RLlib's env context
