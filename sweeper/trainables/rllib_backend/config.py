@@ -194,7 +194,8 @@ def _make_environment_class(settings: EnvironmentSettings) -> type[gymnasium.Env
                 for path in paths:
                     place = os.path.join(path, *name.split("."))  # noqa: PTH118
                     if os.path.isdir(place) or os.path.isfile(place + ".py"):  # noqa: PTH112, PTH113
-                        sys.path[:0] = [] if path in sys.path else [path]
+                        # Last: a neighbour called mlflow.py is not the library.
+                        sys.path += [] if path in sys.path else [path]
                         break
                 return importlib.import_module(name)
 

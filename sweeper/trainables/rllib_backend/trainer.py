@@ -28,7 +28,7 @@ from ray.rllib.utils.metrics import (
     NUM_ENV_STEPS_SAMPLED_LIFETIME,
 )
 
-from sweeper.environments.registry import import_module
+from sweeper.environments.modules import import_module
 from sweeper.paths import CheckpointPaths
 from sweeper.trainables.contract import (
     MAX_EPISODE_STEPS,
@@ -38,12 +38,12 @@ from sweeper.trainables.contract import (
     ReplicaProgress,
     TrialSettings,
 )
+from sweeper.trainables.generators import Generators
 from sweeper.trainables.rllib_backend.config import (
     EPISODE_LENGTHS,
     EPISODE_RETURNS,
     build_algorithm_config,
 )
-from sweeper.trainables.rllib_backend.generators import Generators
 from sweeper.trainables.seeding import Purpose, derive_seed, seed_sequence
 
 __all__ = ["RLlibTrainer"]
