@@ -12,6 +12,7 @@ from gymnasium import spaces
 
 from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
 from sweeper.environments.vector import build_vector_env
+from sweeper.errors import UserError
 from sweeper.evidence.evaluation import play_episodes
 from sweeper.trainables.contract import EvaluationSettings
 
@@ -92,11 +93,20 @@ def test_the_remedy_works():
     assert [len(one.episode_returns) for one in evaluations] == [2, 2]
 
 
-def test_it_is_played_in_one_instance():
-    class Player:
-        def act_batch(self, observations):
-            return np.zeros(len(observations), int)
+class Player:
+    def act_batch(self, observations):
+        return np.zeros(len(observations), int)
 
+
+def test_an_exit_while_an_agent_plays_is_said():
+    settings = EnvironmentSettings(SINGLE, {"leaves": True})
+    with pytest.raises(UserError) as raised:
+        play_episodes(Player(), settings, episodes=3, seed=0)
+    expected = "environment instances/Single-v0 failed: it ends the process with sys.exit(4)"
+    assert str(raised.value) == expected
+
+
+def test_it_is_played_in_one_instance():
     returns, lengths = play_episodes(Player(), EnvironmentSettings(SINGLE), episodes=3, seed=0)
     assert len(set(returns)) == 3
     assert lengths == [6, 6, 6]
