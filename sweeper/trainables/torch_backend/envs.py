@@ -48,8 +48,8 @@ class SeparateReplicaEnvs:
         self.single_action_space = first.single_action_space
         self.num_envs = first.num_envs
         self._generators: list[Generators] = []
-        self._watched_steps = 0
-        self._is_swapping = False
+        self._watched_steps = _WATCHED_STEPS
+        self._is_swapping = True
 
     def __len__(self) -> int:
         return len(self.vector_envs)
@@ -63,8 +63,8 @@ class SeparateReplicaEnvs:
         Returns:
             Each replica's batch of observations, valid until the next call.
         """
-        self._generators = [Generators(seed) for seed in seeds]
-        self._watched_steps, self._is_swapping = _WATCHED_STEPS, True
+        are_used = any(one.are_used for one in self._generators)
+        self._generators = [Generators(seed, are_used) for seed in seeds]
         for envs, seed, generators in zip(self.vector_envs, seeds, self._generators, strict=True):
             with generators.swapped_in():
                 observations = envs.reset(seed=seed)[0]
