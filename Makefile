@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscop
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep test test-unit test-envpool lint format ui bench chaos acceptance constraints clean
+.PHONY: help install sweep test test-unit test-envpool test-atari lint format ui bench chaos acceptance constraints clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -39,6 +39,11 @@ test-unit: $(STAMP) ## Run the tests that take seconds
 test-envpool: $(STAMP) ## Install envpool (300 MB) and run the tests that need it
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[envpool]'
 	$(BIN)/python -m pytest tests/unit/environments/test_envpool_envs.py tests/integration/environments/test_envpool_run.py
+
+# Not among the other tests' packages: OpenCV is 60 MB to download.
+test-atari: $(STAMP) ## Install the Atari games (65 MB) and run the tests that need them
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[atari]'
+	$(BIN)/python -m pytest tests/integration/environments/test_atari_run.py
 
 lint: $(STAMP) ## Check style and types
 	$(BIN)/ruff check .

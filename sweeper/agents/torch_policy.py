@@ -69,6 +69,10 @@ class TorchPolicy:
         self._space: Mapping[str, Any] = self.description["observation_space"]
         self._actions: Mapping[str, Any] = self.description["action_space"]
         self.observation_shape = _plain_shape(self._space)
+        # The network takes the channels last. Agents of older versions were trained on images as
+        # the environment gave them.
+        seen = tuple(self._network["observation_shape"])
+        self._has_channels_first = len(seen) == 3 and seen != self.observation_shape
 
     def act(self, observations: Any) -> Array:
         """The greedy action for each observation of a batch.
@@ -112,6 +116,8 @@ class TorchPolicy:
                 )
             if self._space["type"] in ("Discrete", "MultiDiscrete"):
                 array = np.concatenate(_encode_parts(self._space, array), axis=1)
+            elif self._has_channels_first:
+                array = array.transpose(0, 2, 3, 1)
         if "normalisation.observations.mean" in self._tensors:
             mean = self._tensors["normalisation.observations.mean"].numpy()
             variance = self._tensors["normalisation.observations.variance"].numpy()

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import inspect
-import os
-import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium
 
-from sweeper.environments.registry import (
-    check_id,
-    explain_unknown_id,
-    find_spec,
-    import_module,
-    register,
-    summarise,
-)
+from sweeper.environments.containment import USER_ERRORS, contained, settings_restored
+from sweeper.environments.modules import import_module, summarise
+from sweeper.environments.registry import check_id, explain_unknown_id, find_spec, register
 from sweeper.environments.settings import (
     EnvironmentBuildError,
     EnvironmentSettings,
@@ -33,6 +25,11 @@ __all__ = ["EnvironmentDescription", "build_env", "describe"]
 
 # What gymnasium reports as missing, and our extra that has a wheel of it.
 _EXTRAS = {"Box2D": "; or pip install 'sweeper[box2d]', which needs no compiler"}
+# Words of gymnasium's wrappers, and what to do about it in a spec.
+_REMEDIES = {
+    "Disable frame-skipping": "; set environment.kwargs: {frameskip: 1}",
+    "opencv": "; or pip install opencv-python-headless, which needs no display",
+}
 
 
 @dataclass(frozen=True)
@@ -64,15 +61,16 @@ def build_env(
         for position, wrapper in enumerate(settings.wrappers)
     ]
     check_id(settings.id)
-    env = _make(settings, enforces_order=enforces_order)
-    for position, wrapper in enumerate(settings.wrappers):
-        try:
-            env = constructors[position](env, **wrapper.kwargs)
-        except Exception as error:
-            env.close()
-            around = f"wrapper {wrapper.name} can't be put around {settings.id}"
-            message = f"{around}: {summarise(error)}"
-            raise EnvironmentBuildError(("wrappers", position), message) from error
+    with settings_restored():
+        env = _make(settings, enforces_order=enforces_order)
+        for position, wrapper in enumerate(settings.wrappers):
+            try:
+                env = constructors[position](env, **wrapper.arguments)
+            except USER_ERRORS as error:
+                env.close()
+                around = f"wrapper {wrapper.name} can't be put around {settings.id}"
+                message = f"{around}: {summarise(error)}{_find_remedy(error)}"
+                raise EnvironmentBuildError(("wrappers", position), message) from error
     return env
 
 
@@ -82,42 +80,18 @@ def describe(settings: EnvironmentSettings) -> EnvironmentDescription:
     Raises:
         EnvironmentBuildError: as `build_env`.
     """
-    with _stdout_to_stderr():
+    with contained():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # gymnasium's advice is not about the spec
             env = build_env(settings)
         try:
             limit = env.spec.max_episode_steps if env.spec is not None else None
             return EnvironmentDescription(env.observation_space, env.action_space, limit)
-        except Exception as error:
+        except USER_ERRORS as error:
             message = f"environment {settings.id} has no spaces: {summarise(error)}"
             raise EnvironmentBuildError(("id",), message) from error
         finally:
             env.close()
-
-
-@contextlib.contextmanager
-def _stdout_to_stderr() -> Iterator[None]:
-    """Send what a user's module or simulator prints to stderr: stdout is for our own output.
-
-    The file descriptor is redirected too, because C libraries and child processes write to it.
-    """
-    with contextlib.suppress(OSError, ValueError):
-        sys.stdout.flush()
-    try:
-        saved = os.dup(1)
-    except OSError:  # closed, as in a daemon
-        saved = None
-    try:
-        if saved is not None:
-            with contextlib.suppress(OSError):
-                os.dup2(2, 1)
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        if saved is not None:
-            os.dup2(saved, 1)
-            os.close(saved)
 
 
 def _make(settings: EnvironmentSettings, *, enforces_order: bool) -> gymnasium.Env[Any, Any]:
@@ -135,7 +109,7 @@ def _make(settings: EnvironmentSettings, *, enforces_order: bool) -> gymnasium.E
     except (gymnasium.error.Error, ImportError) as error:
         message = f"environment {settings.id} can't be made: {summarise(error)}"
         raise EnvironmentBuildError(("id",), message) from error
-    except Exception as error:
+    except USER_ERRORS as error:
         key = ("kwargs",) if settings.kwargs else ("id",)
         given = f" with {show(settings.kwargs)}" if settings.kwargs else ""
         message = _explain_unknown_argument(settings) or (
@@ -162,6 +136,10 @@ def _explain_unknown_argument(settings: EnvironmentSettings) -> str | None:
     known = [name for name in parameters if name not in ("self", "render_mode")]
     allowed = f"it takes {', '.join(known)}" if known else "it takes none"
     return f"{settings.id} has no argument {show(unknown)}; {allowed}{did_you_mean(unknown, known)}"
+
+
+def _find_remedy(error: BaseException) -> str:
+    return next((hint for words, hint in _REMEDIES.items() if words in str(error)), "")
 
 
 def _find_wrapper(

@@ -1,15 +1,11 @@
-"""Find an environment by its id: import its modules, complete the id, explain a wrong one."""
+"""Find an environment by its id: register it, complete the id, explain a wrong one."""
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Sequence
-from pathlib import Path
-from types import ModuleType
-
 import gymnasium
 
+from sweeper.environments.containment import contained
+from sweeper.environments.modules import import_module
 from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
 from sweeper.hints import did_you_mean, show
 
@@ -18,49 +14,13 @@ __all__ = [
     "complete_id",
     "explain_unknown_id",
     "find_spec",
-    "import_module",
     "register",
-    "summarise",
 ]
 
 # Ids that only another package registers.
 _OTHER_PACKAGES = {
     "ALE/": "; the Atari games need pip install 'sweeper[atari]', and environment.module: ale_py"
 }
-
-
-def import_module(name: str, search_paths: Sequence[str] = ()) -> ModuleType:
-    """Import a module from the first folder that has it, else from Python's path.
-
-    The folder stays on ``sys.path``, so the module can import its neighbours.
-
-    Raises:
-        EnvironmentBuildError: there is no such module, it fails to import, or another module of
-            that name is already loaded in this process.
-    """
-    top = name.partition(".")[0]
-    folder = next((path for path in search_paths if _has_module(Path(path), name)), None)
-    if folder is not None:
-        loaded = sys.modules.get(top)
-        if loaded is not None and not _lies_in(loaded, Path(folder)):
-            clash = f"another module named {top} is already loaded; rename yours"
-            message = f"module {name} was found in {folder}, but {clash}"
-            raise EnvironmentBuildError(("module",), message)
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
-    importlib.invalidate_caches()
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            looked = ", ".join([*search_paths, "Python's path"])
-            message = f"no module named {name}; looked in {looked}"
-        else:
-            message = f"module {name} needs {error.name}, which is not installed"
-        raise EnvironmentBuildError(("module",), message) from error
-    except Exception as error:  # the user's module can raise anything
-        message = f"importing module {name} failed: {summarise(error)}"
-        raise EnvironmentBuildError(("module",), message) from error
 
 
 def register(settings: EnvironmentSettings) -> None:
@@ -90,7 +50,8 @@ def complete_id(settings: EnvironmentSettings) -> str:
     Raises:
         EnvironmentBuildError: a module can't be imported.
     """
-    register(settings)
+    with contained():
+        register(settings)
     before, colon, name = settings.id.rpartition(":")
     versions = [] if name in gymnasium.registry else _versions_of(name)
     return f"{before}{colon}{max(versions, key=_version)}" if versions else settings.id
@@ -134,13 +95,6 @@ def explain_unknown_id(env_id: str) -> str:
     )
 
 
-def summarise(error: BaseException) -> str:
-    """Describe an exception in one line."""
-    # gymnasium.make appends where it was raised, with all its arguments.
-    text = " ".join(str(error).split()).partition(" was raised from the environment creator")[0]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
 def _without_module(env_id: str) -> str:
     return env_id.rpartition(":")[2]
 
@@ -152,15 +106,3 @@ def _versions_of(name: str) -> list[str]:
 def _version(env_id: str) -> int:
     version = env_id.rpartition("-v")[2]
     return int(version) if version.isdecimal() else -1
-
-
-def _has_module(folder: Path, name: str) -> bool:
-    path = folder.joinpath(*name.split("."))
-    return path.with_name(f"{path.name}.py").is_file() or path.is_dir()
-
-
-def _lies_in(module: ModuleType, folder: Path) -> bool:
-    paths = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
-    return any(
-        path is not None and Path(path).resolve().is_relative_to(folder.resolve()) for path in paths
-    )

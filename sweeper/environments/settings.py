@@ -18,6 +18,14 @@ class WrapperSettings:
     name: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments for the constructor: gymnasium's own takes tuples, and YAML has lists."""
+        if "." in self.name:
+            return dict(self.kwargs)
+        given = self.kwargs.items()
+        return {key: tuple(one) if isinstance(one, list) else one for key, one in given}
+
 
 @dataclass(frozen=True)
 class NormalizeSettings:

@@ -13,9 +13,21 @@ from numpy.typing import NDArray
 
 from sweeper.errors import ConfigurationRefusedError
 
-__all__ = ["ObservationEncoder", "build_observation_encoder", "space_from_json", "space_to_json"]
+__all__ = [
+    "ObservationEncoder",
+    "build_observation_encoder",
+    "explain_shape",
+    "has_channels_first",
+    "space_from_json",
+    "space_to_json",
+]
 
 Space: TypeAlias = spaces.Space[Any]
+
+
+def has_channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether an image's first axis holds its channels: it is smaller than both others."""
+    return len(shape) == 3 and shape[0] < min(shape[1:])
 
 
 @dataclass(frozen=True)
@@ -24,7 +36,8 @@ class ObservationEncoder:
 
     Attributes:
         space: observation space of one sub-environment.
-        shape: shape of one encoded observation: ``(size,)``, or ``(height, width, channels)``.
+        shape: shape of one encoded observation: ``(size,)``, or ``(height, width, channels)``
+            wherever the environment's images have their channels.
     """
 
     space: Space
@@ -37,27 +50,43 @@ class ObservationEncoder:
         return np.dtype(np.uint8 if is_bytes else np.float32)
 
     def encode(self, observations: Any) -> NDArray[Any]:
-        """Encode the batched observations of a vector environment as ``dtype[envs, *shape]``."""
+        """Encode the batched observations of a vector environment as ``dtype[envs, *shape]``.
+
+        Images whose channels come first are a view, not a copy.
+        """
         if isinstance(self.space, spaces.Box):
             array = np.asarray(observations, dtype=self.dtype)
+            if has_channels_first(self.space.shape):
+                return array.reshape(-1, *self.space.shape).transpose(0, 2, 3, 1)
             return array.reshape(-1, *self.shape)
         return np.concatenate(_encode_parts(self.space, observations), axis=1, dtype=np.float32)
 
 
 def build_observation_encoder(space: Space) -> ObservationEncoder:
-    """Build a space's encoder: images keep their shape, integers become one-hot, all else is flat.
+    """Build a space's encoder: images have channels last, integers are one-hot, all else is flat.
 
     Raises:
         ConfigurationRefusedError: the backend has no network for this space.
     """
     if isinstance(space, spaces.Box) and len(space.shape) == 3:
-        return ObservationEncoder(space, space.shape)
-    if isinstance(space, spaces.Box) and len(space.shape) == 2:
-        raise ConfigurationRefusedError(
-            f"observations of rank 2 ({space}): flatten them with the wrapper FlattenObservation, "
-            "or give an image its channels"
-        )
+        first, *others = space.shape
+        is_moved = has_channels_first(space.shape)
+        return ObservationEncoder(space, (*others, first) if is_moved else space.shape)
+    if isinstance(space, spaces.Box) and len(space.shape) > 1:
+        raise ConfigurationRefusedError(explain_shape(space))
     return ObservationEncoder(space, (_flat_size(space),))
+
+
+def explain_shape(space: spaces.Box) -> str:
+    """Say which wrapper makes a vector or an image of observations that are neither."""
+    found = f"observations have the shape {list(space.shape)}; must be a vector or an image"
+    vector = "wrappers: [FlattenObservation] makes a vector of it"
+    if len(space.shape) == 2 and space.dtype == np.uint8:
+        image = f"wrappers: [{{ReshapeObservation: {{shape: {[*space.shape, 1]}}}}}]"
+        return f"{found} with its channels: {image} adds them"
+    if len(space.shape) == 4 and space.shape[-1] == 3 and space.dtype == np.uint8:
+        return f"{found}: GrayscaleObservation before FrameStackObservation makes one; {vector}"
+    return f"{found} (height, width, channels): {vector}"
 
 
 def _flat_size(space: Space) -> int:

@@ -13,10 +13,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array
 
-from sweeper.environments.building import build_env
+from sweeper.environments.instances import build_in_processes, build_side_by_side
 from sweeper.environments.registry import find_spec, register
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
@@ -48,8 +48,15 @@ def choose_vectorization(
     return "vector_entry_point" if is_enough and has_native_vector_env(settings) else "sync"
 
 
-def build_vector_env(settings: EnvironmentSettings, num_envs: int) -> VectorEnv:
+def build_vector_env(
+    settings: EnvironmentSettings, num_envs: int, *, is_first: bool = True
+) -> VectorEnv:
     """Build one vector environment according to ``settings.vectorization``.
+
+    Args:
+        settings: of the environment.
+        num_envs: its sub-environments.
+        is_first: whether this process has no instance of the environment yet.
 
     Raises:
         UserError: a vector entry point was asked for and there is none, or its autoreset mode is
@@ -59,13 +66,11 @@ def build_vector_env(settings: EnvironmentSettings, num_envs: int) -> VectorEnv:
     mode = choose_vectorization(settings, num_envs)
     if mode == "vector_entry_point":
         return _build_native(settings, num_envs)
-    functions: Sequence[functools.partial[gymnasium.Env]] = [
-        functools.partial(build_env, settings, enforces_order=False) for _ in range(num_envs)
-    ]
     if mode == "async":
-        return AsyncVectorEnv(functions, autoreset_mode=AutoresetMode.NEXT_STEP)
+        return build_in_processes(settings, num_envs)
     if mode == "sync":
-        return SerialVectorEnv(functions)
+        envs = build_side_by_side(settings, num_envs, is_first=is_first)
+        return SerialVectorEnv([functools.partial(lambda env: env, env) for env in envs])
     raise UserError(f"unknown vectorization {mode!r}")
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 
 from sweeper.agents.agent import Agent, load_agent
 from sweeper.agents.locate import find_agents, read_description
 from sweeper.environments.building import build_env
-from sweeper.environments.settings import EnvironmentSettings
+from sweeper.environments.containment import USER_ERRORS, contained, seed_process
+from sweeper.environments.modules import summarise
+from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
 from sweeper.errors import UserError
 from sweeper.evidence.statistics import Summary, summarise_sample
 from sweeper.paths import RunPaths, find_run, is_run
@@ -142,30 +146,59 @@ def play_episodes(
     """
     sequence = seed_sequence(seed, _STAGE, Purpose.EVALUATION_ENVIRONMENTS)
     seeds = [int(word >> 1) for word in sequence.generate_state(episodes)]
-    envs = [build_env(settings) for _ in range(min(episodes, _MAX_ENVS))]
+    with contained():
+        seed_process(seeds[0])  # for environments without a generator of their own
+        return _play(player, settings, seeds)
+
+
+def _play(
+    player: Agent, settings: EnvironmentSettings, seeds: Sequence[int]
+) -> tuple[list[float], list[int]]:
+    episodes = len(seeds)
+    envs = _build_envs(settings, min(episodes, _MAX_ENVS))
     returns, lengths = [0.0] * episodes, [0] * episodes
     try:
         waiting = iter(range(episodes))
         playing: list[tuple[Any, int, Any]] = []
         for env, episode in zip(envs, waiting, strict=False):
-            playing.append((env, episode, env.reset(seed=seeds[episode])[0]))
+            with _explaining(settings):
+                observation = env.reset(seed=seeds[episode])[0]
+            playing.append((env, episode, observation))
         while playing:
             actions = _act(player, [observation for _, _, observation in playing])
             going_on = []
             for (env, episode, _), action in zip(playing, actions, strict=True):
-                observation, reward, terminated, truncated, _ = env.step(action)
+                with _explaining(settings):
+                    observation, reward, terminated, truncated, _ = env.step(action)
                 returns[episode] += float(reward)
                 lengths[episode] += 1
                 if not (terminated or truncated):
                     going_on.append((env, episode, observation))
                 elif (following := next(waiting, None)) is not None:
-                    observation, _ = env.reset(seed=seeds[following])
+                    with _explaining(settings):
+                        observation, _ = env.reset(seed=seeds[following])
                     going_on.append((env, following, observation))
             playing = going_on
     finally:
         for env in envs:
             env.close()
     return returns, lengths
+
+
+def _build_envs(settings: EnvironmentSettings, number: int) -> list[gymnasium.Env[Any, Any]]:
+    """Build environments to play in side by side; one, if a process can hold no more."""
+    envs = [build_env(settings)]
+    with contextlib.suppress(EnvironmentBuildError):
+        envs.extend(build_env(settings) for _ in range(number - 1))
+    return envs
+
+
+@contextlib.contextmanager
+def _explaining(settings: EnvironmentSettings) -> Iterator[None]:
+    try:
+        yield
+    except USER_ERRORS as error:
+        raise UserError(f"environment {settings.id} failed: {summarise(error)}") from error
 
 
 def _act(player: Agent, observations: Sequence[Any]) -> Sequence[Any]:

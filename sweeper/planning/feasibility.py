@@ -15,6 +15,7 @@ from gymnasium import spaces
 from sweeper.environments.building import EnvironmentDescription, describe
 from sweeper.environments.envpool import check_envpool
 from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
+from sweeper.environments.spaces import explain_shape, has_channels_first
 from sweeper.errors import Problem
 from sweeper.hints import show
 from sweeper.machine import usable_cores
@@ -173,18 +174,19 @@ def _refuse_shape(proposal: Proposal, observation: spaces.Box) -> str | None:
     if len(shape) == 1:
         return None
     if len(shape) != 3:
-        return (
-            f"observations have the shape {list(shape)}; must be a vector or an image (height, "
-            "width, channels): wrappers: [FlattenObservation] makes a vector of it"
-        )
+        return explain_shape(observation)
+    height, width = shape[1:] if has_channels_first(shape) else shape[:2]
     network = proposal.param_space.get("model_config", {})
     has_filters = not isinstance(network, Mapping) or network.get("conv_filters") is not None
-    if has_filters or any(shape[:2] == (n, n) or shape[1:] == (n, n) for n in _IMAGE_SIZES):
+    if has_filters or (height == width and height in _IMAGE_SIZES):
         return None
     sizes = ", ".join(f"{n} x {n}" for n in reversed(_IMAGE_SIZES))
+    # gymnasium's ResizeObservation takes no others.
+    is_photo = not has_channels_first(shape) and observation.dtype == np.uint8
+    resizing = "resize them (wrappers: [{ResizeObservation: {shape: [84, 84]}}]), or "
     return (
-        f"images of {shape[0]} x {shape[1]} have no default filters, only {sizes}; resize them "
-        "(wrappers: [{ResizeObservation: {shape: [84, 84]}}]), or give model_config.conv_filters"
+        f"images of {height} x {width} have no default filters, only {sizes}; "
+        f"{resizing if is_photo else ''}give model_config.conv_filters"
     )
 
 

@@ -88,7 +88,7 @@ def _run_worker(folder: Path, patience_s: float, plan: SweepPlan) -> Mapping[str
     with errors.open("wb") as stream, os.fdopen(reading, "rb", buffering=0) as messages:
         try:
             process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-c", _WORKER, str(folder), str(writing)],
+                [sys.executable, "-P", "-c", _WORKER, str(folder), str(writing)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=stream,

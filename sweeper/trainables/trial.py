@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 from ray import tune
 
+from sweeper.environments.containment import USER_ERRORS
 from sweeper.errors import SweeperError
 from sweeper.paths import CheckpointPaths, RunPaths
 from sweeper.search.configuration import merge_configuration
@@ -233,12 +234,15 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
         """Print the traceback to the trial's log, and raise an error of one line."""
         try:
             yield
-        except Exception as error:
+        except USER_ERRORS as error:
             with contextlib.suppress(OSError):  # the disk may be full
                 traceback.print_exc()
                 sys.stderr.flush()
-            if isinstance(error, SweeperError):
+            if isinstance(error, SweeperError) or _is_from_ray(error):
                 raise
+            if isinstance(error, SystemExit):
+                why = f"SystemExit: the environment called sys.exit({error.code!r})"
+                raise TrialFailedError(why) from error
             root = _find_root(error)
             name = "MemoryError" if _is_out_of_memory(root) else type(root).__name__
             text = " ".join(str(root).split())
@@ -293,6 +297,14 @@ def _find_root(error: BaseException) -> BaseException:
     if isinstance(remote, BaseException):
         return _find_root(remote)
     return _find_root(error.__cause__) if error.__cause__ and not str(error) else error
+
+
+def _is_from_ray(error: BaseException) -> bool:
+    """Whether Ray ends the process, e.g. after a SIGTERM."""
+    if not isinstance(error, SystemExit):
+        return False
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(frames) and str(frames[-1].f_globals.get("__name__")).startswith("ray.")
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -31,6 +31,7 @@ HEAVY = {
     "torch": {
         "agents.rllib_policy",
         "agents.torch_policy",
+        "trainables.generators",
         "trainables.rllib_backend",
         "trainables.torch_backend",
     },

@@ -34,6 +34,7 @@ import ray
 from ray._private import utils as ray_utils
 from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET
 from ray._private.services import canonicalize_bootstrap_address_or_die
+from ray.job_config import JobConfig
 
 __all__ = ["check_cluster", "live_nodes", "ray_session"]
 
@@ -132,6 +133,18 @@ def _end_without_waiting() -> None:
     node.kill_all_processes = kill_quickly
 
 
+class _OwnPathJobConfig(JobConfig):  # type: ignore[misc]
+    """Leaves the workers' Python path as it is.
+
+    Ray would put the working directory at its head, where a script called mlflow.py may lie. A
+    worker adds the folders of the user's modules itself (`sweeper.environments.modules`).
+    """
+
+    def _serialize(self) -> Any:
+        self._py_driver_sys_path: list[str] = []
+        return super()._serialize()
+
+
 @contextmanager
 def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
     """Replace an attribute of Ray's within the block."""
@@ -164,7 +177,11 @@ def _arguments(address: str | None) -> dict[str, Any]:
     # our own messages.
     level = logging.getLogger().getEffectiveLevel() if _is_verbose() else logging.CRITICAL
     logging.getLogger("ray").setLevel(level)
-    common = {"log_to_driver": _is_verbose(), "logging_level": level}
+    common = {
+        "log_to_driver": _is_verbose(),
+        "logging_level": level,
+        "job_config": _OwnPathJobConfig(),
+    }
     if address is not None:
         return {**common, "address": address}
     return {

@@ -180,7 +180,7 @@ def _make_environment_class(settings: EnvironmentSettings) -> type[gymnasium.Env
     """
     env_id, module, paths = settings.id, settings.module, tuple(settings.search_paths)
     kwargs = dict(settings.kwargs)
-    wrappers = [(wrapper.name, dict(wrapper.kwargs)) for wrapper in settings.wrappers]
+    wrappers = [(wrapper.name, wrapper.arguments) for wrapper in settings.wrappers]
 
     class Environment(gymnasium.Wrapper):  # type: ignore[misc]
         def __init__(self, config: Any = None) -> None:  # noqa: ARG002 - RLlib's env context
@@ -194,7 +194,8 @@ def _make_environment_class(settings: EnvironmentSettings) -> type[gymnasium.Env
                 for path in paths:
                     place = os.path.join(path, *name.split("."))  # noqa: PTH118
                     if os.path.isdir(place) or os.path.isfile(place + ".py"):  # noqa: PTH112, PTH113
-                        sys.path[:0] = [] if path in sys.path else [path]
+                        # Last: a neighbour called mlflow.py is not the library.
+                        sys.path += [] if path in sys.path else [path]
                         break
                 return importlib.import_module(name)
 

@@ -28,8 +28,10 @@ from ray.rllib.utils.metrics import (
     NUM_ENV_STEPS_SAMPLED_LIFETIME,
 )
 
-from sweeper.environments.registry import import_module
+from sweeper.environments.modules import import_module
+from sweeper.errors import ConfigurationRefusedError
 from sweeper.paths import CheckpointPaths
+from sweeper.spec.keys.support import supports
 from sweeper.trainables.contract import (
     MAX_EPISODE_STEPS,
     EvaluationNeverEndsError,
@@ -38,12 +40,12 @@ from sweeper.trainables.contract import (
     ReplicaProgress,
     TrialSettings,
 )
+from sweeper.trainables.generators import Generators
 from sweeper.trainables.rllib_backend.config import (
     EPISODE_LENGTHS,
     EPISODE_RETURNS,
     build_algorithm_config,
 )
-from sweeper.trainables.rllib_backend.generators import Generators
 from sweeper.trainables.seeding import Purpose, derive_seed, seed_sequence
 
 __all__ = ["RLlibTrainer"]
@@ -88,6 +90,7 @@ class RLlibTrainer:
         for module in (environment.module, environment.id.rpartition(":")[0]):
             if module:
                 import_module(module, environment.search_paths)
+        _check_default_dtype(settings.algorithm)
         torch.set_num_threads(max(1, int(settings.cpus)))
         self._replicas = [
             _Replica(seed, Generators(derive_seed(seed, settings.stage, Purpose.TRAINING)))
@@ -223,6 +226,17 @@ class RLlibTrainer:
                 algorithm.stop()
             except Exception:  # e.g. of an environment's close(); nothing depends on it
                 _logger.exception("an Algorithm did not stop cleanly")
+
+
+def _check_default_dtype(algorithm: str) -> None:
+    """RLlib's networks have torch's default dtype, its batches are float32."""
+    dtype = torch.get_default_dtype()
+    if dtype is not torch.float32:
+        other = ", or use backend: torch" if supports("torch", algorithm) else ""
+        raise ConfigurationRefusedError(
+            f"environment.module sets torch's default dtype to {dtype}, but RLlib needs "
+            f"torch.float32; give the dtype where the simulator makes its tensors{other}"
+        )
 
 
 class _Evaluator:

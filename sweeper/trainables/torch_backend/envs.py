@@ -18,16 +18,24 @@ from sweeper.environments.envpool import EnvpoolReplicaEnvs
 from sweeper.environments.vector import build_vector_env, choose_vectorization
 from sweeper.spec.keys.support import find_support
 from sweeper.trainables.contract import TrialSettings
+from sweeper.trainables.generators import Generators
+from sweeper.trainables.seeding import Purpose, derive_seed
 
 __all__ = ["ReplicaEnvs", "SeparateReplicaEnvs", "open_replica_envs"]
 
 Array = NDArray[Any]
 
 
+# How many steps are watched for draws from the process-wide generators; later ones cost no time.
+_WATCHED_STEPS = 32
+
+
 class SeparateReplicaEnvs:
     """One vector environment per replica, with the same number of sub-environments each.
 
-    A replica's sub-environments depend on its seed and actions, not on the other replicas.
+    A replica's sub-environments depend on its seed and actions, not on the other replicas. Some
+    draw from the process-wide generators instead of their own. Then every replica has states of
+    these, too, which are swapped in while its sub-environments are stepped.
 
     Attributes:
         num_envs: sub-environments per replica.
@@ -39,6 +47,9 @@ class SeparateReplicaEnvs:
         self.single_observation_space = first.single_observation_space
         self.single_action_space = first.single_action_space
         self.num_envs = first.num_envs
+        self._generators: list[Generators] = []
+        self._watched_steps = _WATCHED_STEPS
+        self._is_swapping = True
 
     def __len__(self) -> int:
         return len(self.vector_envs)
@@ -52,8 +63,12 @@ class SeparateReplicaEnvs:
         Returns:
             Each replica's batch of observations, valid until the next call.
         """
-        for envs, seed in zip(self.vector_envs, seeds, strict=True):
-            yield envs.reset(seed=seed)[0]
+        are_used = any(one.are_used for one in self._generators)
+        self._generators = [Generators(seed, are_used) for seed in seeds]
+        for envs, seed, generators in zip(self.vector_envs, seeds, self._generators, strict=True):
+            with generators.swapped_in():
+                observations = envs.reset(seed=seed)[0]
+            yield observations
 
     def step(
         self, actions: Array, replicas: Sequence[int]
@@ -69,8 +84,17 @@ class SeparateReplicaEnvs:
             terminated, whether truncated, the latter three ``[envs]``. Valid, and to be consumed,
             until the next call.
         """
+        if self._watched_steps:
+            self._watched_steps -= 1
+            is_watching = self._watched_steps > 0
+            self._is_swapping = is_watching or any(one.are_used for one in self._generators)
         for replica in replicas:
-            yield self.vector_envs[replica].step(actions[replica])[:4]
+            if self._is_swapping:
+                with self._generators[replica].swapped_in():
+                    outcome = self.vector_envs[replica].step(actions[replica])
+            else:
+                outcome = self.vector_envs[replica].step(actions[replica])
+            yield outcome[:4]
 
     def close(self) -> None:
         """Close the environments."""
@@ -82,28 +106,41 @@ ReplicaEnvs = EnvpoolReplicaEnvs | SeparateReplicaEnvs
 
 
 @contextlib.contextmanager
-def open_replica_envs(settings: TrialSettings, num_envs: int) -> Iterator[ReplicaEnvs]:
+def open_replica_envs(
+    settings: TrialSettings, num_envs: int, *, is_first: bool = True
+) -> Iterator[ReplicaEnvs]:
     """Open ``num_envs`` environments for each replica; the end of the block closes them.
+
+    Args:
+        settings: the trial's settings.
+        num_envs: sub-environments per replica.
+        is_first: whether this process has no instance of the environment yet.
 
     Raises:
         UserError: an environment can't be built; those already built are closed.
     """
-    environment, replicas = settings.environment, len(settings.seeds)
+    environment = settings.environment
     support = find_support(settings.backend, settings.algorithm)
-    mode = choose_vectorization(environment, num_envs, support.min_native_envs)
+    # Modules and constructors may draw from the process-wide generators.
+    generators = [
+        Generators(derive_seed(seed, settings.stage, Purpose.TRAINING)) for seed in settings.seeds
+    ]
+    with generators[0].swapped_in():
+        mode = choose_vectorization(environment, num_envs, support.min_native_envs)
     if mode == "envpool":
         threads = max(1, int(settings.cpus))
         pooled = EnvpoolReplicaEnvs(
-            environment, replicas=replicas, num_envs=num_envs, threads=threads
+            environment, replicas=len(settings.seeds), num_envs=num_envs, threads=threads
         )
         with contextlib.closing(pooled):
             yield pooled
         return
     environment = dataclasses.replace(environment, vectorization=mode)
     with contextlib.ExitStack() as opened:
-        yield SeparateReplicaEnvs(
-            [
-                opened.enter_context(contextlib.closing(build_vector_env(environment, num_envs)))
-                for _ in settings.seeds
-            ]
-        )
+        vector_envs: list[VectorEnv] = []
+        for own in generators:
+            with own.swapped_in():
+                is_alone = is_first and not vector_envs
+                envs = build_vector_env(environment, num_envs, is_first=is_alone)
+            vector_envs.append(opened.enter_context(contextlib.closing(envs)))
+        yield SeparateReplicaEnvs(vector_envs)

@@ -66,7 +66,7 @@ class HeldOutEpisodes:
             EvaluationNeverEndsError: an episode does not end.
         """
         if self._envs is None:  # built at the first call, kept until `close`
-            opening = open_replica_envs(self._settings, len(self._quotas))
+            opening = open_replica_envs(self._settings, len(self._quotas), is_first=False)
             self._envs = self._opened.enter_context(opening)
         envs, quotas, generators = self._envs, self._quotas, None
         seeds, stage = self._settings.seeds, self._settings.stage

@@ -61,7 +61,9 @@ class ReplicaNetworks:
         self.device = device
         self._shapes = list_parameters(architecture)
         self._sizes = [shape.size for shape in self._shapes]
-        self.parameters = torch.zeros(replicas, sum(self._sizes), device=device, requires_grad=True)
+        shape = replicas, sum(self._sizes)
+        # The dtype is said everywhere: a user's module may set another default.
+        self.parameters = torch.zeros(shape, dtype=torch.float32, device=device, requires_grad=True)
         self.gradients = torch.zeros_like(self.parameters)
         self.parameters.grad = self.gradients
         self.packed: PackedMlp | None = None
@@ -73,7 +75,7 @@ class ReplicaNetworks:
         for shape, tensor in zip(self._shapes, self.named_parameters().values(), strict=True):
             for replica, generator in enumerate(generators):
                 # On the CPU first: a replica starts equal on every device.
-                values = torch.empty(shape.shape)
+                values = torch.empty(shape.shape, dtype=torch.float32)
                 initialise(shape, values, generator)
                 tensor[replica].copy_(values)
 

@@ -33,7 +33,7 @@ class ReplicaAdam:
         self._parameters = parameters.detach()
         self._gradients = gradients
         self._moments = (torch.zeros_like(gradients), torch.zeros_like(gradients))
-        self._steps = torch.zeros((), device=gradients.device)
+        self._steps = torch.zeros((), dtype=torch.float32, device=gradients.device)
 
     def step(self, lr: float) -> None:
         """Take one step along the gradients."""
@@ -92,7 +92,7 @@ class ReplicaLearner(abc.ABC):
         self._clip = grad_clip, grad_clip_by
         # As the gradient of all rows' losses: that of each replica's mean.
         shape = trained.replicas, rows
-        self._row_weights = torch.full(shape, 1 / rows, device=trained.device)
+        self._row_weights = torch.full(shape, 1 / rows, dtype=torch.float32, device=trained.device)
 
     def freeze(self, replicas: Mask) -> None:
         """Keep these replicas as they are from now on."""

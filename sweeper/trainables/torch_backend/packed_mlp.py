@@ -250,8 +250,8 @@ class _Buffers:
     within: Mask
 
     def __init__(self, shapes: Sequence[tuple[int, ...]]) -> None:
-        self.hidden_tensors = [torch.empty(shape) for shape in shapes]
-        self.gradient_tensors = [torch.empty(shape) for shape in shapes]
+        self.hidden_tensors = [torch.empty(shape, dtype=torch.float32) for shape in shapes]
+        self.gradient_tensors = [torch.empty(shape, dtype=torch.float32) for shape in shapes]
         self.hidden: list[Array] = [tensor.numpy() for tensor in self.hidden_tensors]
         self.gradients: list[Array] = [tensor.numpy() for tensor in self.gradient_tensors]
         self.flat_hidden = _flatten(self.hidden[0])

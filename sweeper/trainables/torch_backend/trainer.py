@@ -66,8 +66,9 @@ class TorchTrainer(abc.ABC):
         self._env_steps = [0] * len(settings.seeds)
         device = find_device(settings)
         with contextlib.ExitStack() as opened:
-            opened.enter_context(limit_threads(settings))
             self._envs = opened.enter_context(open_replica_envs(settings, envs))
+            # Afterwards, since a user's module may set a number of its own.
+            opened.enter_context(limit_threads(settings))
             self._held_out = opened.enter_context(contextlib.closing(HeldOutEpisodes(settings)))
             self._encoder = build_observation_encoder(self._envs.single_observation_space)
             self._build(device)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from sweeper.environments.settings import EnvironmentSettings, WrapperSettings
 from sweeper.errors import ConfigurationRefusedError
@@ -218,6 +219,26 @@ def test_a_configuration_that_rllib_would_ignore_or_refuse_is_an_error(
 def test_an_unknown_algorithm_is_named() -> None:
     with pytest.raises(ConfigurationRefusedError, match="PPP"):
         make_trainer(make_settings("PPP"), {})
+
+
+@pytest.mark.parametrize(("algorithm", "hint"), [("PPO", ", or use backend: torch"), ("SAC", "")])
+def test_a_module_that_makes_torch_double_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str, hint: str
+) -> None:
+    name = f"double_env_{algorithm.lower()}"
+    text = "import torch\ntorch.set_default_dtype(torch.float64)\n"
+    (tmp_path / f"{name}.py").write_text(text, "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    environment = EnvironmentSettings("CartPole-v1", module=name)
+    try:
+        with pytest.raises(ConfigurationRefusedError) as raised:
+            make_trainer(make_settings(algorithm, environment=environment), {})
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert str(raised.value) == (
+        "environment.module sets torch's default dtype to torch.float64, but RLlib needs "
+        f"torch.float32; give the dtype where the simulator makes its tensors{hint}"
+    )
 
 
 def test_an_extreme_learning_rate_is_a_divergence_not_a_crash() -> None:

@@ -313,6 +313,7 @@ def test_a_checkpoint_of_other_seeds_is_refused(make_trial: Factory, tmp_path: P
 @pytest.mark.parametrize(
     ("error", "kind", "message"),
     [
+        (SystemExit(3), "TrialFailedError", "SystemExit: the environment called sys.exit(3)"),
         (OSError("the simulator\nwent away"), "TrialFailedError", "OSError: the simulator went"),
         (MemoryError(), "TrialFailedError", "MemoryError"),
         (

@@ -36,7 +36,7 @@ class DQNLearner(ReplicaLearner):
         self._lr = settings.lr.value(0)
         self._last_target_update = 0
         self._target_updates = 0
-        self._loss_sum = torch.zeros(networks.replicas, device=networks.device)
+        self._loss_sum = torch.zeros(networks.replicas, dtype=torch.float32, device=networks.device)
         self._last: tuple[LossTerms, Tensor] | None = None
         self._before = networks.online.parameters.detach().clone()
 

@@ -123,7 +123,9 @@ class PPOLearner(ReplicaLearner):
         before = self.networks.parameters.detach().clone()
         lr = self._settings.lr.value(env_steps)
         coefficients = self._coefficients(env_steps)
-        loss_sum = torch.zeros(self.networks.replicas, device=self.networks.device)
+        loss_sum = torch.zeros(
+            self.networks.replicas, dtype=torch.float32, device=self.networks.device
+        )
         for minibatch in batch.minibatches(self._draw_order(batch.rows)):
             values, terms, norms = self._step(minibatch, coefficients, lr)
             loss_sum += terms.total.detach().sum(1)

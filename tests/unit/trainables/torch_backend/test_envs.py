@@ -47,8 +47,8 @@ gym.register("replica_envs/Counted-v0", entry_point=Counted)
 def _reset_counts(monkeypatch):
     held = []  # gymnasium closes environments when they are garbage collected
 
-    def build(*arguments):
-        held.append(build_vector_env(*arguments))
+    def build(*arguments, **named):
+        held.append(build_vector_env(*arguments, **named))
         return held[-1]
 
     monkeypatch.setattr("sweeper.trainables.torch_backend.envs.build_vector_env", build)
