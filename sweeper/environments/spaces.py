@@ -13,9 +13,20 @@ from numpy.typing import NDArray
 
 from sweeper.errors import ConfigurationRefusedError
 
-__all__ = ["ObservationEncoder", "build_observation_encoder", "space_from_json", "space_to_json"]
+__all__ = [
+    "ObservationEncoder",
+    "build_observation_encoder",
+    "has_channels_first",
+    "space_from_json",
+    "space_to_json",
+]
 
 Space: TypeAlias = spaces.Space[Any]
+
+
+def has_channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether an image's first axis holds its channels: it is smaller than both others."""
+    return len(shape) == 3 and shape[0] < min(shape[1:])
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,7 @@ class Support:
         dead_network: the same below ``model_config``, by fnmatch patterns.
         actions: spaces of `gymnasium.spaces` that it acts in.
         observations: spaces that the leaves of an observation may have.
-        takes_action_arrays: whether an action may have more than one dimension.
-        takes_action_offsets: whether discrete actions may count from another number than 0.
+        takes_scalar_actions: whether a Box of actions may have the shape (), a number each.
         learner_metrics: names below ``learner/`` that it reports; None: not recorded.
         trains_replicas_together: whether all replicas are one batch, so one more costs little.
         builds_vector_envs: whether this package steps the environments; RLlib steps its own.
@@ -83,8 +82,7 @@ class Support:
     # rllib/core/models/catalog.py
     actions: tuple[str, ...] = ("Box", "Discrete", "MultiDiscrete")
     observations: tuple[str, ...] = ("Box", "Discrete", "MultiDiscrete", "MultiBinary")
-    takes_action_arrays: bool = True
-    takes_action_offsets: bool = False
+    takes_scalar_actions: bool = True
     learner_metrics: tuple[str, ...] | None = None
     trains_replicas_together: bool = False
     builds_vector_envs: bool = False
@@ -106,8 +104,6 @@ _OF_BACKEND: Mapping[str, Mapping[str, Any]] = {
     "torch": {
         "backend": "torch",
         "observations": ("Box", "Discrete", "MultiDiscrete"),
-        "takes_action_arrays": False,
-        "takes_action_offsets": True,
         "trains_replicas_together": True,
         "builds_vector_envs": True,
         "ends_long_evaluations": False,
@@ -194,6 +190,7 @@ _RLLIB_SAC = Support(
         **_dead_network_of_replay("SAC"),
     },
     actions=("Box", "Discrete"),  # sac_catalog.py
+    takes_scalar_actions=False,
 )
 
 # --- DQN -------------------------------------------------------------------------------------

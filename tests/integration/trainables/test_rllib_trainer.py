@@ -128,12 +128,12 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.core.rl_module.rl_module import RLModule
 for folder, env_id, path in {agents!r}:
     folder = Path(folder)
+    sys.path.insert(0, path)
     module = RLModule.from_checkpoint(folder / "learner_group/learner/rl_module/default_policy")
     algorithm = Algorithm.from_checkpoint(str(folder))
-    sys.path.insert(0, path)
     env = gymnasium.make(env_id)
     observation, _ = env.reset(seed=0)
-    for _ in range(5):
+    for _ in range(0 if "Any" in env_id else 5):
         batch = {{"obs": torch.from_numpy(observation[None])}}
         logits = module.forward_inference(batch)["action_dist_inputs"]
         observation, *_ = env.step(int(logits.argmax()))
@@ -152,8 +152,15 @@ def test_plain_rllib_loads_a_replica_without_this_package(
         module="corridor_envs",
         search_paths=(str(envs_folder),),
     )
+    encoded = EnvironmentSettings(
+        "AnySpaces-v0",
+        kwargs={"observations": "Dict", "actions": "each bounded otherwise"},
+        module="space_envs",
+        search_paths=(str(envs_folder),),
+    )
     trained = []
-    for name, environment in (("plain", EnvironmentSettings("CartPole-v1")), ("own", wrapped)):
+    environments = {"plain": EnvironmentSettings("CartPole-v1"), "own": wrapped, "any": encoded}
+    for name, environment in environments.items():
         trainer = make_trainer(make_settings(environment=environment))
         trained.append(trainer.train()[0].env_steps)
         trainer.save(tmp_path / name)
@@ -161,6 +168,7 @@ def test_plain_rllib_loads_a_replica_without_this_package(
     agents = [
         (str(tmp_path / "plain/replica_0"), "CartPole-v1", str(tmp_path)),
         (str(tmp_path / "own/replica_0"), "corridor_envs:Corridor-v0", str(envs_folder)),
+        (str(tmp_path / "any/replica_0"), "space_envs:AnySpaces-v0", str(envs_folder)),
     ]
     ran = subprocess.run(
         [sys.executable, "-c", PLAIN_RLLIB.format(agents=agents)],
@@ -170,6 +178,7 @@ def test_plain_rllib_loads_a_replica_without_this_package(
         cwd=tmp_path,
     )
     assert ran.returncode == 0, ran.stderr[-2000:]
+    assert len(ran.stdout.split("env steps")) == 4
     steps = [int(line.split()[-1]) for line in ran.stdout.splitlines() if "env steps" in line]
     assert all(now > before for now, before in zip(steps, trained, strict=True))
 

@@ -313,27 +313,30 @@ gymnasium.register("Plain-v0", Plain, max_episode_steps=9)
         ("DQN", {"observation": "Box(0, 255, (84, 84, 3), 'uint8')"}),
         ("PPO", {"action": "MultiDiscrete([2, 3])"}),
         ("PPO", {"action": "Box(-1, 1, (2,))"}),
+        ("PPO", {"action": "Box(0, float('inf'), ())"}),
         ("PPO", {"action": "Discrete(3, start=-1)"}),
         ("DQN", {"action": "Discrete(3, start=1)"}),
         ("PPO", {"action": "MultiDiscrete([2, 3], start=[0, 1])"}),
     ],
 )
-def test_torch_takes_these_spaces(shaped: Path, algorithm: str, spaces: dict[str, str]) -> None:
-    assert plan_of(shaped, algorithm=algorithm, environment=_shaped(**spaces)).trials == 1
+@pytest.mark.parametrize("backend", ["torch", "rllib"])
+def test_both_backends_take_these_spaces(
+    shaped: Path, backend: str, algorithm: str, spaces: dict[str, str]
+) -> None:
+    environment = _shaped(**spaces)
+    plan = plan_of(shaped, algorithm=algorithm, backend=backend, environment=environment)
+    assert plan.trials == 1
 
 
 @pytest.mark.parametrize(
     ("backend", "spaces", "words"),
     [
-        ("rllib", {"action": "Discrete(3, start=-1)"},
-         "actions are Discrete(3, start=-1), but RLlib sends numbers from 0 on; use backend: "
-         "torch, or number them from 0"),
-        ("rllib", {"action": "MultiDiscrete([2, 3], start=[0, 1])"},
-         "actions are MultiDiscrete([2 3], start=[0 1]), but RLlib sends numbers from 0 on; use "
-         "backend: torch, or number them from 0"),
-        ("torch", {"action": "Box(-1, 1, (2, 2))"},
-         "actions are Box(-1.0, 1.0, (2, 2), float32); backend torch takes vectors only; backend: "
-         "rllib takes this shape, too"),
+        ("rllib", {"action": "Box(-1, 1, (2, 2))"},
+         "actions are Box(-1.0, 1.0, (2, 2), float32); must be a vector: put a wrapper of your own "
+         "around the environment that reshapes them"),
+        ("torch", {"action": "MultiDiscrete([[2, 2], [2, 2]])"},
+         "actions are MultiDiscrete([[2 2] [2 2]]); must be a vector: put a wrapper of your own "
+         "around the environment that reshapes them"),
         ("torch", {"observation": "MultiBinary(3)"},
          "PPO can't see observations of MultiBinary(3) on backend torch; backend: rllib can"),
         ("torch", {"observation": "MultiDiscrete([[2, 3], [2, 3]])"},
@@ -348,11 +351,11 @@ def test_spaces_that_the_backend_can_t_take_are_a_problem(
     ]
 
 
-def test_torch_is_not_suggested_for_an_algorithm_without_it(shaped: Path) -> None:
-    environment = _shaped(action="Discrete(3, start=1)")
+def test_sac_acts_in_vectors_only(shaped: Path) -> None:
+    environment = _shaped(action="Box(-1, 1, ())")
     assert problems_of(shaped, algorithm="SAC", environment=environment) == [
-        "1: environment.id: Shaped-v0: actions are Discrete(3, start=1), but RLlib sends numbers "
-        "from 0 on; number them from 0"
+        "1: environment.id: Shaped-v0: actions are Box(-1.0, 1.0, (), float32); must be a vector: "
+        "put a wrapper of your own around the environment that reshapes them"
     ]
 
 
