@@ -12,12 +12,13 @@ import numpy as np
 
 from sweeper.agents.agent import Agent, load_agent
 from sweeper.agents.locate import find_agents, read_description
-from sweeper.environments.building import build_env
+from sweeper.environments.building import build_env, describe
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
 from sweeper.evidence.statistics import Summary, summarise_sample
 from sweeper.paths import RunPaths, find_run, is_run
 from sweeper.spec import load_spec
+from sweeper.trainables.contract import MAX_EPISODE_STEPS
 from sweeper.trainables.seeding import Purpose, seed_sequence
 
 __all__ = ["AgentEvaluation", "Evaluation", "evaluate", "play_episodes"]
@@ -53,6 +54,7 @@ class Evaluation:
     Attributes:
         episodes: how many each agent played.
         seed: which episodes.
+        max_episode_steps: an episode was cut after so many steps; None: by the environment only.
     """
 
     folder: Path
@@ -60,6 +62,14 @@ class Evaluation:
     episodes: int
     seed: int
     agents: tuple[AgentEvaluation, ...]
+    max_episode_steps: int | None = None
+
+    @property
+    def num_capped(self) -> int:
+        """How many episodes of all agents reached ``max_episode_steps``."""
+        cap = self.max_episode_steps
+        lengths = [length for agent in self.agents for length in agent.lengths]
+        return 0 if cap is None else sum(length >= cap for length in lengths)
 
     @property
     def summary(self) -> Summary:
@@ -83,6 +93,8 @@ class Evaluation:
             "environment": self.environment,
             "episodes": self.episodes,
             "seed": self.seed,
+            "max_episode_steps": self.max_episode_steps,
+            "num_capped_episodes": self.num_capped,
             **self.summary.to_json(),
             "interval_over": self.unit,
             "runs": [agent.mean for agent in self.agents],
@@ -99,7 +111,13 @@ class Evaluation:
 
 
 def evaluate(
-    target: str, storage: str, *, episodes: int = 100, seed: int = 0, replica: int | None = None
+    target: str,
+    storage: str,
+    *,
+    episodes: int = 100,
+    seed: int = 0,
+    replica: int | None = None,
+    max_episode_steps: int | None = None,
 ) -> Evaluation:
     """Play episodes with a run's champion, or with a checkpoint.
 
@@ -110,6 +128,8 @@ def evaluate(
         episodes: how many each agent plays.
         seed: which episodes; the same for every agent, so that results can be compared.
         replica: only the replica that was trained with this seed.
+        max_episode_steps: an episode is cut after so many steps and counts with what it has
+            earned; None: as in the run, whose default holds where there is no run.
 
     Raises:
         UserError: there is nothing to evaluate.
@@ -118,16 +138,24 @@ def evaluate(
     description = read_description(folder)
     agents = find_agents(folder, description, replica)
     settings = _find_environment(folder, description)
+    cap = _find_episode_cap(folder, description, settings, max_episode_steps)
     evaluated = []
     for agent in agents:
         player = load_agent(agent.folder, agent.index)
-        returns, lengths = play_episodes(player, settings, episodes=episodes, seed=seed)
+        returns, lengths = play_episodes(
+            player, settings, episodes=episodes, seed=seed, max_episode_steps=cap
+        )
         evaluated.append(AgentEvaluation(agent.name, tuple(returns), tuple(lengths)))
-    return Evaluation(folder, settings.id, episodes, seed, tuple(evaluated))
+    return Evaluation(folder, settings.id, episodes, seed, tuple(evaluated), cap)
 
 
 def play_episodes(
-    player: Agent, settings: EnvironmentSettings, *, episodes: int, seed: int
+    player: Agent,
+    settings: EnvironmentSettings,
+    *,
+    episodes: int,
+    seed: int,
+    max_episode_steps: int | None = None,
 ) -> tuple[list[float], list[int]]:
     """Play whole episodes; the n-th always has the same seed, however they are distributed.
 
@@ -136,6 +164,7 @@ def play_episodes(
         settings: of the environment.
         episodes: how many. Each counts once; short ones, which end first, are not preferred.
         seed: which episodes.
+        max_episode_steps: an episode is cut after so many steps; None: by the environment only.
 
     Returns:
         Returns and lengths, one per episode, in order.
@@ -156,7 +185,8 @@ def play_episodes(
                 observation, reward, terminated, truncated, _ = env.step(action)
                 returns[episode] += float(reward)
                 lengths[episode] += 1
-                if not (terminated or truncated):
+                is_cut = lengths[episode] == max_episode_steps
+                if not (terminated or truncated or is_cut):
                     going_on.append((env, episode, observation))
                 elif (following := next(waiting, None)) is not None:
                     observation, _ = env.reset(seed=seeds[following])
@@ -199,3 +229,21 @@ def _find_environment(folder: Path, description: Mapping[str, Any]) -> Environme
         f"{folder} is no checkpoint: it has no agent.json and lies in no run; give a run, its "
         "champion/, or a checkpoint_… folder of one of its trials"
     )
+
+
+def _find_episode_cap(
+    folder: Path,
+    description: Mapping[str, Any],
+    settings: EnvironmentSettings,
+    asked: int | None,
+) -> int | None:
+    """What was asked for, else the cap of the run; None if the environment's limit is shorter."""
+    cap = asked or description.get("max_episode_steps")
+    root = next((parent for parent in folder.parents if is_run(parent)), None)
+    if cap is None and root is not None:
+        evaluation = load_spec(RunPaths(root).spec).evaluation
+        cap = None if evaluation is None else evaluation.max_episode_steps
+    limit = describe(settings).max_episode_steps
+    if limit is None:
+        return cap or MAX_EPISODE_STEPS
+    return cap if cap is not None and cap < limit else None

@@ -60,7 +60,6 @@ class Support:
         builds_vector_envs: whether this package steps the environments; RLlib steps its own.
         min_native_envs: with fewer environments, gymnasium's vectorised ones are slower than a
             loop over single ones.
-        ends_long_evaluations: whether an evaluation episode without an end fails the trial.
         normalises: whether it keeps running statistics of observations and rewards.
         has_own_replay: whether the replay memory is this package's: its size is known before the
             run, a checkpoint can hold it, and it drops single steps instead of whole episodes.
@@ -87,7 +86,6 @@ class Support:
     trains_replicas_together: bool = False
     builds_vector_envs: bool = False
     min_native_envs: int = 1
-    ends_long_evaluations: bool = True
     normalises: bool = False
     has_own_replay: bool = False
     drops_trainer: bool = False
@@ -106,7 +104,6 @@ _OF_BACKEND: Mapping[str, Mapping[str, Any]] = {
         "observations": ("Box", "Discrete", "MultiDiscrete"),
         "trains_replicas_together": True,
         "builds_vector_envs": True,
-        "ends_long_evaluations": False,
         "drops_trainer": True,
     },
     REFERENCE_BACKEND: {},

@@ -29,10 +29,9 @@ from ray.rllib.utils.metrics import (
 )
 
 from sweeper.environments.registry import import_module
+from sweeper.environments.settings import EnvironmentSettings
 from sweeper.paths import CheckpointPaths
 from sweeper.trainables.contract import (
-    MAX_EPISODE_STEPS,
-    EvaluationNeverEndsError,
     EvaluationResult,
     EvaluationSettings,
     ReplicaProgress,
@@ -42,6 +41,7 @@ from sweeper.trainables.rllib_backend.config import (
     EPISODE_LENGTHS,
     EPISODE_RETURNS,
     build_algorithm_config,
+    set_environment,
 )
 from sweeper.trainables.rllib_backend.generators import Generators
 from sweeper.trainables.seeding import Purpose, derive_seed, seed_sequence
@@ -182,7 +182,7 @@ class RLlibTrainer:
         generators = Generators(derive_seed(replica.seed, stage, Purpose.EVALUATION_ACTIONS))
         with generators.swapped_in():
             if self._evaluator is None:
-                self._evaluator = _Evaluator(algorithm, settings)
+                self._evaluator = _Evaluator(algorithm, settings, self._settings.environment)
             return self._evaluator.play(
                 algorithm, derive_seed(replica.seed, stage, Purpose.EVALUATION_ENVIRONMENTS)
             )
@@ -228,8 +228,14 @@ class RLlibTrainer:
 class _Evaluator:
     """One env runner that plays the episodes of every replica of the trial."""
 
-    def __init__(self, algorithm: Algorithm, settings: EvaluationSettings) -> None:
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        settings: EvaluationSettings,
+        environment: EnvironmentSettings,
+    ) -> None:
         self._explore = settings.explore
+        self._max_episode_steps = settings.max_episode_steps
         self._quotas = settings.quotas
         self._finished: list[list[tuple[float, int]]] = [[] for _ in self._quotas]
         finished = self._finished
@@ -241,6 +247,8 @@ class _Evaluator:
         config = algorithm.config.copy(copy_frozen=False)
         config.env_runners(num_env_runners=0, num_envs_per_env_runner=len(self._quotas))
         config.in_evaluation = True
+        if settings.max_episode_steps is not None:
+            set_environment(config, settings.cut_episodes(environment))
         self._runner = type(algorithm.env_runner)(config=config, worker_index=0, num_workers=0)
         # Set on the runner's own copy: the constructor deep-copies the config, and `finished`.
         self._runner.config.callbacks(on_episode_end=record)
@@ -259,17 +267,13 @@ class _Evaluator:
             episodes.clear()
         # Makes the next sample() reset the environments with this seed.
         runner._seed, runner._needs_initial_reset = env_seed, True
-        left = MAX_EPISODE_STEPS * max(self._quotas)
         while any(
             len(done) < quota for done, quota in zip(self._finished, self._quotas, strict=True)
         ):
-            left -= _EVALUATION_CHUNK_STEPS
-            if left < 0:
-                raise EvaluationNeverEndsError
             steps = _EVALUATION_CHUNK_STEPS * len(self._quotas)
             runner.sample(num_timesteps=steps, explore=self._explore)
             runner.get_metrics()  # frees the data of finished episodes
-        return EvaluationResult.count(self._finished, self._quotas)
+        return EvaluationResult.count(self._finished, self._quotas, self._max_episode_steps)
 
     def close(self) -> None:
         """Close the environments."""

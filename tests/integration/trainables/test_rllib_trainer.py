@@ -103,6 +103,38 @@ def test_an_evaluation_is_greedy_unless_it_explores() -> None:
     assert max(returns[False]) < max(returns[True])
 
 
+def evaluate(env_id: str, vectorization: str = "auto", **evaluation: Any):
+    settings = make_settings(
+        environment=EnvironmentSettings(env_id, vectorization=vectorization),
+        evaluation=EvaluationSettings(**evaluation),
+        seeds=(0, 1),
+    )
+    trainer = make_trainer(settings)
+    results = trainer.evaluate()
+    trainer.close()
+    return results
+
+
+def test_evaluation_episodes_without_an_end_are_cut_and_count_as_they_are() -> None:
+    # 22 episodes: two sub-environments have to begin a second one after the cut.
+    for result in evaluate("CliffWalking-v1", episodes=22, max_episode_steps=30):
+        assert result.episode_lengths == (30,) * 22
+        assert result.num_capped == 22
+        assert all(-3000 <= value <= -30 for value in result.episode_returns)
+
+
+@pytest.mark.parametrize("vectorization", ["auto", "vector_entry_point"])
+def test_a_cap_leaves_shorter_episodes_as_they_were(vectorization: str) -> None:
+    asked = {"episodes": 22, "explore": True}
+    whole = evaluate("CartPole-v1", **asked)
+    capped = evaluate("CartPole-v1", vectorization, **asked, max_episode_steps=400)
+    assert [one.episode_returns for one in capped] == [one.episode_returns for one in whole]
+    cap = max(whole[0].episode_lengths) - 1
+    cut = evaluate("CartPole-v1", vectorization, **asked, max_episode_steps=cap)[0]
+    assert max(cut.episode_lengths) == cap
+    assert cut.num_capped >= 1
+
+
 def test_episodes_cut_by_an_iteration_are_counted_whole() -> None:
     for progress in train(make_settings(), iterations=4):
         assert progress[0].episode_returns == tuple(map(float, progress[0].episode_lengths))

@@ -363,12 +363,38 @@ def test_an_evaluation_that_may_never_end_is_a_warning(shaped: Path) -> None:
     endless = "{id: Endless-v0, module: own_shaped}"
     (warning,) = plan_of(shaped, environment=endless, evaluation="{}").warnings
     assert warning == (
-        "Endless-v0 has no time limit: the evaluation of an agent that stays in one episode "
-        "never ends; give environment.wrappers: [{TimeLimit: {max_episode_steps: 1000}}]"
+        "Endless-v0 has no time limit: an evaluation episode is cut after 10,000 steps and counts "
+        "with what it has earned; set evaluation.max_episode_steps, or for training too "
+        "environment.wrappers: [{TimeLimit: {max_episode_steps: 1000}}]"
     )
     assert plan_of(shaped, environment=endless).warnings == ()
     limited = endless[:-1] + ", wrappers: [{TimeLimit: {max_episode_steps: 9}}]}"
     assert plan_of(shaped, environment=limited, evaluation="{}").warnings == ()
+    asked = "{max_episode_steps: 50}"
+    assert plan_of(shaped, environment=endless, evaluation=asked).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("env_id", "stop", "evaluation", "recorded", "applied"),
+    [
+        ("Endless-v0", 10_000, "{}", 10_000, 10_000),
+        ("Endless-v0", 20, "{}", 1_000, 1_000),
+        ("Endless-v0", 10**7, "{}", 27_000, 27_000),
+        ("Endless-v0", 10_000, "{max_episode_steps: 50}", 50, 50),
+        ("Shaped-v0", 10_000, "{}", None, None),  # its own limit is 9
+        ("Shaped-v0", 10_000, "{max_episode_steps: 9}", 9, None),
+        ("Shaped-v0", 10_000, "{max_episode_steps: 8}", 8, 8),
+    ],
+)
+def test_evaluation_episodes_are_capped_where_the_environment_does_not_end_them(
+    shaped: Path, env_id: str, stop: int, evaluation: str, recorded: int, applied: int
+) -> None:
+    environment = json.dumps({"id": env_id, "module": "own_shaped"})
+    bound = f"{{{STEPS}: {stop}}}"
+    plan = plan_of(shaped, environment=environment, stop=bound, evaluation=evaluation)
+    # The run's spec records it for resumed launches and later evaluations.
+    assert plan.spec.evaluation.max_episode_steps == recorded
+    assert trial_settings(plan).evaluation.max_episode_steps == applied
 
 
 def test_output_of_an_environment_goes_to_stderr(
