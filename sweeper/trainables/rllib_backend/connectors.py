@@ -53,7 +53,8 @@ def connect_actions(
     That piece is the last but one of RLlib's defaults, behind which no other can be inserted.
     """
     space = env_spaces["__env_single__"][1] if env is None else env.single_action_space
-    piece = RLlibActions if _is_sent_well(space) else NormalizeAndClipActions
+    is_sent_well = _is_sent_well(space, is_kept_inside=normalize_actions or clip_actions)
+    piece = RLlibActions if is_sent_well else NormalizeAndClipActions
     return [
         GetActions(),
         TensorToNumpy(),
@@ -86,9 +87,9 @@ class EncodedObservations(SingleAgentObservationPreprocessor):  # type: ignore[m
 class NormalizeAndClipActions(RLlibActions):  # type: ignore[misc]
     """Sends actions that lie in their space, each dimension by its own bounds.
 
-    ``normalize_actions`` maps [-1, 1] to two finite bounds, clips to a single one, and leaves
-    a dimension without bounds alone. Has the name of RLlib's piece, because that is the folder of
-    its state in a checkpoint.
+    ``normalize_actions`` maps [-1, 1] to two finite bounds. Then all is clipped to the bounds
+    that there are, whatever ``clip_actions`` says, as on the torch backend. Has the name of RLlib's
+    piece, because that is the folder of its state in a checkpoint.
     """
 
     def __call__(self, *, batch: dict[str, Any], **_: Any) -> Any:
@@ -110,17 +111,23 @@ class NormalizeAndClipActions(RLlibActions):  # type: ignore[misc]
             return (action + space.start).astype(space.dtype)
         numbers = np.asarray(action, dtype=np.float64).reshape(space.shape)
         low, high = space.low.astype(np.float64), space.high.astype(np.float64)
-        if self.normalize_actions:
-            is_bounded = space.bounded_below & space.bounded_above
-            start, width = np.where(is_bounded, low, 0), np.where(is_bounded, high - low, 0)
-            numbers = np.where(is_bounded, start + (numbers + 1) * width / 2, numbers)
-        if self.normalize_actions or self.clip_actions:
-            numbers = np.clip(numbers, low, high)
-        return numbers.astype(space.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.normalize_actions:
+                is_bounded = space.bounded_below & space.bounded_above
+                half = high / 2 - low / 2  # their distance can be more than a float holds
+                numbers = np.where(is_bounded, low + (numbers + 1) * half, numbers)
+            limits = np.finfo(space.dtype)
+            inside = np.clip(numbers, np.fmax(low, limits.min), np.fmin(high, limits.max))
+        return inside.astype(space.dtype)
 
 
-def _is_sent_well(space: gymnasium.Space[Any]) -> bool:
-    """Whether RLlib's own piece sends what lies in the space."""
+def _is_sent_well(space: gymnasium.Space[Any], *, is_kept_inside: bool) -> bool:
+    """Whether RLlib's own piece sends what lies in the space.
+
+    Args:
+        space: of actions.
+        is_kept_inside: whether it unsquashes or clips at all.
+    """
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
         return not np.any(space.start)
     if not isinstance(space, spaces.Box) or len(space.shape) != 1:
@@ -129,7 +136,8 @@ def _is_sent_well(space: gymnasium.Space[Any]) -> bool:
     is_free = not (space.bounded_below | space.bounded_above).any()
     with np.errstate(over="ignore"):
         is_narrow = bool(np.isfinite(space.high - space.low).all())
-    return space.dtype == np.float32 and bool((is_bounded and is_narrow) or is_free)
+    is_inside = is_free or (is_kept_inside and is_bounded and is_narrow)
+    return space.dtype == np.float32 and bool(is_inside)
 
 
 def _encode_space(space: gymnasium.Space[Any], *, is_whole: bool = False) -> gymnasium.Space[Any]:

@@ -47,6 +47,7 @@ ACTIONS: dict[str, spaces.Space[Any]] = {
     "float64": spaces.Box(-0.1, 0.3, (2,), np.float64),
     "float16": spaces.Box(-0.1, 0.3, (2,), np.float16),
     "matrix": spaces.Box(-3, 1, (2, 3), np.float32),
+    "huge": spaces.Box(-3e38, 3e38, (2,), np.float32),
     "unbounded": spaces.Box(-INF, INF, (2,), np.float32),
     "half bounded": spaces.Box(0, INF, (2,), np.float32),
     "each bounded otherwise": spaces.Box(
