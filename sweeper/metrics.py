@@ -14,6 +14,7 @@ __all__ = [
     "ENV_STEPS",
     "ITERATION",
     "MODES",
+    "NUM_CAPPED_EPISODES",
     "SCORES",
     "Objective",
     "canonical_metric",
@@ -22,6 +23,7 @@ __all__ = [
 
 ENV_STEPS = "num_env_steps_sampled_lifetime"
 ITERATION = "training_iteration"
+NUM_CAPPED_EPISODES = "evaluation/num_capped_episodes"
 BOUNDS = (ENV_STEPS, "time_total_s", ITERATION)
 MODES = ("max", "min")
 SCORES = ("last", "best", "auc")
@@ -65,7 +67,11 @@ _REPORTED = (
     *BOUNDS,
     "env_steps_per_s",
 )
-_EVALUATION = ("evaluation/episode_return_mean", "evaluation/episode_len_mean")
+_EVALUATION = (
+    "evaluation/episode_return_mean",
+    "evaluation/episode_len_mean",
+    NUM_CAPPED_EPISODES,
+)
 _LEARNER_SHARED = (
     "total_loss",
     "default_optimizer_learning_rate",

@@ -63,6 +63,8 @@ def export_champion(champion: Champion, spec: ExperimentSpec, destination: Path)
         made.mkdir()
         fill = _fill_torch_agent if spec.backend == "torch" else _fill_rllib_agent
         description = {**fill(champion, spec, made), **_describe_selection(champion)}
+        if spec.evaluation is not None:
+            description["max_episode_steps"] = spec.evaluation.max_episode_steps
         text = json.dumps(description, indent=2, allow_nan=False)
         CheckpointPaths(made).agent.write_text(text + "\n", encoding="utf-8")
         if destination.exists():

@@ -168,8 +168,20 @@ def logs(
 @click.option(
     "--replica", metavar="SEED", type=int, help="Play only this seed's agent of a checkpoint."
 )
+@click.option(
+    "--max-episode-steps",
+    metavar="N",
+    type=click.IntRange(1),
+    help="Cut an episode after N steps.  [default: as in the run]",
+)
 def evaluate(
-    target: str, storage: str, as_json: bool, episodes: int, seed: int, replica: int | None
+    target: str,
+    storage: str,
+    as_json: bool,
+    episodes: int,
+    seed: int,
+    replica: int | None,
+    max_episode_steps: int | None,
 ) -> None:
     """Evaluate agents on episodes that training never saw.
 
@@ -179,7 +191,14 @@ def evaluate(
     from sweeper.evidence import evaluation
     from sweeper.views.runs import print_evaluation
 
-    evaluated = evaluation.evaluate(target, storage, episodes=episodes, seed=seed, replica=replica)
+    evaluated = evaluation.evaluate(
+        target,
+        storage,
+        episodes=episodes,
+        seed=seed,
+        replica=replica,
+        max_episode_steps=max_episode_steps,
+    )
     app.show(evaluated, print_evaluation, as_json)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from sweeper.agents.agent import Agent, load_agent
 from sweeper.agents.locate import find_agents, read_description
-from sweeper.environments.building import build_env
+from sweeper.environments.building import build_env, describe
 from sweeper.environments.containment import USER_ERRORS, contained, seed_process
 from sweeper.environments.modules import summarise
 from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
@@ -22,6 +22,7 @@ from sweeper.errors import UserError
 from sweeper.evidence.statistics import Summary, summarise_sample
 from sweeper.paths import RunPaths, find_run, is_run
 from sweeper.spec import load_spec
+from sweeper.trainables.contract import MAX_EPISODE_STEPS
 from sweeper.trainables.seeding import Purpose, seed_sequence
 
 __all__ = ["AgentEvaluation", "Evaluation", "evaluate", "play_episodes"]
@@ -57,6 +58,7 @@ class Evaluation:
     Attributes:
         episodes: how many each agent played.
         seed: which episodes.
+        max_episode_steps: an episode was cut after so many steps; None: by the environment only.
     """
 
     folder: Path
@@ -64,6 +66,14 @@ class Evaluation:
     episodes: int
     seed: int
     agents: tuple[AgentEvaluation, ...]
+    max_episode_steps: int | None = None
+
+    @property
+    def num_capped(self) -> int:
+        """How many episodes of all agents reached ``max_episode_steps``."""
+        cap = self.max_episode_steps
+        lengths = [length for agent in self.agents for length in agent.lengths]
+        return 0 if cap is None else sum(length >= cap for length in lengths)
 
     @property
     def summary(self) -> Summary:
@@ -87,6 +97,8 @@ class Evaluation:
             "environment": self.environment,
             "episodes": self.episodes,
             "seed": self.seed,
+            "max_episode_steps": self.max_episode_steps,
+            "num_capped_episodes": self.num_capped,
             **self.summary.to_json(),
             "interval_over": self.unit,
             "runs": [agent.mean for agent in self.agents],
@@ -103,7 +115,13 @@ class Evaluation:
 
 
 def evaluate(
-    target: str, storage: str, *, episodes: int = 100, seed: int = 0, replica: int | None = None
+    target: str,
+    storage: str,
+    *,
+    episodes: int = 100,
+    seed: int = 0,
+    replica: int | None = None,
+    max_episode_steps: int | None = None,
 ) -> Evaluation:
     """Play episodes with a run's champion, or with a checkpoint.
 
@@ -114,6 +132,8 @@ def evaluate(
         episodes: how many each agent plays.
         seed: which episodes; the same for every agent, so that results can be compared.
         replica: only the replica that was trained with this seed.
+        max_episode_steps: an episode is cut after so many steps and counts with what it has
+            earned; None: as in the run, whose default holds where there is no run.
 
     Raises:
         UserError: there is nothing to evaluate.
@@ -122,16 +142,24 @@ def evaluate(
     description = read_description(folder)
     agents = find_agents(folder, description, replica)
     settings = _find_environment(folder, description)
+    cap = _find_episode_cap(folder, description, settings, max_episode_steps)
     evaluated = []
     for agent in agents:
         player = load_agent(agent.folder, agent.index)
-        returns, lengths = play_episodes(player, settings, episodes=episodes, seed=seed)
+        returns, lengths = play_episodes(
+            player, settings, episodes=episodes, seed=seed, max_episode_steps=cap
+        )
         evaluated.append(AgentEvaluation(agent.name, tuple(returns), tuple(lengths)))
-    return Evaluation(folder, settings.id, episodes, seed, tuple(evaluated))
+    return Evaluation(folder, settings.id, episodes, seed, tuple(evaluated), cap)
 
 
 def play_episodes(
-    player: Agent, settings: EnvironmentSettings, *, episodes: int, seed: int
+    player: Agent,
+    settings: EnvironmentSettings,
+    *,
+    episodes: int,
+    seed: int,
+    max_episode_steps: int | None = None,
 ) -> tuple[list[float], list[int]]:
     """Play whole episodes; the n-th always has the same seed, however they are distributed.
 
@@ -140,6 +168,7 @@ def play_episodes(
         settings: of the environment.
         episodes: how many. Each counts once; short ones, which end first, are not preferred.
         seed: which episodes.
+        max_episode_steps: an episode is cut after so many steps; None: by the environment only.
 
     Returns:
         Returns and lengths, one per episode, in order.
@@ -148,11 +177,14 @@ def play_episodes(
     seeds = [int(word >> 1) for word in sequence.generate_state(episodes)]
     with contained():
         seed_process(seeds[0])  # for environments without a generator of their own
-        return _play(player, settings, seeds)
+        return _play(player, settings, seeds, max_episode_steps)
 
 
 def _play(
-    player: Agent, settings: EnvironmentSettings, seeds: Sequence[int]
+    player: Agent,
+    settings: EnvironmentSettings,
+    seeds: Sequence[int],
+    max_episode_steps: int | None,
 ) -> tuple[list[float], list[int]]:
     episodes = len(seeds)
     envs = _build_envs(settings, min(episodes, _MAX_ENVS))
@@ -172,7 +204,8 @@ def _play(
                     observation, reward, terminated, truncated, _ = env.step(action)
                 returns[episode] += float(reward)
                 lengths[episode] += 1
-                if not (terminated or truncated):
+                is_cut = lengths[episode] == max_episode_steps
+                if not (terminated or truncated or is_cut):
                     going_on.append((env, episode, observation))
                 elif (following := next(waiting, None)) is not None:
                     with _explaining(settings):
@@ -232,3 +265,21 @@ def _find_environment(folder: Path, description: Mapping[str, Any]) -> Environme
         f"{folder} is no checkpoint: it has no agent.json and lies in no run; give a run, its "
         "champion/, or a checkpoint_… folder of one of its trials"
     )
+
+
+def _find_episode_cap(
+    folder: Path,
+    description: Mapping[str, Any],
+    settings: EnvironmentSettings,
+    asked: int | None,
+) -> int | None:
+    """What was asked for, else the cap of the run; None if the environment's limit is shorter."""
+    cap = asked or description.get("max_episode_steps")
+    root = next((parent for parent in folder.parents if is_run(parent)), None)
+    if cap is None and root is not None:
+        evaluation = load_spec(RunPaths(root).spec).evaluation
+        cap = None if evaluation is None else evaluation.max_episode_steps
+    limit = describe(settings).max_episode_steps
+    if limit is None:
+        return cap or MAX_EPISODE_STEPS
+    return cap if cap is not None and cap < limit else None

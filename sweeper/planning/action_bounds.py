@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from sweeper.planning.values import possible_values
 from sweeper.spec import ExperimentSpec
 from sweeper.spec.keys.names import default
-from sweeper.spec.keys.support import BACKENDS, find_support, supports
 
 __all__ = ["find_unbounded_actions"]
 
@@ -31,17 +30,13 @@ def find_unbounded_actions(spec: ExperimentSpec, actions: object) -> Iterator[st
     if not isinstance(actions, spaces.Box):
         return
     below, above = np.isfinite(actions.low), np.isfinite(actions.high)
-    if spec.support.bounds_each_action:
-        yield from _say(~below & ~above, "no bounds", "sent as the policy draws {them}")
-        yield from _say(below ^ above, "only one bound", "clipped there, not scaled")
-    elif _can_be(spec, _NORMALIZE, True):
-        yield from _say_what_rllib_does(spec, ~below | ~above)
+    yield from _say(~below & ~above, "no bounds", "sent as the policy draws {them}")
+    yield from _say(below ^ above, "only one bound", "clipped there, not scaled")
     if _can_be(spec, _NORMALIZE, False) and _can_be(spec, _CLIP, False) and (below | above).any():
-        both = f"where {_NORMALIZE} and {_CLIP} are both false"
-        if spec.support.bounds_each_action:
-            yield f"{both}, actions are clipped to their bounds all the same"
-        else:
-            yield f"{both}, RLlib sends actions beyond their bounds, too"
+        yield (
+            f"where {_NORMALIZE} and {_CLIP} are both false, actions are clipped to their bounds "
+            "all the same"
+        )
 
 
 def _say(chosen: Mask, have: str, are: str) -> Iterator[str]:
@@ -49,24 +44,6 @@ def _say(chosen: Mask, have: str, are: str) -> Iterator[str]:
         subject, is_one = _name(chosen)
         verb, pronoun = ("has", "it is") if is_one else ("have", "they are")
         yield f"{subject} {verb} {have}: {pronoun} {are.format(them='it' if is_one else 'them')}"
-
-
-def _say_what_rllib_does(spec: ExperimentSpec, chosen: Mask) -> Iterator[str]:
-    """RLlib unsquashes either all dimensions or none (rllib/utils/spaces/space_utils.py)."""
-    if not chosen.any():
-        return
-    subject, is_one = _name(chosen)
-    them = "it is" if chosen.size == 1 else f"all {chosen.size} are"
-    able = [
-        name
-        for name in BACKENDS
-        if supports(name, spec.algorithm) and find_support(name, spec.algorithm).bounds_each_action
-    ]
-    remedy = "".join(f"; backend: {name} scales or clips the others" for name in able)
-    yield (
-        f"{subject} {'lacks' if is_one else 'lack'} a bound: {them} sent as the policy draws "
-        f"{'it' if chosen.size == 1 else 'them'}{remedy if not chosen.all() else ''}"
-    )
 
 
 def _name(chosen: Mask) -> tuple[str, bool]:

@@ -25,7 +25,6 @@ from sweeper.planning.values import max_integer, possible_values
 from sweeper.search.distributions import Distribution
 from sweeper.spec.keys.names import default
 from sweeper.spec.keys.support import (
-    BACKENDS,
     REFERENCE_BACKEND,
     Support,
     find_support,
@@ -127,7 +126,7 @@ def _refuse_spaces(
         return f"{algorithm} can't act in {_short(action)}, only in {names}{hint}"
     if isinstance(action, spaces.Box) and action.dtype.kind != "f":
         return f"actions are a Box of {action.dtype}; must be a Box of floats, or a MultiDiscrete"
-    refusal = _refuse_actions_on_backend(proposal.support, action)
+    refusal = _refuse_action_shape(proposal.support, action)
     if refusal is not None:
         return refusal
     observation = described.observation_space
@@ -147,26 +146,14 @@ def _can_see(support: Support, leaf: gymnasium.Space[Any]) -> bool:
     return _is_one_of(leaf, support.observations) and is_flat
 
 
-def _refuse_actions_on_backend(support: Support, action: gymnasium.Space[Any]) -> str | None:
-    if not support.takes_action_arrays and len(action.shape or ()) > 1:
-        return (
-            f"actions are {_short(action)}; backend {support.backend} takes vectors only; backend: "
-            f"{REFERENCE_BACKEND} takes this shape, too"
-        )
-    # RLlib's policies count from 0 and don't add the space's start.
-    is_counted = isinstance(action, spaces.Discrete | spaces.MultiDiscrete)
-    if not support.takes_action_offsets and is_counted and np.any(action.start):
-        able = [name for name in BACKENDS if supports(name, support.algorithm)]
-        remedy = "".join(
-            f"use backend: {name}, or "
-            for name in able
-            if find_support(name, support.algorithm).takes_action_offsets
-        )
-        return (
-            f"actions are {_short(action)}, but RLlib sends numbers from 0 on; {remedy}number "
-            "them from 0"
-        )
-    return None
+def _refuse_action_shape(support: Support, action: gymnasium.Space[Any]) -> str | None:
+    is_number = action.shape == () and isinstance(action, spaces.Box)
+    if len(action.shape or ()) <= 1 and (support.takes_scalar_actions or not is_number):
+        return None
+    return (
+        f"actions are {_short(action)}; must be a vector: put a wrapper of your own around the "
+        "environment that reshapes them"
+    )
 
 
 def _refuse_shape(proposal: Proposal, observation: spaces.Box) -> str | None:

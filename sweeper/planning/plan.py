@@ -12,6 +12,7 @@ from sweeper.errors import Problem, SpecError
 from sweeper.hints import show
 from sweeper.json_values import to_json
 from sweeper.metrics import BOUNDS, ENV_STEPS
+from sweeper.planning.episode_cap import cap_evaluation
 from sweeper.planning.feasibility import check_feasibility, count_fitting
 from sweeper.planning.proposal import Proposal
 from sweeper.planning.values import possible_values
@@ -92,6 +93,7 @@ class SweepPlan:
         vectorization: how the torch backend steps a trial's environments, one entry for each
             number of environments; empty on RLlib.
         estimate: time and disk; None if unknown.
+        time_limit: steps after which the environment itself ends an episode; None: never.
     """
 
     spec: ExperimentSpec
@@ -104,6 +106,7 @@ class SweepPlan:
     replay: ReplayMemory | None = None
     vectorization: tuple[str, ...] = ()
     estimate: Estimate | None = None
+    time_limit: int | None = None
 
     @property
     def max_trials(self) -> int:
@@ -169,16 +172,18 @@ def build_plan(spec: ExperimentSpec) -> SweepPlan:
     feasibility = check_feasibility(proposal, concurrent)
     if feasibility.problems:
         raise SpecError(feasibility.problems)
-    replicas = len(spec.seeds)
+    replicas, described = len(spec.seeds), feasibility.environment
+    time_limit = None if described is None else described.max_episode_steps
     return SweepPlan(
-        spec=spec,
+        spec=spec if time_limit is not None else cap_evaluation(spec),
         trials=trials,
         replicas=replicas,
         env_steps=_env_steps(spec, replicas * _max_trials(spec, trials)),
         concurrent=concurrent,
-        warnings=tuple(find_warnings(spec, trials, feasibility.environment)),
+        warnings=tuple(find_warnings(spec, trials, described)),
         replay=feasibility.replay,
         vectorization=_vectorization(spec),
+        time_limit=time_limit,
     )
 
 
@@ -216,7 +221,6 @@ def training_plan(spec: ExperimentSpec) -> SweepPlan:
 def trial_settings(plan: SweepPlan, stage: Stage = Stage.SEARCH) -> TrialSettings:
     """The settings that all trials of the plan share."""
     spec = plan.spec
-    evaluation = spec.evaluation
     return TrialSettings(
         algorithm=spec.algorithm,
         backend=spec.backend,
@@ -226,7 +230,7 @@ def trial_settings(plan: SweepPlan, stage: Stage = Stage.SEARCH) -> TrialSetting
         stage=stage,
         stop=dict(spec.stop),
         plateau=None if spec.plateau is None else Plateau(**spec.plateau.model_dump()),
-        evaluation=None if evaluation is None else EvaluationSettings(**evaluation.model_dump()),
+        evaluation=_evaluation(plan),
         checkpoint_every_env_steps=spec.checkpoint.every_env_steps,
         checkpoint_replay=spec.checkpoint.replay,
         time_budget_s=spec.budget.time_s,
@@ -237,6 +241,15 @@ def trial_settings(plan: SweepPlan, stage: Stage = Stage.SEARCH) -> TrialSetting
         cpus=spec.resources.cpus,
         gpus=spec.resources.gpus,
     )
+
+
+def _evaluation(plan: SweepPlan) -> EvaluationSettings | None:
+    if plan.spec.evaluation is None:
+        return None
+    settings = EvaluationSettings(**plan.spec.evaluation.model_dump())
+    cap, limit = settings.max_episode_steps, plan.time_limit
+    has_own_end = cap is not None and limit is not None and limit <= cap
+    return replace(settings, max_episode_steps=None) if has_own_end else settings
 
 
 def may_end_early(spec: ExperimentSpec) -> bool:

@@ -8,6 +8,7 @@ from sweeper.environments.building import EnvironmentDescription
 from sweeper.hints import show
 from sweeper.metrics import ENV_STEPS
 from sweeper.planning.action_bounds import find_unbounded_actions
+from sweeper.planning.episode_cap import default_episode_cap
 from sweeper.planning.feasibility import count_fitting
 from sweeper.planning.proposal import Proposal
 from sweeper.search.distributions import Distribution, distributions
@@ -37,12 +38,15 @@ def find_warnings(
 
 
 def _endless_evaluation(spec: ExperimentSpec, environment: EnvironmentDescription) -> Iterator[str]:
-    if spec.evaluation is not None and environment.max_episode_steps is None:
-        end = "fails, and the trial with it" if spec.support.ends_long_evaluations else "never ends"
+    evaluation = spec.evaluation
+    if evaluation is None or environment.max_episode_steps is not None:
+        return
+    if evaluation.max_episode_steps is None:
         yield (
-            f"{spec.environment.id} has no time limit: the evaluation of an agent that stays in "
-            f"one episode {end}; give environment.wrappers: [{{TimeLimit: {{max_episode_steps: "
-            "1000}}]"
+            f"{spec.environment.id} has no time limit: an evaluation episode is cut after "
+            f"{default_episode_cap(spec):,} steps and counts with what it has earned; set "
+            "evaluation.max_episode_steps, or for training too environment.wrappers: "
+            "[{TimeLimit: {max_episode_steps: 1000}}]"
         )
 
 

@@ -190,6 +190,9 @@ class Evaluation(Section):
     The last one is at the end."""
     explore: bool = False
     """Sample actions instead of taking the best one."""
+    max_episode_steps: AtLeast1 | None = None
+    """An episode is cut after so many steps and counts with what it has earned; by default only
+    where the environment has no time limit of its own."""
 
 
 class Selection(Section):

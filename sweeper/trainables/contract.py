@@ -8,11 +8,11 @@ trial's rows, so a metric means the same on every backend.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from sweeper.environments.settings import EnvironmentSettings
+from sweeper.environments.settings import EnvironmentSettings, WrapperSettings
 from sweeper.errors import SweeperError
 from sweeper.metrics import Objective
 from sweeper.states import Stage
@@ -20,7 +20,6 @@ from sweeper.trainables.plateau import Plateau
 
 __all__ = [
     "MAX_EPISODE_STEPS",
-    "EvaluationNeverEndsError",
     "EvaluationResult",
     "EvaluationSettings",
     "ReplicaProgress",
@@ -29,23 +28,13 @@ __all__ = [
     "TrialSettings",
 ]
 
-# Longer than any episode in common use; an episode that never ends would hang the trial.
-MAX_EPISODE_STEPS = 200_000
+# The longest episode in common use, half an hour of Atari: Machado et al., 2018.
+MAX_EPISODE_STEPS = 27_000
 _MAX_EVALUATION_ENVS = 20
 
 
 class TrialDivergedError(SweeperError):
     """More than half of the trial's replicas have non-finite weights or losses."""
-
-
-class EvaluationNeverEndsError(SweeperError):
-    """The policy never ends an episode and the environment has no time limit."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            f"an evaluation episode took more than {MAX_EPISODE_STEPS:,} steps; give the "
-            "environment a time limit, e.g. wrappers: [{TimeLimit: {max_episode_steps: 1000}}]"
-        )
 
 
 @dataclass(frozen=True)
@@ -57,11 +46,14 @@ class EvaluationSettings:
         every_env_steps: evaluate when a replica's env steps cross a multiple of this; None:
             at every tenth of the trial, see `milestones.tenths_done`.
         explore: sample actions instead of taking the greedy one.
+        max_episode_steps: an episode is cut after so many steps and counts with what it has
+            earned; None: the environment ends its episodes itself.
     """
 
     episodes: int = 20
     every_env_steps: int | None = None
     explore: bool = False
+    max_episode_steps: int | None = None
 
     @property
     def quotas(self) -> list[int]:
@@ -71,6 +63,22 @@ class EvaluationSettings:
         """
         envs = min(self.episodes, _MAX_EVALUATION_ENVS)
         return [self.episodes // envs + (env < self.episodes % envs) for env in range(envs)]
+
+    def cut_episodes(self, environment: EnvironmentSettings) -> EnvironmentSettings:
+        """The environment with ``max_episode_steps`` as its outermost wrapper, a TimeLimit.
+
+        Its episodes stay the same up to there. Native vector environments and envpool take no
+        wrappers; such an evaluation steps gymnasium's single environments instead.
+        """
+        if self.max_episode_steps is None:
+            return environment
+        limit = WrapperSettings("TimeLimit", {"max_episode_steps": self.max_episode_steps})
+        takes_wrappers = environment.vectorization in ("auto", "async")
+        return replace(
+            environment,
+            wrappers=(*environment.wrappers, limit),
+            vectorization=environment.vectorization if takes_wrappers else "sync",
+        )
 
 
 @dataclass(frozen=True)
@@ -135,27 +143,39 @@ class ReplicaProgress:
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """The return and length of every episode in one evaluation of one replica."""
+    """The return and length of every episode in one evaluation of one replica.
+
+    Attributes:
+        num_capped: how many of them reached ``max_episode_steps``; None if there is no cap.
+    """
 
     episode_returns: tuple[float, ...]
     episode_lengths: tuple[int, ...]
+    num_capped: int | None = None
 
     @classmethod
     def count(
-        cls, finished: Sequence[Sequence[tuple[float, int]]], quotas: Sequence[int]
+        cls,
+        finished: Sequence[Sequence[tuple[float, int]]],
+        quotas: Sequence[int],
+        max_episode_steps: int | None = None,
     ) -> EvaluationResult:
         """The result of each sub-environment's first episodes, as many as its quota.
 
         Args:
             finished: (return, length) of each sub-environment's episodes, in order.
             quotas: as `EvaluationSettings.quotas`.
+            max_episode_steps: as in `EvaluationSettings`.
         """
         counted = [
             episode
             for played, quota in zip(finished, quotas, strict=True)
             for episode in played[:quota]
         ]
-        return cls(tuple(value for value, _ in counted), tuple(length for _, length in counted))
+        lengths = tuple(length for _, length in counted)
+        cap = max_episode_steps
+        num_capped = None if cap is None else sum(length >= cap for length in lengths)
+        return cls(tuple(value for value, _ in counted), lengths, num_capped)
 
 
 class ReplicaTrainer(Protocol):

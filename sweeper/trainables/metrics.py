@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sweeper.metrics import ENV_STEPS
+from sweeper.metrics import ENV_STEPS, NUM_CAPPED_EPISODES
 from sweeper.trainables.contract import EvaluationResult, ReplicaProgress, TrialDivergedError
 
 __all__ = ["TrialMetrics"]
@@ -26,6 +26,7 @@ class TrialMetrics:
     minimum, maximum). They are absent until each replica has finished an episode.
     ``num_episodes`` counts the episodes that ended in this iteration, of all replicas. Non-finite
     returns of an environment stay non-finite; selection excludes such trials.
+    ``evaluation/num_capped_episodes`` counts those of all replicas; absent without a cap.
 
     A diverged replica counts with the worst value that any replica of the trial has reported. The
     driver, which knows the whole run, replaces it by the worst value of the run
@@ -43,6 +44,7 @@ class TrialMetrics:
         self._env_steps = [0] * replicas
         self._diverged = [False] * replicas
         self._evaluations: list[tuple[float, float] | None] = [None] * replicas
+        self._capped: list[int | None] = [None] * replicas
         self._worst: dict[str, float] = {}
         self._learner: dict[str, float] = {}
         self._new_env_steps = 0
@@ -95,6 +97,7 @@ class TrialMetrics:
                 continue
             mean = float(np.mean(result.episode_returns))
             self._evaluations[index] = (mean, float(np.mean(result.episode_lengths)))
+            self._capped[index] = result.num_capped
             self._note_worst(EVALUATION_RETURN_MEAN, mean)
 
     def row(self, *, train_time_s: float) -> dict[str, Any]:
@@ -127,6 +130,9 @@ class TrialMetrics:
             lengths = [evaluation[1] for evaluation in self._evaluations if evaluation]
             row["evaluation/episode_len_mean"] = float(np.mean(lengths))
             row["replica/" + EVALUATION_RETURN_MEAN] = counted
+            capped = [number for number in self._capped if number is not None]
+            if capped:
+                row[NUM_CAPPED_EPISODES] = sum(capped)
         return row
 
     def state(self) -> dict[str, Any]:
@@ -136,6 +142,7 @@ class TrialMetrics:
             "env_steps": self._env_steps,
             "diverged": self._diverged,
             "evaluations": self._evaluations,
+            "capped": self._capped,
             "worst": self._worst,
         }
 
@@ -147,6 +154,7 @@ class TrialMetrics:
         self._env_steps = [int(steps) for steps in state["env_steps"]]
         self._diverged = [bool(diverged) for diverged in state["diverged"]]
         self._evaluations = [pair and (pair[0], pair[1]) for pair in state["evaluations"]]
+        self._capped = list(state.get("capped", self._capped))  # absent in older checkpoints
         self._worst = dict(state["worst"])
 
     def _return_mean(self, index: int) -> float | None:

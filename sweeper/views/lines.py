@@ -91,6 +91,8 @@ class LineProgress:
         watch = self._watch
         watch.refresh()
         text = f"{watch.describe_counts()}, {watch.describe_times(watch.end())}"
+        if silence := watch.describe_silence():
+            text = f"{text}; {silence}"
         best = watch.standing.best()
         return f"{text}; best so far {best.trial_id}: {format_number(best.score)}" if best else text
 

@@ -138,7 +138,10 @@ def draw(watch: LaunchWatch, *, width: int, height: int) -> list[Text]:
     name = Text(watch.plan.spec.name, style="bold")
     name.truncate(max(10, width // 3), overflow="ellipsis")
     head = Text.assemble(name, _GAP, watch.describe_counts())
-    lines = [head, Text(watch.describe_times(watch.end())), *_best_lines(watch, width)]
+    lines = [head, Text(watch.describe_times(watch.end()))]
+    if silence := watch.describe_silence():
+        lines.append(Text(silence, style="dim"))
+    lines += _best_lines(watch, width)
     running = sorted(watch.running.values(), key=lambda record: id_key(record.trial_id))
     if running:
         columns = _columns(watch, width)

@@ -23,8 +23,10 @@ from sweeper.formatting import (
     format_value,
     short_path,
 )
+from sweeper.metrics import NUM_CAPPED_EPISODES
 from sweeper.opened_run import Run
 from sweeper.planning.plan import SweepPlan
+from sweeper.results.scoring import metric_value
 from sweeper.search.configuration import flatten_parameters
 from sweeper.states import LaunchEnd, TrialState
 from sweeper.upkeep.overview import RunningTrial, RunOverview, planned
@@ -85,8 +87,9 @@ def print_best(opened: Run) -> None:
         ("agent", short_path(opened.agent)),
     ]
     print_pairs(console, rows)
-    if selection.checkpoint_note:
-        print_text(console, f"note: {selection.checkpoint_note}")
+    for note in (selection.checkpoint_note, _describe_capped(opened)):
+        if note:
+            print_text(console, f"note: {note}")
     for exclusion in selection.excluded:
         print_text(console, f"excluded {exclusion.trial_id}: {exclusion.reason}")
 
@@ -210,6 +213,10 @@ def print_evaluation(evaluation: Evaluation) -> None:
         ("IQM", format_number(summary.iqm)),
         ("interval", interval),
     ]
+    if evaluation.num_capped:
+        played = evaluation.episodes * len(evaluation.agents)
+        words = _describe_cap(evaluation.max_episode_steps)
+        rows.append(("cut", f"{evaluation.num_capped} of {played} episodes {words}"))
     if len(evaluation.agents) > 1:
         rows += [(agent.name, format_number(agent.mean)) for agent in evaluation.agents]
     print_pairs(make_console(), rows)
@@ -263,6 +270,24 @@ def _summarise_best(opened: Run, width: float) -> Iterator[tuple[str, str]]:
     yield "checkpoint", short_path(selection.checkpoint)
     if opened.paths.champion.is_dir():
         yield "champion", short_path(opened.paths.champion)
+    if note := _describe_capped(opened):
+        yield "note", note
+
+
+def _describe_capped(opened: Run) -> str | None:
+    """Say how many evaluation episodes of the winner were cut; None if none was."""
+    record = opened.results.trial(opened.selection.trial_id)
+    number = metric_value(record.last_report, NUM_CAPPED_EPISODES)
+    if not number or opened.spec is None or opened.spec.evaluation is None:
+        return None
+    evaluation = opened.spec.evaluation
+    played = evaluation.episodes * len(record.seeds)
+    words = _describe_cap(evaluation.max_episode_steps)
+    return f"{number:g} of {played} evaluation episodes of {record.trial_id} {words}"
+
+
+def _describe_cap(cap: int | None) -> str:
+    return f"reached max_episode_steps ({cap or 0:,}) and count with what they had earned"
 
 
 def _resume_command(root: Path, state: str, counts: Mapping[TrialState, int]) -> str | None:

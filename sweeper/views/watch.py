@@ -28,6 +28,7 @@ from sweeper.states import TrialState
 
 __all__ = ["LaunchWatch"]
 
+_SILENT_S = 60.0
 _TRIAL_EVENTS = (TrialAsked, TrialStarted, TrialReported, TrialRetried, TrialEnded)
 
 
@@ -59,6 +60,7 @@ class LaunchWatch:
         self.best_record: TrialRecord | None = None
         self.metric = plan.spec.selection.metric
         self._records: dict[str, TrialRecord] = {}
+        self._heard: dict[str, float] = {}  # when each running trial had its last event
         self._changed: dict[str, tuple[TrialRecord, float]] = {}
         self._lock = threading.Lock()
         self._began = self.clock()
@@ -90,8 +92,10 @@ class LaunchWatch:
             self._records[trial_id] = record
             if record.state is TrialState.RUNNING:
                 self.running[trial_id] = record
+                self._heard[trial_id] = updated
             else:
                 self.running.pop(trial_id, None)
+                self._heard.pop(trial_id, None)
         best = self.standing.best()
         self.best_record = None if best is None else self._records[best.trial_id]
 
@@ -103,6 +107,22 @@ class LaunchWatch:
         text = describe_counts(counts, self.standing.trials)
         starting = counts.get(TrialState.PENDING, 0)
         return f"{text}, {starting} starting" if starting and not self.running else text
+
+    def describe_silence(self) -> str:
+        """Which trial has not reported for longest, from a minute on; empty if none.
+
+        A trial says nothing while it evaluates, so this can't tell that from a long iteration.
+        """
+        silent = {name: self.clock() - heard for name, heard in self._heard.items()}
+        silent = {name: took_s for name, took_s in silent.items() if took_s >= _SILENT_S}
+        if not silent or self._ending:
+            return ""
+        name = max(silent, key=lambda one: silent[one])
+        others = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
+        doing = (
+            "a long iteration or evaluation" if self.plan.spec.evaluation else "a long iteration"
+        )
+        return f"{name}{others}: no report for {format_duration(silent[name])} ({doing})"
 
     def end(self) -> float | None:
         """The estimated end of the launch, seconds since the epoch; None if unknown."""

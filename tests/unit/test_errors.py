@@ -6,7 +6,6 @@ import pytest
 
 from sweeper.environments.settings import EnvironmentBuildError
 from sweeper.errors import Location, Problem, SpecError, SweeperError, UserError
-from sweeper.trainables.contract import EvaluationNeverEndsError
 
 
 @pytest.mark.parametrize(
@@ -14,7 +13,6 @@ from sweeper.trainables.contract import EvaluationNeverEndsError
     [
         UserError("wrong"),
         EnvironmentBuildError(("wrappers", 0), "no such wrapper"),
-        EvaluationNeverEndsError(),
         SpecError([Problem(Location("a.yaml", 3), "seeds", "must be more")]),
     ],
     ids=lambda error: type(error).__name__,

@@ -54,16 +54,12 @@ class Support:
         dead_network: the same below ``model_config``, by fnmatch patterns.
         actions: spaces of `gymnasium.spaces` that it acts in.
         observations: spaces that the leaves of an observation may have.
-        takes_action_arrays: whether an action may have more than one dimension.
-        takes_action_offsets: whether discrete actions may count from another number than 0.
-        bounds_each_action: whether each dimension of a Box action is scaled or clipped by itself,
-            so that what is sent lies in the space; RLlib treats all of them alike.
+        takes_scalar_actions: whether a Box of actions may have the shape (), a number each.
         learner_metrics: names below ``learner/`` that it reports; None: not recorded.
         trains_replicas_together: whether all replicas are one batch, so one more costs little.
         builds_vector_envs: whether this package steps the environments; RLlib steps its own.
         min_native_envs: with fewer environments, gymnasium's vectorised ones are slower than a
             loop over single ones.
-        ends_long_evaluations: whether an evaluation episode without an end fails the trial.
         normalises: whether it keeps running statistics of observations and rewards.
         has_own_replay: whether the replay memory is this package's: its size is known before the
             run, a checkpoint can hold it, and it drops single steps instead of whole episodes.
@@ -85,14 +81,11 @@ class Support:
     # rllib/core/models/catalog.py
     actions: tuple[str, ...] = ("Box", "Discrete", "MultiDiscrete")
     observations: tuple[str, ...] = ("Box", "Discrete", "MultiDiscrete", "MultiBinary")
-    takes_action_arrays: bool = True
-    takes_action_offsets: bool = False
-    bounds_each_action: bool = False
+    takes_scalar_actions: bool = True
     learner_metrics: tuple[str, ...] | None = None
     trains_replicas_together: bool = False
     builds_vector_envs: bool = False
     min_native_envs: int = 1
-    ends_long_evaluations: bool = True
     normalises: bool = False
     has_own_replay: bool = False
     drops_trainer: bool = False
@@ -109,12 +102,8 @@ _OF_BACKEND: Mapping[str, Mapping[str, Any]] = {
     "torch": {
         "backend": "torch",
         "observations": ("Box", "Discrete", "MultiDiscrete"),
-        "takes_action_arrays": False,
-        "takes_action_offsets": True,
-        "bounds_each_action": True,
         "trains_replicas_together": True,
         "builds_vector_envs": True,
-        "ends_long_evaluations": False,
         "drops_trainer": True,
     },
     REFERENCE_BACKEND: {},
@@ -198,6 +187,7 @@ _RLLIB_SAC = Support(
         **_dead_network_of_replay("SAC"),
     },
     actions=("Box", "Discrete"),  # sac_catalog.py
+    takes_scalar_actions=False,
 )
 
 # --- DQN -------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import logging
 from collections.abc import Callable, Mapping
@@ -18,8 +19,9 @@ from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import ConfigurationRefusedError
 from sweeper.spec.keys.foreign import SECOND_NAMES, dead_reason, explain_foreign_name, renamed_to
 from sweeper.trainables.contract import TrialSettings
+from sweeper.trainables.rllib_backend.connectors import connect_actions, connect_observations
 
-__all__ = ["EPISODE_LENGTHS", "EPISODE_RETURNS", "build_algorithm_config"]
+__all__ = ["EPISODE_LENGTHS", "EPISODE_RETURNS", "build_algorithm_config", "set_environment"]
 
 # Keys in a result's env_runners: the episodes that ended in the iteration.
 EPISODE_RETURNS = "finished_episode_returns"
@@ -74,20 +76,15 @@ def build_algorithm_config(
     if isinstance(given.get("n_step"), list):
         given["n_step"] = tuple(given["n_step"])  # a range; YAML has no tuples
     logging.getLogger("ray.rllib").setLevel(given["log_level"])  # before validate() logs advice
-    env, env_config = _describe_environment(
-        settings.environment, in_other_processes=given["num_env_runners"] > 0
-    )
-    vectorization = settings.environment.vectorization
+    in_others = given["num_env_runners"] > 0
     try:
-        config.environment(env, env_config=env_config)
+        set_environment(config, settings.environment, in_other_processes=in_others)
         config.framework("torch")
         config.debugging(seed=seed)
         config.callbacks(on_episode_end=_make_episode_recorder())
-        config.env_runners(
-            gym_env_vectorize_mode="sync" if vectorization == "auto" else vectorization,
-            env_to_module_connector=_make_flattening(),
-        )
+        config.env_runners(env_to_module_connector=connect_observations)
         _apply_keys(config, settings.algorithm, given)
+        _connect_actions(config)
         if env_steps and hasattr(config, "num_steps_sampled_before_learning_starts"):
             # The replay is not in the checkpoint: fill it before learning continues.
             config.num_steps_sampled_before_learning_starts += env_steps
@@ -101,6 +98,31 @@ def build_algorithm_config(
             f"{settings.algorithm} refuses this configuration: {text[:400] or type(error).__name__}"
         ) from error
     return config
+
+
+def set_environment(
+    config: AlgorithmConfig, settings: EnvironmentSettings, *, in_other_processes: bool = False
+) -> None:
+    """Set a config's environment, and how several of it are stepped.
+
+    Raises:
+        ConfigurationRefusedError: that can't be done in this environment.
+    """
+    env, env_config = _describe_environment(settings, in_other_processes=in_other_processes)
+    config.environment(env, env_config=env_config)
+    mode = "sync" if settings.vectorization == "auto" else settings.vectorization
+    config.env_runners(gym_env_vectorize_mode=mode)
+
+
+def _connect_actions(config: AlgorithmConfig) -> None:
+    config.env_runners(
+        module_to_env_connector=functools.partial(
+            connect_actions,
+            normalize_actions=config.normalize_actions,
+            clip_actions=config.clip_actions,
+        ),
+        add_default_connectors_to_module_to_env_pipeline=False,
+    )
 
 
 def _fix_iteration_length(config: AlgorithmConfig) -> dict[str, Any]:
@@ -208,19 +230,6 @@ def _make_environment_class(settings: EnvironmentSettings) -> type[gymnasium.Env
             super().__init__(env)
 
     return Environment
-
-
-def _make_flattening() -> Callable[..., list[Any]]:
-    """Flattens observations that RLlib's default networks don't take; pickled by value."""
-
-    def connect(env, spaces, device=None):  # type: ignore[no-untyped-def]  # noqa: ARG001
-        import gymnasium
-        from ray.rllib.connectors.env_to_module import FlattenObservations
-
-        space = spaces["__env_single__"][0] if env is None else env.single_observation_space
-        return [] if isinstance(space, gymnasium.spaces.Box) else [FlattenObservations()]
-
-    return connect
 
 
 def _make_episode_recorder() -> Callable[..., None]:

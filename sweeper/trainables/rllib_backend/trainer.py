@@ -29,12 +29,11 @@ from ray.rllib.utils.metrics import (
 )
 
 from sweeper.environments.modules import import_module
+from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import ConfigurationRefusedError
 from sweeper.paths import CheckpointPaths
 from sweeper.spec.keys.support import supports
 from sweeper.trainables.contract import (
-    MAX_EPISODE_STEPS,
-    EvaluationNeverEndsError,
     EvaluationResult,
     EvaluationSettings,
     ReplicaProgress,
@@ -45,6 +44,7 @@ from sweeper.trainables.rllib_backend.config import (
     EPISODE_LENGTHS,
     EPISODE_RETURNS,
     build_algorithm_config,
+    set_environment,
 )
 from sweeper.trainables.seeding import Purpose, derive_seed, seed_sequence
 
@@ -185,7 +185,7 @@ class RLlibTrainer:
         generators = Generators(derive_seed(replica.seed, stage, Purpose.EVALUATION_ACTIONS))
         with generators.swapped_in():
             if self._evaluator is None:
-                self._evaluator = _Evaluator(algorithm, settings)
+                self._evaluator = _Evaluator(algorithm, settings, self._settings.environment)
             return self._evaluator.play(
                 algorithm, derive_seed(replica.seed, stage, Purpose.EVALUATION_ENVIRONMENTS)
             )
@@ -242,8 +242,14 @@ def _check_default_dtype(algorithm: str) -> None:
 class _Evaluator:
     """One env runner that plays the episodes of every replica of the trial."""
 
-    def __init__(self, algorithm: Algorithm, settings: EvaluationSettings) -> None:
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        settings: EvaluationSettings,
+        environment: EnvironmentSettings,
+    ) -> None:
         self._explore = settings.explore
+        self._max_episode_steps = settings.max_episode_steps
         self._quotas = settings.quotas
         self._finished: list[list[tuple[float, int]]] = [[] for _ in self._quotas]
         finished = self._finished
@@ -255,6 +261,8 @@ class _Evaluator:
         config = algorithm.config.copy(copy_frozen=False)
         config.env_runners(num_env_runners=0, num_envs_per_env_runner=len(self._quotas))
         config.in_evaluation = True
+        if settings.max_episode_steps is not None:
+            set_environment(config, settings.cut_episodes(environment))
         self._runner = type(algorithm.env_runner)(config=config, worker_index=0, num_workers=0)
         # Set on the runner's own copy: the constructor deep-copies the config, and `finished`.
         self._runner.config.callbacks(on_episode_end=record)
@@ -273,17 +281,13 @@ class _Evaluator:
             episodes.clear()
         # Makes the next sample() reset the environments with this seed.
         runner._seed, runner._needs_initial_reset = env_seed, True
-        left = MAX_EPISODE_STEPS * max(self._quotas)
         while any(
             len(done) < quota for done, quota in zip(self._finished, self._quotas, strict=True)
         ):
-            left -= _EVALUATION_CHUNK_STEPS
-            if left < 0:
-                raise EvaluationNeverEndsError
             steps = _EVALUATION_CHUNK_STEPS * len(self._quotas)
             runner.sample(num_timesteps=steps, explore=self._explore)
             runner.get_metrics()  # frees the data of finished episodes
-        return EvaluationResult.count(self._finished, self._quotas)
+        return EvaluationResult.count(self._finished, self._quotas, self._max_episode_steps)
 
     def close(self) -> None:
         """Close the environments."""

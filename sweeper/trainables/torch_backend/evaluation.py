@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +12,6 @@ from numpy.typing import NDArray
 
 from sweeper.environments.spaces import ObservationEncoder
 from sweeper.trainables.contract import (
-    MAX_EPISODE_STEPS,
-    EvaluationNeverEndsError,
     EvaluationResult,
     EvaluationSettings,
     TrialSettings,
@@ -37,7 +36,10 @@ class HeldOutEpisodes:
             for seed in settings.seeds
         ]
         self._is_exploring = evaluation.explore
-        self._settings = settings
+        self._max_episode_steps = evaluation.max_episode_steps
+        self._settings = dataclasses.replace(
+            settings, environment=evaluation.cut_episodes(settings.environment)
+        )
         self._opened = contextlib.ExitStack()
         self._envs: ReplicaEnvs | None = None
 
@@ -61,9 +63,6 @@ class HeldOutEpisodes:
 
         Returns:
             One result per replica; None if it was skipped or its policy is not finite.
-
-        Raises:
-            EvaluationNeverEndsError: an episode does not end.
         """
         if self._envs is None:  # built at the first call, kept until `close`
             opening = open_replica_envs(self._settings, len(self._quotas), is_first=False)
@@ -111,15 +110,13 @@ class HeldOutEpisodes:
                     finished[replica][env].append(episode)
                 returns[replica][ended] = 0
                 lengths[replica][ended] = 0
-                if lengths[replica].max() >= MAX_EPISODE_STEPS:
-                    raise EvaluationNeverEndsError
             playing = [
                 replica
                 for replica in playing
                 if any(len(p) < q for p, q in zip(finished[replica], quotas, strict=True))
             ]
         return [
-            None if skip else EvaluationResult.count(played, quotas)
+            None if skip else EvaluationResult.count(played, quotas, self._max_episode_steps)
             for skip, played in zip(skipped, finished, strict=True)
         ]
 

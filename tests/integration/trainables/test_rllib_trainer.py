@@ -104,6 +104,38 @@ def test_an_evaluation_is_greedy_unless_it_explores() -> None:
     assert max(returns[False]) < max(returns[True])
 
 
+def evaluate(env_id: str, vectorization: str = "auto", **evaluation: Any):
+    settings = make_settings(
+        environment=EnvironmentSettings(env_id, vectorization=vectorization),
+        evaluation=EvaluationSettings(**evaluation),
+        seeds=(0, 1),
+    )
+    trainer = make_trainer(settings)
+    results = trainer.evaluate()
+    trainer.close()
+    return results
+
+
+def test_evaluation_episodes_without_an_end_are_cut_and_count_as_they_are() -> None:
+    # 22 episodes: two sub-environments have to begin a second one after the cut.
+    for result in evaluate("CliffWalking-v1", episodes=22, max_episode_steps=30):
+        assert result.episode_lengths == (30,) * 22
+        assert result.num_capped == 22
+        assert all(-3000 <= value <= -30 for value in result.episode_returns)
+
+
+@pytest.mark.parametrize("vectorization", ["auto", "vector_entry_point"])
+def test_a_cap_leaves_shorter_episodes_as_they_were(vectorization: str) -> None:
+    asked = {"episodes": 22, "explore": True}
+    whole = evaluate("CartPole-v1", **asked)
+    capped = evaluate("CartPole-v1", vectorization, **asked, max_episode_steps=400)
+    assert [one.episode_returns for one in capped] == [one.episode_returns for one in whole]
+    cap = max(whole[0].episode_lengths) - 1
+    cut = evaluate("CartPole-v1", vectorization, **asked, max_episode_steps=cap)[0]
+    assert max(cut.episode_lengths) == cap
+    assert cut.num_capped >= 1
+
+
 def test_episodes_cut_by_an_iteration_are_counted_whole() -> None:
     for progress in train(make_settings(), iterations=4):
         assert progress[0].episode_returns == tuple(map(float, progress[0].episode_lengths))
@@ -129,12 +161,12 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.core.rl_module.rl_module import RLModule
 for folder, env_id, path in {agents!r}:
     folder = Path(folder)
+    sys.path.insert(0, path)
     module = RLModule.from_checkpoint(folder / "learner_group/learner/rl_module/default_policy")
     algorithm = Algorithm.from_checkpoint(str(folder))
-    sys.path.insert(0, path)
     env = gymnasium.make(env_id)
     observation, _ = env.reset(seed=0)
-    for _ in range(5):
+    for _ in range(0 if "Any" in env_id else 5):
         batch = {{"obs": torch.from_numpy(observation[None])}}
         logits = module.forward_inference(batch)["action_dist_inputs"]
         observation, *_ = env.step(int(logits.argmax()))
@@ -153,8 +185,15 @@ def test_plain_rllib_loads_a_replica_without_this_package(
         module="corridor_envs",
         search_paths=(str(envs_folder),),
     )
+    encoded = EnvironmentSettings(
+        "AnySpaces-v0",
+        kwargs={"observations": "Dict", "actions": "each bounded otherwise"},
+        module="space_envs",
+        search_paths=(str(envs_folder),),
+    )
     trained = []
-    for name, environment in (("plain", EnvironmentSettings("CartPole-v1")), ("own", wrapped)):
+    environments = {"plain": EnvironmentSettings("CartPole-v1"), "own": wrapped, "any": encoded}
+    for name, environment in environments.items():
         trainer = make_trainer(make_settings(environment=environment))
         trained.append(trainer.train()[0].env_steps)
         trainer.save(tmp_path / name)
@@ -162,6 +201,7 @@ def test_plain_rllib_loads_a_replica_without_this_package(
     agents = [
         (str(tmp_path / "plain/replica_0"), "CartPole-v1", str(tmp_path)),
         (str(tmp_path / "own/replica_0"), "corridor_envs:Corridor-v0", str(envs_folder)),
+        (str(tmp_path / "any/replica_0"), "space_envs:AnySpaces-v0", str(envs_folder)),
     ]
     ran = subprocess.run(
         [sys.executable, "-c", PLAIN_RLLIB.format(agents=agents)],
@@ -171,6 +211,7 @@ def test_plain_rllib_loads_a_replica_without_this_package(
         cwd=tmp_path,
     )
     assert ran.returncode == 0, ran.stderr[-2000:]
+    assert len(ran.stdout.split("env steps")) == 4
     steps = [int(line.split()[-1]) for line in ran.stdout.splitlines() if "env steps" in line]
     assert all(now > before for now, before in zip(steps, trained, strict=True))
 

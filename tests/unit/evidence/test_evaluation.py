@@ -11,7 +11,13 @@ from run_folders import make_run
 
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
-from sweeper.evidence.evaluation import AgentEvaluation, Evaluation, evaluate, play_episodes
+from sweeper.evidence.evaluation import (
+    AgentEvaluation,
+    Evaluation,
+    _find_episode_cap,
+    evaluate,
+    play_episodes,
+)
 
 
 class Lottery(gymnasium.Env[Any, Any]):
@@ -87,6 +93,46 @@ def test_every_episode_counts_once_however_long_it_is(lottery: EnvironmentSettin
     # The first 200 to finish would hold too many short ones.
     assert 23 < np.mean(lengths) < 28
     assert len(set(returns)) == 200
+
+
+def test_an_episode_is_cut_at_the_cap_and_the_next_ones_are_the_same(
+    lottery: EnvironmentSettings,
+) -> None:
+    whole = play_episodes(Yes(), lottery, episodes=50, seed=0)
+    returns, lengths = play_episodes(Yes(), lottery, episodes=50, seed=0, max_episode_steps=20)
+    assert lengths == [min(20, length) for length in whole[1]]
+    short = [index for index, length in enumerate(whole[1]) if length <= 20]
+    assert [returns[index] for index in short] == [whole[0][index] for index in short]
+
+
+def test_cut_episodes_of_all_agents_are_counted() -> None:
+    agents = tuple(AgentEvaluation(name, (1.0, 3.0), (7, 9)) for name in ("a", "b"))
+    document = Evaluation(Path("/x"), "E-v0", 2, 0, agents, 9).to_json()
+    assert (document["max_episode_steps"], document["num_capped_episodes"]) == (9, 2)
+    assert Evaluation(Path("/x"), "E-v0", 2, 0, agents).num_capped == 0
+
+
+@pytest.mark.parametrize(
+    ("env_id", "description", "asked", "cap"),
+    [
+        ("Lottery-v0", {}, None, 27_000),
+        ("Lottery-v0", {"max_episode_steps": 40}, None, 40),
+        ("Lottery-v0", {"max_episode_steps": 40}, 50, 50),
+        ("CartPole-v1", {"max_episode_steps": 40}, None, 40),
+        ("CartPole-v1", {"max_episode_steps": None}, None, None),
+        ("CartPole-v1", {}, 500, None),  # its own limit
+    ],
+)
+def test_an_evaluation_has_the_cap_of_its_run(
+    lottery: EnvironmentSettings,
+    tmp_path: Path,
+    env_id: str,
+    description: dict[str, Any],
+    asked: int | None,
+    cap: int | None,
+) -> None:
+    settings = EnvironmentSettings(env_id)
+    assert _find_episode_cap(tmp_path, description, settings, asked) == cap
 
 
 def test_the_environments_are_closed(lottery: EnvironmentSettings) -> None:

@@ -314,27 +314,30 @@ gymnasium.register("Plain-v0", Plain, max_episode_steps=9)
         ("DQN", {"observation": "Box(0, 255, (84, 84, 3), 'uint8')"}),
         ("PPO", {"action": "MultiDiscrete([2, 3])"}),
         ("PPO", {"action": "Box(-1, 1, (2,))"}),
+        ("PPO", {"action": "Box(0, float('inf'), ())"}),
         ("PPO", {"action": "Discrete(3, start=-1)"}),
         ("DQN", {"action": "Discrete(3, start=1)"}),
         ("PPO", {"action": "MultiDiscrete([2, 3], start=[0, 1])"}),
     ],
 )
-def test_torch_takes_these_spaces(shaped: Path, algorithm: str, spaces: dict[str, str]) -> None:
-    assert plan_of(shaped, algorithm=algorithm, environment=_shaped(**spaces)).trials == 1
+@pytest.mark.parametrize("backend", ["torch", "rllib"])
+def test_both_backends_take_these_spaces(
+    shaped: Path, backend: str, algorithm: str, spaces: dict[str, str]
+) -> None:
+    environment = _shaped(**spaces)
+    plan = plan_of(shaped, algorithm=algorithm, backend=backend, environment=environment)
+    assert plan.trials == 1
 
 
 @pytest.mark.parametrize(
     ("backend", "spaces", "words"),
     [
-        ("rllib", {"action": "Discrete(3, start=-1)"},
-         "actions are Discrete(3, start=-1), but RLlib sends numbers from 0 on; use backend: "
-         "torch, or number them from 0"),
-        ("rllib", {"action": "MultiDiscrete([2, 3], start=[0, 1])"},
-         "actions are MultiDiscrete([2 3], start=[0 1]), but RLlib sends numbers from 0 on; use "
-         "backend: torch, or number them from 0"),
-        ("torch", {"action": "Box(-1, 1, (2, 2))"},
-         "actions are Box(-1.0, 1.0, (2, 2), float32); backend torch takes vectors only; backend: "
-         "rllib takes this shape, too"),
+        ("rllib", {"action": "Box(-1, 1, (2, 2))"},
+         "actions are Box(-1.0, 1.0, (2, 2), float32); must be a vector: put a wrapper of your own "
+         "around the environment that reshapes them"),
+        ("torch", {"action": "MultiDiscrete([[2, 2], [2, 2]])"},
+         "actions are MultiDiscrete([[2 2] [2 2]]); must be a vector: put a wrapper of your own "
+         "around the environment that reshapes them"),
         ("torch", {"observation": "MultiBinary(3)"},
          "PPO can't see observations of MultiBinary(3) on backend torch; backend: rllib can"),
         ("torch", {"observation": "MultiDiscrete([[2, 3], [2, 3]])"},
@@ -349,11 +352,11 @@ def test_spaces_that_the_backend_can_t_take_are_a_problem(
     ]
 
 
-def test_torch_is_not_suggested_for_an_algorithm_without_it(shaped: Path) -> None:
-    environment = _shaped(action="Discrete(3, start=1)")
+def test_sac_acts_in_vectors_only(shaped: Path) -> None:
+    environment = _shaped(action="Box(-1, 1, ())")
     assert problems_of(shaped, algorithm="SAC", environment=environment) == [
-        "1: environment.id: Shaped-v0: actions are Discrete(3, start=1), but RLlib sends numbers "
-        "from 0 on; number them from 0"
+        "1: environment.id: Shaped-v0: actions are Box(-1.0, 1.0, (), float32); must be a vector: "
+        "put a wrapper of your own around the environment that reshapes them"
     ]
 
 
@@ -361,12 +364,38 @@ def test_an_evaluation_that_may_never_end_is_a_warning(shaped: Path) -> None:
     endless = "{id: Endless-v0, module: own_shaped}"
     (warning,) = plan_of(shaped, environment=endless, evaluation="{}").warnings
     assert warning == (
-        "Endless-v0 has no time limit: the evaluation of an agent that stays in one episode "
-        "never ends; give environment.wrappers: [{TimeLimit: {max_episode_steps: 1000}}]"
+        "Endless-v0 has no time limit: an evaluation episode is cut after 10,000 steps and counts "
+        "with what it has earned; set evaluation.max_episode_steps, or for training too "
+        "environment.wrappers: [{TimeLimit: {max_episode_steps: 1000}}]"
     )
     assert plan_of(shaped, environment=endless).warnings == ()
     limited = endless[:-1] + ", wrappers: [{TimeLimit: {max_episode_steps: 9}}]}"
     assert plan_of(shaped, environment=limited, evaluation="{}").warnings == ()
+    asked = "{max_episode_steps: 50}"
+    assert plan_of(shaped, environment=endless, evaluation=asked).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("env_id", "stop", "evaluation", "recorded", "applied"),
+    [
+        ("Endless-v0", 10_000, "{}", 10_000, 10_000),
+        ("Endless-v0", 20, "{}", 1_000, 1_000),
+        ("Endless-v0", 10**7, "{}", 27_000, 27_000),
+        ("Endless-v0", 10_000, "{max_episode_steps: 50}", 50, 50),
+        ("Shaped-v0", 10_000, "{}", None, None),  # its own limit is 9
+        ("Shaped-v0", 10_000, "{max_episode_steps: 9}", 9, None),
+        ("Shaped-v0", 10_000, "{max_episode_steps: 8}", 8, 8),
+    ],
+)
+def test_evaluation_episodes_are_capped_where_the_environment_does_not_end_them(
+    shaped: Path, env_id: str, stop: int, evaluation: str, recorded: int, applied: int
+) -> None:
+    environment = json.dumps({"id": env_id, "module": "own_shaped"})
+    bound = f"{{{STEPS}: {stop}}}"
+    plan = plan_of(shaped, environment=environment, stop=bound, evaluation=evaluation)
+    # The run's spec records it for resumed launches and later evaluations.
+    assert plan.spec.evaluation.max_episode_steps == recorded
+    assert trial_settings(plan).evaluation.max_episode_steps == applied
 
 
 _LOW, _HIGH = "low=np.array([-1, -np.inf, -np.inf, 0])", "high=np.array([1, np.inf, 2, np.inf])"
@@ -394,14 +423,11 @@ _ALL = "Box(-np.inf, np.inf, (3,))"
          ["all 3 actions have no bounds: they are sent as the policy draws them"]),
         ("rllib", "Box(-1, 1, (2,))", "{}", []),
         ("rllib", f"Box({_LOW}, {_HIGH})", "{}",
-         ["actions 2, 3 and 4 of 4 lack a bound: all 4 are sent as the policy draws them; "
-          "backend: torch scales or clips the others"]),
-        ("rllib", f"Box({_LOW}, {_HIGH})", "{normalize_actions: false, clip_actions: true}", []),
-        ("rllib", _ALL, "{}", ["all 3 actions lack a bound: all 3 are sent as the policy draws "
-                               "them"]),
+         ["action 2 of 4 has no bounds: it is sent as the policy draws it",
+          "actions 3 and 4 of 4 have only one bound: they are clipped there, not scaled"]),
         ("rllib", "Box(-1, 1, (2,))", "{normalize_actions: {grid_search: [true, false]}}",
-         ["where normalize_actions and clip_actions are both false, RLlib sends actions beyond "
-          "their bounds, too"]),
+         ["where normalize_actions and clip_actions are both false, actions are clipped to their "
+          "bounds all the same"]),
     ],
 )  # fmt: skip
 def test_actions_without_two_bounds_are_a_warning(

@@ -88,6 +88,7 @@ def test_evaluation_and_checkpoints_come_every_tenth_of_the_budget(tmp_path: Pat
         "episodes": 20,
         "every_env_steps": 10000,
         "explore": False,
+        "max_episode_steps": None,
     }
     assert spec.checkpoint.every_env_steps == 10000
     assert spec.selection.metric == "evaluation/episode_return_mean"

@@ -50,6 +50,28 @@ def test_the_window_of_episodes_spans_iterations_and_is_bounded() -> None:
     assert metrics.row(train_time_s=1)["episode_return_mean"] == 3.0
 
 
+def test_cut_evaluation_episodes_are_counted_over_replicas_and_kept() -> None:
+    metrics = TrialMetrics(replicas=2)
+    metrics.record_training([progress(10), progress(10)])
+    metrics.record_evaluation([evaluation(1.0), evaluation(2.0)])
+    assert "evaluation/num_capped_episodes" not in metrics.row(train_time_s=1)
+    metrics.record_evaluation(
+        [EvaluationResult((1.0, 2.0), (5, 3), 1), EvaluationResult((0.0, 0.0), (5, 5), 2)]
+    )
+    assert metrics.row(train_time_s=1)["evaluation/num_capped_episodes"] == 3
+    again = TrialMetrics(replicas=2)
+    state = json.loads(json.dumps(metrics.state()))
+    again.restore(state)
+    assert again.row(train_time_s=1) == metrics.row(train_time_s=1) | {
+        "num_episodes": 0,
+        "env_steps_per_s": 0.0,
+    }
+    del state["capped"]  # as older versions saved it
+    older = TrialMetrics(replicas=2)
+    older.restore(state)
+    assert "evaluation/num_capped_episodes" not in older.row(train_time_s=1)
+
+
 def test_a_trials_env_steps_are_the_minimum_of_its_replicas() -> None:
     metrics = TrialMetrics(replicas=2)
     metrics.record_training([progress(130), progress(128)])

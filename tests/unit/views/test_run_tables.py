@@ -27,9 +27,10 @@ from sweeper.json_values import to_json
 from sweeper.metrics import Objective
 from sweeper.opened_run import Run, open_run
 from sweeper.results.records import SweepResults, TrialRecord
+from sweeper.spec import load_spec
 from sweeper.states import TrialState
 from sweeper.upkeep.overview import describe_run
-from sweeper.views.runs import print_evaluation, print_status, summarise
+from sweeper.views.runs import print_best, print_evaluation, print_status, summarise
 from sweeper.views.trials import print_trials
 
 
@@ -131,6 +132,28 @@ def test_the_summary_shows_the_winner_failures_and_next_commands(tmp_path: Path)
     assert "  go on       sweeper resume a-20260101-000000" in lines
     assert "  why         sweeper logs a-20260101-000000  (1 failed trial)" in lines
     assert max(len(line) for line in lines if str(tmp_path) not in line) <= 80
+
+
+def test_cut_evaluation_episodes_of_the_winner_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_text(
+        "environment: CliffWalking-v1\nalgorithm: PPO\nstop: {training_iteration: 3}\n"
+        "evaluation: {episodes: 10, max_episode_steps: 1000}\n"
+    )
+    row = {"episode_return_mean": 1.0, "num_env_steps_sampled_lifetime": 100}
+    cut = {**row, "evaluation/num_capped_episodes": 12}
+    for last, is_said in ((cut, True), (row, False)):
+        trial = TrialRecord("t0001", TrialState.TERMINATED, seeds=(0, 1), reports=(last,))
+        opened = Run(SweepResults(tmp_path, (trial,)), Objective(), load_spec(file))
+        print_best(opened)
+        said = (
+            "note: 12 of 20 evaluation episodes of t0001 reached max_episode_steps (1,000) and "
+            "count with what they had earned"
+        )
+        assert (said in capsys.readouterr().out.replace("\n", " ")) == is_said
+        assert (said[6:] in summarise(opened)) == is_said
 
 
 def test_the_summary_of_a_run_without_trials_says_how_to_resume_it(tmp_path: Path) -> None:

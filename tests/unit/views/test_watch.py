@@ -52,11 +52,12 @@ def a_busy_launch(launch: Launch, running: int = 3) -> None:
     launch.end("t0002", "PRUNED")
     launch.start("t0003", lr=1.0, num_epochs=2)
     launch.end("t0003", "ERROR", "ValueError: no")
+    launch.now += 100.0
     for number in range(4, 4 + running):
         launch.start(f"t{number:04d}", lr=1e-5 * number, num_epochs=number)
         launch.report(f"t{number:04d}", 0.2, 10.0 * number)
         launch.report(f"t{number:04d}", 0.4, 20.0 * number)
-    launch.now += 130.0
+    launch.now += 30.0
 
 
 def test_the_table_shows_counts_times_the_best_and_running_trials(launch: Launch) -> None:
@@ -73,6 +74,31 @@ def test_the_table_shows_counts_times_the_best_and_running_trials(launch: Launch
     assert shown[6].split() == ["trial", "score", "steps", "steps/s", "parameters"]
     assert shown[7].split() == ["t0004", "80", "400", "10", "lr=4e-05", "num_epochs=4"]
     assert [line.split()[0] for line in shown[7:]] == ["t0004", "t0005", "t0006"]
+
+
+def test_a_trial_that_says_nothing_for_a_minute_is_named(launch: Launch) -> None:
+    a_busy_launch(launch)
+    assert not any("no report" in line for line in picture(launch))
+    launch.now += 35.0
+    launch.report("t0005", 0.6, 30.0)
+    shown = picture(launch)
+    assert shown[2] == "t0004 and 1 more: no report for 1m05s (a long iteration)"
+    launch.end("t0004")
+    launch.end("t0006")
+    assert not any("no report" in line for line in picture(launch))
+
+
+def test_a_silent_trial_of_a_spec_that_evaluates_may_be_evaluating(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    launch = Launch(make_plan(tmp_path, more="evaluation: {}\n"))
+    launch.to = LineProgress(launch.watch, RunPaths(launch.root))
+    launch.begin()
+    launch.start("t0001", lr=1.0)
+    launch.now += 125.0
+    launch.to.break_silence()
+    said = capsys.readouterr().err
+    assert "t0001: no report for 2m05s (a long iteration or evaluation)" in said
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -202,7 +228,9 @@ def test_a_long_silence_is_broken_once_a_minute(
     launch.start("t0001", lr=1.0)
     launch.now += 61.0
     lines.break_silence()
-    assert capsys.readouterr().err == "0 of 32 done, 1 running, 2m01s elapsed\n"
+    assert capsys.readouterr().err == (
+        "0 of 32 done, 1 running, 2m01s elapsed; t0001: no report for 1m01s (a long iteration)\n"
+    )
 
 
 def test_a_silence_without_events_is_broken(

@@ -6,6 +6,7 @@ The contract of all trainers is tested in `tests/integration/trainables/test_con
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from safetensors.torch import load_file
 
 from sweeper.environments.settings import NormalizeSettings
 from sweeper.errors import ConfigurationRefusedError, UserError
-from sweeper.trainables.contract import EvaluationNeverEndsError, EvaluationSettings
+from sweeper.trainables.contract import EvaluationSettings
 from sweeper.trainables.torch_backend.ppo.trainer import TorchPPOTrainer
 
 CARTPOLE = {
@@ -298,12 +299,33 @@ def test_training_returns_episodes_as_the_environment_gave_them():
     assert set(np.abs(returns)) <= {0.0, 10_000.0, 20_000.0, 30_000.0, 40_000.0}
 
 
-def test_an_evaluation_that_never_ends_is_an_error_with_advice(monkeypatch):
-    monkeypatch.setattr("sweeper.trainables.torch_backend.evaluation.MAX_EPISODE_STEPS", 50)
-    evaluation = EvaluationSettings(episodes=2, every_env_steps=None)
-    trainer = build_trainer(settings_of("MountainCar-v0", evaluation=evaluation))
+def evaluate(env_id, vectorization="auto", **evaluation):
+    settings = settings_of(env_id, evaluation=EvaluationSettings(**evaluation))
+    environment = replace(settings.environment, vectorization=vectorization)
+    trainer = build_trainer(replace(settings, environment=environment))
     try:
-        with pytest.raises(EvaluationNeverEndsError, match="TimeLimit"):
-            trainer.evaluate()
+        return trainer.evaluate()
     finally:
         trainer.close()
+
+
+def test_evaluation_episodes_without_an_end_are_cut_and_count_as_they_are():
+    # 24 episodes: four sub-environments have to begin a second one after the cut.
+    for result in evaluate("CliffWalking-v1", episodes=24, max_episode_steps=30):
+        assert result.episode_lengths == (30,) * 24
+        assert result.num_capped == 24
+        assert all(-3000 <= value <= -30 for value in result.episode_returns)
+
+
+@pytest.mark.parametrize("vectorization", ["auto", "async", "vector_entry_point"])
+def test_a_cap_leaves_shorter_episodes_as_they_were(vectorization):
+    asked = {"episodes": 23, "explore": True}
+    whole = evaluate("CartPole-v1", "sync", **asked)
+    capped = evaluate("CartPole-v1", vectorization, max_episode_steps=400, **asked)
+    assert [one.episode_returns for one in capped] == [one.episode_returns for one in whole]
+    assert [one.num_capped for one in capped] == [0] * len(capped)
+    assert [one.num_capped for one in whole] == [None] * len(whole)
+    cap = max(whole[0].episode_lengths) - 1
+    cut = evaluate("CartPole-v1", vectorization, max_episode_steps=cap, **asked)[0]
+    assert max(cut.episode_lengths) == cap
+    assert cut.num_capped >= 1
