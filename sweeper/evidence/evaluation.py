@@ -13,6 +13,7 @@ import numpy as np
 from sweeper.agents.agent import Agent, load_agent
 from sweeper.agents.locate import find_agents, read_description
 from sweeper.environments.building import build_env
+from sweeper.environments.outcomes import OWN_REWARD, CheckedEnv, EnvironmentFault
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
 from sweeper.evidence.statistics import Summary, summarise_sample
@@ -138,11 +139,17 @@ def play_episodes(
         seed: which episodes.
 
     Returns:
-        Returns and lengths, one per episode, in order.
+        Returns, in the rewards below all wrappers, and lengths, one per episode, in order.
+
+    Raises:
+        UserError: the environment returned what it must not.
     """
     sequence = seed_sequence(seed, _STAGE, Purpose.EVALUATION_ENVIRONMENTS)
     seeds = [int(word >> 1) for word in sequence.generate_state(episodes)]
-    envs = [build_env(settings) for _ in range(min(episodes, _MAX_ENVS))]
+    envs = [
+        CheckedEnv(build_env(settings), refuses_non_finite=True)
+        for _ in range(min(episodes, _MAX_ENVS))
+    ]
     returns, lengths = [0.0] * episodes, [0] * episodes
     try:
         waiting = iter(range(episodes))
@@ -153,8 +160,8 @@ def play_episodes(
             actions = _act(player, [observation for _, _, observation in playing])
             going_on = []
             for (env, episode, _), action in zip(playing, actions, strict=True):
-                observation, reward, terminated, truncated, _ = env.step(action)
-                returns[episode] += float(reward)
+                observation, reward, terminated, truncated, info = env.step(action)
+                returns[episode] += float(info.get(OWN_REWARD, reward))
                 lengths[episode] += 1
                 if not (terminated or truncated):
                     going_on.append((env, episode, observation))
@@ -162,6 +169,8 @@ def play_episodes(
                     observation, _ = env.reset(seed=seeds[following])
                     going_on.append((env, following, observation))
             playing = going_on
+    except EnvironmentFault as fault:
+        raise UserError(f"{settings.id}: {fault}") from fault
     finally:
         for env in envs:
             env.close()

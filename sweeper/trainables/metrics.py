@@ -24,8 +24,8 @@ class TrialMetrics:
     ``episode_return_mean``, ``_min``, ``_max`` and ``episode_len_mean`` are computed over each
     replica's last ``smoothing_episodes`` finished episodes, then averaged over replicas (or their
     minimum, maximum). They are absent until each replica has finished an episode.
-    ``num_episodes`` counts the episodes that ended in this iteration, of all replicas. Non-finite
-    returns of an environment stay non-finite; selection excludes such trials.
+    ``num_episodes`` counts the episodes that ended in this iteration, of all replicas. A return
+    that is not finite is the environment's fault, and its replica counts as diverged.
 
     A diverged replica counts with the worst value that any replica of the trial has reported. The
     driver, which knows the whole run, replaces it by the worst value of the run
@@ -42,6 +42,7 @@ class TrialMetrics:
         ]
         self._env_steps = [0] * replicas
         self._diverged = [False] * replicas
+        self._causes: list[str | None] = [None] * replicas
         self._evaluations: list[tuple[float, float] | None] = [None] * replicas
         self._worst: dict[str, float] = {}
         self._learner: dict[str, float] = {}
@@ -74,6 +75,7 @@ class TrialMetrics:
         for index, replica in enumerate(progress):
             self._env_steps[index] = replica.env_steps
             self._diverged[index] = self._diverged[index] or replica.diverged
+            self._causes[index] = self._causes[index] or replica.cause
             self._episodes[index].extend(
                 zip(replica.episode_returns, replica.episode_lengths, strict=True)
             )
@@ -82,20 +84,28 @@ class TrialMetrics:
         self._learner = _mean_by_key(
             replica.learner or {} for replica in progress if not replica.diverged
         )
-        if 2 * sum(self._diverged) > len(self._diverged):
-            raise TrialDivergedError(
-                f"{sum(self._diverged)} of {len(self._diverged)} replicas diverged "
-                f"(weights or loss not finite) by {max(self._env_steps)} env steps"
-            )
+        self._refuse_majority()
 
     def record_evaluation(self, results: Sequence[EvaluationResult | None]) -> None:
-        """Record one evaluation; a replica without a result keeps its last one."""
+        """Record one evaluation; a replica without a result keeps its last one.
+
+        A return that is not finite is the environment's fault, and freezes the replica.
+
+        Raises:
+            TrialDivergedError: more than half of the replicas have diverged.
+        """
         for index, result in enumerate(results):
             if result is None:
                 continue
             mean = float(np.mean(result.episode_returns))
+            if not math.isfinite(mean):
+                self._diverged[index] = True
+                cause = f"the environment gave a return of {mean} in an evaluation"
+                self._causes[index] = self._causes[index] or cause
+                continue
             self._evaluations[index] = (mean, float(np.mean(result.episode_lengths)))
             self._note_worst(EVALUATION_RETURN_MEAN, mean)
+        self._refuse_majority()
 
     def row(self, *, train_time_s: float) -> dict[str, Any]:
         """The flat row of metrics of the iteration recorded last."""
@@ -113,6 +123,8 @@ class TrialMetrics:
         }
         if any(self._diverged):
             row["replica/diverged"] = list(self._diverged)
+        if any(self._causes):
+            row["replica/diverged_because"] = list(self._causes)
         if (mean := _mean(returns)) is not None and all(windows):
             finished = [episode for window in windows for episode in window]
             row[RETURN_MEAN] = mean
@@ -135,6 +147,7 @@ class TrialMetrics:
             "episodes": [[list(episode) for episode in window] for window in self._episodes],
             "env_steps": self._env_steps,
             "diverged": self._diverged,
+            "causes": self._causes,
             "evaluations": self._evaluations,
             "worst": self._worst,
         }
@@ -146,8 +159,19 @@ class TrialMetrics:
             window.extend((float(value), int(length)) for value, length in episodes)
         self._env_steps = [int(steps) for steps in state["env_steps"]]
         self._diverged = [bool(diverged) for diverged in state["diverged"]]
+        self._causes = list(state.get("causes", self._causes))  # older checkpoints have none
         self._evaluations = [pair and (pair[0], pair[1]) for pair in state["evaluations"]]
         self._worst = dict(state["worst"])
+
+    def _refuse_majority(self) -> None:
+        number, replicas = sum(self._diverged), len(self._diverged)
+        if 2 * number <= replicas:
+            return
+        cause = next((cause for cause in self._causes if cause is not None), None)
+        why = f" (weights or loss not finite) by {max(self._env_steps)} env steps"
+        raise TrialDivergedError(
+            f"{number} of {replicas} replicas diverged{why if cause is None else f': {cause}'}"
+        )
 
     def _return_mean(self, index: int) -> float | None:
         window = self._episodes[index]

@@ -15,9 +15,10 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from sweeper.environments.envpool import EnvpoolReplicaEnvs
+from sweeper.environments.outcomes import OWN_REWARD, EnvironmentFault
 from sweeper.environments.vector import build_vector_env, choose_vectorization
 from sweeper.spec.keys.support import find_support
-from sweeper.trainables.contract import TrialSettings
+from sweeper.trainables.contract import EnvironmentFailedError, TrialSettings
 
 __all__ = ["ReplicaEnvs", "SeparateReplicaEnvs", "open_replica_envs"]
 
@@ -31,10 +32,15 @@ class SeparateReplicaEnvs:
 
     Attributes:
         num_envs: sub-environments per replica.
+
+    Args:
+        vector_envs: one per replica.
+        names: of the replicas, for messages.
     """
 
-    def __init__(self, vector_envs: Sequence[VectorEnv]) -> None:
+    def __init__(self, vector_envs: Sequence[VectorEnv], names: Sequence[str] = ()) -> None:
         self.vector_envs = list(vector_envs)
+        self._names = list(names) or [f"replica {i}" for i in range(len(self.vector_envs))]
         first = self.vector_envs[0]
         self.single_observation_space = first.single_observation_space
         self.single_action_space = first.single_action_space
@@ -52,12 +58,16 @@ class SeparateReplicaEnvs:
         Returns:
             Each replica's batch of observations, valid until the next call.
         """
-        for envs, seed in zip(self.vector_envs, seeds, strict=True):
-            yield envs.reset(seed=seed)[0]
+        for replica, seed in enumerate(seeds):
+            try:
+                observations, _ = self.vector_envs[replica].reset(seed=seed)
+            except EnvironmentFault as fault:
+                raise EnvironmentFailedError(f"{self._names[replica]}: {fault}") from fault
+            yield observations
 
     def step(
         self, actions: Array, replicas: Sequence[int]
-    ) -> Iterator[tuple[Any, Array, Array, Array]]:
+    ) -> Iterator[tuple[Any, Array, Array, Array, Array]]:
         """Step the sub-environments of some replicas.
 
         Args:
@@ -66,11 +76,18 @@ class SeparateReplicaEnvs:
 
         Returns:
             For each of these, in the same order: a batch of observations, rewards, whether
-            terminated, whether truncated, the latter three ``[envs]``. Valid, and to be consumed,
-            until the next call.
+            terminated, whether truncated, the rewards below the wrappers; all but the first are
+            ``[envs]``. Valid, and to be consumed, until the next call.
+
+        Raises:
+            EnvironmentFailedError: an environment returned what it must not.
         """
         for replica in replicas:
-            yield self.vector_envs[replica].step(actions[replica])[:4]
+            try:
+                *outcome, infos = self.vector_envs[replica].step(actions[replica])
+            except EnvironmentFault as fault:
+                raise EnvironmentFailedError(f"{self._names[replica]}: {fault}") from fault
+            yield *outcome, infos.get(OWN_REWARD, outcome[1])
 
     def close(self) -> None:
         """Close the environments."""
@@ -105,5 +122,6 @@ def open_replica_envs(settings: TrialSettings, num_envs: int) -> Iterator[Replic
             [
                 opened.enter_context(contextlib.closing(build_vector_env(environment, num_envs)))
                 for _ in settings.seeds
-            ]
+            ],
+            [f"{environment.id}, seed {seed}" for seed in settings.seeds],
         )
