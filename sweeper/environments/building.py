@@ -15,7 +15,7 @@ from typing import Any
 import gymnasium
 
 from sweeper.environments.outcomes import RewardMeter
-from sweeper.environments.probing import find_statistics, probe
+from sweeper.environments.probing import NOTHING_FOUND, Probe, find_statistics, probe
 from sweeper.environments.registry import (
     check_id,
     explain_unknown_id,
@@ -43,13 +43,13 @@ class EnvironmentDescription:
 
     Attributes:
         max_episode_steps: its time limit; None if there is none.
-        deviation: what is unusual but harmless about its observations.
+        probe: what a few steps of it showed.
     """
 
     observation_space: gymnasium.Space[Any]
     action_space: gymnasium.Space[Any]
     max_episode_steps: int | None
-    deviation: str | None = None
+    probe: Probe = NOTHING_FOUND
 
 
 def build_env(
@@ -113,9 +113,7 @@ def describe(settings: EnvironmentSettings) -> EnvironmentDescription:
         try:
             limit = env.spec.max_episode_steps if env.spec is not None else None
             spaces = env.observation_space, env.action_space
-            return EnvironmentDescription(*spaces, limit, probe(env, settings.id))
-        except EnvironmentBuildError:
-            raise
+            return EnvironmentDescription(*spaces, limit, probe(env))
         except Exception as error:
             message = f"environment {settings.id} has no spaces: {summarise(error)}"
             raise EnvironmentBuildError(("id",), message) from error

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 
 from sweeper.environments.outcomes import CheckedEnv, EnvironmentFault, find_deviation
 from sweeper.environments.registry import summarise
-from sweeper.environments.settings import EnvironmentBuildError
 
-__all__ = ["find_statistics", "probe"]
+__all__ = ["NOTHING_FOUND", "Probe", "find_statistics", "probe"]
 
 _STEPS = 8
 _LIMIT_S = 0.5
@@ -25,15 +24,23 @@ _PARTS = (
 )
 
 
-def probe(env: gymnasium.Env[Any, Any], env_id: str) -> str | None:
-    """Reset the environment and take a few random steps, always the same ones.
+class Probe(NamedTuple):
+    """What a few steps of an environment showed.
 
-    Returns:
-        What is unusual but harmless about what it returned.
-
-    Raises:
-        EnvironmentBuildError: it fails, or returns what it must not.
+    Attributes:
+        fault: that it fails, or returns what it must not.
+        deviation: what is unusual but harmless about its observations.
     """
+
+    fault: str | None = None
+    deviation: str | None = None
+
+
+NOTHING_FOUND = Probe()
+
+
+def probe(env: gymnasium.Env[Any, Any]) -> Probe:
+    """Reset the environment and take a few random steps, always the same ones."""
     deviation, method = None, "reset()"
     began = time.monotonic()
     try:
@@ -50,11 +57,10 @@ def probe(env: gymnasium.Env[Any, Any], env_id: str) -> str | None:
             if terminated or truncated:
                 break
     except EnvironmentFault as fault:
-        raise EnvironmentBuildError(("id",), f"{env_id}: {fault}") from fault
+        return Probe(str(fault))
     except Exception as error:
-        message = f"{env_id}: {method} fails: {summarise(error)}{_explain(error)}"
-        raise EnvironmentBuildError(("id",), message) from error
-    return deviation
+        return Probe(f"{method} fails: {summarise(error)}{_explain(error)}")
+    return Probe(deviation=deviation)
 
 
 def _explain(error: Exception) -> str:

@@ -26,8 +26,8 @@ def find_warnings(
     """Find the warnings of a spec's plan, the most important first."""
     if environment is not None:
         yield from _endless_evaluation(spec, environment)
-        if environment.deviation is not None:
-            yield f"{spec.environment.id}: {environment.deviation}"
+        if environment.probe.deviation is not None:
+            yield f"{spec.environment.id}: {environment.probe.deviation}"
     yield from _bounds(spec, trials)
     yield from _iterations(spec)
     yield from _repetitions(spec, trials)

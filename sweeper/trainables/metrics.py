@@ -123,6 +123,7 @@ class TrialMetrics:
         }
         if any(self._diverged):
             row["replica/diverged"] = list(self._diverged)
+            row["num_diverged_replicas"] = sum(self._diverged)
         if any(self._causes):
             row["replica/diverged_because"] = list(self._causes)
         if (mean := _mean(returns)) is not None and all(windows):
