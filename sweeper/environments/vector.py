@@ -128,6 +128,7 @@ class SerialVectorEnv(SyncVectorEnv):  # type: ignore[misc]
         self._seen = create_empty_array(self.single_observation_space, self.num_envs)
         self._meters = [meter for env in self.envs if (meter := find_meter(env)) is not None]
         self._steps = 0
+        self._resets = [0] * self.num_envs
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -153,6 +154,7 @@ class SerialVectorEnv(SyncVectorEnv):  # type: ignore[misc]
                 seen.append(self._reset(i))
                 rewards.append(0.0)
                 resets.append(i)
+                self._resets[i] += 1
                 has_ended[i] = False
                 continue
             outcome = _NOTHING
@@ -237,7 +239,8 @@ class SerialVectorEnv(SyncVectorEnv):  # type: ignore[misc]
                 check(outcome, self.single_observation_space)
         except EnvironmentFault as fault:
             which = f" of sub-environment {i}" if self.num_envs > 1 else ""
-            raise EnvironmentFault(f"{fault} (step {self._steps:,}{which})") from error
+            step = self._steps - self._resets[i]
+            raise EnvironmentFault(f"{fault} (step {step:,}{which})") from error
 
 
 def _to_numbers(rewards: list[Any]) -> NDArray[np.float64] | None:
