@@ -51,6 +51,11 @@ def format_duration(seconds: float) -> str:
     return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"
 
 
+def format_score(score: float | None, diverged: int = 0) -> str:
+    """A score, and how many replicas are frozen and count in it as the run's worst."""
+    return format_number(score) + (f" ({diverged} frozen)" if diverged else "")
+
+
 def format_number(value: Any) -> str:
     """A number with at most 4 significant digits; ``-`` for None, other values as text."""
     if value is None:

@@ -60,10 +60,20 @@ class FailureReason(StrEnum):
     CRASHED = "crashed"
     REFUSED = "configuration refused"
     DIVERGED = "diverged"
+    ENVIRONMENT = "the environment's fault"
     OUT_OF_MEMORY = "out of memory"
     TIMEOUT = "timeout"
     WORKER_DIED = "the worker died"
     NO_SPACE = "no space left"
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether another try would fail, too.
+
+        Divergence is the configuration's doing: another try would be a chance that other
+        configurations do not get.
+        """
+        return self in (self.REFUSED, self.DIVERGED, self.ENVIRONMENT)
 
 
 class Stage(StrEnum):

@@ -13,6 +13,8 @@ import gymnasium
 
 from sweeper.environments.containment import USER_ERRORS, contained, settings_restored
 from sweeper.environments.modules import import_module, summarise
+from sweeper.environments.outcomes import RewardMeter
+from sweeper.environments.probing import NOTHING_FOUND, Probe, find_statistics, probe
 from sweeper.environments.registry import check_id, explain_unknown_id, find_spec, register
 from sweeper.environments.settings import (
     EnvironmentBuildError,
@@ -34,11 +36,17 @@ _REMEDIES = {
 
 @dataclass(frozen=True)
 class EnvironmentDescription:
-    """Spaces and time limit of a built environment; ``max_episode_steps`` is None if unlimited."""
+    """What a built environment shows of itself.
+
+    Attributes:
+        max_episode_steps: its time limit; None if there is none.
+        probe: what a few steps of it showed.
+    """
 
     observation_space: gymnasium.Space[Any]
     action_space: gymnasium.Space[Any]
     max_episode_steps: int | None
+    probe: Probe = NOTHING_FOUND
 
 
 def build_env(
@@ -63,6 +71,8 @@ def build_env(
     check_id(settings.id)
     with settings_restored():
         env = _make(settings, enforces_order=enforces_order)
+        if settings.wrappers:
+            env = RewardMeter(env)
         for position, wrapper in enumerate(settings.wrappers):
             try:
                 env = constructors[position](env, **wrapper.arguments)
@@ -71,11 +81,25 @@ def build_env(
                 around = f"wrapper {wrapper.name} can't be put around {settings.id}"
                 message = f"{around}: {summarise(error)}{_find_remedy(error)}"
                 raise EnvironmentBuildError(("wrappers", position), message) from error
+    statistics = find_statistics(env)
+    if statistics is not None:
+        env.close()
+        names = [wrapper.name.rpartition(".")[2] for wrapper in settings.wrappers]
+        kinds = {"Observation": "observations: true", "Reward": "rewards: true"}
+        asked = [yaml for word, yaml in kinds.items() if word in statistics] or kinds.values()
+        key = ("wrappers", names.index(statistics)) if statistics in names else ("id",)
+        raise EnvironmentBuildError(
+            key,
+            f"{statistics} keeps running statistics, which are in no checkpoint: evaluations and "
+            "agents would see other observations or rewards than training; use "
+            f"environment.normalize: {{{', '.join(asked)}}}, whose statistics are saved with the "
+            "agent (PPO on backend torch)",
+        )
     return env
 
 
 def describe(settings: EnvironmentSettings) -> EnvironmentDescription:
-    """Build the environment once and read its spaces and time limit.
+    """Build the environment once, read its spaces and time limit, and try a few steps.
 
     Raises:
         EnvironmentBuildError: as `build_env`.
@@ -86,7 +110,8 @@ def describe(settings: EnvironmentSettings) -> EnvironmentDescription:
             env = build_env(settings)
         try:
             limit = env.spec.max_episode_steps if env.spec is not None else None
-            return EnvironmentDescription(env.observation_space, env.action_space, limit)
+            spaces = env.observation_space, env.action_space
+            return EnvironmentDescription(*spaces, limit, probe(env))
         except USER_ERRORS as error:
             message = f"environment {settings.id} has no spaces: {summarise(error)}"
             raise EnvironmentBuildError(("id",), message) from error

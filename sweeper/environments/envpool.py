@@ -117,8 +117,8 @@ class EnvpoolReplicaEnvs:
 
     def step(
         self, actions: Array, replicas: Sequence[int]
-    ) -> Iterator[tuple[Array, Array, Array, Array]]:
-        """Step the sub-environments of some replicas."""
+    ) -> Iterator[tuple[Array, Array, Array, Array, Array]]:
+        """Step the sub-environments of some replicas; the rewards are the environment's own."""
         which = slice(None) if len(replicas) == len(self) else list(replicas)
         chosen = actions[which]
         observations, rewards, terminated, truncated, _ = self._pool.step(
@@ -130,6 +130,7 @@ class EnvpoolReplicaEnvs:
             rewards.reshape(shape),
             terminated.reshape(shape),
             truncated.reshape(shape),
+            rewards.reshape(shape),
             strict=True,
         )
 

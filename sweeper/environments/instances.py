@@ -13,6 +13,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from sweeper.environments.building import build_env
 from sweeper.environments.containment import seed_process
 from sweeper.environments.modules import summarise
+from sweeper.environments.outcomes import CheckedEnv
 from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
 
 __all__ = ["build_in_processes", "build_side_by_side"]
@@ -80,8 +81,8 @@ def _build_in_own_process(settings: EnvironmentSettings, index: int) -> gymnasiu
     return _OwnProcess(build_env(settings, enforces_order=False))
 
 
-class _OwnProcess(gymnasium.Wrapper):  # type: ignore[misc]
-    """Seeds the process with its environment, and reports an exit as an error."""
+class _OwnProcess(CheckedEnv):
+    """Seeds the process with its environment, checks it, and reports an exit as an error."""
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         """Begin a new episode."""

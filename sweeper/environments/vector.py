@@ -7,7 +7,7 @@ episode's end ignores the action and returns the next episode's first observatio
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
@@ -15,13 +15,25 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array
+from numpy.typing import NDArray
 
 from sweeper.environments.instances import build_in_processes, build_side_by_side
+from sweeper.environments.outcomes import (
+    OWN_REWARD,
+    EnvironmentFault,
+    check_reset,
+    check_step,
+    explain_unpacking,
+    find_meter,
+)
 from sweeper.environments.registry import find_spec, register
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
 
 __all__ = ["build_vector_env", "choose_vectorization", "has_native_vector_env"]
+
+
+_NOTHING = object()  # stands for what a step that failed has not returned
 
 
 def has_native_vector_env(settings: EnvironmentSettings) -> bool:
@@ -98,46 +110,175 @@ def _build_native(settings: EnvironmentSettings, num_envs: int) -> VectorEnv:
 
 
 class SerialVectorEnv(SyncVectorEnv):  # type: ignore[misc]
-    """Gymnasium's `SyncVectorEnv` with half of its overhead and without infos.
+    """Gymnasium's `SyncVectorEnv` with half of its overhead, which checks what is returned.
 
     Returns observations in one buffer that the next step overwrites; callers copy what they keep.
+    With wrappers, the info has `OWN_REWARD`, ``float64[envs]``; otherwise it is empty.
+
+    Numpy's own errors and the batch's dtypes show that something is wrong; only then are the
+    values looked at one by one, so the checks take next to no time.
+
+    Raises:
+        EnvironmentFault: by `reset` and `step`: an environment returned what it must not.
     """
 
     def __init__(self, functions: Sequence[functools.partial[gymnasium.Env]]) -> None:
         super().__init__(functions, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
         self._has_ended = [False] * self.num_envs
         self._seen = create_empty_array(self.single_observation_space, self.num_envs)
+        self._meters = [meter for env in self.envs if (meter := find_meter(env)) is not None]
+        self._steps = 0
+        self._resets = [0] * self.num_envs
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Begin a new episode in every sub-environment."""
+        """Begin a new episode in every sub-environment, seeded as gymnasium does."""
         self._has_ended = [False] * self.num_envs
-        observations, _ = super().reset(seed=seed, options=options)
-        return observations, {}
+        seen = [
+            self._reset(i, seed=None if seed is None else seed + i, options=options)
+            for i in range(self.num_envs)
+        ]
+        return self._join(seen, resets=range(self.num_envs)), {}
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step every sub-environment; one whose episode has ended is reset instead."""
         seen: list[Any] = []
-        rewards = np.zeros(self.num_envs)
+        rewards: list[Any] = []
+        resets: list[int] = []
         terminated, truncated = np.zeros((2, self.num_envs), dtype=np.bool_)
+        has_ended = self._has_ended
+        self._steps += 1
         for i, (env, action) in enumerate(zip(self.envs, actions, strict=True)):
-            if self._has_ended[i]:
-                seen.append(env.reset()[0])
-                self._has_ended[i] = False
+            if has_ended[i]:
+                seen.append(self._reset(i))
+                rewards.append(0.0)
+                resets.append(i)
+                self._resets[i] += 1
+                has_ended[i] = False
                 continue
-            observation, reward, is_terminal, is_cut, _ = env.step(action)
+            outcome = _NOTHING
+            try:
+                outcome = env.step(action)
+                observation, reward, is_terminal, is_cut, info = outcome
+            except (TypeError, ValueError) as error:
+                self._blame(i, check_step, outcome, error)
+                raise
+            if info.__class__ is not dict:
+                self._blame(i, check_step, outcome)
             seen.append(observation)
-            rewards[i] = reward
+            rewards.append(reward)
             if is_terminal or is_cut:
                 terminated[i], truncated[i] = is_terminal, is_cut
-                self._has_ended[i] = True
-        if isinstance(self.single_observation_space, spaces.Box):
-            for i, observation in enumerate(seen):
-                self._seen[i] = observation
-        else:
-            self._seen = concatenate(self.single_observation_space, seen, self._seen)
-        return self._seen, rewards, terminated, truncated, {}
+                has_ended[i] = True
+        numbers = _to_numbers(rewards)
+        if numbers is None:
+            self._blame_one(seen, resets, rewards)
+        infos = {}
+        if self._meters:
+            infos[OWN_REWARD] = np.array([meter.take() for meter in self._meters])
+        return self._join(seen, resets), numbers, terminated, truncated, infos
+
+    def _reset(self, i: int, **arguments: Any) -> Any:
+        outcome: Any = _NOTHING
+        try:
+            outcome = self.envs[i].reset(**arguments)
+            observation, info = outcome
+        except (TypeError, ValueError) as error:
+            self._blame(i, check_reset, outcome, error)
+            raise
+        if info.__class__ is not dict:
+            self._blame(i, check_reset, outcome)
+        if self._meters:
+            self._meters[i].take()  # of steps that a wrapper takes in its reset
+        return observation
+
+    def _join(self, seen: list[Any], resets: Sequence[int]) -> Any:
+        """Write the observations into the buffer of the batch."""
+        space, buffer = self.single_observation_space, self._seen
+        try:
+            if isinstance(space, spaces.Box) and space.shape:
+                # Unlike an assignment, it neither broadcasts nor makes integers of floats.
+                out = buffer.reshape(-1, *space.shape[1:])
+                np.concatenate(seen, out=out, casting="same_kind")
+                return buffer
+            self._seen = concatenate(space, seen, buffer)
+            is_right = _are_inside(space, self._seen)
+        except (TypeError, ValueError, KeyError, IndexError):
+            is_right = False
+        if not is_right:
+            self._blame_one(seen, resets)
+            # Nothing is lost: e.g. a list of integers, or an array of them, for bytes.
+            self._seen = concatenate(space, [_cast(space, one) for one in seen], buffer)
+        return self._seen
+
+    def _blame_one(
+        self, seen: Sequence[Any], resets: Sequence[int], rewards: Sequence[Any] | None = None
+    ) -> None:
+        """Find the sub-environment that returned what it must not, if one did."""
+        for i, observation in enumerate(seen):
+            if i in resets:
+                self._blame(i, check_reset, (observation, {}))
+            else:
+                reward = 0.0 if rewards is None else rewards[i]
+                self._blame(i, check_step, (observation, reward, False, False, {}))
+
+    def _blame(
+        self,
+        i: int,
+        check: Callable[[Any, spaces.Space[Any]], None],
+        outcome: Any,
+        error: Exception | None = None,
+    ) -> None:
+        """Raise what the check of an outcome says, or what an error says about the outcome."""
+        words = explain_unpacking(error) if isinstance(error, ValueError) else None
+        try:
+            if words is not None:
+                raise EnvironmentFault(words)
+            if outcome is not _NOTHING:
+                check(outcome, self.single_observation_space)
+        except EnvironmentFault as fault:
+            which = f" of sub-environment {i}" if self.num_envs > 1 else ""
+            step = self._steps - self._resets[i]
+            raise EnvironmentFault(f"{fault} (step {step:,}{which})") from error
+
+
+def _to_numbers(rewards: list[Any]) -> NDArray[np.float64] | None:
+    """``float64[envs]``, or None if one is no number."""
+    try:
+        array = np.array(rewards)
+    except ValueError:  # of unequal shapes
+        return None
+    if array.ndim != 1 or array.dtype.kind not in "fiub":
+        return None
+    return array.astype(np.float64, copy=False)
+
+
+def _are_inside(space: spaces.Space[Any], batch: Any) -> bool:
+    """Whether the integers of a batch lie in their spaces."""
+    match space:
+        case spaces.Dict():
+            return all(_are_inside(part, batch[key]) for key, part in space.spaces.items())
+        case spaces.Tuple():
+            return all(_are_inside(part, one) for part, one in zip(space, batch, strict=True))
+        case spaces.Discrete():
+            last = space.start + space.n - 1
+            return bool(
+                batch.dtype.kind in "iu" and (space.start <= batch.min() <= batch.max() <= last)
+            )
+        case spaces.MultiDiscrete():
+            counted = batch - space.start
+            return bool((counted >= 0).all() and (counted < space.nvec).all())
+    return True
+
+
+def _cast(space: spaces.Space[Any], value: Any) -> Any:
+    match space:
+        case spaces.Dict():
+            return {key: _cast(part, value[key]) for key, part in space.spaces.items()}
+        case spaces.Tuple():
+            return tuple(_cast(part, one) for part, one in zip(space, value, strict=True))
+    return np.asarray(value).astype(space.dtype)
 
 
 class _Unchecked(spaces.MultiDiscrete):  # type: ignore[misc]

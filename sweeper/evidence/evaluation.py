@@ -17,6 +17,7 @@ from sweeper.agents.locate import find_agents, read_description
 from sweeper.environments.building import build_env, describe
 from sweeper.environments.containment import USER_ERRORS, contained, seed_process
 from sweeper.environments.modules import summarise
+from sweeper.environments.outcomes import OWN_REWARD, CheckedEnv, EnvironmentFault
 from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
 from sweeper.errors import UserError
 from sweeper.evidence.statistics import Summary, summarise_sample
@@ -171,7 +172,10 @@ def play_episodes(
         max_episode_steps: an episode is cut after so many steps; None: by the environment only.
 
     Returns:
-        Returns and lengths, one per episode, in order.
+        Returns, in the rewards below all wrappers, and lengths, one per episode, in order.
+
+    Raises:
+        UserError: the environment returned what it must not.
     """
     sequence = seed_sequence(seed, _STAGE, Purpose.EVALUATION_ENVIRONMENTS)
     seeds = [int(word >> 1) for word in sequence.generate_state(episodes)]
@@ -201,8 +205,8 @@ def _play(
             going_on = []
             for (env, episode, _), action in zip(playing, actions, strict=True):
                 with _explaining(settings):
-                    observation, reward, terminated, truncated, _ = env.step(action)
-                returns[episode] += float(reward)
+                    observation, reward, terminated, truncated, info = env.step(action)
+                returns[episode] += float(info.get(OWN_REWARD, reward))
                 lengths[episode] += 1
                 is_cut = lengths[episode] == max_episode_steps
                 if not (terminated or truncated or is_cut):
@@ -223,13 +227,15 @@ def _build_envs(settings: EnvironmentSettings, number: int) -> list[gymnasium.En
     envs = [build_env(settings)]
     with contextlib.suppress(EnvironmentBuildError):
         envs.extend(build_env(settings) for _ in range(number - 1))
-    return envs
+    return [CheckedEnv(env, refuses_non_finite=True) for env in envs]
 
 
 @contextlib.contextmanager
 def _explaining(settings: EnvironmentSettings) -> Iterator[None]:
     try:
         yield
+    except EnvironmentFault as fault:
+        raise UserError(f"{settings.id}: {fault}") from fault
     except USER_ERRORS as error:
         raise UserError(f"environment {settings.id} failed: {summarise(error)}") from error
 

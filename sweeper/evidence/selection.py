@@ -36,7 +36,13 @@ from sweeper.json_values import decode_json, encode_json, to_json
 from sweeper.metrics import Objective, canonical_metric
 from sweeper.paths import write_atomically
 from sweeper.results.ranking import Candidate, best_checkpoint, id_key
-from sweeper.results.records import SweepResults, TrialCheckpoint, TrialRecord, judge_trial
+from sweeper.results.records import (
+    SweepResults,
+    TrialCheckpoint,
+    TrialRecord,
+    describe_divergence,
+    judge_trial,
+)
 from sweeper.results.scoring import iteration_of, metric_value
 from sweeper.states import TrialState
 
@@ -88,6 +94,9 @@ class Selection:
         seed: that replica's seed; None if the run recorded no seeds.
         candidates: how many trials could have won.
         runner_up: the second-best trial.
+        diverged: how many replicas of the winner are frozen; the score counts them as the run's
+            worst.
+        divergence: that in words; None if none is frozen.
     """
 
     trial_id: str
@@ -106,6 +115,8 @@ class Selection:
     candidates: int
     runner_up: str | None = None
     runner_up_score: float | None = None
+    diverged: int = 0
+    divergence: str | None = None
     excluded: tuple[Exclusion, ...] = field(default=())
 
     @property
@@ -123,6 +134,8 @@ class Selection:
             ]
         if self.partial:
             sentences.append(f"It did not run to its own end ({self.state}).")
+        if self.divergence is not None:
+            sentences.append(f"{self.divergence}; frozen ones count as the run's worst.")
         if self.excluded:
             sentences.append(f"{count_noun(len(self.excluded), 'trial')} could not be judged.")
         sentences.append(
@@ -140,6 +153,7 @@ class Selection:
             "metric": self.metric,
             "mode": self.mode,
             "score": self.score,
+            "diverged": self.diverged,
             "checkpoint": self.checkpoint,
             "agent": None if agent_path is None else str(agent_path),
             "env_steps": self.env_steps,
@@ -209,6 +223,8 @@ def select(
         candidates=len(ranked),
         runner_up=None if runner_up is None else runner_up.trial.trial_id,
         runner_up_score=None if runner_up is None else runner_up.score,
+        diverged=trial.diverged,
+        divergence=describe_divergence(trial),
         excluded=excluded,
     )
 

@@ -80,11 +80,14 @@ def check_feasibility(proposal: Proposal, trials_at_once: int = 1) -> Feasibilit
 def _check_environment(
     proposal: Proposal, settings: EnvironmentSettings, described: EnvironmentDescription
 ) -> Iterator[tuple[KeyPath, str]]:
-    if proposal.algorithm is None:
-        return
-    refusal = _refuse_spaces(proposal, proposal.algorithm, described)
+    refusal = None
+    if proposal.algorithm is not None:
+        refusal = _refuse_spaces(proposal, proposal.algorithm, described)
+    refusal = refusal or described.probe.fault
     if refusal is not None:
         yield ("environment", "id"), f"{settings.id}: {refusal}"
+    if proposal.algorithm is None:
+        return
     if _has_free_log_std(proposal) and not isinstance(described.action_space, spaces.Box):
         yield (
             ("param_space", "model_config"),

@@ -105,7 +105,10 @@ def make_starter(env_id: str, algorithm: str | None = None, backend: str | None 
         raise UserError(problem)
     support = find_support(_check_backend(chosen, backend), chosen)
     settings = EnvironmentSettings(env_id, search_paths=(str(Path.cwd()),))
-    text = _write(_Task(env_id, support, describe(settings)))
+    described = describe(settings)
+    if described.probe.fault is not None:
+        raise UserError(f"{env_id}: {described.probe.fault}")
+    text = _write(_Task(env_id, support, described))
     spec = parse(parse_yaml(text, "starter").value)
     refusals = [
         problem.message

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sweeper.formatting import count_noun
 from sweeper.json_values import to_json
 from sweeper.metrics import ENV_STEPS, Objective
 from sweeper.results.scoring import Score, env_steps_of, metric_value, score_reports
@@ -80,6 +81,17 @@ class TrialRecord:
         return None if steps is None or not math.isfinite(steps) else int(steps)
 
     @property
+    def diverged(self) -> int:
+        """How many replicas are frozen because they diverged, by the last report."""
+        return sum(map(bool, self.last_report.get("replica/diverged") or ()))
+
+    @property
+    def diverged_because(self) -> str | None:
+        """Why the first of them did, where something else than the training is to blame."""
+        causes = self.last_report.get("replica/diverged_because") or ()
+        return next((str(cause) for cause in causes if cause), None)
+
+    @property
     def time_total_s(self) -> float | None:
         """Seconds of training, by the last report."""
         return metric_value(self.last_report, "time_total_s")
@@ -140,6 +152,7 @@ class SweepResults:
                 "state": record.state,
                 "configuration": to_json(record.configuration),
                 "score": judge_trial(record, objective).value,
+                "diverged": record.diverged,
                 ENV_STEPS: record.env_steps,
                 "time_total_s": to_json(record.time_total_s),
                 "error": describe_error(record),
@@ -154,6 +167,16 @@ def judge_trial(record: TrialRecord, objective: Objective) -> Score:
     if record.state is TrialState.ERROR:
         return Score(None, problem=f"error: {describe_error(record)}")
     return score_reports(record.reports, objective)
+
+
+def describe_divergence(record: TrialRecord) -> str | None:
+    """How many replicas of a trial are frozen, and why, in one line; None if none is."""
+    if not record.diverged:
+        return None
+    seeds = len(record.seeds) or len(record.last_report["replica/diverged"])
+    verb = "is" if record.diverged == 1 else "are"
+    cause = record.diverged_because or "weights or loss not finite"
+    return f"{record.diverged} of {count_noun(seeds, 'replica')} {verb} frozen: {cause}"
 
 
 def describe_error(record: TrialRecord) -> str | None:

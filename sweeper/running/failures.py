@@ -16,11 +16,14 @@ _MAX_ERROR = 300
 
 # What Tune puts before each failure in a trial's error file (ray/tune/experiment/trial.py).
 _FAILURE_HEAD = re.compile(r"^Failure # \d+ .*$", re.MULTILINE)
+# The class of an error of ours, whose message says everything.
+_OUR_CLASS = re.compile(r"^sweeper\.[\w.]+Error: ")
 # Tune keeps only the text: Ray's own errors are known by their words (ray/exceptions.py), others
 # by their class.
 _MARKS = (
     (ConfigurationRefusedError.__name__, FailureReason.REFUSED),
     ("TrialDivergedError", FailureReason.DIVERGED),
+    ("EnvironmentFailedError", FailureReason.ENVIRONMENT),
     # The operating system's words, in a checkpoint's error, a log's or the environment's.
     ("No space left on device", FailureReason.NO_SPACE),
     ("Disk quota exceeded", FailureReason.NO_SPACE),
@@ -69,7 +72,8 @@ class Retry:
 def describe_failure(text: str, iteration: float | None = None) -> Failure:
     """The newest failure in what Tune wrote of a trial's failures, the newest last."""
     newest = _FAILURE_HEAD.split(text)[-1]
-    error = last_line(newest)[:_MAX_ERROR] or "no error text was left"
+    line = _OUR_CLASS.sub("", last_line(newest))
+    error = line[:_MAX_ERROR] or "no error text was left"
     reasons = (reason for mark, reason in _MARKS if mark in newest)
     return Failure(next(reasons, FailureReason.CRASHED), error, iteration)
 
@@ -78,9 +82,10 @@ def describe_failure(text: str, iteration: float | None = None) -> Failure:
 class Retries:
     """Decides, failure by failure, whether a trial is tried again in this launch.
 
-    Not tried again are: a configuration that the algorithm refuses, or that diverged; a failure
-    that repeats itself, with the same words after the same iteration; and one failure more than
-    ``limit``. A trial that ran out of memory is tried once more on its own, whatever the limit.
+    Not tried again are: a configuration that the algorithm refuses, or that diverged; an
+    environment that returned what it must not; a failure that repeats itself, with the same words
+    after the same iteration; and one failure more than ``limit``. A trial that ran out of memory
+    is tried once more on its own, whatever the limit.
 
     Args:
         limit: retries of one trial.
@@ -96,9 +101,7 @@ class Retries:
         again = failure in earlier
         earlier.append(failure)
         delay_s = min(_MAX_DELAY_S, 2.0**count)
-        # Divergence is the configuration's doing: another try would be a chance that other
-        # configurations do not get.
-        if failure.reason in (FailureReason.REFUSED, FailureReason.DIVERGED):
+        if failure.reason.is_lasting:
             return None
         if failure.reason is FailureReason.OUT_OF_MEMORY:
             was_alone = any(one.reason is FailureReason.OUT_OF_MEMORY for one in earlier[:-1])

@@ -144,6 +144,9 @@ class RunMirror:
     def _take_report(self, event: TrialReported, keep_metrics: bool) -> None:
         values = scalar_metrics(event.metrics)
         evaluation = {name: v for name, v in values.items() if name.startswith(_EVALUATION)}
+        causes = event.metrics.get("replica/diverged_because") or ()
+        if (cause := next(filter(None, causes), None)) is not None:
+            self.new_tags["sweeper.diverged_because"] = clip_tag(str(cause))
         iteration = iteration_of(event.metrics)
         self.last_report = event
         if iteration is not None and iteration <= self._iteration:

@@ -20,6 +20,7 @@ from sweeper.trainables.plateau import Plateau
 
 __all__ = [
     "MAX_EPISODE_STEPS",
+    "EnvironmentFailedError",
     "EvaluationResult",
     "EvaluationSettings",
     "ReplicaProgress",
@@ -35,6 +36,10 @@ _MAX_EVALUATION_ENVS = 20
 
 class TrialDivergedError(SweeperError):
     """More than half of the trial's replicas have non-finite weights or losses."""
+
+
+class EnvironmentFailedError(SweeperError):
+    """The environment returned what it must not; training again would not help."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,7 @@ class ReplicaProgress:
         episode_lengths: env steps of the same episodes.
         learner: the learner's finite scalars, under RLlib's names without a prefix.
         diverged: the weights or the loss are non-finite; the replica is frozen from now on.
+        cause: why, where something else than the training is to blame, e.g. a reward of NaN.
     """
 
     env_steps: int
@@ -139,6 +145,7 @@ class ReplicaProgress:
     episode_lengths: tuple[int, ...] = ()
     learner: Mapping[str, float] | None = None
     diverged: bool = False
+    cause: str | None = None
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ class TrialMetrics:
     ``episode_return_mean``, ``_min``, ``_max`` and ``episode_len_mean`` are computed over each
     replica's last ``smoothing_episodes`` finished episodes, then averaged over replicas (or their
     minimum, maximum). They are absent until each replica has finished an episode.
-    ``num_episodes`` counts the episodes that ended in this iteration, of all replicas. Non-finite
-    returns of an environment stay non-finite; selection excludes such trials.
+    ``num_episodes`` counts the episodes that ended in this iteration, of all replicas. A return
+    that is not finite is the environment's fault, and its replica counts as diverged.
     ``evaluation/num_capped_episodes`` counts those of all replicas; absent without a cap.
 
     A diverged replica counts with the worst value that any replica of the trial has reported. The
@@ -43,6 +43,7 @@ class TrialMetrics:
         ]
         self._env_steps = [0] * replicas
         self._diverged = [False] * replicas
+        self._causes: list[str | None] = [None] * replicas
         self._evaluations: list[tuple[float, float] | None] = [None] * replicas
         self._capped: list[int | None] = [None] * replicas
         self._worst: dict[str, float] = {}
@@ -76,6 +77,7 @@ class TrialMetrics:
         for index, replica in enumerate(progress):
             self._env_steps[index] = replica.env_steps
             self._diverged[index] = self._diverged[index] or replica.diverged
+            self._causes[index] = self._causes[index] or replica.cause
             self._episodes[index].extend(
                 zip(replica.episode_returns, replica.episode_lengths, strict=True)
             )
@@ -84,21 +86,29 @@ class TrialMetrics:
         self._learner = _mean_by_key(
             replica.learner or {} for replica in progress if not replica.diverged
         )
-        if 2 * sum(self._diverged) > len(self._diverged):
-            raise TrialDivergedError(
-                f"{sum(self._diverged)} of {len(self._diverged)} replicas diverged "
-                f"(weights or loss not finite) by {max(self._env_steps)} env steps"
-            )
+        self._refuse_majority()
 
     def record_evaluation(self, results: Sequence[EvaluationResult | None]) -> None:
-        """Record one evaluation; a replica without a result keeps its last one."""
+        """Record one evaluation; a replica without a result keeps its last one.
+
+        A return that is not finite is the environment's fault, and freezes the replica.
+
+        Raises:
+            TrialDivergedError: more than half of the replicas have diverged.
+        """
         for index, result in enumerate(results):
             if result is None:
                 continue
             mean = float(np.mean(result.episode_returns))
+            if not math.isfinite(mean):
+                self._diverged[index] = True
+                cause = f"the environment gave a return of {mean} in an evaluation"
+                self._causes[index] = self._causes[index] or cause
+                continue
             self._evaluations[index] = (mean, float(np.mean(result.episode_lengths)))
             self._capped[index] = result.num_capped
             self._note_worst(EVALUATION_RETURN_MEAN, mean)
+        self._refuse_majority()
 
     def row(self, *, train_time_s: float) -> dict[str, Any]:
         """The flat row of metrics of the iteration recorded last."""
@@ -116,6 +126,9 @@ class TrialMetrics:
         }
         if any(self._diverged):
             row["replica/diverged"] = list(self._diverged)
+            row["num_diverged_replicas"] = sum(self._diverged)
+        if any(self._causes):
+            row["replica/diverged_because"] = list(self._causes)
         if (mean := _mean(returns)) is not None and all(windows):
             finished = [episode for window in windows for episode in window]
             row[RETURN_MEAN] = mean
@@ -141,6 +154,7 @@ class TrialMetrics:
             "episodes": [[list(episode) for episode in window] for window in self._episodes],
             "env_steps": self._env_steps,
             "diverged": self._diverged,
+            "causes": self._causes,
             "evaluations": self._evaluations,
             "capped": self._capped,
             "worst": self._worst,
@@ -153,9 +167,20 @@ class TrialMetrics:
             window.extend((float(value), int(length)) for value, length in episodes)
         self._env_steps = [int(steps) for steps in state["env_steps"]]
         self._diverged = [bool(diverged) for diverged in state["diverged"]]
+        self._causes = list(state.get("causes", self._causes))  # older checkpoints have none
         self._evaluations = [pair and (pair[0], pair[1]) for pair in state["evaluations"]]
         self._capped = list(state.get("capped", self._capped))  # absent in older checkpoints
         self._worst = dict(state["worst"])
+
+    def _refuse_majority(self) -> None:
+        number, replicas = sum(self._diverged), len(self._diverged)
+        if 2 * number <= replicas:
+            return
+        cause = next((cause for cause in self._causes if cause is not None), None)
+        why = f" (weights or loss not finite) by {max(self._env_steps)} env steps"
+        raise TrialDivergedError(
+            f"{number} of {replicas} replicas diverged{why if cause is None else f': {cause}'}"
+        )
 
     def _return_mean(self, index: int) -> float | None:
         window = self._episodes[index]

@@ -28,6 +28,7 @@ class RunningTrial:
     trial_id: str
     parameters: Mapping[str, Any]
     score: float | None
+    diverged: int
     env_steps: int | None
     env_steps_per_s: float | None
 
@@ -43,6 +44,7 @@ class RunOverview:
         states: number of trials in each state; empty states are left out.
         best: id of the best trial so far; None before the first score.
         score: of the best trial.
+        diverged: how many replicas of the best trial are frozen.
         metric: what the score is a value of; None for a damaged run.
         parameters: searched parameters of the best trial, nested.
         started: time of the first event, seconds since the epoch.
@@ -58,6 +60,7 @@ class RunOverview:
     states: Mapping[TrialState, int] = field(default_factory=dict)
     best: str | None = None
     score: float | None = None
+    diverged: int = 0
     metric: str | None = None
     parameters: Mapping[str, Any] | None = None
     started: float | None = None
@@ -83,6 +86,7 @@ def describe_run(opened: Run) -> RunOverview:
     if results.is_live:
         now = time.time()
         left_s = standing.left_s(now, now - (results.started or now))
+    winner = None if best is None else results.trial(best.trial_id)
     return RunOverview(
         run=results.root,
         state=results.state,
@@ -90,8 +94,9 @@ def describe_run(opened: Run) -> RunOverview:
         states=standing.counts(),
         best=None if best is None else best.trial_id,
         score=None if best is None else best.score,
+        diverged=0 if winner is None else winner.diverged,
         metric=opened.objective.metric,
-        parameters=None if best is None else results.trial(best.trial_id).parameters,
+        parameters=None if winner is None else winner.parameters,
         started=results.started,
         updated=results.updated,
         left_s=left_s,
@@ -100,6 +105,7 @@ def describe_run(opened: Run) -> RunOverview:
                 trial_id=record.trial_id,
                 parameters=record.parameters,
                 score=standing.score(record.trial_id),
+                diverged=record.diverged,
                 env_steps=record.env_steps,
                 env_steps_per_s=metric_value(record.last_report, "env_steps_per_s"),
             )

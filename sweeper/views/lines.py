@@ -5,9 +5,16 @@ from __future__ import annotations
 import sys
 import threading
 
-from sweeper.formatting import count_noun, describe_state, format_number, format_parameters
+from sweeper.formatting import (
+    count_noun,
+    describe_state,
+    format_number,
+    format_parameters,
+    format_score,
+)
 from sweeper.journal import Event, TrialCheckpointed, TrialEnded, TrialReported, TrialRetried
 from sweeper.paths import RunPaths
+from sweeper.results.records import describe_divergence
 from sweeper.results.scoring import metric_value
 from sweeper.states import TrialState
 from sweeper.views.watch import LaunchWatch
@@ -94,7 +101,10 @@ class LineProgress:
         if silence := watch.describe_silence():
             text = f"{text}; {silence}"
         best = watch.standing.best()
-        return f"{text}; best so far {best.trial_id}: {format_number(best.score)}" if best else text
+        if best is None:
+            return text
+        diverged = watch.best_record.diverged if watch.best_record else 0
+        return f"{text}; best so far {best.trial_id}: {format_score(best.score, diverged)}"
 
     def _describe_end(self, event: TrialEnded) -> str:
         record = self._watch.results.trial(event.trial_id)
@@ -103,9 +113,12 @@ class LineProgress:
             return f"{event.trial_id} failed ({event.reason}): {event.error}; log: {log}"
         metric = self._watch.metric
         score = format_number(metric_value(record.last_report, metric))
+        divergence = describe_divergence(record)
+        frozen = f"; {divergence}" if divergence else ""
         return (
             f"{event.trial_id} {describe_state(event.state)} ({event.reason}): {metric} {score}, "
-            f"{format_number(record.env_steps)} env steps, {format_parameters(record.parameters)}"
+            f"{format_number(record.env_steps)} env steps, "
+            f"{format_parameters(record.parameters)}{frozen}"
         )
 
     def _print(self, text: str) -> None:

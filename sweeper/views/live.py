@@ -12,7 +12,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from sweeper.formatting import fold_parameters, format_number, format_parameters
+from sweeper.formatting import fold_parameters, format_number, format_parameters, format_score
 from sweeper.journal import Event
 from sweeper.metrics import BOUNDS
 from sweeper.results.ranking import id_key
@@ -166,7 +166,7 @@ def _best_lines(watch: LaunchWatch, width: int) -> list[Text]:
     first = Text.assemble(
         (_BEST, "dim"),
         f"{_GAP}{best.trial_id}{_GAP}",
-        (format_number(best.score), "bold"),
+        (format_score(best.score, record.diverged), "bold"),
         (f"{_GAP}{watch.metric}", "dim"),
     )
     indent = " " * len(_BEST + _GAP)
@@ -179,7 +179,8 @@ def _best_lines(watch: LaunchWatch, width: int) -> list[Text]:
 
 def _columns(watch: LaunchWatch, width: int) -> dict[str, int]:
     """Names and fixed widths: nothing moves when a number gets longer."""
-    columns = {"score": 10}
+    has_frozen = any(record.diverged for record in watch.running.values())
+    columns = {"score": 19 if has_frozen else 10}
     if watch.metric != _RETURN:
         columns["return"] = 10
     columns["steps"] = 11
@@ -193,7 +194,7 @@ def _columns(watch: LaunchWatch, width: int) -> dict[str, int]:
 def _trial_line(watch: LaunchWatch, record: TrialRecord, columns: Mapping[str, int]) -> Text:
     report = record.last_report
     cells = {
-        "score": format_number(watch.standing.score(record.trial_id)),
+        "score": format_score(watch.standing.score(record.trial_id), record.diverged),
         "return": format_number(metric_value(report, _RETURN)),
         "steps": format_number(record.env_steps),
         "of all": f"{trial_share(report, watch.plan.spec.stop):.0%}",

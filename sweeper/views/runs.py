@@ -20,6 +20,7 @@ from sweeper.formatting import (
     format_duration,
     format_number,
     format_parameters,
+    format_score,
     format_value,
     short_path,
 )
@@ -80,7 +81,7 @@ def print_best(opened: Run) -> None:
     configuration = flatten_parameters(selection.configuration)
     rows = [
         ("trial", selection.trial_id),
-        (selection.metric, format_number(selection.score)),
+        (selection.metric, format_score(selection.score, selection.diverged)),
         ("env steps", format_number(selection.env_steps)),
         *((name, format_value(value)) for name, value in configuration.items()),
         ("checkpoint", short_path(selection.checkpoint)),
@@ -134,7 +135,7 @@ def _print_running(trials: Sequence[RunningTrial]) -> None:
     for trial in trials:
         table.add_row(
             trial.trial_id,
-            format_number(trial.score),
+            format_score(trial.score, trial.diverged),
             format_number(trial.env_steps),
             format_number(trial.env_steps_per_s),
             Text(format_parameters(trial.parameters, is_short=True)),
@@ -261,7 +262,8 @@ def _summarise_best(opened: Run, width: float) -> Iterator[tuple[str, str]]:
     if opened.best_trial is None:
         return
     selection = opened.selection
-    score, env_steps = format_number(selection.score), format_number(selection.env_steps)
+    score = format_score(selection.score, selection.diverged)
+    env_steps = format_number(selection.env_steps)
     yield "best", f"{selection.trial_id}: {selection.metric} {score} at {env_steps} env steps"
     parameters = opened.results.trial(selection.trial_id).parameters
     words = format_parameters(parameters) or "no searched parameters"
@@ -299,4 +301,8 @@ def _resume_command(root: Path, state: str, counts: Mapping[TrialState, int]) ->
 
 
 def _describe_best(overview: RunOverview) -> str:
-    return f"{overview.best} ({format_number(overview.score)})" if overview.best else "-"
+    if overview.best is None:
+        return "-"
+    score = format_number(overview.score)
+    frozen = f", {overview.diverged} frozen" if overview.diverged else ""
+    return f"{overview.best} ({score}{frozen})"

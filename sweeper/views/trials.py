@@ -15,13 +15,14 @@ from sweeper.formatting import (
     format_duration,
     format_number,
     format_parameters,
+    format_score,
     format_value,
     short_names,
 )
 from sweeper.metrics import Objective
 from sweeper.opened_run import Run
 from sweeper.results.ranking import rank_trial
-from sweeper.results.records import TrialRecord, judge_trial
+from sweeper.results.records import TrialRecord, describe_divergence, judge_trial
 from sweeper.search.configuration import flatten_parameters
 from sweeper.views.console import color_state, make_console, make_table, print_text
 
@@ -66,13 +67,18 @@ def print_trials(opened: Run) -> None:
         print_text(console, f"{record.trial_id}: {record.error}")
     if len(failed) > _MAX_ERRORS:
         console.print(f"… and {len(failed) - _MAX_ERRORS} more that failed: sweeper logs")
+    diverged = [record for record in records if record.diverged and not record.error]
+    for record in diverged[:_MAX_ERRORS]:
+        print_text(console, f"{record.trial_id}: {describe_divergence(record)}")
+    if len(diverged) > _MAX_ERRORS:
+        console.print(f"… and {len(diverged) - _MAX_ERRORS} more with frozen replicas")
 
 
 def _fixed_cells(record: TrialRecord, objective: Objective) -> list[str]:
     return [
         record.trial_id,
         describe_state(record.state),
-        format_number(judge_trial(record, objective).value),
+        format_score(judge_trial(record, objective).value, record.diverged),
         format_number(record.env_steps),
         "-" if record.time_total_s is None else format_duration(record.time_total_s),
     ]

@@ -11,7 +11,6 @@ from ray._private.state import actors
 
 from sweeper.running.failures import Failure
 from sweeper.running.tune.nodes import Node, NodeHealth
-from sweeper.states import FailureReason
 
 __all__ = ["Placement"]
 
@@ -59,7 +58,7 @@ class Placement:
             node = _locate(found[-1])
         if node is None:
             return ""
-        if failure.reason not in (FailureReason.REFUSED, FailureReason.DIVERGED):
+        if not failure.reason.is_lasting:
             self._health.note_failure(node, trial_id)
         self._name_failing_nodes()
         return f" (on node {node})"

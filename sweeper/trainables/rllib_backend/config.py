@@ -6,22 +6,31 @@ import copy
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 import gymnasium
+from ray import cloudpickle
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.tune.registry import get_trainable_cls
 
+from sweeper.environments import outcomes
+from sweeper.environments.outcomes import OWN_REWARD, CheckedEnv, RewardMeter
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import ConfigurationRefusedError
 from sweeper.spec.keys.foreign import SECOND_NAMES, dead_reason, explain_foreign_name, renamed_to
 from sweeper.trainables.contract import TrialSettings
 from sweeper.trainables.rllib_backend.connectors import connect_actions, connect_observations
 
-__all__ = ["EPISODE_LENGTHS", "EPISODE_RETURNS", "build_algorithm_config", "set_environment"]
+__all__ = [
+    "EPISODE_LENGTHS",
+    "EPISODE_RETURNS",
+    "build_algorithm_config",
+    "make_return_counter",
+    "set_environment",
+]
 
 # Keys in a result's env_runners: the episodes that ended in the iteration.
 EPISODE_RETURNS = "finished_episode_returns"
@@ -181,14 +190,14 @@ def _methods_by_key(config: AlgorithmConfig) -> dict[str, str]:
 def _describe_environment(
     settings: EnvironmentSettings, *, in_other_processes: bool
 ) -> tuple[Any, dict[str, Any]]:
-    """RLlib's ``env`` and ``env_config``: a gymnasium id if that is enough, else a class."""
-    if settings.wrappers or (settings.module is not None and in_other_processes):
-        if settings.vectorization == "vector_entry_point":
-            raise ConfigurationRefusedError(
-                "environment.vectorization vector_entry_point goes with neither wrappers nor "
-                "num_env_runners above 0; take auto, sync or async"
-            )
+    """RLlib's ``env`` and ``env_config``: a class, or a gymnasium id for a native vector env."""
+    if settings.vectorization != "vector_entry_point":
         return _make_environment_class(settings), {}
+    if settings.wrappers or (settings.module is not None and in_other_processes):
+        raise ConfigurationRefusedError(
+            "environment.vectorization vector_entry_point goes with neither wrappers nor "
+            "num_env_runners above 0; take auto, sync or async"
+        )
     qualified = settings.module is not None and ":" not in settings.id
     env_id = f"{settings.module}:{settings.id}" if qualified else settings.id
     return env_id, dict(settings.kwargs)
@@ -200,11 +209,12 @@ def _make_environment_class(settings: EnvironmentSettings) -> type[gymnasium.Env
     Does the same as `sweeper.environments.building.build_env`, which it can't call: a checkpoint
     must load without this package.
     """
+    cloudpickle.register_pickle_by_value(outcomes)
     env_id, module, paths = settings.id, settings.module, tuple(settings.search_paths)
     kwargs = dict(settings.kwargs)
     wrappers = [(wrapper.name, wrapper.arguments) for wrapper in settings.wrappers]
 
-    class Environment(gymnasium.Wrapper):  # type: ignore[misc]
+    class Environment(CheckedEnv):
         def __init__(self, config: Any = None) -> None:  # noqa: ARG002 - RLlib's env context
             import importlib
             import os
@@ -224,22 +234,46 @@ def _make_environment_class(settings: EnvironmentSettings) -> type[gymnasium.Env
             if module is not None:
                 load(module)
             env = gymnasium.make(env_id, disable_env_checker=True, **kwargs)
+            if wrappers:
+                env = RewardMeter(env)
             for name, arguments in wrappers:
                 place, _, attribute = name.rpartition(".")
                 env = getattr(load(place or "gymnasium.wrappers"), attribute)(env, **arguments)
-            super().__init__(env)
+            super().__init__(env, refuses_non_finite=True)
 
     return Environment
 
 
 def _make_episode_recorder() -> Callable[..., None]:
     """A callback that logs each finished episode; local, so it is pickled by value."""
-    returns, lengths = EPISODE_RETURNS, EPISODE_LENGTHS
+    returns, lengths, sum_rewards = EPISODE_RETURNS, EPISODE_LENGTHS, make_return_counter()
 
     def record(*, episode, metrics_logger, prev_episode_chunks=(), **_):  # type: ignore[no-untyped-def]
-        total = sum(chunk.get_return() for chunk in (*prev_episode_chunks, episode))
+        total = sum_rewards([*prev_episode_chunks, episode])
         metrics_logger.log_value(returns, total, reduce="item_series")
         # The chunks' lengths are too long: PPO's learner adds a row (AddOneTsToEpisodes…).
         metrics_logger.log_value(lengths, episode.t, reduce="item_series")
 
     return record
+
+
+def make_return_counter() -> Callable[[Sequence[Any]], float]:
+    """A function that sums up an episode's rewards below the wrappers; pickled by value.
+
+    It takes the chunks in which RLlib keeps the episode. The first info of a chunk belongs to its
+    first observation, so to no step of it.
+    """
+    own_reward = OWN_REWARD
+
+    def sum_rewards(chunks: Sequence[Any]) -> float:
+        total = 0.0
+        for chunk in chunks:
+            rewards, infos = chunk.get_rewards(), chunk.get_infos()[1:]
+            has_own = len(infos) >= len(rewards) and any(own_reward in info for info in infos)
+            if has_own:
+                total += sum(float(info.get(own_reward, 0.0)) for info in infos)
+            else:
+                total += float(sum(rewards))
+        return total
+
+    return sum_rewards

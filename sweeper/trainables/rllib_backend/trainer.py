@@ -34,6 +34,7 @@ from sweeper.errors import ConfigurationRefusedError
 from sweeper.paths import CheckpointPaths
 from sweeper.spec.keys.support import supports
 from sweeper.trainables.contract import (
+    EnvironmentFailedError,
     EvaluationResult,
     EvaluationSettings,
     ReplicaProgress,
@@ -44,6 +45,7 @@ from sweeper.trainables.rllib_backend.config import (
     EPISODE_LENGTHS,
     EPISODE_RETURNS,
     build_algorithm_config,
+    make_return_counter,
     set_environment,
 )
 from sweeper.trainables.seeding import Purpose, derive_seed, seed_sequence
@@ -73,6 +75,7 @@ class _Replica:
     algorithm: Algorithm | None = None
     env_steps: int = 0
     diverged: bool = False
+    cause: str | None = None
 
 
 class RLlibTrainer:
@@ -148,14 +151,19 @@ class RLlibTrainer:
 
     def _train_replica(self, replica: _Replica) -> ReplicaProgress:
         if replica.diverged:
-            return ReplicaProgress(env_steps=replica.env_steps, diverged=True)
+            return ReplicaProgress(env_steps=replica.env_steps, diverged=True, cause=replica.cause)
         with replica.generators.swapped_in():
             algorithm = self._build_once(replica)
             try:
                 result = algorithm.train()
             except Exception as error:
+                fault = _find_fault(error)
+                if fault is not None:
+                    replica.cause = f"{self._name(replica)}: {fault}"
+                    if not hasattr(fault, "is_non_finite"):
+                        raise EnvironmentFailedError(replica.cause) from error
                 # Non-finite weights show in the first action sampled from them.
-                if not (_is_numeric_failure(error) or _has_diverged(algorithm, {})):
+                elif not (_is_numeric_failure(error) or _has_diverged(algorithm, {})):
                     raise
                 result = {}
         sampled = result.get(ENV_RUNNER_RESULTS, {})
@@ -173,7 +181,11 @@ class RLlibTrainer:
             episode_lengths=tuple(lengths),
             learner=dict(_learner_scalars(learner)),
             diverged=replica.diverged,
+            cause=replica.cause,
         )
+
+    def _name(self, replica: _Replica) -> str:
+        return f"{self._settings.environment.id}, seed {replica.seed}"
 
     def _evaluate_replica(self, replica: _Replica) -> EvaluationResult | None:
         if replica.diverged:
@@ -186,9 +198,15 @@ class RLlibTrainer:
         with generators.swapped_in():
             if self._evaluator is None:
                 self._evaluator = _Evaluator(algorithm, settings, self._settings.environment)
-            return self._evaluator.play(
-                algorithm, derive_seed(replica.seed, stage, Purpose.EVALUATION_ENVIRONMENTS)
-            )
+            env_seed = derive_seed(replica.seed, stage, Purpose.EVALUATION_ENVIRONMENTS)
+            try:
+                return self._evaluator.play(algorithm, env_seed)
+            except Exception as error:
+                fault = _find_fault(error)
+                if fault is None:
+                    raise
+                words = f"{self._name(replica)}, in an evaluation: {fault}"
+                raise EnvironmentFailedError(words) from error
 
     def _training_seed(self, replica: _Replica) -> int:
         """A new seed for every restart, or environments would repeat their first episodes."""
@@ -252,10 +270,10 @@ class _Evaluator:
         self._max_episode_steps = settings.max_episode_steps
         self._quotas = settings.quotas
         self._finished: list[list[tuple[float, int]]] = [[] for _ in self._quotas]
-        finished = self._finished
+        finished, sum_rewards = self._finished, make_return_counter()
 
         def record(*, episode, env_index, prev_episode_chunks=(), **_):  # type: ignore[no-untyped-def]
-            total = sum(chunk.get_return() for chunk in (*prev_episode_chunks, episode))
+            total = sum_rewards([*prev_episode_chunks, episode])
             finished[env_index].append((float(total), int(episode.t)))
 
         config = algorithm.config.copy(copy_frozen=False)
@@ -316,6 +334,14 @@ def _has_diverged(algorithm: Algorithm, learner: Mapping[str, Any]) -> bool:
         for array in map(np.asarray, weights.values())
         if np.issubdtype(array.dtype, np.floating)
     )
+
+
+def _find_fault(error: BaseException | None) -> BaseException | None:
+    """The `EnvironmentFault` behind an error of RLlib's, Ray's or a vector environment's."""
+    while error is not None and not hasattr(error, "is_environment_fault"):
+        remote = getattr(error, "cause", None)
+        error = remote if isinstance(remote, BaseException) else error.__cause__
+    return error
 
 
 def _is_numeric_failure(error: BaseException) -> bool:

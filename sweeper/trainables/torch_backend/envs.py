@@ -15,9 +15,10 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from sweeper.environments.envpool import EnvpoolReplicaEnvs
+from sweeper.environments.outcomes import OWN_REWARD, EnvironmentFault
 from sweeper.environments.vector import build_vector_env, choose_vectorization
 from sweeper.spec.keys.support import find_support
-from sweeper.trainables.contract import TrialSettings
+from sweeper.trainables.contract import EnvironmentFailedError, TrialSettings
 from sweeper.trainables.generators import Generators
 from sweeper.trainables.seeding import Purpose, derive_seed
 
@@ -39,10 +40,15 @@ class SeparateReplicaEnvs:
 
     Attributes:
         num_envs: sub-environments per replica.
+
+    Args:
+        vector_envs: one per replica.
+        names: of the replicas, for messages.
     """
 
-    def __init__(self, vector_envs: Sequence[VectorEnv]) -> None:
+    def __init__(self, vector_envs: Sequence[VectorEnv], names: Sequence[str] = ()) -> None:
         self.vector_envs = list(vector_envs)
+        self._names = list(names) or [f"replica {i}" for i in range(len(self.vector_envs))]
         first = self.vector_envs[0]
         self.single_observation_space = first.single_observation_space
         self.single_action_space = first.single_action_space
@@ -65,14 +71,17 @@ class SeparateReplicaEnvs:
         """
         are_used = any(one.are_used for one in self._generators)
         self._generators = [Generators(seed, are_used) for seed in seeds]
-        for envs, seed, generators in zip(self.vector_envs, seeds, self._generators, strict=True):
-            with generators.swapped_in():
-                observations = envs.reset(seed=seed)[0]
+        for replica, seed in enumerate(seeds):
+            try:
+                with self._generators[replica].swapped_in():
+                    observations, _ = self.vector_envs[replica].reset(seed=seed)
+            except EnvironmentFault as fault:
+                raise EnvironmentFailedError(f"{self._names[replica]}: {fault}") from fault
             yield observations
 
     def step(
         self, actions: Array, replicas: Sequence[int]
-    ) -> Iterator[tuple[Any, Array, Array, Array]]:
+    ) -> Iterator[tuple[Any, Array, Array, Array, Array]]:
         """Step the sub-environments of some replicas.
 
         Args:
@@ -81,20 +90,26 @@ class SeparateReplicaEnvs:
 
         Returns:
             For each of these, in the same order: a batch of observations, rewards, whether
-            terminated, whether truncated, the latter three ``[envs]``. Valid, and to be consumed,
-            until the next call.
+            terminated, whether truncated, the rewards below the wrappers; all but the first are
+            ``[envs]``. Valid, and to be consumed, until the next call.
+
+        Raises:
+            EnvironmentFailedError: an environment returned what it must not.
         """
         if self._watched_steps:
             self._watched_steps -= 1
             is_watching = self._watched_steps > 0
             self._is_swapping = is_watching or any(one.are_used for one in self._generators)
         for replica in replicas:
-            if self._is_swapping:
-                with self._generators[replica].swapped_in():
-                    outcome = self.vector_envs[replica].step(actions[replica])
-            else:
-                outcome = self.vector_envs[replica].step(actions[replica])
-            yield outcome[:4]
+            try:
+                if self._is_swapping:
+                    with self._generators[replica].swapped_in():
+                        *outcome, infos = self.vector_envs[replica].step(actions[replica])
+                else:
+                    *outcome, infos = self.vector_envs[replica].step(actions[replica])
+            except EnvironmentFault as fault:
+                raise EnvironmentFailedError(f"{self._names[replica]}: {fault}") from fault
+            yield *outcome, infos.get(OWN_REWARD, outcome[1])
 
     def close(self) -> None:
         """Close the environments."""
@@ -143,4 +158,5 @@ def open_replica_envs(
                 is_alone = is_first and not vector_envs
                 envs = build_vector_env(environment, num_envs, is_first=is_alone)
             vector_envs.append(opened.enter_context(contextlib.closing(envs)))
-        yield SeparateReplicaEnvs(vector_envs)
+        names = [f"{environment.id}, seed {seed}" for seed in settings.seeds]
+        yield SeparateReplicaEnvs(vector_envs, names)

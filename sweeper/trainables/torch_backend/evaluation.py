@@ -99,10 +99,10 @@ class HeldOutEpisodes:
                 actions = distribution.sample(inputs, noise)
             outcomes = envs.step(distribution.to_env(actions), playing)
             for replica, outcome in zip(playing, outcomes, strict=True):
-                observations, rewards, terminated, truncated = outcome
+                observations, _, terminated, truncated, scores = outcome
                 raw[replica] = encoder.encode(observations)
                 real = ~resetting[replica]
-                returns[replica] += rewards * real
+                returns[replica] += scores * real
                 lengths[replica] += real
                 resetting[replica] = ended = (terminated | truncated) & real
                 for env in np.flatnonzero(ended):

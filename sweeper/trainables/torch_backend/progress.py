@@ -44,7 +44,8 @@ class EpisodeCounter:
         """Add one step of all sub-environments.
 
         Args:
-            rewards: ``float[replicas, envs]``; the masks have the same shape.
+            rewards: the environments' own, ``float[replicas, envs]``; the masks have the same
+                shape.
             is_real: sub-environments that took an env step, not a reset.
             ended: sub-environments whose episode ended with this step.
         """
@@ -71,8 +72,17 @@ def describe_progress(
     episodes: Sequence[Sequence[Episode]],
     metrics: Mapping[str, NDArray[Any]],
     diverged: NDArray[np.bool_],
+    causes: Mapping[int, str],
 ) -> list[ReplicaProgress]:
-    """One iteration of every replica; non-finite ``metrics`` (``float[replicas]``) are left out."""
+    """One iteration of every replica.
+
+    Args:
+        env_steps: real env steps of each replica.
+        episodes: those that each finished in the iteration.
+        metrics: ``float[replicas]``; non-finite ones are left out.
+        diverged: ``bool[replicas]``.
+        causes: why a replica diverged, where that is known.
+    """
     return [
         ReplicaProgress(
             env_steps=env_steps[replica],
@@ -84,6 +94,7 @@ def describe_progress(
                 if np.isfinite(values[replica])
             },
             diverged=bool(diverged[replica]),
+            cause=causes.get(replica),
         )
         for replica, finished in enumerate(episodes)
     ]

@@ -136,6 +136,15 @@ class TorchTrainer(abc.ABC):
             return observations
         return self._observation_normaliser.normalise(observations)
 
+    def _explain(self, faults: Mapping[int, str]) -> dict[int, str]:
+        """Name the environment, the seed and the env steps beside what was returned."""
+        settings = self._settings
+        return {
+            replica: f"{settings.environment.id} returned {fault} (seed {settings.seeds[replica]}, "
+            f"after {self._env_steps[replica]:,} env steps)"
+            for replica, fault in faults.items()
+        }
+
     def _moments(self) -> dict[str, RunningMoments]:
         """By which observations and rewards are normalised, if they are."""
         return {}

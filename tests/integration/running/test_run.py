@@ -226,10 +226,14 @@ def test_when_every_trial_fails_the_exit_code_is_1_and_the_reason_is_printed(
         "class Broken(gymnasium.Env):\n"
         "    observation_space = gymnasium.spaces.Box(-1, 1, (2,))\n"
         "    action_space = gymnasium.spaces.Discrete(2)\n"
+        "    steps = 0\n"
         "    def reset(self, *, seed=None, options=None):\n"
         "        return self.observation_space.low, {}\n"
         "    def step(self, action):\n"
-        "        raise RuntimeError('no simulator licence')\n"
+        "        self.steps += 1\n"
+        "        if self.steps > 20:\n"  # not yet in the plan's probe
+        "            raise RuntimeError('no simulator licence')\n"
+        "        return self.observation_space.low, 0.0, False, False, {}\n"
         "gymnasium.register('Broken-v0', entry_point=Broken)\n"
     )
     (tmp_path / "tiny.yaml").write_text(

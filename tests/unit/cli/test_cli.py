@@ -201,6 +201,7 @@ def test_status_of_a_live_run_shows_its_running_trials_and_the_time_left(call: A
             "trial_id": "t0002",
             "parameters": {"lr": 0.2},
             "score": 20.0,
+            "diverged": 0,
             "env_steps": 500,
             "env_steps_per_s": 25.0,
         }

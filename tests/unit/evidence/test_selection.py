@@ -455,6 +455,7 @@ def test_best_has_the_promised_keys_and_is_strict_json() -> None:
         "metric": METRIC,
         "mode": "max",
         "score": 9.0,
+        "diverged": 0,
         "checkpoint": "/runs/x/trials/a/checkpoint_000001",
         "agent": "/runs/x/champion",
         "env_steps": 100,

@@ -84,6 +84,10 @@ def test_images_get_the_default_network() -> None:
         "class Image(gymnasium.Env):\n"
         "    observation_space = gymnasium.spaces.Box(0, 255, (84, 84, 3), 'uint8')\n"
         "    action_space = gymnasium.spaces.Discrete(2)\n"
+        "    def reset(self, *, seed=None, options=None):\n"
+        "        return self.observation_space.sample(), {}\n"
+        "    def step(self, action):\n"
+        "        return self.observation_space.sample(), 0.0, False, False, {}\n"
         "gymnasium.register('StarterImage-v0', Image)\n"
     )
     starter = make_starter("starter_image:StarterImage-v0")

@@ -261,6 +261,13 @@ class Shaped(gymnasium.Env):
         self.observation_space = eval("spaces." + observation)
         self.action_space = eval("spaces." + action)
 
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        return self.observation_space.sample(), 0.0, False, False, {}
+
 gymnasium.register("Shaped-v0", Shaped, max_episode_steps=9)
 gymnasium.register("Endless-v0", Shaped)
 """
@@ -291,6 +298,13 @@ class Corridor(gymnasium.Env):
     def __init__(self, length=5, render_mode=None):
         if length < 1:
             raise ValueError("length must be at least 1")
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        return self.observation_space.sample(), 0.0, False, False, {}
 
 class Plain(Corridor):
     observation_space = gymnasium.spaces.Box(0, 1, (2,))

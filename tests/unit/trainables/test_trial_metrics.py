@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -93,18 +94,34 @@ def test_an_evaluation_is_repeated_in_later_rows() -> None:
 
 
 @given(st.lists(st.floats(-1e6, 1e6), max_size=4), st.sampled_from([math.nan, math.inf]))
-def test_a_non_finite_return_is_reported_and_not_replaced_by_an_older_value(
+def test_a_return_that_is_not_finite_freezes_its_replica_and_is_named(
     returns: list[float], broken: float
 ) -> None:
     metrics = TrialMetrics(replicas=2)
     metrics.record_training([progress(10, 1.0), progress(10, 2.0)])
     metrics.record_evaluation([evaluation(1.0), evaluation(2.0)])
-    metrics.record_training([progress(20, *returns, broken), progress(20, vf_loss=math.nan)])
+    metrics.record_training([progress(20, 1.0), progress(20, vf_loss=math.nan)])
     metrics.record_evaluation([evaluation(*returns, broken), evaluation(2.0)])
     row = metrics.row(train_time_s=1)
-    assert not math.isfinite(row["episode_return_mean"])
-    assert not math.isfinite(row["evaluation/episode_return_mean"])
+    assert row["replica/diverged"] == [True, False]
+    first, second = row["replica/diverged_because"]
+    assert first == f"the environment gave a return of {broken} in an evaluation"
+    assert second is None
+    assert row["replica/evaluation/episode_return_mean"] == [1.0, 2.0]
     assert "learner/vf_loss" not in row
+
+
+def test_when_most_replicas_are_frozen_the_trial_fails_with_the_cause() -> None:
+    metrics = TrialMetrics(replicas=3)
+    metrics.record_training([progress(10, 1.0), progress(10, diverged=True), progress(10)])
+    with pytest.raises(TrialDivergedError, match="2 of 3 replicas diverged: an odd reward"):
+        metrics.record_training(
+            [
+                progress(20),
+                progress(10, diverged=True),
+                dataclasses.replace(progress(10, diverged=True), cause="an odd reward"),
+            ]
+        )
 
 
 def test_with_mode_min_a_diverged_replica_counts_as_the_maximum_seen() -> None:

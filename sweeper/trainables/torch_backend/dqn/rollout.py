@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sweeper.trainables.torch_backend.dqn.actions import EpsilonGreedy, choose_actions
 from sweeper.trainables.torch_backend.envs import ReplicaEnvs
+from sweeper.trainables.torch_backend.non_finite import find_non_finite, make_finite
 from sweeper.trainables.torch_backend.progress import Episode, EpisodeCounter
 from sweeper.trainables.torch_backend.replay.buffer import ReplayBuffer
 from sweeper.trainables.torch_backend.replay.observation_store import ObservationStore
@@ -32,6 +33,7 @@ class ReplayCollector:
 
     Attributes:
         steps: env steps requested so far, of each replica that is not frozen.
+        faults: what the environments of some replicas returned that is not finite, by replica.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class ReplayCollector:
         self._episodes = EpisodeCounter(*shape)
         self._taken = np.zeros(len(envs), dtype=np.int64)
         self.steps = 0
+        self.faults: dict[int, str] = {}
         self._has_started = False
 
     def restart(self, steps: int) -> None:
@@ -80,7 +83,8 @@ class ReplayCollector:
             self.restart(self.steps)
         self.steps += steps
         while True:
-            active: list[int] = np.flatnonzero((self._taken < self.steps) & ~is_frozen).tolist()
+            behind = np.flatnonzero((self._taken < self.steps) & ~is_frozen).tolist()
+            active = [replica for replica in behind if replica not in self.faults]
             if not active:
                 return
             self._step(values, active)
@@ -96,24 +100,37 @@ class ReplayCollector:
         # By each replica's own count: those with several sub-environments get out of step.
         epsilons = np.array([[self._epsilon.value(taken)] for taken in self._taken.tolist()])
         actions = choose_actions(values(self._store.unpack(self._observations)), points, epsilons)
-        rewards = np.zeros(points.shape)
+        rewards, scores = np.zeros((2, *points.shape))
         terminated, ended, is_active = np.zeros((3, *points.shape), dtype=np.bool_)
         env_actions = self._distribution.to_env(actions[..., None])
         for replica, outcome in zip(active, self._envs.step(env_actions, active), strict=True):
-            observations, rewards[replica], terminated[replica], truncated = outcome
+            observations, rewards[replica], terminated[replica], truncated, scores[replica] = (
+                outcome
+            )
             self._observations[replica] = self._store.pack(observations)
             is_active[replica] = True
             ended[replica] = terminated[replica] | truncated
+        self._drop_faulty(active, rewards, is_active)
         has_reset = self._resetting & is_active
         is_real = ~self._resetting & is_active
         ended &= is_real
         self._store_steps(is_real, actions, rewards, terminated, ended)
-        self._episodes.count(rewards, is_real, ended)
+        self._episodes.count(scores, is_real, ended)
         self._resetting[is_active] = ended[is_active]
         if has_reset.any():
             self._begin(has_reset)
         if len(ended[0]) == 1 and ended.any():
             self._reset_at_once(ended)
+
+    def _drop_faulty(self, active: list[int], rewards: Array, is_active: Mask) -> None:
+        """Forget the step of replicas whose environments returned what is not finite."""
+        lengths, seen = self._episodes.lengths, self._observations
+        faults = find_non_finite(rewards, seen, replicas=active, lengths=lengths)
+        for replica in faults:
+            is_active[replica] = False
+            rewards[replica] = 0
+            make_finite(seen[replica])
+        self.faults |= faults
 
     def _reset_at_once(self, ended: Mask) -> None:
         replicas: list[int] = np.flatnonzero(ended[:, 0]).tolist()

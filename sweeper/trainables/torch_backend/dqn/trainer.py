@@ -67,15 +67,13 @@ class TorchDQNTrainer(TorchTrainer):
     @np.errstate(all="ignore")
     def train(self) -> list[ReplicaProgress]:
         """Collect and learn until every replica has taken an iteration's env steps."""
-        # A copy: the learner can freeze a replica in `end_iteration`.
-        was_frozen = self._learner.is_frozen.copy()
         before = self._collector.steps
         self._learner.begin_iteration()
         while True:
-            self._run_round(was_frozen)
+            self._run_round()
             if self._collector.steps - before >= self._dqn.iteration_steps:
                 break
-        for replica in np.flatnonzero(~was_frozen):
+        for replica in np.flatnonzero(~self._learner.is_frozen):
             self._env_steps[replica] = self._collector.steps
         metrics = self._learner.end_iteration()
         return describe_progress(
@@ -83,6 +81,7 @@ class TorchDQNTrainer(TorchTrainer):
             episodes=self._collector.take_episodes(),
             metrics=metrics,
             diverged=self._learner.is_frozen,
+            causes=self._explain(self._collector.faults),
         )
 
     def evaluate(self) -> list[EvaluationResult | None]:
@@ -111,9 +110,12 @@ class TorchDQNTrainer(TorchTrainer):
             self._replay_begun = int(state["replay_begun"])
         self._collector.restart(steps)
 
-    def _run_round(self, is_frozen: NDArray[np.bool_]) -> None:
+    def _run_round(self) -> None:
         dqn, steps = self._dqn, self._collector.steps + self._dqn.round_steps
-        self._collector.collect(self._networks.values, dqn.round_steps, is_frozen)
+        collector, learner = self._collector, self._learner
+        collector.collect(self._networks.values, dqn.round_steps, learner.is_frozen)
+        if collector.faults:
+            learner.freeze(np.isin(np.arange(len(self._envs)), list(collector.faults)))
         if steps - self._replay_begun < dqn.learning_starts or not self._buffer.starts.any():
             return
         for _ in range(dqn.updates):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sweeper.environments.spaces import ObservationEncoder
 from sweeper.trainables.torch_backend.distributions import ActionDistribution
 from sweeper.trainables.torch_backend.envs import ReplicaEnvs
+from sweeper.trainables.torch_backend.non_finite import find_non_finite, make_finite
 from sweeper.trainables.torch_backend.normalisation import ObservationNormaliser, RewardNormaliser
 from sweeper.trainables.torch_backend.progress import Episode, EpisodeCounter
 
@@ -59,7 +60,9 @@ class RolloutCollector:
     """Owns the current state of the environments, and buffers for one fragment.
 
     Attributes:
-        has_failed: replicas whose policy is not finite any more; they don't step.
+        has_failed: replicas whose policy is not finite any more, or whose environment returned
+            something that isn't; they don't step.
+        faults: what the environments of these replicas returned, by replica.
     """
 
     def __init__(
@@ -105,10 +108,12 @@ class RolloutCollector:
         self._last_step = np.zeros(replicas, dtype=np.int64)
         self._episodes = EpisodeCounter(replicas, num_envs)
         self._rewards = np.zeros((replicas, num_envs))
+        self._scores = np.zeros((replicas, num_envs))
         self._terminated = np.zeros((replicas, num_envs), dtype=np.bool_)
         self._truncated = np.zeros((replicas, num_envs), dtype=np.bool_)
         self._noise = np.zeros((replicas, num_envs, distribution.columns), dtype=np.float32)
         self.has_failed = np.zeros(replicas, dtype=np.bool_)
+        self.faults: dict[int, str] = {}
         self._observations: Array = self._raw
         self._has_started = False
 
@@ -142,6 +147,7 @@ class RolloutCollector:
         while missing.any():
             self._step(step, policy, missing)
             step += 1
+        step = max(step, self._needed // self._envs.num_envs)  # all may have failed earlier
         buffers.observations[:, step] = self._observations
         fragment = buffers.until(step)
         for replica in np.flatnonzero(is_frozen | self.has_failed).tolist():
@@ -176,15 +182,17 @@ class RolloutCollector:
         buffers.actions[:, step] = actions
         buffers.distribution[:, step] = inputs
         rewards: Array = self._rewards
-        terminated, truncated = self._terminated, self._truncated
+        scores, terminated, truncated = self._scores, self._terminated, self._truncated
         are_all_active = len(active) == len(self._envs)
         if not are_all_active:
-            for array in (rewards, terminated, truncated):
+            for array in (rewards, scores, terminated, truncated):
                 array[:] = 0
         env_actions = self._distribution.to_env(actions)
         for replica, outcome in zip(active, self._envs.step(env_actions, active), strict=True):
-            observations, rewards[replica], terminated[replica], truncated[replica] = outcome
+            observations, *flags, scores[replica] = outcome
+            rewards[replica], terminated[replica], truncated[replica] = flags
             self._raw[replica] = self._encoder.encode(observations)
+        self._drop_faulty(active, missing)
         real = ~self._resetting
         ended = terminated | truncated
         ended &= real  # a reset ends no episode
@@ -196,7 +204,7 @@ class RolloutCollector:
             self._resetting = np.where(is_active, ended, ~real)
             real &= is_active
             acted_on &= is_active
-        self._episodes.count(rewards, real, ended)
+        self._episodes.count(scores, real, ended)
         if self._reward_normaliser is not None:
             rewards = self._reward_normaliser.normalise(rewards, counted=real, ended=ended)
         self._observations = self._normalise(acted_on)
@@ -213,6 +221,16 @@ class RolloutCollector:
         self.has_failed |= ~is_finite
         missing[~is_finite] = 0
         return [replica for replica in active if is_finite[replica]]
+
+    def _drop_faulty(self, active: list[int], missing: Array) -> None:
+        """Leave out replicas whose environments returned what is not finite."""
+        lengths = self._episodes.lengths
+        faults = find_non_finite(self._rewards, self._raw, replicas=active, lengths=lengths)
+        for replica in faults:
+            self.has_failed[replica], missing[replica] = True, 0
+            self._rewards[replica] = self._scores[replica] = 0
+            make_finite(self._raw[replica])
+        self.faults |= faults
 
     def _keep_needed(self, step: int, real: Mask, missing: Array) -> Mask:
         """Mark the steps that this fragment still needs; carry the others into the next one."""

@@ -77,6 +77,7 @@ class TorchPPOTrainer(TorchTrainer):
             episodes=self._collector.take_episodes(),
             metrics=metrics,
             diverged=self._learner.is_frozen,
+            causes=self._explain(self._collector.faults),
         )
 
     def _restart(self, folder: Path, state: Mapping[str, Any]) -> None:  # noqa: ARG002

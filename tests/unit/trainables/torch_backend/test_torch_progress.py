@@ -17,6 +17,7 @@ def test_each_replica_gets_its_own_numbers_and_only_finite_ones():
             "entropy": np.array([np.inf, 0.25], dtype=np.float32),
         },
         diverged=np.array([False, True]),
+        causes={1: "a reward of nan"},
     )
     assert first.env_steps == 30
     assert first.learner == {"loss": 0.5}
@@ -24,4 +25,6 @@ def test_each_replica_gets_its_own_numbers_and_only_finite_ones():
     # An environment's returns are passed on unchanged.
     assert str(first.episode_returns) == "(1.5, nan)"
     assert first.episode_lengths == (10, 7)
-    assert second == ReplicaProgress(env_steps=20, learner={"entropy": 0.25}, diverged=True)
+    cause = "a reward of nan"
+    learner = {"entropy": 0.25}
+    assert second == ReplicaProgress(env_steps=20, learner=learner, diverged=True, cause=cause)

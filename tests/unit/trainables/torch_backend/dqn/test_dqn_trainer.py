@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import tracemalloc
 
 import numpy as np
@@ -178,7 +179,7 @@ def test_with_its_replay_a_restored_trainer_learns_at_once_from_the_same_steps(t
     for name in vars(ours):
         np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name), err_msg=name)
     _, before = run(restored, 0)
-    restored._run_round(np.zeros(3, dtype=bool))
+    restored._run_round()
     assert not torch.equal(before, parameters_of(restored))
 
 
@@ -266,10 +267,10 @@ def test_an_evaluation_that_explores_does_not_disturb_training():
 
 
 class ExplodingRewards:
-    """A vector environment whose rewards become infinite."""
+    """A vector environment whose rewards become infinite, or very large."""
 
-    def __init__(self, envs, after):
-        self._envs, self._left = envs, after
+    def __init__(self, envs, after, value=np.inf):
+        self._envs, self._left, self._value = envs, after, value
 
     def __getattr__(self, name):
         return getattr(self._envs, name)
@@ -277,7 +278,7 @@ class ExplodingRewards:
     def step(self, actions):
         observations, rewards, *rest = self._envs.step(actions)
         self._left -= 1
-        return observations, rewards if self._left > 0 else rewards + np.inf, *rest
+        return observations, rewards if self._left > 0 else rewards + self._value, *rest
 
 
 @pytest.mark.parametrize("kind", ["PrioritizedEpisodeReplayBuffer", "EpisodeReplayBuffer"])
@@ -301,13 +302,31 @@ def test_a_diverged_replica_is_frozen_and_the_others_train_as_before(kind):
 
 
 def test_a_diverged_replica_keeps_its_last_finite_weights():
+    trainer = cartpole(td_error_loss_fn="mse")
+    envs = trainer._envs.vector_envs
+    envs[1] = ExplodingRewards(envs[1], after=250, value=1e30)  # its square is infinite
+    _, before = run(trainer, 1)
+    progress, after = run(trainer, 2)
+    assert progress[-1][1].diverged
+    assert progress[-1][1].cause is None
+    assert torch.equal(before[1], after[1])
+    assert not torch.equal(before[0], after[0])
+
+
+def test_an_infinite_reward_freezes_its_replica_at_once_and_is_named():
     trainer = cartpole()
     envs = trainer._envs.vector_envs
     envs[1] = ExplodingRewards(envs[1], after=250)
-    _, before = run(trainer, 1)
-    _, after = run(trainer, 2)
-    assert torch.equal(before[1], after[1])
-    assert not torch.equal(before[0], after[0])
+    progress, at_fault = run(trainer, 2)
+    _, after = run(trainer, 1)
+    assert re.fullmatch(
+        r"CartPole-v1 returned a reward of inf in step \d+ of an episode "
+        r"\(seed 1, after [\d,]+ env steps\)",
+        progress[-1][1].cause,
+    )
+    assert progress[-1][0].cause is None
+    assert torch.equal(at_fault[1], after[1])
+    assert not torch.equal(at_fault[0], after[0])
 
 
 def test_epsilon_is_the_probability_of_a_uniformly_random_action():

@@ -1,0 +1,331 @@
+"""Check what an environment returns, and keep the rewards that it gives below its wrappers.
+
+Imports nothing of this package: RLlib's checkpoints contain these classes by value, and load
+without it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+__all__ = [
+    "OWN_REWARD",
+    "CheckedEnv",
+    "EnvironmentFault",
+    "NonFiniteFault",
+    "RewardMeter",
+    "check_reset",
+    "check_step",
+    "explain_unpacking",
+    "find_deviation",
+    "find_meter",
+]
+
+# The entry of a step's info that holds the rewards below the wrappers.
+OWN_REWARD = "own_reward"
+
+_Space: TypeAlias = spaces.Space[Any]
+
+_STEP_RULE = (
+    "gymnasium expects observation, reward, terminated, truncated, info, where terminated and "
+    "truncated are what used to be done"
+)
+_RESET_RULE = "gymnasium expects observation, info: return observation, {}"
+_UNPACKING = re.compile(r"(not enough|too many) values to unpack \(expected (\d+)(, got (\d+))?\)")
+
+
+class EnvironmentFault(ValueError):  # noqa: N818 - a fault of the environment, not an error of ours
+    """What an environment returned breaks gymnasium's interface or its own spaces.
+
+    The message says what was found and how to mend it. The attribute tells it from other errors
+    where the class is a copy that was pickled by value.
+    """
+
+    is_environment_fault = True
+
+
+class NonFiniteFault(EnvironmentFault):
+    """A reward or an observation is NaN or infinite."""
+
+    is_non_finite = True
+
+
+class RewardMeter(gymnasium.Wrapper):  # type: ignore[misc]
+    """Adds up the rewards of an environment; put around it before other wrappers."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        super().__init__(env)
+        self._sum = 0.0
+
+    def step(self, action: Any) -> Any:
+        """Step, and add the reward, if it is a number."""
+        outcome = self.env.step(action)
+        # What is no reward is found by the checks above all wrappers.
+        if isinstance(outcome, tuple) and len(outcome) == 5 and not _explain_reward(outcome[1]):
+            self._sum += float(outcome[1])
+        return outcome
+
+    def take(self) -> float:
+        """The sum since the last call; a wrapper can take several steps in one of its own."""
+        taken, self._sum = self._sum, 0.0
+        return taken
+
+
+class CheckedEnv(gymnasium.Wrapper):  # type: ignore[misc]
+    """Checks everything that the environment returns.
+
+    With a `RewardMeter` below, the info of every step has `OWN_REWARD`.
+
+    Args:
+        env: the environment with all its wrappers.
+        refuses_non_finite: whether NaN and infinity raise `NonFiniteFault`.
+
+    Raises:
+        EnvironmentFault: by `reset` and `step`, with the number of the step.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any], *, refuses_non_finite: bool = False) -> None:
+        super().__init__(env)
+        self._meter = find_meter(env)
+        self._refuses_non_finite = refuses_non_finite
+        self._steps = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        """Begin an episode."""
+        try:
+            outcome = _unpacked(self.env.reset, seed=seed, options=options)
+            check_reset(outcome, self.observation_space)
+            self._check_finite("reset()", outcome[0], 0.0)
+        except EnvironmentFault as fault:
+            place = f"after {self._steps:,} steps" if self._steps else "at the first call"
+            raise type(fault)(f"{fault} ({place})") from None
+        if self._meter is not None:
+            self._meter.take()  # of steps that a wrapper takes in its reset
+        return outcome
+
+    def step(self, action: Any) -> Any:
+        """Take a step."""
+        self._steps += 1
+        try:
+            outcome = _unpacked(self.env.step, action)
+            check_step(outcome, self.observation_space)
+            self._check_finite("step()", outcome[0], outcome[1])
+        except EnvironmentFault as fault:
+            raise type(fault)(f"{fault} (step {self._steps:,})") from None
+        if self._meter is None:
+            return outcome
+        return *outcome[:4], {**outcome[4], OWN_REWARD: self._meter.take()}
+
+    def _check_finite(self, method: str, observation: Any, reward: Any) -> None:
+        if not self._refuses_non_finite:
+            return
+        if not math.isfinite(reward):
+            raise NonFiniteFault(f"{method} returned a reward of {float(reward)}")
+        if not _is_finite(self.observation_space, observation):
+            raise NonFiniteFault(f"{method} returned an observation that is not finite")
+
+
+def find_meter(env: gymnasium.Env[Any, Any]) -> RewardMeter | None:
+    """The `RewardMeter` below an environment's wrappers."""
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, RewardMeter):
+            return env
+        env = env.env
+    return None
+
+
+def check_reset(outcome: Any, space: _Space) -> None:
+    """Check what ``reset`` returned.
+
+    Raises:
+        EnvironmentFault: it is not an observation of the space and an info.
+    """
+    if not (isinstance(outcome, tuple) and len(outcome) == 2 and isinstance(outcome[1], Mapping)):
+        raise EnvironmentFault(f"reset() returned {_describe(outcome)}; {_RESET_RULE}")
+    _check_observation("reset()", outcome[0], space)
+
+
+def check_step(outcome: Any, space: _Space) -> None:
+    """Check what ``step`` returned.
+
+    Raises:
+        EnvironmentFault: it is not an observation of the space, a number as reward, two truth
+            values and an info.
+    """
+    if not isinstance(outcome, tuple) or len(outcome) != 5:
+        count = f"{len(outcome)} values" if isinstance(outcome, tuple) else _describe(outcome)
+        raise EnvironmentFault(f"step() returned {count}; {_STEP_RULE}")
+    _, reward, *ends, info = outcome
+    problem = _explain_reward(reward)
+    if problem is not None:
+        raise EnvironmentFault(f"step() returned {problem}")
+    for name, value in zip(("terminated", "truncated"), ends, strict=True):
+        if not (isinstance(value, bool | np.bool_) or _is_scalar(value, kinds="biu")):
+            raise EnvironmentFault(f"step() returned {_describe(value)} as {name}; must be a bool")
+    if not isinstance(info, Mapping):
+        raise EnvironmentFault(f"step() returned {_describe(info)} as info; must be a dict")
+    _check_observation("step()", outcome[0], space)
+
+
+def _explain_reward(reward: Any) -> str | None:
+    """What is wrong with a reward; None if it is a number."""
+    if isinstance(reward, float | int | np.floating | np.integer | np.bool_):
+        return None
+    if _is_scalar(reward, kinds="fiub"):
+        return None
+    remedy = "; return float(reward)" if isinstance(reward, np.ndarray) else ""
+    return f"{_describe(reward)} as reward; must be a number{remedy}"
+
+
+def explain_unpacking(error: ValueError) -> str | None:
+    """What step() or reset() returned, from the error of a wrapper that unpacked it."""
+    found = _UNPACKING.search(str(error))
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if found is None or last is None:
+        return None
+    module, function = last.tb_frame.f_globals.get("__name__", ""), last.tb_frame.f_code.co_name
+    if module.partition(".")[0] != "gymnasium" or function not in ("step", "reset"):
+        return None
+    number = found[4] or ("more" if found[1] == "too many" else "fewer")
+    rule = _STEP_RULE if function == "step" else _RESET_RULE
+    return f"{function}() returned {number} values; {rule}"
+
+
+def find_deviation(value: Any, space: _Space) -> str | None:
+    """What is unusual but harmless about an observation that passed the checks.
+
+    Gymnasium's own BipedalWalker and LunarLanderContinuous leave their bounds now and then, and
+    its vector environments cast floats of another width.
+    """
+    for name, leaf, part in _leaves(value, space):
+        if not isinstance(leaf, spaces.Box):
+            continue
+        array = np.asarray(part)
+        if array.dtype != leaf.dtype:
+            return f"{name} is {array.dtype}, the space says {leaf.dtype}; it is cast"
+        outside = np.argwhere((array < leaf.low) | (array > leaf.high))
+        if len(outside):
+            index = tuple(outside[0].tolist())
+            place = f"[{', '.join(map(str, index))}]" if index else ""
+            low, high = leaf.low[index], leaf.high[index]
+            return (
+                f"{name}{place} is {array[index]:g}, outside the space's bounds "
+                f"({low:g} to {high:g}); widen them if that is right"
+            )
+    return None
+
+
+def _unpacked(method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a method of an environment; a wrapper's failure to unpack is the environment's fault."""
+    try:
+        return method(*args, **kwargs)
+    except ValueError as error:
+        words = explain_unpacking(error)
+        if words is None:
+            raise
+        raise EnvironmentFault(words) from error
+
+
+def _check_observation(method: str, value: Any, space: _Space) -> None:
+    for name, leaf, part in _leaves(value, space, method):
+        problem = _explain_leaf(part, leaf)
+        if problem is not None:
+            raise EnvironmentFault(f"the {name} of {method} {problem}")
+
+
+def _leaves(
+    value: Any, space: _Space, method: str = "reset()", name: str = "observation"
+) -> list[tuple[str, _Space, Any]]:
+    """The parts of an observation: name, space and value.
+
+    Raises:
+        EnvironmentFault: the observation is not built like the space.
+    """
+    if isinstance(space, spaces.Dict):
+        if not isinstance(value, Mapping):
+            problem = f"the {name} of {method} is {_describe(value)}"
+            raise EnvironmentFault(f"{problem}; the space is a Dict")
+        missing = [key for key in space.spaces if key not in value]
+        if missing:
+            keys = ", ".join(map(repr, space.spaces))
+            problem = f"the {name} of {method} lacks {missing[0]!r}"
+            raise EnvironmentFault(f"{problem}; the space has {keys}")
+        parts = [(f"{name}[{key!r}]", one, value[key]) for key, one in space.spaces.items()]
+    elif isinstance(space, spaces.Tuple):
+        if not isinstance(value, tuple | list) or len(value) != len(space.spaces):
+            problem = f"the {name} of {method} is {_describe(value)}"
+            raise EnvironmentFault(f"{problem}; the space is a Tuple of {len(space.spaces)}")
+        parts = [(f"{name}[{i}]", *pair) for i, pair in enumerate(zip(space, value, strict=True))]
+    else:
+        return [(name, space, value)]
+    return [leaf for part, one, below in parts for leaf in _leaves(below, one, method, part)]
+
+
+def _explain_leaf(value: Any, space: _Space) -> str | None:
+    """What is wrong with a part of an observation; None if its numbers can be used."""
+    is_known = isinstance(
+        space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
+    )
+    if not is_known:
+        is_outside = not space.contains(value)
+        return f"is {_describe(value)}, outside {_short(space)}" if is_outside else None
+    try:
+        array = np.asarray(value)
+    except ValueError:  # nested lists of unequal lengths
+        return f"is {_describe(value)}; the space is {_short(space)}"
+    if array.dtype.kind not in "fiub":
+        return f"is {_describe(value)}; the space is {_short(space)}"
+    if array.shape != (space.shape or ()):
+        return f"has the shape {array.shape}; the space is {_short(space)}"
+    if not _survives(array, space.dtype):
+        return (
+            f"is {_describe(value)}; the space is {_short(space)}, and a cast to {space.dtype} "
+            "would change it: return what the space says, or declare what is returned"
+        )
+    if isinstance(space, spaces.Box) or space.contains(array.astype(space.dtype)):
+        return None
+    if isinstance(space, spaces.Discrete) and space.start <= int(array) < space.start + space.n:
+        return None
+    return f"is {_describe(value)}, outside {_short(space)}"
+
+
+def _survives(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> bool:
+    """Whether a cast keeps the values; between floats rounding is allowed."""
+    if array.dtype == dtype or (array.dtype.kind == "f" and dtype.kind == "f"):
+        return True
+    with np.errstate(all="ignore"):
+        return bool(np.array_equal(array.astype(dtype), array))
+
+
+def _is_finite(space: _Space, value: Any) -> bool:
+    arrays = (np.asarray(part) for _, _, part in _leaves(value, space))
+    return all(np.isfinite(array).all() for array in arrays if array.dtype.kind == "f")
+
+
+def _is_scalar(value: Any, kinds: str) -> bool:
+    return isinstance(value, np.ndarray) and value.shape == () and value.dtype.kind in kinds
+
+
+def _describe(value: Any) -> str:
+    if value is None or isinstance(value, bool | int | float | str | np.generic):
+        text = repr(value)
+        return text if len(text) <= 40 else f"{text[:39]}…"
+    if isinstance(value, np.ndarray):
+        values = " ".join(np.array2string(value.ravel()[:4], precision=4, threshold=4).split())
+        return f"an array of {value.dtype}, shape {value.shape}, {values}"
+    size = f" of {len(value)}" if isinstance(value, tuple | list | Mapping) else ""
+    return f"a {type(value).__name__}{size}"
+
+
+def _short(space: _Space) -> str:
+    text = " ".join(str(space).split())
+    return text if len(text) <= 60 else f"{text[:59]}…"
