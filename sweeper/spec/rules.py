@@ -102,7 +102,11 @@ def _bounds_can_be_reached(draft: Draft) -> Iterator[Finding]:
 def _metrics_are_reported(draft: Draft) -> Iterator[Finding]:
     evaluates, learner = "evaluation" in draft.raw, draft.support.learner_metrics
     selection, plateau = draft.get(Selection), draft.plateau
-    watched: list[tuple[KeyPath, str]] = [(("stop", key), key) for key, _ in _given_stop(draft)]
+    # A null leaves a criterion out, but not one that nobody knows.
+    stop = draft.raw.get("stop")
+    empty = [key for key, one in stop.items() if one is None] if isinstance(stop, Mapping) else []
+    given = [key for key, _ in _given_stop(draft)] + [key for key in empty if key != "plateau"]
+    watched: list[tuple[KeyPath, str]] = [(("stop", key), key) for key in given]
     if selection is not None:
         watched.append((("selection", "metric"), selection.metric))
     # By default the plateau watches selection's metric, which is reported already.

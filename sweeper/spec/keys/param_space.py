@@ -74,6 +74,9 @@ def _explain_unknown(subject: _Subject, key: str) -> str:
         return f"belongs to the network; its name here is model_config.{key}"
     if is_refused_key(algorithm, key):
         return "RLlib knows this key, but a spec can't set it"
+    above, dot, below = key.partition(".")
+    if dot and above in _NESTED:
+        return f"keys are nested here; write {above}: {{{below}: …}}"
     owners = [other for other in algorithms() if key in defaults(other)]
     if owners:
         verb = "has" if len(owners) == 1 else "have"
