@@ -87,7 +87,8 @@ def _as_spec(spec: str | Path | ExperimentSpec, overrides: Sequence[str]) -> Exp
 def execute(plan: SweepPlan, *, progress: ProgressFactory | None = None) -> Run:
     """Run a plan in a new run folder: sweep, selection, champion, MLflow.
 
-    A failed trial is a result. A run in which no trial has a score has no champion.
+    A failed trial is a result. A run in which no trial has a score has no champion; its `failure`
+    says why.
     """
     spec = plan.spec
     if spec.ray.address is not None:

@@ -182,9 +182,5 @@ def _report(finished: Run, *, as_json: bool, quiet: bool) -> None:
             "the disk is nearly full, so the trials were saved and the search ended; free some "
             f"space, then `sweeper resume {finished.paths.root.name}`"
         )
-    if errored and errored == len(results.trials):
-        first = results.trials[0]
-        raise RunError(
-            f"every trial failed; the first, {first.trial_id}: {first.error}; "
-            f"its log: {finished.paths.trial_log(first.trial_id)}"
-        )
+    if finished.failure is not None:
+        raise RunError(finished.failure)

@@ -29,7 +29,7 @@ from sweeper.environments.settings import (
 )
 from sweeper.hints import did_you_mean, show
 
-__all__ = ["EnvironmentDescription", "build_env", "describe"]
+__all__ = ["EnvironmentDescription", "build_env", "describe", "stdout_to_stderr"]
 
 # What gymnasium reports as missing, and our extra that has a wheel of it.
 _EXTRAS = {"Box2D": "; or pip install 'sweeper[box2d]', which needs no compiler"}
@@ -82,7 +82,7 @@ def describe(settings: EnvironmentSettings) -> EnvironmentDescription:
     Raises:
         EnvironmentBuildError: as `build_env`.
     """
-    with _stdout_to_stderr():
+    with stdout_to_stderr():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # gymnasium's advice is not about the spec
             env = build_env(settings)
@@ -97,7 +97,7 @@ def describe(settings: EnvironmentSettings) -> EnvironmentDescription:
 
 
 @contextlib.contextmanager
-def _stdout_to_stderr() -> Iterator[None]:
+def stdout_to_stderr() -> Iterator[None]:
     """Send what a user's module or simulator prints to stderr: stdout is for our own output.
 
     The file descriptor is redirected too, because C libraries and child processes write to it.

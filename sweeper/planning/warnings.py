@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from sweeper.environments.building import EnvironmentDescription
+from sweeper.environments.probing import ends_within
 from sweeper.hints import show
 from sweeper.metrics import ENV_STEPS
 from sweeper.planning.feasibility import count_fitting
 from sweeper.planning.proposal import Proposal
+from sweeper.planning.values import max_integer, possible_values
 from sweeper.search.distributions import Distribution, distributions
 from sweeper.spec import ExperimentSpec
 from sweeper.spec.keys.names import default
@@ -26,6 +29,7 @@ def find_warnings(
     """Find the warnings of a spec's plan, the most important first."""
     if environment is not None:
         yield from _endless_evaluation(spec, environment)
+        yield from _unfinished_episodes(spec, environment)
     yield from _bounds(spec, trials)
     yield from _iterations(spec)
     yield from _repetitions(spec, trials)
@@ -42,6 +46,47 @@ def _endless_evaluation(spec: ExperimentSpec, environment: EnvironmentDescriptio
             f"one episode {end}; give environment.wrappers: [{{TimeLimit: {{max_episode_steps: "
             "1000}}]"
         )
+
+
+def _unfinished_episodes(
+    spec: ExperimentSpec, environment: EnvironmentDescription
+) -> Iterator[str]:
+    """Trials too short for an episode, where nothing but training's episodes judges them."""
+    steps, limit = _env_steps_of_trial(spec), environment.max_episode_steps
+    if steps is None or not spec.selection.metric.startswith(("episode_return_", "episode_len_")):
+        return
+    envs = _max_envs(spec)
+    seen = steps // envs
+    settings = spec.environment.settings()
+    if (limit is not None and limit <= seen) or ends_within(settings, seen):
+        return
+    length = "have no time limit" if limit is None else f"last up to {limit:,} env steps"
+    fewer = f", or fewer num_envs_per_env_runner than {envs}" if envs > 1 else ""
+    needed = "more env steps" if limit is None else f"{limit * envs:,} env steps"
+    yield (
+        f"episodes of {spec.environment.id} {length}, and each environment of a trial is stepped "
+        f"{seen:,} times: a trial in which no episode ends has no value; give evaluation: {{}}, or "
+        f"{needed} to a trial{fewer}"
+    )
+
+
+def _env_steps_of_trial(spec: ExperimentSpec) -> int | None:
+    """The env steps of a replica; None if they are not known."""
+    bounds = [spec.stop.get(ENV_STEPS)]
+    iterations, batch = spec.stop.get("training_iteration"), _batch(spec)
+    if iterations is not None and batch is not None:
+        bounds.append(iterations * batch)
+    return min((int(bound) for bound in bounds if bound is not None), default=None)
+
+
+def _max_envs(spec: ExperimentSpec) -> int:
+    """How many environments step for one replica, at most."""
+    numbers = {}
+    for key in ("num_envs_per_env_runner", "num_env_runners"):
+        usual = default(spec.algorithm, (key,), spec.backend)
+        usual = usual if isinstance(usual, int) else 1
+        numbers[key] = max_integer(possible_values(spec.param_space, (key,), usual), 1)
+    return math.prod(numbers.values())
 
 
 def _bounds(spec: ExperimentSpec, trials: int) -> Iterator[str]:

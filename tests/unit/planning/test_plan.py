@@ -20,6 +20,7 @@ from sweeper.spec import ExperimentSpec, dump_spec, load_spec
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 STEPS = "num_env_steps_sampled_lifetime"
+SMALL_BATCH = "{train_batch_size_per_learner: 128}"
 
 
 def spec_of(folder: Path, **changes: Any) -> ExperimentSpec:
@@ -363,9 +364,65 @@ def test_an_evaluation_that_may_never_end_is_a_warning(shaped: Path) -> None:
         "Endless-v0 has no time limit: the evaluation of an agent that stays in one episode "
         "never ends; give environment.wrappers: [{TimeLimit: {max_episode_steps: 1000}}]"
     )
-    assert plan_of(shaped, environment=endless).warnings == ()
     limited = endless[:-1] + ", wrappers: [{TimeLimit: {max_episode_steps: 9}}]}"
     assert plan_of(shaped, environment=limited, evaluation="{}").warnings == ()
+
+
+LONG = """
+import gymnasium, numpy
+
+class Long(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,), numpy.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time = 0
+        return numpy.zeros(2, numpy.float32), {}
+
+    def step(self, action):
+        self.time += 1
+        return numpy.zeros(2, numpy.float32), 0.0, False, self.time >= 400, {}
+
+gymnasium.register("Long-v0", Long, max_episode_steps=1000)
+gymnasium.register("Unlimited-v0", Long)
+"""
+
+
+@pytest.mark.parametrize(
+    ("env", "stop", "envs", "words"),
+    [
+        ("Long-v0", f"{{{STEPS}: 390}}", 1,
+         "episodes of Long-v0 last up to 1,000 env steps, and each environment of a trial is "
+         "stepped 390 times: a trial in which no episode ends has no value; give evaluation: {}, "
+         "or 1,000 env steps to a trial"),
+        ("Unlimited-v0", f"{{{STEPS}: 1590}}", 4,
+         "episodes of Unlimited-v0 have no time limit, and each environment of a trial is stepped "
+         "397 times: a trial in which no episode ends has no value; give evaluation: {}, or more "
+         "env steps to a trial, or fewer num_envs_per_env_runner than 4"),
+        ("Long-v0", "{training_iteration: 3}", 1, "is stepped 384 times"),
+    ],
+)  # fmt: skip
+def test_a_trial_that_may_be_too_short_for_an_episode_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, env: str, stop: str, envs: int, words: str
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "own_long", raising=False)
+    (tmp_path / "own_long.py").write_text(LONG)
+    space = f"{{num_envs_per_env_runner: {envs}, train_batch_size_per_learner: 128}}"
+    changes = {"environment": f"{{id: {env}, module: own_long}}", "param_space": space}
+    (warning,) = plan_of(tmp_path, **changes, stop=stop).warnings
+    assert words in warning
+    long_enough = plan_of(tmp_path, **changes, stop=f"{{{STEPS}: {400 * envs}}}")
+    assert long_enough.warnings == ()  # a random agent ended an episode
+    evaluated = plan_of(tmp_path, **changes, stop=stop, evaluation="{}")
+    assert not [one for one in evaluated.warnings if "no value" in one]
+
+
+def test_a_time_limit_beyond_a_trial_is_no_warning_where_episodes_end_sooner(
+    tmp_path: Path,
+) -> None:
+    assert plan_of(tmp_path, stop=f"{{{STEPS}: 400}}", param_space=SMALL_BATCH).warnings == ()
 
 
 def test_output_of_an_environment_goes_to_stderr(
