@@ -96,6 +96,7 @@ def _execute(plan: SweepPlan, *, as_json: bool, quiet: bool) -> None:
     "larger budget.env_steps or budget.trials.",
 )
 @click.option("--retry-errored", is_flag=True, help="Retry failed trials.")
+@app.changed_environment_option
 @app.json_option
 @app.quiet_option
 @app.verbose_option
@@ -106,6 +107,7 @@ def resume(
     time_s: float | None,
     stops: tuple[str, ...],
     retry_errored: bool,
+    allow_changed_environment: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -125,6 +127,7 @@ def resume(
         reference,
         storage,
         extension=extension,
+        allow_changed_environment=allow_changed_environment,
         progress=None if quiet else make_progress,
         say=(lambda _: None) if quiet else app.say,
     )

@@ -168,8 +168,15 @@ def logs(
 @click.option(
     "--replica", metavar="SEED", type=int, help="Play only this seed's agent of a checkpoint."
 )
+@app.changed_environment_option
 def evaluate(
-    target: str, storage: str, as_json: bool, episodes: int, seed: int, replica: int | None
+    target: str,
+    storage: str,
+    as_json: bool,
+    episodes: int,
+    seed: int,
+    replica: int | None,
+    allow_changed_environment: bool,
 ) -> None:
     """Evaluate agents on episodes that training never saw.
 
@@ -179,7 +186,14 @@ def evaluate(
     from sweeper.evidence import evaluation
     from sweeper.views.runs import print_evaluation
 
-    evaluated = evaluation.evaluate(target, storage, episodes=episodes, seed=seed, replica=replica)
+    evaluated = evaluation.evaluate(
+        target,
+        storage,
+        episodes=episodes,
+        seed=seed,
+        replica=replica,
+        allow_changed_environment=allow_changed_environment,
+    )
     app.show(evaluated, print_evaluation, as_json)
 
 

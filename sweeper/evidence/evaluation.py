@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ import numpy as np
 
 from sweeper.agents.agent import Agent, load_agent
 from sweeper.agents.locate import find_agents, read_description
-from sweeper.environments.building import build_env
+from sweeper.environments.building import build_env, describe
+from sweeper.environments.identity import EnvironmentIdentity, identify, refuse_changes
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
 from sweeper.evidence.statistics import Summary, summarise_sample
+from sweeper.journal import LaunchStarted, read_journal
 from sweeper.paths import RunPaths, find_run, is_run
 from sweeper.spec import load_spec
 from sweeper.trainables.seeding import Purpose, seed_sequence
@@ -53,6 +55,8 @@ class Evaluation:
     Attributes:
         episodes: how many each agent played.
         seed: which episodes.
+        environment_changes: how the environment differs from the one of the training, where that
+            was allowed.
     """
 
     folder: Path
@@ -60,6 +64,7 @@ class Evaluation:
     episodes: int
     seed: int
     agents: tuple[AgentEvaluation, ...]
+    environment_changes: tuple[str, ...] = ()
 
     @property
     def summary(self) -> Summary:
@@ -83,6 +88,7 @@ class Evaluation:
             "environment": self.environment,
             "episodes": self.episodes,
             "seed": self.seed,
+            "environment_changes": list(self.environment_changes),
             **self.summary.to_json(),
             "interval_over": self.unit,
             "runs": [agent.mean for agent in self.agents],
@@ -99,7 +105,13 @@ class Evaluation:
 
 
 def evaluate(
-    target: str, storage: str, *, episodes: int = 100, seed: int = 0, replica: int | None = None
+    target: str,
+    storage: str,
+    *,
+    episodes: int = 100,
+    seed: int = 0,
+    replica: int | None = None,
+    allow_changed_environment: bool = False,
 ) -> Evaluation:
     """Play episodes with a run's champion, or with a checkpoint.
 
@@ -110,20 +122,25 @@ def evaluate(
         episodes: how many each agent plays.
         seed: which episodes; the same for every agent, so that results can be compared.
         replica: only the replica that was trained with this seed.
+        allow_changed_environment: play although the code of the environment has changed since the
+            training.
 
     Raises:
-        UserError: there is nothing to evaluate.
+        UserError: there is nothing to evaluate, or the environment is another one.
     """
     folder = _find_folder(target, storage)
     description = read_description(folder)
     agents = find_agents(folder, description, replica)
     settings = _find_environment(folder, description)
+    now = identify(settings, describe(settings))
+    before = _find_identity(folder, description, now)
+    changes = refuse_changes(before, now, allows_code=allow_changed_environment)
     evaluated = []
     for agent in agents:
         player = load_agent(agent.folder, agent.index)
         returns, lengths = play_episodes(player, settings, episodes=episodes, seed=seed)
         evaluated.append(AgentEvaluation(agent.name, tuple(returns), tuple(lengths)))
-    return Evaluation(folder, settings.id, episodes, seed, tuple(evaluated))
+    return Evaluation(folder, settings.id, episodes, seed, tuple(evaluated), changes)
 
 
 def play_episodes(
@@ -199,3 +216,37 @@ def _find_environment(folder: Path, description: Mapping[str, Any]) -> Environme
         f"{folder} is no checkpoint: it has no agent.json and lies in no run; give a run, its "
         "champion/, or a checkpoint_… folder of one of its trials"
     )
+
+
+def _find_identity(
+    folder: Path, description: Mapping[str, Any], now: EnvironmentIdentity
+) -> EnvironmentIdentity:
+    """The environment as the run's last launch recorded it.
+
+    An agent outside of its run knows the spaces at most, and a run of an earlier version has no
+    record; what is not known is as it is now.
+    """
+    found = None
+    run = next((parent for parent in folder.parents if is_run(parent)), None)
+    if run is not None:
+        for event in read_journal(RunPaths(run).journal, strict=False):
+            if isinstance(event, LaunchStarted):
+                found = EnvironmentIdentity.from_json(event.environment) or found
+    if found is not None or description.get("backend") != "torch":
+        return found or now
+    others = {
+        key: description[key]
+        for key in ("observation_space", "action_space")
+        if _shape(description[key]) != _shape(getattr(now, key))
+    }
+    return replace(now, **others)
+
+
+def _shape(space: Mapping[str, Any]) -> Any:
+    """What of a space the network's layers depend on, which its bounds are not."""
+    parts = space.get("spaces")
+    if isinstance(parts, Mapping):
+        return {name: _shape(part) for name, part in parts.items()}
+    if isinstance(parts, list):
+        return [_shape(part) for part in parts]
+    return {name: value for name, value in space.items() if name not in ("low", "high", "dtype")}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sweeper.environments.identity import EnvironmentIdentity, identify
 from sweeper.environments.vector import choose_vectorization
 from sweeper.errors import Problem, SpecError
 from sweeper.hints import show
@@ -92,6 +93,7 @@ class SweepPlan:
         vectorization: how the torch backend steps a trial's environments, one entry for each
             number of environments; empty on RLlib.
         estimate: time and disk; None if unknown.
+        environment: what the environment was when it was planned.
     """
 
     spec: ExperimentSpec
@@ -104,6 +106,7 @@ class SweepPlan:
     replay: ReplayMemory | None = None
     vectorization: tuple[str, ...] = ()
     estimate: Estimate | None = None
+    environment: EnvironmentIdentity | None = None
 
     @property
     def max_trials(self) -> int:
@@ -179,6 +182,9 @@ def build_plan(spec: ExperimentSpec) -> SweepPlan:
         warnings=tuple(find_warnings(spec, trials, feasibility.environment)),
         replay=feasibility.replay,
         vectorization=_vectorization(spec),
+        environment=None
+        if feasibility.environment is None
+        else identify(spec.environment.settings(), feasibility.environment),
     )
 
 

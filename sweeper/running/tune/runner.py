@@ -95,6 +95,8 @@ def launch(
                 spec=dump_spec(plan.spec),
                 changes=changes,
                 stage=_STAGES[0],
+                environment={} if plan.environment is None else plan.environment.to_json(),
+                environment_changes=state.environment_changes,
             )
         )
         for end in state.ends:
