@@ -147,7 +147,9 @@ def resume(
         if note is not None:
             say(note)
         spec, changes = extend_spec(paths, recorded, extension, history.spent_s)
-        plan = build_plan(relocate(paths, spec))
+        plan = build_plan(relocate(paths, spec), before.searched)
+        for planned in plan.notes:
+            say(planned)
         state = find_remaining(
             history,
             before,

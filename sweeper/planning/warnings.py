@@ -129,17 +129,12 @@ def _iterations(spec: ExperimentSpec) -> Iterator[str]:
 
 def _repetitions(spec: ExperimentSpec, trials: int) -> Iterator[str]:
     leaves = [leaf for _, leaf in distributions(spec.param_space)]
-    if spec.search.num_samples > 1 and all(leaf.is_grid for leaf in leaves):
-        yield (
-            f"num_samples {spec.search.num_samples} repeats every configuration with the same "
-            "seeds; for more evidence give more seeds"
-        )
     if not spec.support.trains_replicas_together and len(spec.seeds) > 1:
         yield (
             f"{len(spec.seeds)} replicas on {spec.backend} are {len(spec.seeds)} training runs a "
             f"trial, one after the other: {len(spec.seeds) * trials} in all"
         )
-    if trials == 1 and leaves:
+    if trials == 1 and leaves and spec.search.num_samples == 1:
         yield "only one configuration will be tried; raise search.num_samples"
 
 

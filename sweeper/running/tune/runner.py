@@ -189,6 +189,7 @@ class _StageRun:
             num_samples=spec.search.num_samples,
             seed=spec.search.seed,
             points=spec.search.points_to_evaluate,
+            asked=self.results.snapshot().searched,
             objective=spec.objective,
         )
         options = spec.scheduler.options.model_dump()

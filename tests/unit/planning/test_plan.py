@@ -52,11 +52,30 @@ def problems_of(folder: Path, **changes: Any) -> list[str]:
 def test_a_plan_counts_trials_replicas_and_env_steps(tmp_path: Path) -> None:
     plan = plan_of(
         tmp_path,
-        param_space="{lr: {grid_search: [1e-3, 1e-4]}, gamma: {choice: [0.9, 0.99]}}",
+        param_space="{lr: {grid_search: [1e-3, 1e-4]}, gamma: {uniform: [0.9, 0.99]}}",
         search="{num_samples: 3}",
         seeds=2,
     )
     assert (plan.trials, plan.replicas, plan.env_steps) == (6, 2, 120000)
+    assert plan.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("space", "asked", "trials"),
+    [
+        ("{lr: {choice: [1e-3, 1e-4]}}", 3, 2),
+        ("{lr: {grid_search: [1e-3, 1e-4]}}", 2, 2),
+        ("{lr: {grid_search: [1e-3, 1e-4]}, gamma: {choice: [0.9, 0.99]}}", 3, 4),
+        ("{lr: 1e-3}", 2, 1),
+    ],
+)
+def test_a_configuration_is_planned_once_and_the_plan_says_so(
+    tmp_path: Path, space: str, asked: int, trials: int
+) -> None:
+    plan = plan_of(tmp_path, param_space=space, search=f"{{num_samples: {asked}}}")
+    assert plan.trials == trials
+    (note,) = plan.notes
+    assert f"the space has only {trials} to give: each is trained once" in note
 
 
 def test_without_a_bound_on_env_steps_their_number_is_unknown(tmp_path: Path) -> None:
@@ -155,13 +174,13 @@ def test_a_trial_that_needs_more_than_the_machine_is_a_problem(tmp_path: Path) -
 
 def test_json_has_the_promised_shape(tmp_path: Path) -> None:
     plan = plan_of(
-        tmp_path, param_space="{lr: {choice: [0.1]}}", search="{num_samples: 2, seed: 4}"
+        tmp_path, param_space="{lr: {choice: [0.1, 0.2]}}", search="{num_samples: 2, seed: 4}"
     )
     document = json.loads(json.dumps(plan.to_json()))
     assert document["trials"] == 2
     assert document["replicas"] == 5
     assert document["env_steps"] == 100000
-    assert document["param_space"] == {"lr": {"choice": [0.1]}}
+    assert document["param_space"] == {"lr": {"choice": [0.1, 0.2]}}
     assert document["search"]["seed"] == 4
     assert document["scheduler"] == {"type": "fifo"}
     assert document["estimate"] is None
@@ -179,7 +198,10 @@ def test_an_infinite_hyperparameter_is_a_string_in_json(tmp_path: Path) -> None:
     ("changes", "words"),
     [
         ({"seeds": 3, "backend": "rllib"}, "3 replicas on rllib are 3 training runs a trial"),
-        ({"search": "{num_samples: 2}"}, "num_samples 2 repeats every configuration"),
+        (
+            {"search": "{num_samples: 1}", "param_space": "{lr: {loguniform: [1e-5, 1e-4]}}"},
+            "only one configuration will be tried",
+        ),
     ],
 )
 def test_probable_mistakes_are_warnings(
