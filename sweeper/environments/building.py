@@ -8,7 +8,7 @@ import inspect
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -67,7 +67,8 @@ def build_env(
     env = _make(settings, enforces_order=enforces_order)
     for position, wrapper in enumerate(settings.wrappers):
         try:
-            env = constructors[position](env, **wrapper.kwargs)
+            constructor = constructors[position]
+            env = constructor(env, **_with_tuples(constructor, wrapper.kwargs))
         except Exception as error:
             env.close()
             around = f"wrapper {wrapper.name} can't be put around {settings.id}"
@@ -162,6 +163,19 @@ def _explain_unknown_argument(settings: EnvironmentSettings) -> str | None:
     known = [name for name in parameters if name not in ("self", "render_mode")]
     allowed = f"it takes {', '.join(known)}" if known else "it takes none"
     return f"{settings.id} has no argument {show(unknown)}; {allowed}{did_you_mean(unknown, known)}"
+
+
+def _with_tuples(constructor: Callable[..., Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments, with a tuple for a list where the constructor asks for one: YAML has none."""
+    try:
+        parameters = inspect.signature(constructor).parameters
+    except (TypeError, ValueError):
+        return dict(kwargs)
+    wants = {name for name, one in parameters.items() if "tuple" in str(one.annotation).lower()}
+    return {
+        name: tuple(value) if name in wants and isinstance(value, list) else value
+        for name, value in kwargs.items()
+    }
 
 
 def _find_wrapper(

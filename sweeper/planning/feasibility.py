@@ -135,7 +135,7 @@ def _refuse_spaces(
             refusal = f"{algorithm} can't see observations of {_short(leaf)}"
             if _can_see(find_support(REFERENCE_BACKEND, algorithm), leaf):
                 return f"{refusal} on backend {proposal.backend}; backend: {REFERENCE_BACKEND} can"
-            return f"{refusal}; wrap the environment"
+            return f"{refusal}; {_suggest_filter(proposal.support, observation)}"
     if isinstance(observation, spaces.Box):
         return _refuse_shape(proposal, observation)
     return None
@@ -144,6 +144,20 @@ def _refuse_spaces(
 def _can_see(support: Support, leaf: gymnasium.Space[Any]) -> bool:
     is_flat = not isinstance(leaf, spaces.MultiDiscrete) or len(leaf.shape) == 1
     return _is_one_of(leaf, support.observations) and is_flat
+
+
+def _suggest_filter(support: Support, observation: gymnasium.Space[Any]) -> str:
+    """How to leave out what can't be seen."""
+    if isinstance(observation, spaces.Dict | spaces.Tuple):
+        is_dict = isinstance(observation, spaces.Dict)
+        parts = observation.spaces.items() if is_dict else enumerate(observation.spaces)
+        seen = [
+            key for key, part in parts if all(_can_see(support, leaf) for leaf in _leaves(part))
+        ]
+        if seen:
+            keys = show(seen).replace("'", "")
+            return f"leave it out: wrappers: [{{FilterObservation: {{filter_keys: {keys}}}}}]"
+    return "put a wrapper of your own around the environment that makes numbers of it"
 
 
 def _refuse_actions_on_backend(support: Support, action: gymnasium.Space[Any]) -> str | None:
@@ -182,9 +196,13 @@ def _refuse_shape(proposal: Proposal, observation: spaces.Box) -> str | None:
     if has_filters or any(shape[:2] == (n, n) or shape[1:] == (n, n) for n in _IMAGE_SIZES):
         return None
     sizes = ", ".join(f"{n} x {n}" for n in reversed(_IMAGE_SIZES))
+    remedy = "make a vector of them (wrappers: [FlattenObservation])"
+    is_bytes = observation.dtype == np.uint8 and (observation.high == 255).all()
+    if is_bytes and not observation.low.any():  # gymnasium resizes no others
+        remedy = "resize them (wrappers: [{ResizeObservation: {shape: [84, 84]}}], with opencv)"
     return (
-        f"images of {shape[0]} x {shape[1]} have no default filters, only {sizes}; resize them "
-        "(wrappers: [{ResizeObservation: {shape: [84, 84]}}]), or give model_config.conv_filters"
+        f"images of {shape[0]} x {shape[1]} have no default filters, only {sizes}; {remedy}, or "
+        "give model_config.conv_filters, as in [[16, 4, 2], [32, 4, 2]]"
     )
 
 

@@ -10,7 +10,7 @@ from sweeper.hints import did_you_mean, join_words, show
 from sweeper.search.distributions import KINDS, Distribution, SpaceProblem
 from sweeper.spec.keys.combinations import check_combinations
 from sweeper.spec.keys.domains import Domain, check_value, describe_domain
-from sweeper.spec.keys.foreign import dead_network_reason, explain_foreign_name
+from sweeper.spec.keys.foreign import dead_network_reason, explain_foreign_name, renamed_to
 from sweeper.spec.keys.names import (
     algorithms,
     default,
@@ -113,6 +113,11 @@ def _check_nested(subject: _Subject, key: str, value: Any) -> Iterator[SpaceProb
         elif subject.lacks((key, inner)):
             yield SpaceProblem((key, inner), _explain_lacking(subject))
         else:
+            ours = renamed_to(subject.algorithm, inner) or ""
+            if ours.startswith(f"{key}."):
+                message = f"its name here is {ours.removeprefix(f'{key}.')}"
+                yield SpaceProblem((key, inner), message)
+                continue
             usual = [name for name in known if not name.endswith(_RARE)]
             hint = did_you_mean(inner, known) or f"; it has {', '.join(usual)}"
             yield SpaceProblem((key, inner), f"unknown key of {key}{hint}")

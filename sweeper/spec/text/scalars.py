@@ -65,7 +65,7 @@ def refuse_number(text: str) -> str | None:
         if math.isinf(value):
             return f"{text} is more than a number can be"
         if value == 0 and re.search(r"[1-9]", text.lower().partition("e")[0]):
-            return f"{text} is less than a number can be; write 0"
+            return f"{text} is less than a number can be, and would be 0"
     return None
 
 

@@ -336,12 +336,12 @@ class _Builder:
         if tag is not None:
             short = str(tag).replace("tag:yaml.org,2002:", "!!")
             text = getattr(event, "value", None)
-            quoted = f'"{text}"' if short == "!!str" else text
-            remedy = f"; write {quoted}" if text and short in _HARMLESS_TAGS else ""
+            remedy = f"; write {text}" if text and short in _HARMLESS_TAGS else ""
+            remedy = "; quotes make a text" if short == "!!str" else remedy
             self.complain(path, f"tags ({short}) are not allowed: a spec is plain data{remedy}")
 
 
-_HARMLESS_TAGS = ("!!bool", "!!float", "!!int", "!!str")
+_HARMLESS_TAGS = ("!!bool", "!!float", "!!int")
 
 
 def _index(mark: Any) -> int:

@@ -106,7 +106,7 @@ def test_every_key_and_item_has_its_line(tmp_path: Path) -> None:
         ),
         (
             "a: !!str 3\n",
-            "FILE:1: a: tags (!!str) are not allowed: a spec is plain data; write \"3\"",
+            "FILE:1: a: tags (!!str) are not allowed: a spec is plain data; quotes make a text",
         ),
         ("a: 1\nb: *x\n", "FILE:2: b: *x has no &x above"),
         ("a: &x [*x]\n", "FILE:1: a.0: *x refers to what it lies in"),
