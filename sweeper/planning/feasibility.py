@@ -157,6 +157,8 @@ def _suggest_filter(support: Support, observation: gymnasium.Space[Any]) -> str:
         if seen:
             keys = show(seen).replace("'", "")
             return f"leave it out: wrappers: [{{FilterObservation: {{filter_keys: {keys}}}}}]"
+    if observation.is_np_flattenable:
+        return "wrappers: [FlattenObservation] makes a vector of it"
     return "put a wrapper of your own around the environment that makes numbers of it"
 
 

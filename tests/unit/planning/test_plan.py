@@ -360,7 +360,8 @@ def test_torch_takes_these_spaces(shaped: Path, algorithm: str, spaces: dict[str
         ("torch", {"observation": "MultiBinary(3)"},
          "PPO can't see observations of MultiBinary(3) on backend torch; backend: rllib can"),
         ("torch", {"observation": "MultiDiscrete([[2, 3], [2, 3]])"},
-         "PPO can't see observations of MultiDiscrete([[2 3] [2 3]]); wrap the environment"),
+         "PPO can't see observations of MultiDiscrete([[2 3] [2 3]]); wrappers: "
+         "[FlattenObservation] makes a vector of it"),
     ],
 )  # fmt: skip
 def test_spaces_that_the_backend_can_t_take_are_a_problem(
