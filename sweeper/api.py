@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from sweeper.environments.identity import refuse_changes
 from sweeper.errors import UserError
 from sweeper.locks import is_locked, read_owner, run_lock
 from sweeper.opened_run import Run, open_run, open_tune
@@ -87,7 +88,8 @@ def _as_spec(spec: str | Path | ExperimentSpec, overrides: Sequence[str]) -> Exp
 def execute(plan: SweepPlan, *, progress: ProgressFactory | None = None) -> Run:
     """Run a plan in a new run folder: sweep, selection, champion, MLflow.
 
-    A failed trial is a result. A run in which no trial has a score has no champion.
+    A failed trial is a result. A run in which no trial has a score has no champion; its `failure`
+    says why.
     """
     spec = plan.spec
     if spec.ray.address is not None:
@@ -111,6 +113,7 @@ def resume(
     storage: str | Path = "runs",
     *,
     extension: Extension | None = None,
+    allow_changed_environment: bool = False,
     progress: ProgressFactory | None = None,
     say: Callable[[str], None] = _logger.info,
 ) -> Run:
@@ -124,12 +127,13 @@ def resume(
         reference: a path, a folder's name under ``storage``, or ``last``.
         storage: the folder that holds the runs.
         extension: more samples, time or steps, or another try for failed trials.
+        allow_changed_environment: go on although the code of the environment has changed.
         progress: makes what watches the launch.
         say: receives, in words, what is going to happen.
 
     Raises:
-        UserError: there is no such run, another process is running it, its spec was changed, or
-            the extension does not fit it.
+        UserError: there is no such run, another process is running it, its spec or its
+            environment was changed, or the extension does not fit it.
         JournalError: the journal is damaged.
     """
     extension = extension or Extension()
@@ -143,7 +147,9 @@ def resume(
         if note is not None:
             say(note)
         spec, changes = extend_spec(paths, recorded, extension, history.spent_s)
-        plan = build_plan(relocate(paths, spec))
+        plan = build_plan(relocate(paths, spec), before.searched)
+        for planned in plan.notes:
+            say(planned)
         state = find_remaining(
             history,
             before,
@@ -152,6 +158,16 @@ def resume(
             retry_errored=extension.retry_errored,
         )
         left = describe_remaining(plan, state, before)
+        if history.environment and plan.environment and not left.is_nothing:
+            accepted = refuse_changes(
+                history.environment, plan.environment, allows_code=allow_changed_environment
+            )
+            state = replace(state, environment_changes=accepted)
+            if accepted:
+                say(
+                    f"the environment has changed ({'; '.join(accepted)}), as allowed: trials from "
+                    "before and after are ranked together"
+                )
         for line in left.lines:
             say(line)
         if left.is_nothing and before.ended_by in left.reasons and not state.ends:

@@ -4,7 +4,7 @@ SweeperError                         base; the number is the command line's ``ex
 ├── UserError                        a wrong argument, a run that does not exist (2)
 │   ├── SpecError                    a spec with problems, all of them at once (2)
 │   └── ConfigurationRefusedError    the algorithm refuses a trial's configuration (2)
-└── RunError                         no trial of the run succeeded (1)
+└── RunError                         no trial of the run has a value (1)
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class SpecError(UserError):
 
 
 class RunError(SweeperError):
-    """A run in which no trial succeeded."""
+    """A run in which no trial succeeded, or none has a value to be judged by."""
 
 
 class ConfigurationRefusedError(UserError):

@@ -9,11 +9,13 @@ from __future__ import annotations
 import difflib
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 __all__ = [
     "did_you_mean",
+    "folder_name",
     "join_words",
     "nearest",
     "number_hint",
@@ -61,18 +63,31 @@ def join_words(words: Sequence[str], last: str = "and") -> str:
     return f"{', '.join(first)} {last} {final}" if first else final
 
 
+def folder_name(text: str) -> str:
+    """The nearest name that a folder may have anywhere: ``f\u00fcr mich`` becomes ``fur-mich``."""
+    letters = unicodedata.normalize("NFKD", text)
+    spelt = "".join(one for one in letters if not unicodedata.combining(one))
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", spelt).strip(".-")
+
+
 def number_hint(found: Any) -> str:
     """For text where a number belongs: the number to write, or an empty string."""
     if not isinstance(found, str) or len(found) > _MAX_SHOWN:
         return ""
-    plain = found.replace("_", "").strip()
-    if re.fullmatch(r"\d{1,3}(,\d{3})+", plain):
-        plain = plain.replace(",", "")
+    # Full-width digits and typographic minus signs become ASCII.
+    plain = unicodedata.normalize("NFKC", found).replace("\u2212", "-").replace("\u2013", "-")
+    plain = plain.replace("_", "").strip()
+    if re.fullmatch(r"[-+]?[1-9]\d{0,2}([,' ]\d{3})+(\.\d+)?", plain):
+        plain = re.sub(r"[,' ]", "", plain)
+    elif re.fullmatch(r"[-+]?\d+,\d+", plain):  # a decimal comma
+        plain = plain.replace(",", ".")
     elif short := re.fullmatch(r"(\d+(?:\.\d+)?)([kKM])", plain):
         number = float(short[1]) * (1e6 if short[2] == "M" else 1e3)
         plain = str(int(number)) if number.is_integer() else str(number)
     try:
-        is_number = math.isfinite(float(plain))  # a bare `inf` is text in YAML, too
+        is_number = plain.isascii() and math.isfinite(
+            float(plain)
+        )  # a bare `inf` is text in YAML, too
     except ValueError:
         return ""
     return f"; that is text, write {plain}" if is_number else ""
@@ -82,6 +97,10 @@ def seconds_hint(found: Any) -> str:
     """For a time with a unit where seconds belong: the seconds, or an empty string."""
     if not isinstance(found, str) or len(found) > _MAX_SHOWN:
         return ""
+    clock = re.fullmatch(r"(\d{1,4}):([0-5]\d):([0-5]\d)", found.strip())
+    if clock:
+        hours, minutes, seconds = map(int, clock.groups())
+        return f"; in seconds: {3600 * hours + 60 * minutes + seconds}"
     time = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-z]+)", found.strip().lower())
     unit = _TIME_UNITS_S.get(time[2].rstrip("s") or "s") if time else None
     return f"; in seconds: {float(time[1]) * unit:g}" if time and unit else ""

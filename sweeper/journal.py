@@ -73,6 +73,8 @@ class LaunchStarted(Event):
         spec: the whole spec of this launch, as YAML.
         changes: what of it an extension set, by dotted key; empty for the first launch.
         stage: the first one that it goes through; journals of earlier versions have none.
+        environment: an `EnvironmentIdentity` as JSON; empty in journals of earlier versions.
+        environment_changes: how it differs from the previous launch's, where the user allowed it.
     """
 
     kind: ClassVar[str] = "launch_started"
@@ -83,6 +85,8 @@ class LaunchStarted(Event):
     spec: str = ""
     changes: Mapping[str, Any] = field(default_factory=dict)
     stage: Stage = Stage.SEARCH
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    environment_changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -187,7 +191,7 @@ _EVENTS = {event.kind: event for event in _TYPES}
 _FIELDS = {event: frozenset(item.name for item in dataclasses.fields(event)) for event in _TYPES}
 # Fields that JSON stores as another type.
 _CONVERTERS: Mapping[type[Event], Mapping[str, Callable[[Any], Any]]] = {
-    LaunchStarted: {"command": tuple, "stage": Stage},
+    LaunchStarted: {"command": tuple, "stage": Stage, "environment_changes": tuple},
     TrialAsked: {"seeds": tuple, "stage": Stage},
 }
 

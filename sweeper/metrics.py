@@ -88,6 +88,8 @@ _OURS: Mapping[str, str] = {
     "score": "episode_return_mean",
     "loss": "learner/total_loss",
     "timesteps": ENV_STEPS,
+    "total_timesteps": ENV_STEPS,
+    "n_timesteps": ENV_STEPS,
 }
 
 

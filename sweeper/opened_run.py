@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweeper.evidence.no_value import explain_no_value
 from sweeper.evidence.selection import NothingToSelect, Selection, check_metric, select
 from sweeper.metrics import Objective, canonical_metric
 from sweeper.paths import CheckpointPaths, RunPaths, find_run
@@ -59,6 +60,14 @@ class Run:
             return self.selection.trial_id
         except NothingToSelect:
             return None
+
+    @property
+    def failure(self) -> str | None:
+        """Why no trial has a score, and what to do, in a sentence; None if one has.
+
+        The command line ends with it, and exit code 1.
+        """
+        return explain_no_value(self.results, self.objective)
 
     @property
     def best(self) -> dict[str, Any]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sweeper.api import Run
 
 __all__ = [
+    "changed_environment_option",
     "cli",
     "json_option",
     "main",
@@ -78,6 +79,11 @@ verbose_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+changed_environment_option = click.option(
+    "--allow-changed-environment",
+    is_flag=True,
+    help="Go on although the environment's code has changed since the run was started.",
+)
 run_argument = click.argument(
     "reference", metavar="[RUN]", default="last", shell_complete=complete_run
 )

@@ -96,6 +96,7 @@ def _execute(plan: SweepPlan, *, as_json: bool, quiet: bool) -> None:
     "larger budget.env_steps or budget.trials.",
 )
 @click.option("--retry-errored", is_flag=True, help="Retry failed trials.")
+@app.changed_environment_option
 @app.json_option
 @app.quiet_option
 @app.verbose_option
@@ -106,6 +107,7 @@ def resume(
     time_s: float | None,
     stops: tuple[str, ...],
     retry_errored: bool,
+    allow_changed_environment: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -125,6 +127,7 @@ def resume(
         reference,
         storage,
         extension=extension,
+        allow_changed_environment=allow_changed_environment,
         progress=None if quiet else make_progress,
         say=(lambda _: None) if quiet else app.say,
     )
@@ -182,9 +185,5 @@ def _report(finished: Run, *, as_json: bool, quiet: bool) -> None:
             "the disk is nearly full, so the trials were saved and the search ended; free some "
             f"space, then `sweeper resume {finished.paths.root.name}`"
         )
-    if errored and errored == len(results.trials):
-        first = results.trials[0]
-        raise RunError(
-            f"every trial failed; the first, {first.trial_id}: {first.error}; "
-            f"its log: {finished.paths.trial_log(first.trial_id)}"
-        )
+    if finished.failure is not None:
+        raise RunError(finished.failure)

@@ -174,6 +174,7 @@ def logs(
     type=click.IntRange(1),
     help="Cut an episode after N steps.  [default: as in the run]",
 )
+@app.changed_environment_option
 def evaluate(
     target: str,
     storage: str,
@@ -182,6 +183,7 @@ def evaluate(
     seed: int,
     replica: int | None,
     max_episode_steps: int | None,
+    allow_changed_environment: bool,
 ) -> None:
     """Evaluate agents on episodes that training never saw.
 
@@ -198,6 +200,7 @@ def evaluate(
         seed=seed,
         replica=replica,
         max_episode_steps=max_episode_steps,
+        allow_changed_environment=allow_changed_environment,
     )
     app.show(evaluated, print_evaluation, as_json)
 

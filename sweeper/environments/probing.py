@@ -64,7 +64,7 @@ def probe(env: gymnasium.Env[Any, Any]) -> Probe:
     return Probe(deviation=deviation)
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: BaseException) -> str:
     if isinstance(error, TypeError) and "unexpected keyword argument" in str(error):
         return "; must be def reset(self, *, seed=None, options=None)"
     return ""

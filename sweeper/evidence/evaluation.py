@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from sweeper.agents.agent import Agent, load_agent
 from sweeper.agents.locate import find_agents, read_description
 from sweeper.environments.building import build_env, describe
 from sweeper.environments.containment import USER_ERRORS, contained, seed_process
+from sweeper.environments.identity import EnvironmentIdentity, identify, refuse_changes
 from sweeper.environments.modules import summarise
 from sweeper.environments.outcomes import OWN_REWARD, CheckedEnv, EnvironmentFault
 from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
 from sweeper.errors import UserError
 from sweeper.evidence.statistics import Summary, summarise_sample
+from sweeper.journal import LaunchStarted, read_journal
 from sweeper.paths import RunPaths, find_run, is_run
 from sweeper.spec import load_spec
 from sweeper.trainables.contract import MAX_EPISODE_STEPS
@@ -60,6 +62,8 @@ class Evaluation:
         episodes: how many each agent played.
         seed: which episodes.
         max_episode_steps: an episode was cut after so many steps; None: by the environment only.
+        environment_changes: how the environment differs from the one of the training, where that
+            was allowed.
     """
 
     folder: Path
@@ -68,6 +72,7 @@ class Evaluation:
     seed: int
     agents: tuple[AgentEvaluation, ...]
     max_episode_steps: int | None = None
+    environment_changes: tuple[str, ...] = ()
 
     @property
     def num_capped(self) -> int:
@@ -100,6 +105,7 @@ class Evaluation:
             "seed": self.seed,
             "max_episode_steps": self.max_episode_steps,
             "num_capped_episodes": self.num_capped,
+            "environment_changes": list(self.environment_changes),
             **self.summary.to_json(),
             "interval_over": self.unit,
             "runs": [agent.mean for agent in self.agents],
@@ -123,6 +129,7 @@ def evaluate(
     seed: int = 0,
     replica: int | None = None,
     max_episode_steps: int | None = None,
+    allow_changed_environment: bool = False,
 ) -> Evaluation:
     """Play episodes with a run's champion, or with a checkpoint.
 
@@ -135,15 +142,21 @@ def evaluate(
         replica: only the replica that was trained with this seed.
         max_episode_steps: an episode is cut after so many steps and counts with what it has
             earned; None: as in the run, whose default holds where there is no run.
+        allow_changed_environment: play although the code of the environment has changed since the
+            training.
 
     Raises:
-        UserError: there is nothing to evaluate.
+        UserError: there is nothing to evaluate, or the environment is another one.
     """
     folder = _find_folder(target, storage)
     description = read_description(folder)
     agents = find_agents(folder, description, replica)
     settings = _find_environment(folder, description)
-    cap = _find_episode_cap(folder, description, settings, max_episode_steps)
+    described = describe(settings)
+    cap = _find_episode_cap(folder, description, described.max_episode_steps, max_episode_steps)
+    now = identify(settings, described)
+    before = _find_identity(folder, description, now)
+    changes = refuse_changes(before, now, allows_code=allow_changed_environment)
     evaluated = []
     for agent in agents:
         player = load_agent(agent.folder, agent.index)
@@ -151,7 +164,7 @@ def evaluate(
             player, settings, episodes=episodes, seed=seed, max_episode_steps=cap
         )
         evaluated.append(AgentEvaluation(agent.name, tuple(returns), tuple(lengths)))
-    return Evaluation(folder, settings.id, episodes, seed, tuple(evaluated), cap)
+    return Evaluation(folder, settings.id, episodes, seed, tuple(evaluated), cap, changes)
 
 
 def play_episodes(
@@ -276,7 +289,7 @@ def _find_environment(folder: Path, description: Mapping[str, Any]) -> Environme
 def _find_episode_cap(
     folder: Path,
     description: Mapping[str, Any],
-    settings: EnvironmentSettings,
+    limit: int | None,
     asked: int | None,
 ) -> int | None:
     """What was asked for, else the cap of the run; None if the environment's limit is shorter."""
@@ -285,7 +298,40 @@ def _find_episode_cap(
     if cap is None and root is not None:
         evaluation = load_spec(RunPaths(root).spec).evaluation
         cap = None if evaluation is None else evaluation.max_episode_steps
-    limit = describe(settings).max_episode_steps
     if limit is None:
         return cap or MAX_EPISODE_STEPS
     return cap if cap is not None and cap < limit else None
+
+
+def _find_identity(
+    folder: Path, description: Mapping[str, Any], now: EnvironmentIdentity
+) -> EnvironmentIdentity:
+    """The environment as the run's last launch recorded it.
+
+    An agent outside of its run knows the spaces at most, and a run of an earlier version has no
+    record; what is not known is as it is now.
+    """
+    found = None
+    run = next((parent for parent in folder.parents if is_run(parent)), None)
+    if run is not None:
+        for event in read_journal(RunPaths(run).journal, strict=False):
+            if isinstance(event, LaunchStarted):
+                found = EnvironmentIdentity.from_json(event.environment) or found
+    if found is not None or description.get("backend") != "torch":
+        return found or now
+    others = {
+        key: description[key]
+        for key in ("observation_space", "action_space")
+        if _shape(description[key]) != _shape(getattr(now, key))
+    }
+    return replace(now, **others)
+
+
+def _shape(space: Mapping[str, Any]) -> Any:
+    """What of a space the network's layers depend on, which its bounds are not."""
+    parts = space.get("spaces")
+    if isinstance(parts, Mapping):
+        return {name: _shape(part) for name, part in parts.items()}
+    if isinstance(parts, list):
+        return [_shape(part) for part in parts]
+    return {name: value for name, value in space.items() if name not in ("low", "high", "dtype")}

@@ -138,7 +138,7 @@ def _refuse_spaces(
             refusal = f"{algorithm} can't see observations of {_short(leaf)}"
             if _can_see(find_support(REFERENCE_BACKEND, algorithm), leaf):
                 return f"{refusal} on backend {proposal.backend}; backend: {REFERENCE_BACKEND} can"
-            return f"{refusal}; wrap the environment"
+            return f"{refusal}; {_suggest_filter(proposal.support, observation)}"
     if isinstance(observation, spaces.Box):
         return _refuse_shape(proposal, observation)
     return None
@@ -159,6 +159,22 @@ def _refuse_action_shape(support: Support, action: gymnasium.Space[Any]) -> str 
     )
 
 
+def _suggest_filter(support: Support, observation: gymnasium.Space[Any]) -> str:
+    """How to leave out what can't be seen."""
+    if isinstance(observation, spaces.Dict | spaces.Tuple):
+        is_dict = isinstance(observation, spaces.Dict)
+        parts = observation.spaces.items() if is_dict else enumerate(observation.spaces)
+        seen = [
+            key for key, part in parts if all(_can_see(support, leaf) for leaf in _leaves(part))
+        ]
+        if seen:
+            keys = show(seen).replace("'", "")
+            return f"leave it out: wrappers: [{{FilterObservation: {{filter_keys: {keys}}}}}]"
+    if observation.is_np_flattenable:
+        return "wrappers: [FlattenObservation] makes a vector of it"
+    return "put a wrapper of your own around the environment that makes numbers of it"
+
+
 def _refuse_shape(proposal: Proposal, observation: spaces.Box) -> str | None:
     shape = observation.shape
     if len(shape) == 1:
@@ -171,12 +187,14 @@ def _refuse_shape(proposal: Proposal, observation: spaces.Box) -> str | None:
     if has_filters or (height == width and height in _IMAGE_SIZES):
         return None
     sizes = ", ".join(f"{n} x {n}" for n in reversed(_IMAGE_SIZES))
-    # gymnasium's ResizeObservation takes no others.
+    remedy = "make a vector of them (wrappers: [FlattenObservation])"
     is_photo = not has_channels_first(shape) and observation.dtype == np.uint8
-    resizing = "resize them (wrappers: [{ResizeObservation: {shape: [84, 84]}}]), or "
+    if is_photo and (observation.high == 255).all() and not observation.low.any():
+        # gymnasium's ResizeObservation takes no others.
+        remedy = "resize them (wrappers: [{ResizeObservation: {shape: [84, 84]}}], with opencv)"
     return (
-        f"images of {height} x {width} have no default filters, only {sizes}; "
-        f"{resizing if is_photo else ''}give model_config.conv_filters"
+        f"images of {height} x {width} have no default filters, only {sizes}; {remedy}, or "
+        "give model_config.conv_filters, as in [[16, 4, 2], [32, 4, 2]]"
     )
 
 

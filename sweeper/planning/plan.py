@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sweeper.environments.identity import EnvironmentIdentity, identify
 from sweeper.environments.vector import choose_vectorization
 from sweeper.errors import Problem, SpecError
 from sweeper.hints import show
@@ -17,6 +18,7 @@ from sweeper.planning.feasibility import check_feasibility, count_fitting
 from sweeper.planning.proposal import Proposal
 from sweeper.planning.values import possible_values
 from sweeper.planning.warnings import find_warnings
+from sweeper.search.distinct import count_distinct
 from sweeper.search.distributions import Distribution, constants, distributions
 from sweeper.search.expansion import count
 from sweeper.spec import ExperimentSpec, read_spec
@@ -94,6 +96,7 @@ class SweepPlan:
             number of environments; empty on RLlib.
         estimate: time and disk; None if unknown.
         time_limit: steps after which the environment itself ends an episode; None: never.
+        environment: what the environment was when it was planned.
     """
 
     spec: ExperimentSpec
@@ -107,6 +110,7 @@ class SweepPlan:
     vectorization: tuple[str, ...] = ()
     estimate: Estimate | None = None
     time_limit: int | None = None
+    environment: EnvironmentIdentity | None = None
 
     @property
     def max_trials(self) -> int:
@@ -158,15 +162,21 @@ def load_plan(
     return training_plan(reading.spec) if is_training else build_plan(reading.spec)
 
 
-def build_plan(spec: ExperimentSpec) -> SweepPlan:
+def build_plan(spec: ExperimentSpec, asked: Sequence[Mapping[str, Any]] = ()) -> SweepPlan:
     """Plan the sweep; builds the environment once and starts nothing.
+
+    Args:
+        spec: what to run.
+        asked: parameters of the trials that earlier launches of the run asked for, in order.
 
     Raises:
         SpecError: the environment can't be built, its spaces don't fit the algorithm, or a
             trial needs more than this machine has.
     """
     proposal = Proposal.of_spec(spec)
-    trials = count(spec.param_space, spec.search.num_samples, spec.search.points_to_evaluate)
+    search = spec.search
+    points = search.points_to_evaluate
+    trials = count_distinct(spec.param_space, search.num_samples, search.seed, points, asked)
     fits = max(1, count_fitting(proposal))
     concurrent = _concurrent(spec, trials, fits)
     feasibility = check_feasibility(proposal, concurrent)
@@ -181,9 +191,11 @@ def build_plan(spec: ExperimentSpec) -> SweepPlan:
         env_steps=_env_steps(spec, replicas * _max_trials(spec, trials)),
         concurrent=concurrent,
         warnings=tuple(find_warnings(spec, trials, described)),
+        notes=tuple(_repeats(trials, count(spec.param_space, search.num_samples, points))),
         replay=feasibility.replay,
         vectorization=_vectorization(spec),
         time_limit=time_limit,
+        environment=None if described is None else identify(spec.environment.settings(), described),
     )
 
 
@@ -260,6 +272,15 @@ def may_end_early(spec: ExperimentSpec) -> bool:
         or spec.scheduler.type != "fifo"
         or spec.budget.no_improvement_trials is not None
     )
+
+
+def _repeats(trials: int, asked: int) -> Iterator[str]:
+    if trials < asked:
+        yield (
+            f"{asked:,} configurations are asked for, and the space has only {trials:,} to give: "
+            "each is trained once, since a repeat with the same seeds comes to the same numbers; "
+            "for more evidence give more seeds"
+        )
 
 
 def _max_trials(spec: ExperimentSpec, trials: int) -> int:

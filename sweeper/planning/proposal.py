@@ -57,7 +57,8 @@ class Proposal:
     def of_draft(cls, draft: Draft) -> Proposal:
         """The readable parts of a spec with problems."""
         environment, ray = draft.get(Environment), draft.get(Ray)
-        is_whole = environment is not None and "environment" not in draft.broken
+        unread = (problem.key.partition(".")[0] for problem in draft.document.problems)
+        is_whole = "environment" not in draft.broken and "environment" not in unread
         return cls(
             algorithm=draft.algorithm,
             backend=draft.backend,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from sweeper.environments.building import EnvironmentDescription
+from sweeper.environments.random_play import ends_within
 from sweeper.hints import show
 from sweeper.metrics import ENV_STEPS
 from sweeper.planning.action_bounds import find_unbounded_actions
 from sweeper.planning.episode_cap import default_episode_cap
 from sweeper.planning.feasibility import count_fitting
 from sweeper.planning.proposal import Proposal
+from sweeper.planning.values import max_integer, possible_values
 from sweeper.search.distributions import Distribution, distributions
 from sweeper.spec import ExperimentSpec
 from sweeper.spec.keys.names import default
@@ -31,6 +34,7 @@ def find_warnings(
         yield from find_unbounded_actions(spec, environment.action_space)
         if environment.probe.deviation is not None:
             yield f"{spec.environment.id}: {environment.probe.deviation}"
+        yield from _unfinished_episodes(spec, environment)
     yield from _bounds(spec, trials)
     yield from _iterations(spec)
     yield from _repetitions(spec, trials)
@@ -50,6 +54,47 @@ def _endless_evaluation(spec: ExperimentSpec, environment: EnvironmentDescriptio
             "evaluation.max_episode_steps, or for training too environment.wrappers: "
             "[{TimeLimit: {max_episode_steps: 1000}}]"
         )
+
+
+def _unfinished_episodes(
+    spec: ExperimentSpec, environment: EnvironmentDescription
+) -> Iterator[str]:
+    """Trials too short for an episode, where nothing but training's episodes judges them."""
+    steps, limit = _env_steps_of_trial(spec), environment.max_episode_steps
+    if steps is None or not spec.selection.metric.startswith(("episode_return_", "episode_len_")):
+        return
+    envs = _max_envs(spec)
+    seen = steps // envs
+    settings = spec.environment.settings()
+    if (limit is not None and limit <= seen) or ends_within(settings, seen):
+        return
+    length = "have no time limit" if limit is None else f"last up to {limit:,} env steps"
+    fewer = f", or fewer num_envs_per_env_runner than {envs}" if envs > 1 else ""
+    needed = "more env steps" if limit is None else f"{limit * envs:,} env steps"
+    yield (
+        f"episodes of {spec.environment.id} {length}, and each environment of a trial is stepped "
+        f"{seen:,} times: a trial in which no episode ends has no value; give evaluation: {{}}, or "
+        f"{needed} to a trial{fewer}"
+    )
+
+
+def _env_steps_of_trial(spec: ExperimentSpec) -> int | None:
+    """The env steps of a replica; None if they are not known."""
+    bounds = [spec.stop.get(ENV_STEPS)]
+    iterations, batch = spec.stop.get("training_iteration"), _batch(spec)
+    if iterations is not None and batch is not None:
+        bounds.append(iterations * batch)
+    return min((int(bound) for bound in bounds if bound is not None), default=None)
+
+
+def _max_envs(spec: ExperimentSpec) -> int:
+    """How many environments step for one replica, at most."""
+    numbers = {}
+    for key in ("num_envs_per_env_runner", "num_env_runners"):
+        usual = default(spec.algorithm, (key,), spec.backend)
+        usual = usual if isinstance(usual, int) else 1
+        numbers[key] = max_integer(possible_values(spec.param_space, (key,), usual), 1)
+    return math.prod(numbers.values())
 
 
 def _bounds(spec: ExperimentSpec, trials: int) -> Iterator[str]:
@@ -92,17 +137,12 @@ def _iterations(spec: ExperimentSpec) -> Iterator[str]:
 
 def _repetitions(spec: ExperimentSpec, trials: int) -> Iterator[str]:
     leaves = [leaf for _, leaf in distributions(spec.param_space)]
-    if spec.search.num_samples > 1 and all(leaf.is_grid for leaf in leaves):
-        yield (
-            f"num_samples {spec.search.num_samples} repeats every configuration with the same "
-            "seeds; for more evidence give more seeds"
-        )
     if not spec.support.trains_replicas_together and len(spec.seeds) > 1:
         yield (
             f"{len(spec.seeds)} replicas on {spec.backend} are {len(spec.seeds)} training runs a "
             f"trial, one after the other: {len(spec.seeds) * trials} in all"
         )
-    if trials == 1 and leaves:
+    if trials == 1 and leaves and spec.search.num_samples == 1:
         yield "only one configuration will be tried; raise search.num_samples"
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweeper.planning.plan import SweepPlan
-from sweeper.search.expansion import Sample, expand
+from sweeper.search.distinct import expand_distinct
+from sweeper.search.expansion import Sample
 from sweeper.spec import ExperimentSpec
 from sweeper.spec.keys.names import default
 
@@ -25,7 +26,8 @@ _STEP_COST = 1e5
 def draw_samples(spec: ExperimentSpec) -> list[Sample]:
     """The first configurations that the search will try, in its order."""
     search = spec.search
-    drawn = expand(spec.param_space, search.num_samples, search.seed, search.points_to_evaluate)
+    points = search.points_to_evaluate
+    drawn = expand_distinct(spec.param_space, search.num_samples, search.seed, points)
     return list(itertools.islice(drawn, _MAX_CONFIGURATIONS))
 
 

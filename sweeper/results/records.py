@@ -140,6 +140,12 @@ class SweepResults:
         counts = Counter(record.state for record in self.trials)
         return {state: counts[state] for state in TrialState if counts[state]}
 
+    @property
+    def searched(self) -> tuple[Mapping[str, Any], ...]:
+        """The parameters of the search's trials, in the order in which they were asked for."""
+        trials = (record for record in self.trials if record.stage is Stage.SEARCH)
+        return tuple(record.parameters for record in trials)
+
     def resolve(self, checkpoint: TrialCheckpoint) -> Path:
         """The absolute folder of a checkpoint."""
         return self.root / checkpoint.path

@@ -196,7 +196,7 @@ def _parse_mapping(
         elif not isinstance(value, Mapping):
             space[key] = copy.deepcopy(value)
         elif not (kinds := value.keys() & KINDS.keys()):
-            message = _names_code(value) or _misspelt(value)
+            message = _names_code(value) or _misspelt(value) or _other_notation(value)
             if message is None:
                 space[key] = _parse_mapping(value, here, problems)
         elif not is_distribution(value):
@@ -227,6 +227,25 @@ def _misspelt(value: Mapping[str, Any]) -> str | None:
         return None
     near = nearest(names[0], KINDS, cutoff=0.75)
     return f"unknown distribution {names[0]}; did you mean {near}?" if near else None
+
+
+def _other_notation(value: Mapping[str, Any]) -> str | None:
+    """What to write instead of a distribution as W&B's or Optuna's files have it."""
+    names = value.keys() - {"distribution", "type", "log", "step", "q", "name"}
+    if names == {"value"}:
+        return f"a constant stands alone; write {show(value['value'])}"
+    if names == {"values"} and isinstance(value["values"], list):
+        return f"a list to choose from is a choice; write {show({'choice': value['values']})}"
+    ends = ("low", "high") if "low" in names else ("min", "max")
+    if names != set(ends):
+        return None
+    words = f"{value.get('distribution', '')} {value.get('type', '')}"
+    is_log = "log" in words or value.get("log") is True
+    if all(isinstance(value[end], int) for end in ends):
+        kind, upper = "lograndint" if is_log else "randint", value[ends[1]] + 1
+    else:
+        kind, upper = "loguniform" if is_log else "uniform", value[ends[1]]
+    return f"a range is a distribution; write {show({kind: [value[ends[0]], upper]})}"
 
 
 def _holds_distribution(value: Any) -> bool:

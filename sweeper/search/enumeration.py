@@ -1,4 +1,4 @@
-"""Grid and random search: the param space's own expansion, in Tune's order."""
+"""Grid and random search: the param space's own expansion, in Tune's order, without repeats."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 
 from sweeper.metrics import Objective
 from sweeper.search.base import SearchAlgorithm
-from sweeper.search.expansion import Sample, expand
+from sweeper.search.distinct import expand_distinct
+from sweeper.search.expansion import Sample
 
 __all__ = ["Enumeration"]
 
 
 class Enumeration(SearchAlgorithm):
-    """Goes through `expand`, with its arguments; learns nothing on the way."""
+    """Goes through `expand_distinct`, with its arguments; learns nothing on the way."""
 
     learns = False
 
@@ -25,9 +26,10 @@ class Enumeration(SearchAlgorithm):
         num_samples: int,
         seed: int,
         points: Sequence[Mapping[str, Any]] = (),
+        asked: Sequence[Mapping[str, Any]] = (),
         objective: Objective,  # noqa: ARG002 - it learns nothing
     ) -> None:
-        self._samples = expand(param_space, num_samples, seed, points)
+        self._samples = expand_distinct(param_space, num_samples, seed, points, asked)
         self._next = 1
 
     def ask(self, number: int) -> Sample | None:

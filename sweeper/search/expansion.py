@@ -26,7 +26,7 @@ from sweeper.search.distributions import (
     is_same,
 )
 
-__all__ = ["Sample", "check_points", "count", "expand"]
+__all__ = ["Sample", "check_points", "count", "draw_sample", "expand", "find_fixed", "list_values"]
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,19 @@ def expand(
     leaves = dict(distributions(param_space))
     empty: list[Mapping[str, Any]] = [{}] * max(0, num_samples - len(points))
     for point in [*points, *empty]:
-        pinned = _pinned(point, leaves)
-        for grid in _grid(param_space, leaves, pinned):
-            yield _sample(param_space, leaves, {**pinned, **grid}, generator)
+        for fixed in find_fixed(param_space, leaves, point):
+            yield draw_sample(param_space, leaves, fixed, generator)
+
+
+def find_fixed(
+    param_space: Mapping[str, Any],
+    leaves: Mapping[Path, Distribution],
+    point: Mapping[str, Any],
+) -> Iterator[dict[Path, Any]]:
+    """What is not drawn of each configuration of one pass: the point's values, the grid's."""
+    pinned = _pinned(point, leaves)
+    for grid in _grid(param_space, leaves, pinned):
+        yield {**pinned, **grid}
 
 
 def check_points(
@@ -164,12 +174,13 @@ def _is_ruled_out(
     return False
 
 
-def _sample(
+def draw_sample(
     space: Mapping[str, Any],
     leaves: Mapping[Path, Distribution],
     fixed: Mapping[Path, Any],
     generator: np.random.Generator,
 ) -> Sample:
+    """One configuration: what is fixed, all else drawn; without what does not apply."""
     values = {
         path: copy.deepcopy(fixed[path]) if path in fixed else _draw(leaf, generator)
         for path, leaf in leaves.items()
@@ -211,6 +222,20 @@ def _draw(leaf: Distribution, generator: np.random.Generator) -> Any:
         return int(np.multiply(index, q))
     value = _draw_range(leaf, low * q, high * q, generator)
     return _quantise(value, q)
+
+
+def list_values(leaf: Distribution, limit: int) -> list[Any] | None:
+    """All values that can be drawn; None for more than ``limit``, or for a range of floats."""
+    if leaf.values is not None:
+        return list(leaf.values)
+    q = leaf.args[2] if len(leaf.args) > 2 else 1 if leaf.is_integer else None
+    if leaf.bounds is None or q is None:
+        return None
+    low, high = _grid_index(leaf.bounds[0], q, up=True), _grid_index(leaf.bounds[1], q, up=False)
+    if high - low >= limit:
+        return None
+    indices = range(int(low), int(high) + 1)
+    return [index * q if leaf.is_integer else _quantise(index * q, q) for index in indices]
 
 
 def _quantise(value: float, q: float) -> float:

@@ -25,8 +25,25 @@ def build_search(
     num_samples: int,
     seed: int,
     points: Sequence[Mapping[str, Any]] = (),
+    asked: Sequence[Mapping[str, Any]] = (),
     objective: Objective,
 ) -> SearchAlgorithm:
-    """The search algorithm of a spec, with nothing told to it yet."""
-    make = SEARCH_ALGORITHMS[name]
-    return make(param_space, num_samples=num_samples, seed=seed, points=points, objective=objective)
+    """The search algorithm of a spec, with nothing told to it yet.
+
+    Args:
+        name: in `SEARCH_ALGORITHMS`.
+        param_space: nested; leaves are constants or distributions.
+        num_samples: how many configurations to draw; for a grid, passes over it.
+        seed: of the generator that draws them.
+        points: nested values to begin with.
+        asked: parameters of the trials that earlier launches asked for, in order.
+        objective: what ranks the trials.
+    """
+    return SEARCH_ALGORITHMS[name](
+        param_space,
+        num_samples=num_samples,
+        seed=seed,
+        points=points,
+        asked=asked,
+        objective=objective,
+    )

@@ -17,9 +17,10 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from sweeper.errors import Problem
-from sweeper.hints import did_you_mean, number_hint, quote_hint, show
+from sweeper.hints import did_you_mean, folder_name, number_hint, quote_hint, show
 from sweeper.metrics import ENV_STEPS, canonical_metric
 from sweeper.search.distributions import distributions, flatten, parse_space
+from sweeper.spec.foreign_files import explain_foreign_file
 from sweeper.spec.keys.descriptions import TOP_LEVEL_KEYS
 from sweeper.spec.keys.names import check_algorithm, defaults
 from sweeper.spec.keys.support import (
@@ -48,7 +49,7 @@ from sweeper.spec.sections import (
 from sweeper.spec.text.documents import Document
 from sweeper.spec.text.yaml import KeyPath, dotted
 from sweeper.spec.top_level_keys import explain_unknown_key, find_meant
-from sweeper.spec.validation_errors import explain_error
+from sweeper.spec.validation_errors import explain_error, explain_no_mapping
 
 __all__ = ["SECTIONS", "Draft", "read_draft"]
 
@@ -65,7 +66,6 @@ SECTIONS: Mapping[str, type[Section]] = {
     "tracking": Tracking,
 }
 _PLATEAU = ("stop", "plateau")
-_OPTIONAL = ("evaluation", "tracking")  # None if switched off
 
 _MAX_NAME = 100
 _MAX_SEEDS = 1000
@@ -124,7 +124,11 @@ def read_draft(document: Document, *, is_training: bool = False) -> Draft:
     """Read every section of a document as far as possible."""
     raw = {key: value for key, value in document.data.items() if value is not None}
     draft = Draft(document, raw, is_training)
-    for key in document.data:
+    foreign = explain_foreign_file(raw)
+    if foreign is not None:
+        draft.complain((foreign[0],), foreign[1])
+        draft.misspelt |= {"algorithm", "environment", "stop"}
+    for key in () if foreign else document.data:
         if key not in TOP_LEVEL_KEYS:
             draft.complain((key,), explain_unknown_key(key, raw, SECTIONS))
             meant = find_meant(key)
@@ -149,11 +153,13 @@ def read_draft(document: Document, *, is_training: bool = False) -> Draft:
 def _read_name(draft: Draft) -> str:
     source = draft.document.source
     stem = source.stem if source is not None else "sweep"
-    fallback = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip(".-")[:_MAX_NAME] or "sweep"
+    fallback = folder_name(stem)[:_MAX_NAME] or "sweep"
     name = _read_text(draft, "name", fallback)
     if not _NAME.match(name) or len(name) > _MAX_NAME or not name.strip("."):
-        form = f"must be of letters, digits, `.`, `_` and `-`, at most {_MAX_NAME}"
-        draft.complain(("name",), f"becomes a folder, so it {form}; found {show(name)}")
+        form = f"must be of ASCII letters, digits, `.`, `_` and `-`, at most {_MAX_NAME}"
+        near = folder_name(name)
+        hint = f"; write {near}" if near and len(name) <= _MAX_NAME else ""
+        draft.complain(("name",), f"becomes a folder, so it {form}; found {show(name)}{hint}")
         return fallback
     return name
 
@@ -246,7 +252,7 @@ def _read_stop(draft: Draft) -> dict[str, float]:
         return {}
     for key, bound in value.items():
         if bound is None or key == _PLATEAU[-1]:
-            continue
+            continue  # whether trials report it is a rule
         name = canonical_metric(key)
         if isinstance(bound, Mapping):
             message = (
@@ -307,9 +313,11 @@ def _read_model(
     section, name = str(path[0]), str(path[-1])
     if not isinstance(value, Mapping):
         draft.broken.add(section)
-        draft.complain(path, _explain_no_mapping(name, model, value))
+        draft.complain(path, explain_no_mapping(name, model, value))
         return None
-    values = {key: item for key, item in value.items() if item is not None}
+    # Null leaves a known key out; an unknown one is an error whatever it holds.
+    fields = model.model_fields
+    values = {key: one for key, one in value.items() if one is not None or key not in fields}
     while True:
         filled = {**_defaults(draft, name, values), **values}
         try:
@@ -327,17 +335,6 @@ def _read_model(
             if len(kept) == len(values):
                 return None  # only missing keys, so leaving one out does not help
             values = kept
-
-
-def _explain_no_mapping(name: str, model: type[Section], value: Any) -> str:
-    short = {"environment": "a gymnasium id or ", "scheduler": "a scheduler's name or "}
-    keys = ", ".join(model.model_fields)
-    message = f"must be {short.get(name, '')}a mapping of {keys}; found {show(value)}"
-    if name in _OPTIONAL and str(value).lower() in {"false", "no", "off", "none"}:
-        return f"{message}; write {name}: null to switch it off"
-    if name == "evaluation" and str(value).lower() in {"true", "yes", "on"}:
-        return f"{message}; write evaluation: {{}} for the defaults"
-    return message
 
 
 def _defaults(draft: Draft, name: str, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,8 @@ from sweeper.spec.sections import (
     Tracking,
 )
 from sweeper.spec.text.documents import Document, load_document, plain_document
-from sweeper.spec.text.yaml import KeyPath, parse_scalar
+from sweeper.spec.text.scalars import explain_typography, parse_scalar, refuse_untyped
+from sweeper.spec.text.yaml import KeyPath
 
 if TYPE_CHECKING:
     from sweeper.planning.plan import SweepPlan
@@ -40,6 +41,9 @@ __all__ = ["ExperimentSpec", "Reading", "dump_spec", "load_spec", "parse", "read
 
 # Sections that may be written as a bare text, and the key it stands for.
 _SHORTHANDS = {"environment": "id", "scheduler": "type"}
+
+# Arguments of environments and wrappers.
+_UNTYPED = (("environment", "kwargs"), ("environment", "wrappers"))
 
 
 class ExperimentSpec(BaseModel):
@@ -154,7 +158,12 @@ def read_spec(
         text: used instead of the file's content.
     """
     document = load_document(
-        Path(path), overrides, text=text, shorthands=_SHORTHANDS, is_leaf=is_distribution
+        Path(path),
+        overrides,
+        text=text,
+        shorthands=_SHORTHANDS,
+        is_leaf=is_distribution,
+        is_untyped=lambda path: path[:2] in _UNTYPED,
     )
     return _read(document, is_training=is_training)
 
@@ -266,7 +275,7 @@ def _plain_space(value: Any) -> Any:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes YAML 1.2: quotes texts that the core schema would read as another type."""
+    """Writes YAML 1.2: quotes texts that are read as another type, or refused without quotes."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's interface
         return True
@@ -277,6 +286,7 @@ def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
     try:
         # YAML folds line breaks unless they are escaped.
         is_plain = parse_scalar(escaped) is escaped and escaped.isprintable()
+        is_plain = is_plain and not (refuse_untyped(escaped) or explain_typography(escaped))
     except ValueError:
         is_plain = False
     return dumper.represent_scalar("tag:yaml.org,2002:str", escaped, None if is_plain else '"')

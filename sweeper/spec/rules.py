@@ -10,8 +10,9 @@ from typing import Any
 from sweeper.hints import join_words, show
 from sweeper.metrics import BOUNDS, ENV_STEPS, canonical_metric, explain_metric
 from sweeper.schedulers.registry import SCHEDULERS
+from sweeper.search.distinct import expand_distinct
 from sweeper.search.distributions import distributions
-from sweeper.search.expansion import check_points, expand
+from sweeper.search.expansion import check_points
 from sweeper.search.registry import SEARCH_ALGORITHMS
 from sweeper.spec.draft import Draft
 from sweeper.spec.keys.combinations import check_combinations
@@ -65,7 +66,8 @@ def _configurations_fit(draft: Draft) -> Iterator[Finding]:
     search = draft.get(Search)
     if draft.is_training or draft.algorithm is None or search is None or draft.problems:
         return  # other problems come first, and would show up here again
-    samples = expand(draft.space, search.num_samples, search.seed, search.points_to_evaluate)
+    points = search.points_to_evaluate
+    samples = expand_distinct(draft.space, search.num_samples, search.seed, points)
     for number, sample in enumerate(itertools.islice(samples, _MAX_CHECKED), start=1):
         for problem in check_combinations(draft.algorithm, sample.configuration, draft.backend):
             shown = show(sample.parameters)
@@ -102,7 +104,11 @@ def _bounds_can_be_reached(draft: Draft) -> Iterator[Finding]:
 def _metrics_are_reported(draft: Draft) -> Iterator[Finding]:
     evaluates, learner = "evaluation" in draft.raw, draft.support.learner_metrics
     selection, plateau = draft.get(Selection), draft.plateau
-    watched: list[tuple[KeyPath, str]] = [(("stop", key), key) for key, _ in _given_stop(draft)]
+    # A null leaves a criterion out, but not one that nobody knows.
+    stop = draft.raw.get("stop")
+    empty = [key for key, one in stop.items() if one is None] if isinstance(stop, Mapping) else []
+    given = [key for key, _ in _given_stop(draft)] + [key for key in empty if key != "plateau"]
+    watched: list[tuple[KeyPath, str]] = [(("stop", key), key) for key in given]
     if selection is not None:
         watched.append((("selection", "metric"), selection.metric))
     # By default the plateau watches selection's metric, which is reported already.

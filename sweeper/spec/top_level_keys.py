@@ -47,6 +47,9 @@ def explain_unknown_key(
     near = find_meant(key)
     if near:
         return f"unknown key; did you mean {near}?"
+    above, dot, below = key.partition(".")
+    if dot and above in TOP_LEVEL_KEYS:
+        return f"unknown key; keys are nested here, write {above}: {{{below}: …}}"
     algorithm = raw.get("algorithm")
     known = isinstance(algorithm, str) and check_algorithm(algorithm) is None
     if known and key in defaults(str(algorithm)):

@@ -14,7 +14,7 @@ from sweeper.search.registry import SEARCH_ALGORITHMS
 from sweeper.spec.schedulers import explain_unknown_option
 from sweeper.spec.sections import Section
 
-__all__ = ["explain_error"]
+__all__ = ["explain_error", "explain_no_mapping"]
 
 
 def explain_error(details: ErrorDetails, model: type[Section]) -> str:
@@ -112,3 +112,18 @@ def _fields_at(model: type[Section], way: list[int | str]) -> Iterator[str]:
         if isinstance(inner, type) and issubclass(inner, Section):
             model = inner
     yield from model.model_fields
+
+
+_OPTIONAL = ("evaluation", "tracking")  # None if switched off
+
+
+def explain_no_mapping(name: str, model: type[Section], value: Any) -> str:
+    """The message of a section that is no mapping."""
+    short = {"environment": "a gymnasium id or ", "scheduler": "a scheduler's name or "}
+    keys = ", ".join(model.model_fields)
+    message = f"must be {short.get(name, '')}a mapping of {keys}; found {show(value)}"
+    if name in _OPTIONAL and str(value).lower() in {"false", "no", "off", "none"}:
+        return f"{message}; write {name}: null to switch it off"
+    if name == "evaluation" and str(value).lower() in {"true", "yes", "on"}:
+        return f"{message}; write evaluation: {{}} for the defaults"
+    return message

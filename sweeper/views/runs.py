@@ -209,6 +209,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
     rows = [
         ("checkpoint", short_path(evaluation.folder)),
         ("environment", evaluation.environment),
+        *(("", f"{change} since the training") for change in evaluation.environment_changes),
         ("episodes", f"{evaluation.episodes} each, seed {evaluation.seed}"),
         ("mean", format_number(summary.mean)),
         ("IQM", format_number(summary.iqm)),

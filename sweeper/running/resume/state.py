@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sweeper.environments.identity import EnvironmentIdentity
 from sweeper.journal import (
     Event,
     LaunchStarted,
@@ -80,6 +81,7 @@ class LaunchState:
         trimmed: such trials of whose checkpoint only the agent was kept.
         spent_s: how much of the search's time earlier launches took.
         over: how the search has ended already, so that only its end is recorded; None otherwise.
+        environment_changes: what the user has accepted of a changed environment, in words.
     """
 
     launch: int = 1
@@ -90,6 +92,7 @@ class LaunchState:
     trimmed: tuple[str, ...] = ()
     spent_s: float = 0.0
     over: str | None = None
+    environment_changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ class History:
         owed_trials: trials that existed when ``stop`` was last extended and have not been resumed
             since: the launch may have ended before it came to them.
         spent_s: time of all launches together, without their start-up.
+        environment: of the last launch that recorded it; None in journals of earlier versions.
     """
 
     launches: int = 0
@@ -110,6 +114,7 @@ class History:
     open_trials: frozenset[str] = frozenset()
     owed_trials: frozenset[str] = frozenset()
     spent_s: float = 0.0
+    environment: EnvironmentIdentity | None = None
 
 
 def read_history(paths: RunPaths, listeners: Sequence[Listener] = ()) -> History:
@@ -123,12 +128,14 @@ def read_history(paths: RunPaths, listeners: Sequence[Listener] = ()) -> History
     open_trials, asked, owed = set[str](), set[str](), set[str]()
     began: float | None = None
     last: Event | None = None
+    environment: EnvironmentIdentity | None = None
     for event in read_journal(paths.journal):
         if isinstance(event, LaunchStarted):
             launches += 1
             if event.spec:
                 specs.pop(event.spec, None)
                 specs[event.spec] = None
+            environment = EnvironmentIdentity.from_json(event.environment) or environment
             spent_s += _length(began, last)
             began = None
             if any(key.startswith("stop.") for key in event.changes):
@@ -145,7 +152,9 @@ def read_history(paths: RunPaths, listeners: Sequence[Listener] = ()) -> History
             listener(event)
         last = event
     spent_s += _length(began, last)
-    return History(launches, tuple(specs), frozenset(open_trials), frozenset(owed), spent_s)
+    return History(
+        launches, tuple(specs), frozenset(open_trials), frozenset(owed), spent_s, environment
+    )
 
 
 def _length(began: float | None, last: Event | None) -> float:

@@ -95,6 +95,8 @@ def launch(
                 spec=dump_spec(plan.spec),
                 changes=changes,
                 stage=_STAGES[0],
+                environment={} if plan.environment is None else plan.environment.to_json(),
+                environment_changes=state.environment_changes,
             )
         )
         for end in state.ends:
@@ -187,6 +189,7 @@ class _StageRun:
             num_samples=spec.search.num_samples,
             seed=spec.search.seed,
             points=spec.search.points_to_evaluate,
+            asked=self.results.snapshot().searched,
             objective=spec.objective,
         )
         options = spec.scheduler.options.model_dump()

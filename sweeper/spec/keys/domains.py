@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -164,12 +165,22 @@ def check_value(domain: Domain, value: Any) -> str | None:
     if domain.is_bool:
         hint = switch_hint(value)
     elif domain.is_number:
-        hint = number_hint(value)
+        hint = _number_hint(domain, value)
     if isinstance(value, str) and domain.words and not hint:
         hint = did_you_mean(value, domain.words)
     if domain.is_integer and isinstance(value, int) and value > domain.upper == _MAX_COUNT:
         hint = f", more than {_MAX_COUNT:,}"
     return f"must be {describe_domain(domain)}; found {show(value)}{hint}"
+
+
+def _number_hint(domain: Domain, value: Any) -> str:
+    """The number, or the schedule, that was meant; an empty string if that is unknown."""
+    if isinstance(value, float) and value.is_integer() and _is_in_domain(domain, int(value)):
+        return f"; write {int(value)}"
+    start = re.fullmatch(r"lin_([0-9.]+(?:e-?[0-9]+)?)", value) if isinstance(value, str) else None
+    if start is not None and domain.has_schedule:  # RL Zoo's notation
+        return f"; a linear schedule is [[0, {start[1]}], [<last step>, 0]]"
+    return number_hint(value)
 
 
 def _is_in_domain(domain: Domain, value: Any) -> bool:

@@ -10,7 +10,7 @@ from sweeper.hints import did_you_mean, join_words, show
 from sweeper.search.distributions import KINDS, Distribution, SpaceProblem
 from sweeper.spec.keys.combinations import check_combinations
 from sweeper.spec.keys.domains import Domain, check_value, describe_domain
-from sweeper.spec.keys.foreign import dead_network_reason, explain_foreign_name
+from sweeper.spec.keys.foreign import dead_network_reason, explain_foreign_name, renamed_to
 from sweeper.spec.keys.names import (
     algorithms,
     default,
@@ -74,6 +74,9 @@ def _explain_unknown(subject: _Subject, key: str) -> str:
         return f"belongs to the network; its name here is model_config.{key}"
     if is_refused_key(algorithm, key):
         return "RLlib knows this key, but a spec can't set it"
+    above, dot, below = key.partition(".")
+    if dot and above in _NESTED:
+        return f"keys are nested here; write {above}: {{{below}: …}}"
     owners = [other for other in algorithms() if key in defaults(other)]
     if owners:
         verb = "has" if len(owners) == 1 else "have"
@@ -110,6 +113,11 @@ def _check_nested(subject: _Subject, key: str, value: Any) -> Iterator[SpaceProb
         elif subject.lacks((key, inner)):
             yield SpaceProblem((key, inner), _explain_lacking(subject))
         else:
+            ours = renamed_to(subject.algorithm, inner) or ""
+            if ours.startswith(f"{key}."):
+                message = f"its name here is {ours.removeprefix(f'{key}.')}"
+                yield SpaceProblem((key, inner), message)
+                continue
             usual = [name for name in known if not name.endswith(_RARE)]
             hint = did_you_mean(inner, known) or f"; it has {', '.join(usual)}"
             yield SpaceProblem((key, inner), f"unknown key of {key}{hint}")

@@ -63,6 +63,7 @@ def load_document(
     text: str | None = None,
     shorthands: Mapping[str, str] | None = None,
     is_leaf: Callable[[Mapping[str, Any]], bool] = lambda _: False,
+    is_untyped: Callable[[KeyPath], bool] = lambda _: False,
 ) -> Document:
     """Read a spec with all that it extends, set the overrides, resolve the references.
 
@@ -75,8 +76,10 @@ def load_document(
         shorthands: top-level keys that may be a bare text, and the key it stands for; expanded
             before merging.
         is_leaf: which mappings `extends` replaces instead of merging (distributions).
+        is_untyped: where nothing else checks a value's type, so that ``no`` or ``1_000`` would
+            pass as a text.
     """
-    composer = _Composer(shorthands or {}, is_leaf, text)
+    composer = _Composer(shorthands or {}, is_leaf, is_untyped, text)
     data = composer.read_chain(path)
     if data is None:
         return Document({}, composer.locations, tuple(composer.problems), path)
@@ -91,6 +94,7 @@ def load_document(
 class _Composer:
     shorthands: Mapping[str, str]
     is_leaf: Callable[[Mapping[str, Any]], bool]
+    is_untyped: Callable[[KeyPath], bool]
     text: str | None = None
     locations: _Locations = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -155,6 +159,9 @@ class _Composer:
             return None
         parsed = parse_yaml(text, str(path))
         self.problems.extend(parsed.problems)
+        for where, words in parsed.doubtful.items():
+            if self.is_untyped(where):
+                self._complain(parsed.locations[where], dotted(where), words)
         data = parsed.value
         if data is None and parsed.problems:
             return None
@@ -243,6 +250,9 @@ class _Composer:
             for problem in parsed.problems:
                 self._complain(place, name.strip(), problem.message)
             return
+        for where, words in parsed.doubtful.items():
+            if self.is_untyped((*path, *where)):
+                self._complain(place, dotted((*path, *where)), words)
         self._assign(data, path, parsed.value, place)
 
     def _assign(self, data: dict[str, Any], path: KeyPath, value: Any, place: Location) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 from sweeper.errors import Location, Problem
 from sweeper.hints import did_you_mean
-from sweeper.spec.text.yaml import KeyPath, dotted, is_index, locate, parse_scalar
+from sweeper.spec.text.scalars import parse_scalar
+from sweeper.spec.text.yaml import KeyPath, dotted, is_index, locate
 
 __all__ = ["interpolate"]
 

@@ -9,32 +9,31 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
 from sweeper.errors import Location, Problem
+from sweeper.spec.text.scalars import (
+    BLANKS,
+    explain_character,
+    explain_typography,
+    find_odd_blank,
+    join_number,
+    parse_scalar,
+    refuse_number,
+    refuse_untyped,
+)
+from sweeper.spec.text.syntax import explain_syntax, line_of
 
-__all__ = ["KeyPath", "YamlText", "dotted", "is_index", "locate", "parse_scalar", "parse_yaml"]
+__all__ = ["KeyPath", "YamlText", "dotted", "is_index", "locate", "parse_yaml"]
 
 KeyPath = tuple[str | int, ...]
 
 _MAX_DEPTH = 50
 _MAX_VALUES = 10_000
-
-# YAML 1.2's core schema (10.3.2).
-_SCALARS: tuple[tuple[str, Callable[[str], Any]], ...] = (
-    (r"[-+]?[0-9]+", int),
-    (r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", float),
-    (r"null|Null|NULL|~|", lambda _: None),
-    (r"true|True|TRUE", lambda _: True),
-    (r"false|False|FALSE", lambda _: False),
-    (r"0o[0-7]+", lambda text: int(text, 8)),
-    (r"0x[0-9a-fA-F]+", lambda text: int(text, 16)),
-    (r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", lambda text: float(text.replace(".", ""))),
-)
 
 # What YAML 1.2 does not allow in a file (5.1, "Character Set").
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -66,21 +65,13 @@ class YamlText:
         value: of dicts with text keys, lists and scalars; None after a syntax error.
         locations: of every key and list item.
         problems: of the text itself.
+        doubtful: plain texts that are wrong where a value of any type can stand, and why.
     """
 
     value: Any
     locations: dict[KeyPath, Location]
     problems: tuple[Problem, ...]
-
-
-def parse_scalar(text: str) -> Any:
-    """The value of a plain scalar by YAML 1.2's core schema.
-
-    Raises:
-        ValueError: an integer with more digits than Python reads.
-    """
-    read = next((read for form, read in _SCALARS if re.fullmatch(form, text)), None)
-    return text if read is None else read(text)
+    doubtful: Mapping[KeyPath, str] = field(default_factory=dict)
 
 
 def parse_yaml(text: str, file: str) -> YamlText:
@@ -97,15 +88,20 @@ def parse_yaml(text: str, file: str) -> YamlText:
         found = "a NUL byte" if unprintable[0] == "\0" else f"the character {unprintable[0]!a}"
         builder.complain((), f"this line holds {found}: it is not text", fatal=True)
         return builder.result()
+    indent = _odd_indent(text)
+    if indent is not None:
+        builder.line, words = indent
+        builder.complain((), words, fatal=True)
+        return builder.result()
     try:
         for event in yaml.parse(text, Loader=_LOADER):
-            builder.line = _line(event.start_mark)
+            builder.line = line_of(event.start_mark)
             builder.take(event)
     except _GiveUp as hopeless:
         builder.complain((), str(hopeless), fatal=True)
     except yaml.MarkedYAMLError as error:
-        builder.line = _line(_place(error))
-        builder.complain((), _explain_syntax(error, text, builder.line), fatal=True)
+        builder.line, words = explain_syntax(error, text)
+        builder.complain((), words, fatal=True)
     except yaml.YAMLError as error:
         builder.line = 0
         reason = str(error).splitlines()[0]
@@ -117,6 +113,20 @@ class _GiveUp(Exception):  # noqa: N818 - a jump out of the event loop, never se
     """The text is hostile or unreadable from here on."""
 
 
+@dataclass(frozen=True)
+class _Written:
+    """A plain scalar in brackets; ``joined`` if it was put together, as it stands in the text."""
+
+    text: str
+    path: KeyPath
+    end: int
+    joined: str = ""
+
+    @property
+    def whole(self) -> str:
+        return self.joined or self.text
+
+
 @dataclass
 class _Open:
     """A collection whose end has not been read; a list if ``mapping`` is None."""
@@ -126,9 +136,12 @@ class _Open:
     first_count: int
     mapping: dict[str, Any] | None
     items: list[Any] = field(default_factory=list)
+    is_flow: bool = False
     key: str = ""
     has_key: bool = False
     duplicate: bool = False
+    last: _Written | None = None
+    has_commas: bool = False
 
     @property
     def value(self) -> dict[str, Any] | list[Any]:
@@ -149,10 +162,11 @@ class _Builder:
     anchors: dict[str, tuple[Any, int]] = field(default_factory=dict)  # values and their sizes
     locations: dict[KeyPath, Location] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    doubtful: dict[KeyPath, str] = field(default_factory=dict)
 
     def result(self) -> YamlText:
         value = None if self.fatal else self.root
-        return YamlText(value, self.locations, tuple(self.problems))
+        return YamlText(value, self.locations, tuple(self.problems), self.doubtful)
 
     def complain(self, path: KeyPath, message: str, *, fatal: bool = False) -> None:
         self.fatal = self.fatal or fatal
@@ -174,20 +188,70 @@ class _Builder:
             self._end()
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
+        is_plain = event.implicit[0]
         if self._awaits_key():
-            self._key(event.value)
+            self._key(event.value, is_plain=is_plain)
+            return
+        if is_plain and self._joins_number(event):
             return
         path = self._next_path()
         self._refuse_tag(event, path)
+        # A number with a tag is read, so that what else is wrong with it is said, too.
+        is_read = is_plain or str(event.tag).endswith((":float", ":int", ":bool", ":null"))
         try:
-            value = parse_scalar(event.value) if event.implicit[0] else event.value
+            value = parse_scalar(event.value) if is_read else event.value
         except ValueError:
             self.complain(path, "a number of more digits than can be read")
             value = None
+        if is_plain:
+            self._check_plain(event, value, path)
         self._count(1)
         if event.anchor is not None:
             self.anchors[event.anchor] = value, 1
         self._place(value, path)
+
+    def _check_plain(self, event: yaml.ScalarEvent, value: Any, path: KeyPath) -> None:
+        """Refuse or note a plain scalar whose author may have meant another value."""
+        text = event.value
+        is_text = isinstance(value, str)
+        if value is not None:
+            refusal = explain_typography(text) if is_text else refuse_number(text)
+            if refusal is not None:
+                self.complain(path, refusal)
+        if is_text and (doubt := refuse_untyped(text)) is not None:
+            self.doubtful[path] = doubt
+        if self.stack and self.stack[-1].is_flow:
+            self.stack[-1].last = _Written(text, path, _index(event.end_mark))
+
+    def _joins_number(self, event: yaml.ScalarEvent) -> bool:
+        """Whether this is the rest of a number with a comma in it, which brackets cut in two."""
+        top = self.stack[-1] if self.stack else None
+        if top is None or not top.is_flow or top.last is None:
+            return False
+        if top.mapping is None:
+            rest = event.value
+            is_rest = _index(event.start_mark) == top.last.end + 1
+            is_rest = is_rest and (rest.startswith("0") or top.has_commas)
+        else:
+            rest = top.key
+            is_rest = not event.value
+        number = join_number(top.last.text, rest) if is_rest else None
+        if number is None:
+            return False
+        first, whole = top.last, f"{top.last.whole},{rest}"
+        if first.joined:  # the third part of 1,024,000
+            self.problems.pop()
+        words = f"{whole} is not one number in YAML; write {number}"
+        self.problems.append(Problem(self.locations[first.path], dotted(first.path), words))
+        top.has_commas = True
+        if top.mapping is None:
+            top.items[-1] = parse_scalar(number)
+        else:
+            del self.locations[self._next_path()]
+            top.mapping[str(first.path[-1])] = parse_scalar(number)
+            top.has_key = False
+        top.last = _Written(number, first.path, _index(event.end_mark), whole)
+        return True
 
     def _alias(self, event: yaml.AliasEvent) -> None:
         if self._awaits_key():
@@ -212,7 +276,8 @@ class _Builder:
         self._refuse_tag(event, path)
         self._count(1)
         mapping: dict[str, Any] | None = {} if isinstance(event, yaml.MappingStartEvent) else None
-        opened = _Open(path, event.anchor, self.values - 1, mapping)
+        is_flow = bool(event.flow_style)
+        opened = _Open(path, event.anchor, self.values - 1, mapping, is_flow=is_flow)
         self._place(opened.value, path)
         self.stack.append(opened)
 
@@ -225,7 +290,7 @@ class _Builder:
         top = self.stack[-1] if self.stack else None
         return top is not None and top.mapping is not None and not top.has_key
 
-    def _key(self, key: str) -> None:
+    def _key(self, key: str, *, is_plain: bool) -> None:
         top = self.stack[-1]
         top.key, top.has_key = key, True
         path = (*top.path, key)
@@ -235,6 +300,9 @@ class _Builder:
             self.complain(path, f"the key is there twice, first on line {first}; keep one")
             return
         self.locations[path] = Location(self.file, self.line)
+        typography = explain_typography(key) if is_plain else None
+        if typography is not None:
+            self.complain(path, typography)
         if key == "<<":
             self.complain(path, "merge keys (<<) are not YAML 1.2; use extends, or write it out")
 
@@ -267,68 +335,25 @@ class _Builder:
         tag = getattr(event, "tag", None)
         if tag is not None:
             short = str(tag).replace("tag:yaml.org,2002:", "!!")
-            self.complain(path, f"tags ({short}) are not allowed: a spec is plain data")
+            text = getattr(event, "value", None)
+            remedy = f"; write {text}" if text and short in _HARMLESS_TAGS else ""
+            remedy = "; quotes make a text" if short == "!!str" else remedy
+            self.complain(path, f"tags ({short}) are not allowed: a spec is plain data{remedy}")
 
 
-# Errors that PyYAML reports after the place that causes them.
-_REPORTED_LATE = (
-    "could not find expected ':'",
-    "unexpected end of stream",
-    "unexpected document indicator",
-)
-_NEAR = "check the indentation, and the brackets and quotes above"
-# libyaml's messages (src/parser.c, src/scanner.c) and ours; {} is the line of the context.
-_SYNTAX: tuple[tuple[str, str], ...] = (
-    (
-        "expected ',' or ']'",
-        "the list that begins with [ on line {} is not closed, or lacks a comma",
-    ),
-    (
-        "expected ',' or '}'",
-        "the mapping that begins with { on line {} is not closed, or lacks a comma",
-    ),
-    ("unexpected end of stream", "the quoted text that begins here is not closed"),
-    ("unexpected document indicator", "the quoted text that begins here is not closed"),
-    (
-        "mapping values are not allowed",
-        "a key where none can stand: indented too far, two on one line, or no blank after the "
-        "colon above",
-    ),
-    ("could not find expected ':'", "this line has no `key: value`; a key ends with `: `"),
-    ("found unexpected ':'", "a colon without a blank after it; put one there, or quotes around"),
-    ("expected key", f"this does not belong to the mapping that begins on line {{}}; {_NEAR}"),
-    ("expected '-' indicator", f"this is no item of the list that begins on line {{}}; {_NEAR}"),
-    ("expected node content", f"a value is missing; {_NEAR}"),
-    ("cannot start any token", "no value can begin with this character; put it into quotes"),
-    ("scanning a directive", "no line can begin with %"),
-    ("unknown escape character", "no such escape in double quotes; single quotes take \\ as it is"),
-    ("while scanning an alias", "* begins an alias; put the text into quotes"),
-    ("while scanning an anchor", "& begins an anchor; put the text into quotes"),
-)
+_HARMLESS_TAGS = ("!!bool", "!!float", "!!int")
 
 
-def _explain_syntax(error: yaml.MarkedYAMLError, text: str, line: int) -> str:
-    lines = text.splitlines()
-    shown = lines[line - 1] if 0 < line <= len(lines) else ""
-    neighbours = lines[max(0, line - 2) : line + 1]
-    indent = shown[: len(shown) - len(shown.lstrip())]
-    if "\t" in indent or any(near.startswith("\t") for near in neighbours):
-        return "a tab indents this line; YAML indents with spaces"
-    context = f" ({error.context})" if error.context else ""
-    theirs = f"{error.problem}{context}"
-    for part, ours in _SYNTAX:
-        if part in theirs:
-            begin = _line(error.context_mark) if error.context_mark else line
-            return f"not readable as YAML: {ours.replace('{}', str(begin))}"
-    return f"not readable as YAML: {theirs}"
+def _index(mark: Any) -> int:
+    """The position of a mark of PyYAML's in the text."""
+    return int(mark.index)
 
 
-def _place(error: yaml.MarkedYAMLError) -> Any:
-    """The mark to report: where the context begins for errors that are found late."""
-    if error.context_mark and any(part in str(error.problem) for part in _REPORTED_LATE):
-        return error.context_mark
-    return error.problem_mark or error.context_mark
-
-
-def _line(mark: Any) -> int:
-    return 0 if mark is None else int(mark.line) + 1
+def _odd_indent(text: str) -> tuple[int, str] | None:
+    """The first line that is indented with what only looks like spaces, and what that is."""
+    for number, line in enumerate(text.split("\n"), start=1):
+        odd = find_odd_blank(line[: len(line) - len(line.lstrip(BLANKS))])
+        if odd is not None:
+            what = explain_character(odd)
+            return number, f"{what} indents this line; YAML indents with spaces"
+    return None

@@ -42,6 +42,7 @@ class Climbing(SearchAlgorithm):
         num_samples: int,
         seed: int,
         points: Sequence[Mapping[str, Any]],
+        asked: Sequence[Mapping[str, Any]],
         objective: Objective,
     ) -> None:
         self._space, self._samples = dict(param_space), num_samples

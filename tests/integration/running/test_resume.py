@@ -485,3 +485,45 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     done = sweeper("run", "tiny.yaml", cwd=tmp_path)
     assert done.returncode == 2
     assert "can't make the run folder" in done.stderr
+
+
+def test_a_run_knows_the_code_of_its_environment(ray_cluster: None, tmp_path: Path) -> None:
+    module = tmp_path / "scaled.py"
+    module.write_text(
+        "import gymnasium\n"
+        "from gymnasium.envs.classic_control import CartPoleEnv\n"
+        "SCALE = 1.0\n"
+        "class Scaled(CartPoleEnv):\n"
+        "    def step(self, action):\n"
+        "        seen, reward, *rest = super().step(action)\n"
+        "        return seen, SCALE * reward, *rest\n"
+        "gymnasium.register('Scaled-v0', Scaled, max_episode_steps=50)\n"
+    )
+    (tmp_path / "tiny.yaml").write_text(
+        FAST.replace("CartPole-v1", "{id: Scaled-v0, module: scaled}").replace(
+            "num_samples: 2", "num_samples: 1"
+        )
+        + "tracking: null\n"
+    )
+    assert sweeper_here("run", "tiny.yaml", cwd=tmp_path).returncode == 0
+    module.write_text(module.read_text().replace("SCALE = 1.0", "SCALE = 10.0"))
+    changed = "the environment is not the one that the run was trained in: scaled.py was changed"
+    for verb in (("resume", "last", "--num-samples", "2"), ("evaluate", "last")):
+        refused = sweeper_here(*verb, cwd=tmp_path)
+        assert refused.returncode == 2
+        assert changed in refused.stderr
+    assert sweeper_here("resume", cwd=tmp_path).returncode == 0  # nothing is left to do
+    assert len(rows(tmp_path)) == 1
+
+    allowed = "--allow-changed-environment"
+    played = sweeper_here("evaluate", "last", "--episodes", "2", "--json", allowed, cwd=tmp_path)
+    assert json.loads(played.stdout)["environment_changes"] == ["scaled.py was changed"]
+    more = sweeper_here("resume", "last", "--num-samples", "2", allowed, cwd=tmp_path)
+    assert more.returncode == 0
+    assert "the environment has changed (scaled.py was changed), as allowed" in more.stderr
+    (journal,) = tmp_path.glob("runs/*/journal.jsonl")
+    launches = [event for event in read_journal(journal) if isinstance(event, LaunchStarted)]
+    assert [event.environment_changes for event in launches] == [(), ("scaled.py was changed",)]
+    # What was accepted is what the next launch is held against.
+    again = sweeper_here("resume", "last", "--num-samples", "3", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr

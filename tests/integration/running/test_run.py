@@ -16,6 +16,7 @@ import pytest
 from command_line import started, sweeper, sweeper_here
 
 from sweeper.agents.agent import load_agent
+from sweeper.api import open_run
 from sweeper.journal import TrialEnded, TrialReported, read_journal
 
 TINY = """
@@ -245,6 +246,35 @@ def test_when_every_trial_fails_the_exit_code_is_1_and_the_reason_is_printed(
     assert "every trial failed" in done.stderr
     assert "no simulator licence" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_run_in_which_no_trial_has_a_value_exits_1_and_so_does_its_resumption(
+    ray_cluster: None, tmp_path: Path
+) -> None:
+    (tmp_path / "envs.py").write_text(
+        "import gymnasium\n"
+        "class Endless(gymnasium.Env):\n"
+        "    observation_space = gymnasium.spaces.Box(-1, 1, (2,))\n"
+        "    action_space = gymnasium.spaces.Discrete(2)\n"
+        "    def reset(self, *, seed=None, options=None):\n"
+        "        super().reset(seed=seed)\n"
+        "        return self.observation_space.low, {}\n"
+        "    def step(self, action):\n"
+        "        return self.observation_space.low, 0.0, False, False, {}\n"
+        "gymnasium.register('Endless-v0', entry_point=Endless)\n"
+    )
+    (tmp_path / "tiny.yaml").write_text(
+        FAST.replace("CartPole-v1", "{id: Endless-v0, module: envs}").replace(
+            "evaluation: {episodes: 3, every_env_steps: 400}\n", "tracking: null\n"
+        )
+    )
+    done = sweeper_here("run", "tiny.yaml", cwd=tmp_path)
+    assert "each environment of a trial is stepped 600 times" in done.stderr
+    again = sweeper_here("resume", cwd=tmp_path)
+    for one in (done, again):
+        assert one.returncode == 1
+        assert "within the trial's 600 env steps; with evaluation: {} trials" in one.stderr
+    assert open_run("last", tmp_path / "runs").failure is not None
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_images_that_can_not_be_resized_are_not_told_to_be(tmp_path: Path) -> No
     wrappers = "[{ReshapeObservation: {shape: [3, 20, 5]}}]"
     refused = refusal_of(tmp_path, f"{{id: {PANELS}, wrappers: {wrappers}}}")
     assert "images of 20 x 5 have no default filters" in refused
-    assert refused.endswith("96 x 96; give model_config.conv_filters")
+    assert "96 x 96; make a vector of them (wrappers: [FlattenObservation])" in refused
 
 
 def test_preprocessing_for_atari_says_how_to_switch_frame_skipping_off() -> None:

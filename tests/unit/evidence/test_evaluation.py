@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from run_folders import make_run
 
+from sweeper.environments.building import describe
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
 from sweeper.evidence.evaluation import (
@@ -131,8 +132,8 @@ def test_an_evaluation_has_the_cap_of_its_run(
     asked: int | None,
     cap: int | None,
 ) -> None:
-    settings = EnvironmentSettings(env_id)
-    assert _find_episode_cap(tmp_path, description, settings, asked) == cap
+    limit = describe(EnvironmentSettings(env_id)).max_episode_steps
+    assert _find_episode_cap(tmp_path, description, limit, asked) == cap
 
 
 def test_the_environments_are_closed(lottery: EnvironmentSettings) -> None:

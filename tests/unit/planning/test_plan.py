@@ -20,6 +20,7 @@ from sweeper.spec import ExperimentSpec, dump_spec, load_spec
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 STEPS = "num_env_steps_sampled_lifetime"
+SMALL_BATCH = "{train_batch_size_per_learner: 128}"
 
 
 def spec_of(folder: Path, **changes: Any) -> ExperimentSpec:
@@ -51,11 +52,30 @@ def problems_of(folder: Path, **changes: Any) -> list[str]:
 def test_a_plan_counts_trials_replicas_and_env_steps(tmp_path: Path) -> None:
     plan = plan_of(
         tmp_path,
-        param_space="{lr: {grid_search: [1e-3, 1e-4]}, gamma: {choice: [0.9, 0.99]}}",
+        param_space="{lr: {grid_search: [1e-3, 1e-4]}, gamma: {uniform: [0.9, 0.99]}}",
         search="{num_samples: 3}",
         seeds=2,
     )
     assert (plan.trials, plan.replicas, plan.env_steps) == (6, 2, 120000)
+    assert plan.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("space", "asked", "trials"),
+    [
+        ("{lr: {choice: [1e-3, 1e-4]}}", 3, 2),
+        ("{lr: {grid_search: [1e-3, 1e-4]}}", 2, 2),
+        ("{lr: {grid_search: [1e-3, 1e-4]}, gamma: {choice: [0.9, 0.99]}}", 3, 4),
+        ("{lr: 1e-3}", 2, 1),
+    ],
+)
+def test_a_configuration_is_planned_once_and_the_plan_says_so(
+    tmp_path: Path, space: str, asked: int, trials: int
+) -> None:
+    plan = plan_of(tmp_path, param_space=space, search=f"{{num_samples: {asked}}}")
+    assert plan.trials == trials
+    (note,) = plan.notes
+    assert f"the space has only {trials} to give: each is trained once" in note
 
 
 def test_without_a_bound_on_env_steps_their_number_is_unknown(tmp_path: Path) -> None:
@@ -154,13 +174,13 @@ def test_a_trial_that_needs_more_than_the_machine_is_a_problem(tmp_path: Path) -
 
 def test_json_has_the_promised_shape(tmp_path: Path) -> None:
     plan = plan_of(
-        tmp_path, param_space="{lr: {choice: [0.1]}}", search="{num_samples: 2, seed: 4}"
+        tmp_path, param_space="{lr: {choice: [0.1, 0.2]}}", search="{num_samples: 2, seed: 4}"
     )
     document = json.loads(json.dumps(plan.to_json()))
     assert document["trials"] == 2
     assert document["replicas"] == 5
     assert document["env_steps"] == 100000
-    assert document["param_space"] == {"lr": {"choice": [0.1]}}
+    assert document["param_space"] == {"lr": {"choice": [0.1, 0.2]}}
     assert document["search"]["seed"] == 4
     assert document["scheduler"] == {"type": "fifo"}
     assert document["estimate"] is None
@@ -178,7 +198,10 @@ def test_an_infinite_hyperparameter_is_a_string_in_json(tmp_path: Path) -> None:
     ("changes", "words"),
     [
         ({"seeds": 3, "backend": "rllib"}, "3 replicas on rllib are 3 training runs a trial"),
-        ({"search": "{num_samples: 2}"}, "num_samples 2 repeats every configuration"),
+        (
+            {"search": "{num_samples: 1}", "param_space": "{lr: {loguniform: [1e-5, 1e-4]}}"},
+            "only one configuration will be tried",
+        ),
     ],
 )
 def test_probable_mistakes_are_warnings(
@@ -355,7 +378,8 @@ def test_both_backends_take_these_spaces(
         ("torch", {"observation": "MultiBinary(3)"},
          "PPO can't see observations of MultiBinary(3) on backend torch; backend: rllib can"),
         ("torch", {"observation": "MultiDiscrete([[2, 3], [2, 3]])"},
-         "PPO can't see observations of MultiDiscrete([[2 3] [2 3]]); wrap the environment"),
+         "PPO can't see observations of MultiDiscrete([[2 3] [2 3]]); wrappers: "
+         "[FlattenObservation] makes a vector of it"),
     ],
 )  # fmt: skip
 def test_spaces_that_the_backend_can_t_take_are_a_problem(
@@ -382,7 +406,6 @@ def test_an_evaluation_that_may_never_end_is_a_warning(shaped: Path) -> None:
         "with what it has earned; set evaluation.max_episode_steps, or for training too "
         "environment.wrappers: [{TimeLimit: {max_episode_steps: 1000}}]"
     )
-    assert plan_of(shaped, environment=endless).warnings == ()
     limited = endless[:-1] + ", wrappers: [{TimeLimit: {max_episode_steps: 9}}]}"
     assert plan_of(shaped, environment=limited, evaluation="{}").warnings == ()
     asked = "{max_episode_steps: 50}"
@@ -451,6 +474,63 @@ def test_actions_without_two_bounds_are_a_warning(
     plan = plan_of(shaped, backend=backend, environment=environment, param_space=space)
     found = [one for one in plan.warnings if "action" in one]
     assert found == expected
+
+
+LONG = """
+import gymnasium, numpy
+
+class Long(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,), numpy.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time = 0
+        return numpy.zeros(2, numpy.float32), {}
+
+    def step(self, action):
+        self.time += 1
+        return numpy.zeros(2, numpy.float32), 0.0, False, self.time >= 400, {}
+
+gymnasium.register("Long-v0", Long, max_episode_steps=1000)
+gymnasium.register("Unlimited-v0", Long)
+"""
+
+
+@pytest.mark.parametrize(
+    ("env", "stop", "envs", "words"),
+    [
+        ("Long-v0", f"{{{STEPS}: 390}}", 1,
+         "episodes of Long-v0 last up to 1,000 env steps, and each environment of a trial is "
+         "stepped 390 times: a trial in which no episode ends has no value; give evaluation: {}, "
+         "or 1,000 env steps to a trial"),
+        ("Unlimited-v0", f"{{{STEPS}: 1590}}", 4,
+         "episodes of Unlimited-v0 have no time limit, and each environment of a trial is stepped "
+         "397 times: a trial in which no episode ends has no value; give evaluation: {}, or more "
+         "env steps to a trial, or fewer num_envs_per_env_runner than 4"),
+        ("Long-v0", "{training_iteration: 3}", 1, "is stepped 384 times"),
+    ],
+)  # fmt: skip
+def test_a_trial_that_may_be_too_short_for_an_episode_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, env: str, stop: str, envs: int, words: str
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "own_long", raising=False)
+    (tmp_path / "own_long.py").write_text(LONG)
+    space = f"{{num_envs_per_env_runner: {envs}, train_batch_size_per_learner: 128}}"
+    changes = {"environment": f"{{id: {env}, module: own_long}}", "param_space": space}
+    (warning,) = plan_of(tmp_path, **changes, stop=stop).warnings
+    assert words in warning
+    long_enough = plan_of(tmp_path, **changes, stop=f"{{{STEPS}: {400 * envs}}}")
+    assert long_enough.warnings == ()  # a random agent ended an episode
+    evaluated = plan_of(tmp_path, **changes, stop=stop, evaluation="{}")
+    assert not [one for one in evaluated.warnings if "no value" in one]
+
+
+def test_a_time_limit_beyond_a_trial_is_no_warning_where_episodes_end_sooner(
+    tmp_path: Path,
+) -> None:
+    assert plan_of(tmp_path, stop=f"{{{STEPS}: 400}}", param_space=SMALL_BATCH).warnings == ()
 
 
 def test_output_of_an_environment_goes_to_stderr(

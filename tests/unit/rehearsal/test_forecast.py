@@ -161,7 +161,7 @@ def test_budgets_end_the_search() -> None:
 
 
 def test_expensive_configurations_count_as_often_as_they_occur() -> None:
-    space = "param_space.num_epochs={grid_search: [1, 1, 1, 30]}"
+    space = "param_space.num_epochs={grid_search: [1, 2, 3, 30]}"
     plan = plan_of(space, "param_space.lr=0.001", "search={num_samples: 1, max_concurrent: 1}")
     epochs = [sample.parameters["num_epochs"] for sample in draw_samples(plan.spec)]
     cheap, expensive = epochs.index(1), epochs.index(30)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from sweeper.search.distributions import is_distribution
 from sweeper.spec.text.documents import Document, load_document
-from sweeper.spec.text.yaml import parse_scalar, parse_yaml
+from sweeper.spec.text.scalars import parse_scalar
+from sweeper.spec.text.yaml import parse_yaml
 
 
 def load(path: Path, *overrides: str) -> Document:
@@ -105,7 +106,7 @@ def test_every_key_and_item_has_its_line(tmp_path: Path) -> None:
         ),
         (
             "a: !!str 3\n",
-            "FILE:1: a: tags (!!str) are not allowed: a spec is plain data",
+            "FILE:1: a: tags (!!str) are not allowed: a spec is plain data; quotes make a text",
         ),
         ("a: 1\nb: *x\n", "FILE:2: b: *x has no &x above"),
         ("a: &x [*x]\n", "FILE:1: a.0: *x refers to what it lies in"),

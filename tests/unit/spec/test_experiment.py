@@ -109,7 +109,7 @@ def test_a_pure_grid_is_a_grid_search(tmp_path: Path) -> None:
 def test_the_name_comes_from_the_file(tmp_path: Path) -> None:
     path = tmp_path / "my ünusual spec.yaml"
     path.write_text(text_of(), encoding="utf-8")
-    assert load_spec(path).name == "my-nusual-spec"
+    assert load_spec(path).name == "my-unusual-spec"
 
 
 def test_rllib_s_metric_names_become_ours(tmp_path: Path) -> None:
@@ -329,7 +329,7 @@ def test_a_full_spec_survives_the_round_trip(tmp_path: Path) -> None:
         tmp_path,
         """
 name: full
-environment: {id: X-v0, module: my_envs, kwargs: {a: [1, {b: no}], c: "1e5", d: null},
+environment: {id: X-v0, module: my_envs, kwargs: {a: [1, {b: "no"}], c: "1e5", d: null},
               wrappers: [ClipAction, {my.Wrapper: {x: "${env:HOME}"}}], vectorization: async}
 algorithm: PPO
 seeds: [3, 1]
