@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Any, TypeAlias
 
 import gymnasium
@@ -176,7 +177,7 @@ def check_step(outcome: Any, space: _Space) -> None:
 
 def _explain_reward(reward: Any) -> str | None:
     """What is wrong with a reward; None if it is a number."""
-    if isinstance(reward, float | int | np.floating | np.integer | np.bool_):
+    if isinstance(reward, Real | np.floating | np.integer | np.bool_):
         return None
     if _is_scalar(reward, kinds="fiub"):
         return None

@@ -125,7 +125,11 @@ class SerialVectorEnv(SyncVectorEnv):  # type: ignore[misc]
     def __init__(self, functions: Sequence[functools.partial[gymnasium.Env]]) -> None:
         super().__init__(functions, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
         self._has_ended = [False] * self.num_envs
-        self._seen = create_empty_array(self.single_observation_space, self.num_envs)
+        space = self.single_observation_space
+        self._seen = create_empty_array(space, self.num_envs)
+        # All observations behind each other, into which they are written at once.
+        is_array = isinstance(space, spaces.Box) and space.shape
+        self._rows = self._seen.reshape(-1, *space.shape[1:]) if is_array else None
         self._meters = [meter for env in self.envs if (meter := find_meter(env)) is not None]
         self._steps = 0
         self._resets = [0] * self.num_envs
@@ -174,6 +178,7 @@ class SerialVectorEnv(SyncVectorEnv):  # type: ignore[misc]
         numbers = _to_numbers(rewards)
         if numbers is None:
             self._blame_one(seen, resets, rewards)
+            numbers = np.array([float(reward) for reward in rewards])  # e.g. large integers
         infos = {}
         if self._meters:
             infos[OWN_REWARD] = np.array([meter.take() for meter in self._meters])
@@ -197,13 +202,18 @@ class SerialVectorEnv(SyncVectorEnv):  # type: ignore[misc]
         """Write the observations into the buffer of the batch."""
         space, buffer = self.single_observation_space, self._seen
         try:
-            if isinstance(space, spaces.Box) and space.shape:
+            if self._rows is not None:
                 # Unlike an assignment, it neither broadcasts nor makes integers of floats.
-                out = buffer.reshape(-1, *space.shape[1:])
-                np.concatenate(seen, out=out, casting="same_kind")
+                np.concatenate(seen, out=self._rows, casting="same_kind")
                 return buffer
-            self._seen = concatenate(space, seen, buffer)
-            is_right = _are_inside(space, self._seen)
+            if isinstance(space, spaces.Discrete):
+                self._seen = batch = np.array(seen)
+                # Python's own min is faster than numpy's on a few numbers.
+                is_inside = min(seen) >= space.start and max(seen) < space.start + space.n
+                is_right = is_inside and batch.dtype.kind in "iu" and batch.ndim == 1
+            else:
+                self._seen = concatenate(space, seen, buffer)
+                is_right = _are_inside(space, self._seen)
         except (TypeError, ValueError, KeyError, IndexError):
             is_right = False
         if not is_right:
@@ -249,9 +259,11 @@ def _to_numbers(rewards: list[Any]) -> NDArray[np.float64] | None:
         array = np.array(rewards)
     except ValueError:  # of unequal shapes
         return None
+    if array.dtype == np.float64 and array.ndim == 1:
+        return array
     if array.ndim != 1 or array.dtype.kind not in "fiub":
         return None
-    return array.astype(np.float64, copy=False)
+    return array.astype(np.float64)
 
 
 def _are_inside(space: spaces.Space[Any], batch: Any) -> bool:

@@ -233,6 +233,7 @@ def spec() -> Any:
         backend="rllib",
         algorithm="PPO",
         environment=SimpleNamespace(settings=lambda: settings),
+        evaluation=None,
     )
 
 

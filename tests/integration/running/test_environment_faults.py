@@ -18,12 +18,12 @@ class Faulty(gymnasium.Env):
     observation_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
     action_space = gymnasium.spaces.Discrete(2)
 
-    def __init__(self, fault="nan", after=300, last_seed=False):
+    def __init__(self, fault="number", after=300, last_seed=False):
         self.fault, self.after, self.steps = fault, after, 0
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        if seed is not None and self.fault == "nan":
+        if seed is not None and self.fault == "number":
             # One replica in three: the first seeds of the replicas differ.
             self.is_faulty = seed % 3 == 0
         self.t = 0
@@ -94,7 +94,7 @@ def test_the_first_wrong_observation_ends_the_trial_and_it_is_not_tried_again(
 def test_a_replica_that_gets_nan_is_frozen_named_and_counted_everywhere(
     ray_cluster: None, tmp_path: Path
 ) -> None:
-    write_spec(tmp_path, "nan_torch", "nan", seeds=5)
+    write_spec(tmp_path, "nan_torch", "number", seeds=5)
     done = sweeper_here("run", "tiny.yaml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = json.loads(sweeper_here("results", "--json", cwd=tmp_path).stdout)

@@ -120,7 +120,7 @@ COUNT = "must be a whole number from 1 on"
         ("DQN", {"hiddens": [64]}, "hiddens",
          "RLlib accepts this key and ignores it: use model_config.head_fcnet_hiddens"),
         ("PPO", {"observation_filter": "MeanStdFilter"}, "observation_filter",
-         "not a hyperparameter; use environment.normalize: {observations: true}"),
+         "RLlib accepts this key and ignores it: use environment.normalize: {observations: true}"),
         ("IMPALA", {"epsilon": 0.1}, "epsilon",
          "RLlib accepts this key and ignores it: the optimiser is Adam"),
         # domains: constants, choices, bounds
