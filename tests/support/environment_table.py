@@ -54,6 +54,7 @@ _REFUSED_OBSERVATIONS = {
     "MultiBinary": _NO_BINARY,
     "MultiBinary of rank 2": _NO_BINARY,
     "Dict": _NO_BINARY,
+    "a number": {"all": r"observations have the shape \[\].*FlattenObservation"},
     "matrix": {"all": r"observations have the shape \[2, 3\].*FlattenObservation"},
     "image without filters": {"all": "images of 20 x 5 have no default filters"},
     "stack of images": {"all": r"\[4, 10, 10, 3\].*GrayscaleObservation"},

@@ -223,16 +223,18 @@ def play(journey: Journey, replica: int) -> list[tuple[float, int]]:
     seed, folder = settings.seeds[replica], journey.checkpoint
     is_torch = settings.backend == "torch"
     agent = load_agent(*((folder, replica) if is_torch else (folder / f"replica_{seed}",)))
-    env = build_env(settings.evaluation.cut_episodes(settings.environment))
+    environment = settings.evaluation.cut_episodes(settings.environment)
     first, played = derive_seed(seed, settings.stage, Purpose.EVALUATION_ENVIRONMENTS), []
     for episode in range(EPISODES):
+        # A new one each time: in a used BipedalWalker the same seed begins another episode.
+        env = build_env(environment)
         observation, _ = env.reset(seed=first + episode)
         total, steps, has_ended = 0.0, 0, False
         while not has_ended:
             observation, reward, terminated, truncated, _ = env.step(agent.act(observation))
             total, steps, has_ended = total + float(reward), steps + 1, terminated or truncated
+        env.close()
         played.append((total, steps))
-    env.close()
     return played
 
 
