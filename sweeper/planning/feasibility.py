@@ -11,8 +11,10 @@ import gymnasium
 from gymnasium import spaces
 
 from sweeper.environments.building import EnvironmentDescription, describe
+from sweeper.environments.containment import contained
 from sweeper.environments.envpool import check_envpool
 from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
+from sweeper.environments.vector import explain_native
 from sweeper.errors import Problem
 from sweeper.hints import show
 from sweeper.machine import usable_cores
@@ -146,6 +148,12 @@ def _check_vectorization(
         )
     elif gymnasium.spec(settings.id).vector_entry_point is None:
         yield here, f"{settings.id} has no vector entry point; use auto, sync or async"
+    else:
+        spaces_of_one = described.observation_space, described.action_space
+        with contained():
+            problem = explain_native(settings, *spaces_of_one)
+        if problem is not None:
+            yield here, problem
 
 
 # --- the machine -----------------------------------------------------------------------------

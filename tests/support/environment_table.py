@@ -8,7 +8,7 @@ from typing import Any
 
 import space_envs
 
-__all__ = ["TABLE", "Case"]
+__all__ = ["SEEN_BY_TORCH", "TABLE", "Case"]
 
 EPISODE_STEPS = 25  # of an evaluation, where the environment's own episodes are longer
 
@@ -23,7 +23,6 @@ class Case:
         max_episode_steps: of an evaluation; None: the plan decides.
         model_config: where the default network is not enough.
         refused: words of the plan, by ``all``, an algorithm or a backend.
-        is_usual: whether RLlib's half is more than a variation of another case.
     """
 
     name: str
@@ -32,7 +31,6 @@ class Case:
     max_episode_steps: int | None = None
     model_config: Mapping[str, Any] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
-    is_usual: bool = True
 
     def __str__(self) -> str:
         return self.name.replace(" ", "_")
@@ -65,7 +63,7 @@ _REFUSED_OBSERVATIONS = {
     "Graph": {"all": "can't see observations of Graph"},
     "OneOf": {"all": "can't see observations of OneOf"},
 }
-_NOT_A_VECTOR = {"all": "must be a vector"}
+SEEN_BY_TORCH = [name for name in space_envs.OBSERVATIONS if name not in _REFUSED_OBSERVATIONS]
 _NO_POLICY = {"all": "can't act in"}
 _NOT_DISCRETE = {"DQN": "DQN can't act in .*, only in Discrete; PPO"}
 _REFUSED_ACTIONS = {

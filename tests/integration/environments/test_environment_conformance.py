@@ -17,7 +17,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from environment_table import TABLE, Case
+from environment_table import SEEN_BY_TORCH, TABLE, Case
 from gymnasium.vector.utils import concatenate, create_empty_array
 from space_envs import OBSERVATIONS
 
@@ -49,7 +49,7 @@ TRAINING = {
         "train_batch_size_per_learner": 8,
         "rollout_fragment_length": 4,
         "training_intensity": 2,
-        "replay_buffer_config": {"capacity": 1000},
+        "replay_buffer_config": {"capacity": 2000},
     },
 }
 PAIRS = [(algorithm, backend) for backend in ("torch", "rllib") for algorithm in ("PPO", "DQN")]
@@ -92,13 +92,40 @@ class Task:
         return load_spec(path)
 
 
+# A task takes RLlib a second, and these need more than its own connectors.
+FAST_ON_RLLIB = {
+    *(
+        f"sees {name}"
+        for name in (
+            "float16", "bytes", "integers", "byte image, channels first", "Discrete from 3",
+            "MultiDiscrete from 1", "MultiBinary of rank 2", "Dict",
+            "Dict in an order of its own", "Tuple of a Dict", "a number", "matrix", "Text",
+            "image without filters",
+        )
+    ),
+    *(
+        f"acts in {name}"
+        for name in (
+            "Discrete from -2, int32", "MultiDiscrete from 1", "rank 0", "float16", "huge",
+            "half bounded", "each bounded otherwise", "integers", "MultiBinary", "Dict",
+        )
+    ),
+    "episodes of 1", "episodes of varied", "episodes of endless", "all at once", "CartPole",
+    "Blackjack", "Taxi", "Pendulum",
+}  # fmt: skip
+
+
+def is_fast(case: Case, backend: str) -> bool:
+    return case.name != "CarRacing" and (backend == "torch" or case.name in FAST_ON_RLLIB)
+
+
 def tasks(*, refused: bool | None = None) -> list[Any]:
-    """The tasks of the table; RLlib's variations are slow, and left to the acceptance tier."""
+    """The tasks of the table; the slow ones are left to the acceptance tier."""
     return [
         pytest.param(
             Task(case, algorithm, backend),
             id=str(Task(case, algorithm, backend)),
-            marks=[] if backend == "torch" or case.is_usual else [pytest.mark.acceptance],
+            marks=[] if is_fast(case, backend) else [pytest.mark.acceptance],
         )
         for algorithm, backend in PAIRS
         for case in TABLE
@@ -203,7 +230,7 @@ def test_it_is_planned_trained_saved_loaded_and_played(journey: Journey) -> None
         played = play(journey, replica)
         assert [length for _, length in played] == list(result.episode_lengths)
         returns = [total for total, _ in played]
-        assert returns == pytest.approx(result.episode_returns, rel=1e-4, abs=1e-4)
+        assert returns == pytest.approx(result.episode_returns, rel=1e-3, abs=1e-3)
 
 
 def check_plan(journey: Journey) -> None:
@@ -239,13 +266,6 @@ def play(journey: Journey, replica: int) -> list[tuple[float, int]]:
 
 
 # --- what the networks see ---------------------------------------------------------------------
-
-
-SEEN_BY_TORCH = [
-    case.environment["kwargs"]["observations"]
-    for case in TABLE
-    if case.name.startswith("sees ") and case.refusal("PPO", "torch") is None
-]
 
 
 @pytest.mark.parametrize("name", SEEN_BY_TORCH)
