@@ -14,7 +14,7 @@ import gymnasium
 from sweeper.environments.containment import USER_ERRORS, contained, settings_restored
 from sweeper.environments.modules import import_module, summarise
 from sweeper.environments.outcomes import RewardMeter
-from sweeper.environments.probing import NOTHING_FOUND, Probe, find_statistics, probe
+from sweeper.environments.probing import NOTHING_FOUND, Probe, explain_state, find_statistics, probe
 from sweeper.environments.registry import check_id, explain_unknown_id, find_spec, register
 from sweeper.environments.settings import (
     EnvironmentBuildError,
@@ -75,7 +75,7 @@ def build_env(
             env = RewardMeter(env)
         for position, wrapper in enumerate(settings.wrappers):
             try:
-                env = constructors[position](env, **wrapper.arguments)
+                env = RewardMeter(constructors[position](env, **wrapper.arguments))
             except USER_ERRORS as error:
                 env.close()
                 around = f"wrapper {wrapper.name} can't be put around {settings.id}"
@@ -85,16 +85,8 @@ def build_env(
     if statistics is not None:
         env.close()
         names = [wrapper.name.rpartition(".")[2] for wrapper in settings.wrappers]
-        kinds = {"Observation": "observations: true", "Reward": "rewards: true"}
-        asked = [yaml for word, yaml in kinds.items() if word in statistics] or kinds.values()
         key = ("wrappers", names.index(statistics)) if statistics in names else ("id",)
-        raise EnvironmentBuildError(
-            key,
-            f"{statistics} keeps running statistics, which are in no checkpoint: evaluations and "
-            "agents would see other observations or rewards than training; use "
-            f"environment.normalize: {{{', '.join(asked)}}}, whose statistics are saved with the "
-            "agent (PPO on backend torch)",
-        )
+        raise EnvironmentBuildError(key, explain_state(statistics))
     return env
 
 

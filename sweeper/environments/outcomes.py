@@ -6,6 +6,7 @@ without it.
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ __all__ = [
     "EnvironmentFault",
     "NonFiniteFault",
     "RewardMeter",
+    "SeededEpisodes",
     "check_reset",
     "check_step",
     "explain_unpacking",
@@ -30,7 +32,7 @@ __all__ = [
 ]
 
 # The entry of a step's info that holds the rewards below the wrappers.
-OWN_REWARD = "own_reward"
+OWN_REWARD = "sweeper.own_reward"
 
 _Space: TypeAlias = spaces.Space[Any]
 
@@ -59,24 +61,55 @@ class NonFiniteFault(EnvironmentFault):
 
 
 class RewardMeter(gymnasium.Wrapper):  # type: ignore[misc]
-    """Adds up the rewards of an environment; put around it before other wrappers."""
+    """Adds up the rewards of what it is put around: the environment, or one of its wrappers.
+
+    Attributes:
+        below: the next meter below.
+        seen: where a list, every observation and every reward is appended.
+    """
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         super().__init__(env)
-        self._sum = 0.0
+        self.below = find_meter(env)
+        self.seen: list[Any] | None = None
+        self._sum, self._are_numbers = 0.0, True
 
-    def step(self, action: Any) -> Any:
-        """Step, and add the reward, if it is a number."""
-        outcome = self.env.step(action)
-        # What is no reward is found by the checks above all wrappers.
-        if isinstance(outcome, tuple) and len(outcome) == 5 and not _explain_reward(outcome[1]):
-            self._sum += float(outcome[1])
+    def __getattr__(self, name: str) -> Any:
+        """Attributes of what is below: a wrapper may use those of the next one."""
+        if name == "env":  # not set yet
+            raise AttributeError(name)
+        return getattr(self.env, name)
+
+    def reset(self, **kwargs: Any) -> Any:
+        """Begin an episode."""
+        outcome = self.env.reset(**kwargs)
+        if self.seen is not None and isinstance(outcome, tuple):
+            self.seen.append(copy.deepcopy(outcome[0]))
         return outcome
 
-    def take(self) -> float:
-        """The sum since the last call; a wrapper can take several steps in one of its own."""
-        taken, self._sum = self._sum, 0.0
-        return taken
+    def step(self, action: Any) -> Any:
+        """Step, and add the reward."""
+        outcome = self.env.step(action)
+        if not isinstance(outcome, tuple) or len(outcome) != 5:
+            return outcome  # the checks above all wrappers say so
+        if _explain_reward(outcome[1]) is None:
+            self._sum += float(outcome[1])
+        else:
+            self._are_numbers = False
+        if self.seen is not None:
+            self.seen += copy.deepcopy(outcome[:2])
+        return outcome
+
+    def take(self) -> float | None:
+        """The sum since the last call; a wrapper can take several steps in one of its own.
+
+        Of the lowest level at which all rewards were numbers: below a wrapper that weighs several
+        objectives they are vectors. None if there is no such level.
+        """
+        below = None if self.below is None else self.below.take()
+        own = self._sum if self._are_numbers else None
+        self._sum, self._are_numbers = 0.0, True
+        return own if below is None else below
 
 
 class CheckedEnv(gymnasium.Wrapper):  # type: ignore[misc]
@@ -120,9 +153,12 @@ class CheckedEnv(gymnasium.Wrapper):  # type: ignore[misc]
             self._check_finite("step()", outcome[0], outcome[1])
         except EnvironmentFault as fault:
             raise type(fault)(f"{fault} (step {self._steps:,})") from None
-        if self._meter is None:
-            return outcome
-        return *outcome[:4], {**outcome[4], OWN_REWARD: self._meter.take()}
+        observation, reward, terminated, truncated, info = outcome
+        # As a float and a dict, which all that comes above can handle.
+        infos, reward = dict(info), float(reward)
+        if self._meter is not None:
+            infos[OWN_REWARD] = self._meter.take()
+        return observation, reward, bool(terminated), bool(truncated), infos
 
     def _check_finite(self, method: str, observation: Any, reward: Any) -> None:
         if not self._refuses_non_finite:
@@ -134,12 +170,31 @@ class CheckedEnv(gymnasium.Wrapper):  # type: ignore[misc]
 
 
 def find_meter(env: gymnasium.Env[Any, Any]) -> RewardMeter | None:
-    """The `RewardMeter` below an environment's wrappers."""
+    """The outermost `RewardMeter` of an environment."""
     while isinstance(env, gymnasium.Wrapper):
         if isinstance(env, RewardMeter):
             return env
         env = env.env
     return None
+
+
+class SeededEpisodes(gymnasium.Wrapper):  # type: ignore[misc]
+    """Seeds every episode, so that which one comes does not depend on those before."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        super().__init__(env)
+        self._seed: int | None = None
+        self._episode = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        """Begin the episode of the seed, or the next one after it."""
+        if seed is not None:
+            self._seed, self._episode = seed, 0
+        elif self._seed is not None:
+            self._episode += 1
+            words = np.random.SeedSequence([self._seed, self._episode]).generate_state(1)
+            seed = int(words[0] >> 1)
+        return self.env.reset(seed=seed, options=options)
 
 
 def check_reset(outcome: Any, space: _Space) -> None:
@@ -168,7 +223,8 @@ def check_step(outcome: Any, space: _Space) -> None:
     if problem is not None:
         raise EnvironmentFault(f"step() returned {problem}")
     for name, value in zip(("terminated", "truncated"), ends, strict=True):
-        if not (isinstance(value, bool | np.bool_) or _is_scalar(value, kinds="biu")):
+        is_scalar = isinstance(value, int | np.integer) or _is_scalar(value, kinds="biu")
+        if not (isinstance(value, bool | np.bool_) or (is_scalar and value in (0, 1))):
             raise EnvironmentFault(f"step() returned {_describe(value)} as {name}; must be a bool")
     if not isinstance(info, Mapping):
         raise EnvironmentFault(f"step() returned {_describe(info)} as info; must be a dict")
@@ -181,7 +237,11 @@ def _explain_reward(reward: Any) -> str | None:
         return None
     if _is_scalar(reward, kinds="fiub"):
         return None
-    remedy = "; return float(reward)" if isinstance(reward, np.ndarray) else ""
+    remedy = ""
+    if getattr(reward, "size", 1) == 1 and hasattr(reward, "__float__"):
+        remedy = "; return float(reward)"
+    elif isinstance(reward, np.ndarray | list | tuple):
+        remedy = "; a wrapper of your own can weigh several objectives"
     return f"{_describe(reward)} as reward; must be a number{remedy}"
 
 
@@ -219,7 +279,7 @@ def find_deviation(value: Any, space: _Space) -> str | None:
             place = f"[{', '.join(map(str, index))}]" if index else ""
             low, high = leaf.low[index], leaf.high[index]
             return (
-                f"{name}{place} is {array[index]:g}, outside the space's bounds "
+                f"{name}{place} is {array[index]}, outside the space's bounds "
                 f"({low:g} to {high:g}); widen them if that is right"
             )
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -74,7 +75,10 @@ def build_observation_encoder(space: Space) -> ObservationEncoder:
         return ObservationEncoder(space, (*others, first) if is_moved else space.shape)
     if isinstance(space, spaces.Box) and len(space.shape) > 1:
         raise ConfigurationRefusedError(explain_shape(space))
-    return ObservationEncoder(space, (_flat_size(space),))
+    size = _flat_size(space)
+    if not size:
+        raise ConfigurationRefusedError(f"observations of {space} are empty")
+    return ObservationEncoder(space, (size,))
 
 
 def explain_shape(space: spaces.Box) -> str:
@@ -150,8 +154,12 @@ def space_to_json(space: Space) -> dict[str, Any]:
             counts, start = space.nvec.tolist(), space.start.tolist()
             return {"type": "MultiDiscrete", "nvec": counts, "start": start} | _dtype_to_json(space)
         case spaces.Dict():
-            parts = {key: space_to_json(part) for key, part in space.spaces.items()}
-            return {"type": "Dict", "spaces": parts}
+            parts = {str(key): space_to_json(part) for key, part in space.spaces.items()}
+            keys = list(space.spaces)
+            if not all(isinstance(key, str | int) for key in keys) or len(parts) < len(keys):
+                raise ConfigurationRefusedError(f"{space} has keys that are no texts or integers")
+            is_text = all(isinstance(key, str) for key in keys)
+            return {"type": "Dict", "spaces": parts, **({} if is_text else {"keys": keys})}
         case spaces.Tuple():
             return {"type": "Tuple", "spaces": [space_to_json(part) for part in space.spaces]}
     raise ConfigurationRefusedError(f"space {space} can't be recorded")
@@ -173,8 +181,10 @@ def space_from_json(document: Mapping[str, Any]) -> Space:
             dtype = document.get("dtype", "int64")
             return spaces.MultiDiscrete(document["nvec"], start=document["start"], dtype=dtype)
         case "Dict":
-            named = document["spaces"].items()
-            return spaces.Dict({key: space_from_json(part) for key, part in named})
+            parts = document["spaces"]
+            keys = document.get("keys", list(parts))  # where some are integers
+            # gymnasium sorts the keys of a dict, but not those of an OrderedDict.
+            return spaces.Dict(OrderedDict((k, space_from_json(parts[str(k)])) for k in keys))
         case "Tuple":
             return spaces.Tuple([space_from_json(part) for part in document["spaces"]])
     raise ConfigurationRefusedError(f"unknown space {document['type']!r}")

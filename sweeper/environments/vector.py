@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 
+_BOOLS = frozenset((bool, np.bool_))
 _NOTHING = object()  # stands for what a step that failed has not returned
 
 
@@ -212,7 +213,11 @@ class SerialVectorEnv(SyncVectorEnv):  # type: ignore[misc]
             except (TypeError, ValueError) as error:
                 self._blame(i, check_step, outcome, error)
                 raise
-            if info.__class__ is not dict:
+            if (
+                info.__class__ is not dict
+                or is_terminal.__class__ not in _BOOLS
+                or is_cut.__class__ not in _BOOLS
+            ):
                 self._blame(i, check_step, outcome)
             seen.append(observation)
             rewards.append(reward)

@@ -32,8 +32,7 @@ def find_warnings(
     if environment is not None:
         yield from _endless_evaluation(spec, environment)
         yield from find_unbounded_actions(spec, environment.action_space)
-        if environment.probe.deviation is not None:
-            yield f"{spec.environment.id}: {environment.probe.deviation}"
+        yield from (f"{spec.environment.id}: {note}" for note in environment.probe.notes)
         yield from _unfinished_episodes(spec, environment)
     yield from _bounds(spec, trials)
     yield from _iterations(spec)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from sweeper.environments.outcomes import SeededEpisodes
 from sweeper.environments.settings import EnvironmentSettings, WrapperSettings
 from sweeper.errors import SweeperError
 from sweeper.metrics import Objective
@@ -69,19 +70,26 @@ class EvaluationSettings:
         envs = min(self.episodes, _MAX_EVALUATION_ENVS)
         return [self.episodes // envs + (env < self.episodes % envs) for env in range(envs)]
 
-    def cut_episodes(self, environment: EnvironmentSettings) -> EnvironmentSettings:
-        """The environment with ``max_episode_steps`` as its outermost wrapper, a TimeLimit.
+    def fix_episodes(self, environment: EnvironmentSettings) -> EnvironmentSettings:
+        """The environment as evaluations play it: always the same episodes, cut where asked.
 
-        Its episodes stay the same up to there. Native vector environments and envpool take no
-        wrappers; such an evaluation steps gymnasium's single environments instead.
+        A sub-environment that plays several episodes seeds each, or a policy would decide which
+        come later. ``max_episode_steps`` is an outermost TimeLimit; up to there an episode stays
+        the same. Native vector environments and envpool take no wrappers; such an evaluation
+        steps gymnasium's single environments instead.
         """
-        if self.max_episode_steps is None:
+        added = []
+        if max(self.quotas) > 1:
+            added.append(WrapperSettings(f"{SeededEpisodes.__module__}.{SeededEpisodes.__name__}"))
+        if self.max_episode_steps is not None:
+            limit = {"max_episode_steps": self.max_episode_steps}
+            added.append(WrapperSettings("TimeLimit", limit))
+        if not added:
             return environment
-        limit = WrapperSettings("TimeLimit", {"max_episode_steps": self.max_episode_steps})
         takes_wrappers = environment.vectorization in ("auto", "async")
         return replace(
             environment,
-            wrappers=(*environment.wrappers, limit),
+            wrappers=(*environment.wrappers, *added),
             vectorization=environment.vectorization if takes_wrappers else "sync",
         )
 

@@ -115,10 +115,11 @@ class LineProgress:
         score = format_number(metric_value(record.last_report, metric))
         divergence = describe_divergence(record)
         frozen = f"; {divergence}" if divergence else ""
+        parameters = format_parameters(record.parameters)
         return (
             f"{event.trial_id} {describe_state(event.state)} ({event.reason}): {metric} {score}, "
-            f"{format_number(record.env_steps)} env steps, "
-            f"{format_parameters(record.parameters)}{frozen}"
+            f"{format_number(record.env_steps)} env steps"
+            f"{f', {parameters}' if parameters else ''}{frozen}"
         )
 
     def _print(self, text: str) -> None:

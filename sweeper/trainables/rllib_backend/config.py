@@ -238,7 +238,8 @@ def _make_environment_class(settings: EnvironmentSettings) -> type[gymnasium.Env
                 env = RewardMeter(env)
             for name, arguments in wrappers:
                 place, _, attribute = name.rpartition(".")
-                env = getattr(load(place or "gymnasium.wrappers"), attribute)(env, **arguments)
+                wrapped = getattr(load(place or "gymnasium.wrappers"), attribute)(env, **arguments)
+                env = RewardMeter(wrapped)
             super().__init__(env, refuses_non_finite=True)
 
     return Environment

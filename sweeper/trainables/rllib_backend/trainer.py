@@ -204,13 +204,18 @@ class RLlibTrainer:
                 self._evaluator = _Evaluator(algorithm, settings, self._settings.environment)
             env_seed = derive_seed(replica.seed, stage, Purpose.EVALUATION_ENVIRONMENTS)
             try:
-                return self._evaluator.play(algorithm, env_seed)
+                result = self._evaluator.play(algorithm, env_seed)
             except Exception as error:
                 fault = _find_fault(error)
                 if fault is None:
                     raise
                 words = f"{self._name(replica)}, in an evaluation: {fault}"
                 raise EnvironmentFailedError(words) from error
+            if self._settings.environment.wrappers:
+                # A wrapper may carry something into the next evaluation.
+                self._evaluator.close()
+                self._evaluator = None
+            return result
 
     def _training_seed(self, replica: _Replica) -> int:
         """A new seed for every restart, or environments would repeat their first episodes."""
@@ -296,7 +301,7 @@ class _Evaluator:
         config.env_runners(num_env_runners=0, num_envs_per_env_runner=len(self._quotas))
         config.in_evaluation = True
         if settings.max_episode_steps is not None:
-            set_environment(config, settings.cut_episodes(environment))
+            set_environment(config, settings.fix_episodes(environment))
         self._runner = type(algorithm.env_runner)(config=config, worker_index=0, num_workers=0)
         # Set on the runner's own copy: the constructor deep-copies the config, and `finished`.
         self._runner.config.callbacks(on_episode_end=record)

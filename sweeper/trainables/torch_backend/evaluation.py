@@ -38,7 +38,7 @@ class HeldOutEpisodes:
         self._is_exploring = evaluation.explore
         self._max_episode_steps = evaluation.max_episode_steps
         self._settings = dataclasses.replace(
-            settings, environment=evaluation.cut_episodes(settings.environment)
+            settings, environment=evaluation.fix_episodes(settings.environment)
         )
         self._opened = contextlib.ExitStack()
         self._envs: ReplicaEnvs | None = None
@@ -64,6 +64,8 @@ class HeldOutEpisodes:
         Returns:
             One result per replica; None if it was skipped or its policy is not finite.
         """
+        if self._settings.environment.wrappers:
+            self.close()  # a wrapper may carry something into the next evaluation
         if self._envs is None:  # built at the first call, kept until `close`
             opening = open_replica_envs(self._settings, len(self._quotas), is_first=False)
             self._envs = self._opened.enter_context(opening)
@@ -123,3 +125,4 @@ class HeldOutEpisodes:
     def close(self) -> None:
         """Close the environments."""
         self._opened.close()
+        self._envs = None

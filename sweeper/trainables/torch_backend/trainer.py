@@ -144,7 +144,7 @@ class TorchTrainer(abc.ABC):
         settings = self._settings
         return {
             replica: f"{settings.environment.id} returned {fault} (seed {settings.seeds[replica]}, "
-            f"after {self._env_steps[replica]:,} env steps)"
+            f"in the iteration after {self._env_steps[replica]:,} env steps)"
             for replica, fault in faults.items()
         }
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import functools
 import re
+import types
 
 import gymnasium
 import numpy as np
@@ -17,6 +19,7 @@ from sweeper.environments.outcomes import (
     CheckedEnv,
     EnvironmentFault,
     NonFiniteFault,
+    SeededEpisodes,
     find_deviation,
 )
 from sweeper.environments.probing import NOTHING_FOUND
@@ -149,7 +152,7 @@ def test_what_is_outside_its_bounds_or_of_another_width_is_said_and_not_refused(
         "observation is float64, the space says float32; it is cast"
     )
     assert find_deviation(np.array([0, 7, 0], np.float32), spaces.Box(low, high)) == (
-        "observation[1] is 7, outside the space's bounds (0 to 1); widen them if that is right"
+        "observation[1] is 7.0, outside the space's bounds (0 to 1); widen them if that is right"
     )
 
 
@@ -209,15 +212,6 @@ def test_without_wrappers_there_is_nothing_to_report():
     assert vector.step(np.zeros((2, 1), np.float32))[4] == {}
 
 
-class Welford(gymnasium.ObservationWrapper):
-    def __init__(self, env):
-        super().__init__(env)
-        self.count, self.mean, self.m2 = 0, 0.0, 0.0
-
-    def observation(self, observation):
-        return observation
-
-
 class Inside(gymnasium.ObservationWrapper):
     def __init__(self, env):
         super().__init__(env)
@@ -227,17 +221,48 @@ class Inside(gymnasium.ObservationWrapper):
         return observation
 
 
-class Fixed(Welford):
-    """Known constants, no count: not running."""
+class Averaging(gymnasium.ObservationWrapper):
+    """Statistics under names of its own."""
 
     def __init__(self, env):
-        gymnasium.ObservationWrapper.__init__(self, env)
-        self.mean, self.std = 0.5, 2.0
+        super().__init__(env)
+        self.total, self.seen = np.zeros(3), 0
+
+    def observation(self, observation):
+        self.total, self.seen = self.total + observation, self.seen + 1
+        return (observation - self.total / self.seen).astype(np.float32)
 
 
-@pytest.mark.parametrize(
-    "name", ["NormalizeObservation", "NormalizeReward", f"{__name__}.Welford", f"{__name__}.Inside"]
-)
+class Shrinking(gymnasium.RewardWrapper):
+    def __init__(self, env):
+        super().__init__(env)
+        self.box = types.SimpleNamespace(largest=1.0)
+
+    def reward(self, reward):
+        self.box.largest = max(self.box.largest + 0.1, abs(reward))
+        return reward / self.box.largest
+
+
+class Fixed(gymnasium.ObservationWrapper):
+    """Known constants, and a count that changes nothing."""
+
+    def __init__(self, env):
+        super().__init__(env)
+        self.mean, self.var, self.count = 0.5, 2.0, 0
+
+    def observation(self, observation):
+        self.count += 1
+        return ((observation - self.mean) / self.var).astype(np.float32)
+
+
+class Noisy(Fixed):
+    """Draws from a generator that nothing seeds."""
+
+    def observation(self, observation):
+        return observation + np.random.default_rng().normal(size=3).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ["NormalizeObservation", "NormalizeReward", f"{__name__}.Inside"])
 def test_wrappers_with_running_statistics_are_refused_with_what_to_write(name):
     wrappers = (WrapperSettings("FlattenObservation"), WrapperSettings(name))
     settings = EnvironmentSettings("Pendulum-v1", wrappers=wrappers)
@@ -246,21 +271,142 @@ def test_wrappers_with_running_statistics_are_refused_with_what_to_write(name):
     assert raised.value.key == ("wrappers", 1)
 
 
+@pytest.mark.parametrize("name", ["Averaging", "Shrinking"])
+def test_a_plan_finds_state_that_outlives_an_episode_by_what_it_does(name):
+    wrappers = (WrapperSettings(f"{__name__}.{name}"), WrapperSettings("FlattenObservation"))
+    fault = describe(EnvironmentSettings("Pendulum-v1", wrappers=wrappers)).probe.fault
+    assert fault.startswith(f"{name} keeps running statistics or another state")
+
+
 @pytest.mark.parametrize(
     ("name", "kwargs"),
     [
-        ("ClipReward", {"min_reward": -1, "max_reward": 1}),
         ("TimeAwareObservation", {}),
         ("FrameStackObservation", {"stack_size": 2}),
         ("RecordEpisodeStatistics", {}),
         ("RescaleAction", {"min_action": -1, "max_action": 1}),
         ("DelayObservation", {"delay": 1}),
+        ("StickyAction", {"repeat_action_probability": 0.5}),
         (f"{__name__}.Fixed", {}),
     ],
 )
 def test_wrappers_whose_state_ends_with_the_episode_are_taken(name, kwargs):
     settings = EnvironmentSettings("Pendulum-v1", wrappers=(WrapperSettings(name, kwargs),))
-    build_env(settings).close()
+    probe = describe(settings).probe
+    assert probe.fault is None
+    assert not any("same seed" in note for note in probe.notes)
+
+
+def test_a_plan_says_what_is_not_repeatable_and_whose_doing_it_is():
+    wrappers = (WrapperSettings(f"{__name__}.Noisy"),)
+    notes = describe(EnvironmentSettings("Pendulum-v1", wrappers=wrappers)).probe.notes
+    assert notes[-1].startswith("the wrapper Noisy gives other episodes for the same seed")
+    notes = describe(EnvironmentSettings("Forgetful-v0")).probe.notes
+    assert notes[-1].startswith("the environment gives other episodes for the same seed")
+
+
+class Forgetful(WrongEnv):
+    """Makes itself a new generator wherever it is given no seed."""
+
+    def reset(self, *, seed=None, options=None):
+        self._steps = 0
+        return np.random.default_rng(seed).random(3).astype(np.float32), {}
+
+
+gymnasium.register("Forgetful-v0", functools.partial(Forgetful, after=100))
+
+
+def test_a_plan_says_that_scores_are_below_wrappers_that_change_rewards():
+    wrappers = (WrapperSettings("ClipReward", {"min_reward": -0.1, "max_reward": 0.1}),)
+    notes = describe(EnvironmentSettings("Pendulum-v1", wrappers=wrappers)).probe.notes
+    assert any("returns and scores are in the environment's own rewards" in one for one in notes)
+
+
+class Weighing(gymnasium.RewardWrapper):
+    def reward(self, reward):
+        return float(np.sum(reward))
+
+
+class Doubled(gymnasium.RewardWrapper):
+    def reward(self, reward):
+        return 2 * reward
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("wrong", [np.array([1.0, 2.0]), np.array([3.0])])
+def test_where_the_environments_rewards_are_no_numbers_the_lowest_that_are_count(mode, wrong):
+    settings = EnvironmentSettings(
+        "WrongEnv-v0",
+        kwargs={"part": "reward", "wrong": wrong, "after": 0},
+        wrappers=(WrapperSettings(f"{__name__}.Weighing"), WrapperSettings(f"{__name__}.Doubled")),
+        vectorization=mode,
+    )
+    vector = build_vector_env(settings, 2)
+    try:
+        vector.reset(seed=0)
+        _, rewards, _, _, infos = vector.step(np.zeros(2, dtype=int))
+    finally:
+        vector.close()
+    assert rewards.tolist() == [6, 6]
+    assert infos[OWN_REWARD].tolist() == [3, 3]
+
+
+def test_an_info_of_the_environment_is_never_taken_for_its_reward():
+    class Boasting(WrongEnv):
+        def step(self, action):
+            *rest, _ = super().step(action)
+            return *rest, {"own_reward": 777.0}
+
+    env = CheckedEnv(Boasting(after=100))
+    env.reset(seed=0)
+    _, reward, _, _, info = env.step(0)
+    assert info.get(OWN_REWARD, reward) == reward == 1.0
+
+
+class Reaching(gymnasium.Wrapper):
+    """Uses a method of the wrapper below it."""
+
+    def step(self, action):
+        self.env.shrink(1.0)
+        return self.env.step(action)
+
+
+class Shrinker(Doubled):
+    def shrink(self, reward):
+        return reward / 2
+
+
+def test_a_wrapper_can_use_the_one_below_it():
+    names = ("Shrinker", "Reaching")
+    wrappers = tuple(WrapperSettings(f"{__name__}.{name}") for name in names)
+    assert describe(EnvironmentSettings("Pendulum-v1", wrappers=wrappers)).probe.fault is None
+
+
+@pytest.mark.parametrize("value", ["False", None, np.array([False, True]), 2])
+def test_a_late_end_that_is_no_truth_value_is_named(value):
+    class Odd(WrongEnv):
+        def step(self, action):
+            observation, reward, terminated, truncated, info = super().step(action)
+            ended = value if self._steps > 4 else terminated
+            return observation, reward, ended, truncated, info
+
+    vector = SerialVectorEnv([functools.partial(Odd, after=100)] * 2)
+    vector.reset(seed=0)
+    for _ in range(4):
+        vector.step(np.zeros(2, dtype=int))
+    with pytest.raises(EnvironmentFault, match=r"as terminated; must be a bool \(step 5"):
+        vector.step(np.zeros(2, dtype=int))
+
+
+def test_every_episode_of_an_evaluation_has_a_seed_of_its_own():
+    env = SeededEpisodes(gymnasium.make("CartPole-v1"))
+    first = [env.reset(seed=5)[0], env.reset()[0]]
+    for _ in range(3):
+        env.step(0)  # what happens in an episode does not matter for the next
+    third = env.reset()[0]
+    again = [env.reset(seed=5)[0], env.reset()[0], env.reset()[0]]
+    np.testing.assert_array_equal([*first, third], again)
+    np.testing.assert_array_equal(first[0], gymnasium.make("CartPole-v1").reset(seed=5)[0])
 
 
 def test_an_environment_whose_reset_takes_no_seed_is_told_the_signature():

@@ -22,9 +22,9 @@ def test_an_evaluation_counts_the_first_episodes_of_each_sub_environment() -> No
 
 def test_a_cap_is_the_outermost_wrapper_and_needs_single_environments() -> None:
     wrapped = EnvironmentSettings("CartPole-v1", wrappers=(WrapperSettings("ClipReward"),))
-    cut = EvaluationSettings(max_episode_steps=7).cut_episodes(wrapped)
+    cut = EvaluationSettings(max_episode_steps=7).fix_episodes(wrapped)
     assert [wrapper.name for wrapper in cut.wrappers] == ["ClipReward", "TimeLimit"]
-    assert EvaluationSettings().cut_episodes(wrapped) is wrapped
+    assert EvaluationSettings().fix_episodes(wrapped) is wrapped
     for asked, made in (("envpool", "sync"), ("vector_entry_point", "sync"), ("async", "async")):
         settings = EnvironmentSettings("CartPole-v1", vectorization=asked)
-        assert EvaluationSettings(max_episode_steps=7).cut_episodes(settings).vectorization == made
+        assert EvaluationSettings(max_episode_steps=7).fix_episodes(settings).vectorization == made

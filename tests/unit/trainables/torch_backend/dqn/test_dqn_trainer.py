@@ -321,7 +321,7 @@ def test_an_infinite_reward_freezes_its_replica_at_once_and_is_named():
     _, after = run(trainer, 1)
     assert re.fullmatch(
         r"CartPole-v1 returned a reward of inf in step \d+ of an episode "
-        r"\(seed 1, after [\d,]+ env steps\)",
+        r"\(seed 1, in the iteration after [\d,]+ env steps\)",
         progress[-1][1].cause,
     )
     assert progress[-1][0].cause is None
