@@ -49,8 +49,7 @@ def test_a_trained_example_is_scored_and_held_to_its_code(folder: Path) -> None:
     assert 0 <= best["score"] <= 1  # below the wrapper, where a step costs nothing
     module = folder / "walk_envs.py"
     module.write_text(f"{module.read_text('utf-8')}\n# changed\n", encoding="utf-8")
-    (command,) = read_commands("resume")
-    more = (*command.words, "--stop", "num_env_steps_sampled_lifetime=4096")
-    refused = sweeper_here(*more, cwd=folder)
+    (command,) = read_commands("evaluate")
+    refused = sweeper_here(*command.words, cwd=folder)
     assert refused.returncode == 2
     check_quotes(command, refused.stderr)
