@@ -33,7 +33,7 @@ class Command:
 
 def read_files() -> dict[str, str]:
     """The page's files by their names."""
-    return {name: text for name, text in _read_named()}
+    return dict(_read_named())
 
 
 def read_specs() -> list[str]:
