@@ -33,7 +33,7 @@ from sweeper.spec import load_spec
 
 # The packages of the examples that need one; most machines of ours don't have them.
 NEEDS = {
-    "cheetah.yaml": ("mujoco",),
+    "cheetah.yaml": ("mujoco", "imageio"),
     "highway.yaml": ("highway_env",),
     "minigrid_flat.yaml": ("minigrid",),
     "minigrid_image.yaml": ("minigrid",),
