@@ -154,12 +154,10 @@ def space_to_json(space: Space) -> dict[str, Any]:
             counts, start = space.nvec.tolist(), space.start.tolist()
             return {"type": "MultiDiscrete", "nvec": counts, "start": start} | _dtype_to_json(space)
         case spaces.Dict():
-            parts = {str(key): space_to_json(part) for key, part in space.spaces.items()}
-            keys = list(space.spaces)
-            if not all(isinstance(key, str | int) for key in keys) or len(parts) < len(keys):
-                raise ConfigurationRefusedError(f"{space} has keys that are no texts or integers")
-            is_text = all(isinstance(key, str) for key in keys)
-            return {"type": "Dict", "spaces": parts, **({} if is_text else {"keys": keys})}
+            if not all(isinstance(key, str) for key in space.spaces):
+                raise ConfigurationRefusedError(f"space {space} can't be recorded")
+            parts = {key: space_to_json(part) for key, part in space.spaces.items()}
+            return {"type": "Dict", "spaces": parts}
         case spaces.Tuple():
             return {"type": "Tuple", "spaces": [space_to_json(part) for part in space.spaces]}
     raise ConfigurationRefusedError(f"space {space} can't be recorded")
@@ -181,10 +179,9 @@ def space_from_json(document: Mapping[str, Any]) -> Space:
             dtype = document.get("dtype", "int64")
             return spaces.MultiDiscrete(document["nvec"], start=document["start"], dtype=dtype)
         case "Dict":
-            parts = document["spaces"]
-            keys = document.get("keys", list(parts))  # where some are integers
+            named = document["spaces"].items()
             # gymnasium sorts the keys of a dict, but not those of an OrderedDict.
-            return spaces.Dict(OrderedDict((k, space_from_json(parts[str(k)])) for k in keys))
+            return spaces.Dict(OrderedDict((key, space_from_json(part)) for key, part in named))
         case "Tuple":
             return spaces.Tuple([space_from_json(part) for part in document["spaces"]])
     raise ConfigurationRefusedError(f"unknown space {document['type']!r}")
