@@ -136,9 +136,10 @@ def _refuse_shape(observation: spaces.Box, network: object) -> str | None:
     if len(shape) != 3:
         return explain_shape(observation)
     height, width = shape[1:] if has_channels_first(shape) else shape[:2]
-    # A network that is searched as a whole may have filters.
-    is_known = network is None or isinstance(network, Mapping)
-    has_filters = not is_known or (network or {}).get("conv_filters") is not None
+    if isinstance(network, Mapping):
+        has_filters = network.get("conv_filters") is not None
+    else:
+        has_filters = network is not None  # searched as a whole: it may have filters
     if has_filters or (height == width and height in _IMAGE_SIZES):
         return None
     sizes = ", ".join(f"{n} x {n}" for n in reversed(_IMAGE_SIZES))

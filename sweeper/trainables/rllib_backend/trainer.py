@@ -234,10 +234,11 @@ class RLlibTrainer:
                 seed=self._training_seed(replica),
                 env_steps=replica.env_steps,
             )
-            self._build(replica, config)
+            algorithm = replica.algorithm = self._build(config)
             # Every Algorithm, as a Trainable, makes an empty folder in ~/ray_results.
-            shutil.rmtree(replica.algorithm.logdir, ignore_errors=True)
-            buffer = replica.algorithm.local_replay_buffer
+            shutil.rmtree(algorithm.logdir, ignore_errors=True)
+            self._check_spaces(*algorithm.env_runner.get_spaces()[INPUT_ENV_SINGLE_SPACES])
+            buffer = algorithm.local_replay_buffer
             if buffer is not None and hasattr(buffer, "rng"):
                 # rllib/utils/replay_buffers/episode_replay_buffer.py: default_rng(seed=None)
                 root = seed_sequence(replica.seed, self._settings.stage, Purpose.REPLAY)
@@ -246,17 +247,18 @@ class RLlibTrainer:
                 )
         return replica.algorithm
 
-    def _build(self, replica: _Replica, config: AlgorithmConfig) -> None:
-        settings, network = self._settings, self._configuration.get("model_config")
+    def _build(self, config: AlgorithmConfig) -> Algorithm:
         try:
-            replica.algorithm = config.build_algo()
+            return config.build_algo()
         except Exception:  # for spaces without a network an AttributeError, or any other
-            environment = settings.environment
+            environment = self._settings.environment
             with contextlib.suppress(EnvironmentBuildError), build_env(environment) as env:
-                check_spaces(settings, env.observation_space, env.action_space, network)
+                self._check_spaces(env.observation_space, env.action_space)
             raise
-        spaces = replica.algorithm.env_runner.get_spaces()[INPUT_ENV_SINGLE_SPACES]
-        check_spaces(settings, *spaces, network)
+
+    def _check_spaces(self, observation: Any, action: Any) -> None:
+        network = self._configuration.get("model_config")
+        check_spaces(self._settings, observation, action, network)
 
     def _drop(self, replica: _Replica) -> None:
         if replica.algorithm is not None:

@@ -86,7 +86,13 @@ def encode(space: gymnasium.Space[Any], observation: Any) -> Any:
     return encoded
 
 
-@pytest.mark.parametrize("name", [name for name in SEEN_BY_TORCH if "channels first" not in name])
+# RLlib sorts the keys of a Dict, as gymnasium does unless it is told an order.
+SAME_ORDER = [
+    name for name in SEEN_BY_TORCH if "channels first" not in name and "order" not in name
+]
+
+
+@pytest.mark.parametrize("name", SAME_ORDER)
 def test_both_backends_networks_see_the_same(name: str) -> None:
     space = OBSERVATIONS[name]
     space.seed(5)
