@@ -17,7 +17,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array
 from numpy.typing import NDArray
 
+from sweeper.environments.containment import USER_ERRORS
 from sweeper.environments.instances import build_in_processes, build_side_by_side
+from sweeper.environments.modules import summarise
 from sweeper.environments.outcomes import (
     OWN_REWARD,
     EnvironmentFault,
@@ -30,7 +32,12 @@ from sweeper.environments.registry import find_spec, register
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
 
-__all__ = ["build_vector_env", "choose_vectorization", "has_native_vector_env"]
+__all__ = [
+    "build_vector_env",
+    "choose_vectorization",
+    "explain_native",
+    "has_native_vector_env",
+]
 
 
 _NOTHING = object()  # stands for what a step that failed has not returned
@@ -49,6 +56,9 @@ def choose_vectorization(
 ) -> str:
     """``settings.vectorization``, with ``auto`` resolved for a number of environments.
 
+    Only gymnasium's own native version is chosen without being asked for: another package's can
+    be another task. The one of ale_py stacks frames and takes other arguments.
+
     Args:
         settings: of the environment.
         num_envs: environments of one replica.
@@ -56,8 +66,38 @@ def choose_vectorization(
     """
     if settings.vectorization != "auto":
         return settings.vectorization
-    is_enough = num_envs >= min_native_envs
-    return "vector_entry_point" if is_enough and has_native_vector_env(settings) else "sync"
+    is_chosen = num_envs >= min_native_envs and has_native_vector_env(settings)
+    return "vector_entry_point" if is_chosen and _is_gymnasiums(settings) else "sync"
+
+
+def explain_native(
+    settings: EnvironmentSettings, observation: spaces.Space[Any], action: spaces.Space[Any]
+) -> str | None:
+    """Why the native version can't stand for the environment; None if it can.
+
+    Args:
+        settings: of the environment, which has a native version.
+        observation: the environment's observation space.
+        action: the environment's action space.
+    """
+    remedy = "use auto, sync or async"
+    try:
+        envs = _make_native(settings, 1)
+    except USER_ERRORS as error:
+        return f"the vector version of {settings.id} can't be built: {summarise(error)}; {remedy}"
+    pairs = {
+        "observation": (observation, envs.single_observation_space),
+        "action": (action, envs.single_action_space),
+    }
+    envs.close()
+    for name, (own, other) in pairs.items():
+        if own != other:
+            text = " ".join(str(other).split())
+            return (
+                f"the vector version of {settings.id} has another {name} space, {text}, than the "
+                f"environment itself; {remedy}"
+            )
+    return None
 
 
 def build_vector_env(
@@ -91,12 +131,7 @@ def _build_native(settings: EnvironmentSettings, num_envs: int) -> VectorEnv:
         because = "wrappers are asked for" if settings.wrappers else "it has none"
         what = f"vectorization: vector_entry_point is not possible for {settings.id}"
         raise UserError(f"{what}: {because}; use sync")
-    envs = gymnasium.make_vec(
-        _find_spec(settings).id,
-        num_envs=num_envs,
-        vectorization_mode="vector_entry_point",
-        **settings.kwargs,
-    )
+    envs = _make_native(settings, num_envs)
     mode = envs.metadata.get("autoreset_mode")
     if mode not in (AutoresetMode.NEXT_STEP, AutoresetMode.NEXT_STEP.value):
         envs.close()
@@ -107,6 +142,15 @@ def _build_native(settings: EnvironmentSettings, num_envs: int) -> VectorEnv:
     if isinstance(envs.action_space, spaces.MultiDiscrete):
         envs.action_space = _Unchecked(envs.action_space.nvec, start=envs.action_space.start)
     return envs
+
+
+def _make_native(settings: EnvironmentSettings, num_envs: int) -> VectorEnv:
+    return gymnasium.make_vec(
+        _find_spec(settings).id,
+        num_envs=num_envs,
+        vectorization_mode="vector_entry_point",
+        **settings.kwargs,
+    )
 
 
 class SerialVectorEnv(SyncVectorEnv):  # type: ignore[misc]
@@ -290,6 +334,10 @@ class _Unchecked(spaces.MultiDiscrete):  # type: ignore[misc]
     def contains(self, x: Any) -> bool:  # noqa: ARG002
         """Always True."""
         return True
+
+
+def _is_gymnasiums(settings: EnvironmentSettings) -> bool:
+    return str(_find_spec(settings).vector_entry_point).startswith("gymnasium.envs.")
 
 
 def _find_spec(settings: EnvironmentSettings) -> gymnasium.envs.registration.EnvSpec:

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
+from typing import ClassVar
 
 import gymnasium
 import numpy as np
 import ppo_tasks  # noqa: F401  registers its environments
 import pytest
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from sweeper.environments.building import build_env
@@ -14,6 +16,8 @@ from sweeper.environments.settings import EnvironmentSettings, WrapperSettings
 from sweeper.environments.vector import (
     SerialVectorEnv,
     build_vector_env,
+    choose_vectorization,
+    explain_native,
     has_native_vector_env,
 )
 from sweeper.errors import UserError
@@ -54,6 +58,50 @@ def test_asking_for_a_missing_native_environment_is_an_error():
     settings = EnvironmentSettings("Pendulum-v1", vectorization="vector_entry_point")
     with pytest.raises(UserError, match=r"Pendulum-v1.*sync"):
         build_vector_env(settings, 2)
+
+
+class Other(gymnasium.vector.VectorEnv):
+    """Registered as the vector version of Pendulum, and another task, as ale_py's versions are."""
+
+    metadata: ClassVar = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+
+    def __init__(self, num_envs):
+        self.num_envs = num_envs
+        self.single_observation_space = spaces.Box(0, 255, (4, 84, 84), np.uint8)
+        self.single_action_space = spaces.Box(-2.0, 2.0, (1,), np.float32)
+
+
+@pytest.fixture
+def other():
+    """Settings of an environment whose vector version is not gymnasium's own."""
+    spec = gymnasium.spec("Pendulum-v1")
+    gymnasium.register("Other-v0", spec.entry_point, vector_entry_point=Other)
+    yield EnvironmentSettings("Other-v0")
+    del gymnasium.registry["Other-v0"]
+
+
+def test_a_vector_version_from_elsewhere_is_only_used_where_it_is_asked_for(other):
+    assert choose_vectorization(CARTPOLE, 8) == "vector_entry_point"
+    assert choose_vectorization(other, 8) == "sync"
+    asked = replace(other, vectorization="vector_entry_point")
+    assert choose_vectorization(asked, 8) == "vector_entry_point"
+    env = build_env(other)
+    words = explain_native(asked, env.observation_space, env.action_space)
+    assert "another observation space, Box(0, 255, (4, 84, 84), uint8)" in words
+    assert words.endswith("use auto, sync or async")
+
+
+def test_a_vector_version_that_can_not_be_built_says_why(other):
+    words = explain_native(
+        replace(other, kwargs={"g": 9.0}), spaces.Discrete(2), spaces.Discrete(2)
+    )
+    assert "can't be built" in words
+    assert "unexpected keyword argument 'g'" in words
+
+
+def test_gymnasiums_own_vector_version_has_the_same_spaces():
+    env = build_env(CARTPOLE)
+    assert explain_native(CARTPOLE, env.observation_space, env.action_space) is None
 
 
 def test_native_and_sync_give_the_same_episodes_to_a_random_policy():
