@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import gymnasium
-import numpy as np
 from gymnasium import spaces
 
 from sweeper.environments.building import EnvironmentDescription, describe
+from sweeper.environments.containment import contained
 from sweeper.environments.envpool import check_envpool
 from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
-from sweeper.environments.spaces import explain_shape, has_channels_first
+from sweeper.environments.vector import explain_native
 from sweeper.errors import Problem
 from sweeper.hints import show
 from sweeper.machine import usable_cores
@@ -24,18 +23,13 @@ from sweeper.planning.replay_memory import explain_too_much, find_largest_replay
 from sweeper.planning.values import max_integer, possible_values
 from sweeper.search.distributions import Distribution
 from sweeper.spec.keys.names import default
-from sweeper.spec.keys.support import (
-    REFERENCE_BACKEND,
-    Support,
-    find_support,
-    suggested_algorithms,
-    supports,
-)
+from sweeper.spec.keys.support import REFERENCE_BACKEND
 from sweeper.spec.sections import Resources
 from sweeper.spec.text.yaml import KeyPath, dotted
+from sweeper.trainables.spaces import explain_spaces, shorten
 from sweeper.trainables.torch_backend.replay.memory import ReplayMemory
 
-__all__ = ["Feasibility", "can_act", "check_feasibility", "count_fitting", "gpus"]
+__all__ = ["Feasibility", "check_feasibility", "count_fitting", "gpus"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +76,7 @@ def _check_environment(
 ) -> Iterator[tuple[KeyPath, str]]:
     refusal = None
     if proposal.algorithm is not None:
-        refusal = _refuse_spaces(proposal, proposal.algorithm, described)
+        refusal = _refuse_spaces(proposal, described)
     refusal = refusal or described.probe.fault
     if refusal is not None:
         yield ("environment", "id"), f"{settings.id}: {refusal}"
@@ -92,109 +86,16 @@ def _check_environment(
         yield (
             ("param_space", "model_config"),
             f"free_log_std goes with continuous actions; {settings.id} has "
-            f"{_short(described.action_space)}",
+            f"{shorten(described.action_space)}",
         )
     yield from _check_replay(proposal, described)
     yield from _check_vectorization(proposal, settings, described)
 
 
-# Images that the networks have default filters for (rllib/models/utils.py, get_filter_config).
-_IMAGE_SIZES = (96, 84, 64, 42, 10)
-
-
-def can_act(algorithm: str, actions: gymnasium.Space[Any]) -> bool:
-    """Whether an algorithm has a policy for a space of actions."""
-    return _is_one_of(actions, find_support(REFERENCE_BACKEND, algorithm).actions)
-
-
-def _is_one_of(space: gymnasium.Space[Any], names: Iterable[str]) -> bool:
-    """Whether a space is of one of the named classes of `gymnasium.spaces`."""
-    return isinstance(space, tuple(getattr(spaces, name) for name in names))
-
-
-def _refuse_spaces(
-    proposal: Proposal, algorithm: str, described: EnvironmentDescription
-) -> str | None:
-    action = described.action_space
-    if not can_act(algorithm, action):
-        names = " or ".join(proposal.support.actions)
-        able = [
-            other.algorithm
-            if supports(proposal.backend, other.algorithm)
-            else f"{other.algorithm} (backend: {other.backend})"
-            for other in suggested_algorithms()
-            if can_act(other.algorithm, action)
-        ]
-        hint = f"; {' and '.join(able)} can" if able else ""
-        return f"{algorithm} can't act in {_short(action)}, only in {names}{hint}"
-    if isinstance(action, spaces.Box) and action.dtype.kind != "f":
-        return f"actions are a Box of {action.dtype}; must be a Box of floats, or a MultiDiscrete"
-    refusal = _refuse_action_shape(proposal.support, action)
-    if refusal is not None:
-        return refusal
-    observation = described.observation_space
-    for leaf in _leaves(observation):
-        if not _can_see(proposal.support, leaf):
-            refusal = f"{algorithm} can't see observations of {_short(leaf)}"
-            if _can_see(find_support(REFERENCE_BACKEND, algorithm), leaf):
-                return f"{refusal} on backend {proposal.backend}; backend: {REFERENCE_BACKEND} can"
-            return f"{refusal}; {_suggest_filter(proposal.support, observation)}"
-    if isinstance(observation, spaces.Box):
-        return _refuse_shape(proposal, observation)
-    return None
-
-
-def _can_see(support: Support, leaf: gymnasium.Space[Any]) -> bool:
-    is_flat = not isinstance(leaf, spaces.MultiDiscrete) or len(leaf.shape) == 1
-    return _is_one_of(leaf, support.observations) and is_flat
-
-
-def _refuse_action_shape(support: Support, action: gymnasium.Space[Any]) -> str | None:
-    is_number = action.shape == () and isinstance(action, spaces.Box)
-    if len(action.shape or ()) <= 1 and (support.takes_scalar_actions or not is_number):
-        return None
-    return (
-        f"actions are {_short(action)}; must be a vector: put a wrapper of your own around the "
-        "environment that reshapes them"
-    )
-
-
-def _suggest_filter(support: Support, observation: gymnasium.Space[Any]) -> str:
-    """How to leave out what can't be seen."""
-    if isinstance(observation, spaces.Dict | spaces.Tuple):
-        is_dict = isinstance(observation, spaces.Dict)
-        parts = observation.spaces.items() if is_dict else enumerate(observation.spaces)
-        seen = [
-            key for key, part in parts if all(_can_see(support, leaf) for leaf in _leaves(part))
-        ]
-        if seen:
-            keys = show(seen).replace("'", "")
-            return f"leave it out: wrappers: [{{FilterObservation: {{filter_keys: {keys}}}}}]"
-    if observation.is_np_flattenable:
-        return "wrappers: [FlattenObservation] makes a vector of it"
-    return "put a wrapper of your own around the environment that makes numbers of it"
-
-
-def _refuse_shape(proposal: Proposal, observation: spaces.Box) -> str | None:
-    shape = observation.shape
-    if len(shape) == 1:
-        return None
-    if len(shape) != 3:
-        return explain_shape(observation)
-    height, width = shape[1:] if has_channels_first(shape) else shape[:2]
-    network = proposal.param_space.get("model_config", {})
-    has_filters = not isinstance(network, Mapping) or network.get("conv_filters") is not None
-    if has_filters or (height == width and height in _IMAGE_SIZES):
-        return None
-    sizes = ", ".join(f"{n} x {n}" for n in reversed(_IMAGE_SIZES))
-    remedy = "make a vector of them (wrappers: [FlattenObservation])"
-    is_photo = not has_channels_first(shape) and observation.dtype == np.uint8
-    if is_photo and (observation.high == 255).all() and not observation.low.any():
-        # gymnasium's ResizeObservation takes no others.
-        remedy = "resize them (wrappers: [{ResizeObservation: {shape: [84, 84]}}], with opencv)"
-    return (
-        f"images of {height} x {width} have no default filters, only {sizes}; {remedy}, or "
-        "give model_config.conv_filters, as in [[16, 4, 2], [32, 4, 2]]"
+def _refuse_spaces(proposal: Proposal, described: EnvironmentDescription) -> str | None:
+    network = proposal.param_space.get("model_config")
+    return explain_spaces(
+        proposal.support, described.observation_space, described.action_space, network
     )
 
 
@@ -218,7 +119,7 @@ def _check_replay(
 
 def _describe_replay(proposal: Proposal, described: EnvironmentDescription) -> ReplayMemory | None:
     support = proposal.support
-    if not support.has_own_replay or _refuse_spaces(proposal, support.algorithm, described):
+    if not support.has_own_replay or _refuse_spaces(proposal, described):
         return None
     return find_largest_replay(proposal.param_space, described, proposal.replicas, proposal.stop)
 
@@ -226,19 +127,6 @@ def _describe_replay(proposal: Proposal, described: EnvironmentDescription) -> R
 def _has_free_log_std(proposal: Proposal) -> bool:
     values = possible_values(proposal.param_space, ("model_config", "free_log_std"), None)
     return any(value is True for value in values)
-
-
-def _leaves(space: gymnasium.Space[Any]) -> Iterator[gymnasium.Space[Any]]:
-    if isinstance(space, spaces.Dict | spaces.Tuple):
-        for inner in space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces:
-            yield from _leaves(inner)
-    else:
-        yield space
-
-
-def _short(space: gymnasium.Space[Any]) -> str:
-    text = " ".join(str(space).split())
-    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def _check_vectorization(
@@ -260,6 +148,12 @@ def _check_vectorization(
         )
     elif gymnasium.spec(settings.id).vector_entry_point is None:
         yield here, f"{settings.id} has no vector entry point; use auto, sync or async"
+    else:
+        spaces_of_one = described.observation_space, described.action_space
+        with contained():
+            problem = explain_native(settings, *spaces_of_one)
+        if problem is not None:
+            yield here, problem
 
 
 # --- the machine -----------------------------------------------------------------------------

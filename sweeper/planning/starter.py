@@ -19,7 +19,7 @@ from gymnasium import spaces
 from sweeper.environments.building import EnvironmentDescription, describe
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
-from sweeper.planning.feasibility import can_act, check_feasibility
+from sweeper.planning.feasibility import check_feasibility
 from sweeper.planning.proposal import Proposal
 from sweeper.spec import parse
 from sweeper.spec.keys.names import algorithms, check_algorithm, defaults
@@ -33,6 +33,7 @@ from sweeper.spec.keys.support import (
     supports,
 )
 from sweeper.spec.text.yaml import parse_yaml
+from sweeper.trainables.spaces import can_act
 
 __all__ = ["Starter", "make_starter", "write_new"]
 

@@ -20,7 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
+from ray.rllib.env import INPUT_ENV_SINGLE_SPACES
 from ray.rllib.utils.metrics import (
     ENV_RUNNER_RESULTS,
     LEARNER_RESULTS,
@@ -28,8 +30,9 @@ from ray.rllib.utils.metrics import (
     NUM_ENV_STEPS_SAMPLED_LIFETIME,
 )
 
+from sweeper.environments.building import build_env
 from sweeper.environments.modules import import_module
-from sweeper.environments.settings import EnvironmentSettings
+from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
 from sweeper.errors import ConfigurationRefusedError
 from sweeper.paths import CheckpointPaths
 from sweeper.spec.keys.support import supports
@@ -49,6 +52,7 @@ from sweeper.trainables.rllib_backend.config import (
     set_environment,
 )
 from sweeper.trainables.seeding import Purpose, derive_seed, seed_sequence
+from sweeper.trainables.spaces import check_spaces
 
 __all__ = ["RLlibTrainer"]
 
@@ -225,10 +229,11 @@ class RLlibTrainer:
                 seed=self._training_seed(replica),
                 env_steps=replica.env_steps,
             )
-            replica.algorithm = config.build_algo()
+            algorithm = replica.algorithm = self._build(config)
             # Every Algorithm, as a Trainable, makes an empty folder in ~/ray_results.
-            shutil.rmtree(replica.algorithm.logdir, ignore_errors=True)
-            buffer = replica.algorithm.local_replay_buffer
+            shutil.rmtree(algorithm.logdir, ignore_errors=True)
+            self._check_spaces(*algorithm.env_runner.get_spaces()[INPUT_ENV_SINGLE_SPACES])
+            buffer = algorithm.local_replay_buffer
             if buffer is not None and hasattr(buffer, "rng"):
                 # rllib/utils/replay_buffers/episode_replay_buffer.py: default_rng(seed=None)
                 root = seed_sequence(replica.seed, self._settings.stage, Purpose.REPLAY)
@@ -236,6 +241,19 @@ class RLlibTrainer:
                     np.random.SeedSequence(root.entropy, spawn_key=(replica.env_steps,))
                 )
         return replica.algorithm
+
+    def _build(self, config: AlgorithmConfig) -> Algorithm:
+        try:
+            return config.build_algo()
+        except Exception:  # for spaces without a network an AttributeError, or any other
+            environment = self._settings.environment
+            with contextlib.suppress(EnvironmentBuildError), build_env(environment) as env:
+                self._check_spaces(env.observation_space, env.action_space)
+            raise
+
+    def _check_spaces(self, observation: Any, action: Any) -> None:
+        network = self._configuration.get("model_config")
+        check_spaces(self._settings, observation, action, network)
 
     def _drop(self, replica: _Replica) -> None:
         if replica.algorithm is not None:

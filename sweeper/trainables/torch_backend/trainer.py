@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sweeper.environments.spaces import build_observation_encoder, space_to_json
 from sweeper.paths import CheckpointPaths
 from sweeper.trainables.contract import EvaluationResult, TrialSettings
+from sweeper.trainables.spaces import check_spaces
 from sweeper.trainables.torch_backend import checkpoints
 from sweeper.trainables.torch_backend.devices import find_device, limit_threads
 from sweeper.trainables.torch_backend.distributions import ActionDistribution
@@ -69,6 +70,8 @@ class TorchTrainer(abc.ABC):
             self._envs = opened.enter_context(open_replica_envs(settings, envs))
             # Afterwards, since a user's module may set a number of its own.
             opened.enter_context(limit_threads(settings))
+            spaces = self._envs.single_observation_space, self._envs.single_action_space
+            check_spaces(settings, *spaces, model_config)
             self._held_out = opened.enter_context(contextlib.closing(HeldOutEpisodes(settings)))
             self._encoder = build_observation_encoder(self._envs.single_observation_space)
             self._build(device)
