@@ -83,8 +83,9 @@ class RLlibPolicy:
                 the space's own structure with batched leaves.
 
         Returns:
-            As the environment takes them: int64[batch] for Discrete, int64[batch, parts] for
-            MultiDiscrete, float32[batch, *shape] for Box; an object array for other spaces.
+            As the environment takes them, in the dtype of the space: ``[batch]`` for Discrete,
+            ``[batch, parts]`` for MultiDiscrete, ``[batch, *shape]`` for Box; an object array
+            for other spaces.
 
         Raises:
             ValueError: the batch has another shape.
@@ -93,9 +94,8 @@ class RLlibPolicy:
         if not batch:
             raise ValueError("an empty batch")
         actions = self._run(batch)
-        if isinstance(self.action_space, gym.spaces.Discrete | gym.spaces.MultiDiscrete):
-            return np.asarray(actions, dtype=np.int64)
-        if isinstance(self.action_space, gym.spaces.Box):
+        spaces = gym.spaces
+        if isinstance(self.action_space, spaces.Discrete | spaces.MultiDiscrete | spaces.Box):
             return np.asarray(actions, dtype=self.action_space.dtype)
         boxed = np.empty(len(actions), dtype=object)
         boxed[:] = actions
