@@ -6,16 +6,13 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "envs"))
-
+from environment_table import SEEN_BY_TORCH
 from space_envs import ACTIONS, OBSERVATIONS
 
 from sweeper.agents.agent import load_agent
@@ -29,7 +26,7 @@ from sweeper.trainables.seeding import Purpose, derive_seed
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
-REPLAY = {
+SAC = {
     "min_sample_timesteps_per_iteration": 40,
     "num_steps_sampled_before_learning_starts": 16,
     "train_batch_size_per_learner": 8,
@@ -37,59 +34,29 @@ REPLAY = {
     "replay_buffer_config": {"capacity": 100},
     "model_config": {"fcnet_hiddens": [4]},
 }
-CONFIGURATIONS = {
-    "PPO": {
-        "train_batch_size_per_learner": 32,
-        "minibatch_size": 32,
-        "num_epochs": 1,
-        "num_envs_per_env_runner": 2,
-        "model_config": {"fcnet_hiddens": [4]},
-    },
-    "DQN": REPLAY,
-    "SAC": REPLAY,
-}
-MATRICES = ("matrix", "MultiDiscrete of rank 2")  # refused by the plan, on both backends
-SEEN = [("PPO", name, "Discrete") for name in OBSERVATIONS] + [
-    ("DQN", name, "Discrete from 1")
-    for name in ("bytes", "byte image, channels first", "Discrete from 3", "Dict")
-]
-SENT = [("PPO", "float32", name) for name in ACTIONS if name not in (*MATRICES, "huge")] + [
-    ("SAC", "integers", name) for name in ("Discrete from 1", "float16", "each bounded otherwise")
-]
 
 
-def make_trainer(algorithm: str, observations: str, actions: str, folder: Path) -> Any:
+# PPO and DQN: tests/integration/environments/test_environment_conformance.py
+@pytest.mark.parametrize("actions", ["Discrete from 1", "float16", "each bounded otherwise"])
+def test_sac_learns_and_its_agent_acts_as_in_its_evaluation(actions: str, tmp_path: Path) -> None:
     from sweeper.trainables.rllib_backend.trainer import RLlibTrainer
 
-    environment = EnvironmentSettings(
-        "AnySpaces-v0",
-        kwargs={"observations": observations, "actions": actions},
-        module="space_envs",
-        search_paths=(str(folder),),
-    )
+    spaces = {"observations": "integers", "actions": actions}
     settings = TrialSettings(
-        algorithm=algorithm,
+        algorithm="SAC",
         backend="rllib",
         constants={},
         seeds=(3,),
-        environment=environment,
+        environment=EnvironmentSettings("AnySpaces-v0", kwargs=spaces, module="space_envs"),
         evaluation=EvaluationSettings(episodes=2),
     )
-    return RLlibTrainer(settings, CONFIGURATIONS[algorithm])
-
-
-@pytest.mark.parametrize(("algorithm", "observations", "actions"), SEEN + SENT)
-def test_a_replica_learns_and_its_agent_acts_as_in_its_evaluation(
-    algorithm: str, observations: str, actions: str, tmp_path: Path, envs_folder: Path
-) -> None:
-    trainer = make_trainer(algorithm, observations, actions, envs_folder)
-    progress = trainer.train()[0]
-    assert progress.learner
+    trainer = RLlibTrainer(settings, SAC)
+    assert trainer.train()[0].learner
     evaluated = trainer.evaluate()[0].episode_returns
     trainer.save(tmp_path)
     trainer.close()
     agent = load_agent(tmp_path / "replica_3")
-    env = gymnasium.make("AnySpaces-v0", observations=observations, actions=actions)
+    env = gymnasium.make("AnySpaces-v0", **spaces)
     seed, played = derive_seed(3, "search", Purpose.EVALUATION_ENVIRONMENTS), []
     for index in range(2):
         (observation, _), has_ended, total = env.reset(seed=seed + index), False, 0.0
@@ -119,15 +86,15 @@ def encode(space: gymnasium.Space[Any], observation: Any) -> Any:
     return encoded
 
 
-@pytest.mark.parametrize(
-    "name",
-    [name for name in OBSERVATIONS if "Binary" not in name and "channels first" not in name],
-)
+# RLlib sorts the keys of a Dict, as gymnasium does unless it is told an order.
+SAME_ORDER = [
+    name for name in SEEN_BY_TORCH if "channels first" not in name and "order" not in name
+]
+
+
+@pytest.mark.parametrize("name", SAME_ORDER)
 def test_both_backends_networks_see_the_same(name: str) -> None:
     space = OBSERVATIONS[name]
-    if name == "Dict":  # torch has no MultiBinary
-        parts = {key: part for key, part in space.items() if key != "switches"}
-        space = gymnasium.spaces.Dict(parts)
     space.seed(5)
     observation = space.sample()
     one = gymnasium.vector.utils.batch_space(space, 1)
@@ -208,7 +175,9 @@ def test_actions_are_clipped_even_if_nothing_is_normalised_or_clipped() -> None:
 
 
 @pytest.mark.parametrize("number", [-9.0, -1.0, 0.0, 1.0, 9.0])
-@pytest.mark.parametrize("name", [name for name in ACTIONS if ACTIONS[name].dtype.kind == "f"])
+@pytest.mark.parametrize(
+    "name", [name for name, space in ACTIONS.items() if np.dtype(space.dtype or int).kind == "f"]
+)
 def test_whatever_a_policy_draws_is_sent_inside_the_space(name: str, number: float) -> None:
     from sweeper.trainables.rllib_backend.connectors import NormalizeAndClipActions
 

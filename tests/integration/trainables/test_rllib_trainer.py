@@ -22,6 +22,7 @@ from sweeper.trainables.seeding import Purpose, derive_seed
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
+SUPPORT = Path(__file__).parents[2] / "support"
 PPO = {
     "train_batch_size_per_learner": 128,
     "minibatch_size": 64,
@@ -189,7 +190,7 @@ def test_plain_rllib_loads_a_replica_without_this_package(
         "AnySpaces-v0",
         kwargs={"observations": "Dict", "actions": "each bounded otherwise"},
         module="space_envs",
-        search_paths=(str(envs_folder),),
+        search_paths=(str(SUPPORT),),
     )
     trained = []
     environments = {"plain": EnvironmentSettings("CartPole-v1"), "own": wrapped, "any": encoded}
@@ -201,7 +202,7 @@ def test_plain_rllib_loads_a_replica_without_this_package(
     agents = [
         (str(tmp_path / "plain/replica_0"), "CartPole-v1", str(tmp_path)),
         (str(tmp_path / "own/replica_0"), "corridor_envs:Corridor-v0", str(envs_folder)),
-        (str(tmp_path / "any/replica_0"), "space_envs:AnySpaces-v0", str(envs_folder)),
+        (str(tmp_path / "any/replica_0"), "space_envs:AnySpaces-v0", str(SUPPORT)),
     ]
     ran = subprocess.run(
         [sys.executable, "-c", PLAIN_RLLIB.format(agents=agents)],
