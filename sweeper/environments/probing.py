@@ -66,7 +66,7 @@ def probe(env: gymnasium.Env[Any, Any]) -> Probe:
         if number and not _are_equal(states[number], _numbers(what)):
             return Probe(explain_state(name))
         who = f"the wrapper {name}" if number else "the environment"
-        notes[f"{who} gives other episodes for the same seed, so no run can be repeated"] = None
+        notes[f"reset again with the same seed, {who} gives another episode"] = None
         break
     return Probe(notes=tuple(notes))
 

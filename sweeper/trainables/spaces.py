@@ -99,6 +99,11 @@ def _refuse_actions(support: Support, action: Space) -> str | None:
 
 def _refuse_observations(support: Support, observation: Space, network: object) -> str | None:
     algorithm = support.algorithm
+    for key in _keys(observation):
+        if not isinstance(key, str):
+            return f"observations are a Dict with the key {key!r}; its keys must be texts"
+    if not any(_has_values(leaf) for leaf in _leaves(observation)):
+        return f"observations of {shorten(observation)} are empty: there is nothing to see"
     for leaf in _leaves(observation):
         if not _can_see(support, leaf):
             refusal = f"{algorithm} can't see observations of {shorten(leaf)}"
@@ -106,6 +111,18 @@ def _refuse_observations(support: Support, observation: Space, network: object) 
                 return f"{refusal} on backend {support.backend}; backend: {REFERENCE_BACKEND} can"
             return f"{refusal}; {_suggest_filter(support, observation)}"
     return _refuse_shape(observation, network) if isinstance(observation, spaces.Box) else None
+
+
+def _keys(space: Space) -> Iterator[object]:
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        is_dict = isinstance(space, spaces.Dict)
+        yield from space.spaces if is_dict else ()
+        for inner in space.spaces.values() if is_dict else space.spaces:
+            yield from _keys(inner)
+
+
+def _has_values(leaf: Space) -> bool:
+    return not isinstance(leaf, spaces.Box) or bool(np.prod(leaf.shape))
 
 
 def _can_see(support: Support, leaf: Space) -> bool:

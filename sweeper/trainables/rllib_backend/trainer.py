@@ -21,18 +21,17 @@ import numpy as np
 import torch
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
-from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
+from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.env import INPUT_ENV_SINGLE_SPACES
 from ray.rllib.utils.metrics import (
     ENV_RUNNER_RESULTS,
     LEARNER_RESULTS,
     NUM_ENV_STEPS_SAMPLED,
-    NUM_ENV_STEPS_SAMPLED_LIFETIME,
 )
 
 from sweeper.environments.building import build_env
 from sweeper.environments.modules import import_module
-from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
+from sweeper.environments.settings import EnvironmentBuildError
 from sweeper.errors import ConfigurationRefusedError
 from sweeper.paths import CheckpointPaths
 from sweeper.spec.keys.support import supports
@@ -48,9 +47,8 @@ from sweeper.trainables.rllib_backend.config import (
     EPISODE_LENGTHS,
     EPISODE_RETURNS,
     build_algorithm_config,
-    make_return_counter,
-    set_environment,
 )
+from sweeper.trainables.rllib_backend.evaluation import Evaluator, module_state
 from sweeper.trainables.seeding import Purpose, derive_seed, seed_sequence
 from sweeper.trainables.spaces import check_spaces
 
@@ -67,7 +65,6 @@ _BOOKKEEPING = (
     "num_non_trainable_parameters",
     "weights_seq_no",
 )
-_EVALUATION_CHUNK_STEPS = 32
 
 
 @dataclass
@@ -103,7 +100,7 @@ class RLlibTrainer:
             _Replica(seed, Generators(derive_seed(seed, settings.stage, Purpose.TRAINING)))
             for seed in settings.seeds
         ]
-        self._evaluator: _Evaluator | None = None
+        self._evaluator: Evaluator | None = None
         build_algorithm_config(settings, configuration, seed=0)
 
     def train(self) -> list[ReplicaProgress]:
@@ -201,7 +198,7 @@ class RLlibTrainer:
         generators = Generators(derive_seed(replica.seed, stage, Purpose.EVALUATION_ACTIONS))
         with generators.swapped_in():
             if self._evaluator is None:
-                self._evaluator = _Evaluator(algorithm, settings, self._settings.environment)
+                self._evaluator = Evaluator(algorithm, settings, self._settings.environment)
             env_seed = derive_seed(replica.seed, stage, Purpose.EVALUATION_ENVIRONMENTS)
             try:
                 result = self._evaluator.play(algorithm, env_seed)
@@ -280,67 +277,6 @@ def _check_default_dtype(algorithm: str) -> None:
         )
 
 
-class _Evaluator:
-    """One env runner that plays the episodes of every replica of the trial."""
-
-    def __init__(
-        self,
-        algorithm: Algorithm,
-        settings: EvaluationSettings,
-        environment: EnvironmentSettings,
-    ) -> None:
-        self._explore = settings.explore
-        self._max_episode_steps = settings.max_episode_steps
-        self._quotas = settings.quotas
-        self._finished: list[list[tuple[float, int]]] = [[] for _ in self._quotas]
-        finished, sum_rewards = self._finished, make_return_counter()
-
-        def record(*, episode, env_index, prev_episode_chunks=(), **_):  # type: ignore[no-untyped-def]
-            total = sum_rewards([*prev_episode_chunks, episode])
-            finished[env_index].append((float(total), int(episode.t)))
-
-        config = algorithm.config.copy(copy_frozen=False)
-        config.env_runners(num_env_runners=0, num_envs_per_env_runner=len(self._quotas))
-        config.in_evaluation = True
-        if settings.max_episode_steps is not None:
-            set_environment(config, settings.fix_episodes(environment))
-        self._runner = type(algorithm.env_runner)(config=config, worker_index=0, num_workers=0)
-        # Set on the runner's own copy: the constructor deep-copies the config, and `finished`.
-        self._runner.config.callbacks(on_episode_end=record)
-
-    def play(self, algorithm: Algorithm, env_seed: int) -> EvaluationResult:
-        """Play all episodes, the same ones for the same seed."""
-        runner = self._runner
-        runner.set_state(
-            {
-                **algorithm.env_runner.get_state(not_components=[COMPONENT_RL_MODULE]),
-                COMPONENT_RL_MODULE: _module_state(algorithm, inference_only=True),
-                NUM_ENV_STEPS_SAMPLED_LIFETIME: 0,
-            }
-        )
-        for episodes in self._finished:
-            episodes.clear()
-        # Makes the next sample() reset the environments with this seed.
-        runner._seed, runner._needs_initial_reset = env_seed, True
-        while any(
-            len(done) < quota for done, quota in zip(self._finished, self._quotas, strict=True)
-        ):
-            steps = _EVALUATION_CHUNK_STEPS * len(self._quotas)
-            runner.sample(num_timesteps=steps, explore=self._explore)
-            runner.get_metrics()  # frees the data of finished episodes
-        return EvaluationResult.count(self._finished, self._quotas, self._max_episode_steps)
-
-    def close(self) -> None:
-        """Close the environments."""
-        self._runner.stop()
-
-
-def _module_state(algorithm: Algorithm, *, inference_only: bool) -> Any:
-    return algorithm.learner_group.get_state(
-        components=f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}", inference_only=inference_only
-    )[COMPONENT_LEARNER][COMPONENT_RL_MODULE]
-
-
 def _has_diverged(algorithm: Algorithm, learner: Mapping[str, Any]) -> bool:
     """Whether a loss or a weight is not finite (RLlib turns NaN gradients into zeros).
 
@@ -351,7 +287,7 @@ def _has_diverged(algorithm: Algorithm, learner: Mapping[str, Any]) -> bool:
     losses = [value for key, value in learner.items() if updated and key.endswith("loss")]
     if not all(math.isfinite(float(value)) for value in losses):
         return True
-    weights = _module_state(algorithm, inference_only=False)[DEFAULT_MODULE_ID]
+    weights = module_state(algorithm, inference_only=False)[DEFAULT_MODULE_ID]
     return not all(
         np.isfinite(array).all()
         for array in map(np.asarray, weights.values())

@@ -300,9 +300,9 @@ def test_wrappers_whose_state_ends_with_the_episode_are_taken(name, kwargs):
 def test_a_plan_says_what_is_not_repeatable_and_whose_doing_it_is():
     wrappers = (WrapperSettings(f"{__name__}.Noisy"),)
     notes = describe(EnvironmentSettings("Pendulum-v1", wrappers=wrappers)).probe.notes
-    assert notes[-1].startswith("the wrapper Noisy gives other episodes for the same seed")
+    assert notes[-1] == "reset again with the same seed, the wrapper Noisy gives another episode"
     notes = describe(EnvironmentSettings("Forgetful-v0")).probe.notes
-    assert notes[-1].startswith("the environment gives other episodes for the same seed")
+    assert notes[-1] == "reset again with the same seed, the environment gives another episode"
 
 
 class Forgetful(WrongEnv):

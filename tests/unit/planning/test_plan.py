@@ -286,6 +286,8 @@ class Shaped(gymnasium.Env):
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
+        if seed is not None:
+            self.observation_space.seed(seed)
         return self.observation_space.sample(), {}
 
     def step(self, action):
@@ -324,6 +326,8 @@ class Corridor(gymnasium.Env):
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
+        if seed is not None:
+            self.observation_space.seed(seed)
         return self.observation_space.sample(), {}
 
     def step(self, action):
@@ -375,6 +379,14 @@ def test_both_backends_take_these_spaces(
         ("torch", {"action": "MultiDiscrete([[2, 2], [2, 2]])"},
          "actions are MultiDiscrete([[2 2] [2 2]]); must be a vector: put a wrapper of your own "
          "around the environment that reshapes them"),
+        ("torch", {"observation": "Dict({0: spaces.Discrete(2)})"},
+         "observations are a Dict with the key 0; its keys must be texts"),
+        ("rllib", {"observation": "Tuple([spaces.Dict({1: spaces.Discrete(2)})])"},
+         "observations are a Dict with the key 1; its keys must be texts"),
+        ("torch", {"observation": "Box(-1, 1, (0,))"},
+         "observations of Box([], [], (0,), float32) are empty: there is nothing to see"),
+        ("rllib", {"observation": "Dict({})"},
+         "observations of Dict() are empty: there is nothing to see"),
         ("torch", {"observation": "MultiBinary(3)"},
          "PPO can't see observations of MultiBinary(3) on backend torch; backend: rllib can"),
         ("torch", {"observation": "MultiDiscrete([[2, 3], [2, 3]])"},

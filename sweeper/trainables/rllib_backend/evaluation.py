@@ -1,0 +1,80 @@
+"""Plays whole episodes with a replica's Algorithm, for evaluation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE
+from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
+
+from sweeper.environments.settings import EnvironmentSettings
+from sweeper.trainables.contract import EvaluationResult, EvaluationSettings
+from sweeper.trainables.rllib_backend.config import make_return_counter, set_environment
+
+__all__ = ["Evaluator", "module_state"]
+
+_CHUNK_STEPS = 32
+
+
+class Evaluator:
+    """One env runner that plays the episodes of every replica of the trial."""
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        settings: EvaluationSettings,
+        environment: EnvironmentSettings,
+    ) -> None:
+        self._explore = settings.explore
+        self._max_episode_steps = settings.max_episode_steps
+        self._quotas = settings.quotas
+        self._finished: list[list[tuple[float, int]]] = [[] for _ in self._quotas]
+        finished, sum_rewards = self._finished, make_return_counter()
+
+        def record(*, episode, env_index, prev_episode_chunks=(), **_):  # type: ignore[no-untyped-def]
+            total = sum_rewards([*prev_episode_chunks, episode])
+            finished[env_index].append((float(total), int(episode.t)))
+
+        config = algorithm.config.copy(copy_frozen=False)
+        config.env_runners(num_env_runners=0, num_envs_per_env_runner=len(self._quotas))
+        config.in_evaluation = True
+        fixed = settings.fix_episodes(environment)
+        if fixed is not environment:
+            set_environment(config, fixed)
+        self._runner = type(algorithm.env_runner)(config=config, worker_index=0, num_workers=0)
+        # Set on the runner's own copy: the constructor deep-copies the config, and `finished`.
+        self._runner.config.callbacks(on_episode_end=record)
+
+    def play(self, algorithm: Algorithm, env_seed: int) -> EvaluationResult:
+        """Play all episodes, the same ones for the same seed."""
+        runner = self._runner
+        runner.set_state(
+            {
+                **algorithm.env_runner.get_state(not_components=[COMPONENT_RL_MODULE]),
+                COMPONENT_RL_MODULE: module_state(algorithm, inference_only=True),
+                NUM_ENV_STEPS_SAMPLED_LIFETIME: 0,
+            }
+        )
+        for episodes in self._finished:
+            episodes.clear()
+        # Makes the next sample() reset the environments with this seed.
+        runner._seed, runner._needs_initial_reset = env_seed, True
+        while any(
+            len(done) < quota for done, quota in zip(self._finished, self._quotas, strict=True)
+        ):
+            steps = _CHUNK_STEPS * len(self._quotas)
+            runner.sample(num_timesteps=steps, explore=self._explore)
+            runner.get_metrics()  # frees the data of finished episodes
+        return EvaluationResult.count(self._finished, self._quotas, self._max_episode_steps)
+
+    def close(self) -> None:
+        """Close the environments."""
+        self._runner.stop()
+
+
+def module_state(algorithm: Algorithm, *, inference_only: bool) -> Any:
+    """The state of an Algorithm's RLModule."""
+    return algorithm.learner_group.get_state(
+        components=f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}", inference_only=inference_only
+    )[COMPONENT_LEARNER][COMPONENT_RL_MODULE]
