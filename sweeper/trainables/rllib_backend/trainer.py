@@ -100,7 +100,6 @@ class RLlibTrainer:
             _Replica(seed, Generators(derive_seed(seed, settings.stage, Purpose.TRAINING)))
             for seed in settings.seeds
         ]
-        self._evaluator: Evaluator | None = None
         build_algorithm_config(settings, configuration, seed=0)
 
     def train(self) -> list[ReplicaProgress]:
@@ -146,9 +145,6 @@ class RLlibTrainer:
         """Stop every Algorithm and close the environments."""
         for replica in self._replicas:
             self._drop(replica)
-        if self._evaluator is not None:
-            self._evaluator.close()
-            self._evaluator = None
 
     def _train_replica(self, replica: _Replica) -> ReplicaProgress:
         if replica.diverged:
@@ -197,22 +193,20 @@ class RLlibTrainer:
             algorithm = self._build_once(replica)
         generators = Generators(derive_seed(replica.seed, stage, Purpose.EVALUATION_ACTIONS))
         with generators.swapped_in():
-            if self._evaluator is None:
-                self._evaluator = Evaluator(algorithm, settings, self._settings.environment)
             env_seed = derive_seed(replica.seed, stage, Purpose.EVALUATION_ENVIRONMENTS)
+            # A new one each time: in a used environment the same seed can begin another episode
+            # (BipedalWalker), and a wrapper can carry something on.
+            evaluator = Evaluator(algorithm, settings, self._settings.environment)
             try:
-                result = self._evaluator.play(algorithm, env_seed)
+                return evaluator.play(algorithm, env_seed)
             except Exception as error:
                 fault = _find_fault(error)
                 if fault is None:
                     raise
                 words = f"{self._name(replica)}, in an evaluation: {fault}"
                 raise EnvironmentFailedError(words) from error
-            if self._settings.environment.wrappers:
-                # A wrapper may carry something into the next evaluation.
-                self._evaluator.close()
-                self._evaluator = None
-            return result
+            finally:
+                evaluator.close()
 
     def _training_seed(self, replica: _Replica) -> int:
         """A new seed for every restart, or environments would repeat their first episodes."""

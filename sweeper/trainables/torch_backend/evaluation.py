@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -40,8 +39,6 @@ class HeldOutEpisodes:
         self._settings = dataclasses.replace(
             settings, environment=evaluation.fix_episodes(settings.environment)
         )
-        self._opened = contextlib.ExitStack()
-        self._envs: ReplicaEnvs | None = None
 
     def play(
         self,
@@ -64,12 +61,22 @@ class HeldOutEpisodes:
         Returns:
             One result per replica; None if it was skipped or its policy is not finite.
         """
-        if self._settings.environment.wrappers:
-            self.close()  # a wrapper may carry something into the next evaluation
-        if self._envs is None:  # built at the first call, kept until `close`
-            opening = open_replica_envs(self._settings, len(self._quotas), is_first=False)
-            self._envs = self._opened.enter_context(opening)
-        envs, quotas, generators = self._envs, self._quotas, None
+        # New ones each time: in a used environment the same seed can begin another episode
+        # (BipedalWalker), and a wrapper can carry something on.
+        opening = open_replica_envs(self._settings, len(self._quotas), is_first=False)
+        with opening as envs:
+            return self._play(envs, policy, encoder, distribution, normalise, skipped)
+
+    def _play(
+        self,
+        envs: ReplicaEnvs,
+        policy: Callable[[Array], Array],
+        encoder: ObservationEncoder,
+        distribution: ActionDistribution,
+        normalise: Callable[[Array], Array],
+        skipped: NDArray[np.bool_],
+    ) -> list[EvaluationResult | None]:
+        quotas, generators = self._quotas, None
         seeds, stage = self._settings.seeds, self._settings.stage
         if self._is_exploring:  # new generators for each evaluation
             generators = [
@@ -121,8 +128,3 @@ class HeldOutEpisodes:
             None if skip else EvaluationResult.count(played, quotas, self._max_episode_steps)
             for skip, played in zip(skipped, finished, strict=True)
         ]
-
-    def close(self) -> None:
-        """Close the environments."""
-        self._opened.close()
-        self._envs = None

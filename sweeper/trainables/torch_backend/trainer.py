@@ -72,7 +72,7 @@ class TorchTrainer(abc.ABC):
             opened.enter_context(limit_threads(settings))
             spaces = self._envs.single_observation_space, self._envs.single_action_space
             check_spaces(settings, *spaces, model_config)
-            self._held_out = opened.enter_context(contextlib.closing(HeldOutEpisodes(settings)))
+            self._held_out = HeldOutEpisodes(settings)
             self._encoder = build_observation_encoder(self._envs.single_observation_space)
             self._build(device)
             self._opened = opened.pop_all()  # closed by `close`, or here if building fails

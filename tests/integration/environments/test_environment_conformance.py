@@ -250,11 +250,7 @@ def play(journey: Journey, replica: int) -> list[tuple[float, int]]:
     seed, folder = settings.seeds[replica], journey.checkpoint
     is_torch = settings.backend == "torch"
     agent = load_agent(*((folder, replica) if is_torch else (folder / f"replica_{seed}",)))
-<<<<<<< HEAD
     environment = settings.evaluation.fix_episodes(settings.environment)
-=======
-    environment = settings.evaluation.cut_episodes(settings.environment)
->>>>>>> conform
     first, played = derive_seed(seed, settings.stage, Purpose.EVALUATION_ENVIRONMENTS), []
     for episode in range(EPISODES):
         # A new one each time: in a used BipedalWalker the same seed begins another episode.
