@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -40,8 +41,17 @@ class HeldOutEpisodes:
             settings, environment=evaluation.fix_episodes(settings.environment)
         )
 
+    def open_envs(self) -> AbstractContextManager[ReplicaEnvs]:
+        """New environments for one evaluation.
+
+        In a used environment the same seed can begin another episode (BipedalWalker), and a
+        wrapper can carry something on.
+        """
+        return open_replica_envs(self._settings, len(self._quotas), is_first=False)
+
     def play(
         self,
+        envs: ReplicaEnvs,
         policy: Callable[[Array], Array],
         *,
         encoder: ObservationEncoder,
@@ -52,6 +62,7 @@ class HeldOutEpisodes:
         """Play the held-out episodes with every replica.
 
         Args:
+            envs: as `open_envs` gives them.
             policy: inputs of the distribution for ``float32[replicas, envs, *shape]``.
             encoder: encodes the environments' observations.
             distribution: draws or chooses the actions.
@@ -61,21 +72,6 @@ class HeldOutEpisodes:
         Returns:
             One result per replica; None if it was skipped or its policy is not finite.
         """
-        # New ones each time: in a used environment the same seed can begin another episode
-        # (BipedalWalker), and a wrapper can carry something on.
-        opening = open_replica_envs(self._settings, len(self._quotas), is_first=False)
-        with opening as envs:
-            return self._play(envs, policy, encoder, distribution, normalise, skipped)
-
-    def _play(
-        self,
-        envs: ReplicaEnvs,
-        policy: Callable[[Array], Array],
-        encoder: ObservationEncoder,
-        distribution: ActionDistribution,
-        normalise: Callable[[Array], Array],
-        skipped: NDArray[np.bool_],
-    ) -> list[EvaluationResult | None]:
         quotas, generators = self._quotas, None
         seeds, stage = self._settings.seeds, self._settings.stage
         if self._is_exploring:  # new generators for each evaluation

@@ -79,13 +79,15 @@ class TorchTrainer(abc.ABC):
 
     def evaluate(self) -> list[EvaluationResult | None]:
         """Play the held-out episodes, the same ones at every evaluation."""
-        return self._held_out.play(
-            self._policy,
-            encoder=self._encoder,
-            distribution=self._distribution,
-            normalise=self._normalise,
-            skipped=self._learner.is_frozen,
-        )
+        with self._held_out.open_envs() as envs:
+            return self._held_out.play(
+                envs,
+                self._policy,
+                encoder=self._encoder,
+                distribution=self._distribution,
+                normalise=self._normalise,
+                skipped=self._learner.is_frozen,
+            )
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write agent.json, weights.safetensors and trainer.safetensors.
