@@ -18,6 +18,7 @@ from sweeper.paths import create_run_folder, find_run, is_run
 from sweeper.planning.plan import SweepPlan, build_plan, load_plan, training_plan
 from sweeper.results.builder import ResultsBuilder, load_results
 from sweeper.results.records import SweepResults
+from sweeper.run_files import make_empty
 from sweeper.running.launch import (
     Progress,
     ProgressFactory,
@@ -139,6 +140,7 @@ def resume(
     extension = extension or Extension()
     paths = find_run(str(reference), Path(storage))
     with run_lock(paths.lock):
+        paths.check()
         paths.stop_request.unlink(missing_ok=True)  # left over from a launch that was killed
         builder = ResultsBuilder(paths.root)
         history = read_history(paths, [builder.apply])
@@ -198,7 +200,7 @@ def request_stop(
         say(f"{name} is not running: {results.state}")
         return results
     try:
-        paths.stop_request.touch()
+        make_empty(paths.stop_request)
     except OSError as error:
         raise UserError(f"can't write to the run folder {paths.root}: {error.strerror}") from error
     owner = read_owner(paths.lock)

@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 from sweeper.errors import SweeperError
 from sweeper.json_values import decode_json, encode_json
+from sweeper.run_files import open_reading, open_regular
 from sweeper.states import Stage, TrialState
 
 __all__ = [
@@ -213,7 +214,7 @@ class Journal:
 
     def __post_init__(self) -> None:
         try:
-            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            self._descriptor = open_regular(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             self._end_damaged_line()
         except OSError as error:
             raise JournalError(f"can't write the journal {self.path}: {error.strerror}") from error
@@ -255,7 +256,7 @@ class Journal:
         """End a last line that a kill cut off, so that the next event starts a new one."""
         size = self.path.stat().st_size
         if size:
-            with self.path.open("rb") as stream:
+            with open_reading(self.path) as stream:
                 stream.seek(size - 1)
                 if stream.read(1) != b"\n":
                     os.write(self._descriptor, b"\n")
@@ -277,7 +278,8 @@ def read_journal(path: Path, *, strict: bool = True) -> Iterator[Event]:
         JournalError: the file is missing, or, if strict, a line in its middle is damaged.
     """
     try:
-        lines = path.read_bytes().split(b"\n")
+        with open_reading(path) as stream:
+            lines = stream.read().split(b"\n")
     except OSError as error:
         raise JournalError(f"can't read the journal {path}: {error.strerror}") from error
     damaged = 0

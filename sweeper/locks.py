@@ -19,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 
 from sweeper.errors import UserError
+from sweeper.run_files import open_regular, read_json
 
 try:
     import fcntl
@@ -62,9 +63,11 @@ def run_lock(path: Path) -> Iterator[None]:
         UserError: another process holds the lock, or the folder can't be written.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = open_regular(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
-        raise UserError(f"can't write to the run folder {path.parent}: {error.strerror}") from error
+        raise UserError(
+            f"can't write to the run folder {path.parent}: {path.name}: {error.strerror}"
+        ) from error
     try:
         if _try_lock(descriptor, exclusive=True, patience_s=_PATIENCE_S) is False:
             owner = read_owner(path)
@@ -83,7 +86,7 @@ def run_lock(path: Path) -> Iterator[None]:
 def is_locked(path: Path) -> bool | None:
     """Whether a process holds the lock; None if unknown."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = open_regular(path)
     except OSError:
         return None
     try:
@@ -96,7 +99,7 @@ def is_locked(path: Path) -> bool | None:
 def read_owner(path: Path) -> LockOwner | None:
     """The process that holds the lock or held it last; None if the file names none."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
         return LockOwner(int(document["pid"]), str(document["host"]), float(document["since"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +14,7 @@ from sweeper.paths import CheckpointPaths, RunPaths, find_run
 from sweeper.results.builder import load_results
 from sweeper.results.records import SweepResults
 from sweeper.results.tune_import import experiments as tune_experiments
+from sweeper.run_files import read_json
 from sweeper.spec import ExperimentSpec, load_spec
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Run:
         """Whether ``champion/`` holds the winner's agent as it was at the winner's score."""
         selection = self.selection
         try:
-            agent = json.loads(CheckpointPaths(self.paths.champion).agent.read_text("utf-8"))
+            agent = read_json(CheckpointPaths(self.paths.champion).agent)
             written = (agent.get("trial_id"), agent.get("seed"), agent.get("env_steps"))
         except (OSError, ValueError, AttributeError):
             return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from sweeper.errors import UserError
+from sweeper.run_files import check_tree, delete, is_regular
 
 __all__ = [
     "CheckpointPaths",
@@ -66,6 +68,26 @@ class RunPaths:
     lock = _Entry(".lock")
     stop_request = _Entry(".stop")
 
+    def check(self) -> None:
+        """Check that Ray will write and read in this folder only.
+
+        Raises:
+            UserError: a folder or a file of the trials is a link, or no file at all.
+        """
+        try:
+            check_tree(self.root, (self.trials.name,), depth=2)
+        except OSError as error:
+            raise UserError(
+                f"{error.filename}: {error.strerror}; a run can only go on in folders and files "
+                "of its own, so nothing was touched"
+            ) from error
+
+    def delete_tune(self) -> None:
+        """Delete Tune's own files, as far as that is possible."""
+        own = RunPaths(self.root.resolve())  # the folder itself may be reached through a link
+        with contextlib.suppress(OSError):
+            delete(own.tune, below=own.root)
+
     def trial(self, trial_id: str) -> Path:
         """The folder of one trial: its checkpoints and its log."""
         return self.trials / trial_id
@@ -120,7 +142,7 @@ class CheckpointPaths:
     @property
     def is_resumable(self) -> bool:
         """Whether training can resume from it."""
-        return self.state.is_file()
+        return is_regular(self.state)
 
 
 def create_run_folder(storage: Path, name: str, now: datetime) -> RunPaths:
@@ -165,8 +187,8 @@ def _age_key(run: RunPaths) -> tuple[str, int, str]:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is a run: it holds a journal."""
-    return RunPaths(folder).journal.is_file()
+    """Whether a folder is a run: it holds a journal, if only one that can't be read."""
+    return os.path.lexists(RunPaths(folder).journal)
 
 
 def find_run(reference: str, storage: Path) -> RunPaths:

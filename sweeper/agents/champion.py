@@ -8,6 +8,7 @@ tensors are beside it in ``weights.safetensors``. An RLlib agent is in ``checkpo
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shutil
 import tempfile
@@ -24,6 +25,7 @@ from sweeper.environments.spaces import space_to_json
 from sweeper.errors import SweeperError
 from sweeper.json_values import to_json
 from sweeper.paths import CheckpointPaths
+from sweeper.run_files import copy_tree
 from sweeper.spec import ExperimentSpec
 
 __all__ = ["Champion", "export_champion"]
@@ -67,7 +69,7 @@ def export_champion(champion: Champion, spec: ExperimentSpec, destination: Path)
             description["max_episode_steps"] = spec.evaluation.max_episode_steps
         text = json.dumps(description, indent=2, allow_nan=False)
         CheckpointPaths(made).agent.write_text(text + "\n", encoding="utf-8")
-        if destination.exists():
+        if os.path.lexists(destination):
             destination.rename(temporary / "old")
         made.rename(destination)
     finally:
@@ -99,7 +101,7 @@ def _fill_rllib_agent(champion: Champion, spec: ExperimentSpec, folder: Path) ->
     if not CheckpointPaths(checkpoint).is_rllib:
         raise SweeperError(f"the champion's checkpoint {checkpoint} is not there")
     observation_space, action_space = load_spaces(checkpoint)
-    shutil.copytree(checkpoint, CheckpointPaths(folder).algorithm)
+    copy_tree(checkpoint, CheckpointPaths(folder).algorithm)
     return {
         "backend": spec.backend,
         "algorithm": spec.algorithm,

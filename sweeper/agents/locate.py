@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 from sweeper.errors import UserError
 from sweeper.paths import CheckpointPaths
+from sweeper.run_files import read_json
 
 __all__ = ["AgentPlace", "find_agents", "read_description"]
 
@@ -26,10 +27,10 @@ class AgentPlace:
 def read_description(folder: Path) -> Mapping[str, Any]:
     """The contents of ``agent.json``; empty if there is none."""
     path = CheckpointPaths(folder).agent
-    if not path.is_file():
+    if not os.path.lexists(path):
         return {}
     try:
-        document: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        document: Mapping[str, Any] = read_json(path)
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is damaged: {error}") from error
     return document

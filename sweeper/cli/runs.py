@@ -125,6 +125,7 @@ def logs(
     Without TRIAL, list the logs and show the last lines of failed trials; with -f, follow all
     running trials. A trial's id alone means a trial of the last run.
     """
+    from sweeper.run_files import open_reading
     from sweeper.views.logs import describe_log, find_log, follow_logs, tail_lines
     from sweeper.views.runs import print_logs
 
@@ -151,7 +152,7 @@ def logs(
         for line in tail_lines(log.path, lines):
             click.echo(line)
     else:
-        with log.path.open("rb") as stream:
+        with open_reading(log.path) as stream:
             shutil.copyfileobj(stream, sys.stdout.buffer)
 
 

@@ -44,6 +44,7 @@ from sweeper.results.records import (
     judge_trial,
 )
 from sweeper.results.scoring import iteration_of, metric_value
+from sweeper.run_files import read_json
 from sweeper.states import TrialState
 
 __all__ = [
@@ -242,7 +243,7 @@ def load_selection(path: Path) -> Selection:
         UserError: the file is missing or holds something else.
     """
     try:
-        document = decode_json(json.loads(path.read_text(encoding="utf-8")))
+        document = decode_json(read_json(path))
         excluded = tuple(Exclusion(**item) for item in document.pop("excluded"))
         return Selection(**document, excluded=excluded)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

@@ -19,6 +19,7 @@ from sweeper.opened_run import Run
 from sweeper.paths import RunPaths, write_atomically
 from sweeper.planning.plan import SweepPlan
 from sweeper.results.builder import ResultsBuilder
+from sweeper.run_files import read_json
 from sweeper.running.provenance import describe_environment
 from sweeper.running.resume.state import LaunchState
 from sweeper.spec import dump_spec
@@ -114,7 +115,7 @@ def write_provenance(plan: SweepPlan, paths: RunPaths) -> None:
     """Write the spec, the plan and the versions; later launches are added to the first's."""
     environment = describe_environment(tuple(sys.argv), plan.spec.seeds)
     if paths.environment.is_file():
-        first = json.loads(paths.environment.read_text(encoding="utf-8"))
+        first = read_json(paths.environment)
         resumed = [*first.get("resumed", []), environment]
         environment = {**first, "resumed": resumed}
     write_atomically(paths.spec, dump_spec(plan.spec))

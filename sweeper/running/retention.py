@@ -10,7 +10,6 @@ the disk that this takes.
 from __future__ import annotations
 
 import logging
-import shutil
 from bisect import insort
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from sweeper.results.builder import ResultsBuilder
 from sweeper.results.ranking import Rank, best_checkpoint, rank_trial
 from sweeper.results.records import judge_trial
 from sweeper.results.scoring import iteration_of
+from sweeper.run_files import delete
 
 __all__ = ["CheckpointRetention"]
 
@@ -96,15 +96,13 @@ class CheckpointRetention:
         for name in CheckpointPaths.TRAINER_FILES:
             file = self.paths.root / relative / name
             try:
-                file.unlink(missing_ok=True)
+                delete(file, below=self.paths.trials)
             except OSError as error:
                 _logger.warning("can't delete %s: %s", file, error)
 
     def _delete(self, relative: str) -> None:
         folder = self.paths.root / relative
         try:
-            shutil.rmtree(folder)
-        except FileNotFoundError:
-            return
+            delete(folder, below=self.paths.trials)
         except OSError as error:
             _logger.warning("can't delete the old checkpoint %s: %s", folder, error)

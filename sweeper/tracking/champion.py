@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import numpy as np
 from sweeper.errors import SweeperError
 from sweeper.evidence.selection import Selection
 from sweeper.paths import CheckpointPaths
+from sweeper.run_files import copy_file, copy_tree, is_regular
 from sweeper.tracking.naming import describe_parameters
 
 __all__ = ["log_champion"]
@@ -100,7 +100,7 @@ def _find_checkpoint(folder: Path) -> Path:
     paths = CheckpointPaths(folder)
     if CheckpointPaths(paths.algorithm).is_rllib:
         return paths.algorithm
-    if paths.agent.is_file() and paths.weights.is_file():
+    if is_regular(paths.agent) and is_regular(paths.weights):
         return folder
     raise SweeperError(f"no agent in {folder}")
 
@@ -110,9 +110,10 @@ def _copy_for_acting(checkpoint: Path, target: Path) -> None:
     target.mkdir()
     for part in _FOR_ACTING:
         if (checkpoint / part).is_dir():
-            shutil.copytree(checkpoint / part, target / part)
+            (target / part).parent.mkdir(parents=True, exist_ok=True)
+            copy_tree(checkpoint / part, target / part)
     for file in (paths.rllib_metadata,) if paths.is_rllib else (paths.agent, paths.weights):
-        shutil.copy(file, target)
+        copy_file(file, target / file.name)
 
 
 def _digest(folder: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 from sweeper.evidence.selection import Selection
 from sweeper.paths import CheckpointPaths, RunPaths
 from sweeper.planning.plan import SweepPlan
+from sweeper.run_files import read_json
 from sweeper.tracking.naming import describe_parameters, describe_value
 
 __all__ = ["SweepDescription", "describe_sweep", "summarise"]
@@ -90,7 +90,7 @@ def describe_sweep(plan: SweepPlan, paths: RunPaths) -> SweepDescription:
 def _provenance(path: Path) -> dict[str, str]:
     """Version and commit from the run's ``environment.json``, where it has them."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
     except (OSError, ValueError):
         return {}
     tags = {}

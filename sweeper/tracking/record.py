@@ -15,6 +15,7 @@ from sweeper.errors import UserError
 from sweeper.evidence.selection import Selection
 from sweeper.journal import Event, LaunchEnded, TrialEvent
 from sweeper.metrics import ENV_STEPS
+from sweeper.run_files import is_regular
 from sweeper.states import LaunchEnd, TrialState
 from sweeper.tracking.champion import log_champion
 from sweeper.tracking.description import SweepDescription, summarise
@@ -227,7 +228,7 @@ class Record:
             return
         try:
             for path in self._sweep.files:
-                if path.is_file() and self._files_logged.get(path) != path.stat().st_mtime:
+                if is_regular(path) and self._files_logged.get(path) != path.stat().st_mtime:
                     changed = path.stat().st_mtime
                     with translated_failures():
                         self._client.log_artifact(parent.run_id, str(path))

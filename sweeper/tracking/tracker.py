@@ -19,6 +19,7 @@ from sweeper.evidence.selection import Selection
 from sweeper.journal import Event, parse_event
 from sweeper.paths import RunPaths
 from sweeper.planning.plan import SweepPlan
+from sweeper.run_files import open_reading
 from sweeper.spec.sections import Tracking
 from sweeper.states import LaunchEnd
 from sweeper.tracking.description import describe_sweep
@@ -225,7 +226,7 @@ class _JournalFollower:
     def read(self) -> list[Event]:
         """Read the next events, about `_CHUNK_BYTES`; empty at the end of the file."""
         try:
-            with self.path.open("rb") as stream:
+            with open_reading(self.path) as stream:
                 stream.seek(self.offset)
                 data = stream.read(_CHUNK_BYTES) + stream.readline()
         except FileNotFoundError:  # not created yet

@@ -21,6 +21,7 @@ from ray import tune
 from sweeper.environments.containment import USER_ERRORS
 from sweeper.errors import SweeperError
 from sweeper.paths import CheckpointPaths, RunPaths
+from sweeper.run_files import open_regular, read_json
 from sweeper.search.configuration import merge_configuration
 from sweeper.spec.keys.support import find_support
 from sweeper.trainables.contract import ReplicaTrainer, TrialSettings
@@ -122,7 +123,7 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
     def load_checkpoint(self, checkpoint: str) -> None:
         """Continue from a checkpoint; Tune restores iteration and time from its metrics."""
         with self._explaining_errors():
-            state = json.loads(CheckpointPaths(Path(checkpoint)).state.read_text(encoding="utf-8"))
+            state = read_json(CheckpointPaths(Path(checkpoint)).state)
             if state["version"] != _STATE_VERSION or state["seeds"] != list(self.settings.seeds):
                 raise SweeperError(f"{checkpoint} is no checkpoint of these replicas")
             self._metrics.restore(state["metrics"])
@@ -255,7 +256,7 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
         log = RunPaths(Path(self.log_root)).trial_log(self.trial_id)
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            descriptor = open_regular(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         except OSError as error:  # e.g. another node, without the run's folder
             _logger.warning("no log for trial %s: %s", self.trial_id, error)
             return

@@ -19,6 +19,7 @@ from sweeper.locks import is_locked, run_lock
 from sweeper.paths import RunPaths, find_run, list_runs
 from sweeper.results.builder import load_results
 from sweeper.results.records import SweepResults
+from sweeper.run_files import is_regular
 from sweeper.states import LaunchEnd, TrialState
 from sweeper.upkeep.overview import DAMAGED
 
@@ -148,7 +149,7 @@ def _explain_refusal(paths: RunPaths, results: SweepResults | None) -> str | Non
     """Why a folder must not be deleted; None if it may."""
     if paths.root.is_symlink():
         return f"it is a link to {paths.root.readlink()}"
-    if not paths.journal.is_file():
+    if not is_regular(paths.journal):
         return "it is not a run: it has no journal"
     # A run that is just starting holds the lock, but its journal is still empty.
     if is_locked(paths.lock) or (results is not None and results.is_live):

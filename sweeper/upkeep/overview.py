@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from sweeper.opened_run import Run, open_run
 from sweeper.paths import RunPaths, list_runs
 from sweeper.results.scoring import metric_value
 from sweeper.results.standing import Standing, Workload, describe_workload
+from sweeper.run_files import read_json
 from sweeper.states import TrialState
 
 __all__ = ["DAMAGED", "RunOverview", "RunningTrial", "describe_run", "describe_runs", "planned"]
@@ -130,6 +130,6 @@ def _describe_or_explain(paths: RunPaths) -> RunOverview:
 def planned(paths: RunPaths, name: str) -> int | None:
     """A number in the run's plan, such as ``trials``; None if it can't be read."""
     try:
-        return int(json.loads(paths.plan.read_text(encoding="utf-8"))[name])
-    except (OSError, ValueError, KeyError, TypeError):
+        return int(read_json(paths.plan)[name])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None  # not essential: the journal has the trials

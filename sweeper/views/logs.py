@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from sweeper.errors import UserError
 from sweeper.paths import RunPaths
 from sweeper.results.records import SweepResults, TrialRecord, describe_error
+from sweeper.run_files import open_reading
 from sweeper.states import TrialState
 
 __all__ = ["TrialLog", "describe_log", "find_log", "follow_logs", "tail_lines"]
@@ -70,7 +72,7 @@ def tail_lines(path: Path, count: int) -> list[str]:
 def _read_tail(path: Path) -> tuple[bytes, int]:
     """The last 64 KiB of a file, and the file's size in bytes; nothing if it can't be read."""
     try:
-        with path.open("rb") as stream:
+        with open_reading(path) as stream:
             size = stream.seek(0, 2)
             stream.seek(max(0, size - _TAIL_BYTES))
             return stream.read(min(size, _TAIL_BYTES)), size
@@ -88,7 +90,7 @@ class _Follower:
 
     def read(self, *, is_last: bool = False) -> list[str]:
         try:
-            with self.path.open("rb") as stream:
+            with open_reading(self.path) as stream:
                 if stream.seek(0, 2) < self.offset:
                     self.offset, self.rest = 0, b""  # the file was rewritten
                 stream.seek(self.offset)
@@ -164,7 +166,8 @@ def describe_log(record: TrialRecord, results: SweepResults) -> TrialLog:
     """The log of a trial, whether or not the file exists yet."""
     path = _log_path(record, results)
     try:
-        status = path.stat()
+        with open_reading(path) as stream:
+            status = os.fstat(stream.fileno())
         size_bytes, updated = status.st_size, status.st_mtime
     except OSError:
         size_bytes, updated = None, None

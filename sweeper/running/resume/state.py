@@ -7,9 +7,9 @@ the search algorithm, rebuilt from the same journal.
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from sweeper.journal import (
 from sweeper.metrics import ITERATION
 from sweeper.paths import CheckpointPaths, RunPaths
 from sweeper.results.records import SweepResults, TrialRecord
+from sweeper.run_files import delete
 from sweeper.states import TrialState
 from sweeper.trainables.milestones import find_met_criterion
 from sweeper.trainables.plateau import PLATEAU
@@ -229,7 +230,8 @@ def continue_trial(record: TrialRecord, paths: RunPaths) -> Continuation:
     present = [path for path in folder.glob("checkpoint_*") if path.is_dir()]
     for path in present:
         if path.name not in recorded:
-            shutil.rmtree(path, ignore_errors=True)
+            with suppress(OSError):
+                delete(path, below=paths.trials)
     numbers = _numbers(recorded) | _numbers(path.name for path in present)
     last = max(numbers, default=-1)
     again = Continuation(record.trial_id, record.parameters, last_checkpoint=last)

@@ -6,7 +6,6 @@ Every event is in the journal before any listener receives it.
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import sys
 import time
@@ -236,4 +235,4 @@ class _StageRun:
                 f"{why}; nothing that was reported is lost: `sweeper resume {name}` goes on"
             ) from error
         # Tune's own snapshot is larger than all other records, and nothing reads it.
-        shutil.rmtree(self.paths.tune, ignore_errors=True)
+        self.paths.delete_tune()

@@ -22,6 +22,7 @@ from torch import Tensor
 from sweeper.errors import SweeperError
 from sweeper.json_values import to_json
 from sweeper.paths import CheckpointPaths, write_atomically
+from sweeper.run_files import open_reading
 
 __all__ = ["read_tensors", "write_agent", "write_arrays", "write_tensors"]
 
@@ -98,6 +99,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         SweeperError: the file is missing or damaged.
     """
     try:
+        open_reading(path).close()  # `load_file` would wait for a named pipe
         tensors: dict[str, Tensor] = load_file(path)
     except (OSError, SafetensorError) as error:
         raise SweeperError(f"checkpoint file {path} can't be read: {error}") from error

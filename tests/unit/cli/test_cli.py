@@ -84,8 +84,11 @@ def test_an_unknown_metric_lists_the_reported_ones(call: Any) -> None:
 def test_an_unreadable_journal_is_a_one_line_error(call: Any) -> None:
     paths = make_run(Path("runs"), "made-20260101-000000")
     paths.journal.unlink()
-    paths.journal.symlink_to(paths.root)  # a folder: not even root can read it
-    assert call("status", str(paths.root)).error.startswith(f"error: no run '{paths.root}'")
+    paths.journal.symlink_to(paths.spec)
+    assert call("status", str(paths.root)).err == (
+        f"error: can't read the journal {paths.journal}: it is a link to {paths.spec}, which is "
+        "not followed\n"
+    )
 
 
 def test_a_damaged_journal_is_a_one_line_warning(call: Any) -> None:

@@ -1,0 +1,223 @@
+"""Open, read and delete the files of a run folder, which may come from someone else.
+
+A run folder is data that people hand on. So nothing in it is opened that is no regular file: a
+link could lead to any file, and opening a named pipe waits for ever. Nothing is written or deleted
+through a link either. `delete` is the only function that deletes what a journal names.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+__all__ = [
+    "check_tree",
+    "copy_file",
+    "copy_tree",
+    "delete",
+    "is_regular",
+    "make_empty",
+    "open_reading",
+    "open_regular",
+    "read_json",
+    "read_text",
+]
+
+# None of our records but the journal comes near this; a larger one is not read into memory.
+_MAX_BYTES = 64 * 2**20
+# Not on Windows. Without `O_NONBLOCK` opening a named pipe would wait for its other end.
+_SAFELY = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"))
+_WRITING = os.O_WRONLY | os.O_RDWR
+_KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def open_regular(path: Path, flags: int = os.O_RDONLY, mode: int = 0o644) -> int:
+    """Open a regular file, as `os.open` does, and never anything else.
+
+    Raises:
+        OSError: it can't be opened, or is a link, a named pipe or a device. A file that has a
+            second name (a hard link) is not opened for writing.
+    """
+    try:
+        _check_regular(path, path.lstat(), is_written=bool(flags & _WRITING))
+    except FileNotFoundError:
+        if not flags & os.O_CREAT:
+            raise
+    descriptor = os.open(path, flags | _SAFELY, mode)
+    try:
+        # The name may mean another file by now.
+        _check_regular(path, os.fstat(descriptor), is_written=bool(flags & _WRITING))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_regular(path: Path, status: os.stat_result, *, is_written: bool) -> None:
+    if stat.S_ISLNK(status.st_mode):
+        what = f"it is a link to {path.readlink()}, which is not followed"
+        raise OSError(errno.ELOOP, what, str(path))
+    for is_kind, name in _KINDS:
+        if is_kind(status.st_mode):
+            raise OSError(errno.EINVAL, f"it is {name}, not a file", str(path))
+    if is_written and status.st_nlink > 1:
+        what = "it has a second name (a hard link), whose file would change, too; make it a copy"
+        raise OSError(errno.EMLINK, what, str(path))
+
+
+def is_regular(path: Path) -> bool:
+    """Whether there is a regular file of this name, and no link to one."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def open_reading(path: Path) -> BinaryIO:
+    """Open a regular file for reading bytes.
+
+    Raises:
+        OSError: it can't be opened, or is something else.
+    """
+    return os.fdopen(open_regular(path), "rb")
+
+
+def read_text(path: Path) -> str:
+    """The text of one of our records.
+
+    Raises:
+        OSError: it can't be read, is no regular file, or has more than 64 MiB.
+        ValueError: it is not UTF-8.
+    """
+    with open_reading(path) as stream:
+        data = stream.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
+        raise OSError(errno.EFBIG, "it has more than 64 MiB", str(path))
+    return data.decode("utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """The document in one of our records.
+
+    Raises:
+        OSError: as `read_text`.
+        ValueError: it is no JSON, or nested too deeply to be ours.
+    """
+    try:
+        return json.loads(read_text(path))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def make_empty(path: Path) -> None:
+    """Make an empty file, or leave the one that is there.
+
+    Raises:
+        OSError: it can't be made, or something else has the name.
+    """
+    os.close(open_regular(path, os.O_WRONLY | os.O_CREAT))
+
+
+def delete(path: Path, *, below: Path) -> None:
+    """Delete a file, a link or a folder with all that is in it; a missing one is fine.
+
+    Links in the folder are deleted, never followed.
+
+    Args:
+        path: what to delete.
+        below: the folder that it must lie in, at any depth, without a link on the way.
+
+    Raises:
+        OSError: it can't be deleted, or it lies elsewhere, once links are resolved.
+    """
+    try:
+        place = _locate(path, below)
+        is_folder = stat.S_ISDIR(place.lstat().st_mode)
+    except FileNotFoundError:
+        return
+    if is_folder:
+        shutil.rmtree(place)
+    else:
+        place.unlink()
+
+
+def _locate(path: Path, below: Path) -> Path:
+    """The path with the links above ``below`` resolved; the last part is not looked at."""
+    outside = OSError(errno.EPERM, f"it is not in {below}, so it was not touched", str(path))
+    try:
+        parts = path.relative_to(below).parts
+    except ValueError:
+        raise outside from None
+    if not parts or ".." in parts:
+        raise outside
+    root = below.parent.resolve() / below.name
+    parent = root.joinpath(*parts[:-1])
+    if parent.resolve(strict=True) != parent:
+        raise outside
+    return parent / parts[-1]
+
+
+def check_tree(root: Path, names: tuple[str, ...], *, depth: int) -> None:
+    """Check that a run folder is made of folders and regular files down to a depth.
+
+    Ray writes there by paths that follow links, so it must not find any.
+
+    Args:
+        root: the run folder, which may itself be reached through a link.
+        names: the entries of it to check.
+        depth: 0 for these alone, 1 for what is in them as well, and so on.
+
+    Raises:
+        OSError: one is a link, a named pipe or a device.
+    """
+    for entry in _walk([root / name for name in names], depth):
+        status = entry.lstat()
+        if not stat.S_ISDIR(status.st_mode):
+            _check_regular(entry, status, is_written=False)
+
+
+def _walk(entries: list[Path], depth: int) -> Iterator[Path]:
+    for entry in entries:
+        if not os.path.lexists(entry):
+            continue
+        yield entry
+        if depth and stat.S_ISDIR(entry.lstat().st_mode):
+            yield from _walk(sorted(entry.iterdir()), depth - 1)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a regular file.
+
+    Raises:
+        OSError: it can't be copied, or is something else.
+    """
+    with open_reading(source) as reading, target.open("xb") as writing:
+        shutil.copyfileobj(reading, writing)
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy a folder of regular files to a new place.
+
+    Raises:
+        OSError: it can't be copied, or holds something else, such as a link.
+    """
+    if source.is_symlink():
+        _check_regular(source, source.lstat(), is_written=False)
+    target.mkdir()
+    for entry in sorted(source.iterdir()):
+        if stat.S_ISDIR(entry.lstat().st_mode):
+            copy_tree(entry, target / entry.name)
+        else:
+            copy_file(entry, target / entry.name)
