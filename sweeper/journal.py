@@ -3,13 +3,12 @@
 The driver appends an event, a frozen dataclass below, as it happens. Tables, selection and MLflow
 are derived from the sequence. Each line is written with one ``write`` to a descriptor opened with
 ``O_APPEND``, so a kill at any byte damages at most the last line; the reader drops it with a
-warning.
+warning. `journal_lines` has what a line looks like and what its fields must be.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +17,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from sweeper.errors import SweeperError
-from sweeper.json_values import decode_json, encode_json
+from sweeper.journal_lines import (
+    LineError,
+    NoLineError,
+    UnknownKindError,
+    decode_line,
+    encode_line,
+    find_checks,
+)
+from sweeper.json_values import encode_json
 from sweeper.run_files import open_reading, open_regular
 from sweeper.states import Stage, TrialState
 
@@ -41,6 +48,9 @@ __all__ = [
 ]
 
 _logger = logging.getLogger(__name__)
+
+VERSION = 1
+"""Of the journal's format; raised when a reader of this version would misread a later one."""
 
 
 class JournalError(SweeperError):
@@ -76,6 +86,8 @@ class LaunchStarted(Event):
         stage: the first one that it goes through; journals of earlier versions have none.
         environment: an `EnvironmentIdentity` as JSON; empty in journals of earlier versions.
         environment_changes: how it differs from the previous launch's, where the user allowed it.
+        version: of the journal's format, from this event to the next of its kind. From 1 on every
+            line has a checksum; 0 in journals of earlier versions.
     """
 
     kind: ClassVar[str] = "launch_started"
@@ -88,6 +100,7 @@ class LaunchStarted(Event):
     stage: Stage = Stage.SEARCH
     environment: Mapping[str, Any] = field(default_factory=dict)
     environment_changes: tuple[str, ...] = ()
+    version: int = VERSION
 
 
 @dataclass(frozen=True)
@@ -189,12 +202,7 @@ Listener = Callable[[Event], None]
 
 _TYPES: tuple[type[Event], ...] = (LaunchStarted, *TrialEvent.__subclasses__(), LaunchEnded)
 _EVENTS = {event.kind: event for event in _TYPES}
-_FIELDS = {event: frozenset(item.name for item in dataclasses.fields(event)) for event in _TYPES}
-# Fields that JSON stores as another type.
-_CONVERTERS: Mapping[type[Event], Mapping[str, Callable[[Any], Any]]] = {
-    LaunchStarted: {"command": tuple, "stage": Stage, "environment_changes": tuple},
-    TrialAsked: {"seeds": tuple, "stage": Stage},
-}
+_CHECKS = {event: find_checks(event) for event in _TYPES}
 
 
 @dataclass
@@ -228,8 +236,7 @@ class Journal:
         fields = {
             item.name: encode_json(getattr(event, item.name)) for item in dataclasses.fields(event)
         }
-        line = json.dumps({"event": event.kind, **fields}, allow_nan=False) + "\n"
-        self._write(line.encode())
+        self._write(encode_line({"event": event.kind, **fields}))
         for listener in tuple(self.listeners):
             try:
                 listener(event)
@@ -265,77 +272,118 @@ class Journal:
 def read_journal(path: Path, *, strict: bool = True) -> Iterator[Event]:
     """Read the events in order.
 
-    A damaged line is dropped with a warning where a kill can leave one: at the end of the file,
-    or before the start of a launch. Events that only a later version knows are skipped with a
-    warning.
+    An incomplete line is dropped with a warning where a kill can leave one: at the end of the
+    file, or before the start of a launch. Events that only a later version knows are skipped with
+    a warning, if a later version has written the journal.
 
     Args:
         path: the file.
-        strict: False to skip damaged lines elsewhere, too, with a warning. That is enough to
-            view a run, but not to resume it.
+        strict: False to skip damaged lines, too, with a warning. That is enough to view a run,
+            but not to resume it.
 
     Raises:
-        JournalError: the file is missing, or, if strict, a line in its middle is damaged.
+        JournalError: the file is missing, or, if strict, a line is damaged.
     """
     try:
         with open_reading(path) as stream:
             lines = stream.read().split(b"\n")
     except OSError as error:
         raise JournalError(f"can't read the journal {path}: {error.strerror}") from error
-    damaged = 0
+    cut = 0
     unknown: set[str] = set()
+    version = 0
     for number, line in enumerate(lines, start=1):
         if not line:
             continue
-        event = parse_event(line)
-        if event is None and (kind := _foreign_kind(line)):
-            if kind not in unknown:
+        event = None
+        try:
+            event = _parse(line, version)
+        except NoLineError:
+            damage = None
+        except UnknownKindError as news:
+            if news.kind not in unknown:
                 _logger.warning(
-                    "%s:%d: events %r of a later version are skipped", path, number, kind
+                    "%s:%d: events %r of a later version are skipped", path, number, news.kind
                 )
-            unknown.add(kind)
+            unknown.add(news.kind)
             continue
-        if damaged and not isinstance(event, LaunchStarted):
-            where = f"{path}:{damaged}: damaged line in the middle of the journal"
-            if strict:
-                raise JournalError(
-                    f"{where}: resuming could lose trials or run them twice; restore the file from "
-                    f"a copy, or start a new run (`sweeper results {path.parent.name}` shows what "
-                    "the other lines say)"
-                )
-            _logger.warning("%s: skipped, its event is missing", where)
-            damaged = 0
+        except LineError as error:
+            damage = str(error)
+        if cut and not isinstance(event, LaunchStarted):
+            _complain(path, cut, None, strict=strict)
+            cut = 0
         if event is None:
-            damaged = number
+            if damage is None:
+                cut = number
+            else:
+                _complain(path, number, damage, strict=strict)
             continue
-        if damaged:
-            _logger.warning("%s:%d: dropped an incomplete line", path, damaged)
-            damaged = 0
+        if cut:
+            _logger.warning("%s:%d: dropped an incomplete line", path, cut)
+            cut = 0
+        if isinstance(event, LaunchStarted):
+            version = event.version
         yield event
-    if damaged:
-        _logger.warning("%s:%d: dropped an incomplete last line", path, damaged)
+    if cut:
+        _logger.warning("%s:%d: dropped an incomplete last line", path, cut)
 
 
-def _foreign_kind(line: bytes) -> str | None:
-    """The kind of an event that this version does not know; None if the line is no event."""
-    try:
-        kind = json.loads(line)["event"]
-    except (ValueError, KeyError, TypeError):
-        return None
-    return kind if isinstance(kind, str) and kind not in _EVENTS else None
+def _complain(path: Path, number: int, damage: str | None, *, strict: bool) -> None:
+    """Refuse a damaged line, or warn of it."""
+    why = "" if damage is None else f" ({damage})"
+    where = f"{path}:{number}: damaged line in the middle of the journal{why}"
+    if strict:
+        raise JournalError(
+            f"{where}: resuming could lose trials or run them twice; restore the file from "
+            f"a copy, or start a new run (`sweeper results {path.parent.name}` shows what "
+            "the other lines say)"
+        )
+    _logger.warning("%s: skipped, its event is missing", where)
 
 
 def parse_event(line: bytes) -> Event | None:
     """Parse one line of a journal; None if it is no event, e.g. cut off by a kill."""
     try:
-        document = json.loads(line)
-        kind = _EVENTS[document.pop("event")]
-        # Few lines hold a non-finite number, and decoding takes as long as parsing.
-        values = decode_json(document) if b'"$float"' in line else document
-        for name, convert in _CONVERTERS.get(kind, {}).items():
-            if name in values:
-                values[name] = convert(values[name])
-        names = _FIELDS[kind]
-        return kind(**{name: value for name, value in values.items() if name in names})
-    except (ValueError, KeyError, TypeError, AttributeError):
+        return _parse(line, 0)
+    except LineError:
         return None
+
+
+def _parse(line: bytes, version: int) -> Event:
+    """Parse one line.
+
+    Args:
+        line: without its line break.
+        version: of the program that wrote the journal; 0 if it wrote no checksums, or if that is
+            unknown.
+
+    Raises:
+        NoLineError: a kill can have cut the line off.
+        UnknownKindError: a later version has written it.
+        LineError: it is damaged.
+    """
+    document, has_checksum = decode_line(line)
+    name = document.pop("event", None)
+    kind = _EVENTS.get(name) if isinstance(name, str) else None
+    if kind is None:
+        if isinstance(name, str) and version > VERSION:
+            raise UnknownKindError(name)
+        raise LineError(f"unknown event {str(name)[:40]!r}")
+    if kind is LaunchStarted:
+        version = document.setdefault("version", 0)
+    if version and not has_checksum:
+        raise LineError("its checksum is missing")
+    values = {}
+    for field_name, check in _CHECKS[kind].items():
+        if field_name in document:
+            try:
+                values[field_name] = check(document[field_name])
+            except ValueError as error:
+                raise LineError(f"{field_name}: {error}") from None
+    try:
+        event = kind(**values)
+    except TypeError:
+        raise LineError("a field is missing") from None
+    if isinstance(event, TrialCheckpointed) and event.path.split("/")[1] != event.trial_id:
+        raise LineError("path: of another trial")
+    return event

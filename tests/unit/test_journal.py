@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import math
 import os
+from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeper.journal import (
+    VERSION,
     Event,
     Journal,
     JournalError,
@@ -25,6 +30,7 @@ from sweeper.journal import (
     TrialStarted,
     read_journal,
 )
+from sweeper.journal_lines import encode_line, find_checks
 from sweeper.json_values import decode_json, encode_json
 
 EVENTS: list[Event] = [
@@ -110,13 +116,27 @@ def test_events_of_a_later_version_are_skipped_with_a_warning_each_kind_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "journal.jsonl"
-    write(path, EVENTS[:2])
-    with path.open("a") as stream:
-        stream.write('{"event": "trial_cloned", "time": 2.5, "trial_id": "t0001"}\n' * 2)
-    write(path, EVENTS[2:])
+    events = [replace(EVENTS[0], version=VERSION + 1), *EVENTS[1:]]
+    write(path, events[:2])
+    cloned = encode_line({"event": "trial_cloned", "time": 2.5, "trial_id": "t0001"})
+    with path.open("ab") as stream:
+        stream.write(cloned * 2)
+    write(path, events[2:])
     with caplog.at_level(logging.WARNING):
-        assert list(read_journal(path)) == EVENTS
+        assert list(read_journal(path)) == events
     assert caplog.text.count("trial_cloned") == 1
+    assert "damaged" not in caplog.text
+
+
+@pytest.mark.parametrize("version", [0, VERSION])
+def test_an_unknown_event_in_a_journal_of_ours_is_damage(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "journal.jsonl"
+    write(path, [replace(EVENTS[0], version=version)])
+    with path.open("ab") as stream:
+        stream.write(encode_line({"event": "trial_asced", "time": 2.5, "trial_id": "t0001"}))
+    with pytest.raises(JournalError, match=r"jsonl:2: damaged .*unknown event 'trial_asced'"):
+        list(read_journal(path))
+    assert len(list(read_journal(path, strict=False))) == 1
 
 
 def test_reading_without_strict_skips_damage_with_a_warning(
@@ -210,7 +230,10 @@ _values = st.recursive(
 )
 
 
-@given(metrics=st.dictionaries(st.text(), _values, max_size=4), trial_id=st.text(min_size=1))
+@given(
+    metrics=st.dictionaries(st.text(), _values, max_size=4),
+    trial_id=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", fullmatch=True),
+)
 @settings(max_examples=60, deadline=None)
 def test_any_metrics_survive_the_journal(
     tmp_path_factory: pytest.TempPathFactory, metrics: dict[str, object], trial_id: str
@@ -224,3 +247,130 @@ def test_any_metrics_survive_the_journal(
 @given(_values)
 def test_decoding_undoes_encoding(value: object) -> None:
     assert decode_json(encode_json(value)) == value
+
+
+def lines_without_checksums(path: Path) -> bytes:
+    """What a version without checksums would have written."""
+    documents = [json.loads(line) for line in path.read_bytes().splitlines()]
+    old = [
+        {key: value for key, value in document.items() if key not in ("crc", "version")}
+        for document in documents
+    ]
+    return b"".join(json.dumps(document).encode() + b"\n" for document in old)
+
+
+def test_a_journal_without_checksums_is_read_and_continued_with_them(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    write(path, EVENTS)
+    path.write_bytes(lines_without_checksums(path))
+    second = LaunchStarted(10.0, launch=2, pid=8, command=("sweeper", "resume"))
+    write(path, [second])
+    old = [replace(EVENTS[0], version=0), *EVENTS[1:]]
+    assert list(read_journal(path)) == [*old, second]
+
+
+def test_an_earlier_version_may_have_continued_a_journal_with_checksums(tmp_path: Path) -> None:
+    path, later = tmp_path / "journal.jsonl", tmp_path / "later.jsonl"
+    write(path, EVENTS)
+    write(later, EVENTS)
+    path.write_bytes(path.read_bytes() + lines_without_checksums(later))
+    assert list(read_journal(path)) == [*EVENTS, replace(EVENTS[0], version=0), *EVENTS[1:]]
+
+
+def test_no_flipped_bit_passes_unseen(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    write(path, EVENTS)
+    whole = path.read_bytes()
+    random = Random(1)  # noqa: S311 - flips, not secrets
+    for _ in range(500):
+        at, bit = random.randrange(len(whole)), random.randrange(8)
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << bit
+        path.write_bytes(damaged)
+        assert list(read_journal(path, strict=False)) != EVENTS
+        last_line = whole.rindex(b"\n", 0, -1)
+        if at < last_line:
+            with pytest.raises(JournalError, match="damaged line"):
+                list(read_journal(path))
+
+
+WRONG: list[tuple[type[Event], str, Any]] = [
+    (TrialReported, "metrics", 3),
+    (TrialReported, "metrics", None),
+    (TrialReported, "metrics", {"replica/diverged": 1}),
+    (TrialReported, "metrics", {"a": json.loads("[" * 60 + "]" * 60)}),
+    (TrialReported, "time", "now"),
+    (TrialReported, "time", True),
+    (TrialReported, "time", {"$float": "nan"}),
+    (TrialReported, "time", 1e300),
+    (TrialReported, "replaces", 1),
+    (TrialReported, "stopped_by", []),
+    (TrialReported, "trial_id", "../../victim"),
+    (TrialReported, "trial_id", "/home"),
+    (TrialReported, "trial_id", ".."),
+    (TrialReported, "trial_id", "t0001\n"),
+    (TrialReported, "trial_id", ""),
+    (TrialReported, "trial_id", 7),
+    (TrialCheckpointed, "path", "/home/you/x"),
+    (TrialCheckpointed, "path", "trials/t0001/../../../x"),
+    (TrialCheckpointed, "path", "trials/t0001"),
+    (TrialCheckpointed, "path", "trials/t0002/checkpoint_000000"),
+    (TrialCheckpointed, "path", "spec.yaml"),
+    (TrialAsked, "configuration", []),
+    (TrialAsked, "seeds", "01"),
+    (TrialAsked, "seeds", [0.5]),
+    (TrialAsked, "seeds", [10**30]),
+    (TrialAsked, "stage", "lunch"),
+    (TrialEnded, "state", "HAPPY"),
+    (TrialEnded, "state", ["ERROR"]),
+    (TrialEnded, "reason", None),
+    (LaunchStarted, "pid", "7"),
+    (LaunchStarted, "pid", None),
+    (LaunchStarted, "command", "sweeper"),
+    (LaunchStarted, "command", [1]),
+    (LaunchStarted, "environment", []),
+    (LaunchStarted, "version", "x"),
+    (LaunchEnded, "reason", {}),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "value"), WRONG)
+def test_a_field_of_another_type_is_damage(
+    tmp_path: Path, kind: type[Event], name: str, value: Any
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    write(path, EVENTS)
+    lines = path.read_bytes().splitlines()
+    number = next(index for index, event in enumerate(EVENTS) if isinstance(event, kind))
+    document = json.loads(lines[number])
+    del document["crc"]
+    path.write_bytes(
+        b"\n".join([*lines[:number], encode_line({**document, name: value}), *lines[number + 1 :]])
+    )
+    with pytest.raises(JournalError, match=rf"jsonl:{number + 1}: damaged .*\("):
+        list(read_journal(path))
+    assert list(read_journal(path, strict=False)) == [*EVENTS[:number], *EVENTS[number + 1 :]]
+
+
+@pytest.mark.parametrize("line", [b"[" * 5000, b"[" * 900 + b"]" * 900, b"9" * 5000, b"[1]", b"7"])
+def test_json_that_is_no_event_is_damage(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "journal.jsonl"
+    write(path, EVENTS)
+    path.write_bytes(line + b"\n" + path.read_bytes())
+    assert list(read_journal(path, strict=False)) == EVENTS
+
+
+def test_a_line_without_a_needed_field_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(encode_line({"event": "trial_started", "time": 1.0, "trial_id": "t0001"}))
+    with pytest.raises(JournalError, match="a field is missing"):
+        list(read_journal(path))
+
+
+def test_a_field_without_a_check_can_not_be_declared() -> None:
+    @dataclass(frozen=True)
+    class Strange:
+        when: complex
+
+    with pytest.raises(TypeError, match="no check for the type"):
+        find_checks(Strange)

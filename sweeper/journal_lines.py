@@ -1,0 +1,216 @@
+"""One line of a journal as bytes: JSON with a checksum, and what its fields must be.
+
+A run folder may be damaged, or come from someone else, so a line that is read is not trusted: its
+checksum tells a flipped bit from news, and every field must be of its declared type. Trial ids
+and paths must have the form that we give them, because folders are made and deleted by them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+import types
+import typing
+import zlib
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any
+
+from sweeper.json_values import decode_json
+
+__all__ = [
+    "Check",
+    "LineError",
+    "NoLineError",
+    "UnknownKindError",
+    "decode_line",
+    "encode_line",
+    "find_checks",
+]
+
+Check = Callable[[Any], Any]
+"""Converts a field's value; raises ValueError if it is of another type."""
+
+_CHECKSUM = re.compile(rb', "crc": "([0-9a-f]{8})"}\Z')
+_CHECKSUM_BYTES = 20
+_MAX_DEPTH = 50  # of a configuration; Python's own limit is a thousand
+_MAX_TIME = 1e11  # seconds; `datetime` knows no year 5138
+_TRIAL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_CHECKPOINT = re.compile(rf"trials/{_TRIAL_ID.pattern}/checkpoint_\d{{1,9}}")
+_PER_REPLICA = "replica/"
+
+
+class LineError(ValueError):
+    """A whole line that is not as it was written; the message says what is wrong with it."""
+
+
+class NoLineError(LineError):
+    """Not even JSON: a kill can have cut the line off."""
+
+
+class UnknownKindError(LineError):
+    """An event of a kind that only a later version knows."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"unknown event {kind!r}")
+        self.kind = kind
+
+
+def encode_line(document: Mapping[str, Any]) -> bytes:
+    """A document as a line with its checksum, and its line break."""
+    text = json.dumps(document, allow_nan=False)[:-1].encode()
+    return b'%s, "crc": "%08x"}\n' % (text, zlib.crc32(text))
+
+
+def decode_line(line: bytes) -> tuple[dict[str, Any], bool]:
+    """Read what `encode_line` returned, or a line of an earlier version, without a checksum.
+
+    Returns:
+        The document, and whether it had a checksum.
+
+    Raises:
+        NoLineError: it is no JSON.
+        LineError: its checksum is of another line, or it is no mapping.
+    """
+    found = _CHECKSUM.search(line, max(0, len(line) - _CHECKSUM_BYTES))
+    try:
+        document = json.loads(line)
+        if line.count(b"{") + line.count(b"[") > _MAX_DEPTH:
+            _check_depth(document, _MAX_DEPTH)
+        # Few lines hold a non-finite number, and decoding takes as long as parsing.
+        if b'"$float"' in line:
+            document = decode_json(document)
+    except RecursionError:
+        raise LineError("nested too deeply") from None
+    except ValueError:
+        raise NoLineError("no JSON") from None
+    except TypeError:
+        raise LineError("no number in $float") from None
+    if not isinstance(document, dict):
+        raise LineError("no mapping")
+    checksum = document.pop("crc", None)
+    if found is None:
+        if checksum is not None:
+            raise LineError("its checksum is not where it belongs")
+        return document, False
+    if zlib.crc32(line[: found.start()]) != int(found[1], 16):
+        raise LineError("its checksum does not fit")
+    return document, True
+
+
+def _check_depth(value: Any, room: int) -> None:
+    if not isinstance(value, dict | list):
+        return
+    if not room:
+        raise LineError("nested too deeply")
+    for item in value.values() if isinstance(value, dict) else value:
+        _check_depth(item, room - 1)
+
+
+def find_checks(event: type) -> Mapping[str, Check]:
+    """A check for every field of an event, by its declared type and, for some, by its name.
+
+    Raises:
+        TypeError: a field is declared with a type that has no check.
+    """
+    hints = typing.get_type_hints(event)
+    names = [item.name for item in dataclasses.fields(event)]
+    return {name: _BY_NAME.get(name) or _find_check(hints[name]) for name in names}
+
+
+def _find_check(hint: Any) -> Check:
+    if hint in _BY_TYPE:
+        return _BY_TYPE[hint]
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return _member_of(hint)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple and arguments[1:] == (...,):
+        return _tuple_of(_find_check(arguments[0]))
+    if origin in (types.UnionType, typing.Union) and types.NoneType in arguments:
+        (inner,) = (part for part in arguments if part is not types.NoneType)
+        return _optional(_find_check(inner))
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return _mapping
+    raise TypeError(f"the journal has no check for the type {hint}")
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("no number")
+    if not math.isfinite(value) or abs(value) > _MAX_TIME:
+        raise ValueError("out of range")
+    return value
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("no whole number")
+    if abs(value) >= 2**63:
+        raise ValueError("out of range")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("neither true nor false")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("no text")
+    return value
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("no mapping")
+    return value
+
+
+def _row(value: Any) -> Mapping[str, Any]:
+    for name, item in _mapping(value).items():
+        if name.startswith(_PER_REPLICA) and not isinstance(item, list):
+            raise ValueError(f"{name} is no list")
+    return _mapping(value)
+
+
+def _form(pattern: re.Pattern[str], what: str) -> Check:
+    def check(value: Any) -> str:
+        if pattern.fullmatch(_text(value)) is None:
+            raise ValueError(f"no {what} of ours")
+        return _text(value)
+
+    return check
+
+
+def _member_of(enumeration: type[StrEnum]) -> Check:
+    def check(value: Any) -> StrEnum:
+        if value not in enumeration.__members__.values():
+            raise ValueError("unknown")
+        return enumeration(value)
+
+    return check
+
+
+def _tuple_of(inner: Check) -> Check:
+    def check(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise ValueError("no list")
+        return tuple(map(inner, value))
+
+    return check
+
+
+def _optional(inner: Check) -> Check:
+    return lambda value: None if value is None else inner(value)
+
+
+_BY_TYPE: Mapping[Any, Check] = {float: _number, int: _whole, bool: _flag, str: _text}
+_BY_NAME: Mapping[str, Check] = {
+    "trial_id": _form(_TRIAL_ID, "trial's id"),
+    "path": _form(_CHECKPOINT, "checkpoint's path"),
+    "metrics": _row,
+}
