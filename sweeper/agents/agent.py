@@ -11,9 +11,11 @@ import gymnasium as gym
 import numpy as np
 
 from sweeper.agents.locate import read_description
+from sweeper.environments.modules import summarise
 from sweeper.environments.spaces import space_from_json
 from sweeper.errors import UserError
 from sweeper.paths import CheckpointPaths
+from sweeper.run_files import open_reading
 
 __all__ = ["Agent", "Policy", "load_agent"]
 
@@ -81,7 +83,10 @@ def load_agent(folder: str | Path, replica: int = 0) -> Agent:
             return _load_torch_agent(root, description, replica)
         own = CheckpointPaths(root).algorithm if description else root
         return _load_rllib_agent(own, description)
-    except (FileNotFoundError, ValueError) as error:
+    except OSError as error:
+        where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        raise UserError(f"no agent in {root}: {where}") from error
+    except ValueError as error:
         raise UserError(str(error)) from error
 
 
@@ -90,7 +95,19 @@ def _load_torch_agent(root: Path, description: Mapping[str, Any], replica: int) 
 
     observation_space = space_from_json(description["observation_space"])
     action_space = space_from_json(description["action_space"])
-    return Agent(TorchPolicy(root, replica), observation_space, action_space, description)
+    open_reading(CheckpointPaths(root).weights).close()  # reading would wait for a named pipe
+    try:
+        policy = TorchPolicy(root, replica)
+        # Whether the weights fit the network shows when it acts.
+        policy.act(np.zeros((1, *policy.observation_shape), np.float32))
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    except Exception as error:  # whatever torch and safetensors say of files that don't fit
+        raise UserError(
+            f"{root} holds no agent that can act: weights.safetensors is damaged or does not fit "
+            f"agent.json ({summarise(error)})"
+        ) from error
+    return Agent(policy, observation_space, action_space, description)
 
 
 def _load_rllib_agent(root: Path, description: Mapping[str, Any]) -> Agent:
@@ -105,7 +122,14 @@ def _load_rllib_agent(root: Path, description: Mapping[str, Any]) -> Agent:
         raise UserError(f"no agent in {root}{hint}")
     from sweeper.agents.rllib_policy import RLlibPolicy
 
-    policy = RLlibPolicy(root)
+    try:
+        policy = RLlibPolicy(root)
+    except (FileNotFoundError, ValueError):
+        raise
+    except Exception as error:  # whatever pickle and RLlib say of files that don't fit
+        raise UserError(
+            f"{root} is damaged, or was made by another version of RLlib ({summarise(error)})"
+        ) from error
     return Agent(policy, policy.observation_space, policy.action_space, description)
 
 

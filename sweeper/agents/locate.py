@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweeper.environments.settings import EnvironmentSettings
+from sweeper.environments.spaces import space_from_json
 from sweeper.errors import UserError
 from sweeper.paths import CheckpointPaths
 from sweeper.run_files import read_json
@@ -25,15 +27,51 @@ class AgentPlace:
 
 
 def read_description(folder: Path) -> Mapping[str, Any]:
-    """The contents of ``agent.json``; empty if there is none."""
+    """The contents of ``agent.json``; empty if there is none.
+
+    Raises:
+        UserError: it is damaged, or does not describe an agent.
+    """
     path = CheckpointPaths(folder).agent
     if not os.path.lexists(path):
         return {}
     try:
-        document: Mapping[str, Any] = read_json(path)
-    except (OSError, ValueError) as error:
+        document = read_json(path)
+        _check_description(document)
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror}") from error
+    except (ValueError, UserError) as error:
         raise UserError(f"{path} is damaged: {error}") from error
-    return document
+    described: Mapping[str, Any] = document
+    return described
+
+
+def _check_description(document: Any) -> None:
+    """Check what is read of a description before the agent itself is loaded.
+
+    Raises:
+        ValueError: a part is missing or of another type.
+    """
+    if not isinstance(document, dict):
+        raise ValueError("it is no mapping")
+    cap = document.get("max_episode_steps")
+    if cap is not None and (isinstance(cap, bool) or not isinstance(cap, int) or cap < 1):
+        raise ValueError("max_episode_steps is no number of steps")
+    if "environment" in document:
+        EnvironmentSettings.from_json(document["environment"])
+    if document.get("backend") != "torch":
+        return
+    seeds = document.get("seeds")
+    # An agent outside of a run may have none.
+    if not isinstance(seeds, list) or not seeds:
+        raise ValueError("seeds is no list of numbers")
+    if not all(seed is None or isinstance(seed, int) for seed in seeds):
+        raise ValueError("seeds is no list of numbers")
+    for name in ("observation_space", "action_space"):
+        try:
+            space_from_json(document[name])
+        except Exception as error:  # whatever numpy and gymnasium say of what is no space
+            raise ValueError(f"{name} is no space of ours") from error
 
 
 def find_agents(

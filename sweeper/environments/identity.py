@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -62,10 +63,18 @@ class EnvironmentIdentity:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> EnvironmentIdentity | None:
-        """Read what `to_json` returned; None for the empty record of an earlier version."""
+        """Read what `to_json` returned; None for anything else.
+
+        Earlier versions recorded nothing, which is an empty document.
+        """
         names = cls.__dataclass_fields__
         known = {name: value for name, value in document.items() if name in names}
-        return cls(**known) if {"observation_space", "action_space"} <= known.keys() else None
+        if not {"observation_space", "action_space"} <= known.keys():
+            return None
+        if not all(isinstance(value, Mapping) for value in known.values()):
+            return None
+        texts = [*known.get("sources", {}).values(), *known.get("packages", {}).values()]
+        return cls(**known) if all(isinstance(text, str) for text in texts) else None
 
 
 @dataclass(frozen=True)
@@ -267,5 +276,10 @@ def _record_space(space: gymnasium.Space[Any]) -> dict[str, Any]:
 
 
 def _show_space(document: Mapping[str, Any]) -> str:
-    text = str(document.get("text") or " ".join(str(space_from_json(document)).split()))
+    text = document.get("text")
+    if not isinstance(text, str):
+        try:
+            text = " ".join(str(space_from_json(document)).split())
+        except Exception:  # whatever numpy and gymnasium say of what is no space
+            text = json.dumps(document)
     return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 1]}…"

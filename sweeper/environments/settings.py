@@ -64,13 +64,51 @@ class EnvironmentSettings:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> EnvironmentSettings:
-        """Read what `to_json` returned."""
+        """Read what `to_json` returned.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        if not _is_settings(document):
+            raise ValueError("environment does not describe one")
         parts = {
             "wrappers": tuple(WrapperSettings(**wrapper) for wrapper in document["wrappers"]),
             "search_paths": tuple(document["search_paths"]),
             "normalize": NormalizeSettings(**document["normalize"]),
         }
         return cls(**{**document, **parts})
+
+
+def _is_settings(document: Any) -> bool:
+    """Whether a document has the parts of `EnvironmentSettings.to_json`, each of its type."""
+    if not isinstance(document, Mapping):
+        return False
+    texts = ("id", "vectorization")
+    lists = ("wrappers", "search_paths")
+    given, needed = set(document), {"id", *lists, "normalize"}
+    if not needed <= given <= {*needed, "vectorization", "kwargs", "module"}:
+        return False
+    normalize = document["normalize"]
+    return (
+        all(isinstance(document.get(name, ""), str) for name in texts)
+        and all(isinstance(document[name], list) for name in lists)
+        and all(isinstance(path, str) for path in document["search_paths"])
+        and isinstance(document.get("module"), str | None)
+        and isinstance(document.get("kwargs", {}), Mapping)
+        and isinstance(normalize, Mapping)
+        and set(normalize) <= set(NormalizeSettings.__dataclass_fields__)
+        and all(isinstance(value, bool) for value in normalize.values())
+        and all(map(_is_wrapper, document["wrappers"]))
+    )
+
+
+def _is_wrapper(document: Any) -> bool:
+    return (
+        isinstance(document, Mapping)
+        and set(document) in ({"name"}, {"name", "kwargs"})
+        and isinstance(document["name"], str)
+        and isinstance(document.get("kwargs", {}), Mapping)
+    )
 
 
 class EnvironmentBuildError(UserError):

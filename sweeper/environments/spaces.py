@@ -25,6 +25,8 @@ __all__ = [
 
 Space: TypeAlias = spaces.Space[Any]
 
+_MAX_NUMBERS = 2**28  # of one recorded observation, which may be damaged or made up
+
 
 def has_channels_first(shape: tuple[int, ...]) -> bool:
     """Whether an image's first axis holds its channels: it is smaller than both others."""
@@ -168,6 +170,8 @@ def space_from_json(document: Mapping[str, Any]) -> Space:
     match document["type"]:
         case "Box":
             shape = tuple(document["shape"])
+            if math.prod(shape) > _MAX_NUMBERS:
+                raise ConfigurationRefusedError(f"a space of shape {shape} is no environment's")
             dtype = np.dtype(document["dtype"])
             low = _bounds_from_json(document["low"], shape, dtype)
             high = _bounds_from_json(document["high"], shape, dtype)

@@ -37,8 +37,10 @@ class DivergenceCorrection:
             if metric == name or metric not in metrics or not isinstance(values, list):
                 continue
             flags = diverged or [False] * len(values)
+            if len(flags) != len(values):  # a report of another program
+                continue
             for value, is_diverged in zip(values, flags, strict=True):
-                if not is_diverged and value is not None and math.isfinite(value):
+                if not is_diverged and _is_finite(value):
                     self._worst[metric] = self._pick_worst(value, self._worst.get(metric, value))
             # Correct only means over the replicas; env steps are a minimum over them, and stay.
             if any(flags) and metric.endswith("episode_return_mean") and metric in self._worst:
@@ -49,3 +51,7 @@ class DivergenceCorrection:
                 corrected[name] = counted
                 corrected[metric] = sum(counted) / len(counted)
         return corrected
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

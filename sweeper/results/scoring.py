@@ -40,7 +40,10 @@ def metric_value(report: Report, metric: str) -> float | None:
         value = report.get(canonical_metric(metric))
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:  # a whole number beyond the largest float
+        return math.copysign(math.inf, value)
 
 
 def is_nan(value: Any) -> bool:
@@ -49,8 +52,9 @@ def is_nan(value: Any) -> bool:
 
 
 def env_steps_of(report: Report) -> float | None:
-    """The env steps of a report."""
-    return metric_value(report, ENV_STEPS)
+    """The env steps of a report; None if it has no finite number of them."""
+    steps = metric_value(report, ENV_STEPS)
+    return steps if steps is not None and math.isfinite(steps) else None
 
 
 def score_reports(reports: Sequence[Report], objective: Objective) -> Score:

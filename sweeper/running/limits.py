@@ -69,7 +69,9 @@ class Usage:
     def count_report(self, trial_id: str, report: Mapping[str, Any]) -> None:
         """Count a trial's env steps; after a rollback they are fewer than before."""
         replicas = report.get("replica/num_env_steps_sampled_lifetime")
-        steps = sum(replicas) if isinstance(replicas, list) else int(env_steps_of(report) or 0)
+        steps = int(env_steps_of(report) or 0)
+        if isinstance(replicas, list) and all(isinstance(number, int) for number in replicas):
+            steps = sum(replicas)
         self.env_steps += steps - self._env_steps.get(trial_id, 0)
         self._env_steps[trial_id] = steps
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from sweeper.run_files import read_json
 from sweeper.states import TrialState
 
 __all__ = ["DAMAGED", "RunOverview", "RunningTrial", "describe_run", "describe_runs", "planned"]
+
+_logger = logging.getLogger(__name__)
 
 DAMAGED = "damaged"
 
@@ -123,8 +126,11 @@ def describe_runs(storage: Path) -> list[RunOverview]:
 def _describe_or_explain(paths: RunPaths) -> RunOverview:
     try:
         return describe_run(open_run(paths.root))
-    except (SweeperError, OSError, ValueError) as error:
-        return RunOverview(paths.root, DAMAGED, problem=str(error).splitlines()[0])
+    except Exception as error:  # one run that can't be read must not hide the others
+        known = isinstance(error, SweeperError | OSError | ValueError)
+        problem = str(error) if known else f"{type(error).__name__}: {error}"
+        _logger.debug("can't describe %s", paths.root, exc_info=True)
+        return RunOverview(paths.root, DAMAGED, problem=next(iter(problem.splitlines()), ""))
 
 
 def planned(paths: RunPaths, name: str) -> int | None:

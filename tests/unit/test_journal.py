@@ -303,6 +303,7 @@ WRONG: list[tuple[type[Event], str, Any]] = [
     (TrialReported, "time", True),
     (TrialReported, "time", {"$float": "nan"}),
     (TrialReported, "time", 1e300),
+    (TrialReported, "time", 10**400),
     (TrialReported, "replaces", 1),
     (TrialReported, "stopped_by", []),
     (TrialReported, "trial_id", "../../victim"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -183,7 +184,10 @@ def test_a_folder_whose_environment_is_unknown_is_an_error(tmp_path: Path) -> No
 
 
 def test_a_torch_checkpoint_has_the_replicas_that_its_description_names(tmp_path: Path) -> None:
-    (tmp_path / "agent.json").write_text('{"backend": "torch", "seeds": [4, 9]}')
+    space = {"type": "Discrete", "n": 2, "start": 0}
+    spaces = {"observation_space": space, "action_space": space}
+    described = {"backend": "torch", "seeds": [4, 9], **spaces}
+    (tmp_path / "agent.json").write_text(json.dumps(described))
     with pytest.raises(UserError, match=r"no replica 3 in .*; it has those of the seeds 4, 9"):
         evaluate(str(tmp_path), str(tmp_path), replica=3)
 

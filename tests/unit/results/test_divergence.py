@@ -50,3 +50,11 @@ def test_env_steps_are_never_corrected() -> None:
     correction = DivergenceCorrection("max")
     report = row([3.0, 4.0], [False, True])
     assert correction.apply(report)["num_env_steps_sampled_lifetime"] == 100
+
+
+def test_a_report_of_other_numbers_is_left_as_it_is() -> None:
+    correction = DivergenceCorrection("max")
+    strange = {METRIC: 1.0, f"replica/{METRIC}": ["x", None, 3.0], "replica/diverged": [True]}
+    assert correction.apply(strange) == strange
+    mixed = {METRIC: 1.0, f"replica/{METRIC}": ["x", None, 3.0]}
+    assert correction.apply(mixed) == mixed

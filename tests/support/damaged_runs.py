@@ -1,0 +1,184 @@
+"""Every verb on damaged run folders, as a user would call it, in one process."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_mutations import extract_run, mutations
+
+from sweeper import api
+from sweeper.cli.app import main
+
+MAX_S = 10.0
+SHORTLY = ("--episodes", "1", "--max-episode-steps", "5")
+# `resume` is called as far as the launch, in which nothing of the folder is read any more.
+VERBS: tuple[tuple[str, ...], ...] = (
+    ("list",),
+    ("list", "--json"),
+    ("status", "RUN"),
+    ("status", "RUN", "--json"),
+    ("results", "RUN"),
+    ("results", "RUN", "--json"),
+    ("best", "RUN"),
+    ("best", "RUN", "--json"),
+    ("logs", "RUN"),
+    ("logs", "RUN", "t0001"),
+    ("logs", "RUN", "t0001", "-n", "3"),
+    ("clean", "--keep", "0", "--json"),
+    ("evaluate", "RUN", *SHORTLY),
+    ("evaluate", "RUN/trials/t0002/checkpoint_000008", *SHORTLY),
+    ("resume", "RUN", "-q"),
+    ("resume", "RUN", "-q", "--stop", "budget.env_steps=900000", "--retry-errored"),
+)  # fmt: skip
+
+
+class HangError(Exception):
+    """A verb took longer than `MAX_S`."""
+
+
+@dataclass
+class Findings:
+    """What went wrong, and how long the slowest call took."""
+
+    wrong: list[str] = field(default_factory=list)
+    codes: dict[Any, int] = field(default_factory=dict)
+    slowest: float = 0.0
+
+
+def run_campaign(
+    place: Path,
+    number: int,
+    seed: int,
+    patch: pytest.MonkeyPatch,
+    *,
+    verbs_each: int = len(VERBS),
+) -> Findings:
+    """Call verbs after each of a number of mutations.
+
+    Args:
+        place: an empty folder.
+        number: of mutations.
+        seed: of the mutations.
+        patch: undone by the caller.
+        verbs_each: how many verbs after each mutation, in turn; all by default.
+    """
+    pristine = extract_run(place / "pristine")
+    storage, victim = place / "runs", place / "victim"
+    shutil.copytree(pristine, storage / "whole-20260101-000000")
+    victim.mkdir()
+    (victim / "file").write_text("precious\n")
+    run = storage / "damaged-20260102-000000"
+    patch.chdir(place)
+    patch.setattr(sys, "path", list(sys.path))
+    patch.setattr(api, "run_launch", _end_before_the_launch)
+    findings = Findings()
+    before = _snapshot(place, run)
+    with _alarm():
+        for index, mutation in enumerate(mutations(pristine, number, seed, victim)):
+            turn = itertools.islice(itertools.cycle(VERBS), index * verbs_each, None)
+            for words in itertools.islice(turn, verbs_each):
+                if not run.is_dir():
+                    shutil.copytree(pristine, run)
+                    mutation.apply(run)
+                _call(words, run, f"{index}: {mutation}", findings)
+                if words[0] in ("resume", "evaluate"):  # which may write
+                    _remove(run)
+            _remove(run)
+            if _snapshot(place, run) != before:
+                findings.wrong.append(f"{index}: {mutation}: something outside was touched")
+                break
+    return findings
+
+
+def _end_before_the_launch(*arguments: Any) -> Any:
+    raise KeyboardInterrupt
+
+
+def _call(words: tuple[str, ...], run: Path, mutation: str, findings: Findings) -> None:
+    arguments = [word.replace("RUN", f"runs/{run.name}") for word in words]
+    out, err = io.TextIOWrapper(io.BytesIO()), io.StringIO()
+    started = time.perf_counter()
+    signal.setitimer(signal.ITIMER_REAL, MAX_S)
+    try:
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            _arguments(arguments),
+        ):
+            main()
+    except SystemExit as stop:
+        code = stop.code or 0
+        findings.codes[code] = findings.codes.get(code, 0) + 1
+        if code not in (0, 1, 2, 130):
+            findings.wrong.append(f"{mutation}: {' '.join(words)}: exit code {code}")
+        elif code and not err.getvalue().strip():
+            findings.wrong.append(f"{mutation}: {' '.join(words)}: nothing was said")
+    except BaseException as error:
+        findings.wrong.append(f"{mutation}: {' '.join(words)}: {_where(error)}")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    out.flush()
+    printed = out.buffer.getvalue().decode("utf-8", "replace") + err.getvalue()  # type: ignore[attr-defined]
+    if "Traceback" in printed:
+        findings.wrong.append(f"{mutation}: {' '.join(words)}: {printed[-600:]}")
+    findings.slowest = max(findings.slowest, time.perf_counter() - started)
+
+
+def _where(error: BaseException) -> str:
+    frames, at = [], error.__traceback__
+    while at is not None:
+        frames.append(f"{Path(at.tb_frame.f_code.co_filename).name}:{at.tb_lineno}")
+        at = at.tb_next
+    return f"{type(error).__name__}: {str(error)[:200]} at {' '.join(frames[-4:])}"
+
+
+@contextlib.contextmanager
+def _arguments(arguments: list[str]) -> Iterator[None]:
+    before, sys.argv = sys.argv, ["sweeper", *arguments]
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        sys.argv = before
+        signal.signal(signal.SIGTERM, handler)
+
+
+@contextlib.contextmanager
+def _alarm() -> Iterator[None]:
+    def ring(*_: Any) -> None:
+        raise HangError(f"took longer than {MAX_S:g} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def _remove(run: Path) -> None:
+    if run.is_dir():
+        shutil.rmtree(run)
+
+
+def _snapshot(place: Path, run: Path) -> dict[str, Any]:
+    """Names, sizes and times of everything but the damaged run."""
+    found: dict[str, Any] = {}
+    for folder, _, names in os.walk(place):
+        for name in names:
+            path = Path(folder) / name
+            if run not in path.parents:
+                status = path.lstat()
+                found[str(path)] = (status.st_size, status.st_mtime_ns, status.st_mode)
+    return found

@@ -1,0 +1,134 @@
+"""An agent whose files are damaged or don't fit each other is refused in a sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from run_mutations import extract_run
+from safetensors.torch import load_file, save_file
+
+from sweeper.agents.agent import load_agent
+from sweeper.agents.locate import read_description
+from sweeper.errors import UserError
+from sweeper.evidence.evaluation import evaluate
+
+BOX = {"type": "Box", "shape": [4], "dtype": "float32", "low": "-inf", "high": "inf"}
+
+
+@pytest.fixture
+def champion(tmp_path: Path) -> Path:
+    """A real champion's folder."""
+    return extract_run(tmp_path) / "champion"
+
+
+def change(champion: Path, **values: Any) -> None:
+    path = champion / "agent.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def test_the_champion_itself_acts(champion: Path) -> None:
+    agent = load_agent(champion)
+    assert agent.act(agent.observation_space.sample()) in (0, 1)
+
+
+@pytest.mark.parametrize("part", [0, 3, 100, 0.5, 0.95])
+def test_half_a_file_of_weights_is_refused(champion: Path, part: float) -> None:
+    weights = champion / "weights.safetensors"
+    data = weights.read_bytes()
+    weights.write_bytes(data[: part if isinstance(part, int) else int(part * len(data))])
+    with pytest.raises(UserError, match=r"weights\.safetensors is damaged or does not fit"):
+        load_agent(champion)
+    with pytest.raises(UserError, match=r"weights\.safetensors is damaged or does not fit"):
+        evaluate(str(champion), "runs", episodes=1)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 3), (1, 4), (1,), (2, 4, 400)])
+def test_weights_of_another_network_are_refused(champion: Path, shape: tuple[int, ...]) -> None:
+    weights = champion / "weights.safetensors"
+    save_file({name: torch.zeros(shape) for name in load_file(weights)}, weights)
+    with pytest.raises(UserError, match="does not fit"):
+        load_agent(champion)
+
+
+def test_weights_under_other_names_are_refused(champion: Path) -> None:
+    weights = champion / "weights.safetensors"
+    save_file({"x": torch.zeros(1)}, weights)
+    with pytest.raises(UserError, match="does not fit"):
+        load_agent(champion)
+
+
+def test_missing_weights_are_named(champion: Path) -> None:
+    (champion / "weights.safetensors").unlink()
+    with pytest.raises(UserError, match=r"no agent in .*weights\.safetensors: No such file"):
+        load_agent(champion)
+
+
+def test_a_named_pipe_is_not_waited_for(champion: Path) -> None:
+    (champion / "weights.safetensors").unlink()
+    os.mkfifo(champion / "weights.safetensors")
+    with pytest.raises(UserError, match="it is a named pipe"):
+        load_agent(champion)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", '"x"', "[" * 100_000, "\x00"])
+def test_a_damaged_description_is_refused(champion: Path, text: str) -> None:
+    (champion / "agent.json").write_text(text)
+    with pytest.raises(UserError, match=r"agent\.json is damaged: "):
+        load_agent(champion)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seeds", None),
+        ("seeds", []),
+        ("seeds", ["a"]),
+        ("observation_space", None),
+        ("observation_space", {"type": "Box"}),
+        ("observation_space", {**BOX, "shape": [10**10]}),
+        ("observation_space", {**BOX, "shape": [-1]}),
+        ("observation_space", {**BOX, "dtype": "object"}),
+        ("action_space", {"type": "Ball"}),
+        ("action_space", {"type": "Discrete", "n": 0, "start": 0}),
+        ("max_episode_steps", "many"),
+        ("max_episode_steps", 0),
+        ("environment", []),
+        ("environment", {"id": "CartPole-v1"}),
+        ("environment", {"id": 1, "wrappers": [], "search_paths": [], "normalize": {}}),
+        ("environment", {"id": "x", "wrappers": [1], "search_paths": [], "normalize": {}}),
+        ("environment", {"id": "x", "wrappers": [], "search_paths": [1], "normalize": {}}),
+        ("environment", {"id": "x", "wrappers": [], "search_paths": [], "normalize": {"a": 1}}),
+    ],
+)
+def test_a_part_of_another_type_is_named(champion: Path, name: str, value: Any) -> None:
+    change(champion, **{name: value})
+    with pytest.raises(UserError, match=rf"agent\.json is damaged: .*{name}"):
+        read_description(champion)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("version", "x"),
+        ("network", None),
+        ("network", {}),
+        ("algorithm", "DQN"),
+        ("action_space", {"type": "MultiDiscrete", "nvec": [10**6, 3], "start": [0]}),
+        ("observation_space", {**BOX, "shape": [5]}),
+    ],
+)
+def test_a_description_of_another_agent_is_refused(champion: Path, name: str, value: Any) -> None:
+    change(champion, **{name: value})
+    with pytest.raises(UserError, match=r"does not fit agent\.json|agent\.json is damaged"):
+        load_agent(champion)
+
+
+def test_a_later_format_is_named(champion: Path) -> None:
+    change(champion, version=99)
+    with pytest.raises(UserError, match="was written in format 99; this version reads up to 1"):
+        load_agent(champion)
