@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweeper.checkpoint_marker import find_damage
 from sweeper.evidence.no_value import explain_no_value
 from sweeper.evidence.selection import NothingToSelect, Selection, check_metric, select
 from sweeper.metrics import Objective, canonical_metric
@@ -51,7 +52,7 @@ class Run:
         Raises:
             NothingToSelect: no trial has a score.
         """
-        return select(self.results, self.objective)
+        return select(self.results, self.objective, exists=_is_usable)
 
     @property
     def best_trial(self) -> str | None:
@@ -116,6 +117,11 @@ class Run:
         from sweeper.results.frames import history_frame
 
         return history_frame(self.results)
+
+
+def _is_usable(checkpoint: Path) -> bool:
+    """Whether a checkpoint is there and, as far as its files' sizes show, whole."""
+    return checkpoint.is_dir() and find_damage(checkpoint, reads_all=False) is None
 
 
 def open_run(

@@ -110,6 +110,7 @@ class CheckpointPaths:
         replay: DQN's replay memories.
         algorithm: in ``champion/``: RLlib's own checkpoint.
         rllib_metadata: the file that RLlib writes into each of its own checkpoints.
+        marker: written last; it has the size and checksum of every other file.
     """
 
     root: Path
@@ -123,6 +124,7 @@ class CheckpointPaths:
     state, trainer, replay = map(_Entry, TRAINER_FILES)
     algorithm = _Entry("checkpoint")
     rllib_metadata = _Entry("rllib_checkpoint.json")
+    marker = _Entry("complete.json")
 
     def replica(self, seed: int) -> Path:
         """RLlib's own checkpoint of one replica."""

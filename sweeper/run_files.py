@@ -27,6 +27,7 @@ __all__ = [
     "open_regular",
     "read_json",
     "read_text",
+    "set_aside",
 ]
 
 # None of our records but the journal comes near this; a larger one is not read into memory.
@@ -151,6 +152,25 @@ def delete(path: Path, *, below: Path) -> None:
         shutil.rmtree(place)
     else:
         place.unlink()
+
+
+def set_aside(path: Path, *, below: Path) -> Path:
+    """Rename a folder to ``damaged_…`` beside it, and return its new path.
+
+    Args:
+        path: what to rename.
+        below: the folder that it must lie in, as for `delete`.
+
+    Raises:
+        OSError: it can't be renamed, or lies elsewhere.
+    """
+    place = _locate(path, below)
+    for end in ("", *(f"_{number}" for number in range(2, 1000))):
+        target = place.with_name(f"damaged_{place.name}{end}")
+        if not os.path.lexists(target):
+            break
+    place.rename(target)
+    return target
 
 
 def _locate(path: Path, below: Path) -> Path:

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 from ray import tune
 
+from sweeper.checkpoint_marker import mark_complete
 from sweeper.environments.containment import USER_ERRORS
 from sweeper.errors import SweeperError
 from sweeper.paths import CheckpointPaths, RunPaths
@@ -119,6 +120,7 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
             CheckpointPaths(Path(checkpoint_dir)).state.write_text(
                 json.dumps(state), encoding="utf-8"
             )
+            mark_complete(Path(checkpoint_dir))
 
     def load_checkpoint(self, checkpoint: str) -> None:
         """Continue from a checkpoint; Tune restores iteration and time from its metrics."""

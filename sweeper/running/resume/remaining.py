@@ -15,7 +15,7 @@ from sweeper.running.resume.state import Continuation, LaunchState
 from sweeper.spec.sections import Budget
 from sweeper.states import LaunchEnd, TrialState
 
-__all__ = ["Remaining", "describe_remaining"]
+__all__ = ["Remaining", "describe_missing", "describe_remaining"]
 
 _MAX_NAMED = 8
 
@@ -126,12 +126,18 @@ def _used_up(budget: Budget, usage: Usage, state: LaunchState) -> tuple[_UsedUp,
 
 def _describe_start(again: Continuation) -> str:
     if again.checkpoint is None:
-        gone = f"{again.missing} is gone or damaged" if again.missing else "it has no checkpoint"
-        return f"from the start, {gone}"
+        return f"from the start, {describe_missing(again) or 'it has no checkpoint'}"
     steps = again.metrics.get(ENV_STEPS)
     where = f"its checkpoint at {steps:,} env steps" if isinstance(steps, int) else None
-    gone = f", because {again.missing} is gone or damaged" if again.missing else ""
-    return f"from {where or again.checkpoint.name}{gone}"
+    gone = describe_missing(again)
+    return f"from {where or again.checkpoint.name}{f', because {gone}' if gone else ''}"
+
+
+def describe_missing(again: Continuation) -> str | None:
+    """What is wrong with a trial's newest checkpoint; None if it is the one to go on from."""
+    if again.missing is None:
+        return None
+    return f"{again.missing} is {again.damage or 'gone or damaged'}"
 
 
 def _describe_lost(state: LaunchState) -> tuple[str, ...]:

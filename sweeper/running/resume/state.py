@@ -6,6 +6,7 @@ the search algorithm, rebuilt from the same journal.
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sweeper.checkpoint_marker import find_damage
 from sweeper.environments.identity import EnvironmentIdentity
 from sweeper.journal import (
     Event,
@@ -27,7 +29,7 @@ from sweeper.journal import (
 from sweeper.metrics import ITERATION
 from sweeper.paths import CheckpointPaths, RunPaths
 from sweeper.results.records import SweepResults, TrialRecord
-from sweeper.run_files import delete
+from sweeper.run_files import delete, set_aside
 from sweeper.states import TrialState
 from sweeper.trainables.milestones import find_met_criterion
 from sweeper.trainables.plateau import PLATEAU
@@ -40,6 +42,8 @@ __all__ = [
     "find_remaining",
     "read_history",
 ]
+
+_logger = logging.getLogger(__name__)
 
 _CHECKPOINT = re.compile(r"checkpoint_(\d+)")
 
@@ -57,6 +61,7 @@ class Continuation:
             there is none.
         last_report: the newest row up to the checkpoint; empty if there is none.
         missing: the newest checkpoint's name, if it is gone or damaged.
+        damage: what is wrong with that one, in words, where it is known.
     """
 
     trial_id: str
@@ -66,6 +71,7 @@ class Continuation:
     last_checkpoint: int = -1
     last_report: Mapping[str, Any] = field(default_factory=dict)
     missing: str | None = None
+    damage: str | None = None
 
 
 @dataclass(frozen=True)
@@ -189,13 +195,13 @@ def find_remaining(
         if not record.state.is_over or (retry_errored and record.state is TrialState.ERROR):
             continuations.append(continue_trial(record, paths))
         elif record.state is TrialState.TERMINATED:
-            again = continue_trial(record, paths)
+            again = continue_trial(record, paths, is_sure=False)
             saved = again.metrics.get(ITERATION) == record.last_report.get(ITERATION)
             is_unsaid = record.trial_id in history.open_trials
             if is_unsaid and not saved:
                 # Killed between its last report and its last checkpoint, so that no agent would
                 # belong to the report.
-                continuations.append(again)
+                continuations.append(continue_trial(record, paths))
                 continue
             if is_unsaid:
                 reason = record.reason or "the trial said done"
@@ -204,7 +210,7 @@ def find_remaining(
             is_short = find_met_criterion(stop, record.last_report) is None and not is_flat
             if is_short and (is_stop_extended or record.trial_id in history.owed_trials):
                 if again.checkpoint is not None and saved:
-                    continuations.append(again)
+                    continuations.append(continue_trial(record, paths))
                 elif any((paths.root / kept.path).is_dir() for kept in record.checkpoints):
                     trimmed.append(record.trial_id)
                 else:
@@ -220,10 +226,16 @@ def find_remaining(
     )
 
 
-def continue_trial(record: TrialRecord, paths: RunPaths) -> Continuation:
-    """How a trial is resumed: from its newest checkpoint that is whole.
+def continue_trial(record: TrialRecord, paths: RunPaths, *, is_sure: bool = True) -> Continuation:
+    """How a trial is resumed: from its newest checkpoint that is whole, or from the start.
 
     Unfinished checkpoints, left by a killed worker, are deleted.
+
+    Args:
+        record: of the trial.
+        paths: the run's.
+        is_sure: the trial will go on: files are read to their end, and a damaged checkpoint is
+            set aside. False only looks at their sizes.
     """
     folder = paths.trial(record.trial_id)
     recorded = {Path(checkpoint.path).name for checkpoint in record.checkpoints}
@@ -237,11 +249,27 @@ def continue_trial(record: TrialRecord, paths: RunPaths) -> Continuation:
     again = Continuation(record.trial_id, record.parameters, last_checkpoint=last)
     for checkpoint in reversed(record.checkpoints):
         path, metrics = paths.root / checkpoint.path, checkpoint.metrics
+        damage = None
         if CheckpointPaths(path).is_resumable:
-            report = _report_at(record, metrics.get(ITERATION))
-            return replace(again, checkpoint=path, metrics=metrics, last_report=report)
-        again = replace(again, missing=again.missing or path.name)
+            damage = find_damage(path, reads_all=is_sure)
+            if damage is None:
+                report = _report_at(record, metrics.get(ITERATION))
+                return replace(again, checkpoint=path, metrics=metrics, last_report=report)
+            if is_sure:
+                damage = f"damaged ({damage}){_set_aside(path, paths)}"
+        if again.missing is None:
+            again = replace(again, missing=path.name, damage=damage)
     return again
+
+
+def _set_aside(path: Path, paths: RunPaths) -> str:
+    """Put a damaged checkpoint out of the way; returns the end of a sentence that says so."""
+    try:
+        place = set_aside(path, below=paths.trials)
+    except OSError as error:
+        _logger.warning("can't set %s aside: %s", path, error.strerror)
+        return ""
+    return f", now {place.name}"
 
 
 def _numbers(names: Iterable[str]) -> set[int]:

@@ -31,6 +31,7 @@ from sweeper.results.divergence import DivergenceCorrection
 from sweeper.running.drain import Drain
 from sweeper.running.failures import Failure, Retries, describe_failure
 from sweeper.running.limits import Limits
+from sweeper.running.resume.remaining import describe_missing
 from sweeper.running.resume.state import continue_trial
 from sweeper.running.tune.placement import Placement
 from sweeper.running.tune.queue import TrialQueue, Unsaved
@@ -176,6 +177,8 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
                 TrialRetried(time=time.time(), trial_id=trial_id, error=failure.error + where)
             )
             again = continue_trial(self.results.trial(trial_id), self.paths)
+            if missing := describe_missing(again):
+                _logger.warning("%s goes on from an earlier state: %s", trial_id, missing)
             self.queue.put_back(again, delay_s=retry.delay_s, alone=retry.alone)
 
     def on_experiment_end(self, **info: Any) -> None:  # noqa: ARG002

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sweeper.checkpoint_marker import mark_complete
 from sweeper.errors import SpecError, UserError
 from sweeper.journal import (
     Event,
@@ -30,6 +31,7 @@ from sweeper.running.resume.extension import (
     load_recorded_spec,
     relocate,
 )
+from sweeper.running.resume.remaining import describe_missing
 from sweeper.running.resume.state import (
     History,
     LaunchState,
@@ -201,6 +203,58 @@ def test_a_checkpoint_that_is_gone_or_damaged_is_passed_over(run: RunFolder) -> 
     (run.paths.trial("t0001") / "checkpoint_000002" / "trainer.json").unlink()
     (again,) = run.left().continuations
     assert again.metrics == {"training_iteration": 1}
+
+
+def damage_checkpoint(run: RunFolder, trial_id: str, index: int) -> Path:
+    """Mark a checkpoint complete, then cut a file of it short."""
+    folder = run.paths.trial(trial_id) / f"checkpoint_{index:06d}"
+    (folder / "weights").write_bytes(b"x" * 100)
+    mark_complete(folder)
+    (folder / "weights").write_bytes(b"x" * 99)
+    return folder
+
+
+def test_a_half_written_checkpoint_is_set_aside_and_the_one_before_taken(run: RunFolder) -> None:
+    run.launch()
+    run.begin("t0001")
+    for iteration in (1, 2):
+        run.report("t0001", iteration)
+        run.save("t0001", iteration, iteration)
+    damaged = damage_checkpoint(run, "t0001", 2)
+    (again,) = run.left().continuations
+    assert again.checkpoint == run.paths.trial("t0001") / "checkpoint_000001"
+    assert again.last_checkpoint == 2
+    assert describe_missing(again) == (
+        "checkpoint_000002 is damaged (weights has 99 of 100 bytes), now damaged_checkpoint_000002"
+    )
+    assert not damaged.exists()
+    assert (damaged.with_name("damaged_checkpoint_000002") / "weights").is_file()
+    (later,) = run.left().continuations  # what was set aside stays
+    assert later.checkpoint == again.checkpoint
+    assert (damaged.with_name("damaged_checkpoint_000002") / "weights").is_file()
+
+
+def test_a_trial_whose_only_checkpoint_is_damaged_starts_over(run: RunFolder) -> None:
+    run.launch()
+    run.begin("t0001")
+    run.report("t0001", 1)
+    run.save("t0001", 1, 0)
+    run.end("t0001", "ERROR", "crashed")
+    damage_checkpoint(run, "t0001", 0)
+    (again,) = run.left(retry_errored=True).continuations
+    assert (again.checkpoint, again.missing, again.last_checkpoint) == (
+        None,
+        "checkpoint_000000",
+        0,
+    )
+
+
+def test_checkpoints_of_trials_that_stay_as_they_are_are_not_set_aside(run: RunFolder) -> None:
+    run.launch()
+    run.finish("t0001")
+    damaged = damage_checkpoint(run, "t0001", 0)
+    assert run.left().continuations == ()
+    assert damaged.is_dir()
 
 
 def test_a_retry_goes_on_from_where_the_journal_says(run: RunFolder) -> None:
