@@ -1,7 +1,9 @@
 """The lock on a run folder: only one process at a time drives a run.
 
 The kernel releases the lock (`flock`) however its owner ends. So it tells whether a run is live
-better than a process id, which means nothing on another host and can be reused.
+better than a process id, which means nothing on another host and can be reused. A lock belongs to
+the open file, not to the process: a child that an environment forks would hold it, too, and
+nobody could resume the run as long as it lives. So a child closes the file as it is forked.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +31,9 @@ except ImportError:  # not on Windows
 __all__ = ["LockOwner", "is_locked", "read_owner", "run_lock"]
 
 _logger = logging.getLogger(__name__)
+
+_held: set[int] = set()
+"""The descriptors of the locks that this process holds."""
 
 # `is_locked` holds the lock for a moment, so the first attempt may fail.
 _PATIENCE_S = 1.0
@@ -70,17 +75,50 @@ def run_lock(path: Path) -> Iterator[None]:
         ) from error
     try:
         if _try_lock(descriptor, exclusive=True, patience_s=_PATIENCE_S) is False:
-            owner = read_owner(path)
-            raise UserError(
-                f"{path.parent.name} is being run by {owner or 'another process'}; "
-                f"`sweeper stop {path.parent.name}` ends it"
-            )
+            raise UserError(_explain_held(path))
+        _held.add(descriptor)
         me = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
         os.ftruncate(descriptor, 0)
         os.write(descriptor, json.dumps(me).encode())
         yield
     finally:
+        _held.discard(descriptor)
         os.close(descriptor)
+
+
+def _close_in_child() -> None:
+    """Close, in a process that was just forked, what would keep its parent's locks."""
+    while _held:
+        with suppress(OSError):
+            os.close(_held.pop())
+
+
+if fcntl is not None:
+    os.register_at_fork(after_in_child=_close_in_child)
+
+
+def _explain_held(path: Path) -> str:
+    """Who holds a lock, and what to do."""
+    name, owner = path.parent.name, read_owner(path)
+    is_here = owner is not None and owner.host == socket.gethostname()
+    if owner is not None and is_here and not _exists(owner.pid):
+        # Forked by a library in C, which runs no handler of ours.
+        return (
+            f"{name} can't go on yet: {owner} has ended, but a process that it started still holds "
+            f"the run's lock; end that one (`fuser {path}` names it)"
+        )
+    return f"{name} is being run by {owner or 'another process'}; `sweeper stop {name}` ends it"
+
+
+def _exists(pid: int) -> bool:
+    """Whether a process of this host has this id."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def is_locked(path: Path) -> bool | None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -106,3 +108,55 @@ def test_a_missing_run_folder_is_the_users_mistake(tmp_path: Path) -> None:
         run_lock(tmp_path / "gone" / ".lock"),
     ):
         pass
+
+
+FORK = (
+    "import os, sys, time\n"
+    "from pathlib import Path\n"
+    "from sweeper.locks import run_lock\n"
+    "with run_lock(Path(sys.argv[1])):\n"
+    "    pid = {fork}\n"
+    "    if pid == 0:\n"
+    "        os.close(1), os.close(2)  # else their reader would wait\n"
+    "        time.sleep(30)\n"
+    "        os._exit(0)\n"
+    "    print(pid, flush=True)\n"
+    "    os._exit(0)\n"
+)
+FORKS = {"python": "os.fork()", "c": "__import__('ctypes').CDLL(None).fork()"}
+
+
+@pytest.fixture
+def forked(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """The lock of a driver that has forked a process and died."""
+    lock = tmp_path / "cartpole-1" / ".lock"
+    lock.parent.mkdir()
+    code = FORK.format(fork=FORKS[request.param])
+    done = subprocess.run([sys.executable, "-c", code, str(lock)], capture_output=True, text=True)
+    yield lock
+    os.kill(int(done.stdout), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("forked", ["python"], indirect=True)
+def test_a_forked_process_that_outlives_the_owner_does_not_keep_the_lock(forked: Path) -> None:
+    assert is_locked(forked) is False
+    with run_lock(forked):
+        assert is_locked(forked)
+
+
+@pytest.mark.parametrize("forked", ["c"], indirect=True)
+def test_a_process_forked_without_python_is_told_from_the_owner(forked: Path) -> None:
+    with (
+        pytest.raises(UserError, match=r"process \d+ on .* has ended, but a process that it start"),
+        run_lock(forked),
+    ):
+        pass
+
+
+def test_forking_does_not_take_the_lock_from_its_owner(tmp_path: Path) -> None:
+    lock = tmp_path / ".lock"
+    with run_lock(lock):
+        child = multiprocessing.get_context("fork").Process(target=int)
+        child.start()
+        child.join()
+        assert is_locked(lock)
