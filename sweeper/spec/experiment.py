@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,8 @@ __all__ = ["ExperimentSpec", "Reading", "dump_spec", "load_spec", "parse", "read
 _SHORTHANDS = {"environment": "id", "scheduler": "type"}
 
 # Arguments of environments and wrappers.
+_DISTINCT = "|".join(key for key in TOP_LEVEL_KEYS if key != "name")  # others' files have names
+_SPEC_KEY = re.compile(rf"(?m)(?:^|[{{,]\s*)[\"']?(?:{_DISTINCT})[\"']?\s*:")
 _UNTYPED = (("environment", "kwargs"), ("environment", "wrappers"))
 
 
@@ -164,6 +167,7 @@ def read_spec(
         shorthands=_SHORTHANDS,
         is_leaf=is_distribution,
         is_untyped=lambda path: path[:2] in _UNTYPED,
+        is_spec=lambda text: not text.strip() or _SPEC_KEY.search(text) is not None,
     )
     return _read(document, is_training=is_training)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from sweeper.errors import Location, Problem
 from sweeper.hints import nearest, show
 from sweeper.spec.text.interpolation import interpolate
+from sweeper.spec.text.scalars import TOO_LARGE, is_too_large
 from sweeper.spec.text.yaml import KeyPath, dotted, is_index, locate, parse_yaml
 
 __all__ = ["COMMAND_LINE", "Document", "load_document", "plain_document"]
@@ -53,7 +54,21 @@ def plain_document(data: Mapping[str, Any], shorthands: Mapping[str, str]) -> Do
     plain = copy.deepcopy(dict(data))
     locations: _Locations = {(): Location("spec")}
     _expand_shorthands(shorthands, plain, locations)
-    return Document(plain, locations)
+    huge = tuple(
+        Problem(Location("spec"), dotted(path), TOO_LARGE) for path in _take_huge(plain, ())
+    )
+    return Document(plain, locations, huge)
+
+
+def _take_huge(holder: Any, path: KeyPath) -> Iterator[KeyPath]:
+    """Put None in place of whole numbers that are too large, and yield where they were."""
+    if not isinstance(holder, dict | list):
+        return
+    for key, value in holder.items() if isinstance(holder, dict) else enumerate(holder):
+        if isinstance(value, int) and is_too_large(value):
+            holder[key] = None
+            yield (*path, key)
+        yield from _take_huge(value, (*path, key))
 
 
 def load_document(
@@ -64,6 +79,7 @@ def load_document(
     shorthands: Mapping[str, str] | None = None,
     is_leaf: Callable[[Mapping[str, Any]], bool] = lambda _: False,
     is_untyped: Callable[[KeyPath], bool] = lambda _: False,
+    is_spec: Callable[[str], bool] = lambda _: True,
 ) -> Document:
     """Read a spec with all that it extends, set the overrides, resolve the references.
 
@@ -78,8 +94,10 @@ def load_document(
         is_leaf: which mappings `extends` replaces instead of merging (distributions).
         is_untyped: where nothing else checks a value's type, so that ``no`` or ``1_000`` would
             pass as a text.
+        is_spec: whether the text of a file that is extended can be a spec. If it is something
+            else, nothing of it is repeated: an unknown spec may name any file.
     """
-    composer = _Composer(shorthands or {}, is_leaf, is_untyped, text)
+    composer = _Composer(shorthands or {}, is_leaf, is_untyped, is_spec, text)
     data = composer.read_chain(path)
     if data is None:
         return Document({}, composer.locations, tuple(composer.problems), path)
@@ -95,6 +113,7 @@ class _Composer:
     shorthands: Mapping[str, str]
     is_leaf: Callable[[Mapping[str, Any]], bool]
     is_untyped: Callable[[KeyPath], bool]
+    is_spec: Callable[[str], bool]
     text: str | None = None
     locations: _Locations = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -156,6 +175,9 @@ class _Composer:
                 self._complain(Location(str(path), text.line), "", text.reason)
             else:
                 self._complain(origin, key, f"{path}: {text.reason}" if key else text.reason)
+            return None
+        if key and not self.is_spec(text):
+            self._complain(origin, key, f"{path} is no spec: it has none of a spec's keys")
             return None
         parsed = parse_yaml(text, str(path))
         self.problems.extend(parsed.problems)

@@ -12,26 +12,44 @@ from sweeper.hints import number_hint, show, switch_hint
 
 __all__ = [
     "BLANKS",
+    "TOO_LARGE",
     "explain_character",
     "explain_typography",
     "find_odd_blank",
+    "is_too_large",
     "join_number",
     "parse_scalar",
     "refuse_number",
     "refuse_untyped",
 ]
 
+_MAX_BITS = 1023  # of the largest float
+
+
+def is_too_large(number: int) -> bool:
+    """Whether a whole number is beyond the largest float; comparing or printing it may fail."""
+    return number.bit_length() > _MAX_BITS
+
+
+def _whole(text: str, base: int = 10) -> int:
+    number = int(text, base)
+    if is_too_large(number):
+        raise ValueError(TOO_LARGE)
+    return number
+
+
 # YAML 1.2's core schema (10.3.2).
 _SCALARS: tuple[tuple[str, Callable[[str], Any]], ...] = (
-    (r"[-+]?[0-9]+", int),
+    (r"[-+]?[0-9]+", _whole),
     (r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", float),
     (r"null|Null|NULL|~|", lambda _: None),
     (r"true|True|TRUE", lambda _: True),
     (r"false|False|FALSE", lambda _: False),
-    (r"0o[0-7]+", lambda text: int(text, 8)),
-    (r"0x[0-9a-fA-F]+", lambda text: int(text, 16)),
+    (r"0o[0-7]+", lambda text: _whole(text, 8)),
+    (r"0x[0-9a-fA-F]+", lambda text: _whole(text, 16)),
     (r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", lambda text: float(text.replace(".", ""))),
 )
+TOO_LARGE = "a number of more digits than can be read"
 _QUOTES = "\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb"
 _INFINITE = {"inf": ".inf", "-inf": "-.inf", "+inf": ".inf", "nan": ".nan"}
 # What looks like a blank or like nothing, and is neither to YAML.
@@ -46,7 +64,7 @@ def parse_scalar(text: str) -> Any:
     """The value of a plain scalar by YAML 1.2's core schema.
 
     Raises:
-        ValueError: an integer with more digits than Python reads.
+        ValueError: a whole number that is larger than the largest float.
     """
     read = next((read for form, read in _SCALARS if re.fullmatch(form, text)), None)
     return text if read is None else read(text)
@@ -55,7 +73,7 @@ def parse_scalar(text: str) -> Any:
 def refuse_number(text: str) -> str | None:
     """Why a plain scalar is not taken as the number that YAML 1.2 makes of it; None if it is."""
     if re.fullmatch(r"[-+]?0[0-9]+", text):
-        whole = int(text)
+        whole = _whole(text)
         return (
             f"{text} begins with 0, which older YAML reads as an octal number; write {whole}, or "
             f'for a text "{text}"'

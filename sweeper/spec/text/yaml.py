@@ -18,6 +18,7 @@ import yaml
 from sweeper.errors import Location, Problem
 from sweeper.spec.text.scalars import (
     BLANKS,
+    TOO_LARGE,
     explain_character,
     explain_typography,
     find_odd_blank,
@@ -201,7 +202,7 @@ class _Builder:
         try:
             value = parse_scalar(event.value) if is_read else event.value
         except ValueError:
-            self.complain(path, "a number of more digits than can be read")
+            self.complain(path, TOO_LARGE)
             value = None
         if is_plain:
             self._check_plain(event, value, path)
@@ -238,6 +239,10 @@ class _Builder:
         number = join_number(top.last.text, rest) if is_rest else None
         if number is None:
             return False
+        try:
+            value = parse_scalar(number)
+        except ValueError:  # which the first part of it was called already, or is called now
+            value = None
         first, whole = top.last, f"{top.last.whole},{rest}"
         if first.joined:  # the third part of 1,024,000
             self.problems.pop()
@@ -245,10 +250,10 @@ class _Builder:
         self.problems.append(Problem(self.locations[first.path], dotted(first.path), words))
         top.has_commas = True
         if top.mapping is None:
-            top.items[-1] = parse_scalar(number)
+            top.items[-1] = value
         else:
             del self.locations[self._next_path()]
-            top.mapping[str(first.path[-1])] = parse_scalar(number)
+            top.mapping[str(first.path[-1])] = value
             top.has_key = False
         top.last = _Written(number, first.path, _index(event.end_mark), whole)
         return True

@@ -8,12 +8,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from spec_cases import LEAST
 
 from sweeper.errors import SpecError
 from sweeper.planning.plan import load_plan
+from sweeper.spec import load_spec
+from sweeper.spec.experiment import parse
 
 MIB = 1 << 20
 
@@ -139,3 +142,75 @@ def test_memory_stays_bounded(kind: str, tmp_path: Path) -> None:
     assert problems
     assert took_s < 2
     assert grown_kib < 100_000
+
+
+SECRETS = {
+    "yaml": "password: hunter2\napi_token: [hunter2]\nusers: {hunter2: 1}\n",
+    "json": '{"hunter2": "hunter2", "lr": 5}\n',
+    "lines": "API_KEY=hunter2\nDB: *hunter2\n",
+    "tags": "TOKEN: !hunter2 x\nhunter2: 1\nhunter2: 2\n",
+    "key": "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2\n",
+    "passwd": "root:x:0:0:hunter2:/root:/bin/sh\n",
+    "list": "- hunter2\n",
+    "name": "name: hunter2\non: [hunter2]\n",
+    "broken": "a: [hunter2\nb: }hunter2\n",
+}
+
+
+@pytest.mark.parametrize("text", SECRETS.values(), ids=list(SECRETS))
+def test_nothing_of_a_file_that_is_no_spec_is_repeated(tmp_path: Path, text: str) -> None:
+    (tmp_path / "secret").write_text(text)
+    (tmp_path / "spec.yaml").write_text(LEAST + "extends: secret\n")
+    with pytest.raises(SpecError) as caught:
+        load_spec(tmp_path / "spec.yaml")
+    assert "hunter2" not in str(caught.value)
+    assert "secret is no spec: it has none of a spec's keys" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["stop: {time_total_s: 9}\n", '{"stop": {"time_total_s": 9}}', "# x\n'stop':\n  a: 1\n"]
+)
+def test_a_part_of_a_spec_can_be_extended(tmp_path: Path, text: str) -> None:
+    (tmp_path / "base.yaml").write_text(text)
+    (tmp_path / "spec.yaml").write_text("extends: base.yaml\nx: 1\n")
+    with pytest.raises(SpecError) as caught:
+        load_spec(tmp_path / "spec.yaml")
+    assert "is no spec" not in str(caught.value)
+
+
+HUGE = ["9" * 400, "9" * 5000, "-" + "9" * 5000, "0x" + "f" * 5000, "0o" + "7" * 6000]
+
+
+@pytest.mark.parametrize("number", HUGE, ids=lambda text: f"{text[:2]}{len(text)}")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "seeds: N",
+        "name: N",
+        "budget: {time_s: N}",
+        "search: {num_samples: N}",
+        "param_space: {lr: N}",
+        "param_space: {lr: {uniform: [0, N]}}",
+        "param_space: {num_epochs: {randint: [1, N]}}",
+        "seeds: [1,N]",
+    ],
+)
+def test_a_number_of_thousands_of_digits_is_named(tmp_path: Path, line: str, number: str) -> None:
+    (tmp_path / "spec.yaml").write_text(LEAST + line.replace("N", number) + "\n")
+    with pytest.raises(SpecError, match="a number of more digits than can be read"):
+        load_spec(tmp_path / "spec.yaml")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"seeds": 10**5000},
+        {"param_space": {"lr": 10**400}},
+        {"param_space": {"lr": {"choice": [1, 16**5000]}}},
+        {"stop": {"num_env_steps_sampled_lifetime": 10**400}},
+    ],
+)
+def test_so_is_one_in_plain_values(values: dict[str, Any]) -> None:
+    least = {"environment": "CartPole-v1", "algorithm": "PPO", "stop": {"time_total_s": 9}}
+    with pytest.raises(SpecError, match="a number of more digits than can be read"):
+        parse({"name": "x", **least, **values})
