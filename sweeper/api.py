@@ -23,6 +23,7 @@ from sweeper.running.launch import (
     Progress,
     ProgressFactory,
     restore_champion,
+    restore_plan,
     run_launch,
     write_provenance,
 )
@@ -172,6 +173,8 @@ def resume(
                 )
         for line in left.lines:
             say(line)
+        if (restored := restore_plan(plan, paths)) is not None:
+            say(restored)
         if left.is_nothing and before.ended_by in left.reasons and not state.ends:
             return restore_champion(Run(before, spec.objective, spec), plan)
         if left.is_nothing:  # but its end is not recorded, or is that of an interrupted search

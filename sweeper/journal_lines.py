@@ -78,6 +78,8 @@ def decode_line(line: bytes) -> tuple[dict[str, Any], bool]:
         document = json.loads(line)
         if line.count(b"{") + line.count(b"[") > _MAX_DEPTH:
             _check_depth(document, _MAX_DEPTH)
+        if b"\\ud" in line:
+            document = _replace_halves(document)
         # Few lines hold a non-finite number, and decoding takes as long as parsing.
         if b'"$float"' in line:
             document = decode_json(document)
@@ -97,6 +99,11 @@ def decode_line(line: bytes) -> tuple[dict[str, Any], bool]:
     if zlib.crc32(line[: found.start()]) != int(found[1], 16):
         raise LineError("its checksum does not fit")
     return document, True
+
+
+def _replace_halves(document: Any) -> Any:
+    """Put ``?`` in place of half surrogate pairs, which JSON can hold and UTF-8 can't."""
+    return json.loads(json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def _check_depth(value: Any, room: int) -> None:

@@ -266,6 +266,12 @@ def _find_folder(target: str, storage: str) -> Path:
         return folder.absolute()
     paths = find_run(target, Path(storage))
     if not paths.champion.is_dir():
+        if next(paths.trials.glob("*/checkpoint_*"), None) is None:
+            raise UserError(
+                f"{paths.root.name} has no champion, and no checkpoint is left to make one of; "
+                f"`sweeper best {paths.root.name}` has the winner's configuration, to be trained "
+                "again"
+            )
         raise UserError(
             f"{paths.root.name} has no champion; give a checkpoint of one of its trials: "
             f"{paths.trials}/<trial>/<checkpoint>"

@@ -9,7 +9,7 @@ from sweeper.errors import ConfigurationRefusedError
 from sweeper.formatting import last_line
 from sweeper.states import FailureReason
 
-__all__ = ["Failure", "Retries", "Retry", "describe_failure"]
+__all__ = ["Failure", "Retries", "Retry", "describe_failure", "explain_tune_failure"]
 
 _MAX_DELAY_S = 60.0
 _MAX_ERROR = 300
@@ -67,6 +67,17 @@ class Retry:
 
     delay_s: float
     alone: bool = False
+
+
+def explain_tune_failure(error: BaseException) -> str:
+    """Why a launch's experiment failed, from the exception that Tune let through."""
+    text = str(error)
+    if "GCS" in text or "gcs_server" in text:
+        return (
+            "Ray's process for the cluster's state (the GCS) has died or does not answer; a new "
+            "launch starts another one"
+        )
+    return f"Ray Tune failed: {last_line(text) or type(error).__name__}"
 
 
 def describe_failure(text: str, iteration: float | None = None) -> Failure:

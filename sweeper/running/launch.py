@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -28,7 +29,14 @@ from sweeper.states import LaunchEnd
 if TYPE_CHECKING:
     from sweeper.tracking.tracker import MlflowTracker
 
-__all__ = ["Progress", "ProgressFactory", "restore_champion", "run_launch", "write_provenance"]
+__all__ = [
+    "Progress",
+    "ProgressFactory",
+    "restore_champion",
+    "restore_plan",
+    "run_launch",
+    "write_provenance",
+]
 
 _logger = logging.getLogger(__name__)
 
@@ -114,13 +122,48 @@ def _close_tracker(tracker: MlflowTracker | None, reason: str, paths: RunPaths) 
 def write_provenance(plan: SweepPlan, paths: RunPaths) -> None:
     """Write the spec, the plan and the versions; later launches are added to the first's."""
     environment = describe_environment(tuple(sys.argv), plan.spec.seeds)
-    if paths.environment.is_file():
-        first = read_json(paths.environment)
-        resumed = [*first.get("resumed", []), environment]
-        environment = {**first, "resumed": resumed}
+    if first := _read_environment(paths):
+        environment = {**first, "resumed": [*first.get("resumed", []), environment]}
     write_atomically(paths.spec, dump_spec(plan.spec))
     write_atomically(paths.plan, json.dumps(plan.to_json(), indent=2) + "\n")
     write_atomically(paths.environment, json.dumps(environment, indent=2) + "\n")
+
+
+def _read_environment(paths: RunPaths) -> dict[str, Any]:
+    """What earlier launches recorded; empty if there is nothing that can be read."""
+    path = paths.environment
+    if not os.path.lexists(path):
+        return {}
+    try:
+        document = read_json(path)
+        if not isinstance(document, dict) or not isinstance(document.get("resumed", []), list):
+            raise ValueError("it is not what a launch writes")
+    except (OSError, ValueError) as error:
+        aside = path.with_name(f"damaged_{path.name}")
+        path.replace(aside)
+        _logger.warning(
+            "%s is damaged (%s): what earlier launches ran on is lost; it is now %s, and a new "
+            "one is written",
+            path,
+            getattr(error, "strerror", None) or error,
+            aside.name,
+        )
+        return {}
+    return document
+
+
+def restore_plan(plan: SweepPlan, paths: RunPaths) -> str | None:
+    """Write ``plan.json`` again if it can't be read; returns what was wrong, in a sentence."""
+    try:
+        if isinstance(read_json(paths.plan), dict):
+            return None
+        why = "not a plan"
+    except FileNotFoundError:
+        why = "missing"
+    except (OSError, ValueError):
+        why = "damaged"
+    write_atomically(paths.plan, json.dumps(plan.to_json(), indent=2) + "\n")
+    return f"{paths.plan.name} was {why}; it is written again"
 
 
 def _start_tracker(plan: SweepPlan, paths: RunPaths) -> MlflowTracker | None:
@@ -185,6 +228,13 @@ def _write_champion(opened: Run, plan: SweepPlan, tracker: MlflowTracker | None)
                 seed=selection.seed,
             )
             folder = export_champion(champion, plan.spec, opened.paths.champion)
+        else:
+            _logger.warning(
+                "the champion has no agent: no checkpoint of %s is left that is whole; `sweeper "
+                "best %s` has its configuration, to be trained again",
+                selection.trial_id,
+                opened.paths.root.name,
+            )
     except (SweeperError, OSError, ValueError) as error:
         _logger.warning("the champion was not written: %s", error)
     if tracker:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import sqlite3
 from collections.abc import Iterator
@@ -205,6 +206,24 @@ def _creation_lock(database: Path | None) -> Iterator[None]:
         os.close(descriptor)
 
 
+def _explain_database(message: str) -> str:
+    """SQLAlchemy's words for a database that is not what it was, in ours."""
+    found = _SQLITE_ERROR.search(message)
+    if found is None or not _LOST.search(found[1]):
+        return message
+    return (
+        f"the tracking database was deleted, moved or replaced ({found[1].strip()}); if it can't "
+        "be put back, delete what is left of it, and a new one is made"
+    )
+
+
+_SQLITE_ERROR = re.compile(r"\(sqlite3\.\w+\) ([^\[\n]*)")
+# SQLite's words (src/main.c, sqlite3ErrStr) when the file is another one, or none.
+_LOST = re.compile(
+    r"no such table|readonly database|unable to open database|malformed|not a database|disk I/O"
+)
+
+
 @contextmanager
 def translated_failures() -> Iterator[None]:
     """Raise MLflow's exceptions as ours.
@@ -219,7 +238,7 @@ def translated_failures() -> Iterator[None]:
         yield
     except MlflowException as error:
         text = str(error).strip().splitlines()
-        message = text[0] if text else type(error).__name__
+        message = _explain_database(text[0]) if text else type(error).__name__
         if error.error_code in _REFUSALS:
             raise RefusedError(message) from error
         raise UnreachableError(message) from error

@@ -134,8 +134,15 @@ def _describe_or_explain(paths: RunPaths) -> RunOverview:
 
 
 def planned(paths: RunPaths, name: str) -> int | None:
-    """A number in the run's plan, such as ``trials``; None if it can't be read."""
+    """A number in the run's plan, such as ``trials``; None, with a warning, if it can't be read."""
     try:
         return int(read_json(paths.plan)[name])
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
-        return None  # not essential: the journal has the trials
+        if name == "trials":  # not essential: the journal has those that were begun
+            _logger.warning(
+                "%s is missing or damaged, so only trials that were begun are counted; "
+                "`sweeper resume %s` writes it again",
+                paths.plan,
+                paths.root.name,
+            )
+        return None

@@ -31,6 +31,7 @@ VERBS: tuple[tuple[str, ...], ...] = (
     ("status", "RUN", "--json"),
     ("results", "RUN"),
     ("results", "RUN", "--json"),
+    ("results", "RUN", "--csv"),
     ("best", "RUN"),
     ("best", "RUN", "--json"),
     ("logs", "RUN"),

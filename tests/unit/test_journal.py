@@ -206,6 +206,12 @@ def test_non_finite_numbers_survive_and_stay_apart_from_text(tmp_path: Path) -> 
     assert "NaN" not in path.read_text()
 
 
+def test_text_that_can_not_be_written_elsewhere_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    write(path, [TrialRetried(1.0, "t0001", "no file b\udcff\U0001f600")])
+    assert list(read_journal(path)) == [TrialRetried(1.0, "t0001", "no file b?\U0001f600")]
+
+
 def test_numpys_values_become_pythons() -> None:
     row = {"f": np.float32(1.5), "i": np.int64(3), "b": np.bool_(True), "a": np.arange(3)}
     assert encode_json(row) == {"f": 1.5, "i": 3, "b": True, "a": [0, 1, 2]}

@@ -21,14 +21,13 @@ from ray import tune
 from ray.train._internal.storage import StorageContext
 
 from sweeper.errors import RunError
-from sweeper.formatting import last_line
 from sweeper.journal import Journal, LaunchEnded, LaunchStarted, TrialAsked
 from sweeper.paths import RunPaths
 from sweeper.planning.plan import SweepPlan, trial_settings
 from sweeper.results.builder import ResultsBuilder
 from sweeper.results.divergence import DivergenceCorrection
 from sweeper.running.drain import Drain, end_on_signals, watchdog
-from sweeper.running.failures import Retries
+from sweeper.running.failures import Retries, explain_tune_failure
 from sweeper.running.learners import Learners
 from sweeper.running.limits import Limits
 from sweeper.running.resume.state import LaunchState
@@ -228,8 +227,7 @@ class _StageRun:
             with watchdog(self.drain):
                 tuner.fit()
         except Exception as error:
-            failure = f"Ray Tune failed: {last_line(str(error)) or type(error).__name__}"
-            why = self.journal.failure or failure
+            why = self.journal.failure or explain_tune_failure(error)
             name = self.paths.root.name
             raise RunError(
                 f"{why}; nothing that was reported is lost: `sweeper resume {name}` goes on"

@@ -164,7 +164,8 @@ def test_the_unit_of_one_agent_is_the_episode() -> None:
 
 
 def test_an_evaluation_without_a_champion_names_the_checkpoints(tmp_path: Path) -> None:
-    make_run(tmp_path, "a-20260101-000000")
+    paths = make_run(tmp_path, "a-20260101-000000")
+    (paths.trial("t0001") / "checkpoint_000000").mkdir()
     with pytest.raises(UserError, match="has no champion; give a checkpoint of one of its trials"):
         evaluate("last", str(tmp_path))
 

@@ -67,3 +67,35 @@ def test_a_missing_server_is_unreachable_for_now() -> None:
         UnreachableError, match=re.escape("no server answers at http://127.0.0.1:9")
     ):
         probe("http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "no such table: experiments",
+        "attempt to write a readonly database",
+        "unable to open database file",
+        "file is not a database",
+        "database disk image is malformed",
+    ],
+)
+def test_a_lost_database_is_named_in_our_words(words: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    message = f"(sqlite3.OperationalError) {words}\n[SQL: PRAGMA x]"
+    with pytest.raises(UnreachableError) as caught, destination.translated_failures():
+        raise MlflowException(message)
+    assert str(caught.value) == (
+        f"the tracking database was deleted, moved or replaced ({words}); if it can't be put "
+        "back, delete what is left of it, and a new one is made"
+    )
+
+
+def test_other_words_of_a_database_stay() -> None:
+    from mlflow.exceptions import MlflowException
+
+    with (
+        pytest.raises(UnreachableError, match="database is locked"),
+        destination.translated_failures(),
+    ):
+        raise MlflowException("(sqlite3.OperationalError) database is locked")

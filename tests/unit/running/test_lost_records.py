@@ -1,0 +1,99 @@
+"""A record that is lost or damaged costs a sentence, not the run."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+from run_folders import make_run
+from run_mutations import extract_run
+
+from sweeper.api import resume
+from sweeper.errors import UserError
+from sweeper.evidence.evaluation import evaluate
+from sweeper.opened_run import open_run
+from sweeper.paths import RunPaths
+from sweeper.planning.plan import SweepPlan, load_plan
+from sweeper.running.failures import explain_tune_failure
+from sweeper.running.launch import restore_plan, write_provenance
+from sweeper.upkeep.overview import describe_run
+
+CONFIG = Path(__file__).parents[3] / "configs" / "quickstart.yaml"
+
+
+@pytest.fixture(scope="module")
+def plan() -> SweepPlan:
+    return load_plan(CONFIG)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "\x00" * 100, '{"resumed": 3}', "[" * 100_000])
+def test_a_damaged_environment_file_is_kept_aside_and_written_anew(
+    tmp_path: Path, plan: SweepPlan, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = RunPaths(tmp_path)
+    paths.environment.write_text(text)
+    write_provenance(plan, paths)
+    assert "versions" in json.loads(paths.environment.read_text())
+    assert (tmp_path / "damaged_environment.json").read_text() == text
+    (message,) = caplog.messages
+    assert "environment.json is damaged (" in message
+    assert "it is now damaged_environment.json" in message
+
+
+def test_later_launches_are_added_to_the_first(tmp_path: Path, plan: SweepPlan) -> None:
+    for _ in range(3):
+        write_provenance(plan, RunPaths(tmp_path))
+    document = json.loads(RunPaths(tmp_path).environment.read_text())
+    assert len(document["resumed"]) == 2
+
+
+def test_a_lost_plan_is_written_again(tmp_path: Path, plan: SweepPlan) -> None:
+    paths = RunPaths(tmp_path)
+    assert restore_plan(plan, paths) == "plan.json was missing; it is written again"
+    assert restore_plan(plan, paths) is None
+    paths.plan.write_text("{")
+    assert restore_plan(plan, paths) == "plan.json was damaged; it is written again"
+    assert json.loads(paths.plan.read_text())["trials"] == plan.trials
+
+
+def test_a_run_without_its_plan_says_so_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = make_run(tmp_path, "a-20260101-000000")
+    paths.plan.unlink()
+    with caplog.at_level(logging.WARNING):
+        assert describe_run(open_run(paths.root)).trials == 2
+    (message,) = caplog.messages
+    assert message.endswith(
+        "plan.json is missing or damaged, so only trials that were begun are counted; `sweeper "
+        "resume a-20260101-000000` writes it again"
+    )
+
+
+def test_a_finished_run_without_agents_says_what_is_left(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = extract_run(tmp_path)
+    for folder in [run / "champion", *run.glob("trials/*/checkpoint_*")]:
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()
+    (run / "plan.json").unlink()
+    said: list[str] = []
+    resume(run, say=said.append)
+    assert "plan.json was missing; it is written again" in said
+    assert caplog.messages == [
+        "the champion has no agent: no checkpoint of t0002 is left that is whole; `sweeper best "
+        "torch-ppo` has its configuration, to be trained again"
+    ]
+    with pytest.raises(UserError, match="has no champion, and no checkpoint is left to make one"):
+        evaluate(str(run), str(tmp_path))
+
+
+def test_a_dead_gcs_is_named_in_our_words() -> None:
+    text = "x\nFailed to connect to GCS within 60 seconds. GCS may have been killed."
+    assert explain_tune_failure(RuntimeError(text)).startswith("Ray's process for the cluster's")
+    assert explain_tune_failure(ValueError("a\nb")) == "Ray Tune failed: b"
+    assert explain_tune_failure(ValueError()) == "Ray Tune failed: ValueError"
