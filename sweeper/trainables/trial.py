@@ -7,12 +7,10 @@ import importlib
 import json
 import logging
 import math
-import os
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,13 +20,14 @@ from sweeper.checkpoint_marker import mark_complete
 from sweeper.environments.containment import USER_ERRORS
 from sweeper.errors import SweeperError
 from sweeper.paths import CheckpointPaths, RunPaths
-from sweeper.run_files import open_regular, read_json
+from sweeper.run_files import read_json
 from sweeper.search.configuration import merge_configuration
 from sweeper.spec.keys.support import find_support
 from sweeper.trainables.contract import ReplicaTrainer, TrialSettings
 from sweeper.trainables.metrics import TrialMetrics
 from sweeper.trainables.milestones import find_met_criterion, steps_crossed, tenths_done
 from sweeper.trainables.plateau import PlateauWatch
+from sweeper.trainables.trial_log import TrialLog
 
 __all__ = ["SweepTrial", "TrialFailedError", "trial_class"]
 
@@ -84,6 +83,7 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
         """Start with a configuration; Tune calls it once per actor."""
         self._trainer: ReplicaTrainer | None = None
         self._best: float | None = None
+        self._log = TrialLog()
         self._start(config)
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
@@ -253,22 +253,8 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
 
     def _redirect_output(self) -> None:
         """Append the process's stdout and stderr, even of C libraries, to the trial's log."""
-        if self.log_root is None or not self.is_actor():
-            return
-        log = RunPaths(Path(self.log_root)).trial_log(self.trial_id)
-        try:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = open_regular(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        except OSError as error:  # e.g. another node, without the run's folder
-            _logger.warning("no log for trial %s: %s", self.trial_id, error)
-            return
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os.dup2(descriptor, 1)
-        os.dup2(descriptor, 2)
-        os.close(descriptor)
-        now = datetime.now().astimezone().isoformat(timespec="seconds")
-        print(f"{now} trial {self.trial_id} in process {os.getpid()}", flush=True)  # noqa: T201
+        if self.log_root is not None and self.is_actor():
+            self._log.begin(RunPaths(Path(self.log_root)).trial_log(self.trial_id), self.trial_id)
 
 
 def _trainer_class(settings: TrialSettings) -> Callable[..., ReplicaTrainer]:

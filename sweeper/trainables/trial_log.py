@@ -1,0 +1,105 @@
+"""The log of a trial: what its process prints, with a bound on how much of it is kept.
+
+The process's own descriptors are the log's file, so output of C libraries and the last words of a
+process that crashes are in it. An environment that prints at every step would fill the disk. So a
+thread looks at the file's size and, beyond a limit, cuts out the middle and says so there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import threading
+from datetime import datetime
+from pathlib import Path
+
+from sweeper.run_files import open_reading, open_regular
+
+__all__ = ["TrialLog", "cut_middle"]
+
+_logger = logging.getLogger(__name__)
+
+_MAX_BYTES = 8 * 2**20
+_HEAD_BYTES = 2**20
+_TAIL_BYTES = 2**20
+_CHECK_EVERY_S = 0.5
+_CUT = re.compile(rb"\[sweeper: ([0-9,]+) bytes are cut out here.*\n")
+_MAX_WORDS = 200
+
+
+class TrialLog:
+    """Sends stdout and stderr of this process to one trial's log after the other."""
+
+    def __init__(self) -> None:
+        self._path: Path | None = None
+        self._thread: threading.Thread | None = None
+
+    def begin(self, path: Path, trial_id: str) -> None:
+        """Append what the process prints from now on, even in C, to a trial's log."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        except OSError as error:  # e.g. another node, without the run's folder
+            _logger.warning("no log for trial %s: %s", trial_id, error)
+            self._path = None
+            return
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        os.close(descriptor)
+        self._path = path
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._watch, name="sweeper-log", daemon=True)
+            self._thread.start()
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        print(f"{now} trial {trial_id} in process {os.getpid()}", flush=True)  # noqa: T201
+
+    def _watch(self) -> None:
+        pause = threading.Event()
+        while not pause.wait(_CHECK_EVERY_S):
+            path = self._path
+            try:
+                if path is not None and path.stat().st_size > _MAX_BYTES:
+                    cut_middle(path, head_bytes=_HEAD_BYTES, tail_bytes=_TAIL_BYTES)
+            except OSError as error:
+                _logger.debug("can't bound the log %s: %s", path, error)
+
+
+def cut_middle(path: Path, *, head_bytes: int, tail_bytes: int) -> None:
+    """Cut the middle out of a growing log, in whole lines, and say so in its place.
+
+    The file stays the same one, since others append to it. What they write in this moment may be
+    lost with the middle.
+
+    Args:
+        path: the log.
+        head_bytes: how much of its beginning is kept, at most.
+        tail_bytes: how much of its end is kept, at most.
+
+    Raises:
+        OSError: it can't be read or written.
+    """
+    with open_reading(path) as stream:
+        head = stream.read(head_bytes)
+        end = head.rfind(b"\n") + 1
+        stream.seek(end)
+        before = _CUT.match(stream.readline(_MAX_WORDS))
+        size = os.fstat(stream.fileno()).st_size
+        stream.seek(max(end, size - tail_bytes))
+        tail = stream.read(tail_bytes)
+    tail = tail[tail.find(b"\n") + 1 :]
+    cut = size - end - len(tail)
+    if before is not None:
+        cut += int(before[1].replace(b",", b"")) - len(before[0])
+    words = f"[sweeper: {cut:,} bytes are cut out here; a log keeps its beginning and its end]\n"
+    descriptor = open_regular(path, os.O_WRONLY | os.O_APPEND)
+    try:
+        os.ftruncate(descriptor, end)
+        rest = words.encode() + tail
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    finally:
+        os.close(descriptor)
