@@ -22,6 +22,7 @@ import click
 from sweeper.cli.completion import complete_run, complete_spec
 from sweeper.errors import SpecError, SweeperError, UserError
 from sweeper.json_values import to_json
+from sweeper.printable import PrintableFormatter, printable
 
 if TYPE_CHECKING:
     from sweeper.api import Run
@@ -33,6 +34,7 @@ __all__ = [
     "main",
     "open_reference",
     "overrides_argument",
+    "print_data",
     "print_json",
     "quiet_option",
     "run_argument",
@@ -40,6 +42,7 @@ __all__ = [
     "show",
     "spec_argument",
     "storage_option",
+    "tell",
     "verbose_option",
 ]
 
@@ -129,7 +132,18 @@ def main() -> NoReturn:
 
 def say(text: str) -> None:
     """Print a message on stderr."""
-    click.echo(text, err=True)
+    click.echo(printable(text), err=True)
+
+
+def tell(text: str) -> None:
+    """Print a line of text on stdout."""
+    click.echo(printable(text))
+
+
+def print_data(text: str) -> None:
+    """Print text on stdout as it is, unless a terminal would act on it."""
+    whole = text.encode("utf-8", "backslashreplace").decode()
+    click.echo(printable(whole) if sys.stdout.isatty() else whole, nl=False)
 
 
 def _explain_usage(error: click.UsageError) -> str:
@@ -215,7 +229,9 @@ def cli(verbose: bool, log_level: str | None) -> None:
     sweeper run cartpole-ppo.yaml    run it
     sweeper best                     see who won
     """  # noqa: D301 - click needs the character \\b
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler])
     _set_log_level(log_level or ("INFO" if verbose else "ERROR"))
 
 

@@ -177,7 +177,7 @@ def _report(finished: Run, *, as_json: bool, quiet: bool) -> None:
         }
         app.print_json(document)
     else:
-        click.echo(str(finished.paths.root))
+        app.tell(str(finished.paths.root))
     if results.state == LaunchEnd.INTERRUPTED:
         sys.exit(130)
     if results.state == LaunchEnd.DISK_FULL:

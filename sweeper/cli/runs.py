@@ -46,7 +46,7 @@ def results(
     if as_json:
         app.print_json(opened.rows)
     elif as_csv:
-        click.echo(opened.trials.to_csv(index=False), nl=False)
+        app.print_data(opened.trials.to_csv(index=False))
     elif parquet:
         from sweeper.results.frames import write_parquet
 
@@ -139,7 +139,7 @@ def logs(
         root = str(results.root)
         load = lambda: app.open_reference(root, storage).results  # noqa: E731
         for name, line in follow_logs(load, trial, tail=tail):
-            click.echo(line if trial is not None else f"{name}  {line}")
+            app.tell(line if trial is not None else f"{name}  {line}")
         return
     if trial is None:
         found = [describe_log(record, results) for record in results.trials]
@@ -150,10 +150,15 @@ def logs(
         app.print_json(log)
     elif lines is not None:
         for line in tail_lines(log.path, lines):
-            click.echo(line)
+            app.tell(line)
     else:
         with open_reading(log.path) as stream:
-            shutil.copyfileobj(stream, sys.stdout.buffer)
+            if not sys.stdout.isatty():
+                shutil.copyfileobj(stream, sys.stdout.buffer)
+                return
+            for raw in stream:
+                # A progress bar is written over itself; its last state is what stays.
+                app.tell(raw.decode("utf-8", "replace").rstrip("\r\n").rpartition("\r")[2])
 
 
 @app.cli.command()

@@ -27,12 +27,12 @@ def init(env: str, algorithm: str | None, backend: str | None, output: str | Non
 
     starter = make_starter(env, algorithm, backend)
     if output == "-":
-        click.echo(starter.text, nl=False)
+        app.print_data(starter.text)
         return
     path = Path(output or f"{starter.name}.yaml")
     write_new(path, starter.text)
     app.say(f"wrote {path}; see what it does: sweeper plan {path}")
-    click.echo(str(path))
+    app.tell(str(path))
 
 
 @app.cli.command()

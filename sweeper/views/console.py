@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from sweeper.formatting import describe_state
+from sweeper.printable import printable
 
-__all__ = ["color_state", "make_console", "make_table", "print_pairs", "print_text"]
+__all__ = [
+    "PrintableConsole",
+    "color_state",
+    "make_console",
+    "make_table",
+    "print_pairs",
+    "print_text",
+]
 
 _PIPE_WIDTH = 100_000
 _COLUMNS: Mapping[str, Mapping[str, Any]] = {
@@ -27,9 +36,23 @@ _COLOURS = {
 }
 
 
+class PrintableConsole(Console):
+    """A console on which no text can do more than be read; see `sweeper.printable`."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """Render, and spell out what the terminal would act on."""
+        for segment in super().render(renderable, options):
+            if segment.control is None and not segment.text.isprintable():
+                yield Segment(printable(segment.text), segment.style)
+            else:
+                yield segment
+
+
 def make_console() -> Console:
     """Standard output. Nothing is cropped or wrapped in a pipe or a file."""
-    return Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)
+    return PrintableConsole() if sys.stdout.isatty() else PrintableConsole(width=_PIPE_WIDTH)
 
 
 def make_table(form: str, headings: Iterable[str]) -> Table:
@@ -40,10 +63,24 @@ def make_table(form: str, headings: Iterable[str]) -> Table:
             several lines.
         headings: one per column.
     """
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = _PrintableTable(box=None, pad_edge=False, header_style="bold")
     for kind, heading in zip(form, headings, strict=True):
-        table.add_column(Text(heading), **_COLUMNS[kind])
+        table.add_column(Text(printable(heading)), **_COLUMNS[kind])
     return table
+
+
+class _PrintableTable(Table):
+    """A table whose columns are as wide as what is shown of their cells."""
+
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
+        """Add a row; see `rich.table.Table.add_row`."""
+        super().add_row(*map(_spell_out, cells), **options)
+
+
+def _spell_out(cell: RenderableType | None) -> RenderableType | None:
+    if isinstance(cell, Text) and not cell.plain.isprintable():
+        return Text(printable(cell.plain), style=cell.style)
+    return printable(cell) if isinstance(cell, str) else cell
 
 
 def color_state(state: str) -> Text:

@@ -14,6 +14,7 @@ from sweeper.formatting import (
 )
 from sweeper.journal import Event, TrialCheckpointed, TrialEnded, TrialReported, TrialRetried
 from sweeper.paths import RunPaths
+from sweeper.printable import printable
 from sweeper.results.records import describe_divergence
 from sweeper.results.scoring import metric_value
 from sweeper.states import TrialState
@@ -127,4 +128,4 @@ class LineProgress:
         if self._skipped:
             text += f" (and {count_noun(self._skipped, 'more trial')} ended)"
             self._skipped = 0
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
+        print(printable(text), file=sys.stderr, flush=True)  # noqa: T201

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
@@ -19,6 +19,7 @@ from sweeper.results.ranking import id_key
 from sweeper.results.records import TrialRecord
 from sweeper.results.scoring import metric_value
 from sweeper.results.standing import trial_share
+from sweeper.views.console import PrintableConsole
 from sweeper.views.watch import LaunchWatch
 
 __all__ = ["LiveProgress", "draw"]
@@ -44,7 +45,7 @@ class LiveProgress:
     def __init__(self, watch: LaunchWatch) -> None:
         self._watch = watch
         self._stderr = _DivertedStderr()
-        self._console = Console(file=self._stderr.terminal)
+        self._console = PrintableConsole(file=self._stderr.terminal)
         self._live = Live(
             get_renderable=self._render,
             console=self._console,

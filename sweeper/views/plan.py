@@ -7,7 +7,6 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator
 
-from rich.console import Console
 from rich.text import Text
 
 from sweeper.environments.envpool import has_envpool, is_faster_in_envpool
@@ -22,6 +21,7 @@ from sweeper.spec.keys.names import default
 from sweeper.spec.text.yaml import dotted
 from sweeper.trainables.torch_backend.replay.memory import ReplayMemory
 from sweeper.views import rehearsal
+from sweeper.views.console import PrintableConsole
 
 __all__ = ["describe_distribution", "describe_plan", "print_plan"]
 
@@ -41,7 +41,7 @@ _VECTORIZATIONS = {
 
 def print_plan(plan: SweepPlan) -> None:
     """Print the plan, as wide as the terminal."""
-    console = Console()
+    console = PrintableConsole()
     for line in describe_plan(plan, min(console.width, _MAX_WIDTH)):
         is_heading = bool(line) and not line.startswith(" ")
         console.print(Text(line, style="bold" if is_heading else ""), soft_wrap=True)

@@ -21,6 +21,7 @@ from sweeper.formatting import (
 )
 from sweeper.metrics import Objective
 from sweeper.opened_run import Run
+from sweeper.printable import printable
 from sweeper.results.ranking import rank_trial
 from sweeper.results.records import TrialRecord, describe_divergence, judge_trial
 from sweeper.search.configuration import flatten_parameters
@@ -60,7 +61,7 @@ def print_trials(opened: Run) -> None:
             console.print(_table([*_FIXED, "parameters"], fixed, last="p"))
     else:
         for line in _align(headings, rows):
-            click.echo(line)
+            click.echo(printable(line))
     print_text(console, f"score: {objective.score} {objective.metric}, {objective.mode}", "dim")
     failed = [record for record in records if record.error]
     for record in failed[:_MAX_ERRORS]:
