@@ -125,12 +125,23 @@ class TrialReported(TrialEvent):
             The trial has then run to its own end, even if its end event is missing.
         replaces: True for the last report repeated with a new evaluation, made because the
             search's budget is used up.
+        decision: what the scheduler decided on it (`sweeper.schedulers.base.Decision` as JSON:
+            ``action``, ``reason``, ``rung``, …); None where it decided nothing. After ``stop``
+            the trial is over, even if its end event is missing.
     """
 
     kind: ClassVar[str] = "trial_reported"
     metrics: Mapping[str, Any]
     stopped_by: str | None = None
     replaces: bool = False
+    decision: Mapping[str, Any] | None = None
+
+    @property
+    def pruned_because(self) -> str | None:
+        """Why the scheduler stopped the trial at this report; None if it did not."""
+        if self.decision is None or self.decision.get("action") != "stop":
+            return None
+        return str(self.decision.get("reason") or "stopped by the scheduler")
 
 
 @dataclass(frozen=True)

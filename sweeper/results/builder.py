@@ -42,16 +42,29 @@ class _OpenTrial:
     reports: list[Mapping[str, Any]] = field(default_factory=list)
     checkpoints: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     stopped_by: str | None = None
+    pruned_because: str | None = None
     updated: float | None = None
 
     def change(self, **fields: Any) -> None:
         """Set fields of the record."""
         self.record = replace(self.record, **fields)
 
+    @property
+    def end(self) -> tuple[TrialState, str] | None:
+        """How its last report says that it is over, and why; None if it goes on."""
+        if self.stopped_by:
+            return TrialState.TERMINATED, self.stopped_by
+        return (TrialState.PRUNED, self.pruned_because) if self.pruned_because else None
+
+    def reopen(self) -> None:
+        """Forget what the last report said of its end: the trial goes on all the same."""
+        self.stopped_by = self.pruned_because = None
+
     def cut_off(self) -> None:
         """Set how the trial ended; its driver has gone without writing that."""
-        if self.stopped_by:
-            self.change(state=TrialState.TERMINATED, reason=self.stopped_by)
+        end = self.end
+        if end is not None:
+            self.change(state=end[0], reason=end[1])
         else:
             self.change(state=TrialState.PAUSED, reason=LaunchEnd.INTERRUPTED)
 
@@ -144,13 +157,13 @@ class ResultsBuilder:
                 first = event.time if trial.record.started is None else trial.record.started
                 trial.change(state=TrialState.RUNNING, reason=None, error=None)
                 trial.change(node=event.node, started=first)
-                trial.stopped_by = None
+                trial.reopen()
                 self._open.add(trial_id)
             case TrialRetried():
                 # Pending until it is started again. Even if its last report met a stop criterion,
                 # it failed after that.
                 trial.change(state=TrialState.PENDING, retries=trial.record.retries + 1)
-                trial.stopped_by = None
+                trial.reopen()
             case TrialEnded():
                 trial.change(state=event.state, reason=event.reason, error=event.error)
                 self._open.discard(trial_id)
@@ -165,8 +178,8 @@ class ResultsBuilder:
     def _freeze(self, trial_id: str) -> TrialRecord:
         trial = self._trials[trial_id]
         is_open, state, reason = trial_id in self._open, trial.record.state, trial.record.reason
-        if is_open and trial.stopped_by:
-            state, reason = TrialState.TERMINATED, trial.stopped_by
+        if is_open and trial.end is not None:
+            state, reason = trial.end
         return replace(
             trial.record,
             state=state,
@@ -259,7 +272,7 @@ def _append_report(trial: _OpenTrial, event: TrialReported) -> None:
         else:
             _roll_back(trial, iteration)
     trial.reports.append(event.metrics)
-    trial.stopped_by = event.stopped_by
+    trial.stopped_by, trial.pruned_because = event.stopped_by, event.pruned_because
 
 
 def _roll_back(trial: _OpenTrial, iteration: float) -> None:

@@ -35,6 +35,7 @@ EVENTS: list[Event] = [
     TrialCheckpointed(5.0, "t0001", "trials/t0001/checkpoint_000000", {"training_iteration": 1}),
     TrialRetried(6.0, "t0001", "boom"),
     TrialReported(7.0, "t0001", {"episode_return_mean": 2.5}, stopped_by="x >= 2"),
+    TrialReported(7.5, "t0001", {}, decision={"action": "stop", "reason": "1 < 2", "rung": 1}),
     TrialEnded(8.0, "t0001", "TERMINATED", "x >= 2"),
     LaunchEnded(9.0, "finished"),
 ]

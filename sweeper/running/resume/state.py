@@ -187,6 +187,9 @@ def find_remaining(
     for record in results.trials:
         if not record.state.is_over or (retry_errored and record.state is TrialState.ERROR):
             continuations.append(continue_trial(record, paths))
+        elif record.state is TrialState.PRUNED:
+            if record.trial_id in history.open_trials:
+                ends.append(_end_of(record))
         elif record.state is TrialState.TERMINATED:
             again = continue_trial(record, paths)
             saved = again.metrics.get(ITERATION) == record.last_report.get(ITERATION)
@@ -197,8 +200,7 @@ def find_remaining(
                 continuations.append(again)
                 continue
             if is_unsaid:
-                reason = record.reason or "the trial said done"
-                ends.append(TrialEnded(time.time(), record.trial_id, record.state, reason))
+                ends.append(_end_of(record))
             is_flat = (record.reason or "").startswith(PLATEAU)  # which an extension leaves so
             is_short = find_met_criterion(stop, record.last_report) is None and not is_flat
             if is_short and (is_stop_extended or record.trial_id in history.owed_trials):
@@ -217,6 +219,12 @@ def find_remaining(
         trimmed=tuple(trimmed),
         spent_s=history.spent_s,
     )
+
+
+def _end_of(record: TrialRecord) -> TrialEnded:
+    """The end of a trial that a kill kept from being recorded."""
+    reason = record.reason or "the trial said done"
+    return TrialEnded(time.time(), record.trial_id, record.state, reason)
 
 
 def continue_trial(record: TrialRecord, paths: RunPaths) -> Continuation:

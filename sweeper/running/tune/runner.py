@@ -163,7 +163,7 @@ class _StageRun:
             drain=drain,
             objective=spec.objective,
             correction=correction,
-            stopped=scheduler.stopped,
+            decisions=scheduler.decisions,
             placement=placement,
         )
         if spec.budget.time_s is not None:

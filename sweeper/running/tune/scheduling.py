@@ -15,7 +15,7 @@ from sweeper.results.divergence import DivergenceCorrection
 from sweeper.running.drain import Drain
 from sweeper.running.learners import report_to
 from sweeper.running.tune.queue import Unsaved
-from sweeper.schedulers.base import Scheduler
+from sweeper.schedulers.base import CONTINUE, Action, Decision, Scheduler
 
 __all__ = ["DrainStopper", "SchedulerAdapter"]
 
@@ -31,14 +31,14 @@ class SchedulerAdapter(Unsaved, TuneFIFOScheduler):  # type: ignore[misc]
         correction: what diverged replicas count for, as in the journal.
 
     Attributes:
-        stopped: why the scheduler stopped a trial, by the trial's id.
+        decisions: the last one on each trial, by the trial's id.
     """
 
     scheduler: Scheduler
     objective: Objective
     correction: DivergenceCorrection
     drain: Drain
-    stopped: dict[str, str] = field(default_factory=dict)
+    decisions: dict[str, Decision] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -46,10 +46,9 @@ class SchedulerAdapter(Unsaved, TuneFIFOScheduler):  # type: ignore[misc]
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:  # noqa: ARG002
         """Ask the scheduler, then the drain."""
         trial_id = trial.trial_id
-        metrics = self.correction.apply(result) if self.scheduler.remembers else result
-        reason = report_to(self.scheduler, trial_id, metrics, self.objective)
-        if reason is not None:
-            self.stopped[trial_id] = reason
+        decision = self._decide(trial, result)
+        self.decisions[trial_id] = decision
+        if decision.action is Action.STOP:
             return str(TuneScheduler.STOP)
         if not self.drain.reason:
             return str(TuneScheduler.CONTINUE)
@@ -59,6 +58,13 @@ class SchedulerAdapter(Unsaved, TuneFIFOScheduler):  # type: ignore[misc]
             return str(TuneScheduler.CONTINUE)
         self.drain.pausing.add(trial_id)
         return str(TuneScheduler.PAUSE)
+
+    def _decide(self, trial: Trial, result: dict[str, Any]) -> Decision:
+        if result.get("replaces"):
+            return CONTINUE  # decided on when it was reported first
+        metrics = self.correction.apply(result) if self.scheduler.remembers else result
+        parameters = trial.evaluated_params or {}
+        return report_to(self.scheduler, trial.trial_id, metrics, self.objective, parameters)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:  # noqa: ARG002
         """Always None: Tune starts pending trials itself, and paused ones must stay paused.

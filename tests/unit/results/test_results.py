@@ -154,6 +154,17 @@ def test_a_trial_whose_last_report_met_a_criterion_is_finished_without_its_end()
     assert (trial.state, trial.reason) == ("TERMINATED", "x >= 1")
 
 
+def test_a_trial_whose_last_report_the_scheduler_stopped_is_pruned_without_its_end() -> None:
+    stop = {"action": "stop", "reason": "1 < 2", "rung": 1}
+    events = [launched(), asked(), started(), replace(reported(1), decision=stop)]
+    builder = ResultsBuilder(Path("run"))
+    for event in events:
+        builder.apply(event)
+    assert (builder.trial("t0001").state, builder.trial("t0001").reason) == ("PRUNED", "1 < 2")
+    (trial,) = fold(*events).trials
+    assert (trial.state, trial.reason) == ("PRUNED", "1 < 2")
+
+
 def test_a_trial_that_failed_after_meeting_a_criterion_is_not_finished() -> None:
     (trial,) = fold(
         launched(), asked(), started(), reported(1, stopped_by="x >= 1"),
