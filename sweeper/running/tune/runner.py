@@ -188,9 +188,10 @@ class _StageRun:
             spec.param_space,
             num_samples=spec.search.num_samples,
             seed=spec.search.seed,
-            points=spec.search.points_to_evaluate,
+            points=spec.search.points,
             asked=self.results.snapshot().searched,
             objective=spec.objective,
+            options=spec.search.options.model_dump(),
         )
         options = spec.scheduler.options.model_dump()
         scheduler = build_scheduler(spec.scheduler.type, spec.objective, options)
