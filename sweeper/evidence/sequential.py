@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special
 
 __all__ = ["Pair", "compare_pairs", "look_levels", "reaches_a_decision", "welch_p_value"]
 
@@ -50,7 +50,7 @@ def welch_p_value(first: Sequence[float], second: Sequence[float]) -> float:
     freedom = sum(parts) ** 2 / sum(
         part**2 / (len(sample) - 1) for part, sample in zip(parts, (one, two), strict=True)
     )
-    return 2 * float(stats.t.sf(difference / math.sqrt(sum(parts)), freedom))
+    return 2 * float(special.stdtr(freedom, -difference / math.sqrt(sum(parts))))
 
 
 @lru_cache(maxsize=256)
@@ -65,16 +65,16 @@ def look_levels(alpha: float, looks: tuple[int, ...]) -> tuple[float, ...]:
         raise ValueError(f"the looks must increase: {looks}")
     times = [size / looks[-1] for size in looks]
     levels = [alpha * times[0]]
-    bound = float(stats.norm.isf(levels[0] / 2)) * math.sqrt(times[0])
+    bound = _z(levels[0]) * math.sqrt(times[0])
     grid = np.linspace(-bound, bound, _GRID)
-    density = stats.norm.pdf(grid, scale=math.sqrt(times[0]))
+    density = _normal_density(grid, math.sqrt(times[0]))
     for before, now in itertools.pairwise(times):
         step = math.sqrt(now - before)
         bound = _bound(grid, density, step, alpha * (now - before), math.sqrt(now))
-        levels.append(2 * float(stats.norm.sf(bound / math.sqrt(now))))
+        levels.append(2 * float(special.ndtr(-bound / math.sqrt(now))))
         fresh = np.linspace(-bound, bound, _GRID)
         weights = density * _simpson(grid)
-        density = stats.norm.pdf(fresh[:, None] - grid[None, :], scale=step) @ weights
+        density = _normal_density(fresh[:, None] - grid[None, :], step) @ weights
         grid = fresh
     return tuple(levels)
 
@@ -141,13 +141,24 @@ def reaches_a_decision(
     if time >= 1:
         return False
     p_value = welch_p_value(_finite(first), _finite(second))
-    trend = float(stats.norm.isf(p_value / 2)) / math.sqrt(time)
-    bound = float(stats.norm.isf(look_levels(alpha, tuple(looks))[-1] / 2))
-    return float(stats.norm.sf((bound - trend) / math.sqrt(1 - time))) >= _MIN_POWER
+    trend = _z(p_value) / math.sqrt(time)
+    bound = _z(look_levels(alpha, tuple(looks))[-1])
+    return float(special.ndtr((trend - bound) / math.sqrt(1 - time))) >= _MIN_POWER
 
 
 def _finite(values: Sequence[float | None]) -> list[float]:
     return [value for value in values if value is not None]
+
+
+def _z(level: float) -> float:
+    """The standard normal value that is exceeded on either side with probability ``level``."""
+    return -float(special.ndtri(level / 2))
+
+
+def _normal_density(values: np.ndarray, deviation: float) -> np.ndarray:
+    density = np.exp(-0.5 * np.square(values / deviation))
+    density /= deviation * math.sqrt(2 * math.pi)
+    return density
 
 
 def _simpson(grid: np.ndarray) -> np.ndarray:
@@ -165,7 +176,7 @@ def _bound(
     weights = density * _simpson(grid)
 
     def excess(bound: float) -> float:
-        outside = stats.norm.sf((bound - grid) / step) + stats.norm.cdf((-bound - grid) / step)
+        outside = special.ndtr((grid - bound) / step) + special.ndtr((-bound - grid) / step)
         return float(outside @ weights) - spent
 
     return float(optimize.brentq(excess, 1e-9, 12 * deviation))

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeper.evidence.samples import Evidence, Sample, interval_from_json, weigh_sample
-from sweeper.evidence.sentences import Outcome, describe_outcome
+from sweeper.evidence.sentences import MAX_MORE_SEEDS, Outcome, describe_outcome
 from sweeper.evidence.sequential import Pair, compare_pairs, look_levels, reaches_a_decision
 from sweeper.evidence.statistics import (
     Interval,
@@ -36,8 +36,6 @@ from sweeper.evidence.statistics import (
 from sweeper.results.ranking import id_key
 
 __all__ = ["Evidence", "Interval", "Sample", "Verdict", "judge", "undecided"]
-
-MAX_MORE_SEEDS = 1000
 
 
 @dataclass(frozen=True)
@@ -130,8 +128,8 @@ def judge(
         looks: how many runs a sample has at each planned look, e.g. ``(5, 10, 15, 20, 25, 30)``;
             None for one look at whatever there is.
         level: what intervals and comparisons promise.
-        missing: what an interrupted confirmation still lacks, in words, e.g. ``t0003: 4 of 10
-            runs``. If anything is missing, the verdict is ``unconfirmed``, and the champion is
+        missing: what an interrupted confirmation still lacks, in words, e.g. ``4 of 10 runs of
+            t0003``. If anything is missing, the verdict is ``unconfirmed``, and the champion is
             that of the search.
 
     Raises:

@@ -7,6 +7,7 @@ from sweeper.evidence.statistics.comparison import (
     probability_interval,
     probability_of_improvement,
 )
+from sweeper.evidence.statistics.curves import Curve, area_under_curve, steps_to_threshold
 from sweeper.evidence.statistics.intervals import (
     Interval,
     clopper_pearson,
@@ -17,6 +18,11 @@ from sweeper.evidence.statistics.intervals import (
     simultaneous_level,
 )
 from sweeper.evidence.statistics.summary import Summary, interquartile_mean, summarise_sample
+from sweeper.evidence.statistics.tasks import (
+    bootstrap_interval,
+    performance_profile,
+    run_means,
+)
 from sweeper.evidence.statistics.two_groups import (
     TwoGroups,
     find_two_groups,
@@ -24,9 +30,12 @@ from sweeper.evidence.statistics.two_groups import (
 )
 
 __all__ = [
+    "Curve",
     "Interval",
     "Summary",
     "TwoGroups",
+    "area_under_curve",
+    "bootstrap_interval",
     "clopper_pearson",
     "explain_no_interval",
     "find_two_groups",
@@ -34,10 +43,13 @@ __all__ = [
     "mean_interval",
     "more_runs_to_tell",
     "order_statistics_interval",
+    "performance_profile",
     "prediction_interval",
     "probability_interval",
     "probability_of_improvement",
+    "run_means",
     "simultaneous_level",
+    "steps_to_threshold",
     "summarise_sample",
     "two_group_interval",
 ]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from sweeper.evidence.statistics.intervals import Interval
 
@@ -42,7 +42,7 @@ def probability_interval(
         second: how many the second has.
         level: e.g. 0.95.
     """
-    z = float(stats.norm.ppf((1 + level) / 2))
+    z = float(special.ndtri((1 + level) / 2))
     extra = (first + second) / 2 - 1
 
     def excess(truth: float) -> float:
@@ -81,7 +81,7 @@ def more_runs_to_tell(
     variance = float(one.var(ddof=1) + two.var(ddof=1))
     if difference <= 1e-12 * max(1.0, abs(float(one.mean()))) or variance == 0:
         return None
-    z = float(stats.norm.isf(alpha / 2) + stats.norm.ppf(power))
+    z = float(special.ndtri(1 - alpha / 2) + special.ndtri(power))
     # Student's t needs about z²/4 runs more than the normal approximation.
     needed = z * z * variance / difference**2 + z * z / 4
     return max(0, math.ceil(needed) - min(len(one), len(two)))

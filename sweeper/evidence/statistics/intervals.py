@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 __all__ = [
     "Interval",
@@ -139,9 +139,11 @@ def clopper_pearson(successes: int, number: int, level: float = 0.95) -> Interva
     """
     if not 0 <= successes <= number or number < 1:
         raise ValueError(f"{successes} of {number}")
-    exact = stats.binomtest(successes, number).proportion_ci(level, "exact")
-    return Interval(float(exact.low), float(exact.high), level, "Clopper-Pearson")
+    failures, tail = number - successes, (1 - level) / 2
+    low = float(special.betaincinv(successes, failures + 1, tail)) if successes else 0.0
+    high = float(special.betaincinv(successes + 1, failures, 1 - tail)) if failures else 1.0
+    return Interval(low, high, level, "Clopper-Pearson")
 
 
 def _student(level: float, number: int) -> float:
-    return float(stats.t.ppf((1 + level) / 2, number - 1))
+    return float(special.stdtrit(number - 1, (1 + level) / 2))
