@@ -22,6 +22,7 @@ from sweeper.json_values import decode_json, encode_json
 from sweeper.states import Stage, TrialState
 
 __all__ = [
+    "ConfirmationPlanned",
     "Event",
     "Journal",
     "JournalError",
@@ -90,6 +91,33 @@ class LaunchStarted(Event):
 
 
 @dataclass(frozen=True)
+class ConfirmationPlanned(Event):
+    """The search is over, and its finalists are chosen; a later one replaces an earlier one.
+
+    Attributes:
+        finalists: ids of the search's trials that are trained again, the best first.
+        baseline: ``name`` and ``configuration`` of what they are held against; empty if off.
+        seeds: for each of them, in the order of use; in the confirmation's own streams.
+        step: how many seeds are added at a time while it is undecided; None: all at once.
+        episodes: that judge each training run.
+        stop: when a training run ends; trials of the confirmation that were begun under another
+            rule no longer count.
+        objective: the metric, mode and score by which the finalists were chosen.
+        search_ended_by: how the search had ended, a `LaunchEnd`.
+    """
+
+    kind: ClassVar[str] = "confirmation_planned"
+    finalists: tuple[str, ...]
+    baseline: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    step: int | None
+    episodes: int
+    stop: Mapping[str, Any]
+    objective: Mapping[str, str]
+    search_ended_by: str
+
+
+@dataclass(frozen=True)
 class TrialAsked(TrialEvent):
     """The search proposed a configuration.
 
@@ -99,6 +127,7 @@ class TrialAsked(TrialEvent):
         parameters: the part of it that the search varies, nested.
         seeds: one a replica.
         stage: what the trial is trained for.
+        of: in the confirmation, whom the trial trains again: a trial's id, or ``baseline``.
     """
 
     kind: ClassVar[str] = "trial_asked"
@@ -106,6 +135,7 @@ class TrialAsked(TrialEvent):
     parameters: Mapping[str, Any]
     seeds: tuple[int, ...]
     stage: Stage = Stage.SEARCH
+    of: str = ""
 
 
 @dataclass(frozen=True)
@@ -197,12 +227,18 @@ class LaunchEnded(Event):
 
 Listener = Callable[[Event], None]
 
-_TYPES: tuple[type[Event], ...] = (LaunchStarted, *TrialEvent.__subclasses__(), LaunchEnded)
+_TYPES: tuple[type[Event], ...] = (
+    LaunchStarted,
+    ConfirmationPlanned,
+    *TrialEvent.__subclasses__(),
+    LaunchEnded,
+)
 _EVENTS = {event.kind: event for event in _TYPES}
 _FIELDS = {event: frozenset(item.name for item in dataclasses.fields(event)) for event in _TYPES}
 # Fields that JSON stores as another type.
 _CONVERTERS: Mapping[type[Event], Mapping[str, Callable[[Any], Any]]] = {
     LaunchStarted: {"command": tuple, "stage": Stage, "environment_changes": tuple},
+    ConfirmationPlanned: {"finalists": tuple, "seeds": tuple},
     TrialAsked: {"seeds": tuple, "stage": Stage},
 }
 

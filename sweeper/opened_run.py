@@ -8,9 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweeper.errors import UserError
 from sweeper.evidence.no_value import explain_no_value
 from sweeper.evidence.selection import NothingToSelect, Selection, check_metric, select
-from sweeper.metrics import Objective, canonical_metric
+from sweeper.evidence.unconfirmed import explain_unconfirmed
+from sweeper.metrics import Objective, canonical_metric, examined_metric
 from sweeper.paths import CheckpointPaths, RunPaths, find_run
 from sweeper.results.builder import load_results
 from sweeper.results.records import SweepResults
@@ -51,7 +53,15 @@ class Run:
         Raises:
             NothingToSelect: no trial has a score.
         """
-        return select(self.results, self.objective)
+        chosen = None if self.spec is None else self.spec.selection
+        return select(
+            self.results,
+            self.objective,
+            solved_at=None if chosen is None else chosen.solved_at,
+            unconfirmed=explain_unconfirmed(
+                self.results, self.objective, finalists=0 if chosen is None else chosen.finalists
+            ),
+        )
 
     @property
     def best_trial(self) -> str | None:
@@ -89,19 +99,45 @@ class Run:
 
     @property
     def is_champion_written(self) -> bool:
-        """Whether ``champion/`` holds the winner's agent as it was at the winner's score."""
-        selection = self.selection
+        """Whether ``champion/`` holds the winner's agent as it was chosen."""
+        selection, chosen = self.selection, self.selection.agent
+        names = ("trial_id", "seed", "env_steps", "retrained_as")
         try:
             agent = json.loads(CheckpointPaths(self.paths.champion).agent.read_text("utf-8"))
-            written = (agent.get("trial_id"), agent.get("seed"), agent.get("env_steps"))
+            written = tuple(agent.get(name) for name in names)
         except (OSError, ValueError, AttributeError):
             return False
-        return written == (selection.trial_id, selection.seed, selection.env_steps)
+        if chosen is None:
+            return written == (selection.trial_id, selection.seed, selection.env_steps, None)
+        return written == (selection.trial_id, chosen.seed, chosen.env_steps, chosen.trial_id)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
         """The trials as `sweeper results --json` prints them."""
         return self.results.to_rows(self.objective)
+
+    @property
+    def confirmation(self) -> Run:
+        """The same run with the confirmation's trials in the place of the search's.
+
+        Their score is what they came to in the episodes that judge them.
+
+        Raises:
+            UserError: the run has none.
+        """
+        metric = examined_metric(self.objective.metric)
+        trials = tuple(one for one in self.results.retrained if not one.is_outdated)
+        if not trials or metric is None:
+            name = self.results.root.name
+            raise UserError(
+                f"{name} has no trials of a confirmation; `sweeper confirm {name}` makes one"
+            )
+        return Run(
+            replace(self.results, trials=trials),
+            Objective(metric, self.objective.mode),
+            self.spec,
+            self.warnings,
+        )
 
     @property
     def trials(self) -> pandas.DataFrame:

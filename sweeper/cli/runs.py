@@ -32,6 +32,12 @@ __all__ = ["best", "evaluate", "list_command", "logs", "results", "status", "ui"
 )
 @click.option("--metric", metavar="NAME", help="Score by this metric, not the spec's.")
 @mode_option
+@click.option(
+    "--stage",
+    type=click.Choice(["search", "confirmation"]),
+    default="search",
+    help="Whose trials.  [default: search]",
+)
 def results(
     reference: str,
     storage: str,
@@ -40,9 +46,12 @@ def results(
     parquet: Path | None,
     metric: str | None,
     mode: str | None,
+    stage: str,
 ) -> None:
     """Show the trials of a run, or of a Ray Tune experiment."""
     opened = app.open_reference(reference, storage, metric=metric, mode=mode)
+    if stage == "confirmation":
+        opened = opened.confirmation
     if as_json:
         app.print_json(opened.rows)
     elif as_csv:
@@ -129,7 +138,7 @@ def logs(
     from sweeper.views.runs import print_logs
 
     tail = 10 if lines is None else lines
-    if trial is None and re.fullmatch(r"t\d{4,}", reference):
+    if trial is None and re.fullmatch(r"[tc]\d{4,}", reference):
         reference, trial = "last", reference
     results = app.open_reference(reference, storage).results
     if follow and (trial is not None or results.is_live):
@@ -141,7 +150,8 @@ def logs(
             click.echo(line if trial is not None else f"{name}  {line}")
         return
     if trial is None:
-        found = [describe_log(record, results) for record in results.trials]
+        records = (*results.trials, *results.retrained)
+        found = [describe_log(record, results) for record in records]
         app.show(found, partial(print_logs, run=results.root.name, lines=tail), as_json)
         return
     log = find_log(results, trial)

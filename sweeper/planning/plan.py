@@ -13,7 +13,8 @@ from sweeper.errors import Problem, SpecError
 from sweeper.hints import show
 from sweeper.json_values import to_json
 from sweeper.metrics import BOUNDS, ENV_STEPS
-from sweeper.planning.episode_cap import cap_evaluation
+from sweeper.planning.confirmation import PlannedConfirmation, plan_confirmation
+from sweeper.planning.episode_cap import cap_evaluation, default_episode_cap
 from sweeper.planning.feasibility import check_feasibility, count_fitting
 from sweeper.planning.proposal import Proposal
 from sweeper.planning.values import possible_values
@@ -36,12 +37,14 @@ __all__ = [
     "Estimate",
     "SweepPlan",
     "build_plan",
+    "confirmation_settings",
     "load_plan",
     "may_end_early",
     "training_plan",
     "trial_settings",
 ]
 
+_MAX_NATIVE_ENVS = 1000
 CLOCKS = ("budget.time_s", "stop.time_total_s")  # the spec's limits in seconds
 
 
@@ -98,6 +101,7 @@ class SweepPlan:
         estimate: time and disk; None if unknown.
         time_limit: steps after which the environment itself ends an episode; None: never.
         environment: what the environment was when it was planned.
+        confirmation: the stage after the search; None if there is none.
     """
 
     spec: ExperimentSpec
@@ -112,6 +116,7 @@ class SweepPlan:
     estimate: Estimate | None = None
     time_limit: int | None = None
     environment: EnvironmentIdentity | None = None
+    confirmation: PlannedConfirmation | None = None
 
     @property
     def max_trials(self) -> int:
@@ -134,6 +139,7 @@ class SweepPlan:
             "param_space": _plain_space(self.spec.param_space),
             "search": to_json(self.spec.search.model_dump()),
             "scheduler": self.spec.scheduler.model_dump(mode="json"),
+            "confirmation": None if self.confirmation is None else self.confirmation.to_json(),
             "estimate": None if self.estimate is None else self.estimate.to_json(),
             "warnings": list(self.warnings),
             "notes": list(self.notes),
@@ -184,6 +190,11 @@ def build_plan(spec: ExperimentSpec, asked: Sequence[Mapping[str, Any]] = ()) ->
     if feasibility.problems:
         raise SpecError(feasibility.problems)
     replicas, described = len(spec.seeds), feasibility.environment
+    finalists = min(spec.selection.finalists, _max_trials(spec, trials))
+    confirmation = plan_confirmation(spec, finalists=finalists, fits=fits)
+    if finalists != spec.selection.finalists:
+        selection = spec.selection.model_copy(update={"finalists": finalists})
+        spec = spec.model_copy(update={"selection": selection})
     time_limit = None if described is None else described.max_episode_steps
     return SweepPlan(
         spec=spec if time_limit is not None else cap_evaluation(spec),
@@ -197,6 +208,7 @@ def build_plan(spec: ExperimentSpec, asked: Sequence[Mapping[str, Any]] = ()) ->
         vectorization=_vectorization(spec),
         time_limit=time_limit,
         environment=None if described is None else identify(spec.environment.settings(), described),
+        confirmation=confirmation,
     )
 
 
@@ -223,7 +235,9 @@ def training_plan(spec: ExperimentSpec) -> SweepPlan:
     search = Search(
         algorithm="grid", num_samples=1, seed=given.seed, max_concurrent=given.max_concurrent
     )
-    plan = build_plan(spec.model_copy(update={"param_space": space, "search": search}))
+    selection = spec.selection.model_copy(update={"finalists": 0})
+    changes = {"param_space": space, "search": search, "selection": selection}
+    plan = build_plan(spec.model_copy(update=changes))
     notes = tuple(
         f"{dotted(path)} is searched; training takes {spec.algorithm}'s default, "
         f"{show(default(spec.algorithm, path, spec.backend))}"
@@ -232,8 +246,39 @@ def training_plan(spec: ExperimentSpec) -> SweepPlan:
     return replace(plan, notes=notes)
 
 
-def trial_settings(plan: SweepPlan, stage: Stage = Stage.SEARCH) -> TrialSettings:
-    """The settings that all trials of the plan share."""
+def confirmation_settings(
+    plan: SweepPlan, *, seeds: tuple[int, ...], episodes: int
+) -> TrialSettings:
+    """The settings of confirmation's trials; their whole configuration comes from outside.
+
+    They are evaluated while they train only if that can end them: it changes nothing else.
+    """
+    spec, settings = plan.spec, trial_settings(plan)
+    watched = [*spec.stop, *([] if spec.plateau is None else [spec.plateau.metric])]
+    is_watched = any(name.startswith("evaluation/") for name in watched)
+    played = settings.evaluation or EvaluationSettings(
+        max_episode_steps=default_episode_cap(spec) if plan.time_limit is None else None
+    )
+    # Each episode in a sub-environment of its own, where that is one array operation for all.
+    is_native = spec.support.builds_vector_envs and (
+        choose_vectorization(settings.environment, episodes, spec.support.min_native_envs)
+        == "vector_entry_point"
+    )
+    envs = min(episodes, _MAX_NATIVE_ENVS) if is_native else played.max_envs
+    return replace(
+        settings,
+        constants={},
+        seeds=seeds,
+        stage=Stage.CONFIRMATION,
+        evaluation=settings.evaluation if is_watched else None,
+        time_budget_s=None,
+        env_steps_share=None,
+        confirmation=replace(played, episodes=episodes, max_envs=envs),
+    )
+
+
+def trial_settings(plan: SweepPlan) -> TrialSettings:
+    """The settings that all trials of the search share."""
     spec = plan.spec
     return TrialSettings(
         algorithm=spec.algorithm,
@@ -241,7 +286,6 @@ def trial_settings(plan: SweepPlan, stage: Stage = Stage.SEARCH) -> TrialSetting
         environment=spec.environment.settings(),
         constants=constants(spec.param_space),
         seeds=spec.seeds,
-        stage=stage,
         stop=dict(spec.stop),
         plateau=None if spec.plateau is None else Plateau(**spec.plateau.model_dump()),
         evaluation=_evaluation(plan),

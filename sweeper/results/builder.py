@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.journal import (
+    ConfirmationPlanned,
     Event,
     LaunchEnded,
     LaunchStarted,
@@ -29,7 +30,7 @@ from sweeper.locks import is_locked
 from sweeper.paths import RunPaths
 from sweeper.results.records import SweepResults, TrialCheckpoint, TrialRecord
 from sweeper.results.scoring import iteration_of
-from sweeper.states import LaunchEnd, TrialState
+from sweeper.states import LaunchEnd, Stage, TrialState
 
 __all__ = ["ResultsBuilder", "is_process_alive", "load_results", "results_from_events"]
 
@@ -76,6 +77,7 @@ class ResultsBuilder:
 
     Attributes:
         launch: the last launch, if it has not written its end.
+        confirmation: whom the confirmation trains again; None before it is planned.
     """
 
     def __init__(self, root: Path | None = None) -> None:
@@ -84,13 +86,14 @@ class ResultsBuilder:
         self._records: dict[str, TrialRecord] = {}
         self._open: set[str] = set()
         self.launch: LaunchStarted | None = None
+        self.confirmation: ConfirmationPlanned | None = None
         self._ended_by: str | None = None
         self._started: float | None = None
         self._updated: float | None = None
 
     @property
     def trial_ids(self) -> tuple[str, ...]:
-        """Every trial that an event has named, in order of appearance."""
+        """Every trial that an event has named, of either stage, in order of appearance."""
         return tuple(self._trials)
 
     def apply(self, event: Event) -> None:
@@ -102,6 +105,8 @@ class ResultsBuilder:
         elif isinstance(event, LaunchStarted):
             self._cut_off_open_trials()
             self.launch, self._ended_by = event, None
+        elif isinstance(event, ConfirmationPlanned):
+            self._plan_confirmation(event)
         elif isinstance(event, LaunchEnded):
             self._cut_off_open_trials()
             self.launch, self._ended_by = None, event.reason
@@ -126,9 +131,12 @@ class ResultsBuilder:
         live = is_live and self.launch is not None
         if not live:
             self._cut_off_open_trials()
+        records = [self.trial(trial_id) for trial_id in self._trials]
         return SweepResults(
             root=self._root,
-            trials=tuple(self.trial(trial_id) for trial_id in self._trials),
+            trials=tuple(one for one in records if one.stage is Stage.SEARCH),
+            retrained=tuple(one for one in records if one.stage is Stage.CONFIRMATION),
+            confirmation=self.confirmation,
             is_live=live,
             ended_by=self._ended_by,
             started=self._started,
@@ -151,7 +159,7 @@ class ResultsBuilder:
                 trial.checkpoints[event.path] = event.metrics
             case TrialAsked():
                 trial.change(configuration=event.configuration, parameters=event.parameters)
-                trial.change(seeds=event.seeds, stage=event.stage)
+                trial.change(seeds=event.seeds, stage=event.stage, of=event.of)
                 self._open.add(trial_id)
             case TrialStarted():
                 first = event.time if trial.record.started is None else trial.record.started
@@ -168,6 +176,15 @@ class ResultsBuilder:
                 trial.change(state=event.state, reason=event.reason, error=event.error)
                 self._open.discard(trial_id)
         trial.updated = event.time
+
+    def _plan_confirmation(self, event: ConfirmationPlanned) -> None:
+        before, self.confirmation = self.confirmation, event
+        if before is None or (before.stop, before.episodes) == (event.stop, event.episodes):
+            return
+        for trial_id, trial in self._trials.items():
+            if trial.record.stage is Stage.CONFIRMATION:
+                trial.change(is_outdated=True)
+                self._records.pop(trial_id, None)
 
     def _cut_off_open_trials(self) -> None:
         for trial_id in self._open:

@@ -47,5 +47,6 @@ class DivergenceCorrection:
                     for value, is_diverged in zip(values, flags, strict=True)
                 ]
                 corrected[name] = counted
-                corrected[metric] = sum(counted) / len(counted)
+                if None not in counted:
+                    corrected[metric] = sum(counted) / len(counted)
         return corrected

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sweeper.formatting import count_noun
+from sweeper.journal import ConfirmationPlanned
 from sweeper.json_values import to_json
 from sweeper.metrics import ENV_STEPS, Objective
 from sweeper.results.scoring import Score, env_steps_of, metric_value, score_reports
@@ -48,6 +49,9 @@ class TrialRecord:
         started: when it first started, in seconds since the epoch.
         ended: time of its last event, if it no longer runs.
         retries: how often it failed and was resumed.
+        stage: what it is trained for.
+        of: in the confirmation, whom it trains again: a trial's id, or ``baseline``.
+        is_outdated: whether the confirmation has since been planned under another rule.
     """
 
     trial_id: str
@@ -65,6 +69,8 @@ class TrialRecord:
     ended: float | None = None
     retries: int = 0
     stage: Stage = Stage.SEARCH
+    of: str = ""
+    is_outdated: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", TrialState(self.state))
@@ -99,15 +105,18 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class SweepResults:
-    """All trials of a run, in the order they were proposed.
+    """All trials of a run.
 
     Attributes:
         root: the run's folder.
+        trials: those of the search, in the order they were proposed.
         is_live: whether a driver is running them.
         ended_by: how the last launch ended (``finished``, ``interrupted``, …); None if it is
             live or was killed.
         started: time of the first event, seconds since the epoch.
         updated: time of the last event.
+        retrained: the trials of the confirmation, in the order they were begun.
+        confirmation: whom it trains again, on what; None before it is planned.
     """
 
     root: Path
@@ -116,6 +125,8 @@ class SweepResults:
     ended_by: str | None = None
     started: float | None = None
     updated: float | None = None
+    retrained: tuple[TrialRecord, ...] = ()
+    confirmation: ConfirmationPlanned | None = None
 
     @property
     def state(self) -> str:
@@ -125,26 +136,25 @@ class SweepResults:
         return self.ended_by or LaunchEnd.INTERRUPTED
 
     def trial(self, trial_id: str) -> TrialRecord:
-        """The record of one trial.
+        """The record of one trial, of either stage.
 
         Raises:
             KeyError: there is no such trial.
         """
-        for record in self.trials:
+        for record in (*self.trials, *self.retrained):
             if record.trial_id == trial_id:
                 return record
         raise KeyError(trial_id)
 
     def counts(self) -> dict[TrialState, int]:
-        """How many trials are in each state; states without a trial are left out."""
+        """How many of the search's trials are in each state; states without one are left out."""
         counts = Counter(record.state for record in self.trials)
         return {state: counts[state] for state in TrialState if counts[state]}
 
     @property
     def searched(self) -> tuple[Mapping[str, Any], ...]:
         """The parameters of the search's trials, in the order in which they were asked for."""
-        trials = (record for record in self.trials if record.stage is Stage.SEARCH)
-        return tuple(record.parameters for record in trials)
+        return tuple(record.parameters for record in self.trials)
 
     def resolve(self, checkpoint: TrialCheckpoint) -> Path:
         """The absolute folder of a checkpoint."""
@@ -155,6 +165,7 @@ class SweepResults:
         return [
             {
                 "trial_id": record.trial_id,
+                **({"of": record.of, "seeds": list(record.seeds)} if record.of else {}),
                 "state": record.state,
                 "configuration": to_json(record.configuration),
                 "score": judge_trial(record, objective).value,

@@ -169,7 +169,9 @@ def _write_champion(opened: Run, plan: SweepPlan, tracker: MlflowTracker | None)
     folder: Path | None = None
     try:
         write_selection(opened.paths.selection, selection)
-        if selection.checkpoint is not None:
+        chosen = selection.agent
+        checkpoint = selection.checkpoint if chosen is None else chosen.checkpoint
+        if checkpoint is not None:
             from sweeper.agents.champion import Champion, export_champion
 
             champion = Champion(
@@ -178,10 +180,12 @@ def _write_champion(opened: Run, plan: SweepPlan, tracker: MlflowTracker | None)
                 metric=selection.metric,
                 mode=selection.mode,
                 score=selection.score,
-                env_steps=selection.env_steps,
-                checkpoint=Path(selection.checkpoint),
-                replica=selection.replica,
-                seed=selection.seed,
+                env_steps=selection.env_steps if chosen is None else chosen.env_steps,
+                checkpoint=Path(checkpoint),
+                replica=selection.replica if chosen is None else chosen.replica,
+                seed=selection.seed if chosen is None else chosen.seed,
+                retrained_as=None if chosen is None else chosen.trial_id,
+                value=None if chosen is None else chosen.value,
             )
             folder = export_champion(champion, plan.spec, opened.paths.champion)
     except (SweeperError, OSError, ValueError) as error:

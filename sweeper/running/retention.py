@@ -3,7 +3,8 @@
 Each trial keeps its newest `checkpoint.keep` checkpoints and, with ``selection.score: best``, the
 one that earned the score. Of the finished trials only the best `checkpoint.keep_trials` keep any,
 and on torch, unless `checkpoint.trainer` is set, only the agent's files of them. Trials that can
-go on (paused or running) keep theirs whole. `planning.estimates` and `rehearsal.forecast` predict
+go on (paused or running) keep theirs whole. Trials of the confirmation keep their last one, beside
+these. `planning.estimates` and `rehearsal.forecast` predict
 the disk that this takes.
 """
 
@@ -22,6 +23,7 @@ from sweeper.results.builder import ResultsBuilder
 from sweeper.results.ranking import Rank, best_checkpoint, rank_trial
 from sweeper.results.records import judge_trial
 from sweeper.results.scoring import iteration_of
+from sweeper.states import Stage
 
 __all__ = ["CheckpointRetention"]
 
@@ -58,14 +60,14 @@ class CheckpointRetention:
         for trial_id in self.results.trial_ids:
             is_over = self.results.trial(trial_id).state.has_succeeded
             if is_over and trial_id not in continued:
-                self._trim_trials(trial_id)
+                self._trim_ended(trial_id)
 
     def __call__(self, event: Event) -> None:
         """Delete what is no longer needed after the event."""
         if isinstance(event, TrialCheckpointed):
             self._trim_trial(event.trial_id)
         elif isinstance(event, TrialEnded) and event.state.has_succeeded:
-            self._trim_trials(event.trial_id)
+            self._trim_ended(event.trial_id)
 
     def _trim_trial(self, trial_id: str) -> None:
         record = self.results.trial(trial_id)
@@ -79,11 +81,16 @@ class CheckpointRetention:
             if checkpoint.path not in stay:
                 self._delete(checkpoint.path)
 
+    def _trim_ended(self, trial_id: str) -> None:
+        record = self.results.trial(trial_id)
+        if not self.keep_trainer:
+            for checkpoint in record.checkpoints:
+                self._trim_checkpoint(checkpoint.path)
+        if record.stage is Stage.SEARCH:  # the confirmation's are few, and hold the champion
+            self._trim_trials(trial_id)
+
     def _trim_trials(self, trial_id: str) -> None:
         rank = rank_trial(self.results.trial(trial_id), self.objective)
-        if not self.keep_trainer:
-            for checkpoint in self.results.trial(trial_id).checkpoints:
-                self._trim_checkpoint(checkpoint.path)
         # A trial counts once: after a kill, its end may be recorded after `catch_up` has seen it.
         self._ranked = [entry for entry in self._ranked if entry[1] != trial_id]
         insort(self._ranked, (rank, trial_id))

@@ -20,6 +20,7 @@ from sweeper.errors import Problem
 from sweeper.hints import did_you_mean, folder_name, number_hint, quote_hint, show
 from sweeper.metrics import ENV_STEPS, canonical_metric
 from sweeper.search.distributions import distributions, flatten, parse_space
+from sweeper.spec.finalists import count_trials, has_own_end, is_told_by_episodes
 from sweeper.spec.foreign_files import explain_foreign_file
 from sweeper.spec.keys.descriptions import TOP_LEVEL_KEYS
 from sweeper.spec.keys.names import check_algorithm, defaults
@@ -330,7 +331,7 @@ def _defaults(
     if name == "selection":
         evaluates = "evaluation" in draft.raw
         metric = "evaluation/episode_return_mean" if evaluates else "episode_return_mean"
-        return {"metric": metric}
+        return {"metric": metric, "finalists": _default_finalists(draft, values, metric)}
     if name == _PLATEAU[-1]:
         selection = draft.get(Selection)
         return {} if selection is None else {"metric": selection.metric}
@@ -352,6 +353,16 @@ def _search_defaults(draft: Draft, values: Mapping[str, Any]) -> dict[str, Any]:
         draft.complain(("search", "num_samples"), message)
         draft.broken.add("search")
     return {"algorithm": "grid" if only_grid else "random", "num_samples": 1}
+
+
+def _default_finalists(draft: Draft, values: Mapping[str, Any], metric: str) -> int:
+    """0 where a confirmation costs too much, or can't be made; the plan says so."""
+    chosen, search = values.get("metric", metric), draft.get(Search)
+    is_told = not isinstance(chosen, str) or is_told_by_episodes(chosen)
+    if draft.is_training or not has_own_end(draft.stop) or not is_told:
+        return 0
+    most = draft.support.default_finalists
+    return most if search is None or draft.problems else count_trials(draft.space, search, most)
 
 
 def _tenth_of_budget(draft: Draft) -> int | None:

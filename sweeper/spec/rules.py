@@ -7,12 +7,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from sweeper.hints import join_words, show
-from sweeper.metrics import BOUNDS, ENV_STEPS, canonical_metric, explain_metric
+from sweeper.metrics import (
+    BOUNDS,
+    ENV_STEPS,
+    canonical_metric,
+    explain_metric,
+)
 from sweeper.schedulers.registry import SCHEDULERS
 from sweeper.search.distinct import expand_distinct
 from sweeper.search.distributions import distributions
 from sweeper.search.registry import ENUMERATIONS, SEARCH_ALGORITHMS
 from sweeper.spec.draft import Draft
+from sweeper.spec.finalists import count_trials, has_own_end, is_told_by_episodes
 from sweeper.spec.keys.combinations import check_combinations
 from sweeper.spec.keys.param_space import check_param_space
 from sweeper.spec.keys.support import BACKENDS, REFERENCE_BACKEND, find_support, supports
@@ -175,6 +181,32 @@ def _population_fits(draft: Draft, kind: str) -> Iterator[Finding]:
             yield here, f"{what}; use uniform or loguniform"
 
 
+def _finalists_can_be_confirmed(draft: Draft) -> Iterator[Finding]:
+    selection, search = draft.get(Selection), draft.get(Search)
+    if selection is None or "selection" in draft.broken or draft.is_training:
+        return
+    here, finalists = ("selection", "finalists"), selection.finalists
+    given = draft.raw.get("selection", {})
+    if not finalists or "finalists" not in given:
+        return
+    if not is_told_by_episodes(selection.metric):
+        yield (
+            here,
+            f"confirmation judges by episodes, which {selection.metric} is not told by; use 0, or "
+            "select by evaluation/episode_return_mean",
+        )
+    if not has_own_end(draft.stop) and "stop" not in draft.broken:
+        yield (
+            here,
+            "finalists are trained again as long as they were, and no trial has an end of its "
+            f"own; give stop.{ENV_STEPS}, or use 0",
+        )
+    if search is not None and not draft.problems:
+        trials = count_trials(draft.space, search, finalists)
+        if finalists > trials:
+            yield here, f"must not be more than the trials, which are {trials}; found {finalists}"
+
+
 def _replay_can_be_saved(draft: Draft) -> Iterator[Finding]:
     checkpoint, algorithm = draft.get(Checkpoint), draft.algorithm
     if checkpoint is None or not checkpoint.replay or algorithm is None:
@@ -215,14 +247,6 @@ def _not_available(draft: Draft) -> Iterator[tuple[KeyPath, str]]:
             if getattr(environment.normalize, key) and not draft.support.normalises:
                 what = f"normalize.{key} with {draft.algorithm} on backend {draft.backend}"
                 yield ("environment", "normalize", key), what
-    selection = draft.get(Selection)
-    if selection is not None:
-        if selection.finalists > 0:
-            yield ("selection", "finalists"), "confirmation of finalists; use 0"
-        if selection.solved_at is not None:
-            yield ("selection", "solved_at"), "selection.solved_at"
-        if selection.baseline not in {"defaults", "none"}:
-            yield ("selection", "baseline"), "a baseline from a file; use defaults or none"
 
 
 def _given_stop(draft: Draft) -> Iterator[tuple[str, Any]]:
@@ -246,6 +270,7 @@ _RULES: tuple[Rule, ...] = (
     points_lie_in_space,
     _scheduler_fits,
     compares_trials_well,
+    _finalists_can_be_confirmed,
     _replay_can_be_saved,
     _configurations_fit,
     _is_available,

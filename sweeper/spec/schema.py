@@ -19,7 +19,7 @@ from sweeper.spec.keys.support import BACKENDS, default_backend, find_support, s
 from sweeper.spec.schedulers import SCHEDULER_OPTIONS, Fifo
 from sweeper.spec.search import SEARCH_OPTIONS, BestOf, NoOptions
 from sweeper.spec.section_table import SECTIONS
-from sweeper.spec.sections import Plateau
+from sweeper.spec.sections import Plateau, SeedGroups
 
 __all__ = ["spec_schema"]
 
@@ -104,6 +104,19 @@ def _section(name: str) -> Schema:
         wrappers = {"type": "array", "items": {"anyOf": [{"type": "string"}, named]}}
         section["properties"]["wrappers"] |= {"anyOf": [wrappers, _NULL]}
         return {"anyOf": [{"type": "string", "minLength": 1}, section, _NULL]}
+    if name == "selection":
+        key, step = "confirm_seeds", {"type": "integer", "minimum": 2, "maximum": 1000}
+        about = SeedGroups.model_fields
+        groups: Schema = {
+            "type": "object",
+            "properties": {
+                name: {"description": about[name].description, **step} for name in about
+            },
+        }
+        groups |= {"required": ["step", "max"], "additionalProperties": False}
+        seed = {"type": "integer", "minimum": 0}
+        listed = {"type": "array", "items": seed, "minItems": 2, "uniqueItems": True}
+        section["properties"][key] |= _open(step, listed, groups)
     if name == "scheduler":
         names = schema["properties"]["type"]["enum"]
         return {"anyOf": [{"enum": names}, *_schedulers(), _NULL]}

@@ -24,6 +24,7 @@ from sweeper.paths import CheckpointPaths, RunPaths
 from sweeper.search.configuration import merge_configuration
 from sweeper.spec.keys.support import find_support
 from sweeper.trainables.contract import ReplicaTrainer, TrialSettings
+from sweeper.trainables.examination import examine
 from sweeper.trainables.metrics import TrialMetrics
 from sweeper.trainables.milestones import find_met_criterion, steps_crossed, tenths_done
 from sweeper.trainables.plateau import PlateauWatch
@@ -174,6 +175,8 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
             row = self._evaluate()
             clocked = {**row, **self._clock(started)}
             stopped_by = stopped_by or self._find_end(clocked, is_evaluation=True)
+        if stopped_by and settings.confirmation is not None:
+            row |= examine(trainer, settings.confirmation, settings.objective)
         if is_due(settings.checkpoint_every_env_steps) or self._record_best(row):
             row["should_checkpoint"] = True
         return {**row, "done": stopped_by is not None, "stopped_by": stopped_by}

@@ -16,18 +16,20 @@ from typing import Any
 
 from sweeper.environments.identity import EnvironmentIdentity
 from sweeper.journal import (
+    ConfirmationPlanned,
     Event,
     LaunchStarted,
     Listener,
     TrialAsked,
     TrialEnded,
+    TrialEvent,
     TrialStarted,
     read_journal,
 )
 from sweeper.metrics import ITERATION
 from sweeper.paths import CheckpointPaths, RunPaths
 from sweeper.results.records import SweepResults, TrialRecord
-from sweeper.states import TrialState
+from sweeper.states import Stage, TrialState
 from sweeper.trainables.milestones import find_met_criterion
 from sweeper.trainables.plateau import PLATEAU
 
@@ -49,7 +51,8 @@ class Continuation:
 
     Attributes:
         trial_id: which one.
-        parameters: what the search varied, nested.
+        parameters: what the trial is given: what the search varied, nested; in the confirmation
+            the whole configuration.
         checkpoint: absolute path; None: the trial starts again from scratch.
         metrics: what was recorded with the checkpoint, including iteration and time.
         last_checkpoint: the highest checkpoint number so far, so that none is overwritten; -1 if
@@ -82,6 +85,8 @@ class LaunchState:
         spent_s: how much of the search's time earlier launches took.
         over: how the search has ended already, so that only its end is recorded; None otherwise.
         environment_changes: what the user has accepted of a changed environment, in words.
+        reopened: trials of the confirmation that are over and go on all the same.
+        named: trials that the user wants confirmed, whatever their score.
     """
 
     launch: int = 1
@@ -93,6 +98,8 @@ class LaunchState:
     spent_s: float = 0.0
     over: str | None = None
     environment_changes: tuple[str, ...] = ()
+    reopened: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,7 +112,7 @@ class History:
         open_trials: trials whose end is not recorded since they last started.
         owed_trials: trials that existed when ``stop`` was last extended and have not been resumed
             since: the launch may have ended before it came to them.
-        spent_s: time of all launches together, without their start-up.
+        spent_s: time of all launches' searches together, without their start-up.
         environment: of the last launch that recorded it; None in journals of earlier versions.
     """
 
@@ -129,7 +136,10 @@ def read_history(paths: RunPaths, listeners: Sequence[Listener] = ()) -> History
     began: float | None = None
     last: Event | None = None
     environment: EnvironmentIdentity | None = None
+    confirming, is_searching = set[str](), True
     for event in read_journal(paths.journal):
+        if isinstance(event, TrialAsked) and event.stage is Stage.CONFIRMATION:
+            confirming.add(event.trial_id)
         if isinstance(event, LaunchStarted):
             launches += 1
             if event.spec:
@@ -137,10 +147,14 @@ def read_history(paths: RunPaths, listeners: Sequence[Listener] = ()) -> History
                 specs[event.spec] = None
             environment = EnvironmentIdentity.from_json(event.environment) or environment
             spent_s += _length(began, last)
-            began = None
+            began, is_searching = None, event.stage is Stage.SEARCH
             if any(key.startswith("stop.") for key in event.changes):
                 owed = set(asked)
-        elif began is None and not isinstance(event, TrialEnded):
+        elif isinstance(event, ConfirmationPlanned) or (
+            _trial_of(event) in confirming and not isinstance(event, TrialEnded)
+        ):
+            is_searching = False
+        elif began is None and is_searching and not isinstance(event, TrialEnded):
             began = event.time  # ends at the very beginning belong to the previous launch
         if isinstance(event, TrialAsked | TrialStarted):
             open_trials.add(event.trial_id)
@@ -150,11 +164,15 @@ def read_history(paths: RunPaths, listeners: Sequence[Listener] = ()) -> History
             open_trials.discard(event.trial_id)
         for listener in listeners:
             listener(event)
-        last = event
+        last = event if is_searching else last
     spent_s += _length(began, last)
     return History(
         launches, tuple(specs), frozenset(open_trials), frozenset(owed), spent_s, environment
     )
+
+
+def _trial_of(event: Event) -> str | None:
+    return event.trial_id if isinstance(event, TrialEvent) else None
 
 
 def _length(began: float | None, last: Event | None) -> float:
@@ -210,7 +228,20 @@ def find_remaining(
                     trimmed.append(record.trial_id)
                 else:
                     lost.append(record.trial_id)
+    reopened = []
+    for record in results.retrained:
+        again = continue_trial(record, paths)
+        saved = again.metrics.get(ITERATION) == record.last_report.get(ITERATION)
+        if record.state is TrialState.ERROR:
+            reopened += [record.trial_id] if retry_errored else []
+        elif record.state.is_over and record.trial_id in history.open_trials:
+            if saved:
+                reason = record.reason or "the trial said done"
+                ends.append(TrialEnded(time.time(), record.trial_id, record.state, reason))
+            else:
+                reopened.append(record.trial_id)
     return LaunchState(
+        reopened=tuple(reopened),
         launch=history.launches + 1,
         asked=len(results.trials),
         continuations=tuple(continuations),
@@ -240,7 +271,9 @@ def continue_trial(record: TrialRecord, paths: RunPaths) -> Continuation:
             shutil.rmtree(path, ignore_errors=True)
     numbers = _numbers(recorded) | _numbers(path.name for path in present)
     last = max(numbers, default=-1)
-    again = Continuation(record.trial_id, record.parameters, last_checkpoint=last)
+    is_whole = record.stage is Stage.CONFIRMATION  # a trial is given all of its configuration
+    given = record.configuration if is_whole else record.parameters
+    again = Continuation(record.trial_id, given, last_checkpoint=last)
     for checkpoint in reversed(record.checkpoints):
         path, metrics = paths.root / checkpoint.path, checkpoint.metrics
         if CheckpointPaths(path).is_resumable:

@@ -92,6 +92,7 @@ class TrialQueue(Unsaved, TuneSearchAlgorithm):  # type: ignore[misc]
         max_trials: at most so many configurations are asked for, earlier ones included.
         continuations: trials that go on, in their order.
         find_avoided: the nodes that a trial must be kept off, by its id.
+        prefix: of the trials' ids.
     """
 
     search: SearchAlgorithm
@@ -104,6 +105,7 @@ class TrialQueue(Unsaved, TuneSearchAlgorithm):  # type: ignore[misc]
     max_trials: int | None = None
     continuations: Sequence[Continuation] = ()
     find_avoided: Callable[[str], frozenset[str]] = lambda _: frozenset()
+    prefix: str = "t"
     _closed: LaunchEnd | None = None
     _alive: set[str] = field(default_factory=set)
     _alone: str | None = None
@@ -180,7 +182,7 @@ class TrialQueue(Unsaved, TuneSearchAlgorithm):  # type: ignore[misc]
             self._limit = self.trials = self.asked
             return None
         self.asked += 1
-        trial_id = f"t{self.asked:04d}"
+        trial_id = f"{self.prefix}{self.asked:04d}"
         self.on_ask(trial_id, sample)
         return self._make(trial_id, sample.parameters)
 

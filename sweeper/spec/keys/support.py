@@ -95,6 +95,11 @@ class Support:
         """Replicas of a trial where the spec does not say."""
         return 5 if self.trains_replicas_together else 1
 
+    @property
+    def default_finalists(self) -> int:
+        """Trials that are confirmed; none where each seed costs a training run of its own."""
+        return 3 if self.trains_replicas_together else 0
+
 
 # What holds for every algorithm of a backend. The first backend that has an algorithm is its
 # default one.

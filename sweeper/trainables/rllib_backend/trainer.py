@@ -39,6 +39,7 @@ from sweeper.trainables.contract import (
     EnvironmentFailedError,
     EvaluationResult,
     EvaluationSettings,
+    Examination,
     ReplicaProgress,
     TrialSettings,
 )
@@ -106,9 +107,15 @@ class RLlibTrainer:
         """Train every replica for one iteration of its Algorithm, one after the other."""
         return [self._train_replica(replica) for replica in self._replicas]
 
-    def evaluate(self) -> list[EvaluationResult | None]:
+    def evaluate(self, examination: Examination | None = None) -> list[EvaluationResult | None]:
         """Play the held-out episodes, the same ones at every evaluation."""
-        return [self._evaluate_replica(replica) for replica in self._replicas]
+        if examination is None:
+            settings = self._settings.evaluation or EvaluationSettings()
+            examination = Examination(settings, self._settings.stage)
+        return [
+            self._evaluate_replica(replica, examination) if examination.includes(index) else None
+            for index, replica in enumerate(self._replicas)
+        ]
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write an RLlib checkpoint for every replica that has not diverged."""
@@ -184,11 +191,12 @@ class RLlibTrainer:
     def _name(self, replica: _Replica) -> str:
         return f"{self._settings.environment.id}, seed {replica.seed}"
 
-    def _evaluate_replica(self, replica: _Replica) -> EvaluationResult | None:
+    def _evaluate_replica(
+        self, replica: _Replica, examination: Examination
+    ) -> EvaluationResult | None:
         if replica.diverged:
             return None
-        settings = self._settings.evaluation or EvaluationSettings()
-        stage = self._settings.stage
+        settings, stage = examination.settings, examination.stage
         with replica.generators.swapped_in():
             algorithm = self._build_once(replica)
         generators = Generators(derive_seed(replica.seed, stage, Purpose.EVALUATION_ACTIONS))

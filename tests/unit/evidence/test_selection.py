@@ -455,11 +455,16 @@ def test_best_has_the_promised_keys_and_is_strict_json() -> None:
         "metric": METRIC,
         "mode": "max",
         "score": 9.0,
+        "deviation": None,
+        "replicas": 0,
         "diverged": 0,
         "checkpoint": "/runs/x/trials/a/checkpoint_000001",
         "agent": "/runs/x/champion",
         "env_steps": 100,
         "excluded": [{"trial_id": "b", "reason": f"last {METRIC} is NaN"}],
+        "tied": ["c"],
+        "search_choice": "a",
+        "rule": "the best score of the search",
         "verdict": "unconfirmed",
     }
     assert "1.5 better than c" in text
