@@ -178,6 +178,12 @@ class Selection:
         return None if self.verdict is None else self.verdict.evidence.get(self.trial_id)
 
     @property
+    def confirmed(self) -> float | None:
+        """The mean of the winner's runs in the confirmation; None until that is complete."""
+        evidence = self.evidence
+        return None if evidence is None or self.word == "unconfirmed" else evidence.mean
+
+    @property
     def baseline(self) -> Evidence | None:
         """What the confirmation says of the baseline."""
         return None if self.verdict is None else self.verdict.evidence.get("baseline")
@@ -195,8 +201,10 @@ class Selection:
         sentences = [] if self.verdict is None else [self.verdict.text]
         if self.verdict is None:
             sentences = self._describe_search()
-        if self.excluded:
-            sentences.append(f"{count_noun(len(self.excluded), 'trial')} could not be judged.")
+        judged = {one.trial_id for one in self.judged}
+        number = sum(one.trial_id not in judged for one in self.excluded)
+        if number:
+            sentences.append(f"{count_noun(number, 'trial')} could not be judged.")
         if self.verdict is None:
             sentences.append(self.unconfirmed or _UNCONFIRMED)
         return " ".join(sentences)

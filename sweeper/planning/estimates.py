@@ -61,6 +61,7 @@ def estimate_plan(plan: SweepPlan) -> SweepPlan:
         is_upper_bound=limit in CLOCKS
         or may_end_early(plan.spec)
         or "training_iteration" in plan.spec.stop,
+        confirmation_s=_confirmation_s(plan, measured),
     )
     return replace(plan, estimate=estimate)
 
@@ -80,6 +81,15 @@ def _ends(plan: SweepPlan, measured: _Measured | None) -> Iterator[tuple[float, 
         yield rounds * spec.stop["time_total_s"], "stop.time_total_s"
     if spec.budget.time_s is not None:
         yield spec.budget.time_s, "budget.time_s"
+
+
+def _confirmation_s(plan: SweepPlan, measured: _Measured | None) -> float | None:
+    """The training of the confirmation, at the pace of the search's trials."""
+    planned, steps = plan.confirmation, plan.spec.stop.get(ENV_STEPS)
+    if planned is None or measured is None or steps is None:
+        return None
+    rounds = math.ceil(planned.samples / planned.concurrent)
+    return float(rounds * len(planned.seeds) * steps * measured.step_s)
 
 
 def _disk_bytes(plan: SweepPlan, measured: _Measured) -> float | None:

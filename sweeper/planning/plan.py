@@ -58,6 +58,7 @@ class Estimate:
         based_on: the name of the measured run, or ``rehearsal``; None if nothing was measured.
         limit: the spec's key that ends the search; None if its trials end by themselves.
         is_upper_bound: whether the search may end earlier.
+        confirmation_s: of the confirmation's training, beside the search's; None if unknown.
     """
 
     time_s: float | None
@@ -65,6 +66,7 @@ class Estimate:
     based_on: str | None
     limit: str | None
     is_upper_bound: bool
+    confirmation_s: float | None = None
 
     @property
     def is_clock(self) -> bool:
@@ -80,6 +82,7 @@ class Estimate:
             "limit": self.limit,
             "is_limit": self.is_clock,
             "is_upper_bound": self.is_upper_bound,
+            "confirmation_s": self.confirmation_s,
         }
 
 

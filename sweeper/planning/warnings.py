@@ -34,6 +34,7 @@ def find_warnings(
         yield from find_unbounded_actions(spec, environment.action_space)
         yield from (f"{spec.environment.id}: {note}" for note in environment.probe.notes)
         yield from _unfinished_episodes(spec, environment)
+        yield from _unreachable_solution(spec, environment)
     yield from _bounds(spec, trials)
     yield from _iterations(spec)
     yield from _repetitions(spec, trials)
@@ -52,6 +53,20 @@ def _endless_evaluation(spec: ExperimentSpec, environment: EnvironmentDescriptio
             f"{default_episode_cap(spec):,} steps and counts with what it has earned; set "
             "evaluation.max_episode_steps, or for training too environment.wrappers: "
             "[{TimeLimit: {max_episode_steps: 1000}}]"
+        )
+
+
+def _unreachable_solution(
+    spec: ExperimentSpec, environment: EnvironmentDescription
+) -> Iterator[str]:
+    """A return that counts as solved, but is beyond what the environment calls solved itself."""
+    solved_at, threshold = spec.selection.solved_at, environment.reward_threshold
+    if solved_at is None or threshold is None or spec.selection.mode != "max":
+        return
+    if solved_at > threshold:
+        yield (
+            f"selection.solved_at is {solved_at:g}; {spec.environment.id} itself counts as solved "
+            f"from {threshold:g} on, so it may be that no run can reach that"
         )
 
 

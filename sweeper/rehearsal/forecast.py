@@ -114,6 +114,7 @@ def estimate_rehearsed(plan: SweepPlan, rehearsal: Rehearsal) -> SweepPlan:
         based_on="rehearsal",
         limit=limit,
         is_upper_bound=may_end_early(plan.spec),
+        confirmation_s=_confirmation_s(plan, trial_s),
         trial_s=trial_s,
         trials_per_hour=None if not trial_s else 3600 * rehearsal.concurrent / trial_s,
         memory_bytes=_memory_bytes(plan, rehearsal),
@@ -134,6 +135,15 @@ def estimate_rehearsed(plan: SweepPlan, rehearsal: Rehearsal) -> SweepPlan:
     )
     warnings = (*plan.warnings, *rehearsal.warnings, *_find_shortages(plan, estimate, lengths))
     return replace(plan, estimate=estimate, warnings=warnings)
+
+
+def _confirmation_s(plan: SweepPlan, trial_s: float | None) -> float | None:
+    """The confirmation's training, as if each seed took its share of a trial of the search."""
+    planned = plan.confirmation
+    if planned is None or trial_s is None:
+        return None
+    rounds = math.ceil(planned.samples / planned.concurrent)
+    return rounds * trial_s * len(planned.seeds) / plan.replicas
 
 
 def _assign_probes(plan: SweepPlan, probes: Sequence[Probe]) -> list[Probe]:

@@ -20,9 +20,10 @@ from sweeper.errors import Problem
 from sweeper.hints import did_you_mean, folder_name, number_hint, quote_hint, show
 from sweeper.metrics import ENV_STEPS, canonical_metric
 from sweeper.search.distributions import distributions, flatten, parse_space
-from sweeper.spec.finalists import count_trials, has_own_end, is_told_by_episodes
+from sweeper.spec.finalists import default_finalists
 from sweeper.spec.foreign_files import explain_foreign_file
 from sweeper.spec.keys.descriptions import TOP_LEVEL_KEYS
+from sweeper.spec.keys.infinities import read_infinities
 from sweeper.spec.keys.names import check_algorithm, defaults
 from sweeper.spec.keys.support import (
     BACKENDS,
@@ -168,9 +169,10 @@ def _read_algorithm(draft: Draft) -> str | None:
         return None
     name = _read_text(draft, "algorithm", "")
     problem = check_algorithm(name) if name else None
-    if problem is not None:
-        draft.complain(("algorithm",), problem)
-    return name if name and problem is None else None
+    if problem is None:
+        return name or None
+    draft.complain(("algorithm",), problem)
+    return None
 
 
 def _read_backend(draft: Draft) -> str:
@@ -215,6 +217,8 @@ def _read_space(draft: Draft) -> dict[str, Any]:
         draft.complain(("param_space",), message)
         return {}
     known = {} if draft.algorithm is None else defaults(draft.algorithm, draft.backend)
+    if draft.algorithm is not None:
+        value = read_infinities(value, draft.algorithm, draft.backend)
     space, problems = parse_space(value, [dotted(path) for path, _ in flatten(known)])
     for problem in problems:
         draft.complain(("param_space", *problem.path), problem.message)
@@ -330,16 +334,19 @@ def _defaults(
         return {"every_env_steps": _tenth_of_budget(draft)}
     if name == "selection":
         evaluates = "evaluation" in draft.raw
-        metric = "evaluation/episode_return_mean" if evaluates else "episode_return_mean"
-        return {"metric": metric, "finalists": _default_finalists(draft, values, metric)}
+        usual = "evaluation/episode_return_mean" if evaluates else "episode_return_mean"
+        metric, search = values.get("metric", usual), None if draft.problems else draft.get(Search)
+        most = 0 if draft.is_training else draft.support.default_finalists
+        finalists = default_finalists(draft.space, draft.stop, metric, search, most=most)
+        return {"metric": usual, "finalists": finalists}
     if name == _PLATEAU[-1]:
         selection = draft.get(Selection)
         return {} if selection is None else {"metric": selection.metric}
     if name == "environment":
         return _environment_defaults(draft, values)
     if name == "tracking":
-        database = Path(draft.storage).absolute() / "mlflow.db"
-        return {"uri": f"sqlite:///{database}", "experiment": draft.name}
+        uri = f"sqlite:///{Path(draft.storage).absolute() / 'mlflow.db'}"
+        return {"uri": uri, "experiment": draft.name}
     return {}
 
 
@@ -353,16 +360,6 @@ def _search_defaults(draft: Draft, values: Mapping[str, Any]) -> dict[str, Any]:
         draft.complain(("search", "num_samples"), message)
         draft.broken.add("search")
     return {"algorithm": "grid" if only_grid else "random", "num_samples": 1}
-
-
-def _default_finalists(draft: Draft, values: Mapping[str, Any], metric: str) -> int:
-    """0 where a confirmation costs too much, or can't be made; the plan says so."""
-    chosen, search = values.get("metric", metric), draft.get(Search)
-    is_told = not isinstance(chosen, str) or is_told_by_episodes(chosen)
-    if draft.is_training or not has_own_end(draft.stop) or not is_told:
-        return 0
-    most = draft.support.default_finalists
-    return most if search is None or draft.problems else count_trials(draft.space, search, most)
 
 
 def _tenth_of_budget(draft: Draft) -> int | None:

@@ -22,6 +22,7 @@ from sweeper.spec.keys.names import default
 from sweeper.spec.text.yaml import dotted
 from sweeper.trainables.torch_backend.replay.memory import ReplayMemory
 from sweeper.views import rehearsal
+from sweeper.views.confirmation import describe_confirmation
 
 __all__ = ["describe_distribution", "describe_plan", "print_plan"]
 
@@ -55,6 +56,7 @@ def describe_plan(plan: SweepPlan, width: int = 80) -> list[str]:
         ("Fixed", _fill(_fixed(plan, width), width)),
         ("Training", _fill_all(_training(plan), width)),
         ("Judged by", _fill_all(_judged(plan), width)),
+        ("Confirmation", _fill_all(describe_confirmation(plan), width)),
         ("Cost", _fill_columns(_cost(plan), width)),
         ("Rehearsed", _rehearsed(plan, width)),
         ("Written", _written(plan)),
@@ -247,6 +249,12 @@ def _cost(plan: SweepPlan) -> Iterator[tuple[str, str]]:
     estimate, replay = plan.estimate, plan.replay
     rehearsed = estimate if isinstance(estimate, RehearsedEstimate) else None
     yield "time", _time(estimate)
+    if estimate is not None and estimate.confirmation_s is not None:
+        yield (
+            "",
+            f"and about {rehearsal.roughly(estimate.confirmation_s)} for the training of the "
+            "confirmation",
+        )
     disk = "size unknown"
     if estimate is not None and estimate.disk_bytes is not None:
         disk = f"about {format_bytes(estimate.disk_bytes)}"

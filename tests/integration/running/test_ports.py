@@ -28,6 +28,7 @@ param_space:
   model_config: {fcnet_hiddens: [4]}
 search: {num_samples: 4, max_concurrent: 1}
 stop: {num_env_steps_sampled_lifetime: 256}
+selection: {finalists: 0}
 tracking: null
 """
 

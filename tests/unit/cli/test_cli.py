@@ -204,6 +204,8 @@ def test_status_of_a_live_run_shows_its_running_trials_and_the_time_left(call: A
             "diverged": 0,
             "env_steps": 500,
             "env_steps_per_s": 25.0,
+            "of": "",
+            "deviation": None,
         }
     ]
     # Two more trials of about 30 s on the other slot, while this one needs 20 s.

@@ -81,6 +81,7 @@ def test_a_run_of_the_same_kind_is_measured() -> None:
         "limit": None,
         "is_limit": False,
         "is_upper_bound": False,
+        "confirmation_s": None,
     }
 
 

@@ -61,7 +61,7 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
         "metric": "episode_return_mean",
         "mode": "max",
         "score": "last",
-        "finalists": 1,  # as many as there are trials
+        "finalists": 0,
         "confirm_seeds": 10,
         "confirm_episodes": 100,
         "baseline": "defaults",
