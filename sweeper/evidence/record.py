@@ -121,8 +121,9 @@ class Selection:
         checkpoint_note: what is unusual about it, e.g. that it was not made at the score.
         replica: index of the winning trial's best replica.
         seed: that replica's seed; None if the run recorded no seeds.
-        candidates: how many trials could have won.
-        runner_up: the second-best trial of the search.
+        candidates: how many trials have a score.
+        runner_up: the second-best trial of the search; if the winner ran to its own end, of those
+            that did.
         diverged: how many replicas of the winner are frozen; the score counts them as the run's
             worst.
         divergence: that in words; None if none is frozen.
@@ -136,6 +137,8 @@ class Selection:
         verdict: of the confirmation; None if there is none.
         confirmed_on: what that was made on.
         agent: from the confirmation; None if there is none, and the search's replica stands.
+        unfinished: candidates that could not win, whatever their scores, because the winner ran to
+            its own end and they did not.
     """
 
     trial_id: str
@@ -166,6 +169,7 @@ class Selection:
     verdict: Verdict | None = None
     confirmed_on: ConfirmedOn | None = None
     agent: ChosenAgent | None = None
+    unfinished: int = 0
 
     @property
     def word(self) -> str:
@@ -215,18 +219,22 @@ class Selection:
             spread = f", ±{self.deviation:.4g} over {count_noun(self.replicas, 'replica')}"
         scored = f"{self.metric} {self.score:.6g} ({_SCORE_WORDS[self.score_kind]}{spread})"
         if self.runner_up is None or self.runner_up_score is None:
-            sentences = [f"{self.trial_id} has {scored}; it is the only candidate."]
+            alone = "one that ran to its own end" if self.unfinished else "candidate"
+            sentences = [f"{self.trial_id} has {scored}; it is the only {alone}."]
         else:
             gap = abs(self.score - self.runner_up_score)
             lead = f"{gap:.6g} better than" if gap else "equal to"
             sentences = [
-                f"{self.trial_id} has the best of {self.candidates} scores, {scored}, "
-                f"{lead} {self.runner_up}."
+                f"{self.trial_id} has the best of {self.candidates - self.unfinished} scores, "
+                f"{scored}, {lead} {self.runner_up}."
             ]
         tied = self.tied
         if tied and self.replicas > 1:
             named = ", ".join(tied[:5]) + (f" and {len(tied) - 5} more" if len(tied) > 5 else "")
             sentences.append(f"By their replicas {named} can't be told from it.")
+        if self.unfinished:
+            others = count_noun(self.unfinished, "trial")
+            sentences.append(f"{others} that did not run to their own end could not win.")
         if self.partial:
             sentences.append(f"It did not run to its own end ({self.state}).")
         if self.divergence is not None:

@@ -4,11 +4,11 @@ The rules, and where each is written:
 
 1. A trial is a candidate if it has a finite score and is not in error (`records.judge_trial`,
    `scoring.score_reports`). A trial that did not run to its own end (pruned, paused, still
-   running) counts with its reports so far and is marked ``partial``. Every other trial is
-   excluded, with a reason.
+   running) counts with its reports so far. Every other trial is excluded, with a reason.
 2. Where finalists were trained again, and nothing of that is missing, the best mean of the new
    training runs wins (`verdict.judge`). Until then, and without a confirmation, the best score
-   wins; of equal scores the one at fewer env steps, then the lower trial id
+   wins; of equal scores the one at fewer env steps, then the lower trial id. A trial that did not
+   run to its own end wins only if none did, and is then marked ``partial``
    (`ranking.Candidate.rank`).
 3. The trial's checkpoint is its last one for ``last`` and ``auc``. For ``best`` it is the one
    made after the report that earned the score, else the one with the best recorded metric, of
@@ -56,7 +56,6 @@ from sweeper.results.records import (
 )
 from sweeper.results.scoring import iteration_of, metric_value
 from sweeper.results.spread import spread_of
-from sweeper.states import TrialState
 
 __all__ = [
     "Exclusion",
@@ -127,8 +126,8 @@ def select(
     if verdict is not None:
         winner = next(one for one in ranked if one.trial.trial_id == verdict.champion)
     # The best of the others by the search, even if that is better.
-    others = [one for one in ranked if one is not winner]
-    runner_up = others[0] if others else None
+    rivals = [one for one in ranked if one.ran_to_end or not winner.ran_to_end]
+    runner_up = next((one for one in rivals if one is not winner), None)
     checkpoint, note = _choose_checkpoint(
         winner, objective, lambda item: exists(results.resolve(item))
     )
@@ -144,7 +143,7 @@ def select(
         score_kind=objective.score,
         score=winner.score,
         env_steps=None if math.isinf(winner.env_steps) else int(winner.env_steps),
-        partial=trial.state is not TrialState.TERMINATED,
+        partial=not winner.ran_to_end,
         checkpoint=None if checkpoint is None else str(results.resolve(checkpoint)),
         checkpoint_note=note,
         replica=replica,
@@ -164,6 +163,7 @@ def select(
         verdict=verdict,
         confirmed_on=_confirmed_on(results) if verdict is not None else None,
         agent=_choose_agent(results, trial.trial_id, objective, exists) if is_confirmed else None,
+        unfinished=len(ranked) - len(rivals),
     )
 
 
@@ -182,7 +182,7 @@ def _judged(
             deviation=None if spread is None else spread.deviation,
             replicas=0 if spread is None else len(spread.values),
             env_steps=None if math.isinf(one.env_steps) else int(one.env_steps),
-            partial=trial.state is not TrialState.TERMINATED,
+            partial=not one.ran_to_end,
             is_tied=trial.trial_id in tied,
             is_finalist=trial.trial_id in finalists,
         )
@@ -195,6 +195,8 @@ def _describe_rule(ranked: Sequence[Ranked], *, is_confirmed: bool) -> str:
     if len(ranked) == 1:
         return "the only candidate"
     first, second = ranked[:2]
+    if first.ran_to_end != second.ran_to_end:
+        return "the only one that ran to its own end"
     if first.score != second.score:
         return "the best score of the search"
     if first.env_steps != second.env_steps:

@@ -27,7 +27,12 @@ def find_ties(trials: Sequence[TrialRecord], objective: Objective) -> frozenset[
     scored = [one for one in trials if judge_trial(one, objective).value is not None]
     if len(scored) < 2:
         return frozenset()
-    best, *others = sorted(scored, key=lambda one: rank_trial(one, objective))
+    ranks = {one.trial_id: rank_trial(one, objective) for one in scored}
+    best, *rest = sorted(scored, key=lambda one: ranks[one.trial_id])
+    # One that did not run to its own end could not win before one that did.
+    others = [one for one in rest if ranks[one.trial_id][0] == ranks[best.trial_id][0]]
+    if not others:
+        return frozenset()
     spreads = [spread_of(one, objective) for one in (best, *others)]
     numbers = np.array([_number(one) for one in spreads], dtype=np.float64)
     means = np.array([judge_trial(one, objective).value for one in (best, *others)], float)

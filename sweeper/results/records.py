@@ -16,7 +16,15 @@ from sweeper.metrics import ENV_STEPS, Objective
 from sweeper.results.scoring import Score, env_steps_of, metric_value, score_reports
 from sweeper.states import LaunchEnd, Stage, TrialState
 
-__all__ = ["SweepResults", "TrialCheckpoint", "TrialRecord", "describe_error", "judge_trial"]
+__all__ = [
+    "SweepResults",
+    "TrialCheckpoint",
+    "TrialRecord",
+    "describe_divergence",
+    "describe_error",
+    "describe_pruning",
+    "judge_trial",
+]
 
 
 class TrialCheckpoint(NamedTuple):
@@ -52,6 +60,7 @@ class TrialRecord:
         stage: what it is trained for.
         of: in the confirmation, whom it trains again: a trial's id, or ``baseline``.
         is_outdated: whether the confirmation has since been planned under another rule.
+        rung: the last one at which a scheduler compared it, from 1; None: at none.
     """
 
     trial_id: str
@@ -71,6 +80,7 @@ class TrialRecord:
     stage: Stage = Stage.SEARCH
     of: str = ""
     is_outdated: bool = False
+    rung: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", TrialState(self.state))
@@ -167,6 +177,8 @@ class SweepResults:
                 "trial_id": record.trial_id,
                 **({"of": record.of, "seeds": list(record.seeds)} if record.of else {}),
                 "state": record.state,
+                "reason": record.reason,
+                "rung": record.rung,
                 "configuration": to_json(record.configuration),
                 "score": judge_trial(record, objective).value,
                 "diverged": record.diverged,
@@ -194,6 +206,14 @@ def describe_divergence(record: TrialRecord) -> str | None:
     verb = "is" if record.diverged == 1 else "are"
     cause = record.diverged_because or "weights or loss not finite"
     return f"{record.diverged} of {count_noun(seeds, 'replica')} {verb} frozen: {cause}"
+
+
+def describe_pruning(record: TrialRecord) -> str | None:
+    """``pruned at 30,000 env steps: 41.2 < 120.5, …``, in one line; None for any other state."""
+    if record.state is not TrialState.PRUNED:
+        return None
+    where = "" if record.env_steps is None else f" at {record.env_steps:,} env steps"
+    return f"pruned{where}: {record.reason or 'stopped by the scheduler'}"
 
 
 def describe_error(record: TrialRecord) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from sweeper.evidence.selection import NothingToSelect
 from sweeper.metrics import Objective
 from sweeper.opened_run import Run, open_run
 from sweeper.paths import RunPaths, list_runs
-from sweeper.results.records import TrialRecord, judge_trial
+from sweeper.results.records import TrialRecord, describe_pruning, judge_trial
 from sweeper.results.scoring import metric_value
 from sweeper.results.spread import spread_of
 from sweeper.results.standing import Standing, Workload, describe_workload
@@ -65,6 +65,7 @@ class RunOverview:
         verdict_text: that in sentences.
         tied: trials that can't be told from the winner.
         retrained: number of the confirmation's trials in each state.
+        pruned: the scheduler's last decision to stop a trial, in words; None if there is none.
         problem: why a damaged run can't be read, in one line.
     """
 
@@ -88,6 +89,7 @@ class RunOverview:
     verdict_text: str | None = None
     tied: tuple[str, ...] = ()
     retrained: Mapping[TrialState, int] = field(default_factory=dict)
+    pruned: str | None = None
     problem: str | None = None
 
 
@@ -145,12 +147,21 @@ def describe_run(opened: Run) -> RunOverview:
         verdict_text=None if selection is None else selection.verdict_text,
         tied=() if selection is None else selection.tied,
         retrained=Counter(record.state for record in retrained),
+        pruned=_last_pruned(results.trials),
     )
 
 
 def _deviation(record: TrialRecord, objective: Objective) -> float | None:
     spread = spread_of(record, objective)
     return None if spread is None else spread.deviation
+
+
+def _last_pruned(records: Iterable[TrialRecord]) -> str | None:
+    pruned = [record for record in records if record.state is TrialState.PRUNED]
+    if not pruned:
+        return None
+    last = max(pruned, key=lambda record: record.ended or 0.0)
+    return f"{last.trial_id} {describe_pruning(last)}"
 
 
 def describe_runs(storage: Path) -> list[RunOverview]:

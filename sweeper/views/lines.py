@@ -14,7 +14,7 @@ from sweeper.formatting import (
 )
 from sweeper.journal import Event, TrialCheckpointed, TrialEnded, TrialReported, TrialRetried
 from sweeper.paths import RunPaths
-from sweeper.results.records import describe_divergence
+from sweeper.results.records import describe_divergence, describe_pruning
 from sweeper.states import TrialState
 from sweeper.views.scores import describe_score, objective_of
 from sweeper.views.watch import LaunchWatch
@@ -113,12 +113,14 @@ class LineProgress:
         if event.state is TrialState.ERROR:
             log = self._paths.trial_log(event.trial_id)
             return f"{event.trial_id} failed ({event.reason}): {event.error}; log: {log}"
+        parameters = format_parameters(record.parameters)
+        if pruning := describe_pruning(record):
+            return f"{event.trial_id} {pruning}{f'; {parameters}' if parameters else ''}"
         objective = self._watch.plan.spec.objective
         metric, score = objective_of(record, objective).metric, describe_score(record, objective)
         of = f" of {record.of}" if record.of else ""
         divergence = describe_divergence(record)
         frozen = f"; {divergence}" if divergence else ""
-        parameters = format_parameters(record.parameters)
         return (
             f"{event.trial_id}{of} {describe_state(event.state)} ({event.reason}): {metric} "
             f"{score}, "

@@ -27,7 +27,7 @@ from sweeper.results.ranking import rank_trial
 from sweeper.results.records import TrialRecord, describe_divergence, judge_trial
 from sweeper.results.spread import spread_of
 from sweeper.search.configuration import flatten_parameters
-from sweeper.states import Stage
+from sweeper.states import Stage, TrialState
 from sweeper.views.console import color_state, make_console, make_table, print_text
 
 __all__ = ["print_trials"]
@@ -104,11 +104,17 @@ def _fixed_cells(record: TrialRecord, objective: Objective, *, is_tied: bool) ->
         score = f"{'~' if is_tied else ''}{score} ±{format_number(spread.deviation)}"
     return [
         f"{record.trial_id} of {record.of}" if record.of else record.trial_id,
-        describe_state(record.state),
+        _describe_state(record),
         score,
         format_number(record.env_steps),
         "-" if record.time_total_s is None else format_duration(record.time_total_s),
     ]
+
+
+def _describe_state(record: TrialRecord) -> str:
+    word = describe_state(record.state)
+    is_at_rung = record.state is TrialState.PRUNED and record.rung is not None
+    return f"{word} at rung {record.rung}" if is_at_rung else word
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], last: str = "r") -> Table:

@@ -23,7 +23,7 @@ from sweeper.journal import (
 )
 from sweeper.planning.plan import SweepPlan
 from sweeper.results.builder import ResultsBuilder
-from sweeper.results.records import TrialRecord
+from sweeper.results.records import TrialRecord, describe_pruning
 from sweeper.results.standing import Standing, Workload, describe_workload
 from sweeper.states import Stage, TrialState
 
@@ -50,6 +50,7 @@ class LaunchWatch:
         running: the running trials of either stage, by id.
         best_record: the best trial so far; None before the first score.
         metric: the metric that trials are compared by.
+        pruning: the scheduler's last decision to stop a trial, in words; empty before the first.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class LaunchWatch:
         self.running: dict[str, TrialRecord] = {}
         self.best_record: TrialRecord | None = None
         self.metric = plan.spec.selection.metric
+        self.pruning = ""
         self._records: dict[str, TrialRecord] = {}
         self._heard: dict[str, float] = {}  # when each running trial had its last event
         self._changed: dict[str, tuple[TrialRecord, float]] = {}
@@ -86,6 +88,8 @@ class LaunchWatch:
             return
         elif isinstance(event, _TRIAL_EVENTS):
             records = (self.results.trial(event.trial_id),)
+            if isinstance(event, TrialEnded) and (words := describe_pruning(records[0])):
+                self.pruning = f"{event.trial_id} {words}"
         else:
             return
         with self._lock:
