@@ -28,6 +28,7 @@ from sweeper.paths import RunPaths
 from sweeper.planning.plan import SweepPlan, trial_settings
 from sweeper.results.builder import ResultsBuilder
 from sweeper.results.divergence import DivergenceCorrection
+from sweeper.running.background_search import BackgroundSearch
 from sweeper.running.drain import Drain, end_on_signals, watchdog
 from sweeper.running.failures import Retries
 from sweeper.running.learners import Learners
@@ -140,6 +141,8 @@ class _StageRun:
         limits.catch_up(self.results.snapshot())
         learners = self._learners()
         learners.replay(self.paths)
+        if isinstance(learners.search, BackgroundSearch):
+            learners.search.prepare(state.asked + 1)  # while Ray starts
         placement = Placement(live_nodes())
         queue = self._queue(learners.search, placement)
         # A limit may be reached before the first trial begins.
@@ -176,7 +179,11 @@ class _StageRun:
             callbacks=[recorder, LimitsCallback(limits, queue, recorder, drain)],
             folder=self.paths.tune / f"launch_{state.launch}",
         )
-        self._fit(tuner)
+        try:
+            self._fit(tuner)
+        finally:
+            if isinstance(learners.search, BackgroundSearch):
+                learners.search.close()
         if queue.is_used_up and all(one.state.is_over for one in self.results.snapshot().trials):
             return LaunchEnd.FINISHED  # even if an end was requested in the meantime
         return drain.reason or queue.closed or LaunchEnd.FINISHED
@@ -193,6 +200,8 @@ class _StageRun:
             objective=spec.objective,
             options=spec.search.options.model_dump(),
         )
+        if search.learns and self.plan.concurrent > 1:
+            search = BackgroundSearch(search)
         options = spec.scheduler.options.model_dump()
         scheduler = build_scheduler(spec.scheduler.type, spec.objective, options)
         return Learners(search, scheduler, spec.objective, self.results)
