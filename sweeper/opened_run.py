@@ -15,11 +15,13 @@ from sweeper.evidence.unconfirmed import explain_unconfirmed
 from sweeper.metrics import Objective, canonical_metric, examined_metric
 from sweeper.paths import CheckpointPaths, RunPaths, find_run
 from sweeper.results.builder import load_results
+from sweeper.results.observing import observe_search
 from sweeper.results.records import SweepResults
 from sweeper.results.tune_import import experiments as tune_experiments
 from sweeper.spec import ExperimentSpec, load_spec
 
 if TYPE_CHECKING:
+    import optuna
     import pandas
 
 __all__ = ["Run", "open_run", "open_tune"]
@@ -152,6 +154,29 @@ class Run:
         from sweeper.results.frames import history_frame
 
         return history_frame(self.results)
+
+    def to_optuna(self, log: str | Path | None = None) -> optuna.Study:
+        """The search as an Optuna study, for Optuna's plots and importances.
+
+        Trials are complete, pruned, failed or running, with their values at env steps. It is made
+        from the run's journal and is not connected with it.
+
+        Args:
+            log: also write the study as an Optuna journal to this file, which
+                ``optuna-dashboard`` opens; what it holds is replaced.
+
+        Raises:
+            UserError: the run has no spec, as a Tune experiment has none.
+        """
+        from sweeper.search.sampling.export import StudyLog, build_study
+
+        if self.spec is None:
+            raise UserError("a Tune experiment has no spec, so its search space is unknown")
+        name, mode = self.results.root.name, self.objective.mode
+        observations = observe_search(self.results, self.objective)
+        if log is not None:
+            StudyLog(Path(log), self.spec.param_space, name=name, mode=mode).rewrite(observations)
+        return build_study(self.spec.param_space, observations, name=name, mode=mode)
 
 
 def open_run(

@@ -17,6 +17,7 @@ from sweeper.planning.confirmation import PlannedConfirmation, plan_confirmation
 from sweeper.planning.episode_cap import cap_evaluation, default_episode_cap
 from sweeper.planning.feasibility import check_feasibility, count_fitting
 from sweeper.planning.proposal import Proposal
+from sweeper.planning.search_notes import note_random_draws, resolve_points
 from sweeper.planning.values import possible_values
 from sweeper.planning.warnings import find_warnings
 from sweeper.schedulers.base import Scheduler
@@ -192,9 +193,10 @@ def build_plan(spec: ExperimentSpec, asked: Sequence[Mapping[str, Any]] = ()) ->
         asked: parameters of the trials that earlier launches of the run asked for, in order.
 
     Raises:
-        SpecError: the environment can't be built, its spaces don't fit the algorithm, or a
-            trial needs more than this machine has.
+        SpecError: the environment can't be built, its spaces don't fit the algorithm, a trial
+            needs more than this machine has, or the run that points come from has none.
     """
+    spec, point_notes = resolve_points(spec)
     proposal = Proposal.of_spec(spec)
     search = spec.search
     points = search.points
@@ -219,7 +221,11 @@ def build_plan(spec: ExperimentSpec, asked: Sequence[Mapping[str, Any]] = ()) ->
         env_steps=_env_steps(spec, replicas * _max_trials(spec, trials)),
         concurrent=concurrent,
         warnings=tuple(find_warnings(spec, trials, described)),
-        notes=tuple(_repeats(trials, count(spec.param_space, search.num_samples, points))),
+        notes=(
+            *point_notes,
+            *note_random_draws(spec),
+            *_repeats(trials, count(spec.param_space, search.num_samples, points)),
+        ),
         replay=feasibility.replay,
         vectorization=_vectorization(spec),
         time_limit=time_limit,

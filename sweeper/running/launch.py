@@ -19,8 +19,10 @@ from sweeper.opened_run import Run
 from sweeper.paths import RunPaths, write_atomically
 from sweeper.planning.plan import SweepPlan
 from sweeper.results.builder import ResultsBuilder
+from sweeper.running.optuna_log import OptunaLog
 from sweeper.running.provenance import describe_environment
 from sweeper.running.resume.state import LaunchState
+from sweeper.search.registry import ENUMERATIONS
 from sweeper.spec import dump_spec
 from sweeper.states import LaunchEnd
 
@@ -68,6 +70,7 @@ def run_launch(
     open_trials = [again.trial_id for again in state.continuations]
     retention.catch_up({*open_trials, *(end.trial_id for end in state.ends)})
     tracker = _start_tracker(plan, paths)
+    optuna_log = _start_optuna_log(plan, paths, builder)
     watcher = progress(plan, paths, builder) if progress else None
 
     def note_launch(event: Event) -> None:
@@ -75,12 +78,21 @@ def run_launch(
         if isinstance(event, LaunchStarted) and event.launch > 1:
             write_provenance(plan, paths)
 
-    listeners: list[Listener | None] = [builder.apply, note_launch, retention, tracker, watcher]
+    listeners: list[Listener | None] = [
+        builder.apply,
+        note_launch,
+        retention,
+        tracker,
+        optuna_log,
+        watcher,
+    ]
     reason: str = LaunchEnd.FAILED
     with closing(Journal(paths.journal, [item for item in listeners if item])) as journal:
         try:
             reason = launch(plan, paths, journal, results=builder, state=state, changes=changes)
         finally:
+            if optuna_log:
+                optuna_log.close()
             # Without a start event this end would be read as the previous launch's.
             has_begun = builder.launch is not None and builder.launch.launch == state.launch
             if reason == LaunchEnd.FAILED and has_begun:
@@ -132,6 +144,17 @@ def _start_tracker(plan: SweepPlan, paths: RunPaths) -> MlflowTracker | None:
     tracker = MlflowTracker(plan, paths, tracking, artifact_root=artifact_root)
     tracker.start()
     return tracker
+
+
+def _start_optuna_log(
+    plan: SweepPlan, paths: RunPaths, builder: ResultsBuilder
+) -> OptunaLog | None:
+    """Only of a search on Optuna's samplers; of any other, `Run.to_optuna` makes one."""
+    if plan.spec.search.algorithm in ENUMERATIONS:
+        return None
+    log = OptunaLog(paths.optuna, plan.spec.param_space, plan.spec.objective, builder)
+    log.start()
+    return log
 
 
 def restore_champion(opened: Run, plan: SweepPlan) -> Run:

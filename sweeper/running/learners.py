@@ -11,13 +11,13 @@ from sweeper.journal import Event, TrialEnded, TrialReported, read_journal
 from sweeper.metrics import Objective, canonical_metric
 from sweeper.paths import RunPaths
 from sweeper.results.builder import ResultsBuilder
-from sweeper.results.records import TrialRecord, judge_trial
+from sweeper.results.observing import observe_trial
 from sweeper.results.scoring import env_steps_of, metric_value
 from sweeper.schedulers.base import Decision, Report, Scheduler
-from sweeper.search.base import Observation, SearchAlgorithm
+from sweeper.search.base import SearchAlgorithm
 from sweeper.states import Stage
 
-__all__ = ["Learners", "observe_trial", "report_to", "scheduler_report"]
+__all__ = ["Learners", "report_to", "scheduler_report"]
 
 
 @dataclass
@@ -79,22 +79,6 @@ class Learners:
 
     def _is_searched(self, trial_id: str) -> bool:
         return self.results.trial(trial_id).stage is Stage.SEARCH
-
-
-def observe_trial(record: TrialRecord, objective: Objective) -> Observation:
-    """A trial as a search algorithm is told of it."""
-    values = [
-        (int(env_steps_of(report) or 0), value)
-        for report in record.reports
-        if (value := metric_value(report, objective.metric)) is not None and math.isfinite(value)
-    ]
-    return Observation(
-        number=int(record.trial_id.removeprefix("t")),
-        parameters=record.parameters,
-        state=record.state,
-        values=tuple(values),
-        score=judge_trial(record, objective).value,
-    )
 
 
 def report_to(

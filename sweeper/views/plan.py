@@ -18,6 +18,7 @@ from sweeper.metrics import ENV_STEPS
 from sweeper.planning.plan import Estimate, SweepPlan
 from sweeper.rehearsal.forecast import RehearsedEstimate
 from sweeper.search.distributions import Distribution, constants, distributions, flatten
+from sweeper.search.registry import ENUMERATIONS
 from sweeper.spec.keys.names import default
 from sweeper.spec.text.yaml import dotted
 from sweeper.trainables.torch_backend.replay.memory import ReplayMemory
@@ -83,6 +84,9 @@ def _summarise(plan: SweepPlan) -> str:
     if search.algorithm == "random" and has_grid:
         times = "" if search.num_samples == 1 else f" {search.num_samples} times"
         how = f"a grid{times}, the rest drawn at random ({seed})"
+    if search.algorithm not in ENUMERATIONS and has_grid:
+        each = count_noun(search.num_samples, "configuration")
+        how = f"{each} for each point of a grid, {how}"
     points = len(search.points)
     first = f", beginning with {count_noun(points, 'point')} of yours" if points else ""
     tried = count_noun(plan.trials, "configuration")

@@ -36,7 +36,7 @@ HEAVY = {
         "trainables.torch_backend",
     },
     "mlflow": {"tracking"},
-    "optuna": {"search.sampling"},
+    "optuna": {"opened_run", "search.sampling"},
 }
 
 

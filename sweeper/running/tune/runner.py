@@ -20,6 +20,7 @@ from sweeper.journal import Journal, LaunchEnded, LaunchStarted, TrialAsked
 from sweeper.paths import RunPaths
 from sweeper.planning.plan import SweepPlan, trial_settings
 from sweeper.results.builder import ResultsBuilder
+from sweeper.running.background_search import BackgroundSearch
 from sweeper.running.confirmation import find_next_group
 from sweeper.running.drain import Drain, end_on_signals
 from sweeper.running.learners import Learners
@@ -146,15 +147,22 @@ def _search(launch: Launch) -> str:
         return drain.reason
     if spec.budget.time_s is not None:
         drain.deadline = time.monotonic() + spec.budget.time_s - state.spent_s
-    run_trials(
-        launch,
-        trial_settings(plan),
-        queue,
-        placement=placement,
-        scheduler=learners.scheduler,
-        limits=limits,
-        listeners=[learners],
-    )
+    background = learners.search if isinstance(learners.search, BackgroundSearch) else None
+    if background is not None:
+        background.prepare(state.asked + 1)  # while Tune starts
+    try:
+        run_trials(
+            launch,
+            trial_settings(plan),
+            queue,
+            placement=placement,
+            scheduler=learners.scheduler,
+            limits=limits,
+            listeners=[learners],
+        )
+    finally:
+        if background is not None:
+            background.close()
     if queue.is_used_up and all(one.state.is_over for one in results.snapshot().trials):
         return LaunchEnd.FINISHED  # even if an end was requested in the meantime
     return drain.reason or queue.closed or LaunchEnd.FINISHED
@@ -172,6 +180,8 @@ def _build_learners(launch: Launch) -> Learners:
         objective=spec.objective,
         options=spec.search.options.model_dump(),
     )
+    if search.learns and launch.plan.concurrent > 1:
+        search = BackgroundSearch(search)
     options = resolve_options(spec.scheduler, spec.stop)
     scheduler = build_scheduler(spec.scheduler.type, spec.objective, options)
     return Learners(search, scheduler, spec.objective, launch.results)

@@ -21,7 +21,7 @@ from sweeper.search.sampling.dimensions import Dimension, describe_dimensions, o
 from sweeper.search.sampling.samplers import SAMPLERS, SamplerFactory
 from sweeper.search.sampling.study import Picture
 
-__all__ = ["SamplerSearch", "find_values", "freeze_trial"]
+__all__ = ["SamplerSearch", "find_values", "freeze_trial", "judge"]
 
 _MAX_ASKS = 3  # for a configuration that is new; then it is drawn at random
 
@@ -245,7 +245,7 @@ def freeze_trial(
     pruned one has its values at their env steps and counts by the last one.
     """
     steps = dict(observation.values)
-    state, value = _judge(observation)
+    state, value = judge(observation)
     names = {path: dimensions[path].name for path in values}
     return create_trial(
         state=state,
@@ -257,7 +257,8 @@ def freeze_trial(
     )
 
 
-def _judge(observation: Observation) -> tuple[TrialState, float | None]:
+def judge(observation: Observation) -> tuple[TrialState, float | None]:
+    """A trial's state and value in Optuna's terms."""
     if not observation.state.is_over:
         return TrialState.RUNNING, None
     if observation.state is states.TrialState.PRUNED and observation.values:
