@@ -13,6 +13,7 @@ from sweeper.evidence.selection import NothingToSelect, Selection, check_metric,
 from sweeper.metrics import Objective, canonical_metric
 from sweeper.paths import CheckpointPaths, RunPaths, find_run
 from sweeper.results.builder import load_results
+from sweeper.results.lineage import lineage_rows
 from sweeper.results.records import SweepResults
 from sweeper.results.tune_import import experiments as tune_experiments
 from sweeper.spec import ExperimentSpec, load_spec
@@ -76,7 +77,11 @@ class Run:
         Raises:
             NothingToSelect: no trial has a score.
         """
-        return self.selection.to_best_json(self.results.root, self.agent)
+        schedule = self.schedule
+        return {
+            **self.selection.to_best_json(self.results.root, self.agent),
+            "schedule": None if schedule is None else str(schedule),
+        }
 
     @property
     def agent(self) -> Path | None:
@@ -116,6 +121,23 @@ class Run:
         from sweeper.results.frames import history_frame
 
         return history_frame(self.results)
+
+    @property
+    def lineage(self) -> pandas.DataFrame:
+        """One row per exchange of a population: who copied whom, when, which values changed."""
+        from sweeper.results.frames import lineage_frame
+
+        return lineage_frame(self.results)
+
+    @property
+    def lineage_rows(self) -> list[dict[str, Any]]:
+        """The same as `sweeper results --lineage --json` prints it."""
+        return lineage_rows(self.results)
+
+    @property
+    def schedule(self) -> Path | None:
+        """The spec that trains the winner's values over time; None if they never changed."""
+        return self.paths.schedule if self.paths.schedule.is_file() else None
 
 
 def open_run(

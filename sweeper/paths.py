@@ -49,6 +49,7 @@ class RunPaths:
         tune: Tune's own files; nothing reads them, so each launch deletes them at its end.
         selection: the winner, and the trials that were excluded.
         champion: the champion's standalone agent.
+        schedule: the champion's values over env steps, as a spec; only of a population.
         lock: locked by the driver for as long as it lives.
         stop_request: if this file exists, the driver stops in an orderly way.
     """
@@ -63,6 +64,7 @@ class RunPaths:
     tune = _Entry("tune")
     selection = _Entry("selection.json")
     champion = _Entry("champion")
+    schedule = _Entry("champion_schedule.yaml")
     lock = _Entry(".lock")
     stop_request = _Entry(".stop")
 

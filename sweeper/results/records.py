@@ -7,27 +7,16 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from sweeper.formatting import count_noun
 from sweeper.json_values import to_json
 from sweeper.metrics import ENV_STEPS, Objective
+from sweeper.results.exchanges import Exchange, TrialCheckpoint
 from sweeper.results.scoring import Score, env_steps_of, metric_value, score_reports
 from sweeper.states import LaunchEnd, Stage, TrialState
 
 __all__ = ["SweepResults", "TrialCheckpoint", "TrialRecord", "describe_error", "judge_trial"]
-
-
-class TrialCheckpoint(NamedTuple):
-    """A checkpoint as recorded; it may have been deleted since.
-
-    Attributes:
-        path: relative to the run folder with forward slashes, or absolute.
-        metrics: scalar metrics of the report it was made after; empty if that is unknown.
-    """
-
-    path: str
-    metrics: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -48,6 +37,10 @@ class TrialRecord:
         started: when it first started, in seconds since the epoch.
         ended: time of its last event, if it no longer runs.
         retries: how often it failed and was resumed.
+        exchanges: how often, and when, it took over another trial's weights.
+        is_copying: whether it has no checkpoint of its own since the last exchange, and so would
+            go on from its donor's.
+        waits_since: since when it lets other trials of its population go first.
     """
 
     trial_id: str
@@ -65,6 +58,9 @@ class TrialRecord:
     ended: float | None = None
     retries: int = 0
     stage: Stage = Stage.SEARCH
+    exchanges: tuple[Exchange, ...] = ()
+    is_copying: bool = False
+    waits_since: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", TrialState(self.state))
@@ -79,6 +75,24 @@ class TrialRecord:
         """Env steps per replica, by the last report."""
         steps = env_steps_of(self.last_report)
         return None if steps is None or not math.isfinite(steps) else int(steps)
+
+    def parameters_at(self, report: int) -> Mapping[str, Any]:
+        """What the search, or an exchange, had chosen when the trial made a report, by index."""
+        for exchange in self.exchanges:
+            if report < exchange.first_report:
+                return exchange.replaced
+        return self.parameters
+
+    @property
+    def trained_exchanges(self) -> tuple[Exchange, ...]:
+        """The exchanges that it has trained since; all but, at most, the last one."""
+        is_untried = self.is_copying and len(self.reports) <= self.exchanges[-1].first_report
+        return self.exchanges[:-1] if is_untried else self.exchanges
+
+    @property
+    def origin(self) -> Exchange | None:
+        """The exchange that the trial goes on from; None if from a checkpoint of its own."""
+        return self.exchanges[-1] if self.is_copying else None
 
     @property
     def diverged(self) -> int:

@@ -342,7 +342,7 @@ def _defaults(draft: Draft, name: str, values: Mapping[str, Any]) -> dict[str, A
     if name == "search":
         return _search_defaults(draft, values)
     if name in {"evaluation", "checkpoint"}:
-        return {"every_env_steps": _tenth_of_budget(draft)}
+        return {"every_env_steps": _exchange_rhythm(draft) or _tenth_of_budget(draft)}
     if name == "selection":
         evaluates = "evaluation" in draft.raw
         metric = "evaluation/episode_return_mean" if evaluates else "episode_return_mean"
@@ -368,6 +368,12 @@ def _search_defaults(draft: Draft, values: Mapping[str, Any]) -> dict[str, Any]:
         draft.complain(("search", "num_samples"), message)
         draft.broken.add("search")
     return {"algorithm": "grid" if only_grid else "random", "num_samples": 1}
+
+
+def _exchange_rhythm(draft: Draft) -> int | None:
+    """A population is compared, and saved, at every exchange."""
+    scheduler = draft.get(Scheduler)
+    return None if scheduler is None else getattr(scheduler.options, "perturbation_interval", None)
 
 
 def _tenth_of_budget(draft: Draft) -> int | None:

@@ -22,6 +22,7 @@ from sweeper.spec.keys.names import default
 from sweeper.spec.text.yaml import dotted
 from sweeper.trainables.torch_backend.replay.memory import ReplayMemory
 from sweeper.views import rehearsal
+from sweeper.views.population import describe_population
 
 __all__ = ["describe_distribution", "describe_plan", "print_plan"]
 
@@ -178,7 +179,8 @@ def _training(plan: SweepPlan) -> Iterator[str]:
             f"in its own implementation of {spec.environment.id}"
         )
     yield _ends(plan)
-    if spec.scheduler.type != "fifo":
+    yield from describe_population(plan)
+    if spec.scheduler.type not in ("fifo", "pbt"):
         options = spec.scheduler.given_options().items()
         early = f"bad trials are stopped early by {spec.scheduler.type}"
         yield ", ".join([early, *(f"{key} {_value(value)}" for key, value in options)])

@@ -28,16 +28,20 @@ from sweeper.paths import RunPaths
 from sweeper.planning.plan import SweepPlan, trial_settings
 from sweeper.results.builder import ResultsBuilder
 from sweeper.results.divergence import DivergenceCorrection
+from sweeper.results.exchanges import TrialCheckpoint
+from sweeper.results.scoring import env_steps_of
 from sweeper.running.drain import Drain, end_on_signals, watchdog
 from sweeper.running.failures import Retries
 from sweeper.running.learners import Learners
 from sweeper.running.limits import Limits
-from sweeper.running.resume.state import LaunchState
+from sweeper.running.population import population_options
+from sweeper.running.resume.state import LaunchState, is_resumable
 from sweeper.running.tune.callbacks import JournalCallback, LimitsCallback
 from sweeper.running.tune.placement import Placement
 from sweeper.running.tune.queue import TrialQueue
 from sweeper.running.tune.scheduling import SchedulerAdapter
 from sweeper.running.tune.tuner import build_tuner
+from sweeper.schedulers.base import Decision
 from sweeper.schedulers.registry import build_scheduler
 from sweeper.search.base import SearchAlgorithm
 from sweeper.search.expansion import Sample
@@ -152,7 +156,11 @@ class _StageRun:
             for report in record.reports:
                 correction.apply(report)
         scheduler = SchedulerAdapter(
-            learners.scheduler, objective=spec.objective, correction=correction, drain=drain
+            learners.scheduler,
+            objective=spec.objective,
+            correction=correction,
+            drain=drain,
+            find_donor=self._find_donor,
         )
         recorder = JournalCallback(
             self.journal,
@@ -192,7 +200,7 @@ class _StageRun:
             asked=self.results.snapshot().searched,
             objective=spec.objective,
         )
-        options = spec.scheduler.options.model_dump()
+        options = population_options(self.plan) or spec.scheduler.options.model_dump()
         scheduler = build_scheduler(spec.scheduler.type, spec.objective, options)
         return Learners(search, scheduler, spec.objective, self.results)
 
@@ -211,6 +219,14 @@ class _StageRun:
             continuations=self.state.continuations,
             find_avoided=placement.find_avoided,
         )
+
+    def _find_donor(self, decision: Decision) -> TrialCheckpoint | None:
+        """The checkpoint that a decision to copy means, if it is whole."""
+        donor = self.results.trial(str(decision.donor))
+        for checkpoint in reversed(donor.checkpoints):
+            if env_steps_of(checkpoint.metrics) == decision.donor_env_steps:
+                return checkpoint if is_resumable(self.paths, checkpoint) else None
+        return None
 
     def _note_asked(self, trial_id: str, sample: Sample) -> None:
         self.journal.append(
