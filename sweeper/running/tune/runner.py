@@ -26,6 +26,7 @@ from sweeper.formatting import last_line
 from sweeper.journal import Journal, LaunchEnded, LaunchStarted, TrialAsked
 from sweeper.paths import RunPaths
 from sweeper.planning.plan import SweepPlan, trial_settings
+from sweeper.planning.population import population_options
 from sweeper.results.builder import ResultsBuilder
 from sweeper.results.divergence import DivergenceCorrection
 from sweeper.results.exchanges import TrialCheckpoint
@@ -34,7 +35,6 @@ from sweeper.running.drain import Drain, end_on_signals, watchdog
 from sweeper.running.failures import Retries
 from sweeper.running.learners import Learners
 from sweeper.running.limits import Limits
-from sweeper.running.population import population_options
 from sweeper.running.resume.state import LaunchState, is_resumable
 from sweeper.running.tune.callbacks import JournalCallback, LimitsCallback
 from sweeper.running.tune.placement import Placement
@@ -47,6 +47,7 @@ from sweeper.search.base import SearchAlgorithm
 from sweeper.search.expansion import Sample
 from sweeper.search.registry import build_search
 from sweeper.spec import dump_spec
+from sweeper.spec.schedulers import resolve_options
 from sweeper.states import LaunchEnd, Stage
 from sweeper.trainables.trial import trial_class
 
@@ -200,7 +201,9 @@ class _StageRun:
             asked=self.results.snapshot().searched,
             objective=spec.objective,
         )
-        options = population_options(self.plan) or spec.scheduler.options.model_dump()
+        options = population_options(
+            spec, population=self.plan.max_trials, concurrent=self.plan.concurrent
+        ) or resolve_options(spec.scheduler, spec.stop)
         scheduler = build_scheduler(spec.scheduler.type, spec.objective, options)
         return Learners(search, scheduler, spec.objective, self.results)
 
