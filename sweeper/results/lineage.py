@@ -8,7 +8,7 @@ from typing import Any
 
 from sweeper.json_values import to_json
 from sweeper.results.exchanges import Exchange
-from sweeper.results.records import SweepResults, TrialRecord
+from sweeper.results.records import SweepResults
 from sweeper.search.configuration import find_changes, flatten_parameters
 from sweeper.search.distributions import is_same
 
@@ -71,12 +71,8 @@ def trace_ancestry(results: SweepResults, trial_id: str) -> tuple[Segment, ...]:
         exchange = record.exchanges[number - 1]
         segments.append(Segment(exchange.donor_env_steps, record.trial_id, exchange.parameters))
         record, number = results.trial(exchange.donor), exchange.donor_exchanges
-    segments.append(Segment(0, record.trial_id, _first_parameters(record)))
+    segments.append(Segment(0, record.trial_id, record.parameters_at(-1)))
     return tuple(reversed(segments))
-
-
-def _first_parameters(record: TrialRecord) -> Mapping[str, Any]:
-    return record.exchanges[0].replaced if record.exchanges else record.parameters
 
 
 def values_over_time(segments: tuple[Segment, ...]) -> dict[str, list[tuple[int, Any]]]:

@@ -77,7 +77,10 @@ class TrialRecord:
         return None if steps is None or not math.isfinite(steps) else int(steps)
 
     def parameters_at(self, report: int) -> Mapping[str, Any]:
-        """What the search, or an exchange, had chosen when the trial made a report, by index."""
+        """What the search, or an exchange, had chosen when the trial made a report, by index.
+
+        -1: what the search chose, before the first.
+        """
         for exchange in self.exchanges:
             if report < exchange.first_report:
                 return exchange.replaced
@@ -156,9 +159,9 @@ class SweepResults:
 
     @property
     def searched(self) -> tuple[Mapping[str, Any], ...]:
-        """The parameters of the search's trials, in the order in which they were asked for."""
+        """What the search chose for its trials, in the order in which they were asked for."""
         trials = (record for record in self.trials if record.stage is Stage.SEARCH)
-        return tuple(record.parameters for record in trials)
+        return tuple(record.parameters_at(-1) for record in trials)
 
     def resolve(self, checkpoint: TrialCheckpoint) -> Path:
         """The absolute folder of a checkpoint."""

@@ -151,6 +151,10 @@ def test_a_copy_has_the_new_values_and_waits_to_go_on(copied: Population) -> Non
     assert (exchange.replaced, exchange.copied) == ({"lr": 0.2}, {"lr": 0.1})
 
 
+def test_a_search_that_is_rebuilt_knows_what_it_chose(copied: Population) -> None:
+    assert copied.builder.snapshot().searched == ({"lr": 0.1}, {"lr": 0.2})
+
+
 def test_it_goes_on_from_the_donors_checkpoint(copied: Population) -> None:
     again = copied.next("t0002")
     assert again.checkpoint == copied.paths.root / "trials/t0001/checkpoint_000001"
