@@ -104,6 +104,8 @@ class ConfirmationPlanned(Event):
             rule no longer count.
         objective: the metric, mode and score by which the finalists were chosen.
         search_ended_by: how the search had ended, a `LaunchEnd`.
+        schedules: by id the configuration that trains a finalist again whose values changed while
+            it trained, as those of a population do; nested.
     """
 
     kind: ClassVar[str] = "confirmation_planned"
@@ -115,6 +117,7 @@ class ConfirmationPlanned(Event):
     stop: Mapping[str, Any]
     objective: Mapping[str, str]
     search_ended_by: str
+    schedules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from sweeper.evidence.unconfirmed import explain_unconfirmed
 from sweeper.metrics import Objective, canonical_metric, examined_metric
 from sweeper.paths import CheckpointPaths, RunPaths, find_run
 from sweeper.results.builder import load_results
+from sweeper.results.lineage import lineage_rows
 from sweeper.results.observing import observe_search
 from sweeper.results.records import SweepResults
 from sweeper.results.tune_import import experiments as tune_experiments
@@ -88,7 +89,11 @@ class Run:
         Raises:
             NothingToSelect: no trial has a score.
         """
-        return self.selection.to_best_json(self.results.root, self.agent)
+        schedule = self.schedule
+        return {
+            **self.selection.to_best_json(self.results.root, self.agent),
+            "schedule": None if schedule is None else str(schedule),
+        }
 
     @property
     def agent(self) -> Path | None:
@@ -177,6 +182,23 @@ class Run:
         if log is not None:
             StudyLog(Path(log), self.spec.param_space, name=name, mode=mode).rewrite(observations)
         return build_study(self.spec.param_space, observations, name=name, mode=mode)
+
+    @property
+    def lineage(self) -> pandas.DataFrame:
+        """One row per exchange of a population: who copied whom, when, which values changed."""
+        from sweeper.results.frames import lineage_frame
+
+        return lineage_frame(self.results)
+
+    @property
+    def lineage_rows(self) -> list[dict[str, Any]]:
+        """The same as `sweeper results --lineage --json` prints it."""
+        return lineage_rows(self.results)
+
+    @property
+    def schedule(self) -> Path | None:
+        """The spec that trains the winner's values over time; None if they never changed."""
+        return self.paths.schedule if self.paths.schedule.is_file() else None
 
 
 def open_run(

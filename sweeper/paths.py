@@ -50,6 +50,7 @@ class RunPaths:
         selection: the winner, and the trials that were excluded.
         champion: the champion's standalone agent.
         optuna: the search as an Optuna journal, for optuna-dashboard; derived.
+        schedule: the champion's values over env steps, as a spec; only of a population.
         lock: locked by the driver for as long as it lives.
         stop_request: if this file exists, the driver stops in an orderly way.
     """
@@ -65,6 +66,7 @@ class RunPaths:
     selection = _Entry("selection.json")
     champion = _Entry("champion")
     optuna = _Entry("optuna.log")
+    schedule = _Entry("champion_schedule.yaml")
     lock = _Entry(".lock")
     stop_request = _Entry(".stop")
 

@@ -30,6 +30,7 @@ __all__ = ["best", "evaluate", "list_command", "logs", "results", "status", "ui"
 @click.option(
     "--parquet", metavar="FILE", type=click.Path(path_type=Path), help="Write a Parquet file."
 )
+@click.option("--lineage", is_flag=True, help="Show who copied whom in a population (pbt).")
 @click.option("--metric", metavar="NAME", help="Score by this metric, not the spec's.")
 @mode_option
 @click.option(
@@ -44,6 +45,7 @@ def results(
     as_json: bool,
     as_csv: bool,
     parquet: Path | None,
+    lineage: bool,
     metric: str | None,
     mode: str | None,
     stage: str,
@@ -53,20 +55,25 @@ def results(
     if stage == "confirmation":
         opened = opened.confirmation
     if as_json:
-        app.print_json(opened.rows)
+        app.print_json(opened.lineage_rows if lineage else opened.rows)
     elif as_csv:
-        click.echo(opened.trials.to_csv(index=False), nl=False)
+        table = opened.lineage if lineage else opened.trials
+        click.echo(table.to_csv(index=False), nl=False)
     elif parquet:
         from sweeper.results.frames import write_parquet
 
         if not parquet.parent.is_dir():
             raise UserError(f"{parquet} can't be written: there is no folder {parquet.parent}")
         try:
-            write_parquet(opened.trials, parquet)
+            write_parquet(opened.lineage if lineage else opened.trials, parquet)
         except OSError as error:  # pyarrow's message names a temporary file
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise UserError(f"{parquet} can't be written: {reason}") from error
         app.say(f"wrote {parquet}")
+    elif lineage:
+        from sweeper.views.lineage import print_lineage
+
+        print_lineage(opened)
     else:
         from sweeper.views.trials import print_trials
 

@@ -147,7 +147,11 @@ def list_members(results: SweepResults) -> list[Member]:
         return []
     known = {record.trial_id: record for record in results.trials}
     members = [
-        Member(name, known[name].configuration, known[name].parameters)
+        Member(
+            name,
+            planned.schedules.get(name, known[name].configuration),
+            known[name].parameters,
+        )
         for name in planned.finalists
         if name in known
     ]

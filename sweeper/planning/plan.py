@@ -14,8 +14,9 @@ from sweeper.hints import show
 from sweeper.json_values import to_json
 from sweeper.metrics import BOUNDS, ENV_STEPS
 from sweeper.planning.confirmation import PlannedConfirmation, plan_confirmation
-from sweeper.planning.episode_cap import cap_evaluation, default_episode_cap
+from sweeper.planning.episode_cap import cap_evaluation
 from sweeper.planning.feasibility import check_feasibility, count_fitting
+from sweeper.planning.population import scheduler_options
 from sweeper.planning.proposal import Proposal
 from sweeper.planning.search_notes import note_random_draws, resolve_points
 from sweeper.planning.values import possible_values
@@ -28,12 +29,9 @@ from sweeper.search.expansion import count
 from sweeper.spec import ExperimentSpec, read_spec
 from sweeper.spec.keys.names import default
 from sweeper.spec.keys.param_space import check_param_space
-from sweeper.spec.schedulers import resolve_options
+from sweeper.spec.schedulers import Scheduler as SchedulerSection
 from sweeper.spec.search import Search
 from sweeper.spec.text.yaml import dotted
-from sweeper.states import Stage
-from sweeper.trainables.contract import EvaluationSettings, TrialSettings
-from sweeper.trainables.plateau import Plateau
 from sweeper.trainables.torch_backend.replay.memory import ReplayMemory
 
 __all__ = [
@@ -41,14 +39,11 @@ __all__ = [
     "Estimate",
     "SweepPlan",
     "build_plan",
-    "confirmation_settings",
     "load_plan",
     "may_end_early",
     "training_plan",
-    "trial_settings",
 ]
 
-_MAX_NATIVE_ENVS = 1000
 CLOCKS = ("budget.time_s", "stop.time_total_s")  # the spec's limits in seconds
 
 
@@ -213,7 +208,7 @@ def build_plan(spec: ExperimentSpec, asked: Sequence[Mapping[str, Any]] = ()) ->
         selection = spec.selection.model_copy(update={"finalists": finalists})
         spec = spec.model_copy(update={"selection": selection})
     time_limit = None if described is None else described.max_episode_steps
-    scheduler = _scheduler(spec)
+    scheduler = _scheduler(spec, _max_trials(spec, trials), concurrent)
     return SweepPlan(
         spec=spec if time_limit is not None else cap_evaluation(spec),
         trials=trials,
@@ -237,9 +232,9 @@ def build_plan(spec: ExperimentSpec, asked: Sequence[Mapping[str, Any]] = ()) ->
     )
 
 
-def _scheduler(spec: ExperimentSpec) -> Scheduler:
+def _scheduler(spec: ExperimentSpec, trials: int, concurrent: int) -> Scheduler:
     """One that is asked for words and numbers only."""
-    options = resolve_options(spec.scheduler, spec.stop)
+    options = scheduler_options(spec, population=trials, concurrent=concurrent)
     return build_scheduler(spec.scheduler.type, spec.objective, options)
 
 
@@ -267,7 +262,12 @@ def training_plan(spec: ExperimentSpec) -> SweepPlan:
         algorithm="grid", num_samples=1, seed=given.seed, max_concurrent=given.max_concurrent
     )
     selection = spec.selection.model_copy(update={"finalists": 0})
-    changes = {"param_space": space, "search": search, "selection": selection}
+    changes = {
+        "param_space": space,
+        "search": search,
+        "scheduler": SchedulerSection(),
+        "selection": selection,
+    }
     plan = build_plan(spec.model_copy(update=changes))
     notes = tuple(
         f"{dotted(path)} is searched; training takes {spec.algorithm}'s default, "
@@ -275,70 +275,6 @@ def training_plan(spec: ExperimentSpec) -> SweepPlan:
         for path, _ in distributions(spec.param_space)
     )
     return replace(plan, notes=notes)
-
-
-def confirmation_settings(
-    plan: SweepPlan, *, seeds: tuple[int, ...], episodes: int
-) -> TrialSettings:
-    """The settings of confirmation's trials; their whole configuration comes from outside.
-
-    They are evaluated while they train only if that can end them: it changes nothing else.
-    """
-    spec, settings = plan.spec, trial_settings(plan)
-    watched = [*spec.stop, *([] if spec.plateau is None else [spec.plateau.metric])]
-    is_watched = any(name.startswith("evaluation/") for name in watched)
-    played = settings.evaluation or EvaluationSettings(
-        max_episode_steps=default_episode_cap(spec) if plan.time_limit is None else None
-    )
-    # Each episode in a sub-environment of its own, where that is one array operation for all.
-    is_native = spec.support.builds_vector_envs and (
-        choose_vectorization(settings.environment, episodes, spec.support.min_native_envs)
-        == "vector_entry_point"
-    )
-    envs = min(episodes, _MAX_NATIVE_ENVS) if is_native else played.max_envs
-    return replace(
-        settings,
-        constants={},
-        seeds=seeds,
-        stage=Stage.CONFIRMATION,
-        evaluation=settings.evaluation if is_watched else None,
-        time_budget_s=None,
-        env_steps_share=None,
-        confirmation=replace(played, episodes=episodes, max_envs=envs),
-    )
-
-
-def trial_settings(plan: SweepPlan) -> TrialSettings:
-    """The settings that all trials of the search share."""
-    spec = plan.spec
-    return TrialSettings(
-        algorithm=spec.algorithm,
-        backend=spec.backend,
-        environment=spec.environment.settings(),
-        constants=constants(spec.param_space),
-        seeds=spec.seeds,
-        stop=dict(spec.stop),
-        plateau=None if spec.plateau is None else Plateau(**spec.plateau.model_dump()),
-        evaluation=_evaluation(plan),
-        checkpoint_every_env_steps=spec.checkpoint.every_env_steps,
-        checkpoint_replay=spec.checkpoint.replay,
-        time_budget_s=spec.budget.time_s,
-        env_steps_share=None
-        if spec.budget.env_steps is None
-        else spec.budget.env_steps / (plan.concurrent * plan.replicas),
-        objective=spec.objective,
-        cpus=spec.resources.cpus,
-        gpus=spec.resources.gpus,
-    )
-
-
-def _evaluation(plan: SweepPlan) -> EvaluationSettings | None:
-    if plan.spec.evaluation is None:
-        return None
-    settings = EvaluationSettings(**plan.spec.evaluation.model_dump())
-    cap, limit = settings.max_episode_steps, plan.time_limit
-    has_own_end = cap is not None and limit is not None and limit <= cap
-    return replace(settings, max_episode_steps=None) if has_own_end else settings
 
 
 def may_end_early(plan: SweepPlan) -> bool:

@@ -28,8 +28,9 @@ from sweeper.journal import (
 )
 from sweeper.locks import is_locked
 from sweeper.paths import RunPaths
+from sweeper.results.exchanges import Exchange, read_exchange, replace_parameters
 from sweeper.results.records import SweepResults, TrialCheckpoint, TrialRecord
-from sweeper.results.scoring import iteration_of
+from sweeper.results.scoring import env_steps_of, iteration_of
 from sweeper.states import LaunchEnd, Stage, TrialState
 
 __all__ = ["ResultsBuilder", "is_process_alive", "load_results", "results_from_events"]
@@ -37,7 +38,11 @@ __all__ = ["ResultsBuilder", "is_process_alive", "load_results", "results_from_e
 
 @dataclass
 class _OpenTrial:
-    """A trial whose record is being built: `record` lacks what grows with every report."""
+    """A trial whose record is being built: `record` lacks what grows with every report.
+
+    Reports and checkpoints of a rollback replace earlier ones, but none of those from before the
+    last exchange: there the iterations are another trial's. `settled` counts them.
+    """
 
     record: TrialRecord
     reports: list[Mapping[str, Any]] = field(default_factory=list)
@@ -45,6 +50,7 @@ class _OpenTrial:
     stopped_by: str | None = None
     pruned_because: str | None = None
     updated: float | None = None
+    settled: tuple[int, int] = (0, 0)
 
     def change(self, **fields: Any) -> None:
         """Set fields of the record."""
@@ -56,6 +62,18 @@ class _OpenTrial:
         if self.stopped_by:
             return TrialState.TERMINATED, self.stopped_by
         return (TrialState.PRUNED, self.pruned_because) if self.pruned_because else None
+
+    def copy(self, exchange: Exchange) -> None:
+        """Go on from another trial's checkpoint, with other values."""
+        while self.reports and (env_steps_of(self.reports[-1]) or 0) > exchange.donor_env_steps:
+            self.reports.pop()
+        self.settled = len(self.reports), len(self.checkpoints)
+        exchange = replace(exchange, first_report=len(self.reports))
+        old = self.record
+        configuration = replace_parameters(old.configuration, old.parameters, exchange.parameters)
+        self.change(configuration=configuration, parameters=exchange.parameters)
+        self.change(exchanges=(*old.exchanges, exchange), is_copying=True)
+        self.change(state=TrialState.PENDING)
 
     def reopen(self) -> None:
         """Forget what the last report said of its end: the trial goes on all the same."""
@@ -153,12 +171,13 @@ class ResultsBuilder:
         match event:
             case TrialReported():
                 _append_report(trial, event)
-                if event.decision is not None and event.decision.get("rung") is not None:
-                    trial.change(rung=event.decision["rung"])
+                self._apply_decision(trial, event)
             case TrialCheckpointed():
                 # Written again after a crash: it is the newest now.
                 trial.checkpoints.pop(event.path, None)
                 trial.checkpoints[event.path] = event.metrics
+                if trial.record.is_copying:
+                    trial.change(is_copying=False)
             case TrialAsked():
                 trial.change(configuration=event.configuration, parameters=event.parameters)
                 trial.change(seeds=event.seeds, stage=event.stage, of=event.of)
@@ -166,7 +185,7 @@ class ResultsBuilder:
             case TrialStarted():
                 first = event.time if trial.record.started is None else trial.record.started
                 trial.change(state=TrialState.RUNNING, reason=None, error=None)
-                trial.change(node=event.node, started=first)
+                trial.change(node=event.node, started=first, waits_since=None)
                 trial.reopen()
                 self._open.add(trial_id)
             case TrialRetried():
@@ -187,6 +206,27 @@ class ResultsBuilder:
             if trial.record.stage is Stage.CONFIRMATION:
                 trial.change(is_outdated=True)
                 self._records.pop(trial_id, None)
+
+    def _apply_decision(self, trial: _OpenTrial, event: TrialReported) -> None:
+        decision = event.decision or {}
+        if decision.get("rung") is not None:
+            trial.change(rung=decision["rung"])
+        donor = self._trials.get(str(decision.get("donor")))
+        if donor is not None:
+            exchange = read_exchange(
+                event,
+                parameters=trial.record.parameters,
+                donor_parameters=donor.record.parameters,
+                donor_reports=donor.reports,
+                donor_checkpoints=donor.checkpoints,
+                donor_exchanges=len(donor.record.exchanges),
+            )
+            if exchange is not None:
+                trial.copy(exchange)
+        if decision.get("action") in ("copy", "pause"):
+            trial.change(waits_since=event.time)
+        if decision.get("action") == "pause":
+            trial.change(state=TrialState.PAUSED, reason=str(decision.get("reason")))
 
     def _cut_off_open_trials(self) -> None:
         for trial_id in self._open:
@@ -283,8 +323,10 @@ def is_process_alive(pid: int, *, started_before: float) -> bool:
 
 def _append_report(trial: _OpenTrial, event: TrialReported) -> None:
     """Add a report; after a rollback it replaces those of the same iteration and later."""
+    _roll_back_exchange(trial, event.metrics)
     iteration = iteration_of(event.metrics)
-    last = iteration_of(trial.reports[-1]) if trial.reports else None
+    is_first = len(trial.reports) <= trial.settled[0]
+    last = None if is_first else iteration_of(trial.reports[-1])
     if iteration is not None and last is not None and last >= iteration:
         if event.replaces and last == iteration:
             trial.reports.pop()  # a checkpoint made after it stays valid
@@ -296,10 +338,23 @@ def _append_report(trial: _OpenTrial, event: TrialReported) -> None:
 
 def _roll_back(trial: _OpenTrial, iteration: float) -> None:
     """Drop the reports and checkpoints that were made at ``iteration`` or later."""
-    while trial.reports and _is_reached(iteration, trial.reports[-1]):
+    reports, checkpoints = trial.settled
+    while len(trial.reports) > reports and _is_reached(iteration, trial.reports[-1]):
         trial.reports.pop()
-    while trial.checkpoints and _is_reached(iteration, next(reversed(trial.checkpoints.values()))):
+    while len(trial.checkpoints) > checkpoints and _is_reached(
+        iteration, next(reversed(trial.checkpoints.values()))
+    ):
         trial.checkpoints.popitem()
+
+
+def _roll_back_exchange(trial: _OpenTrial, metrics: Mapping[str, Any]) -> None:
+    """Drop reports from before an exchange whose checkpoint was lost: the trial redoes them."""
+    steps, (reports, checkpoints) = env_steps_of(metrics), trial.settled
+    if not reports or steps is None or (env_steps_of(trial.reports[reports - 1]) or 0) < steps:
+        return
+    while trial.reports and (env_steps_of(trial.reports[-1]) or 0) >= steps:
+        trial.reports.pop()
+    trial.settled = len(trial.reports), checkpoints
 
 
 def _is_reached(iteration: float, metrics: Mapping[str, Any]) -> bool:

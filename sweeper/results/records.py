@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from sweeper.formatting import count_noun
 from sweeper.journal import ConfirmationPlanned
 from sweeper.json_values import to_json
 from sweeper.metrics import ENV_STEPS, Objective
+from sweeper.results.exchanges import Exchange, TrialCheckpoint
 from sweeper.results.scoring import Score, env_steps_of, metric_value, score_reports
 from sweeper.states import LaunchEnd, Stage, TrialState
 
@@ -25,18 +26,6 @@ __all__ = [
     "describe_pruning",
     "judge_trial",
 ]
-
-
-class TrialCheckpoint(NamedTuple):
-    """A checkpoint as recorded; it may have been deleted since.
-
-    Attributes:
-        path: relative to the run folder with forward slashes, or absolute.
-        metrics: scalar metrics of the report it was made after; empty if that is unknown.
-    """
-
-    path: str
-    metrics: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -61,6 +50,10 @@ class TrialRecord:
         of: in the confirmation, whom it trains again: a trial's id, or ``baseline``.
         is_outdated: whether the confirmation has since been planned under another rule.
         rung: the last one at which a scheduler compared it, from 1; None: at none.
+        exchanges: how often, and when, it took over another trial's weights.
+        is_copying: whether it has no checkpoint of its own since the last exchange, and so would
+            go on from its donor's.
+        waits_since: since when it lets other trials of its population go first.
     """
 
     trial_id: str
@@ -81,6 +74,9 @@ class TrialRecord:
     of: str = ""
     is_outdated: bool = False
     rung: int | None = None
+    exchanges: tuple[Exchange, ...] = ()
+    is_copying: bool = False
+    waits_since: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", TrialState(self.state))
@@ -95,6 +91,27 @@ class TrialRecord:
         """Env steps per replica, by the last report."""
         steps = env_steps_of(self.last_report)
         return None if steps is None or not math.isfinite(steps) else int(steps)
+
+    def parameters_at(self, report: int) -> Mapping[str, Any]:
+        """What the search, or an exchange, had chosen when the trial made a report, by index.
+
+        -1: what the search chose, before the first.
+        """
+        for exchange in self.exchanges:
+            if report < exchange.first_report:
+                return exchange.replaced
+        return self.parameters
+
+    @property
+    def trained_exchanges(self) -> tuple[Exchange, ...]:
+        """The exchanges that it has trained since; all but, at most, the last one."""
+        is_untried = self.is_copying and len(self.reports) <= self.exchanges[-1].first_report
+        return self.exchanges[:-1] if is_untried else self.exchanges
+
+    @property
+    def origin(self) -> Exchange | None:
+        """The exchange that the trial goes on from; None if from a checkpoint of its own."""
+        return self.exchanges[-1] if self.is_copying else None
 
     @property
     def diverged(self) -> int:
@@ -163,8 +180,8 @@ class SweepResults:
 
     @property
     def searched(self) -> tuple[Mapping[str, Any], ...]:
-        """The parameters of the search's trials, in the order in which they were asked for."""
-        return tuple(record.parameters for record in self.trials)
+        """What the search chose for its trials, in the order in which they were asked for."""
+        return tuple(record.parameters_at(-1) for record in self.trials)
 
     def resolve(self, checkpoint: TrialCheckpoint) -> Path:
         """The absolute folder of a checkpoint."""

@@ -19,6 +19,7 @@ from sweeper.evidence.confirmation import (
     ran_to_its_end,
 )
 from sweeper.evidence.judgement import find_undecided
+from sweeper.evidence.schedule import trace_schedule
 from sweeper.formatting import count_noun
 from sweeper.hints import did_you_mean, join_words
 from sweeper.journal import ConfirmationPlanned
@@ -86,6 +87,11 @@ def choose_confirmation(
             "score": objective.score,
         },
         search_ended_by=search_end,
+        schedules={
+            name: schedule.spec.param_space
+            for name in finalists
+            if (schedule := trace_schedule(plan.spec, results, name)) is not None
+        },
     )
     if before is not None and is_same_search and replace(planned, time=before.time) == before:
         return before

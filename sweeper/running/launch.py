@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sweeper.errors import SweeperError, UserError
+from sweeper.evidence.schedule import trace_schedule
 from sweeper.evidence.selection import load_selection, write_selection
 from sweeper.journal import Event, Journal, JournalError, LaunchEnded, LaunchStarted, Listener
 from sweeper.opened_run import Run
@@ -181,6 +182,15 @@ def _is_recorded(opened: Run) -> bool:
     return is_selected and opened.is_champion_written
 
 
+def _write_schedule(opened: Run, plan: SweepPlan) -> None:
+    """Write the winner's values over time, or delete those of an earlier winner."""
+    found = trace_schedule(plan.spec, opened.results, opened.selection.trial_id)
+    if found is None:
+        opened.paths.schedule.unlink(missing_ok=True)
+    else:
+        write_atomically(opened.paths.schedule, found.to_yaml())
+
+
 def _write_champion(opened: Run, plan: SweepPlan, tracker: MlflowTracker | None) -> None:
     """Write ``selection.json`` and ``champion/``, and hand both to MLflow.
 
@@ -192,6 +202,7 @@ def _write_champion(opened: Run, plan: SweepPlan, tracker: MlflowTracker | None)
     folder: Path | None = None
     try:
         write_selection(opened.paths.selection, selection)
+        _write_schedule(opened, plan)
         chosen = selection.agent
         checkpoint = selection.checkpoint if chosen is None else chosen.checkpoint
         if checkpoint is not None:

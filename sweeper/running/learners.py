@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from sweeper.journal import Event, TrialEnded, TrialReported, read_journal
+from sweeper.journal import (
+    Event,
+    TrialAsked,
+    TrialCheckpointed,
+    TrialEnded,
+    TrialReported,
+    read_journal,
+)
 from sweeper.metrics import Objective, canonical_metric
 from sweeper.paths import RunPaths
 from sweeper.results.builder import ResultsBuilder
 from sweeper.results.observing import observe_trial
 from sweeper.results.scoring import env_steps_of, metric_value
-from sweeper.schedulers.base import Decision, Report, Scheduler
+from sweeper.schedulers.base import Action, Decision, Report, Scheduler
 from sweeper.search.base import SearchAlgorithm
 from sweeper.states import Stage
 
@@ -39,6 +46,7 @@ class Learners:
     scheduler: Scheduler
     objective: Objective
     results: ResultsBuilder
+    _parameters: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def replay(self, paths: RunPaths) -> None:
         """Learn from everything that earlier launches recorded."""
@@ -47,16 +55,22 @@ class Learners:
                 self._tell(trial_id)
         if self.scheduler.remembers:
             for event in read_journal(paths.journal):
+                self._note_parameters(event)
                 if isinstance(event, TrialReported) and self._is_decided_on(event):
                     self.scheduler.on_report(self._report(event))
                 self._note_end(event)
+                if isinstance(event, TrialReported):
+                    self._note_copy(event)
 
     def __call__(self, event: Event) -> None:
         """Learn from an event of this launch."""
         if isinstance(event, TrialReported | TrialEnded) and self.search.learns:
             self._tell(event.trial_id)
         if self.scheduler.remembers:
+            self._note_parameters(event)
             self._note_end(event)
+            if isinstance(event, TrialReported):
+                self._note_copy(event)
 
     def _is_decided_on(self, event: TrialReported) -> bool:
         """Whether the scheduler was asked: not where the trial had met a criterion of its own."""
@@ -68,9 +82,23 @@ class Learners:
                 self.scheduler.on_final_report(self._report(event))
         elif isinstance(event, TrialEnded) and self._is_searched(event.trial_id):
             self.scheduler.on_end(event.trial_id, event.state)
+        elif isinstance(event, TrialCheckpointed) and self._is_searched(event.trial_id):
+            env_steps = env_steps_of(event.metrics)
+            if env_steps is not None:
+                self.scheduler.on_checkpoint(event.trial_id, int(env_steps))
+
+    def _note_parameters(self, event: Event) -> None:
+        if isinstance(event, TrialAsked):
+            self._parameters[event.trial_id] = event.parameters
+
+    def _note_copy(self, event: TrialReported) -> None:
+        """Take in the parameters of a copy; the report itself belongs to the former ones."""
+        decision = event.decision or {}
+        if decision.get("action") == Action.COPY.value:
+            self._parameters[event.trial_id] = decision.get("parameters") or {}
 
     def _report(self, event: TrialReported) -> Report:
-        parameters = self.results.trial(event.trial_id).parameters
+        parameters = self._parameters.get(event.trial_id, {})
         return scheduler_report(event.trial_id, event.metrics, parameters, self.objective)
 
     def _tell(self, trial_id: str) -> None:

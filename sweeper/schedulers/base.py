@@ -20,6 +20,7 @@ class Action(Enum):
     CONTINUE = "continue"
     STOP = "stop"
     COPY = "copy"  # it takes over another trial's checkpoint, and goes on
+    PAUSE = "pause"  # it is saved and goes on once others have had their turn
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Decision:
         donor: for ``COPY``, the trial whose checkpoint is taken over.
         parameters: for ``COPY``, what takes the place of the trial's parameters, nested.
         donor_env_steps: for ``COPY``, the env steps of the donor's checkpoint.
+        scores: for ``COPY``, the values that were compared, the trial's and the donor's.
     """
 
     action: Action
@@ -62,6 +64,7 @@ class Decision:
     donor: str | None = None
     parameters: Mapping[str, Any] | None = None
     donor_env_steps: int | None = None
+    scores: tuple[float, float] | None = None
 
     def to_json(self) -> dict[str, Any] | None:
         """What the journal has of it; None if the trial just goes on."""
@@ -73,6 +76,7 @@ class Decision:
             "donor": self.donor,
             "parameters": self.parameters,
             "donor_env_steps": self.donor_env_steps,
+            "scores": None if self.scores is None else list(self.scores),
         }
         set_ones = {name: value for name, value in given.items() if value is not None}
         return {"action": self.action.value, **set_ones}
@@ -108,6 +112,9 @@ class Scheduler(ABC):
 
     def on_final_report(self, report: Report) -> None:  # noqa: B027 - not all need it
         """A trial has met a stop criterion of its own with this report; by default ignored."""
+
+    def on_checkpoint(self, trial_id: str, env_steps: int) -> None:  # noqa: B027 - not all need it
+        """A checkpoint of the trial at so many env steps is complete; by default ignored."""
 
     @property
     def rung_env_steps(self) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from sweeper.schedulers.base import Scheduler
 from sweeper.schedulers.fifo import FIFOScheduler
 from sweeper.schedulers.hyperband import HyperBandScheduler
 from sweeper.schedulers.median import MedianScheduler
+from sweeper.schedulers.pbt import PBTScheduler
 from sweeper.schedulers.race import RaceScheduler
 
 __all__ = ["SCHEDULERS", "build_scheduler"]
@@ -22,6 +23,7 @@ SCHEDULERS: Mapping[str, Callable[..., Scheduler]] = {
     "hyperband": HyperBandScheduler,
     "median": MedianScheduler,
     "race": RaceScheduler,
+    "pbt": PBTScheduler,
 }
 
 

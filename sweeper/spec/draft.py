@@ -33,7 +33,7 @@ from sweeper.spec.keys.support import (
     default_backend,
     find_support,
 )
-from sweeper.spec.schedulers import bound_by_max_t
+from sweeper.spec.schedulers import Scheduler, bound_by_max_t
 from sweeper.spec.search import Search
 from sweeper.spec.section_table import SECTIONS, WITH_OPTIONS
 from sweeper.spec.sections import MAX_NUMBER, Plateau, Section, Selection
@@ -331,7 +331,7 @@ def _defaults(
     if model is Search:
         return _search_defaults(draft, values)
     if name in {"evaluation", "checkpoint"}:
-        return {"every_env_steps": _tenth_of_budget(draft)}
+        return {"every_env_steps": _exchange_rhythm(draft) or _tenth_of_budget(draft)}
     if name == "selection":
         evaluates = "evaluation" in draft.raw
         usual = "evaluation/episode_return_mean" if evaluates else "episode_return_mean"
@@ -360,6 +360,12 @@ def _search_defaults(draft: Draft, values: Mapping[str, Any]) -> dict[str, Any]:
         draft.complain(("search", "num_samples"), message)
         draft.broken.add("search")
     return {"algorithm": "grid" if only_grid else "random", "num_samples": 1}
+
+
+def _exchange_rhythm(draft: Draft) -> int | None:
+    """A population is compared, and saved, at every exchange."""
+    scheduler = draft.get(Scheduler)
+    return None if scheduler is None else getattr(scheduler.options, "perturbation_interval", None)
 
 
 def _tenth_of_budget(draft: Draft) -> int | None:

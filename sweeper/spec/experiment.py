@@ -108,6 +108,17 @@ class ExperimentSpec(BaseModel):
         return find_support(self.backend, self.algorithm)
 
     @property
+    def perturbation_interval(self) -> int | None:
+        """Env steps from one exchange of a population to the next; None without one.
+
+        By default the checkpoints' rhythm, since an exchange takes over a checkpoint.
+        """
+        options = self.scheduler.options
+        given = getattr(options, "perturbation_interval", None)
+        is_population = "perturbation_interval" in type(options).model_fields
+        return (given or self.checkpoint.every_env_steps) if is_population else None
+
+    @property
     def keeps_trainer(self) -> bool:
         """Whether a finished trial's checkpoint can still be trained further."""
         return self.checkpoint.trainer or not self.support.drops_trainer

@@ -15,13 +15,13 @@ from sweeper.metrics import (
 )
 from sweeper.schedulers.registry import SCHEDULERS
 from sweeper.search.distinct import expand_distinct
-from sweeper.search.distributions import distributions
 from sweeper.search.registry import ENUMERATIONS, SEARCH_ALGORITHMS
 from sweeper.spec.draft import Draft
 from sweeper.spec.finalists import count_trials, has_own_end, is_told_by_episodes
 from sweeper.spec.keys.combinations import check_combinations
 from sweeper.spec.keys.param_space import check_param_space
 from sweeper.spec.keys.support import BACKENDS, REFERENCE_BACKEND, find_support, supports
+from sweeper.spec.population import check_population
 from sweeper.spec.scheduler_rules import compares_trials_well
 from sweeper.spec.schedulers import Scheduler
 from sweeper.spec.search import Search
@@ -145,7 +145,7 @@ def _scheduler_fits(draft: Draft) -> Iterator[Finding]:
         return
     yield from _options_lie_in_budget(draft, scheduler.given_options())
     if scheduler.type in _POPULATION:
-        yield from _population_fits(draft, scheduler.type)
+        yield from check_population(draft, scheduler.type, scheduler.options)
 
 
 def _options_lie_in_budget(draft: Draft, given: Mapping[str, Any]) -> Iterator[Finding]:
@@ -161,24 +161,6 @@ def _options_lie_in_budget(draft: Draft, given: Mapping[str, Any]) -> Iterator[F
             end = f"a trial's end ({source}: {length:,g})"
             message = f"must lie before {end}, else {consequence}; found {value:,g}"
             yield ("scheduler", key), message
-
-
-def _population_fits(draft: Draft, kind: str) -> Iterator[Finding]:
-    search = draft.get(Search)
-    if search is not None and search.algorithm not in {"grid", "random"}:
-        clash = f"{kind} chooses configurations itself and can't go with {search.algorithm}"
-        yield ("search", "algorithm"), f"{clash}; use search.algorithm: random"
-    leaves = list(distributions(draft.space))
-    if not leaves:
-        yield ("param_space",), f"{kind} varies searched parameters, and there are none"
-    for path, leaf in leaves:
-        here = ("param_space", *path)
-        if any(isinstance(value, list | dict) for value in leaf.values or ()):
-            remedy = "fix it, or use another scheduler"
-            yield here, f"{kind} varies single values, not lists or mappings; {remedy}"
-        elif kind == "pb2" and leaf.bounds is None:
-            what = f"pb2 varies ranges of numbers, not {leaf.kind}"
-            yield here, f"{what}; use uniform or loguniform"
 
 
 def _finalists_can_be_confirmed(draft: Draft) -> Iterator[Finding]:

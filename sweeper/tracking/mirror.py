@@ -154,6 +154,8 @@ class RunMirror:
         causes = event.metrics.get("replica/diverged_because") or ()
         if (cause := next(filter(None, causes), None)) is not None:
             self.new_tags["sweeper.diverged_because"] = clip_tag(str(cause))
+        if (event.decision or {}).get("action") == "copy":  # parameters can't be written twice
+            self.new_tags["sweeper.exchange"] = clip_tag(str((event.decision or {}).get("reason")))
         iteration = iteration_of(event.metrics)
         self.last_report = event
         if event.decision is not None and event.decision.get("rung") is not None:

@@ -228,7 +228,9 @@ class ReplicaTrainer(Protocol):
     - Env steps are those that the environments took; an autoreset is none.
     - A diverged replica is frozen and does not disturb the others.
     - Evaluations play the same held-out episodes every time and do not disturb training.
-    - A restored trainer has the saved weights and counters, and begins new episodes.
+    - A restored trainer has the saved weights and counters, and begins new episodes. Its
+      hyperparameters are those that it was built with, from the first update on.
+    - A branch draws other random numbers than the trial that it comes from.
     - An unsupported key or value raises `ConfigurationRefusedError`.
     """
 
@@ -244,8 +246,15 @@ class ReplicaTrainer(Protocol):
         """Write the replicas into an existing folder; returns further JSON for `restore`."""
         ...
 
-    def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
-        """Continue from what `save` wrote and returned; called before any training."""
+    def restore(self, folder: Path, state: Mapping[str, Any], *, branch: int | None = None) -> None:
+        """Continue from what `save` wrote and returned; called before any training.
+
+        Args:
+            folder: where `save` wrote.
+            state: what it returned.
+            branch: the number of a copy of another trial: its generators begin anew. None: the
+                trial's own.
+        """
         ...
 
     def close(self) -> None:

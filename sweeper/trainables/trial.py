@@ -11,6 +11,7 @@ import os
 import sys
 import time
 import traceback
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -109,6 +110,7 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
         with self._explaining_errors():
             state = {
                 "version": _STATE_VERSION,
+                "trial_id": self.trial_id,
                 "seeds": list(self.settings.seeds),
                 "trainer": self._built().save(Path(checkpoint_dir)),
                 "metrics": self._metrics.state(),
@@ -121,7 +123,10 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
             )
 
     def load_checkpoint(self, checkpoint: str) -> None:
-        """Continue from a checkpoint; Tune restores iteration and time from its metrics."""
+        """Continue from a checkpoint; Tune restores iteration and time from its metrics.
+
+        That of another trial makes this one a copy, with random numbers of its own.
+        """
         with self._explaining_errors():
             state = json.loads(CheckpointPaths(Path(checkpoint)).state.read_text(encoding="utf-8"))
             if state["version"] != _STATE_VERSION or state["seeds"] != list(self.settings.seeds):
@@ -130,7 +135,9 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
             self._best, self._tenths = state["best"], state["tenths"]
             if "plateau" in state:  # checkpoints of older versions have none
                 self._plateau.restore(state["plateau"])
-            self._built().restore(Path(checkpoint), state["trainer"])
+            is_copy = state.get("trial_id", self.trial_id) != self.trial_id
+            branch = zlib.crc32(self.trial_id.encode()) if is_copy else None
+            self._built().restore(Path(checkpoint), state["trainer"], branch=branch)
 
     def cleanup(self) -> None:
         """Close the trainer."""

@@ -24,6 +24,7 @@ from sweeper.spec.text.yaml import dotted
 from sweeper.trainables.torch_backend.replay.memory import ReplayMemory
 from sweeper.views import rehearsal
 from sweeper.views.confirmation import describe_confirmation
+from sweeper.views.population import describe_population
 
 __all__ = ["describe_distribution", "describe_plan", "print_plan"]
 
@@ -184,7 +185,8 @@ def _training(plan: SweepPlan) -> Iterator[str]:
             f"in its own implementation of {spec.environment.id}"
         )
     yield _ends(plan)
-    if spec.scheduler.type != "fifo":
+    yield from describe_population(plan)
+    if spec.scheduler.type not in ("fifo", "pbt"):
         options = spec.scheduler.given_options().items()
         early = f"bad trials are stopped early by {spec.scheduler.type}"
         given = ", ".join([early, *(f"{key} {_value(value)}" for key, value in options)])

@@ -96,7 +96,13 @@ def print_best(opened: Run) -> None:
         ("checkpoint", short_path(selection.checkpoint)),
         ("agent", short_path(opened.agent)),
     ]
+    schedule = opened.schedule
+    if schedule is not None:
+        rows.append(("schedule", short_path(schedule)))
     print_pairs(console, rows)
+    if schedule is not None:
+        changes = f"its values changed while it trained, and these are the last: {schedule.name}"
+        print_text(console, f"note: {changes} has all of them as a spec for `sweeper train`")
     for note in (selection.checkpoint_note, _describe_capped(opened)):
         if note:
             print_text(console, f"note: {note}")

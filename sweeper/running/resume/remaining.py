@@ -129,7 +129,8 @@ def _describe_start(again: Continuation) -> str:
         gone = f"{again.missing} is gone or damaged" if again.missing else "it has no checkpoint"
         return f"from the start, {gone}"
     steps = again.metrics.get(ENV_STEPS)
-    where = f"its checkpoint at {steps:,} env steps" if isinstance(steps, int) else None
+    whose = "its" if again.donor is None else f"{again.donor}'s"
+    where = f"{whose} checkpoint at {steps:,} env steps" if isinstance(steps, int) else None
     gone = f", because {again.missing} is gone or damaged" if again.missing else ""
     return f"from {where or again.checkpoint.name}{gone}"
 

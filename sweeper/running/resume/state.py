@@ -28,7 +28,7 @@ from sweeper.journal import (
 )
 from sweeper.metrics import ITERATION
 from sweeper.paths import CheckpointPaths, RunPaths
-from sweeper.results.records import SweepResults, TrialRecord
+from sweeper.results.records import SweepResults, TrialCheckpoint, TrialRecord
 from sweeper.states import Stage, TrialState
 from sweeper.trainables.milestones import find_met_criterion
 from sweeper.trainables.plateau import PLATEAU
@@ -39,6 +39,7 @@ __all__ = [
     "LaunchState",
     "continue_trial",
     "find_remaining",
+    "is_resumable",
     "read_history",
 ]
 
@@ -59,6 +60,8 @@ class Continuation:
             there is none.
         last_report: the newest row up to the checkpoint; empty if there is none.
         missing: the newest checkpoint's name, if it is gone or damaged.
+        donor: whose checkpoint it is; None: the trial's own.
+        waits_since: as in `TrialRecord`.
     """
 
     trial_id: str
@@ -68,6 +71,8 @@ class Continuation:
     last_checkpoint: int = -1
     last_report: Mapping[str, Any] = field(default_factory=dict)
     missing: str | None = None
+    donor: str | None = None
+    waits_since: float | None = None
 
 
 @dataclass(frozen=True)
@@ -261,7 +266,8 @@ def _end_of(record: TrialRecord) -> TrialEnded:
 def continue_trial(record: TrialRecord, paths: RunPaths) -> Continuation:
     """How a trial is resumed: from its newest checkpoint that is whole.
 
-    Unfinished checkpoints, left by a killed worker, are deleted.
+    One that was about to copy another trial goes on from the latter's checkpoint. Unfinished
+    checkpoints, left by a killed worker, are deleted.
     """
     folder = paths.trial(record.trial_id)
     recorded = {Path(checkpoint.path).name for checkpoint in record.checkpoints}
@@ -273,7 +279,23 @@ def continue_trial(record: TrialRecord, paths: RunPaths) -> Continuation:
     last = max(numbers, default=-1)
     is_whole = record.stage is Stage.CONFIRMATION  # a trial is given all of its configuration
     given = record.configuration if is_whole else record.parameters
-    again = Continuation(record.trial_id, given, last_checkpoint=last)
+    again = Continuation(
+        record.trial_id,
+        given,
+        last_checkpoint=last,
+        waits_since=record.waits_since,
+    )
+    if record.origin is not None:
+        donor, copied = record.origin.donor, record.origin.checkpoint
+        if copied is not None and is_resumable(paths, copied):
+            return replace(
+                again,
+                checkpoint=paths.root / copied.path,
+                metrics=copied.metrics,
+                last_report=record.origin.donor_report,
+                donor=donor,
+            )
+        again = replace(again, missing=f"{donor}'s checkpoint")
     for checkpoint in reversed(record.checkpoints):
         path, metrics = paths.root / checkpoint.path, checkpoint.metrics
         if CheckpointPaths(path).is_resumable:
@@ -281,6 +303,11 @@ def continue_trial(record: TrialRecord, paths: RunPaths) -> Continuation:
             return replace(again, checkpoint=path, metrics=metrics, last_report=report)
         again = replace(again, missing=again.missing or path.name)
     return again
+
+
+def is_resumable(paths: RunPaths, checkpoint: TrialCheckpoint) -> bool:
+    """Whether a recorded checkpoint is whole and has all that training needs."""
+    return CheckpointPaths(paths.root / checkpoint.path).is_resumable
 
 
 def _numbers(names: Iterable[str]) -> set[int]:

@@ -34,7 +34,7 @@ from sweeper.running.limits import Limits
 from sweeper.running.resume.state import continue_trial
 from sweeper.running.tune.placement import Placement
 from sweeper.running.tune.queue import TrialQueue, Unsaved
-from sweeper.schedulers.base import Decision
+from sweeper.schedulers.base import Action, Decision
 from sweeper.states import FailureReason, LaunchEnd, TrialState
 
 __all__ = ["JournalCallback", "LimitsCallback"]
@@ -93,6 +93,7 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
     placement: Placement
     _stopped_by: dict[str, str] = field(default_factory=dict)
     _pruned: dict[str, str] = field(default_factory=dict)
+    _leaving: dict[str, bool] = field(default_factory=dict)
     _open: set[str] = field(default_factory=set)
     _timed_out: set[str] = field(default_factory=set)
 
@@ -126,6 +127,13 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
         if reported.pruned_because is not None:
             self._pruned[trial.trial_id] = reported.pruned_because
         self._append(reported)
+        action = None if decision is None else decision.action
+        if action is Action.COPY:
+            # Its weights are given up: a checkpoint of them would belong to no configuration.
+            result["should_checkpoint"] = False
+        elif action is Action.PAUSE:
+            result["should_checkpoint"] = True
+        self._leaving[trial.trial_id] = action in (Action.COPY, Action.PAUSE)
 
     def on_checkpoint(self, trial: Any, checkpoint: Any, **info: Any) -> None:  # noqa: ARG002
         """A checkpoint of the trial is complete."""
@@ -146,9 +154,16 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
             self.drain.running.discard(trial.trial_id)
 
     def on_trial_complete(self, trial: Any, **info: Any) -> None:  # noqa: ARG002
-        """The trial ran to its own end, or the scheduler stopped it."""
+        """The trial ran to its own end, or the scheduler stopped it.
+
+        One that copies another, or lets others go first, is put back and goes on.
+        """
         trial_id = trial.trial_id
-        if trial_id in self._pruned:
+        if self._leaving.pop(trial_id, False):
+            self.drain.running.discard(trial_id)
+            again = continue_trial(self.results.trial(trial_id), self.paths)
+            self.queue.put_back(again)
+        elif trial_id in self._pruned:
             self._end(trial_id, TrialState.PRUNED, self._pruned[trial_id])
         else:
             reason = self._stopped_by.get(trial_id, "the trial said done")

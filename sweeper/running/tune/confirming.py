@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sweeper.evidence.confirmation import Group, Member
 from sweeper.journal import TrialAsked
-from sweeper.planning.plan import confirmation_settings
+from sweeper.planning.settings import confirmation_settings
 from sweeper.running.confirmation import choose_confirmation, find_next_group
 from sweeper.running.limits import Limits
 from sweeper.running.resume.state import continue_trial

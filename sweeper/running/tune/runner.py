@@ -18,7 +18,9 @@ from sweeper.running.tune.session import ray_session
 # isort: split
 from sweeper.journal import Journal, LaunchEnded, LaunchStarted, TrialAsked
 from sweeper.paths import RunPaths
-from sweeper.planning.plan import SweepPlan, trial_settings
+from sweeper.planning.plan import SweepPlan
+from sweeper.planning.population import scheduler_options
+from sweeper.planning.settings import trial_settings
 from sweeper.results.builder import ResultsBuilder
 from sweeper.running.background_search import BackgroundSearch
 from sweeper.running.confirmation import find_next_group
@@ -33,7 +35,6 @@ from sweeper.schedulers.registry import build_scheduler
 from sweeper.search.expansion import Sample
 from sweeper.search.registry import build_search
 from sweeper.spec import dump_spec
-from sweeper.spec.schedulers import resolve_options
 from sweeper.states import LaunchEnd, Stage
 
 __all__ = ["launch"]
@@ -182,6 +183,8 @@ def _build_learners(launch: Launch) -> Learners:
     )
     if search.learns and launch.plan.concurrent > 1:
         search = BackgroundSearch(search)
-    options = resolve_options(spec.scheduler, spec.stop)
+    options = scheduler_options(
+        spec, population=launch.plan.max_trials, concurrent=launch.plan.concurrent
+    )
     scheduler = build_scheduler(spec.scheduler.type, spec.objective, options)
     return Learners(search, scheduler, spec.objective, launch.results)

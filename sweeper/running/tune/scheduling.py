@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from ray.tune.stopper import Stopper
 
 from sweeper.metrics import Objective
 from sweeper.results.divergence import DivergenceCorrection
+from sweeper.results.exchanges import TrialCheckpoint
 from sweeper.running.drain import Drain
 from sweeper.running.learners import report_to
 from sweeper.running.tune.queue import Unsaved
@@ -29,6 +31,7 @@ class SchedulerAdapter(Unsaved, TuneFIFOScheduler):  # type: ignore[misc]
     Args:
         objective: whose values the scheduler goes by.
         correction: what diverged replicas count for, as in the journal.
+        find_donor: the checkpoint that a decision to copy means; None if it is gone.
 
     Attributes:
         decisions: the last one on each trial, by the trial's id.
@@ -38,6 +41,7 @@ class SchedulerAdapter(Unsaved, TuneFIFOScheduler):  # type: ignore[misc]
     objective: Objective
     correction: DivergenceCorrection
     drain: Drain
+    find_donor: Callable[[Decision], TrialCheckpoint | None] = lambda _: None
     decisions: dict[str, Decision] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -48,7 +52,10 @@ class SchedulerAdapter(Unsaved, TuneFIFOScheduler):  # type: ignore[misc]
         trial_id = trial.trial_id
         decision = self._decide(trial, result)
         self.decisions[trial_id] = decision
-        if decision.action is Action.STOP:
+        if decision.action in (Action.STOP, Action.COPY):
+            return str(TuneScheduler.STOP)
+        if decision.action is Action.PAUSE and not self.drain.reason:
+            # Tune's own pause would keep the trial: here it goes back to the queue.
             return str(TuneScheduler.STOP)
         if not self.drain.reason:
             return str(TuneScheduler.CONTINUE)
@@ -64,7 +71,11 @@ class SchedulerAdapter(Unsaved, TuneFIFOScheduler):  # type: ignore[misc]
             return CONTINUE  # decided on when it was reported first
         metrics = self.correction.apply(result) if self.scheduler.remembers else result
         parameters = trial.evaluated_params or {}
-        return report_to(self.scheduler, trial.trial_id, metrics, self.objective, parameters)
+        decision = report_to(self.scheduler, trial.trial_id, metrics, self.objective, parameters)
+        if decision.action is Action.COPY and self.find_donor(decision) is None:
+            gone = f"{decision.donor}'s checkpoint is gone, so nothing is copied"
+            return Decision(Action.CONTINUE, gone, rung=decision.rung)
+        return decision
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:  # noqa: ARG002
         """Always None: Tune starts pending trials itself, and paused ones must stay paused.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 from collections.abc import Sequence
@@ -21,16 +22,18 @@ from sweeper.paths import RunPaths
 from sweeper.planning.plan import SweepPlan
 from sweeper.results.builder import ResultsBuilder
 from sweeper.results.divergence import DivergenceCorrection
+from sweeper.results.exchanges import TrialCheckpoint
+from sweeper.results.scoring import env_steps_of
 from sweeper.running.drain import Drain, watchdog
 from sweeper.running.failures import Retries
 from sweeper.running.limits import Limits
-from sweeper.running.resume.state import LaunchState
+from sweeper.running.resume.state import LaunchState, is_resumable
 from sweeper.running.tune.callbacks import JournalCallback, LimitsCallback
 from sweeper.running.tune.placement import Placement
 from sweeper.running.tune.queue import TrialQueue
 from sweeper.running.tune.scheduling import SchedulerAdapter
 from sweeper.running.tune.tuner import build_tuner
-from sweeper.schedulers.base import Scheduler
+from sweeper.schedulers.base import Decision, Scheduler
 from sweeper.trainables.contract import TrialSettings
 from sweeper.trainables.trial import trial_class
 
@@ -100,7 +103,11 @@ def run_trials(
         for report in record.reports:
             correction.apply(report)
     adapter = SchedulerAdapter(
-        scheduler, objective=spec.objective, correction=correction, drain=drain
+        scheduler,
+        objective=spec.objective,
+        correction=correction,
+        drain=drain,
+        find_donor=functools.partial(_find_donor, launch),
     )
     recorder = JournalCallback(
         journal,
@@ -129,6 +136,15 @@ def run_trials(
     finally:
         # A listener that failed is no longer among them.
         journal.listeners[:] = [one for one in journal.listeners if one not in heard]
+
+
+def _find_donor(launch: Launch, decision: Decision) -> TrialCheckpoint | None:
+    """The checkpoint that a decision to copy means, if it is whole."""
+    donor = launch.results.trial(str(decision.donor))
+    for checkpoint in reversed(donor.checkpoints):
+        if env_steps_of(checkpoint.metrics) == decision.donor_env_steps:
+            return checkpoint if is_resumable(launch.paths, checkpoint) else None
+    return None
 
 
 def _fit(launch: Launch, tuner: tune.Tuner) -> None:

@@ -119,7 +119,7 @@ class TorchTrainer(abc.ABC):
             "generators": self._streams.state(),
         }
 
-    def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
+    def restore(self, folder: Path, state: Mapping[str, Any], *, branch: int | None = None) -> None:
         """Continue from what `save` wrote, with new episodes on unused seeds."""
         tensors = checkpoints.read_tensors(CheckpointPaths(folder).weights)
         self._learner.trained.load(tensors)
@@ -130,6 +130,8 @@ class TorchTrainer(abc.ABC):
         self._learner.restore(trainer, state["learner"])
         self._env_steps = [int(steps) for steps in state["env_steps"]]
         self._streams.restore(state["generators"])
+        if branch is not None:
+            self._streams.start_anew(max(self._env_steps), branch)
         self._restart(folder, state)
 
     def close(self) -> None:
