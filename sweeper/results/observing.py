@@ -26,6 +26,8 @@ def observe_trial(record: TrialRecord, objective: Objective) -> Observation:
         state=record.state,
         values=tuple(values),
         score=judge_trial(record, objective).value,
+        started=record.started,
+        ended=record.ended,
     )
 
 

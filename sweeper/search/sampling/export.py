@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ class _Picture:
         values = find_values(observation.parameters, self._leaves)
         state, value = judge(observation)
         shown = [(self._shown[path], one) for path, one in values.items()]
-        return create_trial(
+        trial = create_trial(
             state=state,
             value=value,
             params={parameter.name: parameter.show(one) for parameter, one in shown},
@@ -91,6 +92,11 @@ class _Picture:
             user_attrs={"trial_id": f"t{observation.number:04d}"},
             intermediate_values=dict(observation.values),
         )
+        if observation.started is not None:
+            trial.datetime_start = datetime.fromtimestamp(observation.started)
+        if observation.ended is not None and state.is_finished():
+            trial.datetime_complete = datetime.fromtimestamp(observation.ended)
+        return trial
 
 
 def build_study(

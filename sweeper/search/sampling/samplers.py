@@ -6,6 +6,7 @@ it gives the same next trial for the same study, also after a resume.
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from collections.abc import Callable, Mapping
@@ -77,8 +78,15 @@ class _KnownSpace(BaseSampler):
         return dict(self.space)
 
 
+# Optuna's constructors look at their own signature at each call, to warn of positional
+# arguments, which takes as long as a suggestion.
+_INIT_TPE = inspect.unwrap(TPESampler.__init__)
+_INIT_CMAES = inspect.unwrap(CmaEsSampler.__init__)
+
+
 class _TPE(_KnownSpace, TPESampler):
-    pass
+    def __init__(self, **options: Any) -> None:
+        _INIT_TPE(self, **options)
 
 
 class _GP(_KnownSpace, GPSampler):
@@ -86,7 +94,8 @@ class _GP(_KnownSpace, GPSampler):
 
 
 class _CMAES(_KnownSpace, CmaEsSampler):
-    pass
+    def __init__(self, **options: Any) -> None:
+        _INIT_CMAES(self, **options)
 
 
 class TPE:

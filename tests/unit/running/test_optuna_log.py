@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ def test_the_log_is_what_the_run_says_of_itself(tmp_path: Path) -> None:
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "FAIL", "PRUNED", "RUNNING"]
     assert [trial.params["lr"] for trial in study.trials] == [0.1, 0.2, 0.3, 0.4]
     assert study.trials[2].intermediate_values == {500: 30.0}
+    assert study.trials[0].duration == timedelta(seconds=58)
     written = paths.optuna.read_bytes()
     log = StudyLog(paths.optuna, SPACE, name="a", mode="max")
     from sweeper.results.observing import observe_search
