@@ -102,6 +102,7 @@ def trace_schedule(
                 "param_space": merge_configuration(configuration, values),
                 "search": spec.search.model_copy(update=search),
                 "scheduler": Scheduler(),
+                "selection": spec.selection.model_copy(update={"finalists": 0}),
             }
         ),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from sweeper.hints import join_words, show
 from sweeper.paths import find_run
 from sweeper.results.builder import load_results
 from sweeper.results.ranking import rank_trial
-from sweeper.results.records import TrialRecord
+from sweeper.results.records import TrialRecord, judge_trial
 from sweeper.search.distributions import Distribution, assign, distributions, flatten, is_same
 from sweeper.spec import ExperimentSpec, load_spec
 from sweeper.spec.search import BestOf
@@ -42,11 +41,10 @@ def resolve_points(spec: ExperimentSpec) -> tuple[ExperimentSpec, tuple[str, ...
         trials = load_results(paths).trials
     except UserError as error:
         raise _refuse(spec, str(error)) from error
-    ranks = {trial.trial_id: rank_trial(trial, objective) for trial in trials}
-    scored = [trial for trial in trials if math.isfinite(ranks[trial.trial_id][0])]
+    scored = [trial for trial in trials if judge_trial(trial, objective).value is not None]
     points: list[dict[str, Any]] = []
     taken, left_out = [], []
-    for trial in sorted(scored, key=lambda one: ranks[one.trial_id]):
+    for trial in sorted(scored, key=lambda one: rank_trial(one, objective)):
         if len(points) == wanted.top:
             break
         point = _read_point(spec.param_space, trial)
