@@ -12,7 +12,9 @@ from sweeper.metrics import ENV_STEPS
 from sweeper.planning.action_bounds import find_unbounded_actions
 from sweeper.planning.episode_cap import default_episode_cap
 from sweeper.planning.feasibility import count_fitting
+from sweeper.planning.population import find_population_warnings
 from sweeper.planning.proposal import Proposal
+from sweeper.planning.rungs import batch_steps, find_rung_warnings
 from sweeper.planning.values import max_integer, possible_values
 from sweeper.search.distributions import Distribution, distributions
 from sweeper.spec import ExperimentSpec
@@ -22,7 +24,6 @@ from sweeper.spec.text.yaml import dotted
 __all__ = ["find_warnings"]
 
 _FAR = 10  # warn if a range is this many times above or below the default
-_FEW_MEMBERS = 6  # in a population
 _WIDE = 100  # warn if a range this wide is drawn evenly: few draws are small
 
 
@@ -40,8 +41,8 @@ def find_warnings(
     yield from _repetitions(spec, trials)
     yield from _concurrency(spec, trials)
     yield from _ranges(spec)
-    yield from _rungs(spec)
-    yield from _exchanges(spec, trials)
+    yield from find_rung_warnings(spec)
+    yield from find_population_warnings(spec, trials)
 
 
 def _endless_evaluation(spec: ExperimentSpec, environment: EnvironmentDescription) -> Iterator[str]:
@@ -82,7 +83,7 @@ def _unfinished_episodes(
 def _env_steps_of_trial(spec: ExperimentSpec) -> int | None:
     """The env steps of a replica; None if they are not known."""
     bounds = [spec.stop.get(ENV_STEPS)]
-    iterations, batch = spec.stop.get("training_iteration"), _batch(spec)
+    iterations, batch = spec.stop.get("training_iteration"), batch_steps(spec)
     if iterations is not None and batch is not None:
         bounds.append(iterations * batch)
     return min((int(bound) for bound in bounds if bound is not None), default=None)
@@ -112,7 +113,7 @@ def _bounds(spec: ExperimentSpec, trials: int) -> Iterator[str]:
 
 
 def _iterations(spec: ExperimentSpec) -> Iterator[str]:
-    steps, batch = spec.stop.get(ENV_STEPS), _batch(spec)
+    steps, batch = spec.stop.get(ENV_STEPS), batch_steps(spec)
     if steps is None:
         return
     if batch is not None and steps < batch:
@@ -192,51 +193,3 @@ def _ends(leaf: Distribution) -> tuple[float, float] | None:
     if len(numbers) < max(2, len(values)) or min(numbers) <= 0:
         return None
     return min(numbers), max(numbers)
-
-
-def _rungs(spec: ExperimentSpec) -> Iterator[str]:
-    first = getattr(spec.scheduler.options, "grace_period", None)
-    if first is None:
-        return
-    evaluation = spec.evaluation
-    every = evaluation.every_env_steps if evaluation is not None else None
-    batch = _batch(spec)
-    if spec.selection.metric.startswith("evaluation/") and every is not None and first < every:
-        yield (
-            f"scheduler.grace_period ({first:,}) lies before the first evaluation ({every:,} env "
-            "steps): trials have no score at their first rung"
-        )
-    elif batch is not None and first <= batch:
-        yield (
-            f"scheduler.grace_period ({first:,}) is an iteration or less ({batch:,} env steps): "
-            "trials are judged before they have learned anything"
-        )
-
-
-def _exchanges(spec: ExperimentSpec, trials: int) -> Iterator[str]:
-    interval, batch = spec.perturbation_interval, _batch(spec)
-    if interval is None:
-        return
-    if batch is not None and interval <= batch:
-        yield (
-            f"the population is compared every {interval:,} env steps, an iteration or less "
-            f"({batch:,} env steps): values change before their effect shows"
-        )
-    if spec.support.learns_from == "replay" and not spec.checkpoint.replay:
-        remedy = "; checkpoint.replay: true keeps it" if spec.support.has_own_replay else ""
-        yield (
-            "a trial that takes over a checkpoint, or waits for the others, fills its replay "
-            f"memory anew, which costs env steps each time{remedy}"
-        )
-    if trials < _FEW_MEMBERS:
-        yield (
-            f"a population of {trials} loses its variety after a few exchanges; 8 and more are "
-            "common, Jaderberg et al. (2017) took 20 to 80"
-        )
-
-
-def _batch(spec: ExperimentSpec) -> int | None:
-    """Env steps of one iteration of PPO; None if they are searched, or with another algorithm."""
-    key = "train_batch_size_per_learner"
-    value = spec.param_space.get(key, default(spec.algorithm, (key,), spec.backend))
-    return value if spec.support.learns_from == "batch" and isinstance(value, int) else None

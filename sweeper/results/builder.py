@@ -164,6 +164,8 @@ class ResultsBuilder:
             case TrialReported():
                 _append_report(trial, event)
                 self._apply_decision(trial, event)
+                if event.decision is not None and event.decision.get("rung") is not None:
+                    trial.change(rung=event.decision["rung"])
             case TrialCheckpointed():
                 # Written again after a crash: it is the newest now.
                 trial.checkpoints.pop(event.path, None)

@@ -16,7 +16,15 @@ from sweeper.results.exchanges import Exchange, TrialCheckpoint
 from sweeper.results.scoring import Score, env_steps_of, metric_value, score_reports
 from sweeper.states import LaunchEnd, Stage, TrialState
 
-__all__ = ["SweepResults", "TrialCheckpoint", "TrialRecord", "describe_error", "judge_trial"]
+__all__ = [
+    "SweepResults",
+    "TrialCheckpoint",
+    "TrialRecord",
+    "describe_divergence",
+    "describe_error",
+    "describe_pruning",
+    "judge_trial",
+]
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,8 @@ class TrialRecord:
         started: when it first started, in seconds since the epoch.
         ended: time of its last event, if it no longer runs.
         retries: how often it failed and was resumed.
+        stage: what it was trained for.
+        rung: the last one at which a scheduler compared it, from 1; None: at none.
         exchanges: how often, and when, it took over another trial's weights.
         is_copying: whether it has no checkpoint of its own since the last exchange, and so would
             go on from its donor's.
@@ -58,6 +68,7 @@ class TrialRecord:
     ended: float | None = None
     retries: int = 0
     stage: Stage = Stage.SEARCH
+    rung: int | None = None
     exchanges: tuple[Exchange, ...] = ()
     is_copying: bool = False
     waits_since: float | None = None
@@ -173,6 +184,8 @@ class SweepResults:
             {
                 "trial_id": record.trial_id,
                 "state": record.state,
+                "reason": record.reason,
+                "rung": record.rung,
                 "configuration": to_json(record.configuration),
                 "score": judge_trial(record, objective).value,
                 "diverged": record.diverged,
@@ -200,6 +213,14 @@ def describe_divergence(record: TrialRecord) -> str | None:
     verb = "is" if record.diverged == 1 else "are"
     cause = record.diverged_because or "weights or loss not finite"
     return f"{record.diverged} of {count_noun(seeds, 'replica')} {verb} frozen: {cause}"
+
+
+def describe_pruning(record: TrialRecord) -> str | None:
+    """``pruned at 30,000 env steps: 41.2 < 120.5, …``, in one line; None for any other state."""
+    if record.state is not TrialState.PRUNED:
+        return None
+    where = "" if record.env_steps is None else f" at {record.env_steps:,} env steps"
+    return f"pruned{where}: {record.reason or 'stopped by the scheduler'}"
 
 
 def describe_error(record: TrialRecord) -> str | None:

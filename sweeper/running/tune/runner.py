@@ -26,7 +26,7 @@ from sweeper.formatting import last_line
 from sweeper.journal import Journal, LaunchEnded, LaunchStarted, TrialAsked
 from sweeper.paths import RunPaths
 from sweeper.planning.plan import SweepPlan, trial_settings
-from sweeper.planning.population import population_options
+from sweeper.planning.population import scheduler_options
 from sweeper.results.builder import ResultsBuilder
 from sweeper.results.divergence import DivergenceCorrection
 from sweeper.results.exchanges import TrialCheckpoint
@@ -47,7 +47,6 @@ from sweeper.search.base import SearchAlgorithm
 from sweeper.search.expansion import Sample
 from sweeper.search.registry import build_search
 from sweeper.spec import dump_spec
-from sweeper.spec.schedulers import resolve_options
 from sweeper.states import LaunchEnd, Stage
 from sweeper.trainables.trial import trial_class
 
@@ -201,9 +200,9 @@ class _StageRun:
             asked=self.results.snapshot().searched,
             objective=spec.objective,
         )
-        options = population_options(
+        options = scheduler_options(
             spec, population=self.plan.max_trials, concurrent=self.plan.concurrent
-        ) or resolve_options(spec.scheduler, spec.stop)
+        )
         scheduler = build_scheduler(spec.scheduler.type, spec.objective, options)
         return Learners(search, scheduler, spec.objective, self.results)
 
