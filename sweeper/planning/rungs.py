@@ -9,7 +9,7 @@ from sweeper.schedulers.registry import build_scheduler
 from sweeper.schedulers.rungs import FIRST_RUNG_SHARE
 from sweeper.spec import ExperimentSpec
 from sweeper.spec.keys.names import default
-from sweeper.spec.schedulers import PBT, find_length, resolve_options
+from sweeper.spec.schedulers import RUNGED, find_length, resolve_options
 
 __all__ = ["batch_steps", "find_rung_warnings"]
 
@@ -23,8 +23,8 @@ _EVIDENCE = (
 
 def find_rung_warnings(spec: ExperimentSpec) -> Iterator[str]:
     """Find the warnings of the scheduler's rungs."""
-    if isinstance(spec.scheduler.options, PBT):
-        return  # whose trials are not stopped
+    if spec.scheduler.type not in RUNGED:
+        return
     options = resolve_options(spec.scheduler, spec.stop)
     rungs = build_scheduler(spec.scheduler.type, spec.objective, options).rung_env_steps
     if not rungs:

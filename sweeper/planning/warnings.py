@@ -12,6 +12,7 @@ from sweeper.metrics import ENV_STEPS
 from sweeper.planning.action_bounds import find_unbounded_actions
 from sweeper.planning.episode_cap import default_episode_cap
 from sweeper.planning.feasibility import count_fitting
+from sweeper.planning.population import find_population_warnings
 from sweeper.planning.proposal import Proposal
 from sweeper.planning.rungs import batch_steps, find_rung_warnings
 from sweeper.planning.values import max_integer, possible_values
@@ -23,7 +24,6 @@ from sweeper.spec.text.yaml import dotted
 __all__ = ["find_warnings"]
 
 _FAR = 10  # warn if a range is this many times above or below the default
-_FEW_MEMBERS = 6  # in a population
 _WIDE = 100  # warn if a range this wide is drawn evenly: few draws are small
 
 
@@ -43,7 +43,7 @@ def find_warnings(
     yield from _concurrency(spec, trials)
     yield from _ranges(spec)
     yield from find_rung_warnings(spec)
-    yield from _exchanges(spec, trials)
+    yield from find_population_warnings(spec, trials)
 
 
 def _endless_evaluation(spec: ExperimentSpec, environment: EnvironmentDescription) -> Iterator[str]:
@@ -208,25 +208,3 @@ def _ends(leaf: Distribution) -> tuple[float, float] | None:
     if len(numbers) < max(2, len(values)) or min(numbers) <= 0:
         return None
     return min(numbers), max(numbers)
-
-
-def _exchanges(spec: ExperimentSpec, trials: int) -> Iterator[str]:
-    interval, batch = spec.perturbation_interval, batch_steps(spec)
-    if interval is None:
-        return
-    if batch is not None and interval <= batch:
-        yield (
-            f"the population is compared every {interval:,} env steps, an iteration or less "
-            f"({batch:,} env steps): values change before their effect shows"
-        )
-    if spec.support.learns_from == "replay" and not spec.checkpoint.replay:
-        remedy = "; checkpoint.replay: true keeps it" if spec.support.has_own_replay else ""
-        yield (
-            "a trial that takes over a checkpoint, or waits for the others, fills its replay "
-            f"memory anew, which costs env steps each time{remedy}"
-        )
-    if trials < _FEW_MEMBERS:
-        yield (
-            f"a population of {trials} loses its variety after a few exchanges; 8 and more are "
-            "common, Jaderberg et al. (2017) took 20 to 80"
-        )

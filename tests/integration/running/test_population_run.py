@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from command_line import started, sweeper, sweeper_here
+import pytest
+from command_line import started, sweeper_here
 
 from sweeper.api import open_run
 from sweeper.journal import TrialReported, read_journal
@@ -30,15 +31,16 @@ param_space:
   model_config: {fcnet_hiddens: [8]}
 search: {num_samples: 4, seed: 1, max_concurrent: 1}
 scheduler: {type: pbt, perturbation_interval: 400}
-stop: {num_env_steps_sampled_lifetime: 1600}
+stop: {num_env_steps_sampled_lifetime: 1200}
 tracking: null
 """
 
 
+@pytest.mark.usefixtures("ray_cluster")
 def test_a_population_that_is_killed_at_an_exchange_comes_to_the_same(tmp_path: Path) -> None:
     for name in ("undisturbed", "killed"):
         (tmp_path / f"{name}.yaml").write_text(SPEC.replace("name: population", f"name: {name}"))
-    done = sweeper("run", "undisturbed.yaml", cwd=tmp_path)
+    done = sweeper_here("run", "undisturbed.yaml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     undisturbed = open_run(done.stdout.strip())
     with started("run", "killed.yaml", cwd=tmp_path) as process:
@@ -51,11 +53,11 @@ def test_a_population_that_is_killed_at_an_exchange_comes_to_the_same(tmp_path: 
             assert time.monotonic() < deadline
             time.sleep(0.02)
         process.kill()
-    resumed = sweeper("resume", cwd=tmp_path)
+    resumed = sweeper_here("resume", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     run = open_run("last", tmp_path / "runs")
     assert {record.state for record in run.results.trials} == {TrialState.TERMINATED}
-    assert all(record.env_steps == 1600 for record in run.results.trials)
+    assert all(record.env_steps == 1200 for record in run.results.trials)
 
     # With one trial at a time each part of it begins from a checkpoint, killed or not, so even the
     # random numbers are the same.
