@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sweeper.errors import UserError
 from sweeper.evidence.no_value import explain_no_value
 from sweeper.evidence.selection import NothingToSelect, Selection, check_metric, select
+from sweeper.evidence.ties import find_ties
 from sweeper.evidence.unconfirmed import explain_unconfirmed
 from sweeper.metrics import Objective, canonical_metric, examined_metric
 from sweeper.paths import CheckpointPaths, RunPaths, find_run
@@ -18,8 +19,10 @@ from sweeper.results.builder import load_results
 from sweeper.results.lineage import lineage_rows
 from sweeper.results.observing import observe_search
 from sweeper.results.records import SweepResults
+from sweeper.results.spread import spread_of
 from sweeper.results.tune_import import experiments as tune_experiments
 from sweeper.spec import ExperimentSpec, load_spec
+from sweeper.states import Stage
 
 if TYPE_CHECKING:
     import optuna
@@ -121,7 +124,15 @@ class Run:
     @property
     def rows(self) -> list[dict[str, Any]]:
         """The trials as `sweeper results --json` prints them."""
-        return self.results.to_rows(self.objective)
+        rows, records = self.results.to_rows(self.objective), self.results.trials
+        is_search = all(record.stage is Stage.SEARCH for record in records)
+        ties = find_ties(records, self.objective) if is_search else ()
+        for row, record in zip(rows, records, strict=True):
+            spread = spread_of(record, self.objective)
+            row["deviation"] = None if spread is None else spread.deviation
+            row["replicas"] = 0 if spread is None else len(spread.values)
+            row["tied"] = record.trial_id in ties
+        return rows
 
     @property
     def confirmation(self) -> Run:

@@ -210,7 +210,7 @@ def look_sizes(planned: ConfirmationPlanned) -> tuple[int, ...]:
 def describe_missing(retrained: Sequence[Retrained]) -> tuple[str, ...]:
     """Who lacks how many training runs, in words."""
     return tuple(
-        f"{one.name} lacks {count_noun(len(one.lacks), 'training run')}"
+        f"{count_noun(len(one.lacks), 'training run')} of {one.name}"
         for one in retrained
         if one.lacks
     )

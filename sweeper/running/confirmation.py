@@ -174,7 +174,7 @@ def describe_left(
     objective = plan.spec.objective
     retrained = collect_retrained(wanted, find_undecided(objective))
     lines = [f"confirmation of {join_words(planned.finalists, 'and')}:"]
-    lines += [f"  {words}" for words in describe_missing(retrained)]
+    lines += [f"  {words} to come" for words in describe_missing(retrained)]
     if group.begun:
         lines.append(f"  {', '.join(group.begun)} of it go on")
     return lines

@@ -6,11 +6,12 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from sweeper.errors import SweeperError
+from sweeper.evidence.confirmation import is_current
 from sweeper.evidence.selection import NothingToSelect
 from sweeper.metrics import Objective
 from sweeper.opened_run import Run, open_run
@@ -112,6 +113,8 @@ def describe_run(opened: Run) -> RunOverview:
     if results.is_live:
         now = time.time()
         left_s = standing.left_s(now, now - (results.started or now))
+        if is_current(results):
+            left_s = _confirmation_left_s(opened, workload, now)
     retrained = [record for record in results.retrained if not record.is_outdated]
     return RunOverview(
         run=results.root,
@@ -149,6 +152,19 @@ def describe_run(opened: Run) -> RunOverview:
         retrained=Counter(record.state for record in retrained),
         pruned=_last_pruned(results.trials),
     )
+
+
+def _confirmation_left_s(opened: Run, workload: Workload, now: float) -> float | None:
+    """Estimate the seconds until the confirmation's last trial ends; None before it reports."""
+    results, planned = opened.results, opened.results.confirmation
+    if planned is None:
+        return None
+    samples = len(planned.finalists) + bool(planned.baseline)
+    standing = Standing(replace(workload, trials=samples, budget_s=None), opened.objective)
+    for record in results.retrained:
+        if not record.is_outdated:
+            standing.update(record, results.updated or 0.0)
+    return standing.left_s(now, 0.0)
 
 
 def _deviation(record: TrialRecord, objective: Objective) -> float | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
+from sweeper.errors import SpecError
 from sweeper.formatting import count_noun, short_path
 from sweeper.planning.confirmation import PlannedConfirmation, plan_confirmation
 from sweeper.planning.plan import SweepPlan
@@ -18,6 +20,11 @@ def describe_confirmation(plan: SweepPlan) -> Iterator[str]:
     planned = plan.confirmation
     if planned is not None:
         yield describe_stage(planned)
+        if "time_total_s" in plan.spec.stop and plan.spec.support.trains_replicas_together:
+            yield (
+                f"stop.time_total_s bounds all of a trial's seeds together: {len(planned.seeds)} "
+                f"get fewer env steps each than the search's {plan.replicas}"
+            )
         yield (
             "the best mean of these runs makes the champion; their seeds have streams of their "
             "own, which the search never used"
@@ -28,9 +35,10 @@ def describe_confirmation(plan: SweepPlan) -> Iterator[str]:
     can_confirm = has_own_end(spec.stop) and is_told_by_episodes(spec.selection.metric)
     if not (can_confirm and any(distributions(spec.param_space))):
         return
-    possible = plan_confirmation(spec, finalists=finalists, fits=plan.concurrent)
-    if possible is not None:
-        yield f"off; selection.finalists: {finalists} would add {describe_stage(possible)}"
+    with suppress(SpecError):  # of a baseline that would not do; it is off
+        possible = plan_confirmation(spec, finalists=finalists, fits=plan.concurrent)
+        if possible is not None:
+            yield f"off; selection.finalists: {finalists} would add {describe_stage(possible)}"
 
 
 def describe_stage(planned: PlannedConfirmation) -> str:

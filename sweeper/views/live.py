@@ -209,6 +209,8 @@ def _trial_line(watch: LaunchWatch, record: TrialRecord, columns: Mapping[str, i
         "steps/s": format_number(metric_value(report, "env_steps_per_s")),
     }
     parameters = format_parameters(record.parameters, is_short=True)
+    if record.of:
+        parameters = f"{record.of} again  {parameters}"
     return _row(record.trial_id, cells, columns, parameters)
 
 

@@ -363,9 +363,10 @@ def _resume_command(root: Path, state: str, counts: Mapping[TrialState, int]) ->
 def _describe_best(overview: RunOverview) -> str:
     if overview.best is None:
         return "-"
-    return (
-        f"{overview.best} ({_with_spread(overview.score, overview.diverged, overview.deviation)})"
-    )
+    score = _with_spread(overview.score, overview.diverged, overview.deviation)
+    if overview.confirmed is not None:
+        score += f", confirmed {format_number(overview.confirmed)}"
+    return f"{overview.best} ({score})"
 
 
 def _with_spread(score: float | None, diverged: int, deviation: float | None) -> str:

@@ -62,7 +62,7 @@ def evidence_rows(selection: Selection) -> Iterator[tuple[str, str]]:
             yield "baseline", f"{describe_evidence(selection.baseline)}, {words}"
             yield "its runs", describe_runs(selection.baseline)
     if selection.agent is not None:
-        yield "the agent", describe_agent(selection.agent)
+        yield "agent's value", describe_agent(selection.agent)
 
 
 def describe_evidence(evidence: Evidence) -> str:

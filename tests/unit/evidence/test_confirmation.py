@@ -275,7 +275,7 @@ def test_an_interrupted_confirmation_says_what_is_missing() -> None:
     )
     selection = choose(found)
     assert (selection.trial_id, selection.word, selection.agent) == ("t0003", "unconfirmed", None)
-    assert "the baseline lacks 4 training runs" in selection.verdict_text
+    assert "it lacks 4 training runs of the baseline" in selection.verdict_text
 
 
 def test_a_finalist_whose_retraining_failed_is_excluded_with_its_reason() -> None:

@@ -155,7 +155,7 @@ def test_what_is_left_is_said(plan: SweepPlan) -> None:
     found = results_of(searched(1.0, 3.0))
     lines = describe_left(plan, found, LAUNCH, "finished")
     assert lines[0] == "confirmation of t0002 and t0001:"
-    assert "  the baseline lacks 4 training runs" in lines
+    assert "  4 training runs of the baseline to come" in lines
 
 
 @pytest.mark.parametrize(
