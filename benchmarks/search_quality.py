@@ -1,0 +1,407 @@
+"""Compare search algorithms and schedulers by what they find for the same env steps.
+
+Sweeps are simulated (`simulation.py`) over tables of real results (`benchmarks/recorded/`, made by
+`record_tables.py`), through the project's own search algorithms and schedulers. Each repeat has a
+seed of its own, and the same one for every method:
+
+- The seeds of a configuration are split: a sweep sees three of five, and what it chose is judged by
+  the last evaluations on the other two. Judged by the seeds that it chose by, a sweep would be
+  credited with its luck.
+- Regret is what the choice lacks to that of someone who has trained the whole table on the same
+  three seeds: 0 is as good, 1 is a configuration that is no better than the table's median. It can
+  be below 0, for the whole table's choice was lucky, too.
+- A budget is counted in trials that ran to their end: 32 is as many env steps as 32 of those.
+
+    python benchmarks/search_quality.py                     # all tables, all methods
+    python benchmarks/search_quality.py ppo_cartpole --methods random tpe --repeats 10
+    python benchmarks/search_quality.py --short             # a minute: few methods, small budgets
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import platform
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from record_tables import NAMES
+from result_table import RECORDED, ResultTable, load_table
+from simulation import simulate
+from tables import print_head, print_row
+
+from sweeper.metrics import SCORES
+from sweeper.schedulers.registry import SCHEDULERS, build_scheduler
+from sweeper.search.registry import SEARCH_ALGORITHMS, build_search
+
+BUDGETS = (4, 8, 16, 32, 64)  # in trials that run to their end
+REFERENCES = (8, 32)  # random search's budgets whose regret the others have to reach
+CONTROL = "random"
+_HELD_OUT = 2  # seeds
+_MANY = 100_000  # samples that a search may ask for: the budget ends a sweep
+_RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Method:
+    """A search algorithm with a scheduler.
+
+    Attributes:
+        grace: the first rung, as a share of a trial's env steps; None for the default.
+        is_slow: whether it gets fewer repeats and small budgets only.
+    """
+
+    search: str = "random"
+    scheduler: str = "fifo"
+    grace: float | None = None
+    is_slow: bool = False
+
+    @property
+    def name(self) -> str:
+        """As the command line and the tables have it, e.g. ``tpe+asha-30``."""
+        if self.scheduler == "fifo":
+            return self.search
+        grace = "" if self.grace is None else f"-{self.grace * 100:.0f}"
+        start = "" if self.search == "random" else f"{self.search}+"
+        return f"{start}{self.scheduler}{grace}"
+
+    def options(self, budget: int) -> dict[str, Any]:
+        """The scheduler's options for trials of so many env steps."""
+        if self.scheduler == "fifo":
+            return {}
+        options: dict[str, Any] = {} if self.scheduler == "median" else {"max_t": budget}
+        if self.grace is not None:
+            options["grace_period"] = round(self.grace * budget)
+        return options
+
+    def is_available(self) -> bool:
+        """Whether this version has both parts."""
+        return self.search in SEARCH_ALGORITHMS and self.scheduler in SCHEDULERS
+
+
+def _methods() -> Iterable[Method]:
+    yield from (Method("random"), Method("qmc"), Method("tpe"), Method("cmaes"))
+    yield Method("gp", is_slow=True)
+    yield Method(scheduler="hyperband")
+    for search, scheduler in itertools.product(("random", "tpe"), ("asha", "median", "race")):
+        if (search, scheduler) != ("tpe", "median"):
+            yield from (Method(search, scheduler, grace) for grace in (0.1, 0.3))
+
+
+METHODS: Mapping[str, Method] = {method.name: method for method in _methods()}
+_SHORT = ("random", "qmc", "tpe", "asha-10", "asha-30")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One simulated sweep: what a worker process is given.
+
+    Attributes:
+        budgets: in trials that run to their end.
+        workers: trials at a time.
+        held_out: seeds that judge.
+    """
+
+    table: str
+    method: str
+    repeat: int
+    budgets: tuple[int, ...]
+    workers: int
+    held_out: int
+    score: str
+
+
+@cache
+def _load(name: str, score: str) -> ResultTable:
+    table = load_table(name)
+    return replace(table, objective=replace(table.objective, score=score))
+
+
+@cache
+def _scores(table: ResultTable) -> NDArray[np.float64]:
+    """``float64[configurations, replicas]``, more is better."""
+    return table.scores() * (1.0 if table.objective.mode == "max" else -1.0)
+
+
+def split_seeds(replicas: int, held_out: int, repeat: int) -> tuple[list[int], list[int]]:
+    """The seeds that a sweep sees, and those that judge it; all for both if none is held out.
+
+    Every set of seeds judges equally often over the repeats.
+    """
+    if not held_out:
+        return list(range(replicas)), list(range(replicas))
+    sets = list(itertools.combinations(range(replicas), held_out))
+    judges = sets[repeat % len(sets)]
+    return [one for one in range(replicas) if one not in judges], list(judges)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What every configuration of a table is worth, by the seeds of one repeat.
+
+    Attributes:
+        values: ``float64[configurations]``, more is better.
+        best: what the choice from the whole table is worth.
+        span: from the median to that, over all splits of the seeds.
+    """
+
+    values: NDArray[np.float64]
+    best: float
+    span: float
+
+    def regret(self, number: int | None) -> float:
+        """Of a sweep's incumbent; one that has none yet is charged with the worst."""
+        value = self.values.min() if number is None else self.values[number]
+        return float((self.best - value) / self.span)
+
+
+@cache
+def make_judge(table: ResultTable, held_out: int, repeat: int) -> Judge:
+    """The judge of one repeat."""
+    final = _scores(table)
+
+    def choose(repeat: int) -> tuple[NDArray[np.float64], float]:
+        seen, judges = split_seeds(table.replicas, held_out, repeat)
+        scores, values = final[:, seen].mean(axis=1), final[:, judges].mean(axis=1)
+        return values, float(values[scores == scores.max()].mean())
+
+    values, best = choose(repeat)
+    splits = len(list(itertools.combinations(range(table.replicas), held_out)))
+    average = np.mean([choose(one)[1] for one in range(splits)])
+    return Judge(values, best, float(average - np.median(final.mean(axis=1))))
+
+
+def run_task(task: Task) -> list[float]:
+    """Simulate a sweep.
+
+    Returns:
+        Its regret at each of the budgets.
+    """
+    table, method = _load(task.table, task.score), METHODS[task.method]
+    unit = max(curve.length for curve in table.curves)
+    seen, _ = split_seeds(table.replicas, task.held_out, task.repeat)
+    sweep = simulate(
+        table,
+        lambda objective: build_search(
+            method.search,
+            table.param_space,
+            num_samples=_MANY,
+            seed=task.repeat,
+            objective=objective,
+        ),
+        lambda objective: build_scheduler(
+            method.scheduler, objective, method.options(table.budget)
+        ),
+        budgets=[unit * budget for budget in task.budgets],
+        workers=task.workers,
+        replicas=seen,
+    )
+    judge = make_judge(table, task.held_out, task.repeat)
+    return [judge.regret(number) for number in sweep.incumbents]
+
+
+# --- statistics ------------------------------------------------------------------------------
+
+
+def resample(repeats: int, seed: int = 0) -> NDArray[np.int64]:
+    """``int64[resamples, repeats]``: which repeats each bootstrap sample has."""
+    generator = np.random.default_rng(seed)
+    return generator.integers(repeats, size=(_RESAMPLES, repeats))
+
+
+def difference(regrets: NDArray[np.float64], control: NDArray[np.float64]) -> tuple[float, ...]:
+    """The mean paired difference to the control, and its 95 % bootstrap interval.
+
+    Args:
+        regrets: ``float64[repeats]`` at one budget.
+        control: the same repeats of the control, of which there may be more.
+    """
+    paired = regrets - control[: len(regrets)]
+    means = paired[resample(len(paired))].mean(axis=1)
+    return float(paired.mean()), *map(float, np.quantile(means, [0.025, 0.975]))
+
+
+def worth(
+    regrets: NDArray[np.float64],
+    control: NDArray[np.float64],
+    *,
+    budgets: Sequence[int],
+    reference: int,
+) -> tuple[float, float, float]:
+    """How many times fewer env steps reach the control's mean regret at some budget.
+
+    Args:
+        regrets: ``float64[repeats, budgets]`` of a method.
+        control: the same of the control; as many repeats at least.
+        budgets: in trials that run to their end, increasing.
+        reference: that budget, one of these.
+
+    Returns:
+        The factor and its 95 % bootstrap interval; 0 where the regret is never reached.
+    """
+    column, counts = list(budgets).index(reference), np.array(budgets, dtype=np.float64)
+
+    def factor(rows: NDArray[np.int64]) -> float:
+        reached = regrets[rows].mean(axis=0) <= control[rows, column].mean() + 1e-12
+        return float(reference / counts[reached.argmax()]) if reached.any() else 0.0
+
+    everything = factor(np.arange(len(regrets)))
+    factors = [factor(rows) for rows in resample(len(regrets))]
+    return everything, *map(float, np.quantile(factors, [0.025, 0.975]))
+
+
+# --- the command -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is run.
+
+    Attributes:
+        repeats: of each method; slow ones have a third.
+        budgets: that the tables show.
+    """
+
+    tables: Sequence[str]
+    methods: Sequence[str]
+    repeats: int
+    workers: Sequence[int]
+    budgets: tuple[int, ...]
+    held_out: int
+    score: str
+
+    def tasks(self, table: str, workers: int) -> list[Task]:
+        """All sweeps of one printed table, those of a method one after the other."""
+        return [
+            Task(table, name, repeat, self.measured(name), workers, self.held_out, self.score)
+            for name in self.methods
+            for repeat in range(self.repeats_of(name))
+        ]
+
+    def repeats_of(self, method: str) -> int:
+        """How many sweeps of a method are simulated."""
+        return max(1, self.repeats // 3) if METHODS[method].is_slow else self.repeats
+
+    def measured(self, method: str) -> tuple[int, ...]:
+        """Every budget at which a sweep of the method is read."""
+        last = min(self.budgets[-1], 32) if METHODS[method].is_slow else self.budgets[-1]
+        return tuple(range(1, last + 1))
+
+
+def measure(plan: Plan, pool: ProcessPoolExecutor, table: str, workers: int) -> dict[str, Any]:
+    """Simulate; ``float64[repeats, budgets]`` of regrets by method."""
+    tasks = plan.tasks(table, workers)
+    found: dict[str, list[list[float]]] = {}
+    for task, regrets in zip(tasks, pool.map(run_task, tasks), strict=True):
+        found.setdefault(task.method, []).append(regrets)
+        if len(found[task.method]) == plan.repeats_of(task.method):
+            print(f"{table}, {workers} at a time: {task.method}", file=sys.stderr, flush=True)
+    return {name: np.array(regrets) for name, regrets in found.items()}
+
+
+def print_regrets(plan: Plan, regrets: Mapping[str, NDArray[np.float64]]) -> None:
+    """Print a row for each method: regret, difference to random search, what it is worth."""
+    heads = [f"{budget} trials" for budget in plan.budgets]
+    references = [reference for reference in REFERENCES if reference in plan.budgets]
+    print_head("method", *heads, *(f"env steps to random's {one}" for one in references))
+    for name, rows in regrets.items():
+        budgets = plan.measured(name)
+        cells = [
+            _cell(rows[:, budgets.index(budget)], regrets[CONTROL][:, budget - 1], name)
+            if budget in budgets
+            else ""
+            for budget in plan.budgets
+        ]
+        factors = [
+            worth(rows, regrets[CONTROL], budgets=budgets, reference=reference)
+            for reference in references
+        ]
+        print_row(name, *cells, *map(_worth_cell, factors))
+
+
+def _cell(rows: NDArray[np.float64], control: NDArray[np.float64], name: str) -> str:
+    mean = f"{rows.mean():.3f}"
+    if name == CONTROL:
+        return mean
+    _, low, high = difference(rows, control)
+    text = f"{mean} ({low:+.3f} to {high:+.3f})"
+    return f"**{text}**" if high < 0 else f"{text} worse" if low > 0 else text
+
+
+def _worth_cell(factor: tuple[float, float, float]) -> str:
+    middle, low, high = (f"{one:.1f}" if one else "never" for one in factor)
+    return f"{middle} x fewer ({low} to {high})"
+
+
+def _describe(table: ResultTable, held_out: int) -> str:
+    """What there is to find in a table."""
+    means = table.scores().mean(axis=1)
+    quarters = ", ".join(f"{np.quantile(means, share):.4g}" for share in (0.25, 0.5, 0.75, 1))
+    span = make_judge(table, held_out, 0).span
+    return (
+        f"{len(table.curves)} configurations of {table.replicas} seeds, {table.budget:,} env steps."
+        f" Mean scores, quartiles and best: {quarters}. A regret of 1 is {span:.4g} of return."
+    )
+
+
+def main() -> None:
+    recorded = [name for name in NAMES if (RECORDED / f"{name}.curves.parquet").exists()]
+    available = [name for name, method in METHODS.items() if method.is_available()]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "tables", nargs="*", metavar="TABLE", help=f"of {', '.join(recorded)}; or all"
+    )
+    parser.add_argument(
+        "--methods", nargs="+", metavar="METHOD", help=f"of {', '.join(METHODS)}; or all"
+    )
+    parser.add_argument("--repeats", type=int, default=30, help="sweeps of each method")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 4], help="trials at a time")
+    parser.add_argument("--held-out", type=int, default=_HELD_OUT, help="seeds that only judge")
+    parser.add_argument("--score", choices=SCORES, default="last", help="what a trial is worth")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="sweeps at a time")
+    parser.add_argument("--short", action="store_true", help="a minute: say whether it works")
+    arguments = parser.parse_args()
+    tables = arguments.tables or recorded
+    methods = arguments.methods or available
+    for asked, known in ((tables, recorded), (methods, available)):
+        if unknown := sorted(set(asked) - set(known)):
+            parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(known)}")
+    plan = Plan(
+        tables,
+        [CONTROL, *(name for name in methods if name != CONTROL)],
+        arguments.repeats,
+        arguments.workers,
+        BUDGETS,
+        arguments.held_out,
+        arguments.score,
+    )
+    if arguments.short:
+        chosen = [name for name in _SHORT if name in plan.methods]
+        plan = Plan(tables[:1], chosen, 6, [2], (4, 8, 32), arguments.held_out, arguments.score)
+    print(", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "optuna", "cmaes")))
+    print(f"Python {platform.python_version()}; {plan.repeats} repeats a method, ", end="")
+    print(f"{plan.held_out} seeds held out. In brackets: the difference to {CONTROL}'s regret.")
+    with ProcessPoolExecutor(arguments.processes, initializer=_quieten) as pool:
+        for name in plan.tables:
+            print(f"\n## {name}\n\n{_describe(_load(name, plan.score), plan.held_out)}")
+            for workers in plan.workers:
+                print(f"\n{workers} at a time:")
+                print_regrets(plan, measure(plan, pool, name, workers))
+
+
+def _quieten() -> None:
+    """Leave the machine to whoever uses it, and warnings of experimental samplers unsaid."""
+    os.nice(10)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    main()
