@@ -109,5 +109,18 @@ class Scheduler(ABC):
     def on_final_report(self, report: Report) -> None:  # noqa: B027 - not all need it
         """A trial has met a stop criterion of its own with this report; by default ignored."""
 
+    @property
+    def rung_env_steps(self) -> tuple[int, ...]:
+        """At which env steps trials are compared, ascending; empty if at none in particular."""
+        return ()
+
+    def describe(self) -> str:
+        """When it stops which trials, in one line for the plan; empty if it stops none."""
+        return ""
+
+    def expected_share(self, trials: int) -> float | None:  # noqa: ARG002
+        """The share of the env steps of so many whole trials that will be taken; None: unknown."""
+        return None
+
     def on_end(self, trial_id: str, state: TrialState) -> None:  # noqa: B027 - not all need it
         """A trial is over, or paused until a later launch; by default ignored."""

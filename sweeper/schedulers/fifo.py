@@ -15,3 +15,7 @@ class FIFOScheduler(Scheduler):
     def on_report(self, report: Report) -> Decision:  # noqa: ARG002
         """Always go on."""
         return CONTINUE
+
+    def expected_share(self, trials: int) -> float | None:  # noqa: ARG002
+        """All of them."""
+        return 1.0

@@ -31,7 +31,7 @@ from sweeper.spec.keys.support import (
     default_backend,
     find_support,
 )
-from sweeper.spec.schedulers import SCHEDULER_OPTIONS, Scheduler
+from sweeper.spec.schedulers import SCHEDULER_OPTIONS, Scheduler, bound_by_max_t
 from sweeper.spec.sections import (
     MAX_NUMBER,
     Budget,
@@ -140,7 +140,7 @@ def read_draft(document: Document, *, is_training: bool = False) -> Draft:
     draft.backend = _read_backend(draft)
     draft.seeds = _read_seeds(draft)
     draft.space = _read_space(draft)
-    draft.stop = _read_stop(draft)
+    draft.stop = bound_by_max_t(_read_stop(draft), draft.raw.get("scheduler"))
     for name, model in SECTIONS.items():
         draft.sections[name] = _read_section(draft, name, model)
     draft.plateau = _read_plateau(draft)

@@ -18,6 +18,7 @@ from sweeper.spec.draft import Draft
 from sweeper.spec.keys.combinations import check_combinations
 from sweeper.spec.keys.param_space import check_param_space
 from sweeper.spec.keys.support import BACKENDS, REFERENCE_BACKEND, find_support, supports
+from sweeper.spec.scheduler_rules import compares_trials_well
 from sweeper.spec.schedulers import Scheduler
 from sweeper.spec.sections import Budget, Checkpoint, Environment, Search, Selection
 from sweeper.spec.text.yaml import KeyPath
@@ -301,6 +302,7 @@ _RULES: tuple[Rule, ...] = (
     _sweep_is_finite,
     _points_lie_in_space,
     _scheduler_fits,
+    compares_trials_well,
     _replay_can_be_saved,
     _configurations_fit,
     _is_available,

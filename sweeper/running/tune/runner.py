@@ -43,6 +43,7 @@ from sweeper.search.base import SearchAlgorithm
 from sweeper.search.expansion import Sample
 from sweeper.search.registry import build_search
 from sweeper.spec import dump_spec
+from sweeper.spec.schedulers import resolve_options
 from sweeper.states import LaunchEnd, Stage
 from sweeper.trainables.trial import trial_class
 
@@ -192,7 +193,7 @@ class _StageRun:
             asked=self.results.snapshot().searched,
             objective=spec.objective,
         )
-        options = spec.scheduler.options.model_dump()
+        options = resolve_options(spec.scheduler, spec.stop)
         scheduler = build_scheduler(spec.scheduler.type, spec.objective, options)
         return Learners(search, scheduler, spec.objective, self.results)
 
