@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from record_tables import NAMES
+from regret import difference, foresee, make_judge, split_seeds, worth
 from result_table import RECORDED, ResultTable, load_table
 from simulation import simulate
 from tables import print_head, print_row
@@ -42,12 +43,11 @@ from sweeper.metrics import SCORES
 from sweeper.schedulers.registry import SCHEDULERS, build_scheduler
 from sweeper.search.registry import SEARCH_ALGORITHMS, build_search
 
-BUDGETS = (4, 8, 16, 32, 64)  # in trials that run to their end
+BUDGETS = (2, 4, 8, 16, 32, 64)  # in trials that run to their end
 REFERENCES = (8, 32)  # random search's budgets whose regret the others have to reach
 CONTROL = "random"
 _HELD_OUT = 2  # seeds
 _MANY = 100_000  # samples that a search may ask for: the budget ends a sweep
-_RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Task:
     table: str
     method: str
     repeat: int
-    budgets: tuple[int, ...]
+    budgets: tuple[float, ...]
     workers: int
     held_out: int
     score: str
@@ -123,60 +123,6 @@ class Task:
 def _load(name: str, score: str) -> ResultTable:
     table = load_table(name)
     return replace(table, objective=replace(table.objective, score=score))
-
-
-@cache
-def _scores(table: ResultTable) -> NDArray[np.float64]:
-    """``float64[configurations, replicas]``, more is better."""
-    return table.scores() * (1.0 if table.objective.mode == "max" else -1.0)
-
-
-def split_seeds(replicas: int, held_out: int, repeat: int) -> tuple[list[int], list[int]]:
-    """The seeds that a sweep sees, and those that judge it; all for both if none is held out.
-
-    Every set of seeds judges equally often over the repeats.
-    """
-    if not held_out:
-        return list(range(replicas)), list(range(replicas))
-    sets = list(itertools.combinations(range(replicas), held_out))
-    judges = sets[repeat % len(sets)]
-    return [one for one in range(replicas) if one not in judges], list(judges)
-
-
-@dataclass(frozen=True)
-class Judge:
-    """What every configuration of a table is worth, by the seeds of one repeat.
-
-    Attributes:
-        values: ``float64[configurations]``, more is better.
-        best: what the choice from the whole table is worth.
-        span: from the median to that, over all splits of the seeds.
-    """
-
-    values: NDArray[np.float64]
-    best: float
-    span: float
-
-    def regret(self, number: int | None) -> float:
-        """Of a sweep's incumbent; one that has none yet is charged with the worst."""
-        value = self.values.min() if number is None else self.values[number]
-        return float((self.best - value) / self.span)
-
-
-@cache
-def make_judge(table: ResultTable, held_out: int, repeat: int) -> Judge:
-    """The judge of one repeat."""
-    final = _scores(table)
-
-    def choose(repeat: int) -> tuple[NDArray[np.float64], float]:
-        seen, judges = split_seeds(table.replicas, held_out, repeat)
-        scores, values = final[:, seen].mean(axis=1), final[:, judges].mean(axis=1)
-        return values, float(values[scores == scores.max()].mean())
-
-    values, best = choose(repeat)
-    splits = len(list(itertools.combinations(range(table.replicas), held_out)))
-    average = np.mean([choose(one)[1] for one in range(splits)])
-    return Judge(values, best, float(average - np.median(final.mean(axis=1))))
 
 
 def run_task(task: Task) -> list[float]:
@@ -200,62 +146,12 @@ def run_task(task: Task) -> list[float]:
         lambda objective: build_scheduler(
             method.scheduler, objective, method.options(table.budget)
         ),
-        budgets=[unit * budget for budget in task.budgets],
+        budgets=[round(unit * budget) for budget in task.budgets],
         workers=task.workers,
         replicas=seen,
     )
     judge = make_judge(table, task.held_out, task.repeat)
-    return [judge.regret(number) for number in sweep.incumbents]
-
-
-# --- statistics ------------------------------------------------------------------------------
-
-
-def resample(repeats: int, seed: int = 0) -> NDArray[np.int64]:
-    """``int64[resamples, repeats]``: which repeats each bootstrap sample has."""
-    generator = np.random.default_rng(seed)
-    return generator.integers(repeats, size=(_RESAMPLES, repeats))
-
-
-def difference(regrets: NDArray[np.float64], control: NDArray[np.float64]) -> tuple[float, ...]:
-    """The mean paired difference to the control, and its 95 % bootstrap interval.
-
-    Args:
-        regrets: ``float64[repeats]`` at one budget.
-        control: the same repeats of the control, of which there may be more.
-    """
-    paired = regrets - control[: len(regrets)]
-    means = paired[resample(len(paired))].mean(axis=1)
-    return float(paired.mean()), *map(float, np.quantile(means, [0.025, 0.975]))
-
-
-def worth(
-    regrets: NDArray[np.float64],
-    control: NDArray[np.float64],
-    *,
-    budgets: Sequence[int],
-    reference: int,
-) -> tuple[float, float, float]:
-    """How many times fewer env steps reach the control's mean regret at some budget.
-
-    Args:
-        regrets: ``float64[repeats, budgets]`` of a method.
-        control: the same of the control; as many repeats at least.
-        budgets: in trials that run to their end, increasing.
-        reference: that budget, one of these.
-
-    Returns:
-        The factor and its 95 % bootstrap interval; 0 where the regret is never reached.
-    """
-    column, counts = list(budgets).index(reference), np.array(budgets, dtype=np.float64)
-
-    def factor(rows: NDArray[np.int64]) -> float:
-        reached = regrets[rows].mean(axis=0) <= control[rows, column].mean() + 1e-12
-        return float(reference / counts[reached.argmax()]) if reached.any() else 0.0
-
-    everything = factor(np.arange(len(regrets)))
-    factors = [factor(rows) for rows in resample(len(regrets))]
-    return everything, *map(float, np.quantile(factors, [0.025, 0.975]))
+    return [judge.regret(incumbents) for incumbents in sweep.incumbents]
 
 
 # --- the command -----------------------------------------------------------------------------
@@ -290,10 +186,10 @@ class Plan:
         """How many sweeps of a method are simulated."""
         return max(1, self.repeats // 3) if METHODS[method].is_slow else self.repeats
 
-    def measured(self, method: str) -> tuple[int, ...]:
-        """Every budget at which a sweep of the method is read."""
+    def measured(self, method: str) -> tuple[float, ...]:
+        """Every budget at which a sweep of the method is read: twice a trial."""
         last = min(self.budgets[-1], 32) if METHODS[method].is_slow else self.budgets[-1]
-        return tuple(range(1, last + 1))
+        return tuple(half / 2 for half in range(1, 2 * last + 1))
 
 
 def measure(plan: Plan, pool: ProcessPoolExecutor, table: str, workers: int) -> dict[str, Any]:
@@ -309,20 +205,20 @@ def measure(plan: Plan, pool: ProcessPoolExecutor, table: str, workers: int) -> 
 
 def print_regrets(plan: Plan, regrets: Mapping[str, NDArray[np.float64]]) -> None:
     """Print a row for each method: regret, difference to random search, what it is worth."""
+    control = regrets[CONTROL]
     heads = [f"{budget} trials" for budget in plan.budgets]
     references = [reference for reference in REFERENCES if reference in plan.budgets]
-    print_head("method", *heads, *(f"env steps to random's {one}" for one in references))
+    print_head("method", *heads, *(f"fewer env steps to {CONTROL}'s {one}" for one in references))
     for name, rows in regrets.items():
         budgets = plan.measured(name)
         cells = [
-            _cell(rows[:, budgets.index(budget)], regrets[CONTROL][:, budget - 1], name)
+            _cell(rows[:, budgets.index(budget)], control[:, budgets.index(budget)], name)
             if budget in budgets
             else ""
             for budget in plan.budgets
         ]
         factors = [
-            worth(rows, regrets[CONTROL], budgets=budgets, reference=reference)
-            for reference in references
+            worth(rows, control, budgets=budgets, reference=reference) for reference in references
         ]
         print_row(name, *cells, *map(_worth_cell, factors))
 
@@ -338,7 +234,7 @@ def _cell(rows: NDArray[np.float64], control: NDArray[np.float64], name: str) ->
 
 def _worth_cell(factor: tuple[float, float, float]) -> str:
     middle, low, high = (f"{one:.1f}" if one else "never" for one in factor)
-    return f"{middle} x fewer ({low} to {high})"
+    return f"{middle} x ({low} to {high})"
 
 
 def _describe(table: ResultTable, held_out: int) -> str:
@@ -385,13 +281,21 @@ def main() -> None:
     )
     if arguments.short:
         chosen = [name for name in _SHORT if name in plan.methods]
-        plan = Plan(tables[:1], chosen, 6, [2], (4, 8, 32), arguments.held_out, arguments.score)
+        plan = Plan(tables[:1], chosen, 10, [2], (2, 8, 16), arguments.held_out, arguments.score)
     print(", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "optuna", "cmaes")))
     print(f"Python {platform.python_version()}; {plan.repeats} repeats a method, ", end="")
     print(f"{plan.held_out} seeds held out. In brackets: the difference to {CONTROL}'s regret.")
     with ProcessPoolExecutor(arguments.processes, initializer=_quieten) as pool:
         for name in plan.tables:
-            print(f"\n## {name}\n\n{_describe(_load(name, plan.score), plan.held_out)}")
+            table = _load(name, plan.score)
+            print(f"\n## {name}\n\n{_describe(table, plan.held_out)}")
+            for share in (0.1, 0.3, 0.5):
+                correlation, lost = foresee(table, share)
+                print(
+                    f"At {share:.0%} the rank correlation with the score is {correlation:.2f}, and",
+                    end="",
+                )
+                print(f" the best quarter there lacks {lost:.0%} of the best 5 %.")
             for workers in plan.workers:
                 print(f"\n{workers} at a time:")
                 print_regrets(plan, measure(plan, pool, name, workers))
@@ -399,7 +303,7 @@ def main() -> None:
 
 def _quieten() -> None:
     """Leave the machine to whoever uses it, and warnings of experimental samplers unsaid."""
-    os.nice(10)
+    os.nice(15)
 
 
 if __name__ == "__main__":

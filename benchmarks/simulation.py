@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from result_table import ResultTable
 
 from sweeper.metrics import ENV_STEPS, Objective
-from sweeper.results.ranking import Rank, rank_trial
-from sweeper.results.records import TrialRecord
+from sweeper.results.ranking import Candidate
+from sweeper.results.records import TrialRecord, judge_trial
 from sweeper.running.learners import observe_trial, scheduler_report
 from sweeper.schedulers.base import Action, Scheduler
 from sweeper.search.base import SearchAlgorithm
@@ -36,13 +36,14 @@ class Sweep:
     """What a simulated sweep came to.
 
     Attributes:
-        incumbents: the configuration's number in the table that would win after each of the
-            budgets; None where no trial has a score yet.
+        incumbents: the numbers in the table of the configurations that would win after each of
+            the budgets. Several have the same score at the same env steps: the project then takes
+            the first trial, which is chance. None where no trial has a score yet.
         trials: the configurations in the order of their trials.
         env_steps: of each of these trials, of each replica.
     """
 
-    incumbents: tuple[int | None, ...]
+    incumbents: tuple[tuple[int, ...], ...]
     trials: tuple[int, ...]
     env_steps: tuple[int, ...]
 
@@ -92,7 +93,7 @@ class _Sweep:
     free: NDArray[np.bool_]
     trials: list[_Trial] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
-    ranks: dict[int, Rank] = field(default_factory=dict)
+    ranks: dict[int, tuple[float, ...]] = field(default_factory=dict)
 
     def begin(self) -> _Trial | None:
         """Ask for the next trial; None when the search or the table has no more."""
@@ -149,14 +150,19 @@ class _Sweep:
 
     def _tell(self, trial: _Trial) -> None:
         objective = self.table.objective
-        self.ranks[int(trial.record.trial_id[1:]) - 1] = rank_trial(trial.record, objective)
+        index = int(trial.record.trial_id[1:]) - 1
+        verdict = judge_trial(trial.record, objective)
+        self.ranks.pop(index, None)  # one that failed has lost its score
+        if verdict.value is not None and verdict.report is not None:
+            candidate = Candidate(trial.record, verdict.value, verdict.report)
+            self.ranks[index] = candidate.rank(objective)[:-1]  # without the trial's id
         if self.search.learns:
             self.search.tell(observe_trial(trial.record, objective))
 
-    def incumbent(self) -> int | None:
-        """The configuration that would win if the sweep ended now."""
-        best = min(self.ranks, key=lambda index: self.ranks[index])
-        return self.numbers[best] if math.isfinite(self.ranks[best][0]) else None
+    def incumbents(self) -> tuple[int, ...]:
+        """The configurations that would win if the sweep ended now."""
+        best = min(self.ranks.values(), default=None)
+        return tuple(self.numbers[index] for index, rank in self.ranks.items() if rank == best)
 
 
 def simulate(
@@ -187,7 +193,7 @@ def simulate(
         table.positions(),
         np.ones(len(table.curves), dtype=bool),
     )
-    incumbents: list[int | None] = []
+    incumbents: list[tuple[int, ...]] = []
     spent = 0
     # Of reports at the same time the worker decides. [time, worker, trial's index]
     queue: list[tuple[int, int, int]] = []
@@ -206,13 +212,13 @@ def simulate(
         goes_on = sweep.step(trial)
         spent += trial.env_steps - before
         while len(incumbents) < len(budgets) and spent >= budgets[len(incumbents)]:
-            incumbents.append(sweep.incumbent())
+            incumbents.append(sweep.incumbents())
         if goes_on:
             heapq.heappush(queue, (now + trial.next_env_steps - trial.env_steps, worker, index))
         else:
             start(now, worker)
     if sweep.trials:
-        incumbents += [sweep.incumbent()] * (len(budgets) - len(incumbents))
+        incumbents += [sweep.incumbents()] * (len(budgets) - len(incumbents))
     return Sweep(
         tuple(incumbents), tuple(sweep.numbers), tuple(trial.env_steps for trial in sweep.trials)
     )

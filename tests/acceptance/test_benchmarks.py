@@ -64,3 +64,14 @@ def test_mlflow_s_share_is_of_two_equal_sweeps() -> None:
     share = rows(text, "MLflow's share")
     assert len(share) == 3
     assert all(row[1] == "at most 2%" and re.match(r"-?\d+\.\d%", row[2]) for row in share)
+
+
+def test_search_quality_simulates_the_same_sweeps_each_time() -> None:
+    first = run("search_quality.py", "--short")
+    regrets = {row[0]: row[1:] for row in rows(first, "method")}
+    assert next(iter(regrets)) == "random"
+    # Regret falls with the budget; a whole table's worth of trials finds what there is to find.
+    random = [float(cell) for cell in regrets["random"][:3]]
+    assert random == sorted(random, reverse=True)
+    assert random[-1] < 0.5 < random[0] + 0.5
+    assert first == run("search_quality.py", "--short")

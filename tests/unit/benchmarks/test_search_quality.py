@@ -109,8 +109,13 @@ def test_the_incumbent_after_each_budget_is_the_best_trial_so_far() -> None:
     table = make_table(rising(0.0, 10), rising(0.5, 30), rising(1.0, 20))
     sweep = simulate(table, Scripted(0.0, 0.5, 1.0), budgets=[5, 20, 40, 60, 1000])
     # At 5 env steps nothing is known.
-    assert sweep.incumbents == (None, 0, 1, 1, 1)
+    assert sweep.incumbents == ((), (0,), (1,), (1,), (1,))
     assert sweep.env_steps == (20, 20, 20)
+
+
+def test_trials_of_equal_score_win_together() -> None:
+    table = make_table(rising(0.0, 30), rising(0.4, 10), rising(0.8, 30))
+    assert simulate(table, Scripted(0.0, 0.4, 0.8)).incumbents == ((0, 2),)
 
 
 def test_a_stopped_trial_costs_what_it_has_run_and_makes_room_for_the_next() -> None:
@@ -118,7 +123,7 @@ def test_a_stopped_trial_costs_what_it_has_run_and_makes_room_for_the_next() -> 
     scheduler, search = Threshold(table.objective), Scripted(0.0, 0.5, 1.0)
     sweep = simulate(table, search, scheduler, budgets=[10, 30, 50])
     assert sweep.env_steps == (10, 20, 20)
-    assert sweep.incumbents == (0, 1, 1)
+    assert sweep.incumbents == ((0,), (1,), (1,))
     assert [one.state for one in search.told if one.number == 1][-1] is TrialState.PRUNED
     assert [report.trial_id for report in scheduler.final] == ["t0002", "t0003"]
 
@@ -148,14 +153,14 @@ def test_trials_run_side_by_side_in_the_time_of_their_env_steps() -> None:
         ("t0003", 10),
         ("t0003", 15),
     ]
-    assert sweep.incumbents == (1, 1, 1)
+    assert sweep.incumbents == ((1,), (1,), (1,))
 
 
 def test_a_failed_trial_never_wins_and_is_told_as_failed() -> None:
     table = make_table(rising(0.0, 90, has_failed=True), rising(0.5, 30))
     search = Scripted(0.0, 0.5)
     sweep = simulate(table, search, budgets=[20, 40])
-    assert sweep.incumbents == (None, 1)
+    assert sweep.incumbents == ((), (1,))
     failed = next(one for one in search.told if one.state is TrialState.ERROR)
     assert failed.score is None
     assert table.scores()[0].tolist() == [15.0, 15.0]  # the worst of the table
@@ -222,8 +227,8 @@ selection: {metric: evaluation/episode_return_mean}
 
 
 def test_every_seed_judges_equally_often_and_never_what_it_has_chosen() -> None:
-    quality = load("search_quality")
-    splits = [quality.split_seeds(5, 2, repeat) for repeat in range(10)]
+    regret = load("regret")
+    splits = [regret.split_seeds(5, 2, repeat) for repeat in range(10)]
     for seen, judges in splits:
         assert sorted(seen + judges) == [0, 1, 2, 3, 4]
     judging = [one for _, judges in splits for one in judges]
@@ -234,33 +239,43 @@ def test_regret_is_judged_by_the_seeds_that_were_held_out() -> None:
     # The first configuration looks best on the first two seeds, and is the worst on the third.
     returns = ([9, 9, 0], [8, 8, 8], [1, 1, 1], [2, 2, 2])
     table = make_table(*(make_curve(x / 3, values) for x, values in enumerate(returns)))
-    quality = load("search_quality")
-    assert quality.split_seeds(3, 1, 2) == ([0, 1], [2])
-    judge = quality.make_judge(table, 1, 2)
+    regret = load("regret")
+    assert regret.split_seeds(3, 1, 2) == ([0, 1], [2])
+    judge = regret.make_judge(table, 1, 2)
     assert judge.values.tolist() == [0, 8, 1, 2]
     assert judge.best == 0
-    # Over the three splits the best choice is worth 8, 8 and 0; the median of all seeds' means is 4.
+    # The best choice is worth 8, 8 and 0 over the three splits, and the median configuration 4.
     assert judge.span == pytest.approx(16 / 3 - 4)
-    assert judge.regret(2) == pytest.approx(-1 / judge.span)
-    assert judge.regret(None) == judge.regret(0) == 0
+    assert judge.regret([2]) == pytest.approx(-1 / judge.span)
+    assert judge.regret([]) == judge.regret([0]) == 0
+    assert judge.regret([0, 1]) == pytest.approx(-4 / judge.span)
 
 
 def test_what_a_method_is_worth_is_read_off_the_mean_curve() -> None:
-    quality = load("search_quality")
+    regret = load("regret")
     budgets = list(range(1, 33))
     control = np.tile(np.linspace(1.0, 0.1, 32), (4, 1))
     faster = np.tile(np.where(np.arange(1, 33) >= 8, 0.1, 1.0), (4, 1))
     read = {"budgets": budgets, "reference": 32}
-    assert quality.worth(faster, control, **read) == (4.0, 4.0, 4.0)
-    assert quality.worth(control, control, **read) == (1.0, 1.0, 1.0)
-    assert quality.worth(faster + 1, control, **read) == (0.0, 0.0, 0.0)
+    assert regret.worth(faster, control, **read) == (4.0, 4.0, 4.0)
+    assert regret.worth(control, control, **read) == (1.0, 1.0, 1.0)
+    assert regret.worth(faster + 1, control, **read) == (0.0, 0.0, 0.0)
+
+
+def test_a_table_tells_what_a_rung_can_know() -> None:
+    # At the first evaluation the order is the reverse of the last one's.
+    regret = load("regret")
+    curves = [make_curve(x / 8, [x, x], [8 - x, 8 - x]) for x in range(8)]
+    assert regret.foresee(make_table(*curves), 0.5) == (-1.0, 1.0)
+    same = [make_curve(x / 8, [x, x], [x, x]) for x in range(8)]
+    assert regret.foresee(make_table(*same), 0.5) == (1.0, 0.0)
 
 
 def test_differences_are_paired_by_repeat() -> None:
-    quality = load("search_quality")
+    regret = load("regret")
     control = np.array([0.0, 1.0, 2.0, 3.0, 9.0])
     # A slow method has fewer repeats than the control. The spread of the repeats cancels out.
-    assert quality.difference(control[:4] - 0.5, control) == pytest.approx((-0.5, -0.5, -0.5))
+    assert regret.difference(control[:4] - 0.5, control) == pytest.approx((-0.5, -0.5, -0.5))
 
 
 def test_the_same_repeat_gives_the_same_numbers_again(monkeypatch: pytest.MonkeyPatch) -> None:
