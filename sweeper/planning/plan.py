@@ -24,6 +24,7 @@ from sweeper.search.expansion import count
 from sweeper.spec import ExperimentSpec, read_spec
 from sweeper.spec.keys.names import default
 from sweeper.spec.keys.param_space import check_param_space
+from sweeper.spec.search import Search
 from sweeper.spec.text.yaml import dotted
 from sweeper.states import Stage
 from sweeper.trainables.contract import EvaluationSettings, TrialSettings
@@ -175,7 +176,7 @@ def build_plan(spec: ExperimentSpec, asked: Sequence[Mapping[str, Any]] = ()) ->
     """
     proposal = Proposal.of_spec(spec)
     search = spec.search
-    points = search.points_to_evaluate
+    points = search.points
     trials = count_distinct(spec.param_space, search.num_samples, search.seed, points, asked)
     fits = max(1, count_fitting(proposal))
     concurrent = _concurrent(spec, trials, fits)
@@ -218,8 +219,9 @@ def training_plan(spec: ExperimentSpec) -> SweepPlan:
     ]
     if problems:
         raise SpecError(problems)
-    search = spec.search.model_copy(
-        update={"algorithm": "grid", "num_samples": 1, "points_to_evaluate": []}
+    given = spec.search
+    search = Search(
+        algorithm="grid", num_samples=1, seed=given.seed, max_concurrent=given.max_concurrent
     )
     plan = build_plan(spec.model_copy(update={"param_space": space, "search": search}))
     notes = tuple(

@@ -31,40 +31,17 @@ from sweeper.spec.keys.support import (
     default_backend,
     find_support,
 )
-from sweeper.spec.schedulers import SCHEDULER_OPTIONS, Scheduler, bound_by_max_t
-from sweeper.spec.sections import (
-    MAX_NUMBER,
-    Budget,
-    Checkpoint,
-    Environment,
-    Evaluation,
-    Plateau,
-    Ray,
-    Resources,
-    Search,
-    Section,
-    Selection,
-    Tracking,
-)
+from sweeper.spec.schedulers import bound_by_max_t
+from sweeper.spec.search import Search
+from sweeper.spec.section_table import SECTIONS, WITH_OPTIONS
+from sweeper.spec.sections import MAX_NUMBER, Plateau, Section, Selection
 from sweeper.spec.text.documents import Document
 from sweeper.spec.text.yaml import KeyPath, dotted
 from sweeper.spec.top_level_keys import explain_unknown_key, find_meant
-from sweeper.spec.validation_errors import explain_error, explain_no_mapping
+from sweeper.spec.validation_errors import explain_error, explain_no_mapping, strip_tags
 
-__all__ = ["SECTIONS", "Draft", "read_draft"]
+__all__ = ["Draft", "read_draft"]
 
-SECTIONS: Mapping[str, type[Section]] = {
-    "environment": Environment,
-    "search": Search,
-    "scheduler": Scheduler,
-    "budget": Budget,
-    "evaluation": Evaluation,
-    "selection": Selection,
-    "checkpoint": Checkpoint,
-    "resources": Resources,
-    "ray": Ray,
-    "tracking": Tracking,
-}
 _PLATEAU = ("stop", "plateau")
 
 _MAX_NAME = 100
@@ -279,8 +256,8 @@ def _read_section(draft: Draft, name: str, model: type[Section]) -> Section | No
     if (name == "tracking" and is_null) or (name == "evaluation" and name not in draft.raw):
         return None
     value = draft.raw.get(name, {})
-    if model is Scheduler and isinstance(value, Mapping):
-        return _read_scheduler(draft, value)
+    if name in WITH_OPTIONS and isinstance(value, Mapping):
+        return _read_with_options(draft, name, value)
     if name == "environment" and name not in draft.raw:
         if not draft.document.is_partial and name not in draft.misspelt:
             message = "is missing; give a gymnasium id, e.g. environment: CartPole-v1"
@@ -289,15 +266,19 @@ def _read_section(draft: Draft, name: str, model: type[Section]) -> Section | No
     return _read_model(draft, (name,), model, value)
 
 
-def _read_scheduler(draft: Draft, value: Mapping[str, Any]) -> Scheduler | None:
-    """The scheduler with its options, which depend on the type they are written beside."""
-    path = ("scheduler",)
-    scheduler = _read_model(draft, path, Scheduler, {"type": value.get("type")})
-    if scheduler is None:
+def _read_with_options(draft: Draft, name: str, value: Mapping[str, Any]) -> Section | None:
+    """A scheduler or a search with its options, which depend on which one it is."""
+    model, chooses, models = WITH_OPTIONS[name]
+    own = {key: value[key] for key in model.model_fields if key in value}
+    section = _read_model(draft, (name,), model, own)
+    if section is None:
         return None
-    given = {key: item for key, item in value.items() if key != "type"}
-    options = _read_model(draft, path, SCHEDULER_OPTIONS[scheduler.type], given)
-    return scheduler if options is None else scheduler.with_options(options)
+    chosen = getattr(section, chooses)
+    if value.get(chooses) not in (None, chosen):
+        return section  # which options there are is unknown
+    given = {key: item for key, item in value.items() if key not in model.model_fields}
+    options = _read_model(draft, (name,), models[chosen], given)
+    return section if options is None else section.with_options(options)
 
 
 def _read_plateau(draft: Draft) -> Plateau | None:
@@ -319,15 +300,16 @@ def _read_model(
     fields = model.model_fields
     values = {key: one for key, one in value.items() if one is not None or key not in fields}
     while True:
-        filled = {**_defaults(draft, name, values), **values}
+        filled = {**_defaults(draft, name, values, model), **values}
         try:
             return model.model_validate(filled)
         except ValidationError as error:
             draft.broken.add(section)
             wrong = set()
             for details in error.errors(include_url=False):
+                details["loc"] = strip_tags(details["loc"])
                 key = details["loc"][0] if details["loc"] else None
-                if details["type"] == "missing" and key in value:
+                if details["type"] == "missing" and details["loc"] == (key,) and key in value:
                     continue  # wrong, and reported already
                 draft.complain((*path, *details["loc"]), explain_error(details, model))
                 wrong.add(key)
@@ -337,9 +319,11 @@ def _read_model(
             values = kept
 
 
-def _defaults(draft: Draft, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def _defaults(
+    draft: Draft, name: str, values: Mapping[str, Any], model: type[Section]
+) -> dict[str, Any]:
     """The defaults that depend on other parts of the spec."""
-    if name == "search":
+    if model is Search:
         return _search_defaults(draft, values)
     if name in {"evaluation", "checkpoint"}:
         return {"every_env_steps": _tenth_of_budget(draft)}

@@ -18,6 +18,7 @@ from sweeper.spec.keys.descriptions import TOP_LEVEL_KEYS
 from sweeper.spec.keys.support import Support, find_support
 from sweeper.spec.rules import apply_rules
 from sweeper.spec.schedulers import Scheduler
+from sweeper.spec.search import Search
 from sweeper.spec.sections import (
     Budget,
     Checkpoint,
@@ -26,7 +27,6 @@ from sweeper.spec.sections import (
     Plateau,
     Ray,
     Resources,
-    Search,
     Selection,
     Tracking,
 )

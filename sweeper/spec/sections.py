@@ -29,10 +29,11 @@ __all__ = [
     "Positive",
     "Ray",
     "Resources",
-    "Search",
     "Section",
     "Selection",
+    "Text",
     "Tracking",
+    "Whole",
     "Wrapper",
 ]
 
@@ -125,29 +126,6 @@ class Environment(Section):
     def settings(self) -> EnvironmentSettings:
         """The settings that a worker builds it from."""
         return EnvironmentSettings.from_json(self.model_dump())
-
-
-def _auto_or_whole(value: Any) -> Any:
-    value = _whole(value)
-    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
-        return value
-    raise ValueError(f"must be auto or a whole number from 1 on; found {show(value)}")
-
-
-class Search(Section):
-    """Which configurations are tried."""
-
-    algorithm: Literal["grid", "random", "tpe", "cmaes", "gp", "qmc"]
-    """How configurations are chosen; by default grid if every distribution is grid_search, else
-    random."""
-    num_samples: AtLeast1
-    """Configurations to draw; for a grid, passes over it."""
-    seed: AtLeast0 = 0
-    """Of the generator that draws the configurations."""
-    max_concurrent: Annotated[int | Literal["auto"], BeforeValidator(_auto_or_whole)] = "auto"
-    """Trials at a time; auto: as many as this machine's cores allow."""
-    points_to_evaluate: list[dict[str, Any]] = []
-    """Values of searched parameters to begin with; each counts inside num_samples."""
 
 
 class Plateau(Section):

@@ -81,7 +81,7 @@ def _summarise(plan: SweepPlan) -> str:
     if search.algorithm == "random" and has_grid:
         times = "" if search.num_samples == 1 else f" {search.num_samples} times"
         how = f"a grid{times}, the rest drawn at random ({seed})"
-    points = len(search.points_to_evaluate)
+    points = len(search.points)
     first = f", beginning with {count_noun(points, 'point')} of yours" if points else ""
     tried = count_noun(plan.trials, "configuration")
     return f"{spec.name} tries {tried} of {what}: {how}{first}."

@@ -189,9 +189,10 @@ class _StageRun:
             spec.param_space,
             num_samples=spec.search.num_samples,
             seed=spec.search.seed,
-            points=spec.search.points_to_evaluate,
+            points=spec.search.points,
             asked=self.results.snapshot().searched,
             objective=spec.objective,
+            options=spec.search.options.model_dump(),
         )
         options = resolve_options(spec.scheduler, spec.stop)
         scheduler = build_scheduler(spec.scheduler.type, spec.objective, options)

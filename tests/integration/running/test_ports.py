@@ -44,6 +44,7 @@ class Climbing(SearchAlgorithm):
         points: Sequence[Mapping[str, Any]],
         asked: Sequence[Mapping[str, Any]],
         objective: Objective,
+        options: Mapping[str, Any],
     ) -> None:
         self._space, self._samples = dict(param_space), num_samples
         self._known: set[int] = set()
