@@ -97,16 +97,16 @@ def _resample(repeats: int, seed: int = 0) -> NDArray[np.int64]:
     return generator.integers(repeats, size=(_RESAMPLES, repeats))
 
 
-def difference(regrets: NDArray[np.float64], control: NDArray[np.float64]) -> tuple[float, ...]:
-    """The mean paired difference to the control, and its 95 % bootstrap interval.
+def difference(*paired: NDArray[np.float64]) -> tuple[float, float, float]:
+    """The mean paired difference of two methods, and its 95 % bootstrap interval.
 
     Args:
-        regrets: ``float64[repeats]`` at one budget.
-        control: the same repeats of the control, of which there may be more.
+        paired: ``float64[repeats]`` for each table, which all count alike; each table's repeats
+            are drawn anew for themselves.
     """
-    paired = regrets - control[: len(regrets)]
-    means = paired[_resample(len(paired))].mean(axis=1)
-    return float(paired.mean()), *map(float, np.quantile(means, [0.025, 0.975]))
+    means = [one[_resample(len(one), seed)].mean(axis=1) for seed, one in enumerate(paired)]
+    middle = np.mean([one.mean() for one in paired])
+    return float(middle), *map(float, np.quantile(np.mean(means, axis=0), [0.025, 0.975]))
 
 
 def worth(
