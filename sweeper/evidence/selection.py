@@ -4,9 +4,9 @@ The rules, and where each is written:
 
 1. A trial is a candidate if it has a finite score and is not in error (`records.judge_trial`,
    `scoring.score_reports`). A trial that did not run to its own end (pruned, paused, still
-   running) counts with its reports so far and is marked ``partial``. Every other trial is
-   excluded, with a reason.
-2. The best score wins; of equal scores the one at fewer env steps, then the lower trial id
+   running) counts with its reports so far. Every other trial is excluded, with a reason.
+2. The best score wins; of equal scores the one at fewer env steps, then the lower trial id. A
+   trial that did not run to its own end wins only if none did, and is then marked ``partial``
    (`ranking.Candidate.rank`).
 3. The checkpoint is the winner's last one for ``last`` and ``auc``. For ``best`` it is the one
    made after the report that earned the score, else the one with the best recorded metric, of
@@ -44,7 +44,6 @@ from sweeper.results.records import (
     judge_trial,
 )
 from sweeper.results.scoring import iteration_of, metric_value
-from sweeper.states import TrialState
 
 __all__ = [
     "Exclusion",
@@ -92,11 +91,13 @@ class Selection:
         checkpoint_note: what is unusual about it, e.g. that it was not made at the score.
         replica: index of the best replica.
         seed: that replica's seed; None if the run recorded no seeds.
-        candidates: how many trials could have won.
-        runner_up: the second-best trial.
+        candidates: how many trials have a score.
+        runner_up: the second-best trial; if the winner ran to its own end, of those that did.
         diverged: how many replicas of the winner are frozen; the score counts them as the run's
             worst.
         divergence: that in words; None if none is frozen.
+        unfinished: candidates that could not win, whatever their scores, because the winner ran to
+            its own end and they did not.
     """
 
     trial_id: str
@@ -118,20 +119,25 @@ class Selection:
     diverged: int = 0
     divergence: str | None = None
     excluded: tuple[Exclusion, ...] = field(default=())
+    unfinished: int = 0
 
     @property
     def verdict_text(self) -> str:
         """The outcome in sentences, with its limits."""
         scored = f"{self.metric} {self.score:.6g} ({_SCORE_WORDS[self.score_kind]})"
         if self.runner_up is None or self.runner_up_score is None:
-            sentences = [f"{self.trial_id} has {scored}; it is the only candidate."]
+            alone = "one that ran to its own end" if self.unfinished else "candidate"
+            sentences = [f"{self.trial_id} has {scored}; it is the only {alone}."]
         else:
             gap = abs(self.score - self.runner_up_score)
             lead = f"{gap:.6g} better than" if gap else "equal to"
             sentences = [
-                f"{self.trial_id} has the best of {self.candidates} scores, {scored}, "
-                f"{lead} {self.runner_up}."
+                f"{self.trial_id} has the best of {self.candidates - self.unfinished} scores, "
+                f"{scored}, {lead} {self.runner_up}."
             ]
+        if self.unfinished:
+            others = count_noun(self.unfinished, "trial")
+            sentences.append(f"{others} that did not run to their own end could not win.")
         if self.partial:
             sentences.append(f"It did not run to its own end ({self.state}).")
         if self.divergence is not None:
@@ -200,7 +206,8 @@ def select(
     if not ranked:
         raise _nothing_to_select(excluded)
     winner = ranked[0]
-    runner_up = ranked[1] if len(ranked) > 1 else None
+    rivals = [one for one in ranked if one.ran_to_end or not winner.ran_to_end]
+    runner_up = rivals[1] if len(rivals) > 1 else None
     checkpoint, note = _choose_checkpoint(
         winner, objective, lambda item: exists(results.resolve(item))
     )
@@ -215,7 +222,7 @@ def select(
         score_kind=objective.score,
         score=winner.score,
         env_steps=None if math.isinf(winner.env_steps) else int(winner.env_steps),
-        partial=trial.state is not TrialState.TERMINATED,
+        partial=not winner.ran_to_end,
         checkpoint=None if checkpoint is None else str(results.resolve(checkpoint)),
         checkpoint_note=note,
         replica=replica,
@@ -226,6 +233,7 @@ def select(
         diverged=trial.diverged,
         divergence=describe_divergence(trial),
         excluded=excluded,
+        unfinished=len(ranked) - len(rivals),
     )
 
 

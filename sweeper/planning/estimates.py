@@ -59,7 +59,7 @@ def estimate_plan(plan: SweepPlan) -> SweepPlan:
         based_on=None if measured is None else measured.run,
         limit=limit,
         is_upper_bound=limit in CLOCKS
-        or may_end_early(plan.spec)
+        or may_end_early(plan)
         or "training_iteration" in plan.spec.stop,
     )
     return replace(plan, estimate=estimate)
@@ -68,10 +68,14 @@ def estimate_plan(plan: SweepPlan) -> SweepPlan:
 def _ends(plan: SweepPlan, measured: _Measured | None) -> Iterator[tuple[float, str | None]]:
     """Every possible end of the search: seconds from its start, and the spec's key for it."""
     spec = plan.spec
+    share = 1.0 if plan.expected_share is None else plan.expected_share
     rounds = math.ceil(plan.max_trials / plan.concurrent)
     if measured is not None and ENV_STEPS in spec.stop:
         steps = spec.stop[ENV_STEPS] * plan.replicas
-        yield measured.startup_s + rounds * steps * measured.step_s, None
+        # Trials that end early make room for others at once, not round by round.
+        early = max(1.0, plan.max_trials / plan.concurrent * share)
+        taken = rounds if share == 1 else early
+        yield measured.startup_s + taken * steps * measured.step_s, None
     if measured is not None and spec.budget.env_steps is not None:
         # Concurrent trials use up the budget together.
         steps = spec.budget.env_steps / plan.concurrent

@@ -18,12 +18,15 @@ from sweeper.planning.feasibility import check_feasibility, count_fitting
 from sweeper.planning.proposal import Proposal
 from sweeper.planning.values import possible_values
 from sweeper.planning.warnings import find_warnings
+from sweeper.schedulers.base import Scheduler
+from sweeper.schedulers.registry import build_scheduler
 from sweeper.search.distinct import count_distinct
 from sweeper.search.distributions import Distribution, constants, distributions
 from sweeper.search.expansion import count
 from sweeper.spec import ExperimentSpec, read_spec
 from sweeper.spec.keys.names import default
 from sweeper.spec.keys.param_space import check_param_space
+from sweeper.spec.schedulers import resolve_options
 from sweeper.spec.search import Search
 from sweeper.spec.text.yaml import dotted
 from sweeper.states import Stage
@@ -98,6 +101,10 @@ class SweepPlan:
         estimate: time and disk; None if unknown.
         time_limit: steps after which the environment itself ends an episode; None: never.
         environment: what the environment was when it was planned.
+        rungs: env steps of a replica at which trials are compared; empty if none is stopped early.
+        stopping: which trials are stopped early, and when, in words; empty if none is.
+        expected_share: the share of all trials' env steps that will be taken if the values of
+            trials come in random order; None: how many are stopped can't be foreseen.
     """
 
     spec: ExperimentSpec
@@ -112,6 +119,9 @@ class SweepPlan:
     estimate: Estimate | None = None
     time_limit: int | None = None
     environment: EnvironmentIdentity | None = None
+    rungs: tuple[int, ...] = ()
+    stopping: str = ""
+    expected_share: float | None = 1.0
 
     @property
     def max_trials(self) -> int:
@@ -134,6 +144,8 @@ class SweepPlan:
             "param_space": _plain_space(self.spec.param_space),
             "search": to_json(self.spec.search.model_dump()),
             "scheduler": self.spec.scheduler.model_dump(mode="json"),
+            "rungs": list(self.rungs),
+            "expected_share": self.expected_share,
             "estimate": None if self.estimate is None else self.estimate.to_json(),
             "warnings": list(self.warnings),
             "notes": list(self.notes),
@@ -185,6 +197,7 @@ def build_plan(spec: ExperimentSpec, asked: Sequence[Mapping[str, Any]] = ()) ->
         raise SpecError(feasibility.problems)
     replicas, described = len(spec.seeds), feasibility.environment
     time_limit = None if described is None else described.max_episode_steps
+    scheduler = _scheduler(spec)
     return SweepPlan(
         spec=spec if time_limit is not None else cap_evaluation(spec),
         trials=trials,
@@ -197,7 +210,16 @@ def build_plan(spec: ExperimentSpec, asked: Sequence[Mapping[str, Any]] = ()) ->
         vectorization=_vectorization(spec),
         time_limit=time_limit,
         environment=None if described is None else identify(spec.environment.settings(), described),
+        rungs=scheduler.rung_env_steps,
+        stopping=scheduler.describe(),
+        expected_share=scheduler.expected_share(_max_trials(spec, trials)),
     )
+
+
+def _scheduler(spec: ExperimentSpec) -> Scheduler:
+    """One that is asked for words and numbers only."""
+    options = resolve_options(spec.scheduler, spec.stop)
+    return build_scheduler(spec.scheduler.type, spec.objective, options)
 
 
 def training_plan(spec: ExperimentSpec) -> SweepPlan:
@@ -266,12 +288,13 @@ def _evaluation(plan: SweepPlan) -> EvaluationSettings | None:
     return replace(settings, max_episode_steps=None) if has_own_end else settings
 
 
-def may_end_early(spec: ExperimentSpec) -> bool:
-    """Whether a trial, or the search, can end before it reaches its limits."""
+def may_end_early(plan: SweepPlan) -> bool:
+    """Whether a trial, or the search, can end before it reaches its limits, nobody knows when."""
+    spec = plan.spec
     return (
         any(name not in BOUNDS for name in spec.stop)
         or spec.plateau is not None
-        or spec.scheduler.type != "fifo"
+        or plan.expected_share is None
         or spec.budget.no_improvement_trials is not None
     )
 

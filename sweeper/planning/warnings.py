@@ -13,6 +13,7 @@ from sweeper.planning.action_bounds import find_unbounded_actions
 from sweeper.planning.episode_cap import default_episode_cap
 from sweeper.planning.feasibility import count_fitting
 from sweeper.planning.proposal import Proposal
+from sweeper.planning.rungs import batch_steps, find_rung_warnings
 from sweeper.planning.values import max_integer, possible_values
 from sweeper.search.distributions import Distribution, distributions
 from sweeper.spec import ExperimentSpec
@@ -39,7 +40,7 @@ def find_warnings(
     yield from _repetitions(spec, trials)
     yield from _concurrency(spec, trials)
     yield from _ranges(spec)
-    yield from _rungs(spec)
+    yield from find_rung_warnings(spec)
 
 
 def _endless_evaluation(spec: ExperimentSpec, environment: EnvironmentDescription) -> Iterator[str]:
@@ -80,7 +81,7 @@ def _unfinished_episodes(
 def _env_steps_of_trial(spec: ExperimentSpec) -> int | None:
     """The env steps of a replica; None if they are not known."""
     bounds = [spec.stop.get(ENV_STEPS)]
-    iterations, batch = spec.stop.get("training_iteration"), _batch(spec)
+    iterations, batch = spec.stop.get("training_iteration"), batch_steps(spec)
     if iterations is not None and batch is not None:
         bounds.append(iterations * batch)
     return min((int(bound) for bound in bounds if bound is not None), default=None)
@@ -110,7 +111,7 @@ def _bounds(spec: ExperimentSpec, trials: int) -> Iterator[str]:
 
 
 def _iterations(spec: ExperimentSpec) -> Iterator[str]:
-    steps, batch = spec.stop.get(ENV_STEPS), _batch(spec)
+    steps, batch = spec.stop.get(ENV_STEPS), batch_steps(spec)
     if steps is None:
         return
     if batch is not None and steps < batch:
@@ -190,29 +191,3 @@ def _ends(leaf: Distribution) -> tuple[float, float] | None:
     if len(numbers) < max(2, len(values)) or min(numbers) <= 0:
         return None
     return min(numbers), max(numbers)
-
-
-def _rungs(spec: ExperimentSpec) -> Iterator[str]:
-    first = getattr(spec.scheduler.options, "grace_period", None)
-    if first is None:
-        return
-    evaluation = spec.evaluation
-    every = evaluation.every_env_steps if evaluation is not None else None
-    batch = _batch(spec)
-    if spec.selection.metric.startswith("evaluation/") and every is not None and first < every:
-        yield (
-            f"scheduler.grace_period ({first:,}) lies before the first evaluation ({every:,} env "
-            "steps): trials have no score at their first rung"
-        )
-    elif batch is not None and first <= batch:
-        yield (
-            f"scheduler.grace_period ({first:,}) is an iteration or less ({batch:,} env steps): "
-            "trials are judged before they have learned anything"
-        )
-
-
-def _batch(spec: ExperimentSpec) -> int | None:
-    """Env steps of one iteration of PPO; None if they are searched, or with another algorithm."""
-    key = "train_batch_size_per_learner"
-    value = spec.param_space.get(key, default(spec.algorithm, (key,), spec.backend))
-    return value if spec.support.learns_from == "batch" and isinstance(value, int) else None

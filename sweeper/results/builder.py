@@ -145,6 +145,8 @@ class ResultsBuilder:
         match event:
             case TrialReported():
                 _append_report(trial, event)
+                if event.decision is not None and event.decision.get("rung") is not None:
+                    trial.change(rung=event.decision["rung"])
             case TrialCheckpointed():
                 # Written again after a crash: it is the newest now.
                 trial.checkpoints.pop(event.path, None)

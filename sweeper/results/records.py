@@ -15,7 +15,15 @@ from sweeper.metrics import ENV_STEPS, Objective
 from sweeper.results.scoring import Score, env_steps_of, metric_value, score_reports
 from sweeper.states import LaunchEnd, Stage, TrialState
 
-__all__ = ["SweepResults", "TrialCheckpoint", "TrialRecord", "describe_error", "judge_trial"]
+__all__ = [
+    "SweepResults",
+    "TrialCheckpoint",
+    "TrialRecord",
+    "describe_divergence",
+    "describe_error",
+    "describe_pruning",
+    "judge_trial",
+]
 
 
 class TrialCheckpoint(NamedTuple):
@@ -48,6 +56,8 @@ class TrialRecord:
         started: when it first started, in seconds since the epoch.
         ended: time of its last event, if it no longer runs.
         retries: how often it failed and was resumed.
+        stage: what it was trained for.
+        rung: the last one at which a scheduler compared it, from 1; None: at none.
     """
 
     trial_id: str
@@ -65,6 +75,7 @@ class TrialRecord:
     ended: float | None = None
     retries: int = 0
     stage: Stage = Stage.SEARCH
+    rung: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", TrialState(self.state))
@@ -156,6 +167,8 @@ class SweepResults:
             {
                 "trial_id": record.trial_id,
                 "state": record.state,
+                "reason": record.reason,
+                "rung": record.rung,
                 "configuration": to_json(record.configuration),
                 "score": judge_trial(record, objective).value,
                 "diverged": record.diverged,
@@ -183,6 +196,14 @@ def describe_divergence(record: TrialRecord) -> str | None:
     verb = "is" if record.diverged == 1 else "are"
     cause = record.diverged_because or "weights or loss not finite"
     return f"{record.diverged} of {count_noun(seeds, 'replica')} {verb} frozen: {cause}"
+
+
+def describe_pruning(record: TrialRecord) -> str | None:
+    """``pruned at 30,000 env steps: 41.2 < 120.5, …``, in one line; None for any other state."""
+    if record.state is not TrialState.PRUNED:
+        return None
+    where = "" if record.env_steps is None else f" at {record.env_steps:,} env steps"
+    return f"pruned{where}: {record.reason or 'stopped by the scheduler'}"
 
 
 def describe_error(record: TrialRecord) -> str | None:

@@ -77,9 +77,9 @@ class HyperBandScheduler(HalvingScheduler):
         """Where the rungs are, who goes on, how large the brackets are."""
         if not self.rung_env_steps:
             return "hyperband stops no trial: its first rung would lie at a trial's end"
-        of_whole = f"{self.sizes[-1]} of {sum(self.sizes)} trials are stopped nowhere"
+        of_whole = f"{self.sizes[-1]} of {sum(self.sizes)} trials have no rung"
         return (
             f"hyperband stops trials at {join_steps(self.rung_env_steps)} env steps a replica, in "
-            f"{len(self.sizes)} brackets that begin there one after the other: the best 1 in "
+            f"{len(self.sizes)} brackets, each with its first rung later: the best 1 in "
             f"{self.reduction_factor:g} of a bracket's trials go on; {of_whole}"
         )

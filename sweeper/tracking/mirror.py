@@ -149,6 +149,8 @@ class RunMirror:
             self.new_tags["sweeper.diverged_because"] = clip_tag(str(cause))
         iteration = iteration_of(event.metrics)
         self.last_report = event
+        if event.decision is not None and event.decision.get("rung") is not None:
+            self.new_tags["sweeper.rung"] = str(event.decision["rung"])
         if iteration is not None and iteration <= self._iteration:
             # MLflow can't replace a value, and two at one step draw a comb. So the first values
             # of a step that is trained again after a rollback stay. Only where an evaluation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from sweeper.errors import SweeperError
 from sweeper.opened_run import Run, open_run
 from sweeper.paths import RunPaths, list_runs
+from sweeper.results.records import TrialRecord, describe_pruning
 from sweeper.results.scoring import metric_value
 from sweeper.results.standing import Standing, Workload, describe_workload
 from sweeper.states import TrialState
@@ -51,6 +52,7 @@ class RunOverview:
         updated: time of the last event.
         left_s: estimated seconds until the end; None if unknown or if the run is not live.
         running: trials that are training now; empty if the run is not live.
+        pruned: the scheduler's last decision to stop a trial, in words; None if there is none.
         problem: why a damaged run can't be read, in one line.
     """
 
@@ -67,6 +69,7 @@ class RunOverview:
     updated: float | None = None
     left_s: float | None = None
     running: tuple[RunningTrial, ...] = ()
+    pruned: str | None = None
     problem: str | None = None
 
 
@@ -112,7 +115,16 @@ def describe_run(opened: Run) -> RunOverview:
             for record in results.trials
             if record.state is TrialState.RUNNING
         ),
+        pruned=_last_pruned(results.trials),
     )
+
+
+def _last_pruned(records: Iterable[TrialRecord]) -> str | None:
+    pruned = [record for record in records if record.state is TrialState.PRUNED]
+    if not pruned:
+        return None
+    last = max(pruned, key=lambda record: record.ended or 0.0)
+    return f"{last.trial_id} {describe_pruning(last)}"
 
 
 def describe_runs(storage: Path) -> list[RunOverview]:

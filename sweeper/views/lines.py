@@ -14,7 +14,7 @@ from sweeper.formatting import (
 )
 from sweeper.journal import Event, TrialCheckpointed, TrialEnded, TrialReported, TrialRetried
 from sweeper.paths import RunPaths
-from sweeper.results.records import describe_divergence
+from sweeper.results.records import describe_divergence, describe_pruning
 from sweeper.results.scoring import metric_value
 from sweeper.states import TrialState
 from sweeper.views.watch import LaunchWatch
@@ -112,10 +112,12 @@ class LineProgress:
             log = self._paths.trial_log(event.trial_id)
             return f"{event.trial_id} failed ({event.reason}): {event.error}; log: {log}"
         metric = self._watch.metric
+        parameters = format_parameters(record.parameters)
+        if pruning := describe_pruning(record):
+            return f"{event.trial_id} {pruning}{f'; {parameters}' if parameters else ''}"
         score = format_number(metric_value(record.last_report, metric))
         divergence = describe_divergence(record)
         frozen = f"; {divergence}" if divergence else ""
-        parameters = format_parameters(record.parameters)
         return (
             f"{event.trial_id} {describe_state(event.state)} ({event.reason}): {metric} {score}, "
             f"{format_number(record.env_steps)} env steps"

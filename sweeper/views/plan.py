@@ -181,8 +181,27 @@ def _training(plan: SweepPlan) -> Iterator[str]:
     if spec.scheduler.type != "fifo":
         options = spec.scheduler.given_options().items()
         early = f"bad trials are stopped early by {spec.scheduler.type}"
-        yield ", ".join([early, *(f"{key} {_value(value)}" for key, value in options)])
+        given = ", ".join([early, *(f"{key} {_value(value)}" for key, value in options)])
+        yield plan.stopping or given
+        yield from _expected(plan)
     yield from _budget(plan)
+
+
+def _expected(plan: SweepPlan) -> Iterator[str]:
+    """What stopping early will save, as far as that can be foreseen."""
+    if plan.env_steps is None or not plan.rungs or plan.max_trials < 2:
+        return
+    if plan.expected_share is None:
+        least = plan.rungs[0] * plan.replicas * plan.max_trials
+        yield (
+            f"how many end there depends on how much they differ: at least {least:,} env steps in "
+            "all"
+        )
+    else:
+        yield (
+            f"about {plan.expected_share:.0%} of {plan.env_steps:,} env steps in all, if trials' "
+            "values come in random order"
+        )
 
 
 def _budget(plan: SweepPlan) -> Iterator[str]:

@@ -109,6 +109,8 @@ def print_status(overview: RunOverview) -> None:
     words = format_parameters(overview.parameters or {})
     rows += [("", line) for line in fold_parameters(words, room)]
     rows += _describe_times(overview)
+    if overview.pruned:
+        rows.append(("last pruned", overview.pruned))
     if command := _resume_command(overview.run, overview.state, overview.states):
         rows.append(("go on", command))
     print_pairs(console, rows)
@@ -178,6 +180,11 @@ def print_logs(logs: Sequence[TrialLog], run: str, lines: int) -> None:
         size = "-" if log.size_bytes is None else format_bytes(log.size_bytes)
         table.add_row(log.trial_id, color_state(log.state), size, Text(short_path(log.path)))
     console.print(table)
+    pruned = [log for log in logs if log.pruned is not None]
+    if pruned:
+        console.print()
+    for log in pruned:
+        print_text(console, f"{log.trial_id} {log.pruned}")
     for log in logs:
         if log.error is None:
             continue

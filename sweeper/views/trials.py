@@ -24,6 +24,7 @@ from sweeper.opened_run import Run
 from sweeper.results.ranking import rank_trial
 from sweeper.results.records import TrialRecord, describe_divergence, judge_trial
 from sweeper.search.configuration import flatten_parameters
+from sweeper.states import TrialState
 from sweeper.views.console import color_state, make_console, make_table, print_text
 
 __all__ = ["print_trials"]
@@ -77,11 +78,17 @@ def print_trials(opened: Run) -> None:
 def _fixed_cells(record: TrialRecord, objective: Objective) -> list[str]:
     return [
         record.trial_id,
-        describe_state(record.state),
+        _describe_state(record),
         format_score(judge_trial(record, objective).value, record.diverged),
         format_number(record.env_steps),
         "-" if record.time_total_s is None else format_duration(record.time_total_s),
     ]
+
+
+def _describe_state(record: TrialRecord) -> str:
+    word = describe_state(record.state)
+    is_at_rung = record.state is TrialState.PRUNED and record.rung is not None
+    return f"{word} at rung {record.rung}" if is_at_rung else word
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], last: str = "r") -> Table:

@@ -22,7 +22,7 @@ from sweeper.journal import (
 )
 from sweeper.planning.plan import SweepPlan
 from sweeper.results.builder import ResultsBuilder
-from sweeper.results.records import TrialRecord
+from sweeper.results.records import TrialRecord, describe_pruning
 from sweeper.results.standing import Standing, describe_workload
 from sweeper.states import TrialState
 
@@ -48,6 +48,7 @@ class LaunchWatch:
         running: the running trials by id.
         best_record: the best trial so far; None before the first score.
         metric: the metric that trials are compared by.
+        pruning: the scheduler's last decision to stop a trial, in words; empty before the first.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class LaunchWatch:
         self.running: dict[str, TrialRecord] = {}
         self.best_record: TrialRecord | None = None
         self.metric = plan.spec.selection.metric
+        self.pruning = ""
         self._records: dict[str, TrialRecord] = {}
         self._heard: dict[str, float] = {}  # when each running trial had its last event
         self._changed: dict[str, tuple[TrialRecord, float]] = {}
@@ -78,6 +80,8 @@ class LaunchWatch:
             records = self.results.snapshot().trials
         elif isinstance(event, _TRIAL_EVENTS):
             records = (self.results.trial(event.trial_id),)
+            if isinstance(event, TrialEnded) and (words := describe_pruning(records[0])):
+                self.pruning = f"{event.trial_id} {words}"
         else:
             return
         with self._lock:
