@@ -20,7 +20,6 @@ seed of its own, and the same one for every method:
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 import platform
 import sys
@@ -52,13 +51,13 @@ class Method:
     """A search algorithm with a scheduler.
 
     Attributes:
-        grace: the first rung, as a share of a trial's env steps; None for the default.
+        grace: the first rung, as a share of a trial's env steps.
         is_slow: whether it gets fewer repeats and small budgets only.
     """
 
     search: str = "random"
     scheduler: str = "fifo"
-    grace: float | None = None
+    grace: float = 0.0
     is_slow: bool = False
 
     @property
@@ -66,18 +65,15 @@ class Method:
         """As the command line and the tables have it, e.g. ``tpe+asha-30``."""
         if self.scheduler == "fifo":
             return self.search
-        grace = "" if self.grace is None else f"-{self.grace * 100:.0f}"
         start = "" if self.search == "random" else f"{self.search}+"
-        return f"{start}{self.scheduler}{grace}"
+        return f"{start}{self.scheduler}-{self.grace * 100:.0f}"
 
     def options(self, budget: int) -> dict[str, Any]:
         """The scheduler's options for trials of so many env steps."""
         if self.scheduler == "fifo":
             return {}
-        options: dict[str, Any] = {} if self.scheduler == "median" else {"max_t": budget}
-        if self.grace is not None:
-            options["grace_period"] = round(self.grace * budget)
-        return options
+        options = {"grace_period": round(self.grace * budget)}
+        return options if self.scheduler == "median" else {**options, "max_t": budget}
 
     def is_available(self) -> bool:
         """Whether this version has both parts."""
@@ -87,10 +83,9 @@ class Method:
 def _methods() -> Iterable[Method]:
     yield from (Method("random"), Method("qmc"), Method("tpe"), Method("cmaes"))
     yield Method("gp", is_slow=True)
-    yield Method(scheduler="hyperband")
-    for search, scheduler in itertools.product(("random", "tpe"), ("asha", "median", "race")):
-        if (search, scheduler) != ("tpe", "median"):
-            yield from (Method(search, scheduler, grace) for grace in (0.1, 0.3))
+    pairs = [("random", name) for name in ("asha", "hyperband", "median", "race")]
+    for search, scheduler in (*pairs, ("tpe", "asha"), ("tpe", "race")):
+        yield from (Method(search, scheduler, grace) for grace in (0.1, 0.3))
 
 
 METHODS: Mapping[str, Method] = {method.name: method for method in _methods()}
