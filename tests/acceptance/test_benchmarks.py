@@ -67,11 +67,12 @@ def test_mlflow_s_share_is_of_two_equal_sweeps() -> None:
 
 
 def test_search_quality_simulates_the_same_sweeps_each_time() -> None:
-    first = run("search_quality.py", "--short")
+    first = run("search_quality.py", "ppo_cartpole", "--short")
     regrets = {row[0]: row[1:] for row in rows(first, "method")}
-    assert next(iter(regrets)) == "random"
-    # Regret falls with the budget; a whole table's worth of trials finds what there is to find.
-    random = [float(cell) for cell in regrets["random"][:3]]
-    assert random == sorted(random, reverse=True)
-    assert random[-1] < 0.5 < random[0] + 0.5
-    assert first == run("search_quality.py", "--short")
+    assert list(regrets) == ["random", "qmc", "tpe", "asha-10", "asha-30"]
+    # A sweep of eight trials finds more than one of two does, by any method.
+    for cells in regrets.values():
+        two, eight, _ = (float(cell.split()[0]) for cell in cells[:3])
+        assert eight < two < 1
+    assert regrets["random"][3] == "1.0 x (1.0 to 1.0)"
+    assert first == run("search_quality.py", "ppo_cartpole", "--short")
