@@ -113,7 +113,10 @@ class SamplerSearch(SearchAlgorithm):
         return None
 
     def tell(self, observation: Observation) -> None:
-        """Set the trial in its study; of earlier launches' trials when they are replayed."""
+        """Set the trial in its study; of earlier launches' trials when they are replayed.
+
+        A trial may have been run with other parameters than were asked for: it counts with those.
+        """
         self._told[observation.number] = observation
         if observation.number in self._asked:
             self._show(observation.number)
@@ -184,10 +187,12 @@ class SamplerSearch(SearchAlgorithm):
 
     def _show(self, number: int) -> None:
         asked = self._asked[number]
+        told = self._told.get(number, _RUNNING)
+        values = find_values(told.parameters, self._dimensions) if told.parameters else asked.values
         trial = freeze_trial(
-            asked.values,
+            values,
             self._dimensions,
-            self._told.get(number, _RUNNING),
+            told,
             attributes=asked.attributes,
         )
         trial.number = asked.index

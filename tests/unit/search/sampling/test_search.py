@@ -222,6 +222,19 @@ def test_a_trial_that_goes_on_after_all_runs_once_more() -> None:
     assert states == ["COMPLETE", "RUNNING"]
 
 
+@pytest.mark.parametrize("name", LEARNING)
+def test_a_trial_counts_with_the_parameters_that_it_was_run_with(name: str) -> None:
+    search = build(name, PLAIN, options=FEW)
+    sample = search.ask(1)
+    assert sample is not None
+    run = {**sample.parameters, "lr": 2e-4}
+    search.tell(Observation(1, run, TrialState.TERMINATED, ((5, 1.0),), 1.0))
+    assert isinstance(search, SamplerSearch)
+    (cell,) = search._cells.values()
+    assert cell.picture.study.trials[0].params["lr"] == pytest.approx(2e-4)
+    assert cell.picture.study.trials[0].value == 1.0
+
+
 @pytest.mark.parametrize(
     ("state", "values", "score", "expected"),
     [
