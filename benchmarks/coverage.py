@@ -235,27 +235,37 @@ def _judge_winners(returns: Returns, scatter: float, size: int, draws: int) -> l
 
 def looking(draws: int) -> None:
     print(
-        "\n## Looking after every group of 5 runs, to 30\n\nWithout any difference: how often "
-        "something is called different from the baseline, by whom."
+        "\n## Looking after every group of 5 runs, to 30\n\nWithout any difference: how often any "
+        "finalist is called different from the baseline. The last column is the verdict, on the "
+        "champion alone and with groups added only where something is undecided."
     )
-    print_head("returns", "finalists", "Welch's t at 5 % after each group", "once, at 30", "ours")
+    print_head(
+        "returns",
+        "finalists",
+        "Welch's t at 5 %, once, at 30 runs",
+        "the same after each group",
+        "ours after each group",
+        "verdict better or worse",
+    )
     for returns, number in itertools.product((NORMAL, STUCK), (1, 3)):
         generator = np.random.default_rng(number)
-        naive = once = ours = 0
-        for _ in range(draws):
-            pool = [returns.draw(generator, LOOKS[-1]) for _ in range(number + 1)]
-            naive += any(
-                welch_p_value(one[:look], pool[-1][:look]) <= 0.05
-                for one in pool[:-1]
-                for look in LOOKS
-            )
-            once += any(welch_p_value(one, pool[-1]) <= 0.05 for one in pool[:-1])
-        for _ in range(draws // 2):
-            means = {**dict.fromkeys(FINALISTS[:number], 0.0), "baseline": 0.0}
-            samples = draw_confirmation(generator, means, returns, LOOKS)
-            ours += judge(samples[:-1], samples[-1], looks=LOOKS).verdict in ("better", "worse")
-        row = [naive / draws, once / draws, ours / (draws // 2)]
-        print_row(returns.name, str(number), *(f"{share:.1%}" for share in row))
+        rows = [_look(generator, returns, FINALISTS[:number]) for _ in range(draws)]
+        print_row(returns.name, str(number), *(f"{share:.1%}" for share in np.mean(rows, axis=0)))
+
+
+def _look(
+    generator: np.random.Generator, returns: Returns, names: Sequence[str]
+) -> tuple[bool, bool, bool, bool]:
+    pool = {name: tuple(returns.draw(generator, LOOKS[-1])) for name in (*names, "baseline")}
+    naive = [
+        any(welch_p_value(pool[name][:look], pool["baseline"][:look]) <= 0.05 for name in names)
+        for look in LOOKS
+    ]
+    signs = compare_pairs(pool, [(name, "baseline") for name in names], LOOKS, 0.05)
+    samples = draw_confirmation(generator, dict.fromkeys(pool, 0.0), returns, LOOKS)
+    judged = judge(samples[:-1], samples[-1], looks=LOOKS)
+    is_told = judged.verdict in ("better", "worse")
+    return naive[-1], any(naive), any(signs.values()), is_told
 
 
 # ---- a fixed number, or as many as it takes
@@ -265,10 +275,8 @@ _TRUTHS: tuple[tuple[float, ...], ...] = (
     (1.0,),
     (2.0,),
     (0.0, 0.0, 0.0),
-    (0.5, 0.5, 0.5),
     (1.0, 0.0, 0.0),
     (1.0, 1.0, 1.0),
-    (1.5, 1.0, 0.5),
     (2.0, 2.0, 1.0),
     (4.0, 4.0, 3.0),
 )
@@ -276,8 +284,8 @@ _DESIGNS: dict[str, tuple[int, ...]] = {
     "10": (10,),
     "15": (15,),
     "20": (20,),
+    "5 to 20": (5, 10, 15, 20),
     "5 to 30": LOOKS,
-    "10 to 30": (10, 20, 30),
 }
 
 
@@ -324,6 +332,8 @@ def _try_design(
 
 # ---- beside AdaStop
 
+_ADASTOP_TRUTHS = ((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (1.0, 1.0, 1.0), (2.0, 2.0, 1.0))  # it is slow
+
 
 def adastop(draws: int) -> None:
     draws //= 10
@@ -337,7 +347,7 @@ def adastop(draws: int) -> None:
         "default, and so is ours here."
     )
     print_head("returns", "means", "AdaStop: told", "runs", "ours: told", "runs")
-    for returns, truths in itertools.product((NORMAL, STUCK), _TRUTHS):
+    for returns, truths in itertools.product((NORMAL, STUCK), _ADASTOP_TRUTHS):
         generator = np.random.default_rng(len(truths))
         rows = []
         for _ in range(draws):

@@ -35,6 +35,8 @@ class Sample:
         env_steps: of one run, on average: what the configuration costs.
         search_score: what the search thought of it; None for the baseline.
         diverged: how many of the runs diverged.
+        search_runs: the values of its runs in the search, if known. They are no evidence of the
+            mean, for they chose the finalist, but show whether runs get stuck.
 
     Raises:
         ValueError: a value is NaN or infinite.
@@ -45,11 +47,12 @@ class Sample:
     env_steps: float
     search_score: float | None = None
     diverged: int = 0
+    search_runs: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         plain = tuple(None if value is None else float(value) for value in self.values)
         object.__setattr__(self, "values", plain)
-        for value in (*self.values, self.env_steps, self.search_score):
+        for value in (*self.values, self.env_steps, self.search_score, *self.search_runs):
             if value is not None and not math.isfinite(value):
                 raise ValueError(f"{self.name} has a value that is no number: {value}")
 

@@ -23,7 +23,6 @@ __all__ = ["Pair", "compare_pairs", "look_levels", "reaches_a_decision", "welch_
 
 Pair = tuple[str, str]
 _GRID = 601
-_MIN_POWER = 0.1
 
 
 def welch_p_value(first: Sequence[float], second: Sequence[float]) -> float:
@@ -121,18 +120,21 @@ def reaches_a_decision(
     second: Sequence[float | None],
     looks: Sequence[int],
     alpha: float,
+    *,
+    min_power: float,
 ) -> bool:
     """Whether going on to the last look is likely enough to tell two samples apart.
 
-    The conditional power under the trend so far (Jennison and Turnbull 2000, section 10.2): the
-    probability that the last look tells them apart if the true difference is the observed one. To
-    stop below it costs some power and never breaks the level.
+    To stop where it isn't costs some power, and never breaks the level.
 
     Args:
         first: values of runs so far; None is a failed one.
         second: the same.
         looks: how many runs there are at each planned look.
         alpha: of all looks of this comparison.
+        min_power: the least conditional power under the trend so far (Jennison and Turnbull 2000,
+            section 10.2): the probability that the last look tells them apart if the true
+            difference is the observed one.
 
     Returns:
         False too if the last look is reached.
@@ -143,7 +145,7 @@ def reaches_a_decision(
     p_value = welch_p_value(_finite(first), _finite(second))
     trend = _z(p_value) / math.sqrt(time)
     bound = _z(look_levels(alpha, tuple(looks))[-1])
-    return float(special.ndtr((trend - bound) / math.sqrt(1 - time))) >= _MIN_POWER
+    return float(special.ndtr((trend - bound) / math.sqrt(1 - time))) >= min_power
 
 
 def _finite(values: Sequence[float | None]) -> list[float]:

@@ -37,6 +37,13 @@ from sweeper.results.ranking import id_key
 
 __all__ = ["Evidence", "Interval", "Sample", "Verdict", "judge", "undecided"]
 
+# How likely the planned seeds must be to decide a comparison for it to get another group. By
+# simulation (benchmarks/coverage.py, designs): to go on for the verdict at a small chance already,
+# and between finalists, which may simply tie, only at a fair one, gives the same power as 0.1 for
+# both with a tenth fewer runs.
+_MIN_POWER = 0.05
+_MIN_POWER_BETWEEN_FINALISTS = 0.4
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -126,7 +133,9 @@ def judge(
         metric: of the samples' values, for the words.
         solved_at: the value from which a run counts as having solved the task.
         looks: how many runs a sample has at each planned look, e.g. ``(5, 10, 15, 20, 25, 30)``;
-            None for one look at whatever there is.
+            None for one look at whatever there is. Seeds that are added later to an undecided run
+            are one more look, e.g. ``(10, 20)``; since it was not planned, both looks together
+            err in about 7 % instead of 5 %.
         level: what intervals and comparisons promise.
         missing: what an interrupted confirmation still lacks, in words, e.g. ``4 of 10 runs of
             t0003``. If anything is missing, the verdict is ``unconfirmed``, and the champion is
@@ -136,6 +145,8 @@ def judge(
         ValueError: no finalist, two of one name, or looks that do not increase.
     """
     sizes = _check(finalists, baseline, looks)
+    # In one order, so that even sums are the same whatever the order of the arguments.
+    finalists = sorted(finalists, key=lambda sample: id_key(sample.name))
     by_name = {sample.name: sample for sample in (*finalists, *([baseline] if baseline else []))}
     evidence = _weigh(finalists, baseline, mode=mode, level=level, looks=sizes, solved_at=solved_at)
     ranked = _rank(finalists, mode)
@@ -168,11 +179,7 @@ def judge(
         champion=evidence[champion.name],
         baseline=evidence[baseline.name] if baseline else None,
         finalists=tuple(evidence[sample.name] for sample in ranked),
-        set_aside=tuple(
-            evidence[sample.name]
-            for sample in sorted(finalists, key=lambda one: id_key(one.name))
-            if sample not in ranked
-        ),
+        set_aside=tuple(evidence[sample.name] for sample in finalists if sample not in ranked),
         tied=tied,
         cheapest=min(chosen, key=lambda one: one.env_steps).name,
         steadiest=_steadiest([evidence[sample.name] for sample in chosen]),
@@ -208,7 +215,7 @@ def undecided(
     mode: str = "max",
     level: float = 0.95,
 ) -> tuple[str, ...]:
-    """Who needs another group of seeds, after the samples so far.
+    """Who needs another group of seeds, after the first group or a later one is complete.
 
     The leader's comparisons with the baseline and with the other finalists count. One that is
     undecided goes on, unless the planned number of runs is unlikely to decide it
@@ -233,9 +240,14 @@ def undecided(
     signs = _compare(finalists, baseline, mode=mode, looks=sizes, level=level)
     names: set[str] = set()
     for other in (*ranked[1:], *([baseline] if baseline else [])):
-        family = len(finalists) if other is baseline else math.comb(len(finalists), 2)
+        is_baseline = other is baseline
+        family = len(finalists) if is_baseline else math.comb(len(finalists), 2)
         if signs[leader.name, other.name] == 0 and reaches_a_decision(
-            leader.values, other.values, sizes, (1 - level) / family
+            leader.values,
+            other.values,
+            sizes,
+            (1 - level) / family,
+            min_power=_MIN_POWER if is_baseline else _MIN_POWER_BETWEEN_FINALISTS,
         ):
             names |= {leader.name, other.name}
     return tuple(
@@ -290,7 +302,7 @@ def _compare(
     """Of each finalist and other sample: 1 if it is better, -1 if worse, 0 if undecided."""
     sign = 1 if mode == "max" else -1
     values = {sample.name: sample.values for sample in finalists}
-    names = sorted(values, key=id_key)
+    names = sorted(values, key=id_key)  # so that of equal p-values the same one comes first
     found = compare_pairs(values, [*itertools.combinations(names, 2)], looks, 1 - level)
     if baseline is not None:
         values[baseline.name] = baseline.values
@@ -309,20 +321,21 @@ def _weigh(
     looks: tuple[int, ...],
     solved_at: float | None,
 ) -> dict[str, Evidence]:
-    groups = find_two_groups(
-        [one.finished for one in (*finalists, *([baseline] if baseline else []))]
-    )
+    everyone = [*finalists, *([baseline] if baseline else [])]
+    groups = find_two_groups([*(one.finished for one in everyone), *_searched(everyone)])
 
     def weigh(sample: Sample, number: int) -> Evidence:
         alpha = 1 - simultaneous_level(level, number)
-        reached = sum(size <= len(sample.values) for size in looks)
         words = [f"over {number} finalists"] if number > 1 else []
         words += [f"over {len(looks)} looks"] if len(looks) > 1 else []
         return weigh_sample(
             sample,
             mode=mode,
             level=level,
-            look_level=1 - look_levels(alpha, looks)[max(reached - 1, 0)],
+            # Of the last look, the least strict one, at every look: a confirmation ends because
+            # samples differ, not because of one sample's mean, which biases its interval little
+            # (benchmarks/coverage.py, designs).
+            look_level=1 - look_levels(alpha, looks)[-1],
             promise=" and ".join(words),
             groups=groups,
             solved_at=solved_at,
@@ -330,6 +343,10 @@ def _weigh(
 
     evidence = {sample.name: weigh(sample, len(finalists)) for sample in finalists}
     return evidence | ({baseline.name: weigh(baseline, 1)} if baseline else {})
+
+
+def _searched(samples: Sequence[Sample]) -> list[tuple[float, ...]]:
+    return [sample.search_runs for sample in samples if sample.search_runs]
 
 
 def _steadiest(chosen: Sequence[Evidence]) -> str | None:

@@ -78,8 +78,8 @@ CASES = {
         {"looks": (5, 10, 15, 20, 25, 30)},
         "undecided",
         (
-            "Undecided: t0007 can't be told from the baseline: mean return 485.6 (476.5 to "
-            "494.7) over 10 runs, against 471.9 (453.1 to 490.7) over 10 runs (95 % "
+            "Undecided: t0007 can't be told from the baseline: mean return 485.6 (477.8 to "
+            "493.4) over 10 runs, against 471.9 (455.7 to 488.1) over 10 runs (95 % "
             "intervals). If they differ as much as it looks, about 10 more seeds of each "
             "would settle it. The search's score, 499, was 13.4 too good. One more training "
             "run of t0007 would land between 464.5 and 506.7 (95 %)."
@@ -193,7 +193,7 @@ CASES = {
             "10 runs reached 200; 44 to 97 % of further runs would. The search's score, 251, "
             "was 54.9 too good. Its runs fall into two groups: 2 of 10 ended near -6, the "
             "others near 246.6. One more training run of t0007 would land between -20 and 255 "
-            "(82 %; 10 runs in two groups allow no surer promise)."
+            "(82 % at most; 10 runs in two groups allow no surer promise)."
         ),
     ),
     "only another finalist got stuck": Case(
@@ -211,7 +211,7 @@ CASES = {
             "search's score, 251, was 5 too good. Runs in this environment fall into two "
             "groups; all 5 of its runs are in the upper one, but up to 52 % of runs may end "
             "in the lower. One more training run of t0007 would land between 238 and 255 (67 "
-            "%; 5 runs in two groups allow no surer promise)."
+            "% at most; 5 runs in two groups allow no surer promise)."
         ),
     ),
     "a metric to minimise": Case(

@@ -83,3 +83,37 @@ def test_seeds_are_added_to_what_is_undecided_only() -> None:
     assert undecided([best, rival, bad], baseline, looks=LOOKS) == ("t1", "t2")
     assert undecided([best, bad], baseline, looks=LOOKS) == ()
     assert undecided([bad], baseline, looks=LOOKS) == ()  # 1 against 1: no seeds would tell
+
+
+def test_runs_that_got_stuck_in_the_search_widen_what_is_said_of_lucky_ones() -> None:
+    runs, searched = (240.0, 251.0, 246.0, 255.0, 238.0), (241.0, 250.0, -20.0, 247.0, 252.0)
+    alone = judge([Sample("t1", runs, 1e5)], None).evidence["t1"]
+    warned = judge([Sample("t1", runs, 1e5, search_runs=searched)], None).evidence["t1"]
+    assert alone.prediction is not None
+    assert warned.prediction is not None
+    assert (alone.prediction.level, warned.prediction.level) == (0.95, pytest.approx(4 / 6))
+    assert warned.mean == alone.mean
+    assert warned.interval is not None
+    assert warned.interval.low == pytest.approx(-20 + 0.47818 * (246 + 20), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("finalists", "problem"),
+    [([], "finalists must be some"), ([Sample("t1", (1.0,), 1e5)] * 2, "different names")],
+)
+def test_finalists_are_some_and_have_different_names(finalists: list[Sample], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        judge(finalists, None)
+
+
+def test_what_an_early_look_has_decided_stays_and_others_go_on() -> None:
+    # After 5 runs t1 is told from t2, which gets no more; after 10, t1 from the baseline.
+    best = (10.0, 11.0, 12.0, 10.5, 11.5, 10.0, 11.0, 12.0, 10.5, 11.5)
+    bad = (1.0, 2.0, 0.0, 1.5, 0.5)
+    base = (8.0, 10.9, 12.0, 9.0, 9.5, 8.0, 10.0, 9.5, 8.5, 9.0)
+    made = judge(
+        [Sample("t1", best, 1e5), Sample("t2", bad, 1e5)],
+        Sample("baseline", base, 1e5),
+        looks=LOOKS,
+    )
+    assert (made.champion, made.verdict, made.tied) == ("t1", "better", ())
