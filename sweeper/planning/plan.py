@@ -261,6 +261,7 @@ def training_plan(spec: ExperimentSpec) -> SweepPlan:
     search = Search(
         algorithm="grid", num_samples=1, seed=given.seed, max_concurrent=given.max_concurrent
     )
+    # A lone trial has no other to be compared with.
     selection = spec.selection.model_copy(update={"finalists": 0})
     changes = {
         "param_space": space,
