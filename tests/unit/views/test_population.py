@@ -81,7 +81,7 @@ def test_the_exchanges_have_the_rhythm_of_the_checkpoints_and_the_other_way_roun
 
 
 def test_its_values_go_with_the_rest_of_the_configuration(tmp_path: Path) -> None:
-    spec = read(tmp_path, more="minibatch_size: {randint: [100, 8000]}")
+    spec = read(tmp_path, more="minibatch_size: {randint: [100, 4001]}")
     options = population_options(spec, population=8, concurrent=2)
     assert options is not None
     assert options["allows"]({"lr": 1e-3, "minibatch_size": 4000})
