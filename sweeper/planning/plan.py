@@ -27,7 +27,7 @@ from sweeper.search.expansion import count
 from sweeper.spec import ExperimentSpec, read_spec
 from sweeper.spec.keys.names import default
 from sweeper.spec.keys.param_space import check_param_space
-from sweeper.spec.schedulers import Scheduler as SchedulerSection
+from sweeper.spec.schedulers import Scheduler as Scheduling
 from sweeper.spec.text.yaml import dotted
 from sweeper.states import Stage
 from sweeper.trainables.contract import EvaluationSettings, TrialSettings
@@ -243,8 +243,9 @@ def training_plan(spec: ExperimentSpec) -> SweepPlan:
     search = spec.search.model_copy(
         update={"algorithm": "grid", "num_samples": 1, "points_to_evaluate": []}
     )
-    changes = {"param_space": space, "search": search, "scheduler": SchedulerSection()}
-    plan = build_plan(spec.model_copy(update=changes))
+    # A lone trial has no other to be compared with.
+    alone = {"param_space": space, "search": search, "scheduler": Scheduling()}
+    plan = build_plan(spec.model_copy(update=alone))
     notes = tuple(
         f"{dotted(path)} is searched; training takes {spec.algorithm}'s default, "
         f"{show(default(spec.algorithm, path, spec.backend))}"

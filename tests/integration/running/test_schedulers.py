@@ -17,6 +17,10 @@ from sweeper.api import open_run
 from sweeper.journal import TrialReported, read_journal
 from sweeper.paths import RunPaths
 from sweeper.results.records import TrialRecord
+from sweeper.running.learners import scheduler_report
+from sweeper.schedulers.registry import build_scheduler
+from sweeper.spec import load_spec
+from sweeper.spec.schedulers import resolve_options
 
 # Slow enough to be killed, until a file says otherwise.
 UNHURRIED = """
@@ -25,7 +29,7 @@ from gymnasium.envs.classic_control import CartPoleEnv
 class Unhurried(CartPoleEnv):
     def step(self, action):
         if not pathlib.Path(__file__).with_name("hurry").exists():
-            time.sleep(0.005)
+            time.sleep(0.003)
         return super().step(action)
 gymnasium.register("{name}-v0", entry_point=Unhurried, max_episode_steps=500)
 """
@@ -66,11 +70,25 @@ def kill_after(folder: Path, ends: int, process: subprocess.Popen[str]) -> RunPa
     raise AssertionError("nothing to kill")
 
 
+def check_decisions(paths: RunPaths) -> None:
+    """A new scheduler that is told what the journal has decides what the journal says."""
+    spec = load_spec(paths.spec)
+    options = resolve_options(spec.scheduler, spec.stop)
+    scheduler = build_scheduler(spec.scheduler.type, spec.objective, options)
+    for event in read_journal(paths.journal):
+        if isinstance(event, TrialReported):
+            report = scheduler_report(event.trial_id, event.metrics, {}, spec.objective)
+            if event.stopped_by:
+                scheduler.on_final_report(report)
+            else:
+                assert scheduler.on_report(report).to_json() == event.decision
+
+
 @pytest.mark.parametrize(
     ("name", "scheduler"),
     [
         ("asha", "{type: asha, grace_period: 300, reduction_factor: 2}"),
-        ("median", "{type: median, grace_period: 500, min_samples_required: 1}"),
+        ("race", "{type: race, alpha: 0.9}"),
     ],
 )
 def test_a_killed_and_resumed_sweep_stops_the_trials_that_an_undisturbed_one_does(
@@ -100,6 +118,7 @@ def test_a_killed_and_resumed_sweep_stops_the_trials_that_an_undisturbed_one_doe
     assert dict(zip([one[0] for one in wanted], states, strict=True))[best["trial_id"]] == (
         "TERMINATED"
     )
+    check_decisions(paths)
     reports = [event for event in read_journal(paths.journal) if isinstance(event, TrialReported)]
     stops = [event for event in reports if event.pruned_because is not None]
     assert {event.trial_id for event in stops} == {one[0] for one in wanted if one[1] == "PRUNED"}

@@ -103,3 +103,9 @@ def test_max_t_bounds_a_trial_as_stop_does() -> None:
 )
 def test_doubtful_rungs_are_warnings(overrides: list[str], words: str) -> None:
     assert plan_of(*overrides).warnings == (words,)
+
+
+def test_training_alone_compares_with_nobody() -> None:
+    plan_of()
+    plan = load_plan("spec.yaml", is_training=True)
+    assert (plan.spec.scheduler.type, plan.rungs) == ("fifo", ())
