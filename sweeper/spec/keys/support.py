@@ -216,9 +216,7 @@ _RLLIB_SAC = Support(
     learns_from="replay",
     held={
         **_HELD,
-        **dict.fromkeys(
-            ("twin_q", "policy_model_config.*", "q_model_config.*"), _HELD["model_config.*"]
-        ),
+        "twin_q": _HELD["model_config.*"],
         "initial_alpha": "it is learned, and goes on from the checkpoint",
     },
     renamed={
