@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from sweeper.errors import SpecError
-from sweeper.planning.plan import SweepPlan, confirmation_settings, load_plan, training_plan
+from sweeper.planning.plan import SweepPlan, load_plan, training_plan
+from sweeper.planning.settings import confirmation_settings
 from sweeper.spec import dump_spec, load_spec
 from sweeper.views.confirmation import describe_confirmation
 
