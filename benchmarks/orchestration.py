@@ -3,12 +3,14 @@
 The first part is a real sweep (Ray Tune, the trial's process, its checkpoint at the end, the
 journal, retention, selection, the command line afterwards), but with a trainer that takes no time.
 Each size runs in a process of its own. The time per trial is measured between ends of trials in
-the journal, without Ray's start. The second part is `mlflow_share`, a sweep that really trains.
+the journal, without Ray's start. The second part is `mlflow_share`, a sweep that really trains, the
+third one `asking`: how long search algorithms think, beside plain Optuna.
 
-    python benchmarks/orchestration.py                     # both parts, ~25 minutes
+    python benchmarks/orchestration.py                     # all parts, ~25 minutes
     python benchmarks/orchestration.py --short             # 100 and 300 trials, a short sweep
     python benchmarks/orchestration.py --only idle         # 100, 1,000 and 5,000 trials, ~5 minutes
     python benchmarks/orchestration.py --only mlflow
+    python benchmarks/orchestration.py --only asking       # ask and tell, ~2 minutes
     python benchmarks/orchestration.py --sizes 100 500     # the first part with other sizes
     python benchmarks/orchestration.py --sizes 100 --mlflow  # with the MLflow record
 """
@@ -27,6 +29,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import asking
 import mlflow_share
 from conditions import Conditions
 from tables import print_head, print_row, verdict
@@ -66,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", help="100 1000 5000; the first part alone")
     parser.add_argument("--mlflow", action="store_true", help="the first part with MLflow")
-    parser.add_argument("--only", choices=("idle", "mlflow"))
+    parser.add_argument("--only", choices=("idle", "mlflow", "asking"))
     parser.add_argument("--short", action="store_true", help="100 and 300 trials, a short sweep")
     parser.add_argument("--turns", type=int, help="of the second part (3; 1 with --short)")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
@@ -75,7 +78,7 @@ def main() -> None:
     if arguments.one:
         print(json.dumps(sweep(arguments.one, arguments.storage, with_mlflow=arguments.mlflow)))
         return
-    parts = {arguments.only} if arguments.only else {"idle", "mlflow"}
+    parts = {arguments.only} if arguments.only else {"idle", "mlflow", "asking"}
     if arguments.sizes or arguments.mlflow:
         parts = {"idle"}
     conditions = Conditions(mlflow_share.PACKAGES)
@@ -86,6 +89,8 @@ def main() -> None:
     if "mlflow" in parts:
         share = mlflow_share.SHORT if arguments.short else mlflow_share.LONG
         mlflow_share.run(share, arguments.turns)
+    if "asking" in parts:
+        asking.run(is_short=arguments.short)
     print(f"\n{conditions.describe()}")
 
 

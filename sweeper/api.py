@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from sweeper.environments.identity import refuse_changes
 from sweeper.errors import UserError
+from sweeper.evidence.confirmation import is_current
 from sweeper.locks import is_locked, read_owner, run_lock
 from sweeper.opened_run import Run, open_run, open_tune
 from sweeper.paths import create_run_folder, find_run, is_run
@@ -19,6 +21,7 @@ from sweeper.planning.plan import SweepPlan, build_plan, load_plan, training_pla
 from sweeper.results.builder import ResultsBuilder, load_results
 from sweeper.results.records import SweepResults
 from sweeper.run_files import make_empty
+from sweeper.running.confirmation import describe_left, refuse_confirmation
 from sweeper.running.launch import (
     Progress,
     ProgressFactory,
@@ -37,11 +40,13 @@ from sweeper.running.resume.extension import (
 from sweeper.running.resume.remaining import describe_remaining
 from sweeper.running.resume.state import LaunchState, find_remaining, read_history
 from sweeper.spec import ExperimentSpec, load_spec
+from sweeper.states import TrialState
 
 __all__ = [
     "Extension",
     "Progress",
     "Run",
+    "confirm",
     "execute",
     "open_run",
     "open_tune",
@@ -160,8 +165,17 @@ def resume(
             is_stop_extended=any(key.startswith("stop.") for key in changes),
             retry_errored=extension.retry_errored,
         )
+        over = _search_end(before, changes, state)
+        if over is not None:
+            state = replace(state, continuations=(), over=over)
         left = describe_remaining(plan, state, before)
-        if history.environment and plan.environment and not left.is_nothing:
+        if extension.is_confirming:
+            refuse_confirmation(plan, before, extension, is_over=over or left.is_nothing)
+            state = replace(state, named=extension.trials)
+        search_end = over or (left.reasons[0] if left.is_nothing else None)
+        confirming = search_end and describe_left(plan, before, state, search_end)
+        has_work = bool(confirming) or not left.is_nothing
+        if history.environment and plan.environment and has_work:
             accepted = refuse_changes(
                 history.environment, plan.environment, allows_code=allow_changed_environment
             )
@@ -171,15 +185,69 @@ def resume(
                     f"the environment has changed ({'; '.join(accepted)}), as allowed: trials from "
                     "before and after are ranked together"
                 )
-        for line in left.lines:
+        for line in confirming or left.lines:
             say(line)
         if (restored := restore_plan(plan, paths)) is not None:
             say(restored)
-        if left.is_nothing and before.ended_by in left.reasons and not state.ends:
+        ends = (over,) if over is not None else left.reasons
+        if not has_work and before.ended_by in ends and not state.ends:
             return restore_champion(Run(before, spec.objective, spec), plan)
-        if left.is_nothing:  # but its end is not recorded, or is that of an interrupted search
-            state = replace(state, over=left.reasons[0])
+        if search_end is not None:  # its end is not recorded, or the confirmation is to come
+            state = replace(state, over=search_end)
         return run_launch(plan, paths, builder, state, changes, progress)
+
+
+def confirm(
+    reference: str | Path = "last",
+    storage: str | Path = "runs",
+    *,
+    finalists: int | None = None,
+    seeds: int | None = None,
+    trials: Sequence[str] = (),
+    allow_changed_environment: bool = False,
+    progress: ProgressFactory | None = None,
+    say: Callable[[str], None] = _logger.info,
+) -> Run:
+    """Train a run's finalists and its baseline again on fresh seeds, or on more of them.
+
+    What was trained already stays and counts. The champion is chosen anew.
+
+    Args:
+        reference: a path, a folder's name under ``storage``, or ``last``.
+        storage: the folder that holds the runs.
+        finalists: how many of the search's best; by default as in the spec, 3 if that has none.
+        seeds: for each of them, earlier ones included; by default as in the spec.
+        trials: ids of trials that are trained again whatever their score.
+        allow_changed_environment: as in `resume`.
+        progress: makes what watches the launch.
+        say: receives, in words, what is going to happen.
+
+    Raises:
+        UserError: there is no such run or trial, the search is not over, or as for `resume`.
+    """
+    extension = Extension(
+        is_confirming=True, finalists=finalists, confirm_seeds=seeds, trials=tuple(trials)
+    )
+    return resume(
+        reference,
+        storage,
+        extension=extension,
+        allow_changed_environment=allow_changed_environment,
+        progress=progress,
+        say=say,
+    )
+
+
+def _search_end(before: SweepResults, changes: Mapping[str, Any], state: LaunchState) -> str | None:
+    """How the search ended, if its finalists are chosen and nothing of it goes on; else None."""
+    planned = before.confirmation
+    if planned is None or not is_current(before):
+        return None
+    is_extended = any(not key.startswith("selection.") for key in changes)
+    is_retried = any(
+        before.trial(one.trial_id).state is TrialState.ERROR for one in state.continuations
+    )
+    return None if is_extended or is_retried else planned.search_ended_by
 
 
 def request_stop(

@@ -60,7 +60,7 @@ def find_damage(folder: Path, *, reads_all: bool = True) -> str | None:
         return f"{paths.marker.name}: {error.strerror}"
     except ValueError as error:
         return f"{paths.marker.name}: {error}"
-    left_out = () if paths.is_resumable else CheckpointPaths.TRAINER_FILES
+    left_out = () if paths.has_trainer else CheckpointPaths.TRAINER_FILES
     for name, (size, checksum) in sums.items():
         if name in left_out:
             continue

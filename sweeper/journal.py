@@ -1,6 +1,6 @@
 """The journal: one append-only file of JSON lines, the source of everything known of a run.
 
-The driver appends an event, a frozen dataclass below, as it happens. Tables, selection and MLflow
+The driver appends an event of `journal_events` as it happens. Tables, selection and MLflow
 are derived from the sequence. Each line is written with one ``write`` to a descriptor opened with
 ``O_APPEND``, so a kill at any byte damages at most the last line; the reader drops it with a
 warning. `journal_lines` has what a line looks like and what its fields must be.
@@ -8,28 +8,35 @@ warning. `journal_lines` has what a line looks like and what its fields must be.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
 
 from sweeper.errors import SweeperError
-from sweeper.journal_lines import (
-    LineError,
-    NoLineError,
-    UnknownKindError,
-    decode_line,
-    encode_line,
-    find_checks,
+from sweeper.journal_events import (
+    VERSION,
+    ConfirmationPlanned,
+    Event,
+    LaunchEnded,
+    LaunchStarted,
+    TrialAsked,
+    TrialCheckpointed,
+    TrialEnded,
+    TrialEvent,
+    TrialReported,
+    TrialRetried,
+    TrialStarted,
+    decode_event,
+    encode_event,
 )
-from sweeper.json_values import encode_json
+from sweeper.journal_lines import LineError, NoLineError, UnknownKindError
 from sweeper.run_files import open_reading, open_regular
-from sweeper.states import Stage, TrialState
 
 __all__ = [
+    "VERSION",
+    "ConfirmationPlanned",
     "Event",
     "Journal",
     "JournalError",
@@ -49,160 +56,12 @@ __all__ = [
 
 _logger = logging.getLogger(__name__)
 
-VERSION = 1
-"""Of the journal's format; raised when a reader of this version would misread a later one."""
-
 
 class JournalError(SweeperError):
     """The journal is missing, can't be written, or is damaged before its last line."""
 
 
-@dataclass(frozen=True)
-class Event:
-    """Base of all events; ``time`` is seconds since the epoch, by the driver's clock."""
-
-    kind: ClassVar[str]
-    time: float
-
-
-@dataclass(frozen=True)
-class TrialEvent(Event):
-    """Base of the events of a trial."""
-
-    trial_id: str
-
-
-@dataclass(frozen=True)
-class LaunchStarted(Event):
-    """A driver process began to train the run's trials.
-
-    Attributes:
-        launch: number of the launch within the run, from 1.
-        pid: of the driver, on ``host``.
-        command: the driver's command line.
-        host: where the driver runs.
-        spec: the whole spec of this launch, as YAML.
-        changes: what of it an extension set, by dotted key; empty for the first launch.
-        stage: the first one that it goes through; journals of earlier versions have none.
-        environment: an `EnvironmentIdentity` as JSON; empty in journals of earlier versions.
-        environment_changes: how it differs from the previous launch's, where the user allowed it.
-        version: of the journal's format, from this event to the next of its kind. From 1 on every
-            line has a checksum; 0 in journals of earlier versions.
-    """
-
-    kind: ClassVar[str] = "launch_started"
-    launch: int
-    pid: int
-    command: tuple[str, ...]
-    host: str = ""
-    spec: str = ""
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    stage: Stage = Stage.SEARCH
-    environment: Mapping[str, Any] = field(default_factory=dict)
-    environment_changes: tuple[str, ...] = ()
-    version: int = VERSION
-
-
-@dataclass(frozen=True)
-class TrialAsked(TrialEvent):
-    """The search proposed a configuration.
-
-    Attributes:
-        configuration: the whole point of the param space, constants included, nested as in
-            the spec.
-        parameters: the part of it that the search varies, nested.
-        seeds: one a replica.
-        stage: what the trial is trained for.
-    """
-
-    kind: ClassVar[str] = "trial_asked"
-    configuration: Mapping[str, Any]
-    parameters: Mapping[str, Any]
-    seeds: tuple[int, ...]
-    stage: Stage = Stage.SEARCH
-
-
-@dataclass(frozen=True)
-class TrialStarted(TrialEvent):
-    """A worker started the trial."""
-
-    kind: ClassVar[str] = "trial_started"
-    node: str
-
-
-@dataclass(frozen=True)
-class TrialReported(TrialEvent):
-    """One row of metrics under our names, flat.
-
-    Attributes:
-        stopped_by: the stop criterion that this report met, ``key >= value`` or ``plateau of …``.
-            The trial has then run to its own end, even if its end event is missing.
-        replaces: True for the last report repeated with a new evaluation, made because the
-            search's budget is used up.
-    """
-
-    kind: ClassVar[str] = "trial_reported"
-    metrics: Mapping[str, Any]
-    stopped_by: str | None = None
-    replaces: bool = False
-
-
-@dataclass(frozen=True)
-class TrialCheckpointed(TrialEvent):
-    """A checkpoint is complete on disk.
-
-    Attributes:
-        path: relative to the run folder, with forward slashes.
-        metrics: scalar metrics of the report that it was made after.
-    """
-
-    kind: ClassVar[str] = "trial_checkpointed"
-    path: str
-    metrics: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class TrialRetried(TrialEvent):
-    """The trial failed and resumes from its last checkpoint; ``error`` is one line."""
-
-    kind: ClassVar[str] = "trial_retried"
-    error: str
-
-
-@dataclass(frozen=True)
-class TrialEnded(TrialEvent):
-    """The trial is over for this launch.
-
-    Attributes:
-        state: ``TERMINATED`` (ran to its own end), ``PRUNED``, ``ERROR``, or ``PAUSED``
-            (interrupted, or the search's budget is used up: it can resume from its checkpoint).
-        reason: what ended it, e.g. ``num_env_steps_sampled_lifetime >= 100000``,
-            ``interrupted``, ``budget.time_s``, ``crashed``, ``diverged``, ``out of memory``.
-        error: for ``ERROR`` the exception's last line; the traceback is in the trial's log.
-    """
-
-    kind: ClassVar[str] = "trial_ended"
-    state: TrialState
-    reason: str
-    error: str | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "state", TrialState(self.state))
-
-
-@dataclass(frozen=True)
-class LaunchEnded(Event):
-    """The driver ended in an orderly way; ``reason`` is a `LaunchEnd`."""
-
-    kind: ClassVar[str] = "launch_ended"
-    reason: str
-
-
 Listener = Callable[[Event], None]
-
-_TYPES: tuple[type[Event], ...] = (LaunchStarted, *TrialEvent.__subclasses__(), LaunchEnded)
-_EVENTS = {event.kind: event for event in _TYPES}
-_CHECKS = {event: find_checks(event) for event in _TYPES}
 
 
 @dataclass
@@ -233,10 +92,7 @@ class Journal:
         Raises:
             JournalError: it can't be written, e.g. the disk is full; no part of it is left.
         """
-        fields = {
-            item.name: encode_json(getattr(event, item.name)) for item in dataclasses.fields(event)
-        }
-        self._write(encode_line({"event": event.kind, **fields}))
+        self._write(encode_event(event))
         for listener in tuple(self.listeners):
             try:
                 listener(event)
@@ -297,7 +153,7 @@ def read_journal(path: Path, *, strict: bool = True) -> Iterator[Event]:
             continue
         event = None
         try:
-            event = _parse(line, version)
+            event = decode_event(line, version)
         except NoLineError:
             damage = None
         except UnknownKindError as news:
@@ -344,46 +200,6 @@ def _complain(path: Path, number: int, damage: str | None, *, strict: bool) -> N
 def parse_event(line: bytes) -> Event | None:
     """Parse one line of a journal; None if it is no event, e.g. cut off by a kill."""
     try:
-        return _parse(line, 0)
+        return decode_event(line, 0)
     except LineError:
         return None
-
-
-def _parse(line: bytes, version: int) -> Event:
-    """Parse one line.
-
-    Args:
-        line: without its line break.
-        version: of the program that wrote the journal; 0 if it wrote no checksums, or if that is
-            unknown.
-
-    Raises:
-        NoLineError: a kill can have cut the line off.
-        UnknownKindError: a later version has written it.
-        LineError: it is damaged.
-    """
-    document, has_checksum = decode_line(line)
-    name = document.pop("event", None)
-    kind = _EVENTS.get(name) if isinstance(name, str) else None
-    if kind is None:
-        if isinstance(name, str) and version > VERSION:
-            raise UnknownKindError(name)
-        raise LineError(f"unknown event {str(name)[:40]!r}")
-    if kind is LaunchStarted:
-        version = document.setdefault("version", 0)
-    if version and not has_checksum:
-        raise LineError("its checksum is missing")
-    values = {}
-    for field_name, check in _CHECKS[kind].items():
-        if field_name in document:
-            try:
-                values[field_name] = check(document[field_name])
-            except ValueError as error:
-                raise LineError(f"{field_name}: {error}") from None
-    try:
-        event = kind(**values)
-    except TypeError:
-        raise LineError("a field is missing") from None
-    if isinstance(event, TrialCheckpointed) and event.path.split("/")[1] != event.trial_id:
-        raise LineError("path: of another trial")
-    return event

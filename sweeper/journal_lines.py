@@ -36,9 +36,10 @@ _CHECKSUM = re.compile(rb', "crc": "([0-9a-f]{8})"}\Z')
 _CHECKSUM_BYTES = 20
 _MAX_DEPTH = 50  # of a configuration; Python's own limit is a thousand
 _MAX_TIME = 1e11  # seconds; `datetime` knows no year 5138
-_TRIAL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_TRIAL_ID = re.compile(r"[tc]\d{1,9}")
 _CHECKPOINT = re.compile(rf"trials/{_TRIAL_ID.pattern}/checkpoint_\d{{1,9}}")
-_PER_REPLICA = "replica/"
+_PER_REPLICA = ("replica/", "agent/")
+_OBJECTIVE = {"mode": ("max", "min"), "score": ("last", "best", "auc")}
 
 
 class LineError(ValueError):
@@ -138,7 +139,7 @@ def _find_check(hint: Any) -> Check:
         (inner,) = (part for part in arguments if part is not types.NoneType)
         return _optional(_find_check(inner))
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        return _mapping
+        return _mapping if arguments[1] is Any else _mapping_of(_find_check(arguments[1]))
     raise TypeError(f"the journal has no check for the type {hint}")
 
 
@@ -155,6 +156,14 @@ def _whole(value: Any) -> int:
         raise ValueError("no whole number")
     if abs(value) >= 2**63:
         raise ValueError("out of range")
+    return value
+
+
+def _scores(value: Any) -> Any:
+    """The values of two trials, which may be of any size."""
+    is_pair = isinstance(value, list) and len(value) == 2
+    if not is_pair or not all(isinstance(one, int | float) for one in value):
+        raise ValueError("not two numbers")
     return value
 
 
@@ -176,11 +185,67 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value
 
 
+def _mapping_of(inner: Check) -> Check:
+    return lambda value: {name: inner(item) for name, item in _mapping(value).items()}
+
+
+def _record_of(checks: Mapping[str, Check]) -> Check:
+    """A mapping some of whose keys are ours; any may be missing."""
+
+    def check(value: Any) -> Mapping[str, Any]:
+        for name, item in _mapping(value).items():
+            try:
+                checks.get(name, _anything)(item)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        return _mapping(value)
+
+    return check
+
+
+def _anything(value: Any) -> Any:
+    return value
+
+
+def _objective(value: Any) -> Mapping[str, str]:
+    if _mapping(value).keys() != {"metric", *_OBJECTIVE} or not isinstance(value["metric"], str):
+        raise ValueError("no objective")
+    if any(value[name] not in allowed for name, allowed in _OBJECTIVE.items()):
+        raise ValueError("no objective")
+    return _mapping(value)
+
+
+def _of(value: Any) -> str:
+    return _text(value) if value in ("", "baseline") else _ID(value)
+
+
+def _baseline(value: Any) -> Mapping[str, Any]:
+    if value and not {"name", "configuration"} <= _mapping(value).keys():
+        raise ValueError("no name, or no configuration")
+    return _mapping(_record_of({"name": _text, "configuration": _mapping})(value))
+
+
 def _row(value: Any) -> Mapping[str, Any]:
     for name, item in _mapping(value).items():
-        if name.startswith(_PER_REPLICA) and not isinstance(item, list):
-            raise ValueError(f"{name} is no list")
+        if name == "agent/replica":
+            if not isinstance(item, int) or not 0 <= item < 2**31:
+                raise ValueError(f"{name} is no number of a replica")
+        elif name.startswith(_PER_REPLICA):
+            if not isinstance(item, list):
+                raise ValueError(f"{name} is no list")
+            is_fit = _is_cause if name == "replica/diverged_because" else _is_value
+            if not all(map(is_fit, item)):
+                raise ValueError(f"{name} holds something else")
     return _mapping(value)
+
+
+def _is_value(item: Any) -> bool:
+    is_whole = isinstance(item, int) and abs(item) < 2**63
+    return item is None or is_whole or isinstance(item, float)
+
+
+def _is_cause(item: Any) -> bool:
+    return item is None or isinstance(item, str)
 
 
 def _form(pattern: re.Pattern[str], what: str) -> Check:
@@ -215,8 +280,26 @@ def _optional(inner: Check) -> Check:
 
 
 _BY_TYPE: Mapping[Any, Check] = {float: _number, int: _whole, bool: _flag, str: _text}
+_ID = _form(_TRIAL_ID, "trial's id")
 _BY_NAME: Mapping[str, Check] = {
-    "trial_id": _form(_TRIAL_ID, "trial's id"),
+    "trial_id": _ID,
+    "finalists": _tuple_of(_ID),
+    "of": _of,
+    "objective": _objective,
+    "baseline": _baseline,
+    "decision": _optional(
+        _record_of(
+            {
+                "action": _text,
+                "reason": _text,
+                "rung": _whole,
+                "donor": _ID,
+                "parameters": _mapping,
+                "donor_env_steps": _whole,
+                "scores": _scores,
+            }
+        )
+    ),
     "path": _form(_CHECKPOINT, "checkpoint's path"),
     "metrics": _row,
 }

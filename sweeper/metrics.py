@@ -12,18 +12,21 @@ from sweeper.errors import UserError
 __all__ = [
     "BOUNDS",
     "ENV_STEPS",
+    "EXAMINED",
     "ITERATION",
     "MODES",
     "NUM_CAPPED_EPISODES",
     "SCORES",
     "Objective",
     "canonical_metric",
+    "examined_metric",
     "explain_metric",
 ]
 
 ENV_STEPS = "num_env_steps_sampled_lifetime"
 ITERATION = "training_iteration"
 NUM_CAPPED_EPISODES = "evaluation/num_capped_episodes"
+EXAMINED = "confirmation/"  # before the name of what a confirmation's episodes came to
 BOUNDS = (ENV_STEPS, "time_total_s", ITERATION)
 MODES = ("max", "min")
 SCORES = ("last", "best", "auc")
@@ -103,6 +106,23 @@ def canonical_metric(name: str) -> str:
         if name.startswith(theirs):
             return ours + name.removeprefix(theirs)
     return name
+
+
+_EPISODE_STATISTICS = (
+    "episode_return_mean",
+    "episode_return_min",
+    "episode_return_max",
+    "episode_len_mean",
+)
+
+
+def examined_metric(metric: str) -> str | None:
+    """The metric of a confirmation that answers to a metric of the search.
+
+    None if episodes can't tell it, as ``learner/total_loss``.
+    """
+    name = metric.removeprefix("evaluation/")
+    return f"{EXAMINED}{name}" if name in _EPISODE_STATISTICS else None
 
 
 def explain_metric(name: str, learner: Sequence[str] | None, *, has_evaluation: bool) -> str | None:

@@ -8,17 +8,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeper.checkpoint_marker import find_damage
+from sweeper.errors import UserError
 from sweeper.evidence.no_value import explain_no_value
 from sweeper.evidence.selection import NothingToSelect, Selection, check_metric, select
-from sweeper.metrics import Objective, canonical_metric
+from sweeper.evidence.ties import find_ties
+from sweeper.evidence.unconfirmed import explain_unconfirmed
+from sweeper.metrics import Objective, canonical_metric, examined_metric
 from sweeper.paths import CheckpointPaths, RunPaths, find_run
 from sweeper.results.builder import load_results
+from sweeper.results.lineage import lineage_rows
+from sweeper.results.observing import observe_search
 from sweeper.results.records import SweepResults
+from sweeper.results.spread import spread_of
 from sweeper.results.tune_import import experiments as tune_experiments
-from sweeper.run_files import read_json
+from sweeper.run_files import is_regular, read_json
 from sweeper.spec import ExperimentSpec, load_spec
+from sweeper.states import Stage
 
 if TYPE_CHECKING:
+    import optuna
     import pandas
 
 __all__ = ["Run", "open_run", "open_tune"]
@@ -52,7 +60,16 @@ class Run:
         Raises:
             NothingToSelect: no trial has a score.
         """
-        return select(self.results, self.objective, exists=_is_usable)
+        chosen = None if self.spec is None else self.spec.selection
+        return select(
+            self.results,
+            self.objective,
+            exists=_is_usable,
+            solved_at=None if chosen is None else chosen.solved_at,
+            unconfirmed=explain_unconfirmed(
+                self.results, self.objective, finalists=0 if chosen is None else chosen.finalists
+            ),
+        )
 
     @property
     def best_trial(self) -> str | None:
@@ -77,7 +94,11 @@ class Run:
         Raises:
             NothingToSelect: no trial has a score.
         """
-        return self.selection.to_best_json(self.results.root, self.agent)
+        schedule = self.schedule
+        return {
+            **self.selection.to_best_json(self.results.root, self.agent),
+            "schedule": None if schedule is None else str(schedule),
+        }
 
     @property
     def agent(self) -> Path | None:
@@ -90,19 +111,53 @@ class Run:
 
     @property
     def is_champion_written(self) -> bool:
-        """Whether ``champion/`` holds the winner's agent as it was at the winner's score."""
-        selection = self.selection
+        """Whether ``champion/`` holds the winner's agent as it was chosen."""
+        selection, chosen = self.selection, self.selection.agent
+        names = ("trial_id", "seed", "env_steps", "retrained_as")
         try:
             agent = read_json(CheckpointPaths(self.paths.champion).agent)
-            written = (agent.get("trial_id"), agent.get("seed"), agent.get("env_steps"))
+            written = tuple(agent.get(name) for name in names)
         except (OSError, ValueError, AttributeError):
             return False
-        return written == (selection.trial_id, selection.seed, selection.env_steps)
+        if chosen is None:
+            return written == (selection.trial_id, selection.seed, selection.env_steps, None)
+        return written == (selection.trial_id, chosen.seed, chosen.env_steps, chosen.trial_id)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
         """The trials as `sweeper results --json` prints them."""
-        return self.results.to_rows(self.objective)
+        rows, records = self.results.to_rows(self.objective), self.results.trials
+        is_search = all(record.stage is Stage.SEARCH for record in records)
+        ties = find_ties(records, self.objective) if is_search else ()
+        for row, record in zip(rows, records, strict=True):
+            spread = spread_of(record, self.objective)
+            row["deviation"] = None if spread is None else spread.deviation
+            row["replicas"] = 0 if spread is None else len(spread.values)
+            row["tied"] = record.trial_id in ties
+        return rows
+
+    @property
+    def confirmation(self) -> Run:
+        """The same run with the confirmation's trials in the place of the search's.
+
+        Their score is what they came to in the episodes that judge them.
+
+        Raises:
+            UserError: the run has none.
+        """
+        metric = examined_metric(self.objective.metric)
+        trials = tuple(one for one in self.results.retrained if not one.is_outdated)
+        if not trials or metric is None:
+            name = self.results.root.name
+            raise UserError(
+                f"{name} has no trials of a confirmation; `sweeper confirm {name}` makes one"
+            )
+        return Run(
+            replace(self.results, trials=trials),
+            Objective(metric, self.objective.mode),
+            self.spec,
+            self.warnings,
+        )
 
     @property
     def trials(self) -> pandas.DataFrame:
@@ -117,6 +172,46 @@ class Run:
         from sweeper.results.frames import history_frame
 
         return history_frame(self.results)
+
+    def to_optuna(self, log: str | Path | None = None) -> optuna.Study:
+        """The search as an Optuna study, for Optuna's plots and importances.
+
+        Trials are complete, pruned, failed or running, with their values at env steps. It is made
+        from the run's journal and is not connected with it.
+
+        Args:
+            log: also write the study as an Optuna journal to this file, which
+                ``optuna-dashboard`` opens; what it holds is replaced.
+
+        Raises:
+            UserError: the run has no spec, as a Tune experiment has none.
+        """
+        from sweeper.search.sampling.export import StudyLog, build_study
+
+        if self.spec is None:
+            raise UserError("a Tune experiment has no spec, so its search space is unknown")
+        name, mode = self.results.root.name, self.objective.mode
+        observations = observe_search(self.results, self.objective)
+        if log is not None:
+            StudyLog(Path(log), self.spec.param_space, name=name, mode=mode).rewrite(observations)
+        return build_study(self.spec.param_space, observations, name=name, mode=mode)
+
+    @property
+    def lineage(self) -> pandas.DataFrame:
+        """One row per exchange of a population: who copied whom, when, which values changed."""
+        from sweeper.results.frames import lineage_frame
+
+        return lineage_frame(self.results)
+
+    @property
+    def lineage_rows(self) -> list[dict[str, Any]]:
+        """The same as `sweeper results --lineage --json` prints it."""
+        return lineage_rows(self.results)
+
+    @property
+    def schedule(self) -> Path | None:
+        """The spec that trains the winner's values over time; None if they never changed."""
+        return self.paths.schedule if is_regular(self.paths.schedule) else None
 
 
 def _is_usable(checkpoint: Path) -> bool:

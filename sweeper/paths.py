@@ -51,6 +51,8 @@ class RunPaths:
         tune: Tune's own files; nothing reads them, so each launch deletes them at its end.
         selection: the winner, and the trials that were excluded.
         champion: the champion's standalone agent.
+        optuna: the search as an Optuna journal, for optuna-dashboard; derived.
+        schedule: the champion's values over env steps, as a spec; only of a population.
         lock: locked by the driver for as long as it lives.
         stop_request: if this file exists, the driver stops in an orderly way.
     """
@@ -65,6 +67,8 @@ class RunPaths:
     tune = _Entry("tune")
     selection = _Entry("selection.json")
     champion = _Entry("champion")
+    optuna = _Entry("optuna.log")
+    schedule = _Entry("champion_schedule.yaml")
     lock = _Entry(".lock")
     stop_request = _Entry(".stop")
 
@@ -84,9 +88,16 @@ class RunPaths:
 
     def delete_tune(self) -> None:
         """Delete Tune's own files, as far as that is possible."""
-        own = RunPaths(self.root.resolve())  # the folder itself may be reached through a link
+        self._delete(self.tune)
+
+    def delete_schedule(self) -> None:
+        """Delete the schedule of an earlier winner, as far as that is possible."""
+        self._delete(self.schedule)
+
+    def _delete(self, entry: Path) -> None:
+        root = self.root.resolve()  # the folder itself may be reached through a link
         with contextlib.suppress(OSError):
-            delete(own.tune, below=own.root)
+            delete(root / entry.name, below=root)
 
     def trial(self, trial_id: str) -> Path:
         """The folder of one trial: its checkpoints and its log."""
@@ -142,8 +153,8 @@ class CheckpointPaths:
         return self.rllib_metadata.is_file()
 
     @property
-    def is_resumable(self) -> bool:
-        """Whether training can resume from it."""
+    def has_trainer(self) -> bool:
+        """Whether it was made to train on from; `checkpoint_marker` tells if it is whole."""
         return is_regular(self.state)
 
 

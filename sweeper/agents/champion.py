@@ -35,7 +35,14 @@ _PACKAGES = ("sweeper", "ray", "torch", "gymnasium", "numpy")
 
 @dataclass(frozen=True)
 class Champion:
-    """The winner and the trial's checkpoint; the others as in `evidence.selection.Selection`."""
+    """The winner and the agent's checkpoint; the others as in `evidence.record.Selection`.
+
+    Attributes:
+        checkpoint: of the trial that the agent is from.
+        replica: its index there.
+        retrained_as: the confirmation's trial that it is from; None if from the search's.
+        value: what the agent itself came to after it was chosen; None if that is not known.
+    """
 
     trial_id: str
     configuration: Mapping[str, Any]
@@ -46,6 +53,8 @@ class Champion:
     checkpoint: Path
     replica: int
     seed: int | None
+    retrained_as: str | None = None
+    value: float | None = None
 
 
 def export_champion(champion: Champion, spec: ExperimentSpec, destination: Path) -> Path:
@@ -119,6 +128,8 @@ def _describe_selection(champion: Champion) -> dict[str, Any]:
         "mode": champion.mode,
         "score": champion.score,
         "env_steps": champion.env_steps,
+        "retrained_as": champion.retrained_as,
+        "agent_value": champion.value,
         "configuration": to_json(champion.configuration),
         "versions": {
             "python": platform.python_version(),

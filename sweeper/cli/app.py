@@ -51,7 +51,7 @@ _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "A spec": ("init", "plan", "schema"),
-    "A sweep": ("run", "train", "resume", "stop"),
+    "A sweep": ("run", "train", "resume", "confirm", "stop"),
     "Results": ("status", "list", "results", "best", "logs", "evaluate", "ui"),
     "Upkeep": ("log", "clean", "doctor", "completion"),
 }

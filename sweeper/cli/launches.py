@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sweeper.api import Run
     from sweeper.planning.plan import SweepPlan
 
-__all__ = ["resume", "run", "stop", "train"]
+__all__ = ["confirm", "resume", "run", "stop", "train"]
 
 
 @app.cli.command()
@@ -142,6 +142,59 @@ def _read_criterion(text: str) -> tuple[str, float]:
         raise UserError(
             f"--stop {text}: write KEY=NUMBER, as in num_env_steps_sampled_lifetime=200000"
         ) from None
+
+
+@app.cli.command()
+@app.run_argument
+@app.storage_option
+@click.option(
+    "--finalists",
+    type=click.IntRange(1),
+    metavar="K",
+    help="How many of the search's best trials.  [default: as in the spec, or 3]",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(2),
+    metavar="N",
+    help="Seeds for each, earlier ones included.  [default: as in the spec, or 10]",
+)
+@click.option(
+    "--trial", "trials", multiple=True, metavar="ID", help="Confirm this trial, whatever its score."
+)
+@app.changed_environment_option
+@app.json_option
+@app.quiet_option
+@app.verbose_option
+def confirm(
+    reference: str,
+    storage: str,
+    finalists: int | None,
+    seeds: int | None,
+    trials: tuple[str, ...],
+    allow_changed_environment: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Train finalists and baseline again on fresh seeds.
+
+    For a run that was not confirmed, or one whose verdict needs more seeds. Whatever was trained
+    before counts. The champion is then chosen anew. Prints the run folder.
+    """
+    from sweeper.api import confirm as confirm_run
+    from sweeper.views.progress import make_progress
+
+    finished = confirm_run(
+        reference,
+        storage,
+        finalists=finalists,
+        seeds=seeds,
+        trials=trials,
+        allow_changed_environment=allow_changed_environment,
+        progress=None if quiet else make_progress,
+        say=(lambda _: None) if quiet else app.say,
+    )
+    _report(finished, as_json=as_json, quiet=quiet)
 
 
 @app.cli.command()

@@ -30,34 +30,50 @@ __all__ = ["best", "evaluate", "list_command", "logs", "results", "status", "ui"
 @click.option(
     "--parquet", metavar="FILE", type=click.Path(path_type=Path), help="Write a Parquet file."
 )
+@click.option("--lineage", is_flag=True, help="Show who copied whom in a population (pbt).")
 @click.option("--metric", metavar="NAME", help="Score by this metric, not the spec's.")
 @mode_option
+@click.option(
+    "--stage",
+    type=click.Choice(["search", "confirmation"]),
+    default="search",
+    help="Whose trials.  [default: search]",
+)
 def results(
     reference: str,
     storage: str,
     as_json: bool,
     as_csv: bool,
     parquet: Path | None,
+    lineage: bool,
     metric: str | None,
     mode: str | None,
+    stage: str,
 ) -> None:
     """Show the trials of a run, or of a Ray Tune experiment."""
     opened = app.open_reference(reference, storage, metric=metric, mode=mode)
+    if stage == "confirmation":
+        opened = opened.confirmation
     if as_json:
-        app.print_json(opened.rows)
+        app.print_json(opened.lineage_rows if lineage else opened.rows)
     elif as_csv:
-        app.print_data(opened.trials.to_csv(index=False))
+        table = opened.lineage if lineage else opened.trials
+        app.print_data(table.to_csv(index=False))
     elif parquet:
         from sweeper.results.frames import write_parquet
 
         if not parquet.parent.is_dir():
             raise UserError(f"{parquet} can't be written: there is no folder {parquet.parent}")
         try:
-            write_parquet(opened.trials, parquet)
+            write_parquet(opened.lineage if lineage else opened.trials, parquet)
         except OSError as error:  # pyarrow's message names a temporary file
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise UserError(f"{parquet} can't be written: {reason}") from error
         app.say(f"wrote {parquet}")
+    elif lineage:
+        from sweeper.views.lineage import print_lineage
+
+        print_lineage(opened)
     else:
         from sweeper.views.trials import print_trials
 
@@ -130,7 +146,7 @@ def logs(
     from sweeper.views.runs import print_logs
 
     tail = 10 if lines is None else lines
-    if trial is None and re.fullmatch(r"t\d{4,}", reference):
+    if trial is None and re.fullmatch(r"[tc]\d{4,}", reference):
         reference, trial = "last", reference
     results = app.open_reference(reference, storage).results
     if follow and (trial is not None or results.is_live):
@@ -142,7 +158,8 @@ def logs(
             app.tell(line if trial is not None else f"{name}  {line}")
         return
     if trial is None:
-        found = [describe_log(record, results) for record in results.trials]
+        records = (*results.trials, *results.retrained)
+        found = [describe_log(record, results) for record in records]
         app.show(found, partial(print_logs, run=results.root.name, lines=tail), as_json)
         return
     log = find_log(results, trial)

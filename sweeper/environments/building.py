@@ -41,12 +41,15 @@ class EnvironmentDescription:
     Attributes:
         max_episode_steps: its time limit; None if there is none.
         probe: what a few steps of it showed.
+        reward_threshold: the return from which it counts as solved, as registered; None if that
+            is not said.
     """
 
     observation_space: gymnasium.Space[Any]
     action_space: gymnasium.Space[Any]
     max_episode_steps: int | None
     probe: Probe = NOTHING_FOUND
+    reward_threshold: float | None = None
 
 
 def build_env(
@@ -102,8 +105,9 @@ def describe(settings: EnvironmentSettings) -> EnvironmentDescription:
             env = build_env(settings)
         try:
             limit = env.spec.max_episode_steps if env.spec is not None else None
+            threshold = env.spec.reward_threshold if env.spec is not None else None
             spaces = env.observation_space, env.action_space
-            return EnvironmentDescription(*spaces, limit, probe(env))
+            return EnvironmentDescription(*spaces, limit, probe(env), threshold)
         except USER_ERRORS as error:
             message = f"environment {settings.id} has no spaces: {summarise(error)}"
             raise EnvironmentBuildError(("id",), message) from error

@@ -12,13 +12,13 @@ import numpy as np
 from gymnasium.utils.env_checker import data_equivalence
 
 from sweeper.environments.containment import USER_ERRORS, seed_process
+from sweeper.environments.deviations import find_deviation
 from sweeper.environments.modules import summarise
 from sweeper.environments.outcomes import (
     OWN_REWARD,
     CheckedEnv,
     EnvironmentFault,
     RewardMeter,
-    find_deviation,
     find_meter,
 )
 

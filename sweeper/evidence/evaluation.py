@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from sweeper.environments.modules import summarise
 from sweeper.environments.outcomes import OWN_REWARD, CheckedEnv, EnvironmentFault
 from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
 from sweeper.errors import UserError
+from sweeper.evidence.champions_runs import ChampionsRuns, describe_champion
 from sweeper.evidence.statistics import Summary, summarise_sample
 from sweeper.journal import LaunchStarted, read_journal
 from sweeper.paths import RunPaths, find_run, is_run
@@ -31,6 +32,8 @@ from sweeper.trainables.seeding import Purpose, seed_sequence
 __all__ = ["AgentEvaluation", "Evaluation", "evaluate", "play_episodes"]
 
 _MAX_ENVS = 20
+_MAX_SMALL_ENVS = 100  # of observations of at most so many numbers:
+_SMALL = 1000
 _STAGE = "agent evaluation"
 
 
@@ -64,6 +67,7 @@ class Evaluation:
         max_episode_steps: an episode was cut after so many steps; None: by the environment only.
         environment_changes: how the environment differs from the one of the training, where that
             was allowed.
+        champion: whose agent played, if that of a run did.
     """
 
     folder: Path
@@ -73,6 +77,7 @@ class Evaluation:
     agents: tuple[AgentEvaluation, ...]
     max_episode_steps: int | None = None
     environment_changes: tuple[str, ...] = ()
+    champion: ChampionsRuns | None = None
 
     @property
     def num_capped(self) -> int:
@@ -109,6 +114,7 @@ class Evaluation:
             **self.summary.to_json(),
             "interval_over": self.unit,
             "runs": [agent.mean for agent in self.agents],
+            "champion": None if self.champion is None else asdict(self.champion),
             "agents": [
                 {
                     "agent": agent.name,
@@ -158,13 +164,24 @@ def evaluate(
     before = _find_identity(folder, description, now)
     changes = refuse_changes(before, now, allows_code=allow_changed_environment)
     evaluated = []
-    for agent in agents:
-        player = load_agent(agent.folder, agent.index)
-        returns, lengths = play_episodes(
-            player, settings, episodes=episodes, seed=seed, max_episode_steps=cap
-        )
-        evaluated.append(AgentEvaluation(agent.name, tuple(returns), tuple(lengths)))
-    return Evaluation(folder, settings.id, episodes, seed, tuple(evaluated), cap, changes)
+    with _small_batches(description):
+        for agent in agents:
+            player = load_agent(agent.folder, agent.index)
+            returns, lengths = play_episodes(
+                player, settings, episodes=episodes, seed=seed, max_episode_steps=cap
+            )
+            evaluated.append(AgentEvaluation(agent.name, tuple(returns), tuple(lengths)))
+    champion = describe_champion(target, storage, description)
+    return Evaluation(folder, settings.id, episodes, seed, tuple(evaluated), cap, changes, champion)
+
+
+def _small_batches(description: Mapping[str, Any]) -> contextlib.AbstractContextManager[None]:
+    """More threads than one would only wait for each other."""
+    if description.get("backend") != "torch":
+        return contextlib.nullcontext()
+    from sweeper.agents.torch_policy import one_thread
+
+    return one_thread()
 
 
 def play_episodes(
@@ -204,7 +221,7 @@ def _play(
     max_episode_steps: int | None,
 ) -> tuple[list[float], list[int]]:
     episodes = len(seeds)
-    envs = _build_envs(settings, min(episodes, _MAX_ENVS))
+    envs = _build_envs(settings, episodes)
     returns, lengths = [0.0] * episodes, [0] * episodes
     try:
         waiting = iter(range(episodes))
@@ -235,9 +252,12 @@ def _play(
     return returns, lengths
 
 
-def _build_envs(settings: EnvironmentSettings, number: int) -> list[gymnasium.Env[Any, Any]]:
+def _build_envs(settings: EnvironmentSettings, episodes: int) -> list[gymnasium.Env[Any, Any]]:
     """Build environments to play in side by side; one, if a process can hold no more."""
     envs = [build_env(settings)]
+    shape = envs[0].observation_space.shape
+    is_small = shape is not None and math.prod(shape) <= _SMALL
+    number = min(episodes, _MAX_SMALL_ENVS if is_small else _MAX_ENVS)
     with contextlib.suppress(EnvironmentBuildError):
         envs.extend(build_env(settings) for _ in range(number - 1))
     return [CheckedEnv(env, refuses_non_finite=True) for env in envs]

@@ -1,41 +1,52 @@
-"""Select a run's winner: the best trial, its checkpoint and its replica.
+"""Select a run's winner: the best trial, its checkpoint and its agent.
 
 The rules, and where each is written:
 
 1. A trial is a candidate if it has a finite score and is not in error (`records.judge_trial`,
    `scoring.score_reports`). A trial that did not run to its own end (pruned, paused, still
-   running) counts with its reports so far and is marked ``partial``. Every other trial is
-   excluded, with a reason.
-2. The best score wins; of equal scores the one at fewer env steps, then the lower trial id
+   running) counts with its reports so far. Every other trial is excluded, with a reason.
+2. Where finalists were trained again, and nothing of that is missing, the best mean of the new
+   training runs wins (`verdict.judge`). Until then, and without a confirmation, the best score
+   wins; of equal scores the one at fewer env steps, then the lower trial id. A trial that did not
+   run to its own end wins only if none did, and is then marked ``partial``
    (`ranking.Candidate.rank`).
-3. The checkpoint is the winner's last one for ``last`` and ``auc``. For ``best`` it is the one
+3. The trial's checkpoint is its last one for ``last`` and ``auc``. For ``best`` it is the one
    made after the report that earned the score, else the one with the best recorded metric, of
    equals the nearest to that report (`ranking.best_checkpoint`). Only checkpoints still on disk
    count (`_choose_checkpoint`).
-4. The agent is the replica with the best value of the metric at that checkpoint; of equals the
-   first in the order of the seeds (`_best_replica`).
+4. The agent is the replica of the winner's confirmation that did best in the episodes there; what
+   it is worth is said by others, which it played afterwards (`_choose_agent`). Without a
+   confirmation it is the replica with the best value of the metric at the trial's checkpoint
+   (`_best_replica`). Of equals the first in the order of the seeds.
 
 So the winner depends neither on the order of the trials, nor on worse trials, nor on NaN.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
-import json
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from sweeper.errors import RunError, UserError
+from sweeper.evidence.confirmation import BASELINE, holds_for, ran_to_its_end
+from sweeper.evidence.judgement import judge_confirmation
+from sweeper.evidence.record import (
+    Candidate,
+    ChosenAgent,
+    ConfirmedOn,
+    Exclusion,
+    Selection,
+    load_selection,
+    write_selection,
+)
+from sweeper.evidence.ties import find_ties
 from sweeper.formatting import count_noun
-from sweeper.json_values import decode_json, encode_json, to_json
-from sweeper.metrics import Objective, canonical_metric
-from sweeper.paths import write_atomically
-from sweeper.results.ranking import Candidate, best_checkpoint, id_key
+from sweeper.metrics import Objective, canonical_metric, examined_metric
+from sweeper.results.ranking import Candidate as Ranked
+from sweeper.results.ranking import best_checkpoint, id_key
 from sweeper.results.records import (
     SweepResults,
     TrialCheckpoint,
@@ -44,8 +55,7 @@ from sweeper.results.records import (
     judge_trial,
 )
 from sweeper.results.scoring import iteration_of, metric_value
-from sweeper.run_files import read_json
-from sweeper.states import TrialState
+from sweeper.results.spread import spread_of
 
 __all__ = [
     "Exclusion",
@@ -56,14 +66,6 @@ __all__ = [
     "select",
     "write_selection",
 ]
-
-
-@dataclass(frozen=True)
-class Exclusion:
-    """A trial that could not win, and the reason."""
-
-    trial_id: str
-    reason: str
 
 
 class NothingToSelect(RunError):  # noqa: N818  (a state of the run, not an accident)
@@ -78,101 +80,13 @@ class NothingToSelect(RunError):  # noqa: N818  (a state of the run, not an acci
         self.excluded = excluded
 
 
-@dataclass(frozen=True)
-class Selection:
-    """The winner of a run, and how it won.
-
-    Attributes:
-        configuration: its whole point of the param space, nested.
-        metric: the metric that was compared.
-        mode: ``max`` or ``min``.
-        score_kind: ``last``, ``best`` or ``auc``.
-        env_steps: of the report that earned the score; None if not reported.
-        partial: whether the trial did not run to its own end.
-        checkpoint: absolute path; None if none is left.
-        checkpoint_note: what is unusual about it, e.g. that it was not made at the score.
-        replica: index of the best replica.
-        seed: that replica's seed; None if the run recorded no seeds.
-        candidates: how many trials could have won.
-        runner_up: the second-best trial.
-        diverged: how many replicas of the winner are frozen; the score counts them as the run's
-            worst.
-        divergence: that in words; None if none is frozen.
-    """
-
-    trial_id: str
-    state: str
-    configuration: Mapping[str, Any]
-    metric: str
-    mode: str
-    score_kind: str
-    score: float
-    env_steps: int | None
-    partial: bool
-    checkpoint: str | None
-    checkpoint_note: str | None
-    replica: int
-    seed: int | None
-    candidates: int
-    runner_up: str | None = None
-    runner_up_score: float | None = None
-    diverged: int = 0
-    divergence: str | None = None
-    excluded: tuple[Exclusion, ...] = field(default=())
-
-    @property
-    def verdict_text(self) -> str:
-        """The outcome in sentences, with its limits."""
-        scored = f"{self.metric} {self.score:.6g} ({_SCORE_WORDS[self.score_kind]})"
-        if self.runner_up is None or self.runner_up_score is None:
-            sentences = [f"{self.trial_id} has {scored}; it is the only candidate."]
-        else:
-            gap = abs(self.score - self.runner_up_score)
-            lead = f"{gap:.6g} better than" if gap else "equal to"
-            sentences = [
-                f"{self.trial_id} has the best of {self.candidates} scores, {scored}, "
-                f"{lead} {self.runner_up}."
-            ]
-        if self.partial:
-            sentences.append(f"It did not run to its own end ({self.state}).")
-        if self.divergence is not None:
-            sentences.append(f"{self.divergence}; frozen ones count as the run's worst.")
-        if self.excluded:
-            sentences.append(f"{count_noun(len(self.excluded), 'trial')} could not be judged.")
-        sentences.append(
-            "Unconfirmed: the best of several noisy scores is likely too high; training it "
-            "again on fresh seeds would tell."
-        )
-        return " ".join(sentences)
-
-    def to_best_json(self, run: str | Path, agent_path: Path | None) -> dict[str, Any]:
-        """The object that ``best --json`` prints, for a run and its champion's folder."""
-        return {
-            "run": str(run),
-            "trial_id": self.trial_id,
-            "configuration": to_json(self.configuration),
-            "metric": self.metric,
-            "mode": self.mode,
-            "score": self.score,
-            "diverged": self.diverged,
-            "checkpoint": self.checkpoint,
-            "agent": None if agent_path is None else str(agent_path),
-            "env_steps": self.env_steps,
-            "excluded": [dataclasses.asdict(exclusion) for exclusion in self.excluded],
-            "verdict": "unconfirmed",
-            "verdict_text": self.verdict_text,
-        }
-
-
-_SCORE_WORDS = {
-    "last": "last reported",
-    "best": "best reported, which is optimistic",
-    "auc": "mean over env steps",
-}
-
-
 def select(
-    results: SweepResults, objective: Objective, *, exists: Callable[[Path], bool] = Path.is_dir
+    results: SweepResults,
+    objective: Objective,
+    *,
+    exists: Callable[[Path], bool] = Path.is_dir,
+    solved_at: float | None = None,
+    unconfirmed: str | None = None,
 ) -> Selection:
     """Select the winner of a run by the rules of this module.
 
@@ -180,33 +94,46 @@ def select(
         results: of a finished, interrupted or live run.
         objective: how trials are judged.
         exists: whether the folder of a checkpoint still exists.
+        solved_at: the return from which a training run counts as having solved the task.
+        unconfirmed: why the run has no confirmation, in a sentence, should it have none.
 
     Raises:
         NothingToSelect: no trial is a candidate.
     """
     verdicts = [(trial, judge_trial(trial, objective)) for trial in results.trials]
-    excluded = tuple(
+    excluded = [
         Exclusion(trial.trial_id, verdict.problem or "no score")
         for trial, verdict in sorted(verdicts, key=lambda item: id_key(item[0].trial_id))
         if verdict.value is None
-    )
+    ]
     ranked = sorted(
         (
-            Candidate(trial, verdict.value, verdict.report)
+            Ranked(trial, verdict.value, verdict.report)
             for trial, verdict in verdicts
             if verdict.value is not None and verdict.report is not None
         ),
         key=lambda candidate: candidate.rank(objective),
     )
     if not ranked:
-        raise _nothing_to_select(excluded)
+        raise _nothing_to_select(tuple(excluded))
+    verdict, retrained = judge_confirmation(results, objective, solved_at=solved_at)
+    excluded += [
+        Exclusion(one.of, f"its confirmation failed: {one.failure}")
+        for one in retrained
+        if one.failure is not None and one.of != BASELINE
+    ]
     winner = ranked[0]
-    runner_up = ranked[1] if len(ranked) > 1 else None
+    if verdict is not None:
+        winner = next(one for one in ranked if one.trial.trial_id == verdict.champion)
+    # The best of the others by the search, even if that is better.
+    rivals = [one for one in ranked if one.ran_to_end or not winner.ran_to_end]
+    runner_up = next((one for one in rivals if one is not winner), None)
     checkpoint, note = _choose_checkpoint(
         winner, objective, lambda item: exists(results.resolve(item))
     )
     replica = _best_replica(winner, checkpoint, objective)
-    trial = winner.trial
+    trial, spread = winner.trial, spread_of(winner.trial, objective)
+    is_confirmed = verdict is not None and verdict.verdict != "unconfirmed"
     return Selection(
         trial_id=trial.trial_id,
         state=trial.state,
@@ -216,7 +143,7 @@ def select(
         score_kind=objective.score,
         score=winner.score,
         env_steps=None if math.isinf(winner.env_steps) else int(winner.env_steps),
-        partial=trial.state is not TrialState.TERMINATED,
+        partial=not winner.ran_to_end,
         checkpoint=None if checkpoint is None else str(results.resolve(checkpoint)),
         checkpoint_note=note,
         replica=replica,
@@ -226,28 +153,116 @@ def select(
         runner_up_score=None if runner_up is None else runner_up.score,
         diverged=trial.diverged,
         divergence=describe_divergence(trial),
-        excluded=excluded,
+        excluded=tuple(excluded),
+        deviation=None if spread is None else spread.deviation,
+        replicas=0 if spread is None else len(spread.values),
+        judged=tuple(_judged(results, ranked, objective)),
+        search_choice=ranked[0].trial.trial_id,
+        rule=_describe_rule(ranked, is_confirmed=is_confirmed),
+        unconfirmed=unconfirmed if verdict is None else None,
+        verdict=verdict,
+        confirmed_on=_confirmed_on(results) if verdict is not None else None,
+        agent=_choose_agent(results, trial.trial_id, objective, exists) if is_confirmed else None,
+        unfinished=len(ranked) - len(rivals),
     )
 
 
-def write_selection(path: Path, selection: Selection) -> None:
-    """Write a selection as JSON."""
-    document = encode_json(dataclasses.asdict(selection))
-    write_atomically(path, json.dumps(document, indent=2) + "\n")
+def _judged(
+    results: SweepResults, ranked: Sequence[Ranked], objective: Objective
+) -> Iterator[Candidate]:
+    tied = find_ties([one.trial for one in ranked], objective)
+    planned = results.confirmation
+    finalists = planned.finalists if planned and holds_for(planned, objective) else ()
+    for one in ranked:
+        trial, spread = one.trial, spread_of(one.trial, objective)
+        yield Candidate(
+            trial_id=trial.trial_id,
+            state=trial.state,
+            score=one.score,
+            deviation=None if spread is None else spread.deviation,
+            replicas=0 if spread is None else len(spread.values),
+            env_steps=None if math.isinf(one.env_steps) else int(one.env_steps),
+            partial=not one.ran_to_end,
+            is_tied=trial.trial_id in tied,
+            is_finalist=trial.trial_id in finalists,
+        )
 
 
-def load_selection(path: Path) -> Selection:
-    """Read what `write_selection` wrote.
+def _describe_rule(ranked: Sequence[Ranked], *, is_confirmed: bool) -> str:
+    """Which rule put the winner before the others."""
+    if is_confirmed:
+        return "the best mean of its confirmation runs"
+    if len(ranked) == 1:
+        return "the only candidate"
+    first, second = ranked[:2]
+    if first.ran_to_end != second.ran_to_end:
+        return "the only one that ran to its own end"
+    if first.score != second.score:
+        return "the best score of the search"
+    if first.env_steps != second.env_steps:
+        return "of equal scores the one at fewer env steps"
+    return "of equal scores the lower trial id"
 
-    Raises:
-        UserError: the file is missing or holds something else.
-    """
-    try:
-        document = decode_json(read_json(path))
-        excluded = tuple(Exclusion(**item) for item in document.pop("excluded"))
-        return Selection(**document, excluded=excluded)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path} is no selection: {error}") from error
+
+def _confirmed_on(results: SweepResults) -> ConfirmedOn | None:
+    planned = results.confirmation
+    if planned is None:
+        return None
+    baseline = planned.baseline
+    return ConfirmedOn(
+        finalists=planned.finalists,
+        seeds=planned.seeds,
+        episodes=planned.episodes,
+        baseline=str(baseline["name"]) if baseline else None,
+        baseline_configuration=baseline["configuration"] if baseline else None,
+    )
+
+
+def _choose_agent(
+    results: SweepResults, trial_id: str, objective: Objective, exists: Callable[[Path], bool]
+) -> ChosenAgent | None:
+    """The best replica of a finalist's confirmation; None if its checkpoint is gone."""
+    metric = examined_metric(objective.metric)
+    found: list[ChosenAgent] = []
+    for record in sorted(results.retrained, key=lambda one: id_key(one.trial_id)):
+        row = record.last_report
+        index, values = row.get("agent/replica"), row.get(f"replica/{metric}") or ()
+        if not ran_to_its_end(record):
+            continue
+        if record.of != trial_id or record.is_outdated or index is None:
+            continue
+        if index >= min(len(record.seeds), len(values)) or values[index] is None:
+            continue  # damaged
+        kept = [one for one in record.checkpoints if exists(results.resolve(one))]
+        if not kept:
+            continue
+        returns = tuple(row.get("agent/episode_returns") or ())
+        found.append(
+            ChosenAgent(
+                trial_id=record.trial_id,
+                replica=index,
+                seed=record.seeds[index],
+                checkpoint=str(results.resolve(kept[-1])),
+                chosen_by=values[index],
+                returns=returns,
+                value=_statistic(metric, returns, row.get("agent/episode_lengths") or ()),
+                env_steps=record.env_steps,
+            )
+        )
+    # The first of equals.
+    return max(found, key=lambda one: objective.merit(one.chosen_by), default=None)
+
+
+def _statistic(
+    metric: str | None, returns: Sequence[float], lengths: Sequence[int]
+) -> float | None:
+    name = (metric or "").rpartition("/")[2]
+    values = lengths if name == "episode_len_mean" else returns
+    if not values:
+        return None
+    if name in ("episode_return_min", "episode_return_max"):
+        return float(min(values) if name.endswith("min") else max(values))
+    return math.fsum(values) / len(values)
 
 
 def check_metric(results: SweepResults, metric: str) -> None:
@@ -277,7 +292,7 @@ def _nothing_to_select(excluded: tuple[Exclusion, ...]) -> NothingToSelect:
 
 
 def _choose_checkpoint(
-    winner: Candidate, objective: Objective, exists: Callable[[TrialCheckpoint], bool]
+    winner: Ranked, objective: Objective, exists: Callable[[TrialCheckpoint], bool]
 ) -> tuple[TrialCheckpoint | None, str | None]:
     kept = [checkpoint for checkpoint in winner.trial.checkpoints if exists(checkpoint)]
     if not kept:
@@ -303,9 +318,7 @@ def _lag_note(trial: TrialRecord, checkpoint: TrialCheckpoint) -> str | None:
     return f"made at iteration {made:g}; the trial went on to iteration {last:g}"
 
 
-def _best_replica(
-    winner: Candidate, checkpoint: TrialCheckpoint | None, objective: Objective
-) -> int:
+def _best_replica(winner: Ranked, checkpoint: TrialCheckpoint | None, objective: Objective) -> int:
     row = winner.row
     made = None if checkpoint is None else iteration_of(checkpoint.metrics)
     if made is not None:

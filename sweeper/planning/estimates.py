@@ -59,8 +59,9 @@ def estimate_plan(plan: SweepPlan) -> SweepPlan:
         based_on=None if measured is None else measured.run,
         limit=limit,
         is_upper_bound=limit in CLOCKS
-        or may_end_early(plan.spec)
+        or may_end_early(plan)
         or "training_iteration" in plan.spec.stop,
+        confirmation_s=_confirmation_s(plan, measured),
     )
     return replace(plan, estimate=estimate)
 
@@ -68,10 +69,14 @@ def estimate_plan(plan: SweepPlan) -> SweepPlan:
 def _ends(plan: SweepPlan, measured: _Measured | None) -> Iterator[tuple[float, str | None]]:
     """Every possible end of the search: seconds from its start, and the spec's key for it."""
     spec = plan.spec
+    share = 1.0 if plan.expected_share is None else plan.expected_share
     rounds = math.ceil(plan.max_trials / plan.concurrent)
     if measured is not None and ENV_STEPS in spec.stop:
         steps = spec.stop[ENV_STEPS] * plan.replicas
-        yield measured.startup_s + rounds * steps * measured.step_s, None
+        # Trials that end early make room for others at once, not round by round.
+        early = max(1.0, plan.max_trials / plan.concurrent * share)
+        taken = rounds if share == 1 else early
+        yield measured.startup_s + taken * steps * measured.step_s, None
     if measured is not None and spec.budget.env_steps is not None:
         # Concurrent trials use up the budget together.
         steps = spec.budget.env_steps / plan.concurrent
@@ -80,6 +85,15 @@ def _ends(plan: SweepPlan, measured: _Measured | None) -> Iterator[tuple[float, 
         yield rounds * spec.stop["time_total_s"], "stop.time_total_s"
     if spec.budget.time_s is not None:
         yield spec.budget.time_s, "budget.time_s"
+
+
+def _confirmation_s(plan: SweepPlan, measured: _Measured | None) -> float | None:
+    """The training of the confirmation, at the pace of the search's trials."""
+    planned, steps = plan.confirmation, plan.spec.stop.get(ENV_STEPS)
+    if planned is None or measured is None or steps is None:
+        return None
+    rounds = math.ceil(planned.samples / planned.concurrent)
+    return float(rounds * len(planned.seeds) * steps * measured.step_s)
 
 
 def _disk_bytes(plan: SweepPlan, measured: _Measured) -> float | None:
@@ -135,7 +149,7 @@ def _measure(paths: RunPaths, results: SweepResults, *, keeps_trainer: bool) -> 
     for record in results.trials:
         folder = results.root / record.checkpoints[-1].path if record.checkpoints else None
         # A trimmed checkpoint doesn't tell how large the trainer's state is.
-        if folder and (CheckpointPaths(folder).is_resumable or not keeps_trainer):
+        if folder and (CheckpointPaths(folder).has_trainer or not keeps_trainer):
             size = checkpoint_bytes(folder, with_trainer=keeps_trainer)
             sizes.append(size / max(1, len(record.seeds)))
     return _Measured(

@@ -13,21 +13,25 @@ from sweeper.errors import Problem, SpecError
 from sweeper.hints import show
 from sweeper.json_values import to_json
 from sweeper.metrics import BOUNDS, ENV_STEPS
+from sweeper.planning.confirmation import PlannedConfirmation, plan_confirmation
 from sweeper.planning.episode_cap import cap_evaluation
 from sweeper.planning.feasibility import check_feasibility, count_fitting
+from sweeper.planning.population import scheduler_options
 from sweeper.planning.proposal import Proposal
+from sweeper.planning.search_notes import note_random_draws, resolve_points
 from sweeper.planning.values import possible_values
 from sweeper.planning.warnings import find_warnings
+from sweeper.schedulers.base import Scheduler
+from sweeper.schedulers.registry import build_scheduler
 from sweeper.search.distinct import count_distinct
 from sweeper.search.distributions import Distribution, constants, distributions
 from sweeper.search.expansion import count
 from sweeper.spec import ExperimentSpec, read_spec
 from sweeper.spec.keys.names import default
 from sweeper.spec.keys.param_space import check_param_space
+from sweeper.spec.schedulers import Scheduler as SchedulerSection
+from sweeper.spec.search import Search
 from sweeper.spec.text.yaml import dotted
-from sweeper.states import Stage
-from sweeper.trainables.contract import EvaluationSettings, TrialSettings
-from sweeper.trainables.plateau import Plateau
 from sweeper.trainables.torch_backend.replay.memory import ReplayMemory
 
 __all__ = [
@@ -38,7 +42,6 @@ __all__ = [
     "load_plan",
     "may_end_early",
     "training_plan",
-    "trial_settings",
 ]
 
 CLOCKS = ("budget.time_s", "stop.time_total_s")  # the spec's limits in seconds
@@ -54,6 +57,7 @@ class Estimate:
         based_on: the name of the measured run, or ``rehearsal``; None if nothing was measured.
         limit: the spec's key that ends the search; None if its trials end by themselves.
         is_upper_bound: whether the search may end earlier.
+        confirmation_s: of the confirmation's training, beside the search's; None if unknown.
     """
 
     time_s: float | None
@@ -61,6 +65,7 @@ class Estimate:
     based_on: str | None
     limit: str | None
     is_upper_bound: bool
+    confirmation_s: float | None = None
 
     @property
     def is_clock(self) -> bool:
@@ -76,6 +81,7 @@ class Estimate:
             "limit": self.limit,
             "is_limit": self.is_clock,
             "is_upper_bound": self.is_upper_bound,
+            "confirmation_s": self.confirmation_s,
         }
 
 
@@ -97,6 +103,11 @@ class SweepPlan:
         estimate: time and disk; None if unknown.
         time_limit: steps after which the environment itself ends an episode; None: never.
         environment: what the environment was when it was planned.
+        confirmation: the stage after the search; None if there is none.
+        rungs: env steps of a replica at which trials are compared; empty if none is stopped early.
+        stopping: which trials are stopped early, and when, in words; empty if none is.
+        expected_share: the share of all trials' env steps that will be taken if the values of
+            trials come in random order; None: how many are stopped can't be foreseen.
     """
 
     spec: ExperimentSpec
@@ -111,6 +122,10 @@ class SweepPlan:
     estimate: Estimate | None = None
     time_limit: int | None = None
     environment: EnvironmentIdentity | None = None
+    confirmation: PlannedConfirmation | None = None
+    rungs: tuple[int, ...] = ()
+    stopping: str = ""
+    expected_share: float | None = 1.0
 
     @property
     def max_trials(self) -> int:
@@ -133,6 +148,9 @@ class SweepPlan:
             "param_space": _plain_space(self.spec.param_space),
             "search": to_json(self.spec.search.model_dump()),
             "scheduler": self.spec.scheduler.model_dump(mode="json"),
+            "confirmation": None if self.confirmation is None else self.confirmation.to_json(),
+            "rungs": list(self.rungs),
+            "expected_share": self.expected_share,
             "estimate": None if self.estimate is None else self.estimate.to_json(),
             "warnings": list(self.warnings),
             "notes": list(self.notes),
@@ -170,12 +188,13 @@ def build_plan(spec: ExperimentSpec, asked: Sequence[Mapping[str, Any]] = ()) ->
         asked: parameters of the trials that earlier launches of the run asked for, in order.
 
     Raises:
-        SpecError: the environment can't be built, its spaces don't fit the algorithm, or a
-            trial needs more than this machine has.
+        SpecError: the environment can't be built, its spaces don't fit the algorithm, a trial
+            needs more than this machine has, or the run that points come from has none.
     """
+    spec, point_notes = resolve_points(spec)
     proposal = Proposal.of_spec(spec)
     search = spec.search
-    points = search.points_to_evaluate
+    points = search.points
     trials = count_distinct(spec.param_space, search.num_samples, search.seed, points, asked)
     fits = max(1, count_fitting(proposal))
     concurrent = _concurrent(spec, trials, fits)
@@ -183,7 +202,13 @@ def build_plan(spec: ExperimentSpec, asked: Sequence[Mapping[str, Any]] = ()) ->
     if feasibility.problems:
         raise SpecError(feasibility.problems)
     replicas, described = len(spec.seeds), feasibility.environment
+    finalists = min(spec.selection.finalists, _max_trials(spec, trials))
+    confirmation = plan_confirmation(spec, finalists=finalists, fits=fits)
+    if finalists != spec.selection.finalists:
+        selection = spec.selection.model_copy(update={"finalists": finalists})
+        spec = spec.model_copy(update={"selection": selection})
     time_limit = None if described is None else described.max_episode_steps
+    scheduler = _scheduler(spec, _max_trials(spec, trials), concurrent)
     return SweepPlan(
         spec=spec if time_limit is not None else cap_evaluation(spec),
         trials=trials,
@@ -191,12 +216,26 @@ def build_plan(spec: ExperimentSpec, asked: Sequence[Mapping[str, Any]] = ()) ->
         env_steps=_env_steps(spec, replicas * _max_trials(spec, trials)),
         concurrent=concurrent,
         warnings=tuple(find_warnings(spec, trials, described)),
-        notes=tuple(_repeats(trials, count(spec.param_space, search.num_samples, points))),
+        notes=(
+            *point_notes,
+            *note_random_draws(spec),
+            *_repeats(trials, count(spec.param_space, search.num_samples, points)),
+        ),
         replay=feasibility.replay,
         vectorization=_vectorization(spec),
         time_limit=time_limit,
         environment=None if described is None else identify(spec.environment.settings(), described),
+        confirmation=confirmation,
+        rungs=scheduler.rung_env_steps,
+        stopping=scheduler.describe(),
+        expected_share=scheduler.expected_share(_max_trials(spec, trials)),
     )
+
+
+def _scheduler(spec: ExperimentSpec, trials: int, concurrent: int) -> Scheduler:
+    """One that is asked for words and numbers only."""
+    options = scheduler_options(spec, population=trials, concurrent=concurrent)
+    return build_scheduler(spec.scheduler.type, spec.objective, options)
 
 
 def training_plan(spec: ExperimentSpec) -> SweepPlan:
@@ -218,10 +257,19 @@ def training_plan(spec: ExperimentSpec) -> SweepPlan:
     ]
     if problems:
         raise SpecError(problems)
-    search = spec.search.model_copy(
-        update={"algorithm": "grid", "num_samples": 1, "points_to_evaluate": []}
+    given = spec.search
+    search = Search(
+        algorithm="grid", num_samples=1, seed=given.seed, max_concurrent=given.max_concurrent
     )
-    plan = build_plan(spec.model_copy(update={"param_space": space, "search": search}))
+    # A lone trial has no other to be compared with.
+    selection = spec.selection.model_copy(update={"finalists": 0})
+    changes = {
+        "param_space": space,
+        "search": search,
+        "scheduler": SchedulerSection(),
+        "selection": selection,
+    }
+    plan = build_plan(spec.model_copy(update=changes))
     notes = tuple(
         f"{dotted(path)} is searched; training takes {spec.algorithm}'s default, "
         f"{show(default(spec.algorithm, path, spec.backend))}"
@@ -230,46 +278,13 @@ def training_plan(spec: ExperimentSpec) -> SweepPlan:
     return replace(plan, notes=notes)
 
 
-def trial_settings(plan: SweepPlan, stage: Stage = Stage.SEARCH) -> TrialSettings:
-    """The settings that all trials of the plan share."""
+def may_end_early(plan: SweepPlan) -> bool:
+    """Whether a trial, or the search, can end before it reaches its limits, nobody knows when."""
     spec = plan.spec
-    return TrialSettings(
-        algorithm=spec.algorithm,
-        backend=spec.backend,
-        environment=spec.environment.settings(),
-        constants=constants(spec.param_space),
-        seeds=spec.seeds,
-        stage=stage,
-        stop=dict(spec.stop),
-        plateau=None if spec.plateau is None else Plateau(**spec.plateau.model_dump()),
-        evaluation=_evaluation(plan),
-        checkpoint_every_env_steps=spec.checkpoint.every_env_steps,
-        checkpoint_replay=spec.checkpoint.replay,
-        time_budget_s=spec.budget.time_s,
-        env_steps_share=None
-        if spec.budget.env_steps is None
-        else spec.budget.env_steps / (plan.concurrent * plan.replicas),
-        objective=spec.objective,
-        cpus=spec.resources.cpus,
-        gpus=spec.resources.gpus,
-    )
-
-
-def _evaluation(plan: SweepPlan) -> EvaluationSettings | None:
-    if plan.spec.evaluation is None:
-        return None
-    settings = EvaluationSettings(**plan.spec.evaluation.model_dump())
-    cap, limit = settings.max_episode_steps, plan.time_limit
-    has_own_end = cap is not None and limit is not None and limit <= cap
-    return replace(settings, max_episode_steps=None) if has_own_end else settings
-
-
-def may_end_early(spec: ExperimentSpec) -> bool:
-    """Whether a trial, or the search, can end before it reaches its limits."""
     return (
         any(name not in BOUNDS for name in spec.stop)
         or spec.plateau is not None
-        or spec.scheduler.type != "fifo"
+        or plan.expected_share is None
         or spec.budget.no_improvement_trials is not None
     )
 

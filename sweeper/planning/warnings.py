@@ -12,7 +12,9 @@ from sweeper.metrics import ENV_STEPS
 from sweeper.planning.action_bounds import find_unbounded_actions
 from sweeper.planning.episode_cap import default_episode_cap
 from sweeper.planning.feasibility import count_fitting
+from sweeper.planning.population import find_population_warnings
 from sweeper.planning.proposal import Proposal
+from sweeper.planning.rungs import batch_steps, find_rung_warnings
 from sweeper.planning.values import max_integer, possible_values
 from sweeper.search.distributions import Distribution, distributions
 from sweeper.spec import ExperimentSpec
@@ -34,12 +36,14 @@ def find_warnings(
         yield from find_unbounded_actions(spec, environment.action_space)
         yield from (f"{spec.environment.id}: {note}" for note in environment.probe.notes)
         yield from _unfinished_episodes(spec, environment)
+        yield from _unreachable_solution(spec, environment)
     yield from _bounds(spec, trials)
     yield from _iterations(spec)
     yield from _repetitions(spec, trials)
     yield from _concurrency(spec, trials)
     yield from _ranges(spec)
-    yield from _rungs(spec)
+    yield from find_rung_warnings(spec)
+    yield from find_population_warnings(spec, trials)
 
 
 def _endless_evaluation(spec: ExperimentSpec, environment: EnvironmentDescription) -> Iterator[str]:
@@ -52,6 +56,20 @@ def _endless_evaluation(spec: ExperimentSpec, environment: EnvironmentDescriptio
             f"{default_episode_cap(spec):,} steps and counts with what it has earned; set "
             "evaluation.max_episode_steps, or for training too environment.wrappers: "
             "[{TimeLimit: {max_episode_steps: 1000}}]"
+        )
+
+
+def _unreachable_solution(
+    spec: ExperimentSpec, environment: EnvironmentDescription
+) -> Iterator[str]:
+    """A return that counts as solved, but is beyond what the environment calls solved itself."""
+    solved_at, threshold = spec.selection.solved_at, environment.reward_threshold
+    if solved_at is None or threshold is None or spec.selection.mode != "max":
+        return
+    if solved_at > threshold:
+        yield (
+            f"selection.solved_at is {solved_at:g}; {spec.environment.id} itself counts as solved "
+            f"from {threshold:g} on, so it may be that no run can reach that"
         )
 
 
@@ -80,7 +98,7 @@ def _unfinished_episodes(
 def _env_steps_of_trial(spec: ExperimentSpec) -> int | None:
     """The env steps of a replica; None if they are not known."""
     bounds = [spec.stop.get(ENV_STEPS)]
-    iterations, batch = spec.stop.get("training_iteration"), _batch(spec)
+    iterations, batch = spec.stop.get("training_iteration"), batch_steps(spec)
     if iterations is not None and batch is not None:
         bounds.append(iterations * batch)
     return min((int(bound) for bound in bounds if bound is not None), default=None)
@@ -110,7 +128,7 @@ def _bounds(spec: ExperimentSpec, trials: int) -> Iterator[str]:
 
 
 def _iterations(spec: ExperimentSpec) -> Iterator[str]:
-    steps, batch = spec.stop.get(ENV_STEPS), _batch(spec)
+    steps, batch = spec.stop.get(ENV_STEPS), batch_steps(spec)
     if steps is None:
         return
     if batch is not None and steps < batch:
@@ -190,29 +208,3 @@ def _ends(leaf: Distribution) -> tuple[float, float] | None:
     if len(numbers) < max(2, len(values)) or min(numbers) <= 0:
         return None
     return min(numbers), max(numbers)
-
-
-def _rungs(spec: ExperimentSpec) -> Iterator[str]:
-    first = getattr(spec.scheduler.options, "grace_period", None)
-    if first is None:
-        return
-    evaluation = spec.evaluation
-    every = evaluation.every_env_steps if evaluation is not None else None
-    batch = _batch(spec)
-    if spec.selection.metric.startswith("evaluation/") and every is not None and first < every:
-        yield (
-            f"scheduler.grace_period ({first:,}) lies before the first evaluation ({every:,} env "
-            "steps): trials have no score at their first rung"
-        )
-    elif batch is not None and first <= batch:
-        yield (
-            f"scheduler.grace_period ({first:,}) is an iteration or less ({batch:,} env steps): "
-            "trials are judged before they have learned anything"
-        )
-
-
-def _batch(spec: ExperimentSpec) -> int | None:
-    """Env steps of one iteration of PPO; None if they are searched, or with another algorithm."""
-    key = "train_batch_size_per_learner"
-    value = spec.param_space.get(key, default(spec.algorithm, (key,), spec.backend))
-    return value if spec.support.learns_from == "batch" and isinstance(value, int) else None

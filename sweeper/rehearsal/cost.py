@@ -26,7 +26,7 @@ _STEP_COST = 1e5
 def draw_samples(spec: ExperimentSpec) -> list[Sample]:
     """The first configurations that the search will try, in its order."""
     search = spec.search
-    points = search.points_to_evaluate
+    points = search.points
     drawn = expand_distinct(spec.param_space, search.num_samples, search.seed, points)
     return list(itertools.islice(drawn, _MAX_CONFIGURATIONS))
 

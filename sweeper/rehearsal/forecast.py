@@ -113,7 +113,8 @@ def estimate_rehearsed(plan: SweepPlan, rehearsal: Rehearsal) -> SweepPlan:
         disk_bytes=_disk_bytes(plan, rehearsal, trials, medium),
         based_on="rehearsal",
         limit=limit,
-        is_upper_bound=may_end_early(plan.spec),
+        is_upper_bound=may_end_early(plan),
+        confirmation_s=_confirmation_s(plan, trial_s),
         trial_s=trial_s,
         trials_per_hour=None if not trial_s else 3600 * rehearsal.concurrent / trial_s,
         memory_bytes=_memory_bytes(plan, rehearsal),
@@ -134,6 +135,15 @@ def estimate_rehearsed(plan: SweepPlan, rehearsal: Rehearsal) -> SweepPlan:
     )
     warnings = (*plan.warnings, *rehearsal.warnings, *_find_shortages(plan, estimate, lengths))
     return replace(plan, estimate=estimate, warnings=warnings)
+
+
+def _confirmation_s(plan: SweepPlan, trial_s: float | None) -> float | None:
+    """The confirmation's training, as if each seed took its share of a trial of the search."""
+    planned = plan.confirmation
+    if planned is None or trial_s is None:
+        return None
+    rounds = math.ceil(planned.samples / planned.concurrent)
+    return rounds * trial_s * len(planned.seeds) / plan.replicas
 
 
 def _assign_probes(plan: SweepPlan, probes: Sequence[Probe]) -> list[Probe]:
@@ -210,7 +220,8 @@ def _find_end(
 ) -> tuple[float, str | None]:
     """Seconds from Ray's start to the search's end, and the key of the budget that ends it."""
     budget, limit = plan.spec.budget, None
-    lengths = (_trial_s(plan, probe, long_share) for probe in trials)
+    share = 1.0 if plan.expected_share is None else plan.expected_share
+    lengths = (share * _trial_s(plan, probe, long_share) for probe in trials)
     end_s = rehearsal.worker_s + _makespan_s(lengths, rehearsal.concurrent)
     if budget.env_steps is not None:
         steps = budget.env_steps / (plan.replicas * rehearsal.concurrent)
@@ -276,7 +287,8 @@ def _disk_bytes(
     # One report per iteration of all trials, but no more than there is time for.
     iteration_s = statistics.fmean(probe.iteration_steps * probe.step_s for probe in trials)
     in_time = (end_s - rehearsal.worker_s) * rehearsal.concurrent / (iteration_s + _REPORT_S)
-    reports = min(in_time, sum(_iterations(plan, probe) for probe in trials))
+    share = 1.0 if plan.expected_share is None else plan.expected_share
+    reports = min(in_time, share * sum(_iterations(plan, probe) for probe in trials))
     row = statistics.fmean(probe.report_bytes for probe in trials) + _JOURNAL_LINE_BYTES
     champion = statistics.fmean(probe.kept_bytes for probe in trials) / plan.replicas
     disk = kept * statistics.fmean(_kept_bytes(plan, probe) for probe in trials) + champion

@@ -35,7 +35,8 @@ from sweeper.environments.building import describe
 from sweeper.errors import ConfigurationRefusedError, SweeperError
 from sweeper.metrics import ENV_STEPS
 from sweeper.planning.estimates import checkpoint_bytes
-from sweeper.planning.plan import SweepPlan, trial_settings
+from sweeper.planning.plan import SweepPlan
+from sweeper.planning.settings import trial_settings
 from sweeper.rehearsal.cost import draw_samples, read_number
 from sweeper.rehearsal.process import processes_below
 from sweeper.search.expansion import Sample

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.journal import (
+    ConfirmationPlanned,
     Event,
     LaunchEnded,
     LaunchStarted,
@@ -27,31 +28,62 @@ from sweeper.journal import (
 )
 from sweeper.locks import is_locked
 from sweeper.paths import RunPaths
+from sweeper.results.exchanges import Exchange, read_exchange, replace_parameters
 from sweeper.results.records import SweepResults, TrialCheckpoint, TrialRecord
-from sweeper.results.scoring import iteration_of
-from sweeper.states import LaunchEnd, TrialState
+from sweeper.results.scoring import env_steps_of, iteration_of
+from sweeper.states import LaunchEnd, Stage, TrialState
 
 __all__ = ["ResultsBuilder", "is_process_alive", "load_results", "results_from_events"]
 
 
 @dataclass
 class _OpenTrial:
-    """A trial whose record is being built: `record` lacks what grows with every report."""
+    """A trial whose record is being built: `record` lacks what grows with every report.
+
+    Reports and checkpoints of a rollback replace earlier ones, but none of those from before the
+    last exchange: there the iterations are another trial's. `settled` counts them.
+    """
 
     record: TrialRecord
     reports: list[Mapping[str, Any]] = field(default_factory=list)
     checkpoints: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     stopped_by: str | None = None
+    pruned_because: str | None = None
     updated: float | None = None
+    settled: tuple[int, int] = (0, 0)
 
     def change(self, **fields: Any) -> None:
         """Set fields of the record."""
         self.record = replace(self.record, **fields)
 
+    @property
+    def end(self) -> tuple[TrialState, str] | None:
+        """How its last report says that it is over, and why; None if it goes on."""
+        if self.stopped_by:
+            return TrialState.TERMINATED, self.stopped_by
+        return (TrialState.PRUNED, self.pruned_because) if self.pruned_because else None
+
+    def copy(self, exchange: Exchange) -> None:
+        """Go on from another trial's checkpoint, with other values."""
+        while self.reports and (env_steps_of(self.reports[-1]) or 0) > exchange.donor_env_steps:
+            self.reports.pop()
+        self.settled = len(self.reports), len(self.checkpoints)
+        exchange = replace(exchange, first_report=len(self.reports))
+        old = self.record
+        configuration = replace_parameters(old.configuration, old.parameters, exchange.parameters)
+        self.change(configuration=configuration, parameters=exchange.parameters)
+        self.change(exchanges=(*old.exchanges, exchange), is_copying=True)
+        self.change(state=TrialState.PENDING)
+
+    def reopen(self) -> None:
+        """Forget what the last report said of its end: the trial goes on all the same."""
+        self.stopped_by = self.pruned_because = None
+
     def cut_off(self) -> None:
         """Set how the trial ended; its driver has gone without writing that."""
-        if self.stopped_by:
-            self.change(state=TrialState.TERMINATED, reason=self.stopped_by)
+        end = self.end
+        if end is not None:
+            self.change(state=end[0], reason=end[1])
         else:
             self.change(state=TrialState.PAUSED, reason=LaunchEnd.INTERRUPTED)
 
@@ -63,6 +95,7 @@ class ResultsBuilder:
 
     Attributes:
         launch: the last launch, if it has not written its end.
+        confirmation: whom the confirmation trains again; None before it is planned.
     """
 
     def __init__(self, root: Path | None = None) -> None:
@@ -71,13 +104,14 @@ class ResultsBuilder:
         self._records: dict[str, TrialRecord] = {}
         self._open: set[str] = set()
         self.launch: LaunchStarted | None = None
+        self.confirmation: ConfirmationPlanned | None = None
         self._ended_by: str | None = None
         self._started: float | None = None
         self._updated: float | None = None
 
     @property
     def trial_ids(self) -> tuple[str, ...]:
-        """Every trial that an event has named, in order of appearance."""
+        """Every trial that an event has named, of either stage, in order of appearance."""
         return tuple(self._trials)
 
     def apply(self, event: Event) -> None:
@@ -89,6 +123,8 @@ class ResultsBuilder:
         elif isinstance(event, LaunchStarted):
             self._cut_off_open_trials()
             self.launch, self._ended_by = event, None
+        elif isinstance(event, ConfirmationPlanned):
+            self._plan_confirmation(event)
         elif isinstance(event, LaunchEnded):
             self._cut_off_open_trials()
             self.launch, self._ended_by = None, event.reason
@@ -113,9 +149,12 @@ class ResultsBuilder:
         live = is_live and self.launch is not None
         if not live:
             self._cut_off_open_trials()
+        records = [self.trial(trial_id) for trial_id in self._trials]
         return SweepResults(
             root=self._root,
-            trials=tuple(self.trial(trial_id) for trial_id in self._trials),
+            trials=tuple(one for one in records if one.stage is Stage.SEARCH),
+            retrained=tuple(one for one in records if one.stage is Stage.CONFIRMATION),
+            confirmation=self.confirmation,
             is_live=live,
             ended_by=self._ended_by,
             started=self._started,
@@ -132,29 +171,62 @@ class ResultsBuilder:
         match event:
             case TrialReported():
                 _append_report(trial, event)
+                self._apply_decision(trial, event)
             case TrialCheckpointed():
                 # Written again after a crash: it is the newest now.
                 trial.checkpoints.pop(event.path, None)
                 trial.checkpoints[event.path] = event.metrics
+                if trial.record.is_copying:
+                    trial.change(is_copying=False)
             case TrialAsked():
                 trial.change(configuration=event.configuration, parameters=event.parameters)
-                trial.change(seeds=event.seeds, stage=event.stage)
+                trial.change(seeds=event.seeds, stage=event.stage, of=event.of)
                 self._open.add(trial_id)
             case TrialStarted():
                 first = event.time if trial.record.started is None else trial.record.started
                 trial.change(state=TrialState.RUNNING, reason=None, error=None)
-                trial.change(node=event.node, started=first)
-                trial.stopped_by = None
+                trial.change(node=event.node, started=first, waits_since=None)
+                trial.reopen()
                 self._open.add(trial_id)
             case TrialRetried():
                 # Pending until it is started again. Even if its last report met a stop criterion,
                 # it failed after that.
                 trial.change(state=TrialState.PENDING, retries=trial.record.retries + 1)
-                trial.stopped_by = None
+                trial.reopen()
             case TrialEnded():
                 trial.change(state=event.state, reason=event.reason, error=event.error)
                 self._open.discard(trial_id)
         trial.updated = event.time
+
+    def _plan_confirmation(self, event: ConfirmationPlanned) -> None:
+        before, self.confirmation = self.confirmation, event
+        if before is None or (before.stop, before.episodes) == (event.stop, event.episodes):
+            return
+        for trial_id, trial in self._trials.items():
+            if trial.record.stage is Stage.CONFIRMATION:
+                trial.change(is_outdated=True)
+                self._records.pop(trial_id, None)
+
+    def _apply_decision(self, trial: _OpenTrial, event: TrialReported) -> None:
+        decision = event.decision or {}
+        if decision.get("rung") is not None:
+            trial.change(rung=decision["rung"])
+        donor = self._trials.get(str(decision.get("donor")))
+        if donor is not None:
+            exchange = read_exchange(
+                event,
+                parameters=trial.record.parameters,
+                donor_parameters=donor.record.parameters,
+                donor_reports=donor.reports,
+                donor_checkpoints=donor.checkpoints,
+                donor_exchanges=len(donor.record.exchanges),
+            )
+            if exchange is not None:
+                trial.copy(exchange)
+        if decision.get("action") in ("copy", "pause"):
+            trial.change(waits_since=event.time)
+        if decision.get("action") == "pause":
+            trial.change(state=TrialState.PAUSED, reason=str(decision.get("reason")))
 
     def _cut_off_open_trials(self) -> None:
         for trial_id in self._open:
@@ -165,8 +237,8 @@ class ResultsBuilder:
     def _freeze(self, trial_id: str) -> TrialRecord:
         trial = self._trials[trial_id]
         is_open, state, reason = trial_id in self._open, trial.record.state, trial.record.reason
-        if is_open and trial.stopped_by:
-            state, reason = TrialState.TERMINATED, trial.stopped_by
+        if is_open and trial.end is not None:
+            state, reason = trial.end
         return replace(
             trial.record,
             state=state,
@@ -251,23 +323,38 @@ def is_process_alive(pid: int, *, started_before: float) -> bool:
 
 def _append_report(trial: _OpenTrial, event: TrialReported) -> None:
     """Add a report; after a rollback it replaces those of the same iteration and later."""
+    _roll_back_exchange(trial, event.metrics)
     iteration = iteration_of(event.metrics)
-    last = iteration_of(trial.reports[-1]) if trial.reports else None
+    is_first = len(trial.reports) <= trial.settled[0]
+    last = None if is_first else iteration_of(trial.reports[-1])
     if iteration is not None and last is not None and last >= iteration:
         if event.replaces and last == iteration:
             trial.reports.pop()  # a checkpoint made after it stays valid
         else:
             _roll_back(trial, iteration)
     trial.reports.append(event.metrics)
-    trial.stopped_by = event.stopped_by
+    trial.stopped_by, trial.pruned_because = event.stopped_by, event.pruned_because
 
 
 def _roll_back(trial: _OpenTrial, iteration: float) -> None:
     """Drop the reports and checkpoints that were made at ``iteration`` or later."""
-    while trial.reports and _is_reached(iteration, trial.reports[-1]):
+    reports, checkpoints = trial.settled
+    while len(trial.reports) > reports and _is_reached(iteration, trial.reports[-1]):
         trial.reports.pop()
-    while trial.checkpoints and _is_reached(iteration, next(reversed(trial.checkpoints.values()))):
+    while len(trial.checkpoints) > checkpoints and _is_reached(
+        iteration, next(reversed(trial.checkpoints.values()))
+    ):
         trial.checkpoints.popitem()
+
+
+def _roll_back_exchange(trial: _OpenTrial, metrics: Mapping[str, Any]) -> None:
+    """Drop reports from before an exchange whose checkpoint was lost: the trial redoes them."""
+    steps, (reports, checkpoints) = env_steps_of(metrics), trial.settled
+    if not reports or steps is None or (env_steps_of(trial.reports[reports - 1]) or 0) < steps:
+        return
+    while trial.reports and (env_steps_of(trial.reports[-1]) or 0) >= steps:
+        trial.reports.pop()
+    trial.settled = len(trial.reports), checkpoints
 
 
 def _is_reached(iteration: float, metrics: Mapping[str, Any]) -> bool:

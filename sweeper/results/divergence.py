@@ -49,7 +49,8 @@ class DivergenceCorrection:
                     for value, is_diverged in zip(values, flags, strict=True)
                 ]
                 corrected[name] = counted
-                corrected[metric] = sum(counted) / len(counted)
+                if None not in counted:
+                    corrected[metric] = sum(counted) / len(counted)
         return corrected
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from sweeper.json_values import to_json
+from sweeper.results.lineage import lineage_rows
 from sweeper.results.records import SweepResults, TrialRecord
 from sweeper.results.scoring import is_nan
 from sweeper.search.configuration import flatten_parameters
 
-__all__ = ["history_frame", "trials_frame", "write_parquet"]
+__all__ = ["history_frame", "lineage_frame", "trials_frame", "write_parquet"]
 
 
 def trials_frame(results: SweepResults) -> pd.DataFrame:
@@ -28,7 +30,7 @@ def trials_frame(results: SweepResults) -> pd.DataFrame:
             "state": str(record.state),
             "reason": record.reason,
             "error": record.error,
-            **_parameter_columns(record),
+            **_parameter_columns(record, record.parameters),
             **record.last_report,
             "retries": record.retries,
             "started": record.started,
@@ -40,14 +42,23 @@ def trials_frame(results: SweepResults) -> pd.DataFrame:
 
 
 def history_frame(results: SweepResults) -> pd.DataFrame:
-    """One row per trial and report, with the trial's parameters beside the metrics."""
+    """One row per trial and report, with the parameters of that time beside the metrics."""
     rows = [
-        {"trial_id": record.trial_id, **parameters, **report}
+        {
+            "trial_id": record.trial_id,
+            **_parameter_columns(record, record.parameters_at(index)),
+            **report,
+        }
         for record in results.trials
-        for parameters in [_parameter_columns(record)]
-        for report in record.reports
+        for index, report in enumerate(record.reports)
     ]
     return pd.DataFrame(rows, columns=None if rows else ["trial_id"])
+
+
+def lineage_frame(results: SweepResults) -> pd.DataFrame:
+    """One row per exchange of a population: see `lineage.lineage_rows`."""
+    rows = lineage_rows(results)
+    return pd.DataFrame(rows, columns=None if rows else ["env_steps", "trial_id", "donor"])
 
 
 def write_parquet(frame: pd.DataFrame, path: Path) -> None:
@@ -69,8 +80,8 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _parameter_columns(record: TrialRecord) -> dict[str, Any]:
+def _parameter_columns(record: TrialRecord, parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {
         f"config.{name}" if name in record.last_report else name: value
-        for name, value in flatten_parameters(record.parameters).items()
+        for name, value in flatten_parameters(parameters).items()
     }

@@ -13,10 +13,11 @@ from typing import Any
 from sweeper.metrics import Objective
 from sweeper.results.records import TrialCheckpoint, TrialRecord, judge_trial
 from sweeper.results.scoring import env_steps_of, iteration_of, metric_value
+from sweeper.states import TrialState
 
 __all__ = ["Candidate", "Rank", "best_checkpoint", "id_key", "rank_trial"]
 
-Rank = tuple[float, float, tuple[int, str]]
+Rank = tuple[bool, float, float, tuple[int, str]]
 
 
 @dataclass(frozen=True)
@@ -33,21 +34,31 @@ class Candidate:
         return self.trial.reports[self.report]
 
     @property
+    def ran_to_end(self) -> bool:
+        """Whether it met a stop criterion of its own: it was not pruned or paused, nor runs."""
+        return self.trial.state is TrialState.TERMINATED
+
+    @property
     def env_steps(self) -> float:
         """The env steps of that report; infinite if not reported."""
         steps = env_steps_of(self.row)
         return math.inf if steps is None or not math.isfinite(steps) else steps
 
     def rank(self, objective: Objective) -> Rank:
-        """A key that sorts the best first: by score, then fewer env steps, then lower id."""
-        return -objective.merit(self.score), self.env_steps, id_key(self.trial.trial_id)
+        """A key that sorts the best first: by score, then fewer env steps, then lower id.
+
+        Those that did not run to their own end come after all that did: a score at a tenth of the
+        env steps says little of the one at the end.
+        """
+        score = -objective.merit(self.score)
+        return not self.ran_to_end, score, self.env_steps, id_key(self.trial.trial_id)
 
 
 def rank_trial(trial: TrialRecord, objective: Objective) -> Rank:
     """A key that sorts trials, the best first and those without a score last."""
     verdict = judge_trial(trial, objective)
     if verdict.value is None or verdict.report is None:
-        return math.inf, math.inf, id_key(trial.trial_id)
+        return True, math.inf, math.inf, id_key(trial.trial_id)
     return Candidate(trial, verdict.value, verdict.report).rank(objective)
 
 

@@ -7,27 +7,25 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from sweeper.formatting import count_noun
+from sweeper.journal import ConfirmationPlanned
 from sweeper.json_values import to_json
 from sweeper.metrics import ENV_STEPS, Objective
+from sweeper.results.exchanges import Exchange, TrialCheckpoint
 from sweeper.results.scoring import Score, env_steps_of, metric_value, score_reports
 from sweeper.states import LaunchEnd, Stage, TrialState
 
-__all__ = ["SweepResults", "TrialCheckpoint", "TrialRecord", "describe_error", "judge_trial"]
-
-
-class TrialCheckpoint(NamedTuple):
-    """A checkpoint as recorded; it may have been deleted since.
-
-    Attributes:
-        path: relative to the run folder with forward slashes, or absolute.
-        metrics: scalar metrics of the report it was made after; empty if that is unknown.
-    """
-
-    path: str
-    metrics: Mapping[str, Any]
+__all__ = [
+    "SweepResults",
+    "TrialCheckpoint",
+    "TrialRecord",
+    "describe_divergence",
+    "describe_error",
+    "describe_pruning",
+    "judge_trial",
+]
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,14 @@ class TrialRecord:
         started: when it first started, in seconds since the epoch.
         ended: time of its last event, if it no longer runs.
         retries: how often it failed and was resumed.
+        stage: what it is trained for.
+        of: in the confirmation, whom it trains again: a trial's id, or ``baseline``.
+        is_outdated: whether the confirmation has since been planned under another rule.
+        rung: the last one at which a scheduler compared it, from 1; None: at none.
+        exchanges: how often, and when, it took over another trial's weights.
+        is_copying: whether it has no checkpoint of its own since the last exchange, and so would
+            go on from its donor's.
+        waits_since: since when it lets other trials of its population go first.
     """
 
     trial_id: str
@@ -65,6 +71,12 @@ class TrialRecord:
     ended: float | None = None
     retries: int = 0
     stage: Stage = Stage.SEARCH
+    of: str = ""
+    is_outdated: bool = False
+    rung: int | None = None
+    exchanges: tuple[Exchange, ...] = ()
+    is_copying: bool = False
+    waits_since: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", TrialState(self.state))
@@ -79,6 +91,27 @@ class TrialRecord:
         """Env steps per replica, by the last report."""
         steps = env_steps_of(self.last_report)
         return None if steps is None or not math.isfinite(steps) else int(steps)
+
+    def parameters_at(self, report: int) -> Mapping[str, Any]:
+        """What the search, or an exchange, had chosen when the trial made a report, by index.
+
+        -1: what the search chose, before the first.
+        """
+        for exchange in self.exchanges:
+            if report < exchange.first_report:
+                return exchange.replaced
+        return self.parameters
+
+    @property
+    def trained_exchanges(self) -> tuple[Exchange, ...]:
+        """The exchanges that it has trained since; all but, at most, the last one."""
+        is_untried = self.is_copying and len(self.reports) <= self.exchanges[-1].first_report
+        return self.exchanges[:-1] if is_untried else self.exchanges
+
+    @property
+    def origin(self) -> Exchange | None:
+        """The exchange that the trial goes on from; None if from a checkpoint of its own."""
+        return self.exchanges[-1] if self.is_copying else None
 
     @property
     def diverged(self) -> int:
@@ -99,15 +132,18 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class SweepResults:
-    """All trials of a run, in the order they were proposed.
+    """All trials of a run.
 
     Attributes:
         root: the run's folder.
+        trials: those of the search, in the order they were proposed.
         is_live: whether a driver is running them.
         ended_by: how the last launch ended (``finished``, ``interrupted``, …); None if it is
             live or was killed.
         started: time of the first event, seconds since the epoch.
         updated: time of the last event.
+        retrained: the trials of the confirmation, in the order they were begun.
+        confirmation: whom it trains again, on what; None before it is planned.
     """
 
     root: Path
@@ -116,6 +152,8 @@ class SweepResults:
     ended_by: str | None = None
     started: float | None = None
     updated: float | None = None
+    retrained: tuple[TrialRecord, ...] = ()
+    confirmation: ConfirmationPlanned | None = None
 
     @property
     def state(self) -> str:
@@ -125,26 +163,25 @@ class SweepResults:
         return self.ended_by or LaunchEnd.INTERRUPTED
 
     def trial(self, trial_id: str) -> TrialRecord:
-        """The record of one trial.
+        """The record of one trial, of either stage.
 
         Raises:
             KeyError: there is no such trial.
         """
-        for record in self.trials:
+        for record in (*self.trials, *self.retrained):
             if record.trial_id == trial_id:
                 return record
         raise KeyError(trial_id)
 
     def counts(self) -> dict[TrialState, int]:
-        """How many trials are in each state; states without a trial are left out."""
+        """How many of the search's trials are in each state; states without one are left out."""
         counts = Counter(record.state for record in self.trials)
         return {state: counts[state] for state in TrialState if counts[state]}
 
     @property
     def searched(self) -> tuple[Mapping[str, Any], ...]:
-        """The parameters of the search's trials, in the order in which they were asked for."""
-        trials = (record for record in self.trials if record.stage is Stage.SEARCH)
-        return tuple(record.parameters for record in trials)
+        """What the search chose for its trials, in the order in which they were asked for."""
+        return tuple(record.parameters_at(-1) for record in self.trials)
 
     def resolve(self, checkpoint: TrialCheckpoint) -> Path:
         """The absolute folder of a checkpoint."""
@@ -155,7 +192,10 @@ class SweepResults:
         return [
             {
                 "trial_id": record.trial_id,
+                **({"of": record.of, "seeds": list(record.seeds)} if record.of else {}),
                 "state": record.state,
+                "reason": record.reason,
+                "rung": record.rung,
                 "configuration": to_json(record.configuration),
                 "score": judge_trial(record, objective).value,
                 "diverged": record.diverged,
@@ -183,6 +223,14 @@ def describe_divergence(record: TrialRecord) -> str | None:
     verb = "is" if record.diverged == 1 else "are"
     cause = record.diverged_because or "weights or loss not finite"
     return f"{record.diverged} of {count_noun(seeds, 'replica')} {verb} frozen: {cause}"
+
+
+def describe_pruning(record: TrialRecord) -> str | None:
+    """``pruned at 30,000 env steps: 41.2 < 120.5, …``, in one line; None for any other state."""
+    if record.state is not TrialState.PRUNED:
+        return None
+    where = "" if record.env_steps is None else f" at {record.env_steps:,} env steps"
+    return f"pruned{where}: {record.reason or 'stopped by the scheduler'}"
 
 
 def describe_error(record: TrialRecord) -> str | None:

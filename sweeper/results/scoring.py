@@ -13,7 +13,15 @@ from typing import Any
 
 from sweeper.metrics import ENV_STEPS, ITERATION, Objective, canonical_metric
 
-__all__ = ["Score", "env_steps_of", "is_nan", "iteration_of", "metric_value", "score_reports"]
+__all__ = [
+    "Score",
+    "env_steps_of",
+    "is_nan",
+    "iteration_of",
+    "mean_over_steps",
+    "metric_value",
+    "score_reports",
+]
 
 Report = Mapping[str, Any]
 
@@ -113,7 +121,16 @@ def _mean_over_steps(reports: Sequence[Report], values: list[tuple[int, float]])
         float(index) if position is None else position
         for position, (index, _) in zip(positions, values, strict=True)
     ]
-    heights = [value for _, value in values]
+    return mean_over_steps(steps, [value for _, value in values])
+
+
+def mean_over_steps(steps: Sequence[float], heights: Sequence[float]) -> float:
+    """The mean of a piecewise linear curve over its steps; its last height if it has no width.
+
+    Args:
+        steps: ascending, at least one.
+        heights: as many.
+    """
     span = steps[-1] - steps[0]
     if span <= 0:
         return heights[-1]

@@ -90,9 +90,9 @@ class Standing:
     def score(self, trial_id: str) -> float | None:
         """A trial's score so far; None before it has one."""
         entry = self._entries.get(trial_id)
-        if entry is None or math.isinf(entry.rank[0]):
+        if entry is None or math.isinf(entry.rank[1]):
             return None
-        return -entry.rank[0] if self._objective.mode == "max" else entry.rank[0]
+        return -entry.rank[1] if self._objective.mode == "max" else entry.rank[1]
 
     def best(self) -> Best | None:
         """The trial that `evidence.selection` would choose now; None without a score."""

@@ -52,6 +52,14 @@ class Drain:
         if self.reason is None:
             self.reason = reason
 
+    def begin_stage(self) -> None:
+        """Go on to the next stage: what the search's budget ended is over."""
+        self.deadline = None
+        if self.reason is not None and self.reason.is_budget:
+            self.reason = None
+        self.evaluates, self.over_since = False, None
+        self.pausing.clear()
+
     def describe(self) -> str:
         """What is left to do, for messages."""
         count = len(self.running)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sweeper.errors import SweeperError, UserError
+from sweeper.evidence.schedule import trace_schedule
 from sweeper.evidence.selection import load_selection, write_selection
 from sweeper.journal import Event, Journal, JournalError, LaunchEnded, LaunchStarted, Listener
 from sweeper.opened_run import Run
@@ -21,8 +22,10 @@ from sweeper.paths import RunPaths, write_atomically
 from sweeper.planning.plan import SweepPlan
 from sweeper.results.builder import ResultsBuilder
 from sweeper.run_files import read_json
+from sweeper.running.optuna_log import OptunaLog
 from sweeper.running.provenance import describe_environment
 from sweeper.running.resume.state import LaunchState
+from sweeper.search.registry import ENUMERATIONS
 from sweeper.spec import dump_spec
 from sweeper.states import LaunchEnd
 
@@ -77,6 +80,7 @@ def run_launch(
     open_trials = [again.trial_id for again in state.continuations]
     retention.catch_up({*open_trials, *(end.trial_id for end in state.ends)})
     tracker = _start_tracker(plan, paths)
+    optuna_log = _start_optuna_log(plan, paths, builder)
     watcher = progress(plan, paths, builder) if progress else None
 
     def note_launch(event: Event) -> None:
@@ -84,12 +88,21 @@ def run_launch(
         if isinstance(event, LaunchStarted) and event.launch > 1:
             write_provenance(plan, paths)
 
-    listeners: list[Listener | None] = [builder.apply, note_launch, retention, tracker, watcher]
+    listeners: list[Listener | None] = [
+        builder.apply,
+        note_launch,
+        retention,
+        tracker,
+        optuna_log,
+        watcher,
+    ]
     reason: str = LaunchEnd.FAILED
     with closing(Journal(paths.journal, [item for item in listeners if item])) as journal:
         try:
             reason = launch(plan, paths, journal, results=builder, state=state, changes=changes)
         finally:
+            if optuna_log:
+                optuna_log.close()
             # Without a start event this end would be read as the previous launch's.
             has_begun = builder.launch is not None and builder.launch.launch == state.launch
             if reason == LaunchEnd.FAILED and has_begun:
@@ -178,6 +191,17 @@ def _start_tracker(plan: SweepPlan, paths: RunPaths) -> MlflowTracker | None:
     return tracker
 
 
+def _start_optuna_log(
+    plan: SweepPlan, paths: RunPaths, builder: ResultsBuilder
+) -> OptunaLog | None:
+    """Only of a search on Optuna's samplers; of any other, `Run.to_optuna` makes one."""
+    if plan.spec.search.algorithm in ENUMERATIONS:
+        return None
+    log = OptunaLog(paths.optuna, plan.spec.param_space, plan.spec.objective, builder)
+    log.start()
+    return log
+
+
 def restore_champion(opened: Run, plan: SweepPlan) -> Run:
     """Write ``selection.json`` and ``champion/`` again where they are missing or stale.
 
@@ -202,6 +226,15 @@ def _is_recorded(opened: Run) -> bool:
     return is_selected and opened.is_champion_written
 
 
+def _write_schedule(opened: Run, plan: SweepPlan) -> None:
+    """Write the winner's values over time, or delete those of an earlier winner."""
+    found = trace_schedule(plan.spec, opened.results, opened.selection.trial_id)
+    if found is None:
+        opened.paths.delete_schedule()
+    else:
+        write_atomically(opened.paths.schedule, found.to_yaml())
+
+
 def _write_champion(opened: Run, plan: SweepPlan, tracker: MlflowTracker | None) -> None:
     """Write ``selection.json`` and ``champion/``, and hand both to MLflow.
 
@@ -213,7 +246,10 @@ def _write_champion(opened: Run, plan: SweepPlan, tracker: MlflowTracker | None)
     folder: Path | None = None
     try:
         write_selection(opened.paths.selection, selection)
-        if selection.checkpoint is not None:
+        _write_schedule(opened, plan)
+        chosen = selection.agent
+        checkpoint = selection.checkpoint if chosen is None else chosen.checkpoint
+        if checkpoint is not None:
             from sweeper.agents.champion import Champion, export_champion
 
             champion = Champion(
@@ -222,10 +258,12 @@ def _write_champion(opened: Run, plan: SweepPlan, tracker: MlflowTracker | None)
                 metric=selection.metric,
                 mode=selection.mode,
                 score=selection.score,
-                env_steps=selection.env_steps,
-                checkpoint=Path(selection.checkpoint),
-                replica=selection.replica,
-                seed=selection.seed,
+                env_steps=selection.env_steps if chosen is None else chosen.env_steps,
+                checkpoint=Path(checkpoint),
+                replica=selection.replica if chosen is None else chosen.replica,
+                seed=selection.seed if chosen is None else chosen.seed,
+                retrained_as=None if chosen is None else chosen.trial_id,
+                value=None if chosen is None else chosen.value,
             )
             folder = export_champion(champion, plan.spec, opened.paths.champion)
         else:

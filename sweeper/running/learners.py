@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from sweeper.journal import Event, TrialEnded, TrialReported, read_journal
-from sweeper.metrics import Objective
+from sweeper.journal import (
+    Event,
+    TrialAsked,
+    TrialCheckpointed,
+    TrialEnded,
+    TrialReported,
+    read_journal,
+)
+from sweeper.metrics import Objective, canonical_metric
 from sweeper.paths import RunPaths
 from sweeper.results.builder import ResultsBuilder
-from sweeper.results.records import TrialRecord, judge_trial
+from sweeper.results.observing import observe_trial
 from sweeper.results.scoring import env_steps_of, metric_value
-from sweeper.schedulers.base import Action, Scheduler
-from sweeper.search.base import Observation, SearchAlgorithm
+from sweeper.schedulers.base import Action, Decision, Report, Scheduler
+from sweeper.search.base import SearchAlgorithm
 from sweeper.states import Stage
 
-__all__ = ["Learners", "observe_trial", "report_to"]
+__all__ = ["Learners", "report_to", "scheduler_report"]
 
 
 @dataclass
@@ -25,7 +32,8 @@ class Learners:
     """The two that learn from trials; a journal listener while a launch goes on.
 
     Only trials of the search count. A scheduler hears of this launch's reports from Tune's adapter
-    instead, before they are recorded, since it decides on each.
+    instead, before they are recorded, since it decides on each; but of those with which a trial
+    met a criterion of its own it hears from here.
 
     Args:
         search: chooses configurations.
@@ -38,6 +46,7 @@ class Learners:
     scheduler: Scheduler
     objective: Objective
     results: ResultsBuilder
+    _parameters: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def replay(self, paths: RunPaths) -> None:
         """Learn from everything that earlier launches recorded."""
@@ -46,24 +55,51 @@ class Learners:
                 self._tell(trial_id)
         if self.scheduler.remembers:
             for event in read_journal(paths.journal):
+                self._note_parameters(event)
                 if isinstance(event, TrialReported) and self._is_decided_on(event):
-                    report_to(self.scheduler, event.trial_id, event.metrics, self.objective)
+                    self.scheduler.on_report(self._report(event))
                 self._note_end(event)
+                if isinstance(event, TrialReported):
+                    self._note_copy(event)
 
     def __call__(self, event: Event) -> None:
         """Learn from an event of this launch."""
         if isinstance(event, TrialReported | TrialEnded) and self.search.learns:
             self._tell(event.trial_id)
         if self.scheduler.remembers:
+            self._note_parameters(event)
             self._note_end(event)
+            if isinstance(event, TrialReported):
+                self._note_copy(event)
 
     def _is_decided_on(self, event: TrialReported) -> bool:
         """Whether the scheduler was asked: not where the trial had met a criterion of its own."""
         return not (event.stopped_by or event.replaces) and self._is_searched(event.trial_id)
 
     def _note_end(self, event: Event) -> None:
-        if isinstance(event, TrialEnded) and self._is_searched(event.trial_id):
+        if isinstance(event, TrialReported) and event.stopped_by:
+            if self._is_searched(event.trial_id):
+                self.scheduler.on_final_report(self._report(event))
+        elif isinstance(event, TrialEnded) and self._is_searched(event.trial_id):
             self.scheduler.on_end(event.trial_id, event.state)
+        elif isinstance(event, TrialCheckpointed) and self._is_searched(event.trial_id):
+            env_steps = env_steps_of(event.metrics)
+            if env_steps is not None:
+                self.scheduler.on_checkpoint(event.trial_id, int(env_steps))
+
+    def _note_parameters(self, event: Event) -> None:
+        if isinstance(event, TrialAsked):
+            self._parameters[event.trial_id] = event.parameters
+
+    def _note_copy(self, event: TrialReported) -> None:
+        """Take in the parameters of a copy; the report itself belongs to the former ones."""
+        decision = event.decision or {}
+        if decision.get("action") == Action.COPY.value:
+            self._parameters[event.trial_id] = decision.get("parameters") or {}
+
+    def _report(self, event: TrialReported) -> Report:
+        parameters = self._parameters.get(event.trial_id, {})
+        return scheduler_report(event.trial_id, event.metrics, parameters, self.objective)
 
     def _tell(self, trial_id: str) -> None:
         if self._is_searched(trial_id):
@@ -73,34 +109,48 @@ class Learners:
         return self.results.trial(trial_id).stage is Stage.SEARCH
 
 
-def observe_trial(record: TrialRecord, objective: Objective) -> Observation:
-    """A trial as a search algorithm is told of it."""
-    values = [
-        (int(env_steps_of(report) or 0), value)
-        for report in record.reports
-        if (value := metric_value(report, objective.metric)) is not None and math.isfinite(value)
-    ]
-    return Observation(
-        number=int(record.trial_id.removeprefix("t")),
-        parameters=record.parameters,
-        state=record.state,
-        values=tuple(values),
-        score=judge_trial(record, objective).value,
-    )
-
-
 def report_to(
-    scheduler: Scheduler, trial_id: str, metrics: Mapping[str, Any], objective: Objective
-) -> str | None:
+    scheduler: Scheduler,
+    trial_id: str,
+    metrics: Mapping[str, Any],
+    objective: Objective,
+    parameters: Mapping[str, Any] | None = None,
+) -> Decision:
     """Hand a scheduler a report as it is recorded, diverged replicas already corrected.
 
-    Returns:
-        Why the trial is to stop; None if it goes on.
+    Args:
+        scheduler: decides on it.
+        trial_id: whose report it is.
+        metrics: the flat row.
+        objective: whose values the scheduler goes by.
+        parameters: what the search chose, nested.
     """
-    value = metric_value(metrics, objective.metric)
-    decision = scheduler.on_report(
-        trial_id,
-        int(env_steps_of(metrics) or 0),
-        value if value is not None and math.isfinite(value) else None,
+    return scheduler.on_report(scheduler_report(trial_id, metrics, parameters or {}, objective))
+
+
+def scheduler_report(
+    trial_id: str, metrics: Mapping[str, Any], parameters: Mapping[str, Any], objective: Objective
+) -> Report:
+    """A flat row of metrics as schedulers see it."""
+    return Report(
+        trial_id=trial_id,
+        env_steps=int(env_steps_of(metrics) or 0),
+        value=_finite(metric_value(metrics, objective.metric)),
+        replicas=_replica_values(metrics, objective.metric),
+        parameters=parameters,
     )
-    return decision.reason if decision.action is Action.STOP else None
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _replica_values(metrics: Mapping[str, Any], metric: str) -> tuple[float, ...]:
+    """The metric of each replica; empty unless every one has a finite value."""
+    for name in (metric, canonical_metric(metric)):
+        row = metrics.get(f"replica/{name}")
+        if isinstance(row, list | tuple):
+            values = [_finite(metric_value({name: value}, name)) for value in row]
+            found = tuple(value for value in values if value is not None)
+            return found if len(found) == len(row) else ()
+    return ()

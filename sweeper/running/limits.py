@@ -20,8 +20,8 @@ from sweeper.journal import Event, TrialCheckpointed, TrialEnded, TrialReported,
 from sweeper.metrics import Objective
 from sweeper.paths import RunPaths
 from sweeper.results.builder import ResultsBuilder
+from sweeper.results.exchanges import count_env_steps
 from sweeper.results.records import SweepResults, TrialRecord, judge_trial
-from sweeper.results.scoring import env_steps_of
 from sweeper.running.drain import Drain
 from sweeper.spec.sections import Budget
 from sweeper.states import LaunchEnd
@@ -50,6 +50,7 @@ class Usage:
     def __init__(self, objective: Objective) -> None:
         self._objective = objective
         self._env_steps: dict[str, int] = {}
+        self._taken: dict[str, int] = {}
         self._best = -math.inf
         self.env_steps = 0
         self.without_improvement = 0
@@ -59,21 +60,28 @@ class Usage:
         """What a run's trials have used so far."""
         usage = cls(objective)
         for record in results.trials:
-            for report in record.reports[-1:]:
-                usage.count_report(record.trial_id, report)
+            usage.count_exchanges(record)
+            is_tried = record.trained_exchanges == record.exchanges
+            last = record.last_report if is_tried else record.exchanges[-1].donor_report
+            if last:
+                usage.count_report(record.trial_id, last)
         ended = [record for record in results.trials if record.state.has_succeeded]
         for record in sorted(ended, key=lambda record: record.ended or 0.0):
             usage.count_end(record)
         return usage
 
     def count_report(self, trial_id: str, report: Mapping[str, Any]) -> None:
-        """Count a trial's env steps; after a rollback they are fewer than before."""
-        replicas = report.get("replica/num_env_steps_sampled_lifetime")
-        steps = int(env_steps_of(report) or 0)
-        if isinstance(replicas, list) and all(isinstance(number, int) for number in replicas):
-            steps = sum(replicas)
+        """Count a trial's env steps; after a rollback they are fewer than before.
+
+        Those that it took over with another trial's weights count for the latter.
+        """
+        steps = count_env_steps(report) - self._taken.get(trial_id, 0)
         self.env_steps += steps - self._env_steps.get(trial_id, 0)
         self._env_steps[trial_id] = steps
+
+    def count_exchanges(self, record: TrialRecord) -> None:
+        """Take in that a trial goes on from another's weights."""
+        self._taken[record.trial_id] = sum(one.taken_env_steps for one in record.exchanges)
 
     def count_end(self, record: TrialRecord) -> None:
         """Count a trial that ended without a failure."""
@@ -123,6 +131,8 @@ class Limits:
         now = time.monotonic()
         if isinstance(event, TrialReported):
             self._usage.count_report(event.trial_id, event.metrics)
+            if event.decision is not None:
+                self._usage.count_exchanges(self.results.trial(event.trial_id))
         if isinstance(event, TrialEnded):
             self._heard.pop(event.trial_id, None)
             self._called_silent.discard(event.trial_id)

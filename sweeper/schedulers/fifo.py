@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sweeper.schedulers.base import CONTINUE, Decision, Scheduler
+from sweeper.schedulers.base import CONTINUE, Decision, Report, Scheduler
 
 __all__ = ["FIFOScheduler"]
 
@@ -12,6 +12,10 @@ class FIFOScheduler(Scheduler):
 
     remembers = False
 
-    def on_report(self, trial_id: str, env_steps: int, value: float | None) -> Decision:  # noqa: ARG002
+    def on_report(self, report: Report) -> Decision:  # noqa: ARG002
         """Always go on."""
         return CONTINUE
+
+    def expected_share(self, trials: int) -> float | None:  # noqa: ARG002
+        """All of them."""
+        return 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sweeper.search.expansion import Sample
@@ -23,6 +23,8 @@ class Observation:
         state: where the trial stands; one that is not over may still be told of again.
         values: the objective's value at each report that has one, with its env steps; finite.
         score: what the trial is worth so far; None without a score, and for a failed trial.
+        started: seconds since the epoch, for whoever looks at it; None if it has not.
+        ended: the same.
     """
 
     number: int
@@ -30,6 +32,8 @@ class Observation:
     state: TrialState
     values: tuple[tuple[int, float], ...] = ()
     score: float | None = None
+    started: float | None = field(default=None, compare=False)
+    ended: float | None = field(default=None, compare=False)
 
 
 class SearchAlgorithm(ABC):

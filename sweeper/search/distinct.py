@@ -18,7 +18,7 @@ import numpy as np
 from sweeper.search.distributions import Distribution, Path, distributions
 from sweeper.search.expansion import Sample, count, draw_sample, find_fixed, list_values
 
-__all__ = ["count_distinct", "expand_distinct"]
+__all__ = ["Seen", "configuration_key", "count_distinct", "expand_distinct"]
 
 _MAX_DRAWS = 100
 _MAX_LISTED = 10_000  # configurations of a space that are compared one by one
@@ -45,19 +45,19 @@ def expand_distinct(
     """
     generator = np.random.default_rng(seed)
     leaves = dict(distributions(param_space))
-    space = _Seen(param_space, leaves, seed)
-    earlier = iter([_key(parameters) for parameters in asked])
+    space = Seen(param_space, leaves, seed)
+    earlier = iter([configuration_key(parameters) for parameters in asked])
     tried = next(earlier, None)
     for number in range(max(num_samples, len(points))):
         point = points[number] if number < len(points) else {}
         found = False
         for fixed in find_fixed(param_space, leaves, point):
             drawn: Sample | None = draw_sample(param_space, leaves, fixed, generator)
-            if drawn is not None and _key(drawn.parameters) != tried:
+            if drawn is not None and configuration_key(drawn.parameters) != tried:
                 drawn = space.renew(drawn, fixed)
             if drawn is not None:
                 found = True
-                space.note(tried if tried is not None else _key(drawn.parameters))
+                space.note(tried if tried is not None else configuration_key(drawn.parameters))
                 tried = next(earlier, None)
                 yield drawn
         if not found and number >= len(points):
@@ -82,7 +82,7 @@ def count_distinct(
     return sum(1 for _ in expand_distinct(param_space, num_samples, seed, points, asked))
 
 
-class _Seen:
+class Seen:
     """The configurations that were yielded, and how to find another one."""
 
     def __init__(
@@ -93,30 +93,35 @@ class _Seen:
         self._used_up: set[str] = set()
 
     def note(self, key: str) -> None:
+        """Take in that a configuration was yielded."""
         self._keys.add(hash(key))
 
     def renew(self, drawn: Sample, fixed: Mapping[Path, Any]) -> Sample | None:
         """The sample if it is new, else another one of its place in the grid; None without one."""
-        if self._is_new(drawn):
+        if self.is_new(drawn):
             return drawn
-        place = json.dumps([[list(path), value] for path, value in fixed.items()])
-        if place in self._used_up:
+        if self.is_used_up(fixed):
             return None
         generator = np.random.default_rng([self._seed, len(self._keys)])
         for _ in range(_MAX_DRAWS):
             other = draw_sample(self._space, self._leaves, fixed, generator)
-            if self._is_new(other):
+            if self.is_new(other):
                 return other
         rest = self._list_rest(fixed)
         if rest is None:
             return drawn
         if not rest:
-            self._used_up.add(place)
+            self._used_up.add(_place_key(fixed))
             return None
         return rest[int(generator.integers(len(rest)))]
 
-    def _is_new(self, sample: Sample) -> bool:
-        return hash(_key(sample.parameters)) not in self._keys
+    def is_used_up(self, fixed: Mapping[Path, Any]) -> bool:
+        """Whether a place in the grid is known to have no other configuration."""
+        return bool(self._used_up) and _place_key(fixed) in self._used_up
+
+    def is_new(self, sample: Sample) -> bool:
+        """Whether a configuration was not yielded yet."""
+        return hash(configuration_key(sample.parameters)) not in self._keys
 
     def _list_rest(self, fixed: Mapping[Path, Any]) -> list[Sample] | None:
         """What was not yielded of one place in the grid; None if that can't be listed."""
@@ -129,7 +134,7 @@ class _Seen:
         for chosen in itertools.product(*values):
             every = {**fixed, **dict(zip(free, chosen, strict=True))}
             sample = draw_sample(self._space, self._leaves, every, nothing)
-            key = _key(sample.parameters)
+            key = configuration_key(sample.parameters)
             if json.dumps(_ANY)[1:-1] in key:
                 return None
             if hash(key) not in self._keys:
@@ -137,5 +142,10 @@ class _Seen:
         return list(rest.values())
 
 
-def _key(parameters: Mapping[str, Any]) -> str:
+def _place_key(fixed: Mapping[Path, Any]) -> str:
+    return json.dumps([[list(path), value] for path, value in fixed.items()])
+
+
+def configuration_key(parameters: Mapping[str, Any]) -> str:
+    """The same text for the same parameters."""
     return json.dumps(parameters, sort_keys=True)

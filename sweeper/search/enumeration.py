@@ -28,6 +28,7 @@ class Enumeration(SearchAlgorithm):
         points: Sequence[Mapping[str, Any]] = (),
         asked: Sequence[Mapping[str, Any]] = (),
         objective: Objective,  # noqa: ARG002 - it learns nothing
+        options: Mapping[str, Any] | None = None,  # noqa: ARG002 - it has none
     ) -> None:
         self._samples = expand_distinct(param_space, num_samples, seed, points, asked)
         self._next = 1

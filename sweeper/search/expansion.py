@@ -26,7 +26,19 @@ from sweeper.search.distributions import (
     is_same,
 )
 
-__all__ = ["Sample", "check_points", "count", "draw_sample", "expand", "find_fixed", "list_values"]
+__all__ = [
+    "Sample",
+    "check_points",
+    "count",
+    "draw_sample",
+    "expand",
+    "find_fixed",
+    "grid_index",
+    "is_ruled_out",
+    "list_values",
+    "make_sample",
+    "quantise",
+]
 
 
 @dataclass(frozen=True)
@@ -132,7 +144,7 @@ def _grid(
     while True:
         values = {path: leaves[path].args[n] for path, n in zip(axes, indices, strict=True)}
         repeated = any(
-            n > 0 and _is_ruled_out(path, space, leaves, {**pinned, **values})
+            n > 0 and is_ruled_out(path, space, leaves, {**pinned, **values})
             for path, n in zip(axes, indices, strict=True)
         )
         if not repeated:
@@ -155,7 +167,7 @@ def _count_grid(
     return sum(1 for _ in _grid(space, leaves, pinned))
 
 
-def _is_ruled_out(
+def is_ruled_out(
     path: Path,
     space: Mapping[str, Any],
     leaves: Mapping[Path, Distribution],
@@ -165,7 +177,7 @@ def _is_ruled_out(
     for name, wanted in (leaves[path].when or {}).items():
         other = tuple(name.split("."))
         if other in leaves:
-            if _is_ruled_out(other, space, leaves, values):
+            if is_ruled_out(other, space, leaves, values):
                 return True
             if other in values and not _holds(values[other], wanted):
                 return True
@@ -185,10 +197,17 @@ def draw_sample(
         path: copy.deepcopy(fixed[path]) if path in fixed else _draw(leaf, generator)
         for path, leaf in leaves.items()
     }
+    return make_sample(space, leaves, values)
+
+
+def make_sample(
+    space: Mapping[str, Any], leaves: Mapping[Path, Distribution], values: Mapping[Path, Any]
+) -> Sample:
+    """The configuration of some values; those that do not apply are left out."""
     active = {
         path: value
         for path, value in values.items()
-        if not _is_ruled_out(path, space, leaves, values)
+        if not is_ruled_out(path, space, leaves, values)
     }
     configuration: dict[str, Any] = {}
     parameters: dict[str, Any] = {}
@@ -210,18 +229,18 @@ def _draw(leaf: Distribution, generator: np.random.Generator) -> Any:
         args = [*leaf.args, *[0.0, 1.0, None][len(leaf.args) :]]
         mean, sd, q = args
         value = generator.normal(mean, sd, size=1)[0]
-        return float(value) if q is None else _quantise(value, q)
+        return float(value) if q is None else quantise(value, q)
     lower, upper, q = (*leaf.args, None)[:3]
     if q is None:
         return _draw_range(leaf, lower, upper, generator)
-    low, high = _grid_index(lower, q, up=True), _grid_index(upper, q, up=False)
+    low, high = grid_index(lower, q, up=True), grid_index(upper, q, up=False)
     if leaf.is_integer:
         # A range excludes its upper end, so a quantised draw adds 1 to include it. With q = 1
         # nothing is quantised and the end stays excluded, as in Tune.
         index = _draw_range(leaf, int(low), int(high) + (0 if q == 1 else 1), generator)
         return int(np.multiply(index, q))
     value = _draw_range(leaf, low * q, high * q, generator)
-    return _quantise(value, q)
+    return quantise(value, q)
 
 
 def list_values(leaf: Distribution, limit: int) -> list[Any] | None:
@@ -231,14 +250,15 @@ def list_values(leaf: Distribution, limit: int) -> list[Any] | None:
     q = leaf.args[2] if len(leaf.args) > 2 else 1 if leaf.is_integer else None
     if leaf.bounds is None or q is None:
         return None
-    low, high = _grid_index(leaf.bounds[0], q, up=True), _grid_index(leaf.bounds[1], q, up=False)
+    low, high = grid_index(leaf.bounds[0], q, up=True), grid_index(leaf.bounds[1], q, up=False)
     if high - low >= limit:
         return None
     indices = range(int(low), int(high) + 1)
-    return [index * q if leaf.is_integer else _quantise(index * q, q) for index in indices]
+    return [index * q if leaf.is_integer else quantise(index * q, q) for index in indices]
 
 
-def _quantise(value: float, q: float) -> float:
+def quantise(value: float, q: float) -> float:
+    """The nearest multiple of ``q``, as Tune rounds."""
     return float(np.round(np.divide(value, q)) * q)
 
 
@@ -255,7 +275,8 @@ def _draw_range(
     return float(generator.uniform(lower, upper, size=1)[0])
 
 
-def _grid_index(bound: float, q: float, *, up: bool) -> float:
+def grid_index(bound: float, q: float, *, up: bool) -> float:
+    """The first multiple of ``q`` inside of a bound, divided by ``q``."""
     scaled = bound / q
     nearest = round(scaled)
     if math.isclose(scaled, nearest):

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from sweeper.metrics import Objective
 from sweeper.search.base import SearchAlgorithm
 from sweeper.search.enumeration import Enumeration
 
-__all__ = ["SEARCH_ALGORITHMS", "build_search"]
+__all__ = ["ENUMERATIONS", "SEARCH_ALGORITHMS", "build_search"]
 
-# A spec that names another one is told that it is not available yet.
+# Those whose configurations are known before the first trial.
+ENUMERATIONS = ("grid", "random")
+
+
+def _build_sampler_search(
+    param_space: Mapping[str, Any], *, sampler: str, **arguments: Any
+) -> SearchAlgorithm:
+    from sweeper.search.sampling.search import SamplerSearch  # imports Optuna
+
+    return SamplerSearch(param_space, sampler=sampler, **arguments)
+
+
 SEARCH_ALGORITHMS: Mapping[str, Callable[..., SearchAlgorithm]] = {
     "grid": Enumeration,
     "random": Enumeration,
+    **{
+        name: partial(_build_sampler_search, sampler=name) for name in ("tpe", "gp", "cmaes", "qmc")
+    },
 }
 
 
@@ -27,17 +42,19 @@ def build_search(
     points: Sequence[Mapping[str, Any]] = (),
     asked: Sequence[Mapping[str, Any]] = (),
     objective: Objective,
+    options: Mapping[str, Any] | None = None,
 ) -> SearchAlgorithm:
     """The search algorithm of a spec, with nothing told to it yet.
 
     Args:
         name: in `SEARCH_ALGORITHMS`.
         param_space: nested; leaves are constants or distributions.
-        num_samples: how many configurations to draw; for a grid, passes over it.
-        seed: of the generator that draws them.
+        num_samples: how many configurations to draw; passes over the grid, if there is one.
+        seed: of the generators that draw them.
         points: nested values to begin with.
         asked: parameters of the trials that earlier launches asked for, in order.
         objective: what ranks the trials.
+        options: the algorithm's own, under Optuna's names.
     """
     return SEARCH_ALGORITHMS[name](
         param_space,
@@ -46,4 +63,5 @@ def build_search(
         points=points,
         asked=asked,
         objective=objective,
+        options=options or {},
     )

@@ -20,8 +20,10 @@ from sweeper.errors import Problem
 from sweeper.hints import did_you_mean, folder_name, number_hint, quote_hint, show
 from sweeper.metrics import ENV_STEPS, canonical_metric
 from sweeper.search.distributions import distributions, flatten, parse_space
+from sweeper.spec.finalists import default_finalists
 from sweeper.spec.foreign_files import explain_foreign_file
 from sweeper.spec.keys.descriptions import TOP_LEVEL_KEYS
+from sweeper.spec.keys.infinities import read_infinities
 from sweeper.spec.keys.names import check_algorithm, defaults
 from sweeper.spec.keys.support import (
     BACKENDS,
@@ -31,40 +33,17 @@ from sweeper.spec.keys.support import (
     default_backend,
     find_support,
 )
-from sweeper.spec.schedulers import SCHEDULER_OPTIONS, Scheduler
-from sweeper.spec.sections import (
-    MAX_NUMBER,
-    Budget,
-    Checkpoint,
-    Environment,
-    Evaluation,
-    Plateau,
-    Ray,
-    Resources,
-    Search,
-    Section,
-    Selection,
-    Tracking,
-)
+from sweeper.spec.schedulers import Scheduler, bound_by_max_t
+from sweeper.spec.search import Search
+from sweeper.spec.section_table import SECTIONS, WITH_OPTIONS
+from sweeper.spec.sections import MAX_NUMBER, Plateau, Section, Selection
 from sweeper.spec.text.documents import Document
 from sweeper.spec.text.yaml import KeyPath, dotted
 from sweeper.spec.top_level_keys import explain_unknown_key, find_meant
-from sweeper.spec.validation_errors import explain_error, explain_no_mapping
+from sweeper.spec.validation_errors import explain_error, explain_no_mapping, strip_tags
 
-__all__ = ["SECTIONS", "Draft", "read_draft"]
+__all__ = ["Draft", "read_draft"]
 
-SECTIONS: Mapping[str, type[Section]] = {
-    "environment": Environment,
-    "search": Search,
-    "scheduler": Scheduler,
-    "budget": Budget,
-    "evaluation": Evaluation,
-    "selection": Selection,
-    "checkpoint": Checkpoint,
-    "resources": Resources,
-    "ray": Ray,
-    "tracking": Tracking,
-}
 _PLATEAU = ("stop", "plateau")
 
 _MAX_NAME = 100
@@ -140,7 +119,7 @@ def read_draft(document: Document, *, is_training: bool = False) -> Draft:
     draft.backend = _read_backend(draft)
     draft.seeds = _read_seeds(draft)
     draft.space = _read_space(draft)
-    draft.stop = _read_stop(draft)
+    draft.stop = bound_by_max_t(_read_stop(draft), draft.raw.get("scheduler"))
     for name, model in SECTIONS.items():
         draft.sections[name] = _read_section(draft, name, model)
     draft.plateau = _read_plateau(draft)
@@ -190,9 +169,10 @@ def _read_algorithm(draft: Draft) -> str | None:
         return None
     name = _read_text(draft, "algorithm", "")
     problem = check_algorithm(name) if name else None
-    if problem is not None:
-        draft.complain(("algorithm",), problem)
-    return name if name and problem is None else None
+    if problem is None:
+        return name or None
+    draft.complain(("algorithm",), problem)
+    return None
 
 
 def _read_backend(draft: Draft) -> str:
@@ -237,6 +217,8 @@ def _read_space(draft: Draft) -> dict[str, Any]:
         draft.complain(("param_space",), message)
         return {}
     known = {} if draft.algorithm is None else defaults(draft.algorithm, draft.backend)
+    if draft.algorithm is not None:
+        value = read_infinities(value, draft.algorithm, draft.backend)
     space, problems = parse_space(value, [dotted(path) for path, _ in flatten(known)])
     for problem in problems:
         draft.complain(("param_space", *problem.path), problem.message)
@@ -279,8 +261,8 @@ def _read_section(draft: Draft, name: str, model: type[Section]) -> Section | No
     if (name == "tracking" and is_null) or (name == "evaluation" and name not in draft.raw):
         return None
     value = draft.raw.get(name, {})
-    if model is Scheduler and isinstance(value, Mapping):
-        return _read_scheduler(draft, value)
+    if name in WITH_OPTIONS and isinstance(value, Mapping):
+        return _read_with_options(draft, name, value)
     if name == "environment" and name not in draft.raw:
         if not draft.document.is_partial and name not in draft.misspelt:
             message = "is missing; give a gymnasium id, e.g. environment: CartPole-v1"
@@ -289,15 +271,19 @@ def _read_section(draft: Draft, name: str, model: type[Section]) -> Section | No
     return _read_model(draft, (name,), model, value)
 
 
-def _read_scheduler(draft: Draft, value: Mapping[str, Any]) -> Scheduler | None:
-    """The scheduler with its options, which depend on the type they are written beside."""
-    path = ("scheduler",)
-    scheduler = _read_model(draft, path, Scheduler, {"type": value.get("type")})
-    if scheduler is None:
+def _read_with_options(draft: Draft, name: str, value: Mapping[str, Any]) -> Section | None:
+    """A scheduler or a search with its options, which depend on which one it is."""
+    model, chooses, models = WITH_OPTIONS[name]
+    own = {key: value[key] for key in model.model_fields if key in value}
+    section = _read_model(draft, (name,), model, own)
+    if section is None:
         return None
-    given = {key: item for key, item in value.items() if key != "type"}
-    options = _read_model(draft, path, SCHEDULER_OPTIONS[scheduler.type], given)
-    return scheduler if options is None else scheduler.with_options(options)
+    chosen = getattr(section, chooses)
+    if value.get(chooses) not in (None, chosen):
+        return section  # which options there are is unknown
+    given = {key: item for key, item in value.items() if key not in model.model_fields}
+    options = _read_model(draft, (name,), models[chosen], given)
+    return section if options is None else section.with_options(options)
 
 
 def _read_plateau(draft: Draft) -> Plateau | None:
@@ -319,15 +305,16 @@ def _read_model(
     fields = model.model_fields
     values = {key: one for key, one in value.items() if one is not None or key not in fields}
     while True:
-        filled = {**_defaults(draft, name, values), **values}
+        filled = {**_defaults(draft, name, values, model), **values}
         try:
             return model.model_validate(filled)
         except ValidationError as error:
             draft.broken.add(section)
             wrong = set()
             for details in error.errors(include_url=False):
+                details["loc"] = strip_tags(details["loc"])
                 key = details["loc"][0] if details["loc"] else None
-                if details["type"] == "missing" and key in value:
+                if details["type"] == "missing" and details["loc"] == (key,) and key in value:
                     continue  # wrong, and reported already
                 draft.complain((*path, *details["loc"]), explain_error(details, model))
                 wrong.add(key)
@@ -337,24 +324,29 @@ def _read_model(
             values = kept
 
 
-def _defaults(draft: Draft, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def _defaults(
+    draft: Draft, name: str, values: Mapping[str, Any], model: type[Section]
+) -> dict[str, Any]:
     """The defaults that depend on other parts of the spec."""
-    if name == "search":
+    if model is Search:
         return _search_defaults(draft, values)
     if name in {"evaluation", "checkpoint"}:
-        return {"every_env_steps": _tenth_of_budget(draft)}
+        return {"every_env_steps": _exchange_rhythm(draft) or _tenth_of_budget(draft)}
     if name == "selection":
         evaluates = "evaluation" in draft.raw
-        metric = "evaluation/episode_return_mean" if evaluates else "episode_return_mean"
-        return {"metric": metric}
+        usual = "evaluation/episode_return_mean" if evaluates else "episode_return_mean"
+        metric, search = values.get("metric", usual), None if draft.problems else draft.get(Search)
+        most = 0 if draft.is_training else draft.support.default_finalists
+        finalists = default_finalists(draft.space, draft.stop, metric, search, most=most)
+        return {"metric": usual, "finalists": finalists}
     if name == _PLATEAU[-1]:
         selection = draft.get(Selection)
         return {} if selection is None else {"metric": selection.metric}
     if name == "environment":
         return _environment_defaults(draft, values)
     if name == "tracking":
-        database = Path(draft.storage).absolute() / "mlflow.db"
-        return {"uri": f"sqlite:///{database}", "experiment": draft.name}
+        uri = f"sqlite:///{Path(draft.storage).absolute() / 'mlflow.db'}"
+        return {"uri": uri, "experiment": draft.name}
     return {}
 
 
@@ -368,6 +360,12 @@ def _search_defaults(draft: Draft, values: Mapping[str, Any]) -> dict[str, Any]:
         draft.complain(("search", "num_samples"), message)
         draft.broken.add("search")
     return {"algorithm": "grid" if only_grid else "random", "num_samples": 1}
+
+
+def _exchange_rhythm(draft: Draft) -> int | None:
+    """A population is compared, and saved, at every exchange."""
+    scheduler = draft.get(Scheduler)
+    return None if scheduler is None else getattr(scheduler.options, "perturbation_interval", None)
 
 
 def _tenth_of_budget(draft: Draft) -> int | None:

@@ -19,6 +19,7 @@ from sweeper.spec.keys.descriptions import TOP_LEVEL_KEYS
 from sweeper.spec.keys.support import Support, find_support
 from sweeper.spec.rules import apply_rules
 from sweeper.spec.schedulers import Scheduler
+from sweeper.spec.search import Search
 from sweeper.spec.sections import (
     Budget,
     Checkpoint,
@@ -27,7 +28,6 @@ from sweeper.spec.sections import (
     Plateau,
     Ray,
     Resources,
-    Search,
     Selection,
     Tracking,
 )
@@ -109,6 +109,17 @@ class ExperimentSpec(BaseModel):
     def support(self) -> Support:
         """What the backend supports of the algorithm."""
         return find_support(self.backend, self.algorithm)
+
+    @property
+    def perturbation_interval(self) -> int | None:
+        """Env steps from one exchange of a population to the next; None without one.
+
+        By default the checkpoints' rhythm, since an exchange takes over a checkpoint.
+        """
+        options = self.scheduler.options
+        given = getattr(options, "perturbation_interval", None)
+        is_population = "perturbation_interval" in type(options).model_fields
+        return (given or self.checkpoint.every_env_steps) if is_population else None
 
     @property
     def keeps_trainer(self) -> bool:

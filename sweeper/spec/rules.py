@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from sweeper.hints import join_words, show
-from sweeper.metrics import BOUNDS, ENV_STEPS, canonical_metric, explain_metric
+from sweeper.metrics import (
+    BOUNDS,
+    ENV_STEPS,
+    canonical_metric,
+    explain_metric,
+)
 from sweeper.schedulers.registry import SCHEDULERS
 from sweeper.search.distinct import expand_distinct
-from sweeper.search.distributions import distributions
-from sweeper.search.expansion import check_points
-from sweeper.search.registry import SEARCH_ALGORITHMS
+from sweeper.search.registry import ENUMERATIONS, SEARCH_ALGORITHMS
 from sweeper.spec.draft import Draft
+from sweeper.spec.finalists import count_trials, has_own_end, is_told_by_episodes
 from sweeper.spec.keys.combinations import check_combinations
 from sweeper.spec.keys.param_space import check_param_space
 from sweeper.spec.keys.support import BACKENDS, REFERENCE_BACKEND, find_support, supports
+from sweeper.spec.population import check_population
+from sweeper.spec.scheduler_rules import compares_trials_well
 from sweeper.spec.schedulers import Scheduler
-from sweeper.spec.sections import Budget, Checkpoint, Environment, Search, Selection
+from sweeper.spec.search import Search
+from sweeper.spec.search_rules import points_lie_in_space, search_fits_space, sweep_is_finite
+from sweeper.spec.sections import Budget, Checkpoint, Environment, Selection
 from sweeper.spec.text.yaml import KeyPath
 
 __all__ = ["apply_rules"]
@@ -27,10 +34,7 @@ __all__ = ["apply_rules"]
 Finding = tuple[KeyPath, str]
 Rule = Callable[[Draft], Iterator[Finding]]
 
-_MAX_TRIALS = 1_000_000
 _MAX_CHECKED = 100  # configurations; drawing them takes about a millisecond
-# Optuna's samplers, which Tune drives, draw none of these (ray/tune/search/optuna).
-_NOT_FOR_SEARCHERS = frozenset({"randn", "qrandn", "qlograndint", "qloguniform"})
 
 _POPULATION = ("pbt", "pb2")
 # Options in env steps that must lie within a trial, and what happens otherwise.
@@ -66,12 +70,14 @@ def _configurations_fit(draft: Draft) -> Iterator[Finding]:
     search = draft.get(Search)
     if draft.is_training or draft.algorithm is None or search is None or draft.problems:
         return  # other problems come first, and would show up here again
-    points = search.points_to_evaluate
+    points = search.points
+    is_known = search.algorithm in ENUMERATIONS
     samples = expand_distinct(draft.space, search.num_samples, search.seed, points)
     for number, sample in enumerate(itertools.islice(samples, _MAX_CHECKED), start=1):
         for problem in check_combinations(draft.algorithm, sample.configuration, draft.backend):
             shown = show(sample.parameters)
-            message = f"configuration {number} will be {shown}: {problem.message}"
+            tried = f"configuration {number} will be" if is_known else "a configuration can be"
+            message = f"{tried} {shown}: {problem.message}"
             yield ("param_space", *problem.path), message
             return
 
@@ -132,62 +138,6 @@ def _plateau_has_a_side(draft: Draft) -> Iterator[Finding]:
         yield here, f"{side}, and there is none; give it, or leave mode out"
 
 
-def _search_fits_space(draft: Draft) -> Iterator[Finding]:
-    search = draft.get(Search)
-    if search is None:
-        return
-    for path, leaf in distributions(draft.space):
-        here = ("param_space", *path)
-        name = search.algorithm
-        if name == "grid":
-            if not leaf.is_grid:
-                remedy = "use search.algorithm: random, or grid_search here"
-                yield (
-                    here,
-                    f"a grid search tries grid_search values only, not {leaf.kind}; {remedy}",
-                )
-        elif name != "random":
-            if leaf.is_grid:
-                yield here, f"{name} can't do grid_search; use choice, or search.algorithm: grid"
-            elif leaf.kind in _NOT_FOR_SEARCHERS:
-                remedy = "use another distribution, or search.algorithm: random"
-                yield here, f"{name} can't draw from {leaf.kind}; {remedy}"
-
-
-def _sweep_is_finite(draft: Draft) -> Iterator[Finding]:
-    sizes = [len(leaf.args) for _, leaf in distributions(draft.space) if leaf.is_grid]
-    points = math.prod(sizes)
-    search = draft.get(Search)
-    samples = 1 if search is None else search.num_samples
-    if points > _MAX_TRIALS:
-        product = " x ".join(str(size) for size in sizes[:8])
-        yield (
-            ("param_space",),
-            f"a grid of {product}{' x …' if len(sizes) > 8 else ''} has more than "
-            f"{_MAX_TRIALS:,} points; use choice and search.num_samples",
-        )
-    elif points * samples > _MAX_TRIALS:
-        message = f"at most {_MAX_TRIALS:,} trials can be made; these are {points * samples:,}"
-        yield ("search", "num_samples"), message
-
-
-def _points_lie_in_space(draft: Draft) -> Iterator[Finding]:
-    given = draft.raw.get("search", {})
-    points = given.get("points_to_evaluate") if isinstance(given, Mapping) else None
-    if not isinstance(points, list):
-        return
-    # The section reports points that are no mappings; an empty one keeps the numbering.
-    mappings = [point if isinstance(point, Mapping) else {} for point in points]
-    for problem in check_points(draft.space, mappings):
-        yield ("search", "points_to_evaluate", *problem.path), problem.message
-    search = draft.get(Search)
-    if search is None or "search" in draft.broken:
-        return
-    if len(points) > search.num_samples and not draft.is_training:
-        message = f"{len(points)} points count inside num_samples, which is {search.num_samples}"
-        yield ("search", "points_to_evaluate"), message
-
-
 def _scheduler_fits(draft: Draft) -> Iterator[Finding]:
     """Whether the scheduler fits the budget, the search and the space."""
     scheduler = draft.get(Scheduler)
@@ -195,7 +145,7 @@ def _scheduler_fits(draft: Draft) -> Iterator[Finding]:
         return
     yield from _options_lie_in_budget(draft, scheduler.given_options())
     if scheduler.type in _POPULATION:
-        yield from _population_fits(draft, scheduler.type)
+        yield from check_population(draft, scheduler.type, scheduler.options)
 
 
 def _options_lie_in_budget(draft: Draft, given: Mapping[str, Any]) -> Iterator[Finding]:
@@ -213,22 +163,30 @@ def _options_lie_in_budget(draft: Draft, given: Mapping[str, Any]) -> Iterator[F
             yield ("scheduler", key), message
 
 
-def _population_fits(draft: Draft, kind: str) -> Iterator[Finding]:
-    search = draft.get(Search)
-    if search is not None and search.algorithm not in {"grid", "random"}:
-        clash = f"{kind} chooses configurations itself and can't go with {search.algorithm}"
-        yield ("search", "algorithm"), f"{clash}; use search.algorithm: random"
-    leaves = list(distributions(draft.space))
-    if not leaves:
-        yield ("param_space",), f"{kind} varies searched parameters, and there are none"
-    for path, leaf in leaves:
-        here = ("param_space", *path)
-        if any(isinstance(value, list | dict) for value in leaf.values or ()):
-            remedy = "fix it, or use another scheduler"
-            yield here, f"{kind} varies single values, not lists or mappings; {remedy}"
-        elif kind == "pb2" and leaf.bounds is None:
-            what = f"pb2 varies ranges of numbers, not {leaf.kind}"
-            yield here, f"{what}; use uniform or loguniform"
+def _finalists_can_be_confirmed(draft: Draft) -> Iterator[Finding]:
+    selection, search = draft.get(Selection), draft.get(Search)
+    if selection is None or "selection" in draft.broken or draft.is_training:
+        return
+    here, finalists = ("selection", "finalists"), selection.finalists
+    given = draft.raw.get("selection", {})
+    if not finalists or "finalists" not in given:
+        return
+    if not is_told_by_episodes(selection.metric):
+        yield (
+            here,
+            f"confirmation judges by episodes, which {selection.metric} is not told by; use 0, or "
+            "select by evaluation/episode_return_mean",
+        )
+    if not has_own_end(draft.stop) and "stop" not in draft.broken:
+        yield (
+            here,
+            "finalists are trained again as long as they were, and no trial has an end of its "
+            f"own; give stop.{ENV_STEPS}, or use 0",
+        )
+    if search is not None and not draft.problems:
+        trials = count_trials(draft.space, search, finalists)
+        if finalists > trials:
+            yield here, f"must not be more than the trials, which are {trials}; found {finalists}"
 
 
 def _replay_can_be_saved(draft: Draft) -> Iterator[Finding]:
@@ -271,14 +229,6 @@ def _not_available(draft: Draft) -> Iterator[tuple[KeyPath, str]]:
             if getattr(environment.normalize, key) and not draft.support.normalises:
                 what = f"normalize.{key} with {draft.algorithm} on backend {draft.backend}"
                 yield ("environment", "normalize", key), what
-    selection = draft.get(Selection)
-    if selection is not None:
-        if selection.finalists > 0:
-            yield ("selection", "finalists"), "confirmation of finalists; use 0"
-        if selection.solved_at is not None:
-            yield ("selection", "solved_at"), "selection.solved_at"
-        if selection.baseline not in {"defaults", "none"}:
-            yield ("selection", "baseline"), "a baseline from a file; use defaults or none"
 
 
 def _given_stop(draft: Draft) -> Iterator[tuple[str, Any]]:
@@ -297,10 +247,12 @@ _RULES: tuple[Rule, ...] = (
     _bounds_can_be_reached,
     _metrics_are_reported,
     _plateau_has_a_side,
-    _search_fits_space,
-    _sweep_is_finite,
-    _points_lie_in_space,
+    search_fits_space,
+    sweep_is_finite,
+    points_lie_in_space,
     _scheduler_fits,
+    compares_trials_well,
+    _finalists_can_be_confirmed,
     _replay_can_be_saved,
     _configurations_fit,
     _is_available,

@@ -12,23 +12,30 @@ from pydantic import BeforeValidator, Field, PrivateAttr, SerializationInfo, mod
 
 from sweeper.hints import did_you_mean
 from sweeper.metrics import ENV_STEPS
-from sweeper.spec.sections import AtLeast0, AtLeast1, Positive, Section
+from sweeper.schedulers.rungs import first_rung
+from sweeper.spec.sections import MAX_NUMBER, AtLeast0, AtLeast1, Positive, Section
 
 __all__ = [
     "PB2",
     "PBT",
+    "RUNGED",
     "SCHEDULER_OPTIONS",
     "Asha",
     "Fifo",
     "HyperBand",
     "Median",
+    "Race",
     "Scheduler",
+    "bound_by_max_t",
     "explain_unknown_option",
+    "find_length",
+    "resolve_options",
 ]
 
 _Factor = Annotated[float, Field(gt=1, allow_inf_nan=False)]
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 _Half = Annotated[float, Field(gt=0, le=0.5, allow_inf_nan=False)]
+_Level = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 # YAML has lists only.
 _AsTuple = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 
@@ -53,6 +60,9 @@ class Asha(Section):
 class HyperBand(Section):
     """Successive halving over several trade-offs of trials against env steps."""
 
+    grace_period: AtLeast1 | None = None
+    """Env steps before a trial can be stopped: no rung lies below."""
+
     max_t: AtLeast1 | None = None
     """Env steps of a whole trial; by default stop's."""
     reduction_factor: Annotated[float, Field(ge=2, allow_inf_nan=False)] = 3
@@ -67,7 +77,20 @@ class Median(Section):
     min_samples_required: AtLeast1 = 3
     """Trials that the median needs."""
     min_time_slice: AtLeast0 = 0
-    """Env steps that a trial gets after it was resumed."""
+    """Only 0: a trial never yields its place to another."""
+
+
+class Race(Section):
+    """Stops a trial whose replicas are worse than another trial's beyond doubt."""
+
+    grace_period: AtLeast1 | None = None
+    """Env steps before a trial can be stopped: the first rung."""
+    max_t: AtLeast1 | None = None
+    """Env steps of a whole trial; by default stop's."""
+    reduction_factor: _Factor = 2
+    """The next rung is so many times further."""
+    alpha: _Level = 0.05
+    """The chance, over the whole sweep, to stop a trial that is as good as any."""
 
 
 class PBT(Section):
@@ -103,15 +126,20 @@ SCHEDULER_OPTIONS: Mapping[str, type[Section]] = {
     "asha": Asha,
     "hyperband": HyperBand,
     "median": Median,
+    "race": Race,
     "pbt": PBT,
     "pb2": PB2,
 }
 
 
+# Schedulers that compare trials at env steps which follow from a trial's length.
+RUNGED = frozenset({"asha", "hyperband", "median", "race"})
+
+
 class Scheduler(Section):
     """Which trials are stopped early; all but ``fifo`` have options of their own."""
 
-    type: Literal["fifo", "asha", "hyperband", "median", "pbt", "pb2"] = "fifo"
+    type: Literal["fifo", "asha", "hyperband", "median", "race", "pbt", "pb2"] = "fifo"
     """fifo lets every trial run to its end."""
 
     _options: Section = PrivateAttr()
@@ -139,6 +167,49 @@ class Scheduler(Section):
     def _add_options(self, write: Any, info: SerializationInfo) -> dict[str, Any]:
         """Write the options beside the type, as a spec does."""
         return {**write(self), **self.given_options(info.mode)}
+
+
+def bound_by_max_t(stop: Mapping[str, float], scheduler: Any) -> dict[str, float]:
+    """The stop criteria of a trial: ``max_t`` bounds its env steps as ``stop`` does.
+
+    So a trial that comes to a lower ``max_t`` has run to its own end, with its last evaluation and
+    its last checkpoint.
+
+    Args:
+        stop: as read.
+        scheduler: the section as written, right or wrong.
+    """
+    bounded = dict(stop)
+    given = scheduler if isinstance(scheduler, Mapping) else {}
+    options, limit = SCHEDULER_OPTIONS.get(str(given.get("type")), Fifo), given.get("max_t")
+    if isinstance(limit, bool) or not isinstance(limit, int | float):
+        return bounded
+    if "max_t" in options.model_fields and 1 <= limit < bounded.get(ENV_STEPS, MAX_NUMBER):
+        bounded[ENV_STEPS] = int(limit)
+    return bounded
+
+
+def find_length(scheduler: Scheduler, stop: Mapping[str, float]) -> int | None:
+    """The env steps of a whole trial; None if nothing bounds them."""
+    bounds = (getattr(scheduler.options, "max_t", None), stop.get(ENV_STEPS))
+    return min((int(bound) for bound in bounds if bound is not None), default=None)
+
+
+def resolve_options(scheduler: Scheduler, stop: Mapping[str, float]) -> dict[str, Any]:
+    """All options as `sweeper.schedulers.registry.build_scheduler` takes them.
+
+    Those that follow from a trial's length are filled in: ``max_t``, and where trials are first
+    compared. Rules of the spec see to it that there is a length where one is needed.
+    """
+    options = scheduler.options.model_dump()
+    length = find_length(scheduler, stop)
+    if length is None:
+        return options
+    if "max_t" in options:
+        options["max_t"] = length
+    if scheduler.type in RUNGED and options["grace_period"] is None:
+        options["grace_period"] = first_rung(length)
+    return options
 
 
 def explain_unknown_option(key: str, options: type[Section]) -> str | None:

@@ -12,13 +12,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sweeper.search.distributions import KINDS
-from sweeper.spec.draft import SECTIONS
 from sweeper.spec.keys.descriptions import METRICS, TOP_LEVEL_KEYS, describe_key
 from sweeper.spec.keys.domains import Domain, describe_domain
 from sweeper.spec.keys.names import algorithms, default, defaults, domain, recorded_version
 from sweeper.spec.keys.support import BACKENDS, default_backend, find_support, supports
 from sweeper.spec.schedulers import SCHEDULER_OPTIONS, Fifo
-from sweeper.spec.sections import Plateau
+from sweeper.spec.search import SEARCH_OPTIONS, BestOf, NoOptions
+from sweeper.spec.section_table import SECTIONS
+from sweeper.spec.sections import Plateau, SeedGroups
 
 __all__ = ["spec_schema"]
 
@@ -103,9 +104,24 @@ def _section(name: str) -> Schema:
         wrappers = {"type": "array", "items": {"anyOf": [{"type": "string"}, named]}}
         section["properties"]["wrappers"] |= {"anyOf": [wrappers, _NULL]}
         return {"anyOf": [{"type": "string", "minLength": 1}, section, _NULL]}
+    if name == "selection":
+        key, step = "confirm_seeds", {"type": "integer", "minimum": 2, "maximum": 1000}
+        about = SeedGroups.model_fields
+        groups: Schema = {
+            "type": "object",
+            "properties": {
+                name: {"description": about[name].description, **step} for name in about
+            },
+        }
+        groups |= {"required": ["step", "max"], "additionalProperties": False}
+        seed = {"type": "integer", "minimum": 0}
+        listed = {"type": "array", "items": seed, "minItems": 2, "uniqueItems": True}
+        section["properties"][key] |= _open(step, listed, groups)
     if name == "scheduler":
         names = schema["properties"]["type"]["enum"]
         return {"anyOf": [{"enum": names}, *_schedulers(), _NULL]}
+    if name == "search":
+        return {"anyOf": [*_searches(section), _NULL]}
     return {"anyOf": [section, _NULL]}
 
 
@@ -118,6 +134,24 @@ def _schedulers() -> Iterator[Schema]:
             yield section
         else:
             yield section | {"required": ["type"]}
+
+
+def _searches(shared: Schema) -> Iterator[Schema]:
+    """The section for each algorithm, with its options; without a name it is grid or random."""
+    best = _object(BestOf.model_json_schema()) | {"required": ["from", "top"]}
+    points = {"type": "array", "items": {"type": "object"}}
+    about = shared["properties"]["points_to_evaluate"]
+    about = {"description": about["description"], **_open(points, best)}
+    for name, model in SEARCH_OPTIONS.items():
+        own = _object(model.model_json_schema())
+        chosen = {"const": name}
+        known = {**shared["properties"], "points_to_evaluate": about, "algorithm": chosen}
+        section = {**own, "properties": {**known, **own["properties"]}}
+        if model is NoOptions:
+            section["description"] = shared["description"]
+            yield section
+        else:
+            yield section | {"required": ["algorithm"]}
 
 
 def _object(schema: Schema) -> Schema:

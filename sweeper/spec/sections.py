@@ -29,10 +29,12 @@ __all__ = [
     "Positive",
     "Ray",
     "Resources",
-    "Search",
     "Section",
+    "SeedGroups",
     "Selection",
+    "Text",
     "Tracking",
+    "Whole",
     "Wrapper",
 ]
 
@@ -127,29 +129,6 @@ class Environment(Section):
         return EnvironmentSettings.from_json(self.model_dump())
 
 
-def _auto_or_whole(value: Any) -> Any:
-    value = _whole(value)
-    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
-        return value
-    raise ValueError(f"must be auto or a whole number from 1 on; found {show(value)}")
-
-
-class Search(Section):
-    """Which configurations are tried."""
-
-    algorithm: Literal["grid", "random", "tpe", "cmaes", "gp", "qmc"]
-    """How configurations are chosen; by default grid if every distribution is grid_search, else
-    random."""
-    num_samples: AtLeast1
-    """Configurations to draw; for a grid, passes over it."""
-    seed: AtLeast0 = 0
-    """Of the generator that draws the configurations."""
-    max_concurrent: Annotated[int | Literal["auto"], BeforeValidator(_auto_or_whole)] = "auto"
-    """Trials at a time; auto: as many as this machine's cores allow."""
-    points_to_evaluate: list[dict[str, Any]] = []
-    """Values of searched parameters to begin with; each counts inside num_samples."""
-
-
 class Plateau(Section):
     """Ends a trial whose metric no longer moves, as Tune's TrialPlateauStopper does."""
 
@@ -195,6 +174,55 @@ class Evaluation(Section):
     where the environment has no time limit of its own."""
 
 
+class SeedGroups(Section):
+    """Seeds that are added in groups, as long as the comparison is undecided."""
+
+    step: Annotated[Whole, Field(ge=2, le=1000)]
+    """How many seeds are added at a time."""
+    max: Annotated[Whole, Field(ge=2, le=1000)]
+    """How many there are at most; a multiple of step."""
+
+
+_CONFIRM_SEEDS = "must be a number of seeds from 2 to 1,000, a list of them, or {step: N, max: N}"
+
+
+def _confirm_seeds(value: Any) -> Any:
+    """Check everything here: an error of each alternative would be three errors."""
+    value = _whole(value)
+    if isinstance(value, Mapping) and set(value) == {"step", "max"}:
+        step, most = _whole(value["step"]), _whole(value["max"])
+        if all(_is_whole_number(one) and 2 <= one <= 1000 for one in (step, most)):
+            if most % step:
+                raise ValueError(f"max must be a multiple of step; found {show(value)}")
+            return SeedGroups(step=step, max=most)
+    elif isinstance(value, list | tuple):
+        seeds = [_whole(seed) for seed in value]
+        if 2 <= len(seeds) <= 1000 and all(
+            _is_whole_number(seed) and 0 <= seed <= MAX_NUMBER for seed in seeds
+        ):
+            if len(set(seeds)) < len(seeds):
+                raise ValueError(f"the same seed twice gives the same run; found {show(value)}")
+            return seeds
+    elif isinstance(value, SeedGroups) or (_is_whole_number(value) and 2 <= value <= 1000):
+        return value
+    hint = "; one run has no spread" if value == 1 else ""
+    raise ValueError(f"{_CONFIRM_SEEDS}; found {show(value)}{hint}")
+
+
+def _is_whole_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_BASELINES = ("defaults", "none")
+
+
+def _baseline(value: Any) -> Any:
+    """A file by its absolute path: a run can be resumed from another working directory."""
+    if not isinstance(value, str) or not value or value in _BASELINES:
+        return value
+    return str(_absolute(value))
+
+
 class Selection(Section):
     """How the champion is found."""
 
@@ -207,12 +235,13 @@ class Selection(Section):
     """Of a trial's values of the metric: its last, its best (optimistic), or the area under its
     curve."""
     finalists: AtLeast0 = 0
-    """Trials that are trained again on fresh seeds; 0: none."""
-    confirm_seeds: AtLeast1 = 10
-    """Fresh seeds for each finalist."""
+    """Trials that are trained again on fresh seeds; 0: none. By default 3 on torch, 0 on rllib."""
+    confirm_seeds: Annotated[int | list[int] | SeedGroups, BeforeValidator(_confirm_seeds)] = 10
+    """Fresh seeds for each finalist and the baseline: how many, a list, or {step: 5, max: 30} for
+    as many as it takes. They never meet the search's, whatever their numbers."""
     confirm_episodes: AtLeast1 = 100
     """Episodes that judge each confirmation run."""
-    baseline: Text = "defaults"
+    baseline: Annotated[Text, BeforeValidator(_baseline)] = "defaults"
     """What the champion is compared with: defaults, none, or a spec's file."""
     solved_at: Annotated[float, Field(allow_inf_nan=False)] | None = None
     """The return from which a run counts as solved."""

@@ -12,9 +12,15 @@ from sweeper.hints import did_you_mean, number_hint, quote_hint, seconds_hint, s
 from sweeper.schedulers.registry import SCHEDULERS
 from sweeper.search.registry import SEARCH_ALGORITHMS
 from sweeper.spec.schedulers import explain_unknown_option
+from sweeper.spec.search import explain_unknown_search_option
 from sweeper.spec.sections import Section
 
-__all__ = ["explain_error", "explain_no_mapping"]
+__all__ = ["explain_error", "explain_no_mapping", "strip_tags"]
+
+
+def strip_tags(way: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """A problem's key path without the names of the alternatives that a value can be."""
+    return tuple(part for part in way if not str(part).startswith("<"))
 
 
 def explain_error(details: ErrorDetails, model: type[Section]) -> str:
@@ -68,6 +74,9 @@ def _explain_bound(context: Mapping[str, Any], *, is_whole: bool) -> str | None:
 def _is_whole(model: type[Section], way: tuple[int | str, ...]) -> bool:
     """Whether a key takes only whole numbers."""
     info = model.model_fields.get(str(way[0])) if way else None
+    inner = None if info is None or len(way) < 2 else _find_section(info.annotation)
+    if inner is not None:
+        return _is_whole(inner, way[1:])
     return info is not None and _mentions(info.annotation, int)
 
 
@@ -100,6 +109,7 @@ def _explain_extra(details: ErrorDetails, model: type[Section]) -> str:
     *way, key = details["loc"]
     fields = list(_fields_at(model, way))
     special = explain_unknown_option(str(key), model)
+    special = special or (None if way else explain_unknown_search_option(str(key), model))
     if special is not None:
         return special
     hint = did_you_mean(key, fields) or f"; one of {', '.join(fields)}"
@@ -108,10 +118,16 @@ def _explain_extra(details: ErrorDetails, model: type[Section]) -> str:
 
 def _fields_at(model: type[Section], way: list[int | str]) -> Iterator[str]:
     for key in way:
-        inner = model.model_fields[str(key)].annotation if key in model.model_fields else None
-        if isinstance(inner, type) and issubclass(inner, Section):
-            model = inner
-    yield from model.model_fields
+        info = model.model_fields.get(str(key))
+        model = _find_section(None if info is None else info.annotation) or model
+    for name, info in model.model_fields.items():
+        yield info.alias or name
+
+
+def _find_section(annotation: Any) -> type[Section] | None:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next(filter(None, map(_find_section, get_args(annotation))), None)
 
 
 _OPTIONAL = ("evaluation", "tracking")  # None if switched off

@@ -20,12 +20,13 @@ from sweeper.journal import (
 )
 from sweeper.metrics import ENV_STEPS
 from sweeper.results.scoring import env_steps_of, iteration_of
-from sweeper.states import TrialState
+from sweeper.states import Stage, TrialState
 from sweeper.tracking.naming import (
     clip_tag,
     describe_parameters,
     describe_value,
     final_replica_metrics,
+    replica_deviations,
     scalar_metrics,
 )
 
@@ -81,6 +82,7 @@ class RunMirror:
 
     state: str = TrialState.PENDING
     last_report: TrialReported | None = None
+    is_confirmation: bool = False
     _retries: int = 0
     _seeds: tuple[int, ...] = ()
     _iteration: float = -math.inf
@@ -130,6 +132,11 @@ class RunMirror:
                 self._seeds = event.seeds
                 self.new_params.update(describe_parameters(event.configuration))
                 self.new_tags["sweeper.seeds"] = describe_value(event.seeds)
+                self.new_tags["sweeper.stage"] = event.stage
+                self.is_confirmation = event.stage is Stage.CONFIRMATION
+                if event.of:
+                    self.new_tags["sweeper.of"] = event.of
+                    self.name = f"{self.name} of {event.of}"
             case TrialReported():
                 self._take_report(event, keep_metrics)
             case TrialCheckpointed():
@@ -147,8 +154,12 @@ class RunMirror:
         causes = event.metrics.get("replica/diverged_because") or ()
         if (cause := next(filter(None, causes), None)) is not None:
             self.new_tags["sweeper.diverged_because"] = clip_tag(str(cause))
+        if (event.decision or {}).get("action") == "copy":  # parameters can't be written twice
+            self.new_tags["sweeper.exchange"] = clip_tag(str((event.decision or {}).get("reason")))
         iteration = iteration_of(event.metrics)
         self.last_report = event
+        if event.decision is not None and event.decision.get("rung") is not None:
+            self.new_tags["sweeper.rung"] = str(event.decision["rung"])
         if iteration is not None and iteration <= self._iteration:
             # MLflow can't replace a value, and two at one step draw a comb. So the first values
             # of a step that is trained again after a rollback stay. Only where an evaluation
@@ -175,6 +186,7 @@ class RunMirror:
             self.new_tags["sweeper.error"] = clip_tag(event.error)
         if keep_metrics and self.last_report:
             final = final_replica_metrics(self.last_report.metrics, self._seeds)
+            final |= replica_deviations(self.last_report.metrics)
             self._add_metrics(self.last_report, final)
         if self.last_report:  # keep little: there may be thousands of ended trials
             steps = {ENV_STEPS: env_steps(self.last_report.metrics)}

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sweeper.results.spread import Spread
 from sweeper.search.configuration import flatten_parameters
 from sweeper.search.distributions import Distribution
 
@@ -20,6 +21,7 @@ __all__ = [
     "describe_value",
     "final_replica_metrics",
     "metric_name",
+    "replica_deviations",
     "scalar_metrics",
 ]
 
@@ -91,6 +93,19 @@ def final_replica_metrics(row: Mapping[str, Any], seeds: Sequence[int]) -> dict[
             if _is_finite(value):
                 own_name = f"{_REPLICA}{label}/{name.removeprefix(_REPLICA)}"
                 values[metric_name(own_name)] = float(value)
+    return values
+
+
+def replica_deviations(row: Mapping[str, Any]) -> dict[str, float]:
+    """The standard deviation of the replicas' returns, as ``deviation/<metric>``."""
+    values: dict[str, float] = {}
+    for name, replicas in row.items():
+        if not (name.startswith(_REPLICA) and name.endswith("episode_return_mean")):
+            continue
+        if isinstance(replicas, list | tuple) and all(map(_is_finite, replicas)):
+            spread = Spread(tuple(map(float, replicas))).deviation
+            if spread is not None:
+                values[metric_name(f"deviation/{name.removeprefix(_REPLICA)}")] = spread
     return values
 
 

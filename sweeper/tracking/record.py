@@ -14,7 +14,6 @@ from pathlib import Path
 from sweeper.errors import UserError
 from sweeper.evidence.selection import Selection
 from sweeper.journal import Event, LaunchEnded, TrialEvent
-from sweeper.metrics import ENV_STEPS
 from sweeper.run_files import is_regular
 from sweeper.states import LaunchEnd, TrialState
 from sweeper.tracking.champion import log_champion
@@ -27,6 +26,7 @@ from sweeper.tracking.destination import (
     import_mlflow,
     translated_failures,
 )
+from sweeper.tracking.evidence import champion_metrics, verdict_tags
 from sweeper.tracking.mirror import EVENTS_TAG, STATE_TAG, RunMirror, env_steps, to_ms
 from sweeper.tracking.naming import clip_tag, scalar_metrics
 
@@ -272,13 +272,14 @@ class Record:
         if winner and winner.run_id and winner.tags.get("sweeper.champion") != "true":
             self._client.set_tag(winner.run_id, "sweeper.champion", "true")
             winner.tags["sweeper.champion"] = "true"
+        for tag, text in verdict_tags(selection).items():
+            if parent.tags.get(tag) != text:
+                self._client.set_tag(run_id, tag, text)
+                parent.tags[tag] = text
         if not winner or winner.last_report is None:
             return
         # Time and step of the winner's last row, so that writing it again changes nothing.
-        row = {
-            f"champion/{selection.metric}": selection.score,
-            f"champion/{ENV_STEPS}": selection.env_steps,
-        }
+        row = champion_metrics(selection)
         from mlflow.entities import Metric
 
         present = self._client.get_run(run_id).data.metrics
@@ -298,8 +299,12 @@ class Record:
 
     @property
     def states(self) -> dict[str, str]:
-        """The state of every trial."""
-        return {key: mirror.state for key, mirror in self._mirrors.items() if key != _PARENT}
+        """The state of every trial of the search."""
+        return {
+            key: mirror.state
+            for key, mirror in self._mirrors.items()
+            if key != _PARENT and not mirror.is_confirmation
+        }
 
     def _outcome(self, reason: str) -> str:
         states = set(self.states.values())

@@ -24,6 +24,7 @@ __all__ = [
     "EnvironmentFailedError",
     "EvaluationResult",
     "EvaluationSettings",
+    "Examination",
     "ReplicaProgress",
     "ReplicaTrainer",
     "TrialDivergedError",
@@ -54,12 +55,14 @@ class EvaluationSettings:
         explore: sample actions instead of taking the greedy one.
         max_episode_steps: an episode is cut after so many steps and counts with what it has
             earned; None: the environment ends its episodes itself.
+        max_envs: sub-environments of a replica, at most.
     """
 
     episodes: int = 20
     every_env_steps: int | None = None
     explore: bool = False
     max_episode_steps: int | None = None
+    max_envs: int = _MAX_EVALUATION_ENVS
 
     @property
     def quotas(self) -> list[int]:
@@ -67,7 +70,7 @@ class EvaluationSettings:
 
         An evaluation counts exactly these: the first episodes to finish would be the short ones.
         """
-        envs = min(self.episodes, _MAX_EVALUATION_ENVS)
+        envs = min(self.episodes, self.max_envs)
         return [self.episodes // envs + (env < self.episodes % envs) for env in range(envs)]
 
     def fix_episodes(self, environment: EnvironmentSettings) -> EnvironmentSettings:
@@ -95,6 +98,25 @@ class EvaluationSettings:
 
 
 @dataclass(frozen=True)
+class Examination:
+    """Other episodes than those that a trial is followed by while it trains.
+
+    Attributes:
+        settings: how they are played.
+        stage: a key of `seeding.STAGES`: whose environment seeds.
+        replicas: indices of those that play; None: all.
+    """
+
+    settings: EvaluationSettings
+    stage: str
+    replicas: tuple[int, ...] | None = None
+
+    def includes(self, replica: int) -> bool:
+        """Whether a replica plays."""
+        return self.replicas is None or replica in self.replicas
+
+
+@dataclass(frozen=True)
 class TrialSettings:
     """What all trials of a sweep have in common; plain data.
 
@@ -113,6 +135,7 @@ class TrialSettings:
         time_budget_s: the whole search's; its tenths count for trials without a bound of time.
         env_steps_share: a replica's share of the search's budget, used in the same way.
         objective: how trials are judged.
+        confirmation: how replicas are judged once they are trained; None: not at all.
         cpus: cores of the trial's process.
         gpus: GPUs of the trial's process.
     """
@@ -131,6 +154,7 @@ class TrialSettings:
     time_budget_s: float | None = None
     env_steps_share: float | None = None
     objective: Objective = field(default_factory=Objective)
+    confirmation: EvaluationSettings | None = None
     cpus: float = 1
     gpus: float = 0
 
@@ -204,7 +228,9 @@ class ReplicaTrainer(Protocol):
     - Env steps are those that the environments took; an autoreset is none.
     - A diverged replica is frozen and does not disturb the others.
     - Evaluations play the same held-out episodes every time and do not disturb training.
-    - A restored trainer has the saved weights and counters, and begins new episodes.
+    - A restored trainer has the saved weights and counters, and begins new episodes. Its
+      hyperparameters are those that it was built with, from the first update on.
+    - A branch draws other random numbers than the trial that it comes from.
     - An unsupported key or value raises `ConfigurationRefusedError`.
     """
 
@@ -212,16 +238,23 @@ class ReplicaTrainer(Protocol):
         """Train one iteration; a diverged replica's entry repeats its last env steps."""
         ...
 
-    def evaluate(self) -> list[EvaluationResult | None]:
-        """Evaluate every replica; None for a diverged one."""
+    def evaluate(self, examination: Examination | None = None) -> list[EvaluationResult | None]:
+        """Evaluate every replica; None for a diverged one, and for one that does not play."""
         ...
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the replicas into an existing folder; returns further JSON for `restore`."""
         ...
 
-    def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
-        """Continue from what `save` wrote and returned; called before any training."""
+    def restore(self, folder: Path, state: Mapping[str, Any], *, branch: int | None = None) -> None:
+        """Continue from what `save` wrote and returned; called before any training.
+
+        Args:
+            folder: where `save` wrote.
+            state: what it returned.
+            branch: the number of a copy of another trial: its generators begin anew. None: the
+                trial's own.
+        """
         ...
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from sweeper.states import Stage
 
-__all__ = ["STAGES", "Purpose", "derive_seed", "seed_sequence"]
+__all__ = ["STAGES", "Purpose", "derive_seed", "seed_sequence", "start_anew"]
 
 # The integers are part of every recorded result: append, never renumber.
 STAGES: Mapping[str, int] = {
@@ -41,3 +41,17 @@ def derive_seed(seed: int, stage: str, purpose: Purpose) -> int:
     neighbouring seeds would share environments. Derived seeds are spread over 31 bits.
     """
     return int(seed_sequence(seed, stage, purpose).generate_state(1)[0] >> 1)
+
+
+def start_anew(
+    root: np.random.SeedSequence, env_steps: int, branch: int | None = None
+) -> np.random.SeedSequence:
+    """The root of a generator that begins anew after so many env steps.
+
+    Args:
+        root: of the generator from the replica's start.
+        env_steps: where training goes on.
+        branch: the number of the copy that goes on there; None: the trial itself.
+    """
+    key = (env_steps,) if branch is None else (env_steps, branch)
+    return np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, *key))

@@ -10,6 +10,7 @@ import math
 import sys
 import time
 import traceback
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,6 +25,7 @@ from sweeper.run_files import read_json
 from sweeper.search.configuration import merge_configuration
 from sweeper.spec.keys.support import find_support
 from sweeper.trainables.contract import ReplicaTrainer, TrialSettings
+from sweeper.trainables.examination import examine
 from sweeper.trainables.metrics import TrialMetrics
 from sweeper.trainables.milestones import find_met_criterion, steps_crossed, tenths_done
 from sweeper.trainables.plateau import PlateauWatch
@@ -110,6 +112,7 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
         with self._explaining_errors():
             state = {
                 "version": _STATE_VERSION,
+                "trial_id": self.trial_id,
                 "seeds": list(self.settings.seeds),
                 "trainer": self._built().save(Path(checkpoint_dir)),
                 "metrics": self._metrics.state(),
@@ -123,7 +126,10 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
             mark_complete(Path(checkpoint_dir))
 
     def load_checkpoint(self, checkpoint: str) -> None:
-        """Continue from a checkpoint; Tune restores iteration and time from its metrics."""
+        """Continue from a checkpoint; Tune restores iteration and time from its metrics.
+
+        That of another trial makes this one a copy, with random numbers of its own.
+        """
         with self._explaining_errors():
             state = read_json(CheckpointPaths(Path(checkpoint)).state)
             if state["version"] != _STATE_VERSION or state["seeds"] != list(self.settings.seeds):
@@ -132,7 +138,9 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
             self._best, self._tenths = state["best"], state["tenths"]
             if "plateau" in state:  # checkpoints of older versions have none
                 self._plateau.restore(state["plateau"])
-            self._built().restore(Path(checkpoint), state["trainer"])
+            is_copy = state.get("trial_id", self.trial_id) != self.trial_id
+            branch = zlib.crc32(self.trial_id.encode()) if is_copy else None
+            self._built().restore(Path(checkpoint), state["trainer"], branch=branch)
 
     def cleanup(self) -> None:
         """Close the trainer."""
@@ -177,6 +185,8 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
             row = self._evaluate()
             clocked = {**row, **self._clock(started)}
             stopped_by = stopped_by or self._find_end(clocked, is_evaluation=True)
+        if stopped_by and settings.confirmation is not None:
+            row |= examine(trainer, settings.confirmation, settings.objective)
         if is_due(settings.checkpoint_every_env_steps) or self._record_best(row):
             row["should_checkpoint"] = True
         return {**row, "done": stopped_by is not None, "stopped_by": stopped_by}

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from sweeper.errors import SweeperError
+from sweeper.evidence.confirmation import is_current
+from sweeper.evidence.selection import NothingToSelect
+from sweeper.metrics import Objective
 from sweeper.opened_run import Run, open_run
 from sweeper.paths import RunPaths, list_runs
+from sweeper.results.records import TrialRecord, describe_pruning, judge_trial
 from sweeper.results.scoring import metric_value
+from sweeper.results.spread import spread_of
 from sweeper.results.standing import Standing, Workload, describe_workload
 from sweeper.run_files import read_json
 from sweeper.states import TrialState
@@ -34,6 +40,8 @@ class RunningTrial:
     diverged: int
     env_steps: int | None
     env_steps_per_s: float | None
+    of: str = ""
+    deviation: float | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,7 @@ class RunOverview:
         state: `SweepResults.state`, or ``damaged``.
         trials: planned trials, or those in the journal if there is no plan.
         states: number of trials in each state; empty states are left out.
-        best: id of the best trial so far; None before the first score.
+        best: id of the winner so far, as `best` names it; None before the first score.
         score: of the best trial.
         diverged: how many replicas of the best trial are frozen.
         metric: what the score is a value of; None for a damaged run.
@@ -54,6 +62,14 @@ class RunOverview:
         updated: time of the last event.
         left_s: estimated seconds until the end; None if unknown or if the run is not live.
         running: trials that are training now; empty if the run is not live.
+        deviation: of the best trial's replicas; None if unknown.
+        replicas: how many of these have a score.
+        confirmed: mean of the best trial's runs in the confirmation; None before it is complete.
+        verdict: ``better``, ``undecided``, ``worse`` or ``unconfirmed``; None without a winner.
+        verdict_text: that in sentences.
+        tied: trials that can't be told from the winner.
+        retrained: number of the confirmation's trials in each state.
+        pruned: the scheduler's last decision to stop a trial, in words; None if there is none.
         problem: why a damaged run can't be read, in one line.
     """
 
@@ -70,6 +86,14 @@ class RunOverview:
     updated: float | None = None
     left_s: float | None = None
     running: tuple[RunningTrial, ...] = ()
+    deviation: float | None = None
+    replicas: int = 0
+    confirmed: float | None = None
+    verdict: str | None = None
+    verdict_text: str | None = None
+    tied: tuple[str, ...] = ()
+    retrained: Mapping[TrialState, int] = field(default_factory=dict)
+    pruned: str | None = None
     problem: str | None = None
 
 
@@ -84,22 +108,27 @@ def describe_run(opened: Run) -> RunOverview:
     standing = Standing(workload, opened.objective)
     for record in results.trials:
         standing.update(record, results.updated or 0.0)
-    best = standing.best()
+    try:
+        selection = opened.selection
+    except NothingToSelect:
+        selection = None
     left_s = None
     if results.is_live:
         now = time.time()
         left_s = standing.left_s(now, now - (results.started or now))
-    winner = None if best is None else results.trial(best.trial_id)
+        if is_current(results):
+            left_s = _confirmation_left_s(opened, workload, now)
+    retrained = [record for record in results.retrained if not record.is_outdated]
     return RunOverview(
         run=results.root,
         state=results.state,
         trials=trials,
         states=standing.counts(),
-        best=None if best is None else best.trial_id,
-        score=None if best is None else best.score,
-        diverged=0 if winner is None else winner.diverged,
+        best=None if selection is None else selection.trial_id,
+        score=None if selection is None else selection.score,
+        diverged=0 if selection is None else selection.diverged,
         metric=opened.objective.metric,
-        parameters=None if winner is None else winner.parameters,
+        parameters=None if selection is None else results.trial(selection.trial_id).parameters,
         started=results.started,
         updated=results.updated,
         left_s=left_s,
@@ -107,15 +136,51 @@ def describe_run(opened: Run) -> RunOverview:
             RunningTrial(
                 trial_id=record.trial_id,
                 parameters=record.parameters,
-                score=standing.score(record.trial_id),
+                score=judge_trial(record, opened.objective).value,
                 diverged=record.diverged,
                 env_steps=record.env_steps,
                 env_steps_per_s=metric_value(record.last_report, "env_steps_per_s"),
+                of=record.of,
+                deviation=_deviation(record, opened.objective),
             )
-            for record in results.trials
+            for record in (*results.trials, *retrained)
             if record.state is TrialState.RUNNING
         ),
+        deviation=None if selection is None else selection.deviation,
+        replicas=0 if selection is None else selection.replicas,
+        confirmed=None if selection is None else selection.confirmed,
+        verdict=None if selection is None else selection.word,
+        verdict_text=None if selection is None else selection.verdict_text,
+        tied=() if selection is None else selection.tied,
+        retrained=Counter(record.state for record in retrained),
+        pruned=_last_pruned(results.trials),
     )
+
+
+def _confirmation_left_s(opened: Run, workload: Workload, now: float) -> float | None:
+    """Estimate the seconds until the confirmation's last trial ends; None before it reports."""
+    results, planned = opened.results, opened.results.confirmation
+    if planned is None:
+        return None
+    samples = len(planned.finalists) + bool(planned.baseline)
+    standing = Standing(replace(workload, trials=samples, budget_s=None), opened.objective)
+    for record in results.retrained:
+        if not record.is_outdated:
+            standing.update(record, results.updated or 0.0)
+    return standing.left_s(now, 0.0)
+
+
+def _deviation(record: TrialRecord, objective: Objective) -> float | None:
+    spread = spread_of(record, objective)
+    return None if spread is None else spread.deviation
+
+
+def _last_pruned(records: Iterable[TrialRecord]) -> str | None:
+    pruned = [record for record in records if record.state is TrialState.PRUNED]
+    if not pruned:
+        return None
+    last = max(pruned, key=lambda record: record.ended or 0.0)
+    return f"{last.trial_id} {describe_pruning(last)}"
 
 
 def describe_runs(storage: Path) -> list[RunOverview]:

@@ -15,9 +15,9 @@ from sweeper.formatting import (
 from sweeper.journal import Event, TrialCheckpointed, TrialEnded, TrialReported, TrialRetried
 from sweeper.paths import RunPaths
 from sweeper.printable import printable
-from sweeper.results.records import describe_divergence
-from sweeper.results.scoring import metric_value
+from sweeper.results.records import describe_divergence, describe_pruning
 from sweeper.states import TrialState
+from sweeper.views.scores import describe_score, objective_of
 from sweeper.views.watch import LaunchWatch
 
 __all__ = ["LineProgress"]
@@ -104,21 +104,27 @@ class LineProgress:
         best = watch.standing.best()
         if best is None:
             return text
-        diverged = watch.best_record.diverged if watch.best_record else 0
-        return f"{text}; best so far {best.trial_id}: {format_score(best.score, diverged)}"
+        score = format_score(best.score)
+        if watch.best_record is not None:
+            score = describe_score(watch.best_record, watch.plan.spec.objective)
+        return f"{text}; best so far {best.trial_id}: {score}"
 
     def _describe_end(self, event: TrialEnded) -> str:
         record = self._watch.results.trial(event.trial_id)
         if event.state is TrialState.ERROR:
             log = self._paths.trial_log(event.trial_id)
             return f"{event.trial_id} failed ({event.reason}): {event.error}; log: {log}"
-        metric = self._watch.metric
-        score = format_number(metric_value(record.last_report, metric))
+        parameters = format_parameters(record.parameters)
+        if pruning := describe_pruning(record):
+            return f"{event.trial_id} {pruning}{f'; {parameters}' if parameters else ''}"
+        objective = self._watch.plan.spec.objective
+        metric, score = objective_of(record, objective).metric, describe_score(record, objective)
+        of = f" of {record.of}" if record.of else ""
         divergence = describe_divergence(record)
         frozen = f"; {divergence}" if divergence else ""
-        parameters = format_parameters(record.parameters)
         return (
-            f"{event.trial_id} {describe_state(event.state)} ({event.reason}): {metric} {score}, "
+            f"{event.trial_id}{of} {describe_state(event.state)} ({event.reason}): {metric} "
+            f"{score}, "
             f"{format_number(record.env_steps)} env steps"
             f"{f', {parameters}' if parameters else ''}{frozen}"
         )

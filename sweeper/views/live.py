@@ -16,10 +16,12 @@ from sweeper.formatting import fold_parameters, format_number, format_parameters
 from sweeper.journal import Event
 from sweeper.metrics import BOUNDS
 from sweeper.results.ranking import id_key
-from sweeper.results.records import TrialRecord
+from sweeper.results.records import TrialRecord, judge_trial
 from sweeper.results.scoring import metric_value
+from sweeper.results.spread import spread_of
 from sweeper.results.standing import trial_share
 from sweeper.views.console import PrintableConsole
+from sweeper.views.scores import describe_score
 from sweeper.views.watch import LaunchWatch
 
 __all__ = ["LiveProgress", "draw"]
@@ -142,6 +144,8 @@ def draw(watch: LaunchWatch, *, width: int, height: int) -> list[Text]:
     lines = [head, Text(watch.describe_times(watch.end()))]
     if silence := watch.describe_silence():
         lines.append(Text(silence, style="dim"))
+    if watch.pruning:
+        lines.append(Text(watch.pruning, style="dim"))
     lines += _best_lines(watch, width)
     running = sorted(watch.running.values(), key=lambda record: id_key(record.trial_id))
     if running:
@@ -167,7 +171,7 @@ def _best_lines(watch: LaunchWatch, width: int) -> list[Text]:
     first = Text.assemble(
         (_BEST, "dim"),
         f"{_GAP}{best.trial_id}{_GAP}",
-        (format_score(best.score, record.diverged), "bold"),
+        (describe_score(record, watch.plan.spec.objective), "bold"),
         (f"{_GAP}{watch.metric}", "dim"),
     )
     indent = " " * len(_BEST + _GAP)
@@ -182,6 +186,8 @@ def _columns(watch: LaunchWatch, width: int) -> dict[str, int]:
     """Names and fixed widths: nothing moves when a number gets longer."""
     has_frozen = any(record.diverged for record in watch.running.values())
     columns = {"score": 19 if has_frozen else 10}
+    if width >= _NARROW and any(len(record.seeds) > 1 for record in watch.running.values()):
+        columns["±"] = 7
     if watch.metric != _RETURN:
         columns["return"] = 10
     columns["steps"] = 11
@@ -193,15 +199,19 @@ def _columns(watch: LaunchWatch, width: int) -> dict[str, int]:
 
 
 def _trial_line(watch: LaunchWatch, record: TrialRecord, columns: Mapping[str, int]) -> Text:
-    report = record.last_report
+    report, objective = record.last_report, watch.plan.spec.objective
+    spread = spread_of(record, objective)
     cells = {
-        "score": format_score(watch.standing.score(record.trial_id), record.diverged),
+        "score": format_score(judge_trial(record, objective).value, record.diverged),
+        "±": format_number(None if spread is None else spread.deviation),
         "return": format_number(metric_value(report, _RETURN)),
         "steps": format_number(record.env_steps),
         "of all": f"{trial_share(report, watch.plan.spec.stop):.0%}",
         "steps/s": format_number(metric_value(report, "env_steps_per_s")),
     }
     parameters = format_parameters(record.parameters, is_short=True)
+    if record.of:
+        parameters = f"{record.of} again  {parameters}"
     return _row(record.trial_id, cells, columns, parameters)
 
 

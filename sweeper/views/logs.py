@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sweeper.errors import UserError
 from sweeper.paths import RunPaths
-from sweeper.results.records import SweepResults, TrialRecord, describe_error
+from sweeper.results.records import SweepResults, TrialRecord, describe_error, describe_pruning
 from sweeper.run_files import open_reading
 from sweeper.states import TrialState
 
@@ -29,6 +29,7 @@ class TrialLog:
         trial_id: the trial's id.
         state: the trial's state.
         error: why the trial failed; None if it did not.
+        pruned: where and why a scheduler stopped it; None if none did.
         path: the file, which may not exist yet.
         size_bytes: None if there is no file.
         updated: time of the last write, seconds since the epoch; None if there is no file.
@@ -37,6 +38,7 @@ class TrialLog:
     trial_id: str
     state: str
     error: str | None
+    pruned: str | None
     path: Path
     size_bytes: int | None
     updated: float | None
@@ -172,5 +174,11 @@ def describe_log(record: TrialRecord, results: SweepResults) -> TrialLog:
     except OSError:
         size_bytes, updated = None, None
     return TrialLog(
-        record.trial_id, record.state, describe_error(record), path, size_bytes, updated
+        trial_id=record.trial_id,
+        state=record.state,
+        error=describe_error(record),
+        pruned=describe_pruning(record),
+        path=path,
+        size_bytes=size_bytes,
+        updated=updated,
     )

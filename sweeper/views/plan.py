@@ -17,11 +17,14 @@ from sweeper.metrics import ENV_STEPS
 from sweeper.planning.plan import Estimate, SweepPlan
 from sweeper.rehearsal.forecast import RehearsedEstimate
 from sweeper.search.distributions import Distribution, constants, distributions, flatten
+from sweeper.search.registry import ENUMERATIONS
 from sweeper.spec.keys.names import default
 from sweeper.spec.text.yaml import dotted
 from sweeper.trainables.torch_backend.replay.memory import ReplayMemory
 from sweeper.views import rehearsal
+from sweeper.views.confirmation import describe_confirmation
 from sweeper.views.console import PrintableConsole
+from sweeper.views.population import describe_population
 
 __all__ = ["describe_distribution", "describe_plan", "print_plan"]
 
@@ -55,6 +58,7 @@ def describe_plan(plan: SweepPlan, width: int = 80) -> list[str]:
         ("Fixed", _fill(_fixed(plan, width), width)),
         ("Training", _fill_all(_training(plan), width)),
         ("Judged by", _fill_all(_judged(plan), width)),
+        ("Confirmation", _fill_all(describe_confirmation(plan), width)),
         ("Cost", _fill_columns(_cost(plan), width)),
         ("Rehearsed", _rehearsed(plan, width)),
         ("Written", _written(plan)),
@@ -81,7 +85,10 @@ def _summarise(plan: SweepPlan) -> str:
     if search.algorithm == "random" and has_grid:
         times = "" if search.num_samples == 1 else f" {search.num_samples} times"
         how = f"a grid{times}, the rest drawn at random ({seed})"
-    points = len(search.points_to_evaluate)
+    if search.algorithm not in ENUMERATIONS and has_grid:
+        each = count_noun(search.num_samples, "configuration")
+        how = f"{each} for each point of a grid, {how}"
+    points = len(search.points)
     first = f", beginning with {count_noun(points, 'point')} of yours" if points else ""
     tried = count_noun(plan.trials, "configuration")
     return f"{spec.name} tries {tried} of {what}: {how}{first}."
@@ -178,11 +185,31 @@ def _training(plan: SweepPlan) -> Iterator[str]:
             f"in its own implementation of {spec.environment.id}"
         )
     yield _ends(plan)
-    if spec.scheduler.type != "fifo":
+    yield from describe_population(plan)
+    if spec.scheduler.type not in ("fifo", "pbt"):
         options = spec.scheduler.given_options().items()
         early = f"bad trials are stopped early by {spec.scheduler.type}"
-        yield ", ".join([early, *(f"{key} {_value(value)}" for key, value in options)])
+        given = ", ".join([early, *(f"{key} {_value(value)}" for key, value in options)])
+        yield plan.stopping or given
+        yield from _expected(plan)
     yield from _budget(plan)
+
+
+def _expected(plan: SweepPlan) -> Iterator[str]:
+    """What stopping early will save, as far as that can be foreseen."""
+    if plan.env_steps is None or not plan.rungs or plan.max_trials < 2:
+        return
+    if plan.expected_share is None:
+        least = plan.rungs[0] * plan.replicas * plan.max_trials
+        yield (
+            f"how many end there depends on how much they differ: at least {least:,} env steps in "
+            "all"
+        )
+    else:
+        yield (
+            f"about {plan.expected_share:.0%} of {plan.env_steps:,} env steps in all, if trials' "
+            "values come in random order"
+        )
 
 
 def _budget(plan: SweepPlan) -> Iterator[str]:
@@ -247,6 +274,12 @@ def _cost(plan: SweepPlan) -> Iterator[tuple[str, str]]:
     estimate, replay = plan.estimate, plan.replay
     rehearsed = estimate if isinstance(estimate, RehearsedEstimate) else None
     yield "time", _time(estimate)
+    if estimate is not None and estimate.confirmation_s is not None:
+        yield (
+            "",
+            f"and about {rehearsal.roughly(estimate.confirmation_s)} for the training of the "
+            "confirmation",
+        )
     disk = "size unknown"
     if estimate is not None and estimate.disk_bytes is not None:
         disk = f"about {format_bytes(estimate.disk_bytes)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from sweeper.evidence.champions_runs import ChampionsRuns
+from sweeper.evidence.record import Selection
 from sweeper.formatting import (
     count_noun,
     describe_counts,
@@ -31,8 +34,10 @@ from sweeper.results.scoring import metric_value
 from sweeper.search.configuration import flatten_parameters
 from sweeper.states import LaunchEnd, TrialState
 from sweeper.upkeep.overview import RunningTrial, RunOverview, planned
+from sweeper.views.confirmation import describe_stage
 from sweeper.views.console import color_state, make_console, make_table, print_pairs, print_text
 from sweeper.views.logs import TrialLog, tail_lines
+from sweeper.views.scores import evidence_rows, spread_words
 
 if TYPE_CHECKING:  # `evaluation` imports Ray, which no table needs
     from sweeper.evidence.evaluation import Evaluation
@@ -51,6 +56,8 @@ __all__ = [
     "summarise",
 ]
 
+_MAX_WIDTH = 100  # longer lines of words are hard to read
+_SUMMARY_WIDTH = 80
 _SUMMARY_LINE = "  {:<10}  {}"
 # After a used-up budget, `sweeper resume` needs more of it.
 _RESUME_OPTIONS: Mapping[str, str] = {
@@ -63,9 +70,10 @@ def headline(plan: SweepPlan) -> str:
     """What a launch is about to do, in one line."""
     spec = plan.spec
     seeds = "" if plan.replicas == 1 else f" x {plan.replicas} seeds"
+    then = "" if plan.confirmation is None else f"; then {describe_stage(plan.confirmation)}"
     return (
         f"{spec.name}: {spec.algorithm} on {spec.environment.id} ({spec.backend}), "
-        f"{count_noun(plan.trials, 'trial')}{seeds}, {plan.concurrent} at a time"
+        f"{count_noun(plan.trials, 'trial')}{seeds}, {plan.concurrent} at a time{then}"
     )
 
 
@@ -81,18 +89,31 @@ def print_best(opened: Run) -> None:
     configuration = flatten_parameters(selection.configuration)
     rows = [
         ("trial", selection.trial_id),
-        (selection.metric, format_score(selection.score, selection.diverged)),
+        (selection.metric, _score(selection)),
         ("env steps", format_number(selection.env_steps)),
+        *evidence_rows(selection),
         *((name, format_value(value)) for name, value in configuration.items()),
         ("checkpoint", short_path(selection.checkpoint)),
         ("agent", short_path(opened.agent)),
     ]
+    schedule = opened.schedule
+    if schedule is not None:
+        rows.append(("schedule", short_path(schedule)))
     print_pairs(console, rows)
+    if schedule is not None:
+        changes = f"its values changed while it trained, and these are the last: {schedule.name}"
+        print_text(console, f"note: {changes} has all of them as a spec for `sweeper train`")
     for note in (selection.checkpoint_note, _describe_capped(opened)):
         if note:
             print_text(console, f"note: {note}")
     for exclusion in selection.excluded:
         print_text(console, f"excluded {exclusion.trial_id}: {exclusion.reason}")
+
+
+def _score(selection: Selection) -> str:
+    """The search's score of the winner, with its spread."""
+    spread = spread_words(selection.deviation, selection.replicas)
+    return format_score(selection.score, selection.diverged) + spread
 
 
 def print_status(overview: RunOverview) -> None:
@@ -105,12 +126,21 @@ def print_status(overview: RunOverview) -> None:
         ("trials", describe_counts(overview.states, overview.trials)),
         ("best", f"{best}  {overview.metric}" if overview.best else best),
     ]
+
     room = console.width - len("running for  ")
     words = format_parameters(overview.parameters or {})
     rows += [("", line) for line in fold_parameters(words, room)]
+    if overview.retrained:
+        number = sum(overview.retrained.values())
+        rows.append(("confirmation", describe_counts(overview.retrained, number)))
     rows += _describe_times(overview)
+    if overview.pruned:
+        rows.append(("last pruned", overview.pruned))
     if command := _resume_command(overview.run, overview.state, overview.states):
         rows.append(("go on", command))
+    if overview.verdict_text:
+        folded = textwrap.wrap(overview.verdict_text, min(room, _MAX_WIDTH))
+        rows += zip(["verdict", *[""] * len(folded)], folded, strict=False)
     print_pairs(console, rows)
     if overview.running:
         console.print()
@@ -134,8 +164,8 @@ def _print_running(trials: Sequence[RunningTrial]) -> None:
     table = make_table("lrrrl", ("trial", "score", "steps", "steps/s", "parameters"))
     for trial in trials:
         table.add_row(
-            trial.trial_id,
-            format_score(trial.score, trial.diverged),
+            f"{trial.trial_id} of {trial.of}" if trial.of else trial.trial_id,
+            _with_spread(trial.score, trial.diverged, trial.deviation),
             format_number(trial.env_steps),
             format_number(trial.env_steps_per_s),
             Text(format_parameters(trial.parameters, is_short=True)),
@@ -149,7 +179,8 @@ def print_runs(overviews: Sequence[RunOverview], storage: str) -> None:
     if not overviews:
         print_text(console, f"no runs in {storage}")
         return
-    table = make_table("plrrlr", ("run", "state", "ended", "failed", "best", "last event"))
+    headings = ("run", "state", "ended", "failed", "best", "verdict", "last event")
+    table = make_table("plrrllr", headings)
     now = time.time()
     for run in overviews:
         over = sum(count for state, count in run.states.items() if state.is_over)
@@ -159,6 +190,7 @@ def print_runs(overviews: Sequence[RunOverview], storage: str) -> None:
             f"{over}/{run.trials}",
             str(run.states.get(TrialState.ERROR, 0)),
             _describe_best(run),
+            run.verdict or "-",
             "-" if run.updated is None else f"{format_duration(now - run.updated)} ago",
         )
     console.print(table)
@@ -178,6 +210,11 @@ def print_logs(logs: Sequence[TrialLog], run: str, lines: int) -> None:
         size = "-" if log.size_bytes is None else format_bytes(log.size_bytes)
         table.add_row(log.trial_id, color_state(log.state), size, Text(short_path(log.path)))
     console.print(table)
+    pruned = [log for log in logs if log.pruned is not None]
+    if pruned:
+        console.print()
+    for log in pruned:
+        print_text(console, f"{log.trial_id} {log.pruned}")
     for log in logs:
         if log.error is None:
             continue
@@ -221,7 +258,24 @@ def print_evaluation(evaluation: Evaluation) -> None:
         rows.append(("cut", f"{evaluation.num_capped} of {played} episodes {words}"))
     if len(evaluation.agents) > 1:
         rows += [(agent.name, format_number(agent.mean)) for agent in evaluation.agents]
+    if evaluation.champion is not None:
+        rows += _describe_champion(evaluation.champion)
     print_pairs(make_console(), rows)
+
+
+def _describe_champion(champion: ChampionsRuns) -> Iterator[tuple[str, str]]:
+    """Which replica has played, and what its configuration comes to."""
+    seed = "" if champion.seed is None else f"seed {champion.seed} of "
+    yield "played", f"one replica: {seed}{champion.played}, the agent in champion/"
+    mean, spread = format_number(champion.mean), ""
+    if not champion.is_confirmed:
+        yield "its trial", f"{champion.trial_id}: {champion.metric} {mean} over all its replicas"
+        return
+    if champion.deviation is not None:
+        spread = f" ±{format_number(champion.deviation)}"
+    runs = ", ".join(format_number(value) for value in champion.runs)
+    number = count_noun(len(champion.runs), "training run")
+    yield "configuration", f"{champion.trial_id}: {mean}{spread} over {number} ({runs})"
 
 
 def print_check(check: Check) -> None:
@@ -263,9 +317,11 @@ def _summarise_best(opened: Run, width: float) -> Iterator[tuple[str, str]]:
     if opened.best_trial is None:
         return
     selection = opened.selection
-    score = format_score(selection.score, selection.diverged)
     env_steps = format_number(selection.env_steps)
-    yield "best", f"{selection.trial_id}: {selection.metric} {score} at {env_steps} env steps"
+    yield (
+        "best",
+        f"{selection.trial_id}: {selection.metric} {_score(selection)} at {env_steps} env steps",
+    )
     parameters = opened.results.trial(selection.trial_id).parameters
     words = format_parameters(parameters) or "no searched parameters"
     for line in fold_parameters(words, width - len(_SUMMARY_LINE.format("", ""))):
@@ -275,6 +331,9 @@ def _summarise_best(opened: Run, width: float) -> Iterator[tuple[str, str]]:
         yield "champion", short_path(opened.paths.champion)
     if note := _describe_capped(opened):
         yield "note", note
+    room = min(width, _SUMMARY_WIDTH) - len(_SUMMARY_LINE.format("", ""))
+    folded = textwrap.wrap(selection.verdict_text, max(20, int(room)))
+    yield from zip(["verdict", *[""] * len(folded)], folded, strict=False)
 
 
 def _describe_capped(opened: Run) -> str | None:
@@ -304,6 +363,13 @@ def _resume_command(root: Path, state: str, counts: Mapping[TrialState, int]) ->
 def _describe_best(overview: RunOverview) -> str:
     if overview.best is None:
         return "-"
-    score = format_number(overview.score)
-    frozen = f", {overview.diverged} frozen" if overview.diverged else ""
-    return f"{overview.best} ({score}{frozen})"
+    score = _with_spread(overview.score, overview.diverged, overview.deviation)
+    if overview.confirmed is not None:
+        score += f", confirmed {format_number(overview.confirmed)}"
+    return f"{overview.best} ({score})"
+
+
+def _with_spread(score: float | None, diverged: int, deviation: float | None) -> str:
+    spread = "" if deviation is None else f" ±{format_number(deviation)}"
+    frozen = f", {diverged} frozen" if diverged else ""
+    return f"{format_number(score)}{spread}{frozen}"

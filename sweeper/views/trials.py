@@ -9,7 +9,9 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from sweeper.evidence.ties import find_ties
 from sweeper.formatting import (
+    count_noun,
     describe_state,
     fold_parameters,
     format_duration,
@@ -24,7 +26,9 @@ from sweeper.opened_run import Run
 from sweeper.printable import printable
 from sweeper.results.ranking import rank_trial
 from sweeper.results.records import TrialRecord, describe_divergence, judge_trial
+from sweeper.results.spread import spread_of
 from sweeper.search.configuration import flatten_parameters
+from sweeper.states import Stage, TrialState
 from sweeper.views.console import color_state, make_console, make_table, print_text
 
 __all__ = ["print_trials"]
@@ -42,7 +46,10 @@ def print_trials(opened: Run) -> None:
     records = sorted(opened.results.trials, key=lambda record: rank_trial(record, objective))
     flat = [flatten_parameters(record.parameters) for record in records]
     names = list(dict.fromkeys(name for parameters in flat for name in parameters))
-    fixed = [_fixed_cells(record, objective) for record in records]
+    # Nothing tells apart the trials of a confirmation: they are of few configurations.
+    is_search = all(record.stage is Stage.SEARCH for record in records)
+    ties = find_ties(records, objective) if is_search else frozenset()
+    fixed = [_fixed_cells(record, objective, is_tied=record.trial_id in ties) for record in records]
     headings = [*_FIXED, *short_names(names)]
     rows = [
         [*cells, *(format_value(parameters[name]) if name in parameters else "-" for name in names)]
@@ -63,6 +70,8 @@ def print_trials(opened: Run) -> None:
         for line in _align(headings, rows):
             click.echo(printable(line))
     print_text(console, f"score: {objective.score} {objective.metric}, {objective.mode}", "dim")
+    for line in _explain_marks(records, objective, ties):
+        print_text(console, line, "dim")
     failed = [record for record in records if record.error]
     for record in failed[:_MAX_ERRORS]:
         print_text(console, f"{record.trial_id}: {record.error}")
@@ -75,14 +84,38 @@ def print_trials(opened: Run) -> None:
         console.print(f"… and {len(diverged) - _MAX_ERRORS} more with frozen replicas")
 
 
-def _fixed_cells(record: TrialRecord, objective: Objective) -> list[str]:
+def _explain_marks(
+    records: Sequence[TrialRecord], objective: Objective, ties: frozenset[str]
+) -> Iterator[str]:
+    """What ± and ~ stand for, where the table has them."""
+    spreads = [spread for one in records if (spread := spread_of(one, objective)) is not None]
+    numbers = sorted({len(spread.values) for spread in spreads if spread.deviation is not None})
+    if not numbers:
+        return
+    replicas = " or ".join(map(str, numbers))
+    yield f"±: standard deviation of the {replicas} replicas"
+    if ties:
+        yield f"~: can't be told from the best by its replicas ({count_noun(len(ties), 'trial')})"
+
+
+def _fixed_cells(record: TrialRecord, objective: Objective, *, is_tied: bool) -> list[str]:
+    spread = spread_of(record, objective)
+    score = format_score(judge_trial(record, objective).value, record.diverged)
+    if spread is not None and spread.deviation is not None:
+        score = f"{'~' if is_tied else ''}{score} ±{format_number(spread.deviation)}"
     return [
-        record.trial_id,
-        describe_state(record.state),
-        format_score(judge_trial(record, objective).value, record.diverged),
+        f"{record.trial_id} of {record.of}" if record.of else record.trial_id,
+        _describe_state(record),
+        score,
         format_number(record.env_steps),
         "-" if record.time_total_s is None else format_duration(record.time_total_s),
     ]
+
+
+def _describe_state(record: TrialRecord) -> str:
+    word = describe_state(record.state)
+    is_at_rung = record.state is TrialState.PRUNED and record.rung is not None
+    return f"{word} at rung {record.rung}" if is_at_rung else word
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], last: str = "r") -> Table:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from sweeper.formatting import describe_counts, format_clock, format_duration
 from sweeper.journal import (
+    ConfirmationPlanned,
     Event,
     LaunchEnded,
     LaunchStarted,
@@ -22,9 +23,9 @@ from sweeper.journal import (
 )
 from sweeper.planning.plan import SweepPlan
 from sweeper.results.builder import ResultsBuilder
-from sweeper.results.records import TrialRecord
-from sweeper.results.standing import Standing, describe_workload
-from sweeper.states import TrialState
+from sweeper.results.records import TrialRecord, describe_pruning
+from sweeper.results.standing import Standing, Workload, describe_workload
+from sweeper.states import Stage, TrialState
 
 __all__ = ["LaunchWatch"]
 
@@ -45,9 +46,11 @@ class LaunchWatch:
 
     Attributes:
         standing: the progress of the run, as of the last `refresh`.
-        running: the running trials by id.
+        confirmation: of the confirmation, once it is planned; None before.
+        running: the running trials of either stage, by id.
         best_record: the best trial so far; None before the first score.
         metric: the metric that trials are compared by.
+        pruning: the scheduler's last decision to stop a trial, in words; empty before the first.
     """
 
     def __init__(
@@ -56,9 +59,11 @@ class LaunchWatch:
         self.plan, self.results, self.clock = plan, results, clock
         workload = describe_workload(plan.spec, trials=plan.trials, concurrent=plan.concurrent)
         self.standing = Standing(workload, plan.spec.objective)
+        self.confirmation: Standing | None = None
         self.running: dict[str, TrialRecord] = {}
         self.best_record: TrialRecord | None = None
         self.metric = plan.spec.selection.metric
+        self.pruning = ""
         self._records: dict[str, TrialRecord] = {}
         self._heard: dict[str, float] = {}  # when each running trial had its last event
         self._changed: dict[str, tuple[TrialRecord, float]] = {}
@@ -75,9 +80,16 @@ class LaunchWatch:
             self._ending = f"ending: {event.reason}"
         if isinstance(event, LaunchStarted):  # a resumed run has trials already
             self._began, self._ending = event.time, ""
-            records = self.results.snapshot().trials
+            snapshot = self.results.snapshot()
+            records = (*snapshot.trials, *snapshot.retrained)
+            self._begin_confirmation()
+        elif isinstance(event, ConfirmationPlanned):
+            self._begin_confirmation()
+            return
         elif isinstance(event, _TRIAL_EVENTS):
             records = (self.results.trial(event.trial_id),)
+            if isinstance(event, TrialEnded) and (words := describe_pruning(records[0])):
+                self.pruning = f"{event.trial_id} {words}"
         else:
             return
         with self._lock:
@@ -88,7 +100,10 @@ class LaunchWatch:
         with self._lock:
             changed, self._changed = self._changed, {}
         for trial_id, (record, updated) in changed.items():
-            self.standing.update(record, updated)
+            if record.stage is Stage.SEARCH:
+                self.standing.update(record, updated)
+            elif self.confirmation is not None and not record.is_outdated:
+                self.confirmation.update(record, updated)
             self._records[trial_id] = record
             if record.state is TrialState.RUNNING:
                 self.running[trial_id] = record
@@ -99,12 +114,25 @@ class LaunchWatch:
         best = self.standing.best()
         self.best_record = None if best is None else self._records[best.trial_id]
 
+    def _begin_confirmation(self) -> None:
+        planned = self.results.confirmation
+        if planned is None:
+            return
+        samples = len(planned.finalists) + bool(planned.baseline)
+        intended = self.plan.confirmation
+        concurrent = 1 if intended is None else intended.concurrent
+        workload = Workload(samples, concurrent, self.plan.spec.stop)
+        self.confirmation = Standing(workload, self.plan.spec.objective)
+
     def describe_counts(self) -> str:
         """``3 of 32 done, 1 failed, 2 running``, or what is still starting."""
         counts = self.standing.counts()
         if not counts:
             return "starting Ray"
         text = describe_counts(counts, self.standing.trials)
+        if self.confirmation is not None:
+            counts = self.confirmation.counts()
+            text += f"; confirmation: {describe_counts(counts, self.confirmation.trials)}"
         starting = counts.get(TrialState.PENDING, 0)
         return f"{text}, {starting} starting" if starting and not self.running else text
 
@@ -127,6 +155,9 @@ class LaunchWatch:
     def end(self) -> float | None:
         """The estimated end of the launch, seconds since the epoch; None if unknown."""
         now = self.clock()
+        if self.confirmation is not None:
+            left = self.confirmation.left_s(now, 0.0)
+            return None if left is None else now + left
         left = self.standing.left_s(now, now - self._began)
         return None if left is None else now + left
 

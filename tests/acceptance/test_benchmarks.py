@@ -64,3 +64,15 @@ def test_mlflow_s_share_is_of_two_equal_sweeps() -> None:
     share = rows(text, "MLflow's share")
     assert len(share) == 3
     assert all(row[1] == "at most 2%" and re.match(r"-?\d+\.\d%", row[2]) for row in share)
+
+
+def test_search_quality_simulates_the_same_sweeps_each_time() -> None:
+    first = run("search_quality.py", "ppo_cartpole", "--short")
+    regrets = {row[0]: row[1:] for row in rows(first, "method")}
+    assert list(regrets) == ["random", "qmc", "tpe", "asha-10", "asha-30"]
+    # A sweep of eight trials finds more than one of two does, by any method.
+    for cells in regrets.values():
+        two, eight, _ = (float(cell.split()[0]) for cell in cells[:3])
+        assert eight < two < 1
+    assert regrets["random"][3] == "1.0 x (1.0 to 1.0)"
+    assert first == run("search_quality.py", "ppo_cartpole", "--short")

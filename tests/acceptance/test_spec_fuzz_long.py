@@ -14,7 +14,8 @@ from spec_mutations import mutations
 from sweeper.environments.building import build_env
 from sweeper.errors import SpecError
 from sweeper.planning import feasibility
-from sweeper.planning.plan import SweepPlan, load_plan, trial_settings
+from sweeper.planning.plan import SweepPlan, load_plan
+from sweeper.planning.settings import trial_settings
 from sweeper.search.expansion import expand
 
 pytestmark = pytest.mark.acceptance

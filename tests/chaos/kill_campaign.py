@@ -56,6 +56,7 @@ param_space:
   model_config: {{fcnet_hiddens: [8]}}
 search: {{num_samples: {trials}, seed: 3, max_concurrent: {concurrent}}}
 stop: {{num_env_steps_sampled_lifetime: {steps}}}
+selection: {{finalists: 0}}
 checkpoint: {{every_env_steps: {checkpoint}}}
 resources: {{retries: 50}}
 tracking: {tracking}

@@ -16,6 +16,7 @@ from sweeper.journal import (
     TrialReported,
     TrialStarted,
 )
+from sweeper.metrics import ENV_STEPS
 from sweeper.planning.plan import SweepPlan
 from sweeper.results.builder import ResultsBuilder
 from sweeper.spec import load_spec
@@ -84,7 +85,14 @@ class Launch:
         self.feed(TrialAsked(self.now, trial_id, parameters, parameters, (0,)))
         self.feed(TrialStarted(self.now, trial_id, "127.0.0.1"))
 
-    def report(self, trial_id: str, share: float, value: float, **metrics: float) -> None:
+    def report(
+        self,
+        trial_id: str,
+        share: float,
+        value: float,
+        decision: Mapping[str, Any] | None = None,
+        **metrics: float,
+    ) -> None:
         """A trial of 1000 steps and 100 s, so far along, with a return."""
         row: Mapping[str, Any] = {
             "training_iteration": round(100 * share),
@@ -94,10 +102,12 @@ class Launch:
             "env_steps_per_s": 10.0,
             **metrics,
         }
-        self.feed(TrialReported(self.now, trial_id, row))
+        self.feed(TrialReported(self.now, trial_id, row, decision=decision))
 
     def end(self, trial_id: str, state: str = "TERMINATED", error: str | None = None) -> None:
-        reason = "crashed" if error else "num_env_steps_sampled_lifetime >= 1000"
+        is_pruned = state == "PRUNED"
+        whole = "9 < 120.5, the cut-off of rung 1" if is_pruned else f"{ENV_STEPS} >= 1000"
+        reason = "crashed" if error else whole
         self.feed(TrialEnded(self.now, trial_id, state, reason, error))
 
     def over(self, reason: str = "finished") -> None:

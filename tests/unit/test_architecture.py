@@ -36,6 +36,7 @@ HEAVY = {
         "trainables.torch_backend",
     },
     "mlflow": {"tracking"},
+    "optuna": {"opened_run", "search.sampling"},
 }
 
 
@@ -142,6 +143,7 @@ def test_every_public_name_can_be_imported() -> None:
         ["run", "--help"],
         ["plan", "configs/quickstart.yaml"],
         ["plan", "configs/cartpole_dqn.yaml"],
+        ["plan", "configs/quickstart.yaml", "search.algorithm=tpe"],
     ],
     ids=" ".join,
 )

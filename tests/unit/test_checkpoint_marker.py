@@ -64,7 +64,7 @@ def test_what_was_written_otherwise_is_named(checkpoint: Path, name: str, damage
     assert find_damage(checkpoint) is None
     damage(checkpoint / name)
     if name == "trainer.json" and damage in (remove, link, pipe):
-        assert not CheckpointPaths(checkpoint).is_resumable
+        assert not CheckpointPaths(checkpoint).has_trainer
     else:
         assert name in (find_damage(checkpoint) or "")
 
@@ -113,8 +113,9 @@ def test_a_trimmed_checkpoint_is_whole_as_an_agent(checkpoint: Path) -> None:
 
 def test_a_winner_whose_newest_checkpoint_is_damaged_is_shown_without_it(checkpoint: Path) -> None:
     run = checkpoint.parents[2]
-    assert open_run(run).selection.checkpoint == str(checkpoint)
-    truncate(checkpoint / "weights.safetensors")
+    newest = run / "trials/t0001/checkpoint_000019"
+    assert open_run(run).selection.checkpoint == str(newest)
+    truncate(newest / "weights.safetensors")
     assert open_run(run).selection.checkpoint is None
     assert open_run(run).selection.checkpoint_note == "no checkpoint is left"
 

@@ -41,6 +41,7 @@ EVENTS: list[Event] = [
     TrialCheckpointed(5.0, "t0001", "trials/t0001/checkpoint_000000", {"training_iteration": 1}),
     TrialRetried(6.0, "t0001", "boom"),
     TrialReported(7.0, "t0001", {"episode_return_mean": 2.5}, stopped_by="x >= 2"),
+    TrialReported(7.5, "t0001", {}, decision={"action": "stop", "reason": "1 < 2", "rung": 1}),
     TrialEnded(8.0, "t0001", "TERMINATED", "x >= 2"),
     LaunchEnded(9.0, "finished"),
 ]
@@ -238,7 +239,7 @@ _values = st.recursive(
 
 @given(
     metrics=st.dictionaries(st.text(), _values, max_size=4),
-    trial_id=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", fullmatch=True),
+    trial_id=st.from_regex(r"[tc][0-9]{1,9}", fullmatch=True),
 )
 @settings(max_examples=60, deadline=None)
 def test_any_metrics_survive_the_journal(

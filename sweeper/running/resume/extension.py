@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import itertools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +15,10 @@ from sweeper.environments.settings import EnvironmentBuildError
 from sweeper.errors import UserError
 from sweeper.metrics import canonical_metric
 from sweeper.paths import RunPaths, write_atomically
+from sweeper.planning.confirmation import confirmation_seeds
 from sweeper.running.resume.state import History
 from sweeper.spec import ExperimentSpec, dump_spec, load_spec
+from sweeper.spec.sections import SeedGroups
 from sweeper.trainables.plateau import PLATEAU
 
 __all__ = ["Extension", "complete_environment", "extend_spec", "load_recorded_spec", "relocate"]
@@ -29,12 +33,20 @@ class Extension:
         time_s: seconds for the search from now on.
         stop: criteria of the spec and numbers of its budget, each with its new, higher value.
         retry_errored: failed trials go on, too.
+        is_confirming: only the confirmation goes on, with what follows.
+        finalists: how many are trained again.
+        confirm_seeds: on how many seeds each.
+        trials: that are trained again whatever their score.
     """
 
     num_samples: int | None = None
     time_s: float | None = None
     stop: Mapping[str, float] = field(default_factory=dict)
     retry_errored: bool = False
+    is_confirming: bool = False
+    finalists: int | None = None
+    confirm_seeds: int | None = None
+    trials: tuple[str, ...] = ()
 
 
 def load_recorded_spec(paths: RunPaths, history: History) -> ExperimentSpec:
@@ -137,7 +149,14 @@ def extend_spec(
             raise UserError(f"--stop {name}: the run has no such criterion; it has: {known}")
         _check_more(f"--stop {name}", value, spec.stop[key])
         changes[f"stop.{key}"] = value
-    present = {"search.num_samples": spec.search.num_samples} | {
+    if extension.is_confirming:
+        changes |= extend_confirmation(spec, extension)
+    chosen = spec.selection
+    present = {
+        "search.num_samples": spec.search.num_samples,
+        "selection.finalists": chosen.finalists,
+        "selection.confirm_seeds": _plain_seeds(chosen.confirm_seeds),
+    } | {
         f"{section}.{key}": value
         for section, values in (("stop", spec.stop), ("budget", spec.budget.model_dump()))
         for key, value in values.items()
@@ -145,8 +164,43 @@ def extend_spec(
     changes = {key: value for key, value in changes.items() if present.get(key) != value}
     if not changes:
         return spec, {}
-    overrides = [f"{key}={value}" for key, value in changes.items()]
+    overrides = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
     return load_spec(paths.spec, overrides, text=dump_spec(spec)), changes
+
+
+def extend_confirmation(spec: ExperimentSpec, extension: Extension) -> dict[str, Any]:
+    """What `sweeper confirm` changes of the spec.
+
+    Raises:
+        UserError: fewer seeds than before, or not the number of whole groups.
+    """
+    changes: dict[str, Any] = {}
+    chosen, fresh = spec.selection, 1 if extension.trials else 3
+    finalists = extension.finalists or chosen.finalists or fresh
+    changes["selection.finalists"] = finalists
+    number, given = extension.confirm_seeds, chosen.confirm_seeds
+    if number is None:
+        return changes
+    option = f"--seeds {number}"
+    before, _ = confirmation_seeds(given)
+    _check_more("--seeds", number, len(before))
+    if isinstance(given, SeedGroups):
+        if number % given.step:
+            raise UserError(
+                f"{option}: the run adds seeds {given.step} at a time; give a multiple of that"
+            )
+        changes["selection.confirm_seeds"] = {"step": given.step, "max": number}
+    elif isinstance(given, list):
+        unused = (seed for seed in itertools.count() if seed not in before)
+        more = itertools.islice(unused, number - len(before))
+        changes["selection.confirm_seeds"] = [*before, *more]
+    else:
+        changes["selection.confirm_seeds"] = number
+    return changes
+
+
+def _plain_seeds(given: int | list[int] | SeedGroups) -> Any:
+    return given.model_dump() if isinstance(given, SeedGroups) else given
 
 
 def _extend_budget(spec: ExperimentSpec, name: str, value: float) -> int:

@@ -128,7 +128,8 @@ def _describe_start(again: Continuation) -> str:
     if again.checkpoint is None:
         return f"from the start, {describe_missing(again) or 'it has no checkpoint'}"
     steps = again.metrics.get(ENV_STEPS)
-    where = f"its checkpoint at {steps:,} env steps" if isinstance(steps, int) else None
+    whose = "its" if again.donor is None else f"{again.donor}'s"
+    where = f"{whose} checkpoint at {steps:,} env steps" if isinstance(steps, int) else None
     gone = describe_missing(again)
     return f"from {where or again.checkpoint.name}{f', because {gone}' if gone else ''}"
 

@@ -18,19 +18,21 @@ from typing import Any
 from sweeper.checkpoint_marker import find_damage
 from sweeper.environments.identity import EnvironmentIdentity
 from sweeper.journal import (
+    ConfirmationPlanned,
     Event,
     LaunchStarted,
     Listener,
     TrialAsked,
     TrialEnded,
+    TrialEvent,
     TrialStarted,
     read_journal,
 )
 from sweeper.metrics import ITERATION
 from sweeper.paths import CheckpointPaths, RunPaths
-from sweeper.results.records import SweepResults, TrialRecord
+from sweeper.results.records import SweepResults, TrialCheckpoint, TrialRecord
 from sweeper.run_files import delete, set_aside
-from sweeper.states import TrialState
+from sweeper.states import Stage, TrialState
 from sweeper.trainables.milestones import find_met_criterion
 from sweeper.trainables.plateau import PLATEAU
 
@@ -40,6 +42,7 @@ __all__ = [
     "LaunchState",
     "continue_trial",
     "find_remaining",
+    "is_resumable",
     "read_history",
 ]
 
@@ -54,7 +57,8 @@ class Continuation:
 
     Attributes:
         trial_id: which one.
-        parameters: what the search varied, nested.
+        parameters: what the trial is given: what the search varied, nested; in the confirmation
+            the whole configuration.
         checkpoint: absolute path; None: the trial starts again from scratch.
         metrics: what was recorded with the checkpoint, including iteration and time.
         last_checkpoint: the highest checkpoint number so far, so that none is overwritten; -1 if
@@ -62,6 +66,8 @@ class Continuation:
         last_report: the newest row up to the checkpoint; empty if there is none.
         missing: the newest checkpoint's name, if it is gone or damaged.
         damage: what is wrong with that one, in words, where it is known.
+        donor: whose checkpoint it is; None: the trial's own.
+        waits_since: as in `TrialRecord`.
     """
 
     trial_id: str
@@ -72,6 +78,8 @@ class Continuation:
     last_report: Mapping[str, Any] = field(default_factory=dict)
     missing: str | None = None
     damage: str | None = None
+    donor: str | None = None
+    waits_since: float | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,8 @@ class LaunchState:
         spent_s: how much of the search's time earlier launches took.
         over: how the search has ended already, so that only its end is recorded; None otherwise.
         environment_changes: what the user has accepted of a changed environment, in words.
+        reopened: trials of the confirmation that are over and go on all the same.
+        named: trials that the user wants confirmed, whatever their score.
     """
 
     launch: int = 1
@@ -100,6 +110,8 @@ class LaunchState:
     spent_s: float = 0.0
     over: str | None = None
     environment_changes: tuple[str, ...] = ()
+    reopened: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,7 +124,7 @@ class History:
         open_trials: trials whose end is not recorded since they last started.
         owed_trials: trials that existed when ``stop`` was last extended and have not been resumed
             since: the launch may have ended before it came to them.
-        spent_s: time of all launches together, without their start-up.
+        spent_s: time of all launches' searches together, without their start-up.
         environment: of the last launch that recorded it; None in journals of earlier versions.
     """
 
@@ -136,7 +148,10 @@ def read_history(paths: RunPaths, listeners: Sequence[Listener] = ()) -> History
     began: float | None = None
     last: Event | None = None
     environment: EnvironmentIdentity | None = None
+    confirming, is_searching = set[str](), True
     for event in read_journal(paths.journal):
+        if isinstance(event, TrialAsked) and event.stage is Stage.CONFIRMATION:
+            confirming.add(event.trial_id)
         if isinstance(event, LaunchStarted):
             launches += 1
             if event.spec:
@@ -144,10 +159,14 @@ def read_history(paths: RunPaths, listeners: Sequence[Listener] = ()) -> History
                 specs[event.spec] = None
             environment = EnvironmentIdentity.from_json(event.environment) or environment
             spent_s += _length(began, last)
-            began = None
+            began, is_searching = None, event.stage is Stage.SEARCH
             if any(key.startswith("stop.") for key in event.changes):
                 owed = set(asked)
-        elif began is None and not isinstance(event, TrialEnded):
+        elif isinstance(event, ConfirmationPlanned) or (
+            _trial_of(event) in confirming and not isinstance(event, TrialEnded)
+        ):
+            is_searching = False
+        elif began is None and is_searching and not isinstance(event, TrialEnded):
             began = event.time  # ends at the very beginning belong to the previous launch
         if isinstance(event, TrialAsked | TrialStarted):
             open_trials.add(event.trial_id)
@@ -157,11 +176,15 @@ def read_history(paths: RunPaths, listeners: Sequence[Listener] = ()) -> History
             open_trials.discard(event.trial_id)
         for listener in listeners:
             listener(event)
-        last = event
+        last = event if is_searching else last
     spent_s += _length(began, last)
     return History(
         launches, tuple(specs), frozenset(open_trials), frozenset(owed), spent_s, environment
     )
+
+
+def _trial_of(event: Event) -> str | None:
+    return event.trial_id if isinstance(event, TrialEvent) else None
 
 
 def _length(began: float | None, last: Event | None) -> float:
@@ -194,6 +217,9 @@ def find_remaining(
     for record in results.trials:
         if not record.state.is_over or (retry_errored and record.state is TrialState.ERROR):
             continuations.append(continue_trial(record, paths))
+        elif record.state is TrialState.PRUNED:
+            if record.trial_id in history.open_trials:
+                ends.append(_end_of(record))
         elif record.state is TrialState.TERMINATED:
             again = continue_trial(record, paths, is_sure=False)
             saved = again.metrics.get(ITERATION) == record.last_report.get(ITERATION)
@@ -204,8 +230,7 @@ def find_remaining(
                 continuations.append(continue_trial(record, paths))
                 continue
             if is_unsaid:
-                reason = record.reason or "the trial said done"
-                ends.append(TrialEnded(time.time(), record.trial_id, record.state, reason))
+                ends.append(_end_of(record))
             is_flat = (record.reason or "").startswith(PLATEAU)  # which an extension leaves so
             is_short = find_met_criterion(stop, record.last_report) is None and not is_flat
             if is_short and (is_stop_extended or record.trial_id in history.owed_trials):
@@ -215,7 +240,19 @@ def find_remaining(
                     trimmed.append(record.trial_id)
                 else:
                     lost.append(record.trial_id)
+    reopened = []
+    for record in results.retrained:
+        again = continue_trial(record, paths, is_sure=False)
+        saved = again.metrics.get(ITERATION) == record.last_report.get(ITERATION)
+        if record.state is TrialState.ERROR:
+            reopened += [record.trial_id] if retry_errored else []
+        elif record.state.is_over and record.trial_id in history.open_trials:
+            if saved:
+                ends.append(_end_of(record))
+            else:
+                reopened.append(record.trial_id)
     return LaunchState(
+        reopened=tuple(reopened),
         launch=history.launches + 1,
         asked=len(results.trials),
         continuations=tuple(continuations),
@@ -226,16 +263,23 @@ def find_remaining(
     )
 
 
+def _end_of(record: TrialRecord) -> TrialEnded:
+    """The end of a trial that a kill kept from being recorded."""
+    reason = record.reason or "the trial said done"
+    return TrialEnded(time.time(), record.trial_id, record.state, reason)
+
+
 def continue_trial(record: TrialRecord, paths: RunPaths, *, is_sure: bool = True) -> Continuation:
     """How a trial is resumed: from its newest checkpoint that is whole, or from the start.
 
-    Unfinished checkpoints, left by a killed worker, are deleted.
+    One that was about to copy another trial goes on from the latter's checkpoint. Unfinished
+    checkpoints, left by a killed worker, are deleted.
 
     Args:
         record: of the trial.
         paths: the run's.
-        is_sure: the trial will go on: files are read to their end, and a damaged checkpoint is
-            set aside. False only looks at their sizes.
+        is_sure: the trial will go on: files are read to their end, and a damaged checkpoint of
+            its own is set aside. False only looks at their sizes.
     """
     folder = paths.trial(record.trial_id)
     recorded = {Path(checkpoint.path).name for checkpoint in record.checkpoints}
@@ -246,11 +290,33 @@ def continue_trial(record: TrialRecord, paths: RunPaths, *, is_sure: bool = True
                 delete(path, below=paths.trials)
     numbers = _numbers(recorded) | _numbers(path.name for path in present)
     last = max(numbers, default=-1)
-    again = Continuation(record.trial_id, record.parameters, last_checkpoint=last)
+    is_whole = record.stage is Stage.CONFIRMATION  # a trial is given all of its configuration
+    given = record.configuration if is_whole else record.parameters
+    again = Continuation(
+        record.trial_id,
+        given,
+        last_checkpoint=last,
+        waits_since=record.waits_since,
+    )
+    if record.origin is not None:
+        donor, copied = record.origin.donor, record.origin.checkpoint
+        damage = None
+        if copied is not None and CheckpointPaths(paths.root / copied.path).has_trainer:
+            damage = find_damage(paths.root / copied.path, reads_all=is_sure)
+            if damage is None:
+                return replace(
+                    again,
+                    checkpoint=paths.root / copied.path,
+                    metrics=copied.metrics,
+                    last_report=record.origin.donor_report,
+                    donor=donor,
+                )
+            damage = f"damaged ({damage})"  # it is put out of the way when its own trial needs it
+        again = replace(again, missing=f"{donor}'s checkpoint", damage=damage)
     for checkpoint in reversed(record.checkpoints):
         path, metrics = paths.root / checkpoint.path, checkpoint.metrics
         damage = None
-        if CheckpointPaths(path).is_resumable:
+        if CheckpointPaths(path).has_trainer:
             damage = find_damage(path, reads_all=is_sure)
             if damage is None:
                 report = _report_at(record, metrics.get(ITERATION))
@@ -260,6 +326,12 @@ def continue_trial(record: TrialRecord, paths: RunPaths, *, is_sure: bool = True
         if again.missing is None:
             again = replace(again, missing=path.name, damage=damage)
     return again
+
+
+def is_resumable(paths: RunPaths, checkpoint: TrialCheckpoint) -> bool:
+    """Whether a recorded checkpoint has all that training needs and, by its sizes, is whole."""
+    folder = paths.root / checkpoint.path
+    return CheckpointPaths(folder).has_trainer and find_damage(folder, reads_all=False) is None
 
 
 def _set_aside(path: Path, paths: RunPaths) -> str:

@@ -35,6 +35,7 @@ from sweeper.running.resume.remaining import describe_missing
 from sweeper.running.resume.state import continue_trial
 from sweeper.running.tune.placement import Placement
 from sweeper.running.tune.queue import TrialQueue, Unsaved
+from sweeper.schedulers.base import Action, Decision
 from sweeper.states import FailureReason, LaunchEnd, TrialState
 
 __all__ = ["JournalCallback", "LimitsCallback"]
@@ -78,7 +79,7 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
         queue: takes trials that are tried again.
         objective: whose metric is recorded with every checkpoint.
         correction: what diverged replicas count for.
-        stopped: why the scheduler stopped a trial, by the trial's id.
+        decisions: the scheduler's last one on each trial, by the trial's id.
     """
 
     journal: Journal
@@ -89,9 +90,11 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
     drain: Drain
     objective: Objective
     correction: DivergenceCorrection
-    stopped: Mapping[str, str]
+    decisions: Mapping[str, Decision]
     placement: Placement
     _stopped_by: dict[str, str] = field(default_factory=dict)
+    _pruned: dict[str, str] = field(default_factory=dict)
+    _leaving: dict[str, bool] = field(default_factory=dict)
     _open: set[str] = field(default_factory=set)
     _timed_out: set[str] = field(default_factory=set)
 
@@ -101,6 +104,7 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
         self._open.add(trial_id)
         self.drain.running.add(trial_id)
         self._stopped_by.pop(trial_id, None)
+        self._pruned.pop(trial_id, None)
         node = self.placement.note_start(trial)
         self._append(TrialStarted(time=time.time(), trial_id=trial_id, node=node))
 
@@ -111,15 +115,26 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
         if stopped_by:
             self._stopped_by[trial.trial_id] = stopped_by
         metrics = {key: value for key, value in result.items() if key not in _TUNE_KEYS}
-        self._append(
-            TrialReported(
-                time=time.time(),
-                trial_id=trial.trial_id,
-                metrics=self.correction.apply(metrics),
-                stopped_by=stopped_by,
-                replaces=bool(result.get("replaces")),
-            )
+        # The scheduler is not asked about a trial that has met a criterion of its own.
+        decision = None if stopped_by else self.decisions.get(trial.trial_id)
+        reported = TrialReported(
+            time=time.time(),
+            trial_id=trial.trial_id,
+            metrics=self.correction.apply(metrics),
+            stopped_by=stopped_by,
+            replaces=bool(result.get("replaces")),
+            decision=None if decision is None else decision.to_json(),
         )
+        if reported.pruned_because is not None:
+            self._pruned[trial.trial_id] = reported.pruned_because
+        self._append(reported)
+        action = None if decision is None else decision.action
+        if action is Action.COPY:
+            # Its weights are given up: a checkpoint of them would belong to no configuration.
+            result["should_checkpoint"] = False
+        elif action is Action.PAUSE:
+            result["should_checkpoint"] = True
+        self._leaving[trial.trial_id] = action in (Action.COPY, Action.PAUSE)
 
     def on_checkpoint(self, trial: Any, checkpoint: Any, **info: Any) -> None:  # noqa: ARG002
         """A checkpoint of the trial is complete."""
@@ -140,10 +155,17 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
             self.drain.running.discard(trial.trial_id)
 
     def on_trial_complete(self, trial: Any, **info: Any) -> None:  # noqa: ARG002
-        """The trial ran to its own end, or the scheduler stopped it."""
+        """The trial ran to its own end, or the scheduler stopped it.
+
+        One that copies another, or lets others go first, is put back and goes on.
+        """
         trial_id = trial.trial_id
-        if trial_id in self.stopped and trial_id not in self._stopped_by:
-            self._end(trial_id, TrialState.PRUNED, self.stopped[trial_id])
+        if self._leaving.pop(trial_id, False):
+            self.drain.running.discard(trial_id)
+            again = continue_trial(self.results.trial(trial_id), self.paths)
+            self.queue.put_back(again)
+        elif trial_id in self._pruned:
+            self._end(trial_id, TrialState.PRUNED, self._pruned[trial_id])
         else:
             reason = self._stopped_by.get(trial_id, "the trial said done")
             self._end(trial_id, TrialState.TERMINATED, reason)
@@ -185,11 +207,13 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
         """Record the trials that are not over as interrupted.
 
         One that had met its own criterion is over, but only if its last checkpoint exists: without
-        it, it would have a score and no agent.
+        it, it would have a score and no agent. One that the scheduler stopped is over in any case.
         """
         for trial_id in sorted(self._open):
             if trial_id in self._stopped_by and self._is_saved(trial_id):
                 self._end(trial_id, TrialState.TERMINATED, self._stopped_by[trial_id])
+            elif trial_id in self._pruned:
+                self._end(trial_id, TrialState.PRUNED, self._pruned[trial_id])
             else:
                 self._end(trial_id, TrialState.PAUSED, self.drain.reason or LaunchEnd.INTERRUPTED)
 

@@ -79,7 +79,8 @@ class TrialQueue(Unsaved, TuneSearchAlgorithm):  # type: ignore[misc]
 
     A trial that failed and is tried again is put back here rather than left to Tune, and becomes
     a new Tune trial of the same id. So it can wait, and it starts from the checkpoint that the
-    journal names.
+    journal names. The same happens to a trial that goes on from another's checkpoint, and to one
+    that lets the others of its population go first: these wait behind all new trials.
 
     Args:
         search: chooses configurations; it has been told of earlier launches' trials.
@@ -92,6 +93,7 @@ class TrialQueue(Unsaved, TuneSearchAlgorithm):  # type: ignore[misc]
         max_trials: at most so many configurations are asked for, earlier ones included.
         continuations: trials that go on, in their order.
         find_avoided: the nodes that a trial must be kept off, by its id.
+        prefix: of the trials' ids.
     """
 
     search: SearchAlgorithm
@@ -104,6 +106,7 @@ class TrialQueue(Unsaved, TuneSearchAlgorithm):  # type: ignore[misc]
     max_trials: int | None = None
     continuations: Sequence[Continuation] = ()
     find_avoided: Callable[[str], frozenset[str]] = lambda _: frozenset()
+    prefix: str = "t"
     _closed: LaunchEnd | None = None
     _alive: set[str] = field(default_factory=set)
     _alone: str | None = None
@@ -112,6 +115,7 @@ class TrialQueue(Unsaved, TuneSearchAlgorithm):  # type: ignore[misc]
     def __post_init__(self) -> None:
         self._limit = self.trials if self.max_trials is None else min(self.trials, self.max_trials)
         self._waiting = [_Waiting(continuation) for continuation in self.continuations]
+        self._waiting.sort(key=lambda waiting: waiting.continuation.waits_since or 0.0)
 
     @property
     def closed(self) -> LaunchEnd | None:
@@ -145,13 +149,16 @@ class TrialQueue(Unsaved, TuneSearchAlgorithm):  # type: ignore[misc]
         """The next trial, or None while as many are alive as may be."""
         if self.is_finished() or len(self._alive) >= self.max_concurrent or self._alone:
             return None
-        again = self._take_waiting()
+        again = self._take_waiting(is_last=False)
         if again is not None:
             return self._continue(again)
         # One that has to run alone waits for the others to end.
-        if any(waiting.alone for waiting in self._waiting) or not self._has_more:
+        if any(waiting.alone for waiting in self._waiting):
             return None
-        return self._begin()
+        if self._has_more:
+            return self._begin()
+        again = self._take_waiting(is_last=True)
+        return None if again is None else self._continue(again)
 
     def on_trial_complete(
         self,
@@ -180,13 +187,16 @@ class TrialQueue(Unsaved, TuneSearchAlgorithm):  # type: ignore[misc]
             self._limit = self.trials = self.asked
             return None
         self.asked += 1
-        trial_id = f"t{self.asked:04d}"
+        trial_id = f"{self.prefix}{self.asked:04d}"
         self.on_ask(trial_id, sample)
         return self._make(trial_id, sample.parameters)
 
-    def _take_waiting(self) -> _Waiting | None:
+    def _take_waiting(self, *, is_last: bool) -> _Waiting | None:
+        """The next trial to take up again, of those that let others go first or of the rest."""
         now = time.monotonic()
         for index, waiting in enumerate(self._waiting):
+            if (waiting.continuation.waits_since is not None) is not is_last:
+                continue
             if waiting.not_before <= now and not (waiting.alone and self._alive):
                 return self._waiting.pop(index)
         return None
@@ -225,6 +235,8 @@ class TrialQueue(Unsaved, TuneSearchAlgorithm):  # type: ignore[misc]
             trial_name_creator=name_trial,
             trial_dirname_creator=name_trial,
         )
+        # Tune would give a trial that is made again in the same launch a folder of another name.
+        trial.relative_logdir = trial.storage.trial_dir_name = trial_id
         trial.avoided = self.find_avoided(trial_id)
         return trial
 

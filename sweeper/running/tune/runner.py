@@ -10,45 +10,34 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 # Sets Ray's environment variables, so it comes before anything that imports Ray.
-from sweeper.running.tune.session import live_nodes, ray_session
+from sweeper.running.tune.session import ray_session
 
 # isort: split
-from ray import tune
-from ray.train._internal.storage import StorageContext
-
-from sweeper.errors import RunError
 from sweeper.journal import Journal, LaunchEnded, LaunchStarted, TrialAsked
 from sweeper.paths import RunPaths
-from sweeper.planning.plan import SweepPlan, trial_settings
+from sweeper.planning.plan import SweepPlan
+from sweeper.planning.population import scheduler_options
+from sweeper.planning.settings import trial_settings
 from sweeper.results.builder import ResultsBuilder
-from sweeper.results.divergence import DivergenceCorrection
-from sweeper.running.drain import Drain, end_on_signals, watchdog
-from sweeper.running.failures import Retries, explain_tune_failure
+from sweeper.running.background_search import BackgroundSearch
+from sweeper.running.confirmation import find_next_group
+from sweeper.running.drain import Drain, end_on_signals
 from sweeper.running.learners import Learners
 from sweeper.running.limits import Limits
 from sweeper.running.resume.state import LaunchState
-from sweeper.running.tune.callbacks import JournalCallback, LimitsCallback
-from sweeper.running.tune.placement import Placement
+from sweeper.running.tune.confirming import carry_out_confirmation
 from sweeper.running.tune.queue import TrialQueue
-from sweeper.running.tune.scheduling import SchedulerAdapter
-from sweeper.running.tune.tuner import build_tuner
+from sweeper.running.tune.stage import Launch, find_nodes, run_trials, trial_storage
 from sweeper.schedulers.registry import build_scheduler
-from sweeper.search.base import SearchAlgorithm
 from sweeper.search.expansion import Sample
 from sweeper.search.registry import build_search
 from sweeper.spec import dump_spec
 from sweeper.states import LaunchEnd, Stage
-from sweeper.trainables.trial import trial_class
 
 __all__ = ["launch"]
-
-
-# What a launch goes through, in this order; a stage begins when the one before has finished.
-_STAGES = (Stage.SEARCH,)
 
 
 def launch(
@@ -60,7 +49,7 @@ def launch(
     state: LaunchState,
     changes: Mapping[str, Any],
 ) -> str:
-    """Run a plan to its last trial, or to an earlier end.
+    """Run a plan to its last trial, or to an earlier end: the search, then the confirmation.
 
     SIGINT and SIGTERM pause and save the running trials and end the launch in order. A second one
     ends the process at once; what was reported is in the journal.
@@ -75,13 +64,15 @@ def launch(
 
     Returns:
         How it ended: ``finished``, ``interrupted``, ``disk nearly full`` or the budget that
-        was reached.
+        was reached. A search that its budget ended is confirmed, too, and the budget stays the
+        reason.
 
     Raises:
         UserError: the cluster named by the spec can't be reached.
         RunError: Ray or the journal's disk failed; the run can be resumed.
     """
     drain = Drain(evaluates=plan.spec.evaluation is not None)
+    searches = state.over is None and bool(state.continuations or state.asked < plan.trials)
     with end_on_signals(drain) as install_signals:
         journal.append(
             LaunchStarted(
@@ -92,7 +83,7 @@ def launch(
                 host=socket.gethostname(),
                 spec=dump_spec(plan.spec),
                 changes=changes,
-                stage=_STAGES[0],
+                stage=Stage.SEARCH if searches else Stage.CONFIRMATION,
                 environment={} if plan.environment is None else plan.environment.to_json(),
                 environment_changes=state.environment_changes,
             )
@@ -100,137 +91,100 @@ def launch(
         for end in state.ends:
             journal.append(end)
         reason = state.over or LaunchEnd.FINISHED
-        if state.over is None and (state.continuations or state.asked < plan.trials):
+        if searches or find_next_group(plan, results.snapshot(), state, reason):
             if paths.stop_request.exists():  # while this process was starting
                 drain.request(LaunchEnd.INTERRUPTED)
             if drain.reason is not None:
                 reason = drain.reason
             else:
+                parts = Launch(plan, paths, journal, results, state, drain)
                 with ray_session(plan.spec.ray.address, install_signals):
-                    for stage in _STAGES:
-                        run = _StageRun(stage, plan, paths, journal, results, state, drain)
-                        reason = drain.reason or run.carry_out()
-                        if reason != LaunchEnd.FINISHED:
-                            break
+                    if searches:
+                        reason = drain.reason or _search(parts)
+                    reason = carry_out_confirmation(parts, reason)
         journal.append(LaunchEnded(time=time.time(), reason=reason))
     return reason
 
 
-@dataclass(frozen=True)
-class _StageRun:
-    """One stage of a launch: its trials, from the first to the last, on Ray Tune."""
+def _search(launch: Launch) -> str:
+    """Run the search; returns how it ended."""
+    plan, state, drain, results = launch.plan, launch.state, launch.drain, launch.results
+    spec = plan.spec
+    limits = Limits(
+        launch.paths, results, spec.objective, spec.budget, spec.resources.timeout_s, drain
+    )
+    limits.catch_up(results.snapshot())
+    learners = _build_learners(launch)
+    learners.replay(launch.paths)
+    placement = find_nodes()
 
-    stage: Stage
-    plan: SweepPlan
-    paths: RunPaths
-    journal: Journal
-    results: ResultsBuilder
-    state: LaunchState
-    drain: Drain
-
-    def carry_out(self) -> str:
-        """Run the stage; returns how it ended."""
-        spec, state, drain = self.plan.spec, self.state, self.drain
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.plan.concurrent)
-        limits = Limits(
-            self.paths, self.results, spec.objective, spec.budget, spec.resources.timeout_s, drain
-        )
-        limits.catch_up(self.results.snapshot())
-        learners = self._learners()
-        learners.replay(self.paths)
-        placement = Placement(live_nodes())
-        queue = self._queue(learners.search, placement)
-        # A limit may be reached before the first trial begins.
-        limits.tick(close_queue=queue.close, end_trial=lambda _: None)
-        if drain.reason is not None:
-            return drain.reason
-        self.journal.listeners += [limits, learners]
-        correction = DivergenceCorrection(spec.objective.mode)
-        for record in self.results.snapshot().trials:
-            for report in record.reports:
-                correction.apply(report)
-        scheduler = SchedulerAdapter(
-            learners.scheduler, objective=spec.objective, correction=correction, drain=drain
-        )
-        recorder = JournalCallback(
-            self.journal,
-            self.paths,
-            results=self.results,
-            queue=queue,
-            retries=Retries(spec.resources.retries),
-            drain=drain,
-            objective=spec.objective,
-            correction=correction,
-            stopped=scheduler.stopped,
-            placement=placement,
-        )
-        if spec.budget.time_s is not None:
-            drain.deadline = time.monotonic() + spec.budget.time_s - state.spent_s
-        tuner = build_tuner(
-            trial_class(trial_settings(self.plan, self.stage), self.paths.root),
-            queue=queue,
-            scheduler=scheduler,
-            drain=drain,
-            callbacks=[recorder, LimitsCallback(limits, queue, recorder, drain)],
-            folder=self.paths.tune / f"launch_{state.launch}",
-        )
-        self._fit(tuner)
-        if queue.is_used_up and all(one.state.is_over for one in self.results.snapshot().trials):
-            return LaunchEnd.FINISHED  # even if an end was requested in the meantime
-        return drain.reason or queue.closed or LaunchEnd.FINISHED
-
-    def _learners(self) -> Learners:
-        spec = self.plan.spec
-        search = build_search(
-            spec.search.algorithm,
-            spec.param_space,
-            num_samples=spec.search.num_samples,
-            seed=spec.search.seed,
-            points=spec.search.points_to_evaluate,
-            asked=self.results.snapshot().searched,
-            objective=spec.objective,
-        )
-        options = spec.scheduler.options.model_dump()
-        scheduler = build_scheduler(spec.scheduler.type, spec.objective, options)
-        return Learners(search, scheduler, spec.objective, self.results)
-
-    def _queue(self, search: SearchAlgorithm, placement: Placement) -> TrialQueue:
-        return TrialQueue(
-            search,
-            trials=self.plan.trials,
-            on_ask=self._note_asked,
-            max_concurrent=self.plan.concurrent,
-            checkpoints=StorageContext(
-                storage_path=str(self.paths.root), experiment_dir_name=self.paths.trials.name
-            ),
-            drain=self.drain,
-            asked=self.state.asked,
-            max_trials=self.plan.spec.budget.trials,
-            continuations=self.state.continuations,
-            find_avoided=placement.find_avoided,
-        )
-
-    def _note_asked(self, trial_id: str, sample: Sample) -> None:
-        self.journal.append(
+    def note_asked(trial_id: str, sample: Sample) -> None:
+        launch.journal.append(
             TrialAsked(
                 time=time.time(),
                 trial_id=trial_id,
                 configuration=sample.configuration,
                 parameters=sample.parameters,
-                seeds=self.plan.spec.seeds,
-                stage=self.stage,
+                seeds=spec.seeds,
+                stage=Stage.SEARCH,
             )
         )
 
-    def _fit(self, tuner: tune.Tuner) -> None:
-        try:
-            with watchdog(self.drain):
-                tuner.fit()
-        except Exception as error:
-            why = self.journal.failure or explain_tune_failure(error)
-            name = self.paths.root.name
-            raise RunError(
-                f"{why}; nothing that was reported is lost: `sweeper resume {name}` goes on"
-            ) from error
-        # Tune's own snapshot is larger than all other records, and nothing reads it.
-        self.paths.delete_tune()
+    queue = TrialQueue(
+        learners.search,
+        trials=plan.trials,
+        on_ask=note_asked,
+        max_concurrent=plan.concurrent,
+        checkpoints=trial_storage(launch.paths),
+        drain=drain,
+        asked=state.asked,
+        max_trials=spec.budget.trials,
+        continuations=state.continuations,
+        find_avoided=placement.find_avoided,
+    )
+    # A limit may be reached before the first trial begins.
+    limits.tick(close_queue=queue.close, end_trial=lambda _: None)
+    if drain.reason is not None:
+        return drain.reason
+    if spec.budget.time_s is not None:
+        drain.deadline = time.monotonic() + spec.budget.time_s - state.spent_s
+    background = learners.search if isinstance(learners.search, BackgroundSearch) else None
+    if background is not None:
+        background.prepare(state.asked + 1)  # while Tune starts
+    try:
+        run_trials(
+            launch,
+            trial_settings(plan),
+            queue,
+            placement=placement,
+            scheduler=learners.scheduler,
+            limits=limits,
+            listeners=[learners],
+        )
+    finally:
+        if background is not None:
+            background.close()
+    if queue.is_used_up and all(one.state.is_over for one in results.snapshot().trials):
+        return LaunchEnd.FINISHED  # even if an end was requested in the meantime
+    return drain.reason or queue.closed or LaunchEnd.FINISHED
+
+
+def _build_learners(launch: Launch) -> Learners:
+    spec = launch.plan.spec
+    search = build_search(
+        spec.search.algorithm,
+        spec.param_space,
+        num_samples=spec.search.num_samples,
+        seed=spec.search.seed,
+        points=spec.search.points,
+        asked=launch.results.snapshot().searched,
+        objective=spec.objective,
+        options=spec.search.options.model_dump(),
+    )
+    if search.learns and launch.plan.concurrent > 1:
+        search = BackgroundSearch(search)
+    options = scheduler_options(
+        spec, population=launch.plan.max_trials, concurrent=launch.plan.concurrent
+    )
+    scheduler = build_scheduler(spec.scheduler.type, spec.objective, options)
+    return Learners(search, scheduler, spec.objective, launch.results)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +13,11 @@ from ray.tune.stopper import Stopper
 
 from sweeper.metrics import Objective
 from sweeper.results.divergence import DivergenceCorrection
+from sweeper.results.exchanges import TrialCheckpoint
 from sweeper.running.drain import Drain
 from sweeper.running.learners import report_to
 from sweeper.running.tune.queue import Unsaved
-from sweeper.schedulers.base import Scheduler
+from sweeper.schedulers.base import CONTINUE, Action, Decision, Scheduler
 
 __all__ = ["DrainStopper", "SchedulerAdapter"]
 
@@ -29,16 +31,18 @@ class SchedulerAdapter(Unsaved, TuneFIFOScheduler):  # type: ignore[misc]
     Args:
         objective: whose values the scheduler goes by.
         correction: what diverged replicas count for, as in the journal.
+        find_donor: the checkpoint that a decision to copy means; None if it is gone.
 
     Attributes:
-        stopped: why the scheduler stopped a trial, by the trial's id.
+        decisions: the last one on each trial, by the trial's id.
     """
 
     scheduler: Scheduler
     objective: Objective
     correction: DivergenceCorrection
     drain: Drain
-    stopped: dict[str, str] = field(default_factory=dict)
+    find_donor: Callable[[Decision], TrialCheckpoint | None] = lambda _: None
+    decisions: dict[str, Decision] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -46,10 +50,12 @@ class SchedulerAdapter(Unsaved, TuneFIFOScheduler):  # type: ignore[misc]
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:  # noqa: ARG002
         """Ask the scheduler, then the drain."""
         trial_id = trial.trial_id
-        metrics = self.correction.apply(result) if self.scheduler.remembers else result
-        reason = report_to(self.scheduler, trial_id, metrics, self.objective)
-        if reason is not None:
-            self.stopped[trial_id] = reason
+        decision = self._decide(trial, result)
+        self.decisions[trial_id] = decision
+        if decision.action in (Action.STOP, Action.COPY):
+            return str(TuneScheduler.STOP)
+        if decision.action is Action.PAUSE and not self.drain.reason:
+            # Tune's own pause would keep the trial: here it goes back to the queue.
             return str(TuneScheduler.STOP)
         if not self.drain.reason:
             return str(TuneScheduler.CONTINUE)
@@ -59,6 +65,17 @@ class SchedulerAdapter(Unsaved, TuneFIFOScheduler):  # type: ignore[misc]
             return str(TuneScheduler.CONTINUE)
         self.drain.pausing.add(trial_id)
         return str(TuneScheduler.PAUSE)
+
+    def _decide(self, trial: Trial, result: dict[str, Any]) -> Decision:
+        if result.get("replaces"):
+            return CONTINUE  # decided on when it was reported first
+        metrics = self.correction.apply(result) if self.scheduler.remembers else result
+        parameters = trial.evaluated_params or {}
+        decision = report_to(self.scheduler, trial.trial_id, metrics, self.objective, parameters)
+        if decision.action is Action.COPY and self.find_donor(decision) is None:
+            gone = f"{decision.donor}'s checkpoint is gone, so nothing is copied"
+            return Decision(Action.CONTINUE, gone, rung=decision.rung)
+        return decision
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:  # noqa: ARG002
         """Always None: Tune starts pending trials itself, and paused ones must stay paused.

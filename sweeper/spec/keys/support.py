@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 __all__ = [
@@ -34,6 +35,28 @@ _DEAD_NETWORK: Mapping[str, str] = {
 }
 
 
+# Keys by fnmatch patterns of their dotted names, and why a trial that goes on from another's
+# checkpoint takes them over as they are.
+_HELD: Mapping[str, str] = {
+    "model_config.*": "the weights belong to their network",
+    **dict.fromkeys(
+        ("normalize_actions", "clip_actions", "explore"), "it says what the network's outputs mean"
+    ),
+    **dict.fromkeys(
+        ("num_env_runners", "num_learners", "num_cpus_*", "num_gpus_*"),
+        "it says what a trial needs of the machine",
+    ),
+    **dict.fromkeys(
+        ("num_envs_per_env_runner", "rollout_fragment_length", "batch_mode"),
+        "running statistics and windows belong to the layout of a batch",
+    ),
+    "replay_buffer_config.type": "it is the layout of the replay memory",
+    "replay_buffer_config.capacity": "it is the layout of the replay memory",
+    "replay_buffer_config.alpha": "priorities are stored raised to it",
+    "metrics_num_episodes_for_smoothing": "it says what trials are compared by",
+}
+
+
 @dataclass(frozen=True)
 class Support:
     """One algorithm on one backend.
@@ -48,6 +71,8 @@ class Support:
         network: supported keys below ``model_config``; None: all of RLlib's.
         fixed: keys that take no value but their default.
         scheduled: keys that take a schedule here and not on RLlib.
+        held: keys that a restored checkpoint does not let change, by fnmatch patterns of their
+            dotted names, and why: population-based training copies them with the weights.
         words: allowed texts of a key, by its dotted name, where they differ from RLlib's.
         renamed: names from other libraries, and the keys they mean for this algorithm.
         dead: keys that RLlib accepts and ignores for this algorithm, and why.
@@ -74,6 +99,7 @@ class Support:
     network: frozenset[str] | None = None
     fixed: frozenset[str] = frozenset()
     scheduled: frozenset[str] = frozenset()
+    held: Mapping[str, str] = field(default_factory=lambda: _HELD)
     words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
     dead: Mapping[str, str] = field(default_factory=dict)
@@ -90,10 +116,20 @@ class Support:
     has_own_replay: bool = False
     drops_trainer: bool = False
 
+    def why_held(self, path: tuple[str, ...]) -> str | None:
+        """Why a restored checkpoint does not let a hyperparameter change; None if it does."""
+        name = ".".join(path)
+        return next((why for one, why in self.held.items() if fnmatchcase(name, one)), None)
+
     @property
     def default_seeds(self) -> int:
         """Replicas of a trial where the spec does not say."""
         return 5 if self.trains_replicas_together else 1
+
+    @property
+    def default_finalists(self) -> int:
+        """Trials that are confirmed; none where each seed costs a training run of its own."""
+        return 3 if self.trains_replicas_together else 0
 
 
 # What holds for every algorithm of a backend. The first backend that has an algorithm is its
@@ -157,6 +193,7 @@ _TORCH_PPO = replace(
     network=_TORCH_NETWORK,
     fixed=_PPO_FIXED,
     scheduled=frozenset({"clip_param", "vf_clip_param", "vf_loss_coeff"}),
+    held={**_HELD, "kl_coeff": "it adapts while a trial trains, and goes on from the checkpoint"},
     words=_TORCH_WORDS,
     normalises=True,
 )  # fmt: skip
@@ -177,6 +214,11 @@ def _dead_network_of_replay(algorithm: str) -> dict[str, str]:
 _RLLIB_SAC = Support(
     "SAC",
     learns_from="replay",
+    held={
+        **_HELD,
+        "twin_q": _HELD["model_config.*"],
+        "initial_alpha": "it is learned, and goes on from the checkpoint",
+    },
     renamed={
         "ent_coef": "initial_alpha and target_entropy",
         "learning_rate": "actor_lr, critic_lr and alpha_lr",
@@ -192,9 +234,16 @@ _RLLIB_SAC = Support(
 
 # --- DQN -------------------------------------------------------------------------------------
 
+_HELD_BY_DQN: Mapping[str, str] = {
+    **_HELD,
+    **dict.fromkeys(
+        ("dueling", "num_atoms", "v_min", "v_max"), "it is the form of the network's head"
+    ),
+}
 _RLLIB_DQN = Support(
     "DQN",
     learns_from="replay",
+    held=_HELD_BY_DQN,
     dead_network={
         "fusionnet_*": _DEAD_NETWORK["fusionnet_*"],
         "log_std_clip_param": "DQN has no Gaussian policy",
@@ -228,6 +277,10 @@ _TORCH_DQN = replace(
     network=_TORCH_NETWORK
     - {"free_log_std", "log_std_clip_param", "vf_share_layers", "head_fcnet_use_layernorm"},
     fixed=_DQN_FIXED,
+    held={
+        **{key: why for key, why in _HELD_BY_DQN.items() if key != "replay_buffer_config.capacity"},
+        "n_step": "the replay memory is cut into windows of it",
+    },
     words=_TORCH_WORDS,
     min_native_envs=4,
     has_own_replay=True,

@@ -39,6 +39,7 @@ from sweeper.trainables.contract import (
     EnvironmentFailedError,
     EvaluationResult,
     EvaluationSettings,
+    Examination,
     ReplicaProgress,
     TrialSettings,
 )
@@ -49,7 +50,8 @@ from sweeper.trainables.rllib_backend.config import (
     build_algorithm_config,
 )
 from sweeper.trainables.rllib_backend.evaluation import Evaluator, module_state
-from sweeper.trainables.seeding import Purpose, derive_seed, seed_sequence
+from sweeper.trainables.rllib_backend.schedules import follow_schedules
+from sweeper.trainables.seeding import Purpose, derive_seed, seed_sequence, start_anew
 from sweeper.trainables.spaces import check_spaces
 
 __all__ = ["RLlibTrainer"]
@@ -90,6 +92,7 @@ class RLlibTrainer:
     def __init__(self, settings: TrialSettings, configuration: Mapping[str, Any]) -> None:
         self._settings = settings
         self._configuration = configuration
+        self._branch: int | None = None
         environment = settings.environment
         for module in (environment.module, environment.id.rpartition(":")[0]):
             if module:
@@ -106,9 +109,15 @@ class RLlibTrainer:
         """Train every replica for one iteration of its Algorithm, one after the other."""
         return [self._train_replica(replica) for replica in self._replicas]
 
-    def evaluate(self) -> list[EvaluationResult | None]:
+    def evaluate(self, examination: Examination | None = None) -> list[EvaluationResult | None]:
         """Play the held-out episodes, the same ones at every evaluation."""
-        return [self._evaluate_replica(replica) for replica in self._replicas]
+        if examination is None:
+            settings = self._settings.evaluation or EvaluationSettings()
+            examination = Examination(settings, self._settings.stage)
+        return [
+            self._evaluate_replica(replica, examination) if examination.includes(index) else None
+            for index, replica in enumerate(self._replicas)
+        ]
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write an RLlib checkpoint for every replica that has not diverged."""
@@ -122,12 +131,13 @@ class RLlibTrainer:
             "diverged": [replica.diverged for replica in self._replicas],
         }
 
-    def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
+    def restore(self, folder: Path, state: Mapping[str, Any], *, branch: int | None = None) -> None:
         """Build every replica and load its checkpoint.
 
         RLlib saves neither environments, replay nor generators. The replica continues with new
         episodes, an empty replay and random numbers derived for this restart.
         """
+        self._branch = branch
         for replica, env_steps, diverged in zip(
             self._replicas, state["env_steps"], state["diverged"], strict=True
         ):
@@ -139,7 +149,9 @@ class RLlibTrainer:
             replica.generators = Generators(seed)
             with replica.generators.swapped_in():
                 path = CheckpointPaths(folder.absolute()).replica(replica.seed)
-                self._build_once(replica).restore_from_path(str(path))
+                algorithm = self._build_once(replica)
+                algorithm.restore_from_path(str(path))
+                follow_schedules(algorithm, replica.env_steps)
 
     def close(self) -> None:
         """Stop every Algorithm and close the environments."""
@@ -184,11 +196,12 @@ class RLlibTrainer:
     def _name(self, replica: _Replica) -> str:
         return f"{self._settings.environment.id}, seed {replica.seed}"
 
-    def _evaluate_replica(self, replica: _Replica) -> EvaluationResult | None:
+    def _evaluate_replica(
+        self, replica: _Replica, examination: Examination
+    ) -> EvaluationResult | None:
         if replica.diverged:
             return None
-        settings = self._settings.evaluation or EvaluationSettings()
-        stage = self._settings.stage
+        settings, stage = examination.settings, examination.stage
         with replica.generators.swapped_in():
             algorithm = self._build_once(replica)
         generators = Generators(derive_seed(replica.seed, stage, Purpose.EVALUATION_ACTIONS))
@@ -214,7 +227,7 @@ class RLlibTrainer:
         if not replica.env_steps:
             return derive_seed(replica.seed, stage, Purpose.TRAINING)
         root = seed_sequence(replica.seed, stage, Purpose.TRAINING)
-        restart = np.random.SeedSequence(root.entropy, spawn_key=(replica.env_steps,))
+        restart = start_anew(root, replica.env_steps, self._branch)
         return int(restart.generate_state(1)[0] >> 1)
 
     def _build_once(self, replica: _Replica) -> Algorithm:
@@ -233,9 +246,8 @@ class RLlibTrainer:
             if buffer is not None and hasattr(buffer, "rng"):
                 # rllib/utils/replay_buffers/episode_replay_buffer.py: default_rng(seed=None)
                 root = seed_sequence(replica.seed, self._settings.stage, Purpose.REPLAY)
-                buffer.rng = np.random.default_rng(
-                    np.random.SeedSequence(root.entropy, spawn_key=(replica.env_steps,))
-                )
+                restart = start_anew(root, replica.env_steps, self._branch)
+                buffer.rng = np.random.default_rng(restart)
         return replica.algorithm
 
     def _build(self, config: AlgorithmConfig) -> Algorithm:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from sweeper.trainables.contract import TrialSettings
-from sweeper.trainables.seeding import Purpose, seed_sequence
+from sweeper.trainables.seeding import Purpose, seed_sequence, start_anew
 
 __all__ = ["ReplicaStreams"]
 
@@ -26,15 +26,17 @@ class ReplicaStreams:
     def __init__(
         self, settings: TrialSettings, names: Sequence[str], *, with_replay: bool = False
     ) -> None:
-        self._replicas: list[dict[str, np.random.Generator]] = []
+        self._roots: list[dict[str, np.random.SeedSequence]] = []
         for seed in settings.seeds:
             spawned = seed_sequence(seed, settings.stage, Purpose.TRAINING).spawn(len(names))
-            sequences = dict(zip(names, spawned, strict=True))
+            roots = dict(zip(names, spawned, strict=True))
             if with_replay:
-                sequences["replay"] = seed_sequence(seed, settings.stage, Purpose.REPLAY)
-            self._replicas.append(
-                {name: np.random.default_rng(sequence) for name, sequence in sequences.items()}
-            )
+                roots["replay"] = seed_sequence(seed, settings.stage, Purpose.REPLAY)
+            self._roots.append(roots)
+        self._replicas = [
+            {name: np.random.default_rng(root) for name, root in roots.items()}
+            for roots in self._roots
+        ]
 
     def __getitem__(self, name: str) -> list[np.random.Generator]:
         """The generators of one name, one per replica."""
@@ -59,3 +61,10 @@ class ReplicaStreams:
         for generators, saved in zip(self._replicas, state, strict=True):
             for name, generator in generators.items():
                 generator.bit_generator.state = saved[name]
+
+    def start_anew(self, env_steps: int, branch: int) -> None:
+        """Begin all streams anew, as those of a copy of another trial after so many env steps."""
+        for generators, roots in zip(self._replicas, self._roots, strict=True):
+            for name, generator in generators.items():
+                fresh = np.random.default_rng(start_anew(roots[name], env_steps, branch))
+                generator.bit_generator.state = fresh.bit_generator.state

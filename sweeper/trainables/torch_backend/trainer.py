@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from sweeper.environments.spaces import build_observation_encoder, space_to_json
 from sweeper.paths import CheckpointPaths
-from sweeper.trainables.contract import EvaluationResult, TrialSettings
+from sweeper.trainables.contract import EvaluationResult, Examination, TrialSettings
 from sweeper.trainables.spaces import check_spaces
 from sweeper.trainables.torch_backend import checkpoints
 from sweeper.trainables.torch_backend.devices import find_device, limit_threads
@@ -77,16 +78,25 @@ class TorchTrainer(abc.ABC):
             self._build(device)
             self._opened = opened.pop_all()  # closed by `close`, or here if building fails
 
-    def evaluate(self) -> list[EvaluationResult | None]:
+    def evaluate(self, examination: Examination | None = None) -> list[EvaluationResult | None]:
         """Play the held-out episodes, the same ones at every evaluation."""
-        with self._held_out.open_envs() as envs:
-            return self._held_out.play(
+        held_out, skipped = self._held_out, self._learner.is_frozen
+        if examination is not None:
+            held_out = HeldOutEpisodes(
+                dataclasses.replace(
+                    self._settings, evaluation=examination.settings, stage=examination.stage
+                )
+            )
+            plays = [examination.includes(index) for index in range(len(skipped))]
+            skipped = skipped | ~np.array(plays)
+        with held_out.open_envs() as envs:
+            return held_out.play(
                 envs,
                 self._policy,
                 encoder=self._encoder,
                 distribution=self._distribution,
                 normalise=self._normalise,
-                skipped=self._learner.is_frozen,
+                skipped=skipped,
             )
 
     def save(self, folder: Path) -> dict[str, Any]:
@@ -109,7 +119,7 @@ class TorchTrainer(abc.ABC):
             "generators": self._streams.state(),
         }
 
-    def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
+    def restore(self, folder: Path, state: Mapping[str, Any], *, branch: int | None = None) -> None:
         """Continue from what `save` wrote, with new episodes on unused seeds."""
         tensors = checkpoints.read_tensors(CheckpointPaths(folder).weights)
         self._learner.trained.load(tensors)
@@ -120,6 +130,8 @@ class TorchTrainer(abc.ABC):
         self._learner.restore(trainer, state["learner"])
         self._env_steps = [int(steps) for steps in state["env_steps"]]
         self._streams.restore(state["generators"])
+        if branch is not None:
+            self._streams.start_anew(max(self._env_steps), branch)
         self._restart(folder, state)
 
     def close(self) -> None:

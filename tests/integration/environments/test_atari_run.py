@@ -8,7 +8,8 @@ from pathlib import Path
 import gymnasium
 import pytest
 
-from sweeper.planning.plan import build_plan, trial_settings
+from sweeper.planning.plan import build_plan
+from sweeper.planning.settings import trial_settings
 from sweeper.search.configuration import merge_configuration
 from sweeper.spec import load_spec
 from sweeper.trainables.trial import _trainer_class

@@ -25,7 +25,8 @@ from sweeper.agents.agent import load_agent
 from sweeper.environments.building import build_env
 from sweeper.environments.spaces import build_observation_encoder
 from sweeper.errors import ConfigurationRefusedError, SpecError
-from sweeper.planning.plan import SweepPlan, build_plan, trial_settings
+from sweeper.planning.plan import SweepPlan, build_plan
+from sweeper.planning.settings import trial_settings
 from sweeper.search.configuration import merge_configuration
 from sweeper.spec import ExperimentSpec, load_spec
 from sweeper.trainables.contract import (

@@ -28,6 +28,7 @@ param_space:
 {more}
 search: {{num_samples: 1, seed: 0}}
 stop: {{num_env_steps_sampled_lifetime: 1600}}
+selection: {{finalists: 0}}
 evaluation: {{episodes: 3, every_env_steps: 800}}
 """
 MORE = {

@@ -82,6 +82,7 @@ param_space:
   num_envs_per_env_runner: 2
   model_config: {fcnet_hiddens: [8]}
 stop: {num_env_steps_sampled_lifetime: 1024}
+selection: {finalists: 0}
 evaluation: {episodes: 5, every_env_steps: 512}
 """
 CLOCKS = {"time", "s"}  # parts of the names of what is measured by the clock

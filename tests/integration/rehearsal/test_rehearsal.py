@@ -120,7 +120,8 @@ stop: {num_env_steps_sampled_lifetime: 20000}
 
 
 def test_a_configuration_can_be_rehearsed_twice_in_a_row(tmp_path: Path) -> None:
-    from sweeper.planning.plan import build_plan, trial_settings
+    from sweeper.planning.plan import build_plan
+    from sweeper.planning.settings import trial_settings
     from sweeper.rehearsal.worker import _without_end, _Worker
     from sweeper.spec import load_spec
 

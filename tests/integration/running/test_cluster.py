@@ -28,6 +28,7 @@ param_space:
   model_config: {{fcnet_hiddens: [8]}}
 search: {{num_samples: 8, seed: 3, max_concurrent: 4}}
 stop: {{training_iteration: 2}}
+selection: {{finalists: 0}}
 resources: {{retries: 1}}
 ray: {{address: "{address}"}}
 tracking: null

@@ -56,6 +56,7 @@ backend: {backend}
 seeds: {seeds}
 param_space: {{lr: {{grid_search: [1.0e-3, 1.0e-4]}}, {keys}}}
 stop: {{num_env_steps_sampled_lifetime: 1024}}
+selection: {{finalists: 0}}
 resources: {{retries: 2}}
 """
 KEYS = {

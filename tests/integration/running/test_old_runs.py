@@ -1,7 +1,8 @@
 """Runs of an earlier version are opened, judged and resumed as that version did it.
 
 ``tests/data/old_runs`` has one for each backend and algorithm: a search whose budget was used up,
-with one finished and one paused trial, and beside it what the version that made it printed.
+with one finished and one paused trial, and beside it what the version that made it printed. The
+values are those; words and tables are as they are now.
 """
 
 from __future__ import annotations

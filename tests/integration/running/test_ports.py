@@ -11,7 +11,7 @@ from command_line import sweeper_here
 
 from sweeper.api import open_run
 from sweeper.metrics import Objective
-from sweeper.schedulers.base import CONTINUE, Action, Decision, Scheduler
+from sweeper.schedulers.base import CONTINUE, Action, Decision, Report, Scheduler
 from sweeper.search.base import Observation, SearchAlgorithm
 from sweeper.search.expansion import Sample
 
@@ -28,6 +28,7 @@ param_space:
   model_config: {fcnet_hiddens: [4]}
 search: {num_samples: 4, max_concurrent: 1}
 stop: {num_env_steps_sampled_lifetime: 256}
+selection: {finalists: 0}
 tracking: null
 """
 
@@ -44,6 +45,7 @@ class Climbing(SearchAlgorithm):
         points: Sequence[Mapping[str, Any]],
         asked: Sequence[Mapping[str, Any]],
         objective: Objective,
+        options: Mapping[str, Any],
     ) -> None:
         self._space, self._samples = dict(param_space), num_samples
         self._known: set[int] = set()
@@ -66,11 +68,13 @@ class Cutting(Scheduler):
         super().__init__(objective)
         self._first: str | None = None
 
-    def on_report(self, trial_id: str, env_steps: int, value: float | None) -> Decision:
-        if env_steps < 128:
+    def on_report(self, report: Report) -> Decision:
+        if report.env_steps < 128:
             return CONTINUE
-        self._first = self._first or trial_id
-        return CONTINUE if trial_id == self._first else Decision(Action.STOP, "not the first")
+        self._first = self._first or report.trial_id
+        return (
+            CONTINUE if report.trial_id == self._first else Decision(Action.STOP, "not the first")
+        )
 
 
 def test_a_search_that_learns_and_a_scheduler_that_stops_work_across_launches(

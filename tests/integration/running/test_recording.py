@@ -29,6 +29,7 @@ from sweeper.running.failures import Retries
 from sweeper.running.tune.callbacks import JournalCallback
 from sweeper.running.tune.placement import Placement
 from sweeper.running.tune.queue import TrialQueue
+from sweeper.schedulers.base import Action, Decision
 from sweeper.search.enumeration import Enumeration
 
 MET = "num_env_steps_sampled_lifetime >= 200"
@@ -48,6 +49,7 @@ class Launch:
 
     root: Path
     trial: Trial = field(default_factory=Trial)
+    decisions: dict[str, Decision] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.paths = RunPaths(self.root)
@@ -73,7 +75,7 @@ class Launch:
             drain=drain,
             objective=Objective("episode_return_mean"),
             correction=DivergenceCorrection("max"),
-            stopped={},
+            decisions=self.decisions,
             placement=Placement(["127.0.0.1"]),
         )
         self.recorder.on_trial_start(self.trial)
@@ -107,6 +109,38 @@ def test_a_trial_that_had_met_its_criterion_is_over_only_with_its_last_checkpoin
     saved.save(0)
     saved.recorder.on_experiment_end()
     assert saved.ends() == [("TERMINATED", MET)]
+
+
+def test_a_trial_that_the_scheduler_stopped_is_pruned_whatever_happens_after_its_report(
+    tmp_path: Path,
+) -> None:
+    launch = Launch(tmp_path)
+    launch.report(1)
+    launch.decisions["t0001"] = Decision(Action.STOP, "1 < 2, the cut-off of rung 1", rung=1)
+    launch.report(2)
+    reports = [
+        event for event in read_journal(launch.paths.journal) if event.kind[6:] == "reported"
+    ]
+    assert [event.decision for event in reports] == [
+        None,
+        {"action": "stop", "reason": "1 < 2, the cut-off of rung 1", "rung": 1},
+    ]
+    launch.recorder.on_experiment_end()  # Ray died meanwhile
+    assert launch.ends() == [("PRUNED", "1 < 2, the cut-off of rung 1")]
+
+
+def test_the_report_that_met_a_criterion_has_no_decision_of_an_earlier_one(tmp_path: Path) -> None:
+    launch = Launch(tmp_path)
+    launch.decisions["t0001"] = Decision(Action.CONTINUE, "passed rung 1", rung=1)
+    launch.report(1)
+    launch.report(2, MET)
+    launch.save(0)
+    launch.recorder.on_trial_complete(launch.trial)
+    reports = [
+        event for event in read_journal(launch.paths.journal) if event.kind[6:] == "reported"
+    ]
+    assert [event.decision is None for event in reports] == [False, True]
+    assert launch.ends() == [("TERMINATED", MET)]
 
 
 def test_a_trial_whose_checkpoint_could_not_be_recorded_does_not_end_as_if_it_had_been(

@@ -52,6 +52,7 @@ param_space:
   model_config: {fcnet_hiddens: [8]}
 search: {num_samples: 2, seed: 3}
 stop: {num_env_steps_sampled_lifetime: 500}
+selection: {finalists: 0}
 checkpoint: {every_env_steps: 200}
 """
 ENDLESS = TINY.replace("lifetime: 500", "lifetime: 10000000")
@@ -211,7 +212,7 @@ def test_a_trial_for_which_no_time_is_left_can_still_go_on_when_there_is(tmp_pat
     (tmp_path / "spec.yaml").write_text(
         "{name: spent, environment: CartPole-v1, algorithm: PPO, param_space: {lr: 0.001}, "
         f"storage: {tmp_path}, stop: {{num_env_steps_sampled_lifetime: 200}}, "
-        "budget: {time_s: 10}, tracking: null}"
+        "budget: {time_s: 10}, selection: {finalists: 0}, tracking: null}"
     )
     spec = load_spec(tmp_path / "spec.yaml")
     paths = create_run_folder(tmp_path, "spent", datetime.now())
@@ -237,7 +238,8 @@ def test_a_trial_for_which_no_time_is_left_can_still_go_on_when_there_is(tmp_pat
 def test_a_finished_trial_keeps_its_trainer_until_its_end_is_on_file(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(
         "{name: unsaid, environment: CartPole-v1, algorithm: PPO, param_space: {lr: 0.001}, "
-        f"storage: {tmp_path}, stop: {{num_env_steps_sampled_lifetime: 200}}, tracking: null}}"
+        f"storage: {tmp_path}, stop: {{num_env_steps_sampled_lifetime: 200}}, "
+        "selection: {finalists: 0}, tracking: null}"
     )
     spec = load_spec(tmp_path / "spec.yaml")
     paths = create_run_folder(tmp_path, "unsaid", datetime.now())

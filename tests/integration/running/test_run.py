@@ -32,6 +32,7 @@ param_space:
   num_epochs: 2
   model_config: {fcnet_hiddens: [16]}
 stop: {num_env_steps_sampled_lifetime: 600}
+selection: {finalists: 0}
 evaluation: {episodes: 3, every_env_steps: 400}
 checkpoint: {every_env_steps: 400}
 """

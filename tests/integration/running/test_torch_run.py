@@ -34,6 +34,7 @@ param_space:
   model_config: {{fcnet_hiddens: [16]}}
 {more}
 stop: {{num_env_steps_sampled_lifetime: 1200}}
+selection: {{finalists: 0}}
 evaluation: {{episodes: 3, every_env_steps: 600}}
 """
 PPO = """  train_batch_size_per_learner: 200

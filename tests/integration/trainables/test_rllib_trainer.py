@@ -336,3 +336,71 @@ def test_other_algorithms_and_spaces_run_reproducibly(
     assert first.episode_returns or second.episode_returns
     assert second.learner
     assert len(evaluated.episode_returns) == 3
+
+
+def weights_of(trainer: Any) -> list[torch.Tensor]:
+    (replica,) = trainer._replicas
+    module = replica.algorithm.get_module()
+    return [parameter.detach().clone() for parameter in module.parameters()]
+
+
+@pytest.mark.parametrize("algorithm", ["PPO", "DQN"])
+def test_a_copy_learns_at_its_own_rate_from_the_first_update_on(
+    algorithm: str, tmp_path: Path
+) -> None:
+    """RLlib's restored optimiser would learn at the donor's for a whole iteration."""
+    settings, given = make_settings(algorithm), CONFIGURATIONS[algorithm]
+    trainer = make_trainer(settings, {**given, "lr": 1e-2})
+    trainer.train()
+    state = trainer.save(tmp_path)
+    trained = {}
+    for lr in (1e-2, 1e-30):
+        copied = make_trainer(settings, {**given, "lr": lr})
+        copied.restore(tmp_path, state, branch=2)
+        before = weights_of(copied)
+        for _ in range(2):  # the first may only fill the replay memory
+            copied.train()
+        trained[lr] = max(
+            float((new - old).abs().max())
+            for new, old in zip(weights_of(copied), before, strict=True)
+        )
+        copied.close()
+    trainer.close()
+    assert trained[1e-30] == pytest.approx(0, abs=1e-12)
+    assert trained[1e-2] > 1e-4
+
+
+def test_schedules_go_on_where_they_were(tmp_path: Path) -> None:
+    schedule = [[0, 1e-2], [127, 1e-2], [128, 1e-30], [10_000, 1e-30]]
+    given = {**PPO, "lr": schedule, "entropy_coeff": [[0, 0.5], [128, 0.1], [10_000, 0.1]]}
+    trainer = make_trainer(make_settings(), given)
+    trainer.train()
+    state = trainer.save(tmp_path)
+    restored = make_trainer(make_settings(), given)
+    restored.restore(tmp_path, state)
+    before = weights_of(restored)
+    learner = restored._replicas[0].algorithm.learner_group._learner
+    (entropy,) = learner.entropy_coeff_schedulers_per_module.values()
+    assert float(entropy.get_current_value()) == pytest.approx(0.1)
+    restored.train()
+    for new, old in zip(weights_of(restored), before, strict=True):
+        torch.testing.assert_close(new, old, rtol=0, atol=1e-12)
+    for one in (trainer, restored):
+        one.close()
+
+
+def test_two_copies_train_differently(tmp_path: Path) -> None:
+    trainer = make_trainer(make_settings())
+    trainer.train()
+    state = trainer.save(tmp_path)
+    trained = []
+    for branch in (None, 2, 2, 3):
+        copied = make_trainer(make_settings())
+        copied.restore(tmp_path, state, branch=branch)
+        copied.train()
+        trained.append(torch.cat([one.flatten() for one in weights_of(copied)]))
+        copied.close()
+    trainer.close()
+    assert torch.equal(trained[1], trained[2])
+    assert not torch.equal(trained[0], trained[1])
+    assert not torch.equal(trained[1], trained[3])

@@ -78,7 +78,7 @@ class ScriptedTrainer:
     def save(self, folder: Path) -> dict[str, Any]:
         return {"iteration": self.iteration, "evaluations": self.evaluations}
 
-    def restore(self, folder: Path, state: dict[str, Any]) -> None:
+    def restore(self, folder: Path, state: dict[str, Any], *, branch: int | None = None) -> None:
         self.iteration, self.evaluations = state["iteration"], state["evaluations"]
 
     def close(self) -> None:

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from wrong_envs import VECTOR, WRONG_OBSERVATIONS, WRONG_RESULTS, WRONG_REWARDS, WrongEnv
 
 from sweeper.environments.building import build_env, describe
+from sweeper.environments.deviations import find_deviation
 from sweeper.environments.outcomes import (
     OWN_REWARD,
     CheckedEnv,
     EnvironmentFault,
     NonFiniteFault,
     SeededEpisodes,
-    find_deviation,
 )
 from sweeper.environments.probing import NOTHING_FOUND
 from sweeper.environments.settings import (

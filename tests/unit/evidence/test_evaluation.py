@@ -139,7 +139,7 @@ def test_an_evaluation_has_the_cap_of_its_run(
 
 def test_the_environments_are_closed(lottery: EnvironmentSettings) -> None:
     play_episodes(Yes(), lottery, episodes=30, seed=0)
-    assert len(Lottery.made) == 20
+    assert len(Lottery.made) == 30
     assert all(env.closed for env in Lottery.made)
 
 

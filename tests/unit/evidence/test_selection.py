@@ -218,10 +218,25 @@ def test_trials_without_a_report_or_without_the_metric_are_excluded() -> None:
 
 
 @pytest.mark.parametrize("state", ["PAUSED", "PRUNED", "RUNNING"])
-def test_a_trial_that_did_not_run_to_its_end_counts_and_is_marked(state: str) -> None:
-    selection = choose(trial("a", [9.0], state=state), trial("b", [1.0]))
-    assert selection.trial_id == "a"
+def test_a_trial_that_did_not_run_to_its_end_wins_only_if_none_did(state: str) -> None:
+    early, better = trial("a", [9.0], state=state), trial("b", [8.0, 12.0], state=state)
+    selection = choose(early, better, trial("c", [1.0]), trial("d", [0.5]))
+    assert (selection.trial_id, selection.partial, selection.runner_up) == ("c", False, "d")
+    assert (selection.candidates, selection.unfinished) == (4, 2)
+    assert "the best of 2 scores" in selection.verdict_text
+    assert "2 trials that did not run to their own end could not win" in selection.verdict_text
+    alone = choose(early, trial("c", [1.0]))
+    assert "it is the only one that ran to its own end" in alone.verdict_text
+
+
+@pytest.mark.parametrize("state", ["PAUSED", "PRUNED", "RUNNING"])
+def test_without_one_that_ran_to_its_end_the_best_of_the_others_wins_and_is_marked(
+    state: str,
+) -> None:
+    selection = choose(trial("a", [9.0], state=state), trial("b", [1.0], state="PAUSED"))
+    assert (selection.trial_id, selection.runner_up) == ("a", "b")
     assert selection.partial
+    assert selection.unfinished == 0
     assert f"({state})" in selection.verdict_text
     assert not choose(trial("a", [9.0])).partial
 
@@ -274,7 +289,8 @@ def test_a_worse_trial_added_does_not_change_the_winner(
     if before is None:
         return
     worse = before.score - 1.0 if rules[0] == "max" else before.score + 1.0
-    after = winner([trial("t9999", [worse, worse]), *trials], *rules)
+    state = "PRUNED" if before.partial else "TERMINATED"
+    after = winner([trial("t9999", [worse, worse], state=state), *trials], *rules)
     assert after is not None
     assert (after.trial_id, after.checkpoint) == (before.trial_id, before.checkpoint)
 
@@ -455,11 +471,16 @@ def test_best_has_the_promised_keys_and_is_strict_json() -> None:
         "metric": METRIC,
         "mode": "max",
         "score": 9.0,
+        "deviation": None,
+        "replicas": 0,
         "diverged": 0,
         "checkpoint": "/runs/x/trials/a/checkpoint_000001",
         "agent": "/runs/x/champion",
         "env_steps": 100,
         "excluded": [{"trial_id": "b", "reason": f"last {METRIC} is NaN"}],
+        "tied": ["c"],
+        "search_choice": "a",
+        "rule": "the best score of the search",
         "verdict": "unconfirmed",
     }
     assert "1.5 better than c" in text

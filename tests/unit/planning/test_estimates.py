@@ -81,6 +81,7 @@ def test_a_run_of_the_same_kind_is_measured() -> None:
         "limit": None,
         "is_limit": False,
         "is_upper_bound": False,
+        "confirmation_s": None,
     }
 
 
@@ -203,3 +204,15 @@ def test_a_damaged_run_is_skipped() -> None:
     Path("runs/demo-20261124-110000/spec.yaml").write_text("nonsense")
     estimate = estimate_of()
     assert estimate.based_on == "demo-20261124-100000"
+
+
+def test_trials_that_a_quota_ends_early_take_the_expected_share_of_the_time() -> None:
+    record_run("a-20260101-000000")
+    whole = estimate_of()
+    early = plan_of("scheduler=asha")
+    assert early.estimate is not None
+    assert early.expected_share is not None
+    assert whole.time_s is not None
+    assert early.estimate.time_s == pytest.approx(whole.time_s * early.expected_share)
+    assert not early.estimate.is_upper_bound
+    assert estimate_of("scheduler=median").is_upper_bound, "nobody knows how many it ends"

@@ -15,7 +15,8 @@ import pytest
 from sweeper import api, machine
 from sweeper.errors import SpecError
 from sweeper.planning import feasibility
-from sweeper.planning.plan import SweepPlan, build_plan, load_plan, training_plan, trial_settings
+from sweeper.planning.plan import SweepPlan, build_plan, load_plan, training_plan
+from sweeper.planning.settings import trial_settings
 from sweeper.spec import ExperimentSpec, dump_spec, load_spec
 
 CONFIGS = Path(__file__).parents[3] / "configs"

@@ -14,8 +14,9 @@ from sweeper.environments.building import EnvironmentDescription
 from sweeper.errors import SpecError
 from sweeper.planning import replay_memory
 from sweeper.planning.estimates import estimate_plan
-from sweeper.planning.plan import SweepPlan, load_plan, trial_settings
+from sweeper.planning.plan import SweepPlan, load_plan
 from sweeper.planning.replay_memory import find_largest_replay
+from sweeper.planning.settings import trial_settings
 from sweeper.planning.values import possible_values
 from sweeper.search.distributions import Distribution
 from sweeper.views.plan import describe_plan

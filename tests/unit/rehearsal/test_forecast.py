@@ -186,8 +186,8 @@ def test_the_estimate_in_json_has_the_promised_shape() -> None:
     estimate = rehearse(plan_of(), start_s=2.0, worker_s=1.0).to_json()
     assert list(estimate) == [
         "time_s", "time_range_s", "disk_bytes", "based_on", "limit", "is_limit", "is_upper_bound",
-        "trial_s", "trials_per_hour", "memory_bytes", "trial_memory_bytes", "checkpoint_bytes",
-        "rehearsal",
+        "confirmation_s", "trial_s", "trials_per_hour", "memory_bytes", "trial_memory_bytes",
+        "checkpoint_bytes", "rehearsal",
     ]  # fmt: skip
     configuration = {
         "parameters": {"lr": 1e-3}, "env_steps": 5000, "env_steps_per_s": 2000.0,
@@ -296,3 +296,13 @@ def test_a_rehearsed_plan_prints_its_estimate_and_the_measurements(width: int) -
     assert "Ray and the workers took 10s to start" in text
     assert "lr=0.001 2000 env steps/s, episode_return_mean 20" in text
     assert all(len(line) <= width for line in lines)
+
+
+def test_a_quota_of_trials_takes_its_share_of_the_time() -> None:
+    whole, early = rehearse(plan_of()), plan_of("scheduler=asha")
+    assert early.expected_share is not None
+    assert whole.time_s is not None
+    estimate = rehearse(early)
+    assert estimate.time_s == pytest.approx(whole.time_s * early.expected_share)
+    assert estimate.trial_s == whole.trial_s
+    assert not estimate.is_upper_bound

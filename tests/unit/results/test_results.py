@@ -33,7 +33,7 @@ from sweeper.results.builder import (
     results_from_events,
 )
 from sweeper.results.frames import history_frame, trials_frame, write_parquet
-from sweeper.results.records import SweepResults
+from sweeper.results.records import SweepResults, describe_pruning
 
 NOBODY = 2**22 + 1  # above Linux's largest process id
 
@@ -154,6 +154,18 @@ def test_a_trial_whose_last_report_met_a_criterion_is_finished_without_its_end()
     assert (trial.state, trial.reason) == ("TERMINATED", "x >= 1")
 
 
+def test_a_trial_whose_last_report_the_scheduler_stopped_is_pruned_without_its_end() -> None:
+    stop = {"action": "stop", "reason": "1 < 2", "rung": 1}
+    events = [launched(), asked(), started(), replace(reported(1), decision=stop)]
+    builder = ResultsBuilder(Path("run"))
+    for event in events:
+        builder.apply(event)
+    assert (builder.trial("t0001").state, builder.trial("t0001").reason) == ("PRUNED", "1 < 2")
+    (trial,) = fold(*events).trials
+    assert (trial.state, trial.reason, trial.rung) == ("PRUNED", "1 < 2", 1)
+    assert describe_pruning(trial) == "pruned at 100 env steps: 1 < 2"
+
+
 def test_a_trial_that_failed_after_meeting_a_criterion_is_not_finished() -> None:
     (trial,) = fold(
         launched(), asked(), started(), reported(1, stopped_by="x >= 1"),
@@ -251,6 +263,8 @@ def test_rows_have_the_promised_keys_and_are_strict_json() -> None:
         {
             "trial_id": "t0001",
             "state": "ERROR",
+            "reason": "crashed",
+            "rung": None,
             "configuration": {"gamma": 0.99, "lr": "inf"},
             "score": None,
             "diverged": 0,
@@ -262,6 +276,8 @@ def test_rows_have_the_promised_keys_and_are_strict_json() -> None:
         {
             "trial_id": "t0002",
             "state": "PAUSED",
+            "reason": "interrupted",
+            "rung": None,
             "configuration": {"gamma": 0.99, "lr": 0.5},
             "score": 4.0,
             "diverged": 0,

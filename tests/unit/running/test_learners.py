@@ -19,8 +19,8 @@ from sweeper.journal import (
 from sweeper.metrics import Objective
 from sweeper.paths import RunPaths
 from sweeper.results.builder import ResultsBuilder, load_results
-from sweeper.running.learners import Learners, report_to
-from sweeper.schedulers.base import CONTINUE, Action, Decision, Scheduler
+from sweeper.running.learners import Learners, report_to, scheduler_report
+from sweeper.schedulers.base import CONTINUE, Action, Decision, Report, Scheduler
 from sweeper.search.base import Observation, SearchAlgorithm
 from sweeper.search.expansion import Sample
 from sweeper.states import Stage, TrialState
@@ -47,15 +47,20 @@ class FirstRung(Scheduler):
     def __init__(self, objective: Objective) -> None:
         super().__init__(objective)
         self.heard: list[tuple[str, int, float | None]] = []
+        self.final: list[tuple[str, int, float | None]] = []
         self.ended: list[str] = []
         self.best = -math.inf
 
-    def on_report(self, trial_id: str, env_steps: int, value: float | None) -> Decision:
-        self.heard.append((trial_id, env_steps, value))
-        if env_steps < 200 or value is None:
+    def on_report(self, report: Report) -> Decision:
+        value = report.value
+        self.heard.append((report.trial_id, report.env_steps, value))
+        if report.env_steps < 200 or value is None:
             return CONTINUE
         is_worse, self.best = value < self.best, max(self.best, value)
         return Decision(Action.STOP, f"{value:g} < {self.best:g}") if is_worse else CONTINUE
+
+    def on_final_report(self, report: Report) -> None:
+        self.final.append((report.trial_id, report.env_steps, report.value))
 
     def on_end(self, trial_id: str, state: TrialState) -> None:
         assert state.is_over
@@ -139,8 +144,10 @@ def test_a_replayed_scheduler_decides_as_it_did(
         ("t0001", 200, 5.0),
         ("t0002", 200, 3.0),
     ], "not the report with which a trial met its own criterion, nor another stage's"
+    assert scheduler.final == [("t0001", 300, 6.0)]
     assert scheduler.ended == ["t0002", "t0001", "t0003"]
-    assert report_to(scheduler, "t0005", row(2, 4.0), learners.objective) == "4 < 5"
+    decision = report_to(scheduler, "t0005", row(2, 4.0), learners.objective)
+    assert decision == Decision(Action.STOP, "4 < 5")
 
 
 def test_a_live_search_is_told_after_each_report_and_end(
@@ -150,7 +157,22 @@ def test_a_live_search_is_told_after_each_report_and_end(
     assert [one.number for one in search.told] == [1, 2, 1, 2, 2, 1, 1, 3]
     assert search.told[-1].state is TrialState.ERROR
     assert scheduler.heard == [], "Tune's adapter hands it the reports"
+    assert scheduler.final == [("t0001", 300, 6.0)]
     assert scheduler.ended == ["t0002", "t0001", "t0003"]
+
+
+def test_a_scheduler_sees_the_replicas_once_each_has_a_value() -> None:
+    objective = Objective("evaluation/episode_return_mean")
+
+    def report(*values: float | None) -> Report:
+        name = "evaluation/episode_return_mean"
+        metrics = {**row(1, None), name: 2.0, f"replica/{name}": list(values)}
+        return scheduler_report("t0001", metrics, {"lr": 0.1}, objective)
+
+    assert report(1.0, 3.0) == Report("t0001", 100, 2.0, (1.0, 3.0), {"lr": 0.1})
+    assert report(1.0, None).replicas == ()
+    assert report(1.0, math.nan).replicas == ()
+    assert scheduler_report("t0001", row(1, 2.0), {}, Objective(METRIC)).replicas == ()
 
 
 def test_events_of_earlier_versions_belong_to_the_search(tmp_path: Path) -> None:

@@ -77,13 +77,15 @@ class RunFolder:
         self.tell(TrialAsked, trial_id, {"gamma": 0.9, "lr": 0.1}, {"lr": 0.1}, (0,))
         self.tell(TrialStarted, trial_id, "")
 
-    def report(self, trial_id: str, iteration: int, stopped_by: str | None = None) -> None:
+    def report(
+        self, trial_id: str, iteration: int, stopped_by: str | None = None, **more: Any
+    ) -> None:
         row = {
             "training_iteration": iteration,
             "num_env_steps_sampled_lifetime": 100 * iteration,
             "time_total_s": 2.0 * iteration,
         }
-        self.tell(TrialReported, trial_id, row, stopped_by)
+        self.tell(TrialReported, trial_id, row, stopped_by, **more)
 
     def save(self, trial_id: str, iteration: int, index: int) -> None:
         relative = f"trials/{trial_id}/checkpoint_{index:06d}"
@@ -163,6 +165,21 @@ def test_a_trial_killed_after_its_last_checkpoint_gets_the_end_that_nobody_wrote
     assert state.continuations == ()
     assert [(end.trial_id, end.state, end.reason) for end in state.ends] == [
         ("t0001", "TERMINATED", MET)
+    ]
+
+
+def test_a_trial_killed_after_the_scheduler_stopped_it_gets_the_end_that_nobody_wrote(
+    run: RunFolder,
+) -> None:
+    run.launch()
+    run.begin("t0001")
+    run.report("t0001", 1)
+    run.save("t0001", 1, 0)
+    run.report("t0001", 2, decision={"action": "stop", "reason": "1 < 2", "rung": 1})
+    state = run.left()
+    assert state.continuations == ()
+    assert [(end.trial_id, end.state, end.reason) for end in state.ends] == [
+        ("t0001", "PRUNED", "1 < 2")
     ]
 
 

@@ -103,6 +103,21 @@ def test_of_equal_trials_the_one_that_selection_prefers_keeps_its_checkpoint(
     assert sweep.kept("t0001") == sweep.kept("t0003") == []
 
 
+def test_a_pruned_trial_loses_its_checkpoint_before_any_that_ran_to_its_end(
+    tmp_path: Path,
+) -> None:
+    sweep = Sweep(tmp_path, trials=2)
+    for trial_id, value, state in (
+        ("t0001", 90.0, "PRUNED"),
+        ("t0002", 1.0, "TERMINATED"),
+        ("t0003", 2.0, "TERMINATED"),
+    ):
+        sweep.train(trial_id, [value])
+        sweep.end(trial_id, state)
+    assert sweep.kept("t0001") == []
+    assert sweep.kept("t0002") == sweep.kept("t0003") == [0]
+
+
 def test_a_trial_that_can_go_on_keeps_its_checkpoint(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, trials=1)
     sweep.train("t0001", [1.0])

@@ -10,7 +10,7 @@ from sweeper.metrics import Objective
 from sweeper.search.base import Observation
 from sweeper.search.distributions import parse_space
 from sweeper.search.expansion import expand
-from sweeper.search.registry import SEARCH_ALGORITHMS, build_search
+from sweeper.search.registry import ENUMERATIONS, build_search
 from sweeper.states import TrialState
 
 
@@ -23,7 +23,7 @@ def space_of(plain: dict[str, Any]) -> dict[str, Any]:
 SPACE = space_of({"lr": {"loguniform": [1e-4, 1e-2]}, "gamma": {"grid_search": [0.9, 0.99]}})
 
 
-@pytest.mark.parametrize("name", SEARCH_ALGORITHMS)
+@pytest.mark.parametrize("name", ENUMERATIONS)
 def test_it_asks_for_what_the_space_expands_to(name: str) -> None:
     search = build_search(name, SPACE, num_samples=3, seed=7, objective=Objective())
     asked = [search.ask(number) for number in range(1, 8)]

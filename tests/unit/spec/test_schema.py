@@ -11,12 +11,12 @@ import jsonschema
 import pytest
 from spec_mutations import valid_specs
 
-from sweeper.spec.draft import SECTIONS
 from sweeper.spec.keys.descriptions import TOP_LEVEL_KEYS
 from sweeper.spec.keys.names import algorithms, defaults
 from sweeper.spec.keys.support import BACKENDS, supports
 from sweeper.spec.schedulers import SCHEDULER_OPTIONS
 from sweeper.spec.schema import spec_schema
+from sweeper.spec.section_table import SECTIONS
 from sweeper.spec.text.yaml import parse_yaml
 
 CONFIGS = sorted((Path(__file__).parents[3] / "configs").rglob("*.yaml"))

@@ -38,9 +38,7 @@ def check_accepted(plan: SweepPlan, folder: Path) -> None:
     assert repr(load_spec(copy).__dict__) == repr(plan.spec.__dict__)
     json.dumps(plan.to_json(), allow_nan=False)
     search = plan.spec.search
-    samples = expand(
-        plan.spec.param_space, search.num_samples, search.seed, search.points_to_evaluate
-    )
+    samples = expand(plan.spec.param_space, search.num_samples, search.seed, search.points)
     assert list(itertools.islice(samples, 3))
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -67,6 +68,18 @@ def test_the_status_tells_how_a_trial_ended(state: str, status: str) -> None:
     assert mirror.new_tags["sweeper.state"] == state
     assert mirror.new_tags["sweeper.reason"] == "why"
     assert mirror.new_tags["sweeper.error"] == "ValueError: x"
+
+
+def test_a_pruned_trial_s_rung_is_a_tag() -> None:
+    decision = {"action": "stop", "reason": "1 < 2, the cut-off of rung 2", "rung": 2}
+    mirror = _fed(
+        ASKED,
+        STARTED,
+        replace(_report(2), decision=decision),
+        TrialEnded(9.0, "t0001", "PRUNED", decision["reason"]),
+    )
+    assert mirror.new_tags["sweeper.rung"] == "2"
+    assert mirror.new_tags["sweeper.reason"] == "1 < 2, the cut-off of rung 2"
 
 
 def test_the_last_report_s_replicas_are_written_at_the_end() -> None:

@@ -70,6 +70,12 @@ Judged by
   the last evaluation/episode_return_mean; more is better
   evaluated over 5 greedy episodes on separate seeds, every 5,000 env steps and at the end
 
+Confirmation
+  3 finalists and the defaults on 10 fresh seeds each: 40 training runs, at most 2,000,000 env
+    steps, then 100 episodes each
+  the best mean of these runs makes the champion; their seeds have streams of their own, which the
+    search never used
+
 Cost
   time  unknown: no similar run in this storage; try --rehearse
   disk  size unknown: the last 2 checkpoints of each of the best 4 trials, of finished ones the

@@ -74,6 +74,17 @@ def test_states_are_shown_in_plain_words(
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_pruned_trial_shows_its_rung(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+    run = run_of(TrialRecord("t0004", TrialState.PRUNED, "41.2 < 120.5", rung=2))
+    print_trials(run)
+    assert "t0004  pruned at rung 2" in click.unstyle(capsys.readouterr().out)
+    assert [(row["reason"], row["rung"]) for row in run.rows] == [("41.2 < 120.5", 2)]
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
 def test_markup_in_values_is_printed_literally(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_terminal: bool
 ) -> None:
@@ -127,8 +138,8 @@ def test_the_summary_shows_the_winner_failures_and_next_commands(tmp_path: Path)
     make_run(tmp_path, "a-20260101-000000", ["TERMINATED", "ERROR", "PAUSED"], reason="interrupted")
     lines = summarise(open_run("last", tmp_path)).splitlines()
     assert lines[0] == "interrupted: 1 of 4 done, 1 failed, 1 paused"
-    assert lines[1] == "  best        t0003: episode_return_mean 30 at 500 env steps"
-    assert lines[2] == "              lr=0.3"
+    assert lines[1] == "  best        t0001: episode_return_mean 10 at 500 env steps"
+    assert lines[2] == "              lr=0.1"
     assert "  go on       sweeper resume a-20260101-000000" in lines
     assert "  why         sweeper logs a-20260101-000000  (1 failed trial)" in lines
     assert max(len(line) for line in lines if str(tmp_path) not in line) <= 80

@@ -65,6 +65,7 @@ def test_the_table_shows_counts_times_the_best_and_running_trials(launch: Launch
     shown = picture(launch)
     assert shown[0] == "cartpole  1 of 32 done, 1 pruned, 1 failed, 3 running"
     assert re.fullmatch(r"2m10s elapsed, about \S+ left \(.*\d\d:\d\d\)", shown[1])
+    assert shown.pop(2) == "t0002 pruned at 100 env steps: 9 < 120.5, the cut-off of rung 1"
     assert shown[2:6] == [
         "",
         "best so far  t0001  475.2  episode_return_mean",
@@ -99,6 +100,18 @@ def test_a_silent_trial_of_a_spec_that_evaluates_may_be_evaluating(
     launch.to.break_silence()
     said = capsys.readouterr().err
     assert "t0001: no report for 2m05s (a long iteration or evaluation)" in said
+
+
+def test_a_line_says_where_and_why_a_trial_was_pruned(
+    launch: Launch, lines: LineProgress, capsys: pytest.CaptureFixture[str]
+) -> None:
+    launch.begin()
+    launch.start("t0002", lr=1e-2)
+    launch.report("t0002", 0.1, 9.0)
+    launch.end("t0002", "PRUNED")
+    said = capsys.readouterr().err
+    wanted = "t0002 pruned at 100 env steps: 9 < 120.5, the cut-off of rung 1; lr=0.01"
+    assert said.splitlines()[-1] == wanted
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -145,7 +158,7 @@ def test_running_trials_that_do_not_fit_are_counted(launch: Launch) -> None:
     a_busy_launch(launch, running=60)
     shown = picture(launch, height=24)
     assert len(shown) == 23
-    assert shown[-1] == "… and 45 more"
+    assert shown[-1] == "… and 46 more"
     assert sum(line.startswith("t00") for line in shown) == 15
 
 

@@ -18,7 +18,12 @@ from numpy.typing import NDArray
 
 from sweeper.errors import ConfigurationRefusedError
 from sweeper.paths import CheckpointPaths
-from sweeper.trainables.contract import EvaluationResult, ReplicaProgress, TrialSettings
+from sweeper.trainables.contract import (
+    EvaluationResult,
+    Examination,
+    ReplicaProgress,
+    TrialSettings,
+)
 from sweeper.trainables.torch_backend import checkpoints
 from sweeper.trainables.torch_backend.dqn.actions import EpsilonGreedy, build_epsilon_greedy
 from sweeper.trainables.torch_backend.dqn.networks import QHead, QNetworks, build_q_architecture
@@ -84,11 +89,11 @@ class TorchDQNTrainer(TorchTrainer):
             causes=self._explain(self._collector.faults),
         )
 
-    def evaluate(self) -> list[EvaluationResult | None]:
+    def evaluate(self, examination: Examination | None = None) -> list[EvaluationResult | None]:
         """Play the held-out episodes, if exploring then with the current epsilon."""
         epsilon = self._dqn.epsilon.value(self._collector.steps)
         self._distribution = dataclasses.replace(self._distribution, epsilon=epsilon)
-        return super().evaluate()
+        return super().evaluate(examination)
 
     def _save_collected(self, folder: Path) -> dict[str, Any]:
         """With ``checkpoint_replay`` in the settings, write the replay memories too."""

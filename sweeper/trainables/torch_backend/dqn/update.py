@@ -33,7 +33,7 @@ class DQNLearner(ReplicaLearner):
         super().__init__(networks.online, settings.batch, settings.grad_clip, settings.grad_clip_by)
         self.networks = networks
         self._settings = settings
-        self._lr = settings.lr.value(0)
+        self._lr_at = 0  # the env steps whose learning rate the next update takes
         self._last_target_update = 0
         self._target_updates = 0
         self._loss_sum = torch.zeros(networks.replicas, dtype=torch.float32, device=networks.device)
@@ -88,7 +88,7 @@ class DQNLearner(ReplicaLearner):
         return self._optimiser.tensors() | target, {
             "optimiser_steps": self._optimiser.steps,
             "is_frozen": self.is_frozen.tolist(),
-            "lr": self._lr,
+            "lr_at": self._lr_at,
             "last_target_update": self._last_target_update,
             "target_updates": self._target_updates,
         }
@@ -98,9 +98,14 @@ class DQNLearner(ReplicaLearner):
         super().restore(tensors, state)
         target = {name.removeprefix("target."): values for name, values in tensors.items()}
         self.networks.target.load(target)
-        self._lr = float(state["lr"])
+        # Checkpoints of older versions have the learning rate itself.
+        self._lr_at = int(state.get("lr_at", state["last_target_update"]))
         self._last_target_update = int(state["last_target_update"])
         self._target_updates = int(state["target_updates"])
+
+    @property
+    def _lr(self) -> float:
+        return self._settings.lr.value(self._lr_at)
 
     def _differentiate(self, sample: ReplaySample) -> LossTerms:
         """Compute the loss and write its gradients.
@@ -130,7 +135,7 @@ class DQNLearner(ReplicaLearner):
     def _follow(self, env_steps: int) -> None:
         """Set the next learning rate, and update the target network when it is due."""
         settings = self._settings
-        self._lr = settings.lr.value(env_steps)
+        self._lr_at = env_steps
         if env_steps - self._last_target_update >= settings.target_network_update_freq:
             self.networks.update_target(settings.tau)
             self._last_target_update = env_steps

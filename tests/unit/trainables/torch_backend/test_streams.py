@@ -91,3 +91,16 @@ def test_torch_generators_are_seeded_by_the_stream():
     assert not torch.equal(ours[0], ours[1])
     later = [torch.rand(3, generator=each) for each in first.torch_generators("initialisation")]
     assert not torch.equal(ours[0], later[0])
+
+
+def test_a_copy_draws_other_numbers_than_its_donor_and_every_other_copy():
+    drawn = []
+    for env_steps, branch in ((100, None), (100, 2), (100, 3), (200, 2)):
+        copied = streams(with_replay=True)
+        if branch is not None:
+            copied.start_anew(env_steps, branch)
+        drawn += [number for name in (*NAMES, "replay") for number in draw(copied[name])]
+    assert len(set(drawn)) == len(drawn)
+    again = streams(with_replay=True)
+    again.start_anew(200, 2)
+    assert draw(again["replay"]) == drawn[-2:]

@@ -497,3 +497,26 @@ def test_a_missing_gpu_is_refused():
     object.__setattr__(settings, "gpus", 1)
     with pytest.raises(UserError, match="CUDA"):
         build_trainer(settings)
+
+
+def test_a_copy_learns_at_its_own_rate_from_the_first_update_on(tmp_path):
+    trainer = cartpole(checkpoint_replay=True, n_step=1, lr=1e-3)
+    run(trainer)
+    state = json.loads(json.dumps(trainer.save(tmp_path)))
+    copied = cartpole(n_step=1, lr=1e-30)
+    copied.restore(tmp_path, state, branch=2)
+    _, before = run(copied, 0)
+    progress, after = run(copied, 1)
+    torch.testing.assert_close(before, after, rtol=0, atol=1e-12)
+    assert progress[0][0].learner["default_optimizer_learning_rate"] == 1e-30
+    assert state["generators"] != copied.save(tmp_path)["generators"]
+
+
+def test_a_checkpoint_without_the_steps_of_its_rate_is_restored(tmp_path):
+    trainer = cartpole()
+    run(trainer)
+    state = json.loads(json.dumps(trainer.save(tmp_path)))
+    del state["learner"]["lr_at"]
+    restored = cartpole()
+    restored.restore(tmp_path, state)
+    run(restored, 1)

@@ -329,3 +329,28 @@ def test_a_cap_leaves_shorter_episodes_as_they_were(vectorization):
     cut = evaluate("CartPole-v1", vectorization, max_episode_steps=cap, **asked)[0]
     assert max(cut.episode_lengths) == cap
     assert cut.num_capped >= 1
+
+
+def test_a_copy_learns_at_its_own_rate_from_the_first_update_on(tmp_path):
+    trainer = cartpole(lr=1e-3)
+    run(trainer)
+    state = json.loads(json.dumps(trainer.save(tmp_path)))
+    copied = cartpole(lr=1e-30)
+    copied.restore(tmp_path, state, branch=2)
+    before = parameters_of(copied)
+    _, after = run(copied, 1)
+    torch.testing.assert_close(before, after, rtol=0, atol=1e-12)
+
+
+def test_copies_with_the_same_values_train_differently(tmp_path):
+    trainer = cartpole()
+    run(trainer)
+    state = json.loads(json.dumps(trainer.save(tmp_path)))
+    trained = []
+    for branch in (None, 2, 2, 3):
+        copied = cartpole()
+        copied.restore(tmp_path, state, branch=branch)
+        trained.append(run(copied, 1)[1])
+    assert torch.equal(trained[1], trained[2])
+    assert not torch.equal(trained[0], trained[1])
+    assert not torch.equal(trained[1], trained[3])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+
+from sweeper.evidence.statistics.intervals import explain_no_interval, mean_interval
 
 __all__ = ["Summary", "interquartile_mean", "summarise_sample"]
 
@@ -41,7 +41,9 @@ def interquartile_mean(values: Sequence[float]) -> float:
     Args:
         values: at least one.
     """
-    return float(stats.trim_mean(np.asarray(values, dtype=np.float64), 0.25))
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    cut = len(ordered) // 4
+    return float(ordered[cut : len(ordered) - cut].mean())
 
 
 def summarise_sample(values: Sequence[float]) -> Summary:
@@ -50,14 +52,7 @@ def summarise_sample(values: Sequence[float]) -> Summary:
     Args:
         values: at least one, all finite.
     """
-    array = np.asarray(values, dtype=np.float64)
-    mean, iqm = float(array.mean()), interquartile_mean(values)
-    if len(array) < 2:
-        return Summary(mean, iqm, None, "one value has no spread")
-    deviation = float(array.std(ddof=1))
-    # The mean of equal values may have a rounding error.
-    if deviation <= 1e-12 * max(1.0, abs(mean)):
-        return Summary(mean, iqm, None, f"all {len(array)} values are equal")
-    half = float(stats.t.ppf(0.975, len(array) - 1)) * deviation
-    half /= math.sqrt(len(array))
-    return Summary(mean, iqm, (mean - half, mean + half), None)
+    mean = float(np.mean(np.asarray(values, dtype=np.float64)))
+    interval = mean_interval(values)
+    ends = None if interval is None else (interval.low, interval.high)
+    return Summary(mean, interquartile_mean(values), ends, explain_no_interval(values))

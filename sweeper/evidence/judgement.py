@@ -1,0 +1,90 @@
+"""From the confirmation's training runs to the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from sweeper.evidence.confirmation import (
+    BASELINE,
+    Retrained,
+    Undecided,
+    collect_retrained,
+    describe_missing,
+    holds_for,
+    is_current,
+    look_sizes,
+)
+from sweeper.evidence.verdict import Sample, Verdict, judge, undecided
+from sweeper.metrics import Objective
+from sweeper.results.records import SweepResults, judge_trial
+
+__all__ = ["find_undecided", "judge_confirmation"]
+
+
+def find_undecided(objective: Objective) -> Undecided:
+    """Who needs more seeds, by the group-sequential test."""
+
+    def find(retrained: Sequence[Retrained], looks: tuple[int, ...]) -> Collection[str]:
+        finalists, baseline = _split([_to_sample(one) for one in retrained])
+        if not finalists:
+            return ()
+        return undecided(finalists, baseline, looks=looks, mode=objective.mode)
+
+    return find
+
+
+def judge_confirmation(
+    results: SweepResults, objective: Objective, *, solved_at: float | None
+) -> tuple[Verdict | None, tuple[Retrained, ...]]:
+    """The verdict of a run's confirmation, and what it rests on.
+
+    Args:
+        results: of the run.
+        objective: by which the champion is chosen; the confirmation must have been made for it.
+        solved_at: the return from which a training run counts as having solved the task.
+
+    Returns:
+        None and nothing if the run has no confirmation for this objective, or its search has gone
+        on since.
+    """
+    planned = results.confirmation
+    if planned is None or not holds_for(planned, objective) or not is_current(results):
+        return None, ()
+    retrained = tuple(collect_retrained(results, find_undecided(objective)))
+    scores = {
+        record.trial_id: judge_trial(record, objective).value
+        for record in results.trials
+        if record.trial_id in planned.finalists
+    }
+    if None in scores.values():
+        return None, retrained  # a finalist has lost its score, so the search has gone on
+    samples = [_to_sample(one, scores.get(one.of)) for one in retrained]
+    finalists, baseline = _split(samples)
+    if not finalists:
+        return None, retrained
+    sizes = look_sizes(planned)
+    verdict = judge(
+        finalists,
+        baseline,
+        mode=objective.mode,
+        metric=objective.metric,
+        solved_at=solved_at,
+        looks=sizes if len(sizes) > 1 else None,
+        missing=describe_missing(retrained),
+    )
+    return verdict, retrained
+
+
+def _to_sample(retrained: Retrained, search_score: float | None = None) -> Sample:
+    return Sample(
+        name=retrained.of,
+        values=retrained.values,
+        env_steps=retrained.env_steps,
+        search_score=search_score,
+        diverged=retrained.diverged,
+    )
+
+
+def _split(samples: Sequence[Sample]) -> tuple[list[Sample], Sample | None]:
+    finalists = [sample for sample in samples if sample.name != BASELINE]
+    return finalists, next((sample for sample in samples if sample.name == BASELINE), None)

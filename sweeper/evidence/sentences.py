@@ -1,0 +1,274 @@
+"""The verdict in sentences: short, each with its numbers, the next training run last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sweeper.evidence.samples import Evidence
+from sweeper.evidence.statistics import Interval, clopper_pearson
+from sweeper.formatting import count_noun, format_number
+
+__all__ = ["MAX_MORE_SEEDS", "Outcome", "describe_outcome"]
+
+MAX_MORE_SEEDS = 1000
+_NOTABLE = 1.05  # a ratio of costs or spreads below it isn't worth a word
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All that the sentences speak of.
+
+    Attributes:
+        verdict: ``better``, ``undecided``, ``worse`` or ``unconfirmed``.
+        champion: its evidence.
+        baseline: the baseline's; None if there is none.
+        finalists: that could win, the best first.
+        set_aside: finalists that could not, because too many of their runs failed.
+        tied: names of those that can't be told from the champion.
+        cheapest: of the champion and these.
+        steadiest: of these.
+        probability: that a run of the champion beats one of the baseline.
+        probability_interval: where that lies.
+        shrinkage: the champion's search score minus its mean.
+        more_seeds: that would settle it.
+        missing: what the confirmation lacks, in words.
+        mode: ``max`` or ``min``.
+        metric: its name.
+        level: of the intervals.
+    """
+
+    verdict: str
+    champion: Evidence
+    baseline: Evidence | None
+    finalists: tuple[Evidence, ...]
+    set_aside: tuple[Evidence, ...]
+    tied: tuple[str, ...]
+    cheapest: str
+    steadiest: str | None
+    probability: float | None
+    probability_interval: Interval | None
+    shrinkage: float | None
+    more_seeds: int | None
+    missing: tuple[str, ...]
+    mode: str
+    metric: str
+    level: float
+
+
+def describe_outcome(outcome: Outcome) -> str:
+    """The verdict in sentences."""
+    if outcome.champion.mean is None or not (outcome.finalists or outcome.missing):
+        return " ".join(_without_runs(outcome))
+    sentences = [
+        *_main(outcome),
+        *_failures(outcome),
+        *_other_finalists(outcome),
+        *_solved(outcome),
+        *_shrinkage(outcome),
+        *_two_groups(outcome),
+        _next_run(outcome),
+    ]
+    return " ".join(sentences)
+
+
+def _main(outcome: Outcome) -> list[str]:
+    champion, baseline = outcome.champion, outcome.baseline
+    name, measure = champion.name, _measure(outcome.metric)
+    if outcome.verdict == "unconfirmed":
+        return [
+            f"Unconfirmed: the confirmation is not complete; it lacks {_join(outcome.missing)}.",
+            f"{name} is the champion by its search score; so far its {measure} is "
+            f"{_numbers(champion)}{_level(outcome, champion)}.",
+        ]
+    if baseline is None or baseline.mean is None:
+        why = "There is no baseline to hold it against."
+        if baseline is not None:
+            runs = count_noun(len(baseline.runs), "run")
+            why = f"All {runs} of the baseline failed, so there is nothing to hold it against."
+        number = len(outcome.finalists)
+        rank = f"has the best {measure} of {number} finalists:"
+        if number == 1:
+            rank = f"is the only finalist; its {measure} is"
+        return [f"{name} {rank} {_numbers(champion)}{_level(outcome, champion)}.", why]
+    numbers = (
+        f"{measure} {_numbers(champion)}, against {_numbers(baseline)}"
+        f"{_level(outcome, champion, baseline)}"
+    )
+    if outcome.verdict == "undecided":
+        sentences = [f"Undecided: {name} can't be told from the baseline: {numbers}."]
+        return sentences + _more_seeds(outcome.more_seeds)
+    sentences = [f"{name} is {outcome.verdict} than the baseline: {numbers}."]
+    if outcome.verdict == "worse":
+        sentences.append("The sweep found nothing better: use the baseline.")
+    return sentences
+
+
+def _more_seeds(number: int | None) -> list[str]:
+    if number is None:
+        return []
+    if number >= MAX_MORE_SEEDS:
+        return [
+            f"If they differ, then by too little for {MAX_MORE_SEEDS} more seeds of each to show."
+        ]
+    seeds = count_noun(number, "more seed")
+    return [f"If they differ as much as it looks, about {seeds} of each would settle it."]
+
+
+def _failures(outcome: Outcome) -> list[str]:
+    sentences = []
+    if outcome.verdict != "unconfirmed":
+        for one in outcome.set_aside:
+            failed = sum(value is None for value in one.runs)
+            sentences.append(f"{one.name} could not win: {failed} of {len(one.runs)} runs failed.")
+    diverged = outcome.champion.diverged
+    if diverged:
+        verb = "counts" if diverged == 1 else "count"
+        sentences.append(f"{diverged} of its runs diverged and {verb} as the worst.")
+    return sentences
+
+
+def _other_finalists(outcome: Outcome) -> list[str]:
+    name, others = outcome.champion.name, len(outcome.finalists) - 1
+    if outcome.verdict == "unconfirmed" or not others:
+        return []
+    if not outcome.tied:
+        rest = "other finalist" if others == 1 else f"other {others} finalists"
+        return [f"{name} is better than the {rest}."]
+    sentences = [f"{_join(outcome.tied)} can't be told from {name}."]
+    chosen = [one for one in outcome.finalists if one.name in (name, *outcome.tied)]
+    parts = []
+    steps = [one.env_steps for one in chosen]
+    if max(steps) > _NOTABLE * min(steps):
+        parts.append(f"{outcome.cheapest} is the cheapest ({format_number(min(steps))} env steps)")
+    spreads = [one.deviation for one in chosen if one.deviation is not None]
+    if outcome.steadiest is not None and max(spreads) > _NOTABLE * min(spreads):
+        deviation = format_number(min(spreads))
+        parts.append(f"{outcome.steadiest} the steadiest (standard deviation {deviation})")
+        if len(parts) == 1:
+            parts = [f"{outcome.steadiest} is the steadiest (standard deviation {deviation})"]
+    if parts:
+        sentences.append(f"Of these {len(chosen)}, {' and '.join(parts)}.")
+    return sentences
+
+
+def _solved(outcome: Outcome) -> list[str]:
+    solved = outcome.champion.solved
+    if solved is None:
+        return []
+    share = f"{_whole(solved.interval.low)} to {_whole(solved.interval.high)} %"
+    return [
+        f"{solved.number} of its {solved.runs} runs reached {format_number(solved.at)}; "
+        f"{share} of further runs would."
+    ]
+
+
+def _shrinkage(outcome: Outcome) -> list[str]:
+    score, mean = outcome.champion.search_score, outcome.champion.mean
+    if outcome.shrinkage is None or score is None or mean is None:
+        return []
+    if format_number(score) == format_number(mean):
+        return [f"The search's score was {format_number(score)} too."]
+    excess = outcome.shrinkage if outcome.mode == "max" else -outcome.shrinkage
+    size, word = format_number(abs(outcome.shrinkage)), "good" if excess > 0 else "bad"
+    return [f"The search's score, {format_number(score)}, was {size} too {word}."]
+
+
+def _two_groups(outcome: Outcome) -> list[str]:
+    values, number = sorted(outcome.champion.finished), outcome.champion.in_lower_group
+    if number is None or outcome.champion.prediction is None:
+        return []
+    if number in (0, len(values)):
+        group, other = ("lower", "upper") if number else ("upper", "lower")
+        return [
+            f"Runs in this environment fall into two groups; all {len(values)} of its runs are in "
+            f"the {group} one, but up to {_elsewhere(outcome)} % of runs may end in the {other}."
+        ]
+    low, high = (sum(part) / len(part) for part in (values[:number], values[number:]))
+    return [
+        f"Its runs fall into two groups: {number} of {len(values)} ended near "
+        f"{format_number(low)}, the others near {format_number(high)}."
+    ]
+
+
+def _next_run(outcome: Outcome) -> str:
+    champion = outcome.champion
+    values, prediction = champion.finished, champion.prediction
+    if prediction is not None:
+        limit = ""
+        if prediction.level < outcome.level - 1e-9:
+            limit = f" at most; {len(values)} runs in two groups allow no surer promise"
+        return (
+            f"One more training run of {champion.name} would land between "
+            f"{format_number(prediction.low)} and {format_number(prediction.high)} "
+            f"({_percent(prediction.level)}{limit})."
+        )
+    if len(values) < 2:
+        return f"One run can't say where another training run of {champion.name} would land."
+    return (
+        f"One more training run of {champion.name} would most likely end at "
+        f"{format_number(values[0])} too, but up to {_elsewhere(outcome)} % of runs may not."
+    )
+
+
+def _without_runs(outcome: Outcome) -> list[str]:
+    name, score = outcome.champion.name, outcome.champion.search_score
+    number = len(outcome.set_aside)
+    if outcome.missing:
+        why = f"the confirmation is not complete; it lacks {_join(outcome.missing)}"
+    elif number == 1:
+        failed = sum(value is None for value in outcome.champion.runs)
+        why = f"{failed} of {count_noun(len(outcome.champion.runs), 'run')} of {name} failed"
+    else:
+        why = f"too many runs of each of the {number} finalists failed"
+    scored = "" if score is None else f", {format_number(score)},"
+    return [
+        f"Unconfirmed: {why}.",
+        f"{name} is the champion by its search score{scored} alone; the best of several noisy "
+        "scores is likely too good.",
+        f"Nothing says where another training run of {name} would land.",
+    ]
+
+
+def _measure(metric: str) -> str:
+    if metric.rpartition("/")[2] == "episode_return_mean":
+        return "mean return"
+    if metric.rpartition("/")[2] == "episode_len_mean":
+        return "mean episode length"
+    return f"mean {metric}"
+
+
+def _numbers(evidence: Evidence) -> str:
+    """The mean, its interval and the number of runs."""
+    values, interval = evidence.finished, evidence.interval
+    failed = sum(value is None for value in evidence.runs)
+    runs = count_noun(len(values), "run") + (f" ({failed} more failed)" if failed else "")
+    mean = format_number(evidence.mean)
+    if interval is None:
+        return f"{mean} in {'each of ' if len(values) > 1 else ''}{runs}"
+    return f"{mean} ({format_number(interval.low)} to {format_number(interval.high)}) over {runs}"
+
+
+def _level(outcome: Outcome, *shown: Evidence) -> str:
+    number = sum(one.interval is not None for one in shown)
+    if not number:
+        return ""
+    return f" ({_percent(outcome.level)} {'intervals' if number > 1 else 'interval'})"
+
+
+def _elsewhere(outcome: Outcome) -> str:
+    """In percent, the largest share of runs that may do what none of the champion's did."""
+    number = len(outcome.champion.finished)
+    return _whole(1 - clopper_pearson(number, number, outcome.level).low)
+
+
+def _percent(level: float) -> str:
+    return f"{_whole(level)} %"
+
+
+def _whole(share: float) -> str:
+    return f"{100 * share:.0f}"
+
+
+def _join(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -1,0 +1,1 @@
+"""Search algorithms on Optuna's samplers; the only room that imports Optuna."""

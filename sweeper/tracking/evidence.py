@@ -1,0 +1,57 @@
+"""What is known of the champion, as MLflow's metrics and tags of the sweep's run."""
+
+from __future__ import annotations
+
+from sweeper.evidence.record import Selection
+from sweeper.evidence.samples import Evidence
+from sweeper.metrics import ENV_STEPS
+from sweeper.tracking.naming import clip_tag
+
+__all__ = ["champion_metrics", "verdict_tags"]
+
+
+def champion_metrics(selection: Selection) -> dict[str, float | int | None]:
+    """The champion's numbers by name; None where there is none.
+
+    ``champion/`` is the search's, ``confirmation/`` what its configuration came to when it was
+    trained again, ``baseline/`` the same of the baseline, ``agent/`` of the one agent.
+    """
+    row: dict[str, float | int | None] = {
+        f"champion/{selection.metric}": selection.score,
+        f"champion/{ENV_STEPS}": selection.env_steps,
+        "champion/deviation": selection.deviation,
+        "champion/replicas": selection.replicas or None,
+    }
+    row |= _evidence_metrics("confirmation", selection.evidence)
+    row |= _evidence_metrics("baseline", selection.baseline)
+    verdict = selection.verdict
+    if verdict is not None:
+        row["confirmation/shrinkage"] = verdict.shrinkage
+        row["confirmation/probability_of_improvement"] = verdict.probability_of_improvement
+    if selection.agent is not None:
+        row[f"agent/{selection.metric}"] = selection.agent.value
+    return row
+
+
+def verdict_tags(selection: Selection) -> dict[str, str]:
+    """The verdict, and who can't be told from the champion."""
+    return {
+        "sweeper.verdict": selection.word,
+        "sweeper.tied": clip_tag(", ".join(selection.tied)),
+    }
+
+
+def _evidence_metrics(name: str, evidence: Evidence | None) -> dict[str, float | int | None]:
+    if evidence is None or evidence.mean is None:
+        return {}
+    row: dict[str, float | int | None] = {
+        f"{name}/mean": evidence.mean,
+        f"{name}/iqm": evidence.iqm,
+        f"{name}/deviation": evidence.deviation,
+        f"{name}/runs": len(evidence.finished),
+    }
+    for key in ("interval", "prediction"):
+        interval = getattr(evidence, key)
+        if interval is not None:
+            row |= {f"{name}/{key}_low": interval.low, f"{name}/{key}_high": interval.high}
+    return row

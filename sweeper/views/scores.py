@@ -1,0 +1,93 @@
+"""Scores for people, never without their spread and the number of replicas behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sweeper.evidence.record import ChosenAgent, Selection
+from sweeper.evidence.samples import Evidence
+from sweeper.formatting import count_noun, format_number, format_score
+from sweeper.metrics import Objective, examined_metric
+from sweeper.results.records import TrialRecord, judge_trial
+from sweeper.results.spread import spread_of
+from sweeper.states import Stage
+
+__all__ = [
+    "describe_agent",
+    "describe_evidence",
+    "describe_runs",
+    "describe_score",
+    "evidence_rows",
+    "objective_of",
+    "spread_words",
+]
+
+_MAX_RUNS = 30
+
+
+def spread_words(deviation: float | None, replicas: int) -> str:
+    """`` ±179 over 3 replicas``; empty where no spread is known."""
+    if deviation is None:
+        return ""
+    return f" ±{format_number(deviation)} over {count_noun(replicas, 'replica')}"
+
+
+def objective_of(record: TrialRecord, objective: Objective) -> Objective:
+    """What a trial is judged by: in the confirmation by the episodes there."""
+    metric = examined_metric(objective.metric)
+    if record.stage is Stage.SEARCH or metric is None:
+        return objective
+    return Objective(metric, objective.mode)
+
+
+def describe_score(record: TrialRecord, objective: Objective) -> str:
+    """``396.7 ±179 over 3 replicas``."""
+    own = objective_of(record, objective)
+    spread = spread_of(record, own)
+    words = "" if spread is None else spread_words(spread.deviation, len(spread.values))
+    return format_score(judge_trial(record, own).value, record.diverged) + words
+
+
+def evidence_rows(selection: Selection) -> Iterator[tuple[str, str]]:
+    """What is known of the champion beside its score, as names and values."""
+    evidence, made = selection.evidence, selection.confirmed_on
+    if evidence is not None and made is not None and evidence.runs:
+        yield "confirmed", describe_evidence(evidence)
+        if evidence.prediction is not None:
+            low, high = map(format_number, (evidence.prediction.low, evidence.prediction.high))
+            yield "one more run", f"{low} to {high} ({evidence.prediction.level:.0%})"
+        yield "its runs", describe_runs(evidence)
+        if selection.baseline is not None and selection.baseline.runs:
+            words = "defaults" if made.baseline == "defaults" else str(made.baseline)
+            yield "baseline", f"{describe_evidence(selection.baseline)}, {words}"
+            yield "its runs", describe_runs(selection.baseline)
+    if selection.agent is not None:
+        yield "agent's value", describe_agent(selection.agent)
+
+
+def describe_evidence(evidence: Evidence) -> str:
+    """``377.9 (137.9 to 617.8) over 5 runs``: a configuration's mean."""
+    if evidence.mean is None:
+        return f"all {count_noun(len(evidence.runs), 'run')} failed"
+    interval = f"no interval: {evidence.interval_reason}"
+    if evidence.interval is not None:
+        low, high = map(format_number, (evidence.interval.low, evidence.interval.high))
+        interval = f"{low} to {high}, {evidence.interval.level:.0%}"
+    runs = count_noun(len(evidence.finished), "run")
+    return f"{format_number(evidence.mean)} ({interval}) over {runs}"
+
+
+def describe_runs(evidence: Evidence) -> str:
+    """Every run's value."""
+    values = ["failed" if value is None else format_number(value) for value in evidence.runs]
+    more = len(values) - _MAX_RUNS
+    return ", ".join(values[:_MAX_RUNS]) + (f" and {more} more" if more > 0 else "")
+
+
+def describe_agent(agent: ChosenAgent) -> str:
+    """The agent's own value, and whose it is: one replica's, not its configuration's mean."""
+    where = f"seed {agent.seed} of {agent.trial_id}, the best of its confirmation runs"
+    if agent.value is None:
+        return where
+    episodes = count_noun(len(agent.returns), "episode")
+    return f"{format_number(agent.value)} over {episodes}: {where}, on seeds not used before"

@@ -1,0 +1,112 @@
+"""A sweep by TPE on Ray: the same sequence again, also across a kill, and its Optuna journal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import started, sweeper, sweeper_here
+
+from sweeper.api import open_run
+from sweeper.opened_run import Run
+from sweeper.paths import RunPaths, list_runs
+
+SPEC = """
+name: search
+environment: CartPole-v1
+algorithm: PPO
+seeds: 2
+param_space:
+  lr: {loguniform: [1.0e-4, 1.0e-2]}
+  gamma: {quniform: [0.9, 0.99, 0.01]}
+  num_epochs: {randint: [1, 4]}
+  use_kl_loss: {choice: [true, false]}
+  kl_coeff: {uniform: [0.1, 1.0], when: {use_kl_loss: true}}
+  train_batch_size_per_learner: 64
+  minibatch_size: 64
+  model_config: {fcnet_hiddens: {choice: [[4], [8, 8]]}}
+search: {algorithm: tpe, num_samples: 7, n_startup_trials: 3, max_concurrent: 1}
+stop: {num_env_steps_sampled_lifetime: 256}
+tracking: null
+"""
+
+
+def asked(run: Run) -> list[Any]:
+    return [trial.parameters for trial in run.results.trials]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Run:
+    """A sweep that was not interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "spec.yaml").write_text(SPEC)
+    done = sweeper_here("run", "spec.yaml", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return open_run(Path(done.stdout.strip()))
+
+
+def test_every_configuration_is_new_and_conditions_hold(whole: Run) -> None:
+    assert len({repr(one) for one in asked(whole)}) == 7
+    assert all(("kl_coeff" in one) == one["use_kl_loss"] for one in asked(whole))
+
+
+def test_the_run_is_an_optuna_study_and_so_is_its_log(whole: Run, tmp_path: Path) -> None:
+    study = whole.to_optuna(tmp_path / "again.log")
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 7
+    assert study.best_value == whole.selection.score
+    assert study.best_trial.user_attrs["trial_id"] == whole.best_trial
+    from optuna import load_study
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    for path in (whole.paths.optuna, tmp_path / "again.log"):
+        storage = JournalStorage(JournalFileBackend(str(path)))
+        logged = load_study(study_name=whole.paths.root.name, storage=storage).trials
+        assert [(one.params, one.value, one.intermediate_values) for one in logged] == [
+            (one.params, one.value, one.intermediate_values) for one in study.trials
+        ]
+
+
+def test_a_killed_sweep_goes_on_with_the_same_sequence(whole: Run, tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    with started("run", "spec.yaml", cwd=tmp_path) as process:
+        paths = _wait_for_trials(tmp_path / "runs", 5)
+        os.killpg(process.pid, signal.SIGKILL)
+    paths.optuna.unlink(missing_ok=True)
+    done = sweeper("resume", paths.root.name, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    resumed = open_run(paths.root)
+    assert asked(resumed) == asked(whole)
+    assert resumed.selection.score == whole.selection.score
+    assert paths.optuna.is_file()
+
+
+def test_more_samples_go_on_where_fewer_ended_at_two_trials_at_a_time(
+    tmp_path: Path, ray_cluster: None
+) -> None:
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    options = ["search.max_concurrent=2", "search.num_samples=4"]
+    done = sweeper_here("run", "spec.yaml", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    root = Path(done.stdout.strip())
+    before = asked(open_run(root))
+    done = sweeper_here("resume", root.name, "--num-samples", "6", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    after = asked(open_run(root))
+    assert (len(before), after[:4]) == (4, before)
+    assert len({repr(one) for one in after}) == 6
+
+
+def _wait_for_trials(storage: Path, number: int) -> RunPaths:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for paths in list_runs(storage):
+            text = paths.journal.read_text(encoding="utf-8")
+            if text.count('"trial_asked"') >= number:
+                return paths
+        time.sleep(0.02)
+    raise AssertionError("the sweep did not come so far")

@@ -1,0 +1,117 @@
+"""A confirmed run in every view: the same verdict, the mean and the agent's value told apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_folders import make_run
+
+from sweeper.journal import (
+    ConfirmationPlanned,
+    Journal,
+    LaunchEnded,
+    LaunchStarted,
+    TrialAsked,
+    TrialCheckpointed,
+    TrialEnded,
+    TrialReported,
+)
+from sweeper.opened_run import Run, open_run
+from sweeper.paths import RunPaths
+from sweeper.states import Stage, TrialState
+from sweeper.upkeep.overview import describe_run, describe_runs
+from sweeper.views.runs import print_best, print_runs, print_status, summarise
+from sweeper.views.trials import print_trials
+
+SEEDS = (0, 1, 2, 3, 4)
+VALUES = {"t0002": (28.0, 31.0, 29.0, 30.5, 30.0), "baseline": (9.0, 11.0, 10.0, 10.5, 9.5)}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    paths = make_run(tmp_path, "a-20260101-000000", ["TERMINATED", "TERMINATED"])
+    add_confirmation(paths)
+    return open_run(paths.root)
+
+
+def add_confirmation(paths: RunPaths) -> None:
+    after = 4e9  # later than everything in the folder
+    journal = Journal(paths.journal)
+    journal.append(LaunchStarted(after, 2, 1, (), stage=Stage.CONFIRMATION))
+    journal.append(
+        ConfirmationPlanned(
+            after, ("t0002",), {"name": "defaults", "configuration": {}}, SEEDS, None, 20,
+            {"num_env_steps_sampled_lifetime": 1000},
+            {"metric": "episode_return_mean", "mode": "max", "score": "last"}, "finished",
+        )
+    )  # fmt: skip
+    for number, (of, values) in enumerate(VALUES.items(), start=1):
+        trial_id, lr = f"c{number:04d}", {"lr": 0.2} if of == "t0002" else {}
+        row: dict[str, Any] = {
+            "training_iteration": 9,
+            "num_env_steps_sampled_lifetime": 1000,
+            "replica/num_env_steps_sampled_lifetime": [1000] * 5,
+            "confirmation/episode_return_mean": sum(values) / 5,
+            "replica/confirmation/episode_return_mean": list(values),
+            "agent/replica": 1,
+            "agent/episode_returns": [25.0, 27.0],
+        }
+        relative = f"trials/{trial_id}/checkpoint_000000"
+        (paths.root / relative).mkdir(parents=True)
+        for event in (
+            TrialAsked(after, trial_id, lr, lr, SEEDS, Stage.CONFIRMATION, of),
+            TrialReported(after, trial_id, row),
+            TrialCheckpointed(after, trial_id, relative, row),
+            TrialEnded(after, trial_id, TrialState.TERMINATED, "done"),
+        ):
+            journal.append(event)
+    journal.append(LaunchEnded(after, "finished"))
+    journal.close()
+
+
+def test_every_view_shows_the_same_verdict(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    verdict = run.selection.verdict_text
+    assert verdict.startswith("t0002 is better than the baseline: mean return 29.7")
+    print_best(run)
+    overview = describe_run(run)
+    print_status(overview)
+    shown = " ".join((capsys.readouterr().out + summarise(run)).split())
+    assert shown.count(verdict) == 3
+    assert (overview.verdict, overview.verdict_text) == ("better", verdict)
+    assert run.best["verdict_text"] == verdict
+
+
+def test_the_mean_of_all_runs_and_the_agents_value_are_told_apart(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_best(run)
+    rows = dict(
+        line.split("  ", 1) for line in capsys.readouterr().out.splitlines() if "  " in line
+    )
+    assert "29.7 (" in rows["confirmed"]
+    assert "10 (" in rows["baseline"]
+    value = rows["agent's value"].strip()
+    assert value.startswith("26 over 2 episodes: seed 1 of c0001")
+
+
+def test_the_list_shows_the_verdict(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    print_runs(describe_runs(run.results.root.parent), "runs")
+    shown = capsys.readouterr().out
+    assert "confirmed 29.7" in shown
+    assert "better" in shown
+
+
+def test_the_confirmations_trials_are_shown_apart(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_trials(run)
+    assert "c0001" not in capsys.readouterr().out
+    print_trials(run.confirmation)
+    shown = capsys.readouterr().out
+    assert "c0001 of t0002" in shown
+    assert "c0002 of baseline" in shown
+    assert "29.7 ±1.204" in shown
+    rows = run.confirmation.rows
+    assert [(row["of"], row["replicas"]) for row in rows] == [("t0002", 5), ("baseline", 5)]
