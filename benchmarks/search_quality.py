@@ -184,7 +184,7 @@ class Plan:
 
     def measured(self, method: str) -> tuple[float, ...]:
         """Every budget at which a sweep of the method is read: twice a trial."""
-        last = min(self.budgets[-1], 32) if METHODS[method].is_slow else self.budgets[-1]
+        last = min(self.budgets[-1], 16) if METHODS[method].is_slow else self.budgets[-1]
         return tuple(half / 2 for half in range(1, 2 * last + 1))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from sweeper.evidence.confirmation import (
     BASELINE,
@@ -17,6 +18,7 @@ from sweeper.evidence.confirmation import (
 from sweeper.evidence.verdict import Sample, Verdict, judge, undecided
 from sweeper.metrics import Objective
 from sweeper.results.records import SweepResults, judge_trial
+from sweeper.results.spread import spread_of
 
 __all__ = ["find_undecided", "judge_confirmation"]
 
@@ -58,7 +60,15 @@ def judge_confirmation(
     }
     if None in scores.values():
         return None, retrained  # a finalist has lost its score, so the search has gone on
-    samples = [_to_sample(one, scores.get(one.of)) for one in retrained]
+    runs = {
+        record.trial_id: spread.values
+        for record in results.trials
+        if record.trial_id in scores and (spread := spread_of(record, objective)) is not None
+    }
+    samples = [
+        replace(_to_sample(one), search_score=scores.get(one.of), search_runs=runs.get(one.of, ()))
+        for one in retrained
+    ]
     finalists, baseline = _split(samples)
     if not finalists:
         return None, retrained
@@ -75,12 +85,11 @@ def judge_confirmation(
     return verdict, retrained
 
 
-def _to_sample(retrained: Retrained, search_score: float | None = None) -> Sample:
+def _to_sample(retrained: Retrained) -> Sample:
     return Sample(
         name=retrained.of,
         values=retrained.values,
         env_steps=retrained.env_steps,
-        search_score=search_score,
         diverged=retrained.diverged,
     )
 

@@ -338,7 +338,11 @@ def _defaults(
         metric, search = values.get("metric", usual), None if draft.problems else draft.get(Search)
         most = 0 if draft.is_training else draft.support.default_finalists
         finalists = default_finalists(draft.space, draft.stop, metric, search, most=most)
-        return {"metric": usual, "finalists": finalists}
+        return {
+            "metric": usual,
+            "finalists": finalists,
+            "confirm_seeds": draft.support.default_confirm_seeds,
+        }
     if name == _PLATEAU[-1]:
         selection = draft.get(Selection)
         return {} if selection is None else {"metric": selection.metric}

@@ -238,7 +238,8 @@ class Selection(Section):
     """Trials that are trained again on fresh seeds; 0: none. By default 3 on torch, 0 on rllib."""
     confirm_seeds: Annotated[int | list[int] | SeedGroups, BeforeValidator(_confirm_seeds)] = 10
     """Fresh seeds for each finalist and the baseline: how many, a list, or {step: 5, max: 30} for
-    as many as it takes. They never meet the search's, whatever their numbers."""
+    as many as it takes, which is the default on torch; on rllib it is 10. They never meet the
+    search's, whatever their numbers."""
     confirm_episodes: AtLeast1 = 100
     """Episodes that judge each confirmation run."""
     baseline: Annotated[Text, BeforeValidator(_baseline)] = "defaults"

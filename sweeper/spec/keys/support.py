@@ -131,6 +131,11 @@ class Support:
         """Trials that are confirmed; none where each seed costs a training run of its own."""
         return 3 if self.trains_replicas_together else 0
 
+    @property
+    def default_confirm_seeds(self) -> int | Mapping[str, int]:
+        """Fresh seeds for each of them: groups where a group is one batch, see docs/evidence.md."""
+        return {"step": 5, "max": 30} if self.trains_replicas_together else 10
+
 
 # What holds for every algorithm of a backend. The first backend that has an algorithm is its
 # default one.

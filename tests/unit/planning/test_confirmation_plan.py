@@ -34,28 +34,29 @@ def refusal(folder: Path, *overrides: str) -> str:
     return str(raised.value)
 
 
-def test_on_torch_three_finalists_meet_the_defaults_on_ten_seeds(tmp_path: Path) -> None:
+def test_on_torch_three_finalists_meet_the_defaults_on_groups_of_seeds(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
     planned = plan.confirmation
     assert planned is not None
-    assert (planned.finalists, planned.seeds, planned.step) == (3, tuple(range(10)), None)
+    assert (planned.finalists, planned.seeds, planned.step) == (3, tuple(range(30)), 5)
     assert planned.baseline is not None
     assert planned.baseline.configuration == {"gamma": 0.9}
     assert plan.to_json()["confirmation"] == {
         "finalists": 3,
         "baseline": "defaults",
         "baseline_configuration": {"gamma": 0.9},
-        "seeds": list(range(10)),
-        "step": None,
+        "seeds": list(range(30)),
+        "step": 5,
         "episodes": 100,
-        "training_runs": 40,
-        "env_steps": 40_000,
+        "training_runs": 120,
+        "env_steps": 120_000,
         "concurrent": planned.concurrent,
     }
     first, *_ = describe_confirmation(plan)
     assert first == (
-        "3 finalists and the defaults on 10 fresh seeds each: 40 training runs, at most 40,000 env "
-        "steps, then 100 episodes each"
+        "3 finalists and the defaults on 5 fresh seeds each, and 5 more at a time while they can't "
+        "be told apart, up to 30: 20 to 120 training runs, at most 120,000 env steps, then 100 "
+        "episodes each"
     )
 
 

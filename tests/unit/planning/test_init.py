@@ -12,8 +12,10 @@ from sweeper.cli import cli
 from sweeper.errors import UserError
 from sweeper.planning.plan import load_plan
 from sweeper.planning.starter import make_starter, write_new
+from sweeper.schedulers.registry import build_scheduler
 from sweeper.search.distributions import distributions
 from sweeper.spec.keys.names import default
+from sweeper.spec.schedulers import resolve_options
 
 DISCRETE = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "FrozenLake-v1", "Taxi-v3")
 CONTINUOUS = ("Pendulum-v1", "MountainCarContinuous-v0")
@@ -34,7 +36,7 @@ def test_a_starter_plans_without_changes_or_warnings(env_id: str, algorithm: str
     write_new(Path("spec.yaml"), starter.text)
     plan = load_plan("spec.yaml")
     assert plan.warnings == ()
-    assert plan.trials == 16
+    assert plan.trials == 30
     assert plan.spec.evaluation is not None
     assert plan.spec.name == starter.name
     assert max(len(line) for line in starter.text.splitlines()) <= 100
@@ -67,6 +69,20 @@ def test_gymnasiums_reward_threshold_ends_trials() -> None:
     assert "episode_return_mean: " not in make_starter("Pendulum-v1").text.split("param_space")[1]
 
 
+def test_early_stopping_keeps_the_budget_at_sixteen_whole_trials() -> None:
+    text = make_starter("CartPole-v1").text
+    assert "about as many env steps as 16 configurations" in text
+    write_new(Path("spec.yaml"), text)
+    spec = load_plan("spec.yaml").spec
+    assert spec.search.algorithm == "random"
+    scheduler = build_scheduler(
+        spec.scheduler.type, spec.objective, resolve_options(spec.scheduler, spec.stop)
+    )
+    share = scheduler.expected_share(spec.search.num_samples)
+    assert share is not None
+    assert 15 <= share * spec.search.num_samples <= 17
+
+
 def test_a_custom_environment_is_found_in_the_working_directory() -> None:
     Path("starter_maze.py").write_text(
         "import gymnasium\n"
@@ -75,7 +91,7 @@ def test_a_custom_environment_is_found_in_the_working_directory() -> None:
     starter = make_starter("starter_maze:StarterMaze-v3")
     assert starter.name == "startermaze-ppo"
     write_new(Path("spec.yaml"), starter.text)
-    assert load_plan("spec.yaml").trials == 16
+    assert load_plan("spec.yaml").trials == 30
 
 
 def test_images_get_the_default_network() -> None:

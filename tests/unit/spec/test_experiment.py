@@ -62,7 +62,7 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
         "mode": "max",
         "score": "last",
         "finalists": 0,
-        "confirm_seeds": 10,
+        "confirm_seeds": {"step": 5, "max": 30},
         "confirm_episodes": 100,
         "baseline": "defaults",
         "solved_at": None,

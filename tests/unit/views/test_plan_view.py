@@ -71,8 +71,8 @@ Judged by
   evaluated over 5 greedy episodes on separate seeds, every 5,000 env steps and at the end
 
 Confirmation
-  3 finalists and the defaults on 10 fresh seeds each: 40 training runs, at most 2,000,000 env
-    steps, then 100 episodes each
+  3 finalists and the defaults on 5 fresh seeds each, and 5 more at a time while they can't be told
+    apart, up to 30: 20 to 120 training runs, at most 6,000,000 env steps, then 100 episodes each
   the best mean of these runs makes the champion; their seeds have streams of their own, which the
     search never used
 
