@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from sweeper.journal import (
     VERSION,
+    ConfirmationPlanned,
     Event,
     Journal,
     JournalError,
@@ -32,6 +33,7 @@ from sweeper.journal import (
 )
 from sweeper.journal_lines import encode_line, find_checks
 from sweeper.json_values import decode_json, encode_json
+from sweeper.states import Stage
 
 EVENTS: list[Event] = [
     LaunchStarted(1.0, launch=1, pid=7, command=("sweeper", "run", "ü.yaml")),
@@ -382,3 +384,86 @@ def test_a_field_without_a_check_can_not_be_declared() -> None:
 
     with pytest.raises(TypeError, match="no check for the type"):
         find_checks(Strange)
+
+
+PLANNED = ConfirmationPlanned(
+    1.0,
+    finalists=("t0002", "t0001"),
+    baseline={"name": "defaults", "configuration": {"lr": 0.1}},
+    seeds=(0, 1),
+    step=None,
+    episodes=5,
+    stop={"time_total_s": 1.0},
+    objective={"metric": "m", "mode": "max", "score": "last"},
+    search_ended_by="finished",
+    schedules={"t0002": {"lr": [[0, 0.1], [10, 0.2]]}},
+)
+COPIED = TrialReported(
+    1.0,
+    "t0002",
+    {"agent/replica": 1, "agent/episode_returns": [1.0], "replica/diverged_because": [None, "x"]},
+    decision={
+        "action": "copy",
+        "reason": "ranks last",
+        "rung": 1,
+        "donor": "t0001",
+        "parameters": {"lr": 0.2},
+        "donor_env_steps": 100,
+        "scores": [1.0, 1e300],
+    },
+)
+CONFIRMING = TrialAsked(1.0, "c0001", {}, {}, (0, 1), Stage.CONFIRMATION, "baseline")
+
+
+@pytest.mark.parametrize(
+    "event", [PLANNED, replace(PLANNED, step=5, baseline={}), CONFIRMING, COPIED]
+)
+def test_what_a_confirmation_and_a_population_write_is_read(tmp_path: Path, event: Event) -> None:
+    write(tmp_path / "journal.jsonl", [event])
+    assert list(read_journal(tmp_path / "journal.jsonl")) == [event]
+
+
+@pytest.mark.parametrize(
+    ("event", "field", "value"),
+    [
+        (PLANNED, "finalists", ["../t0001"]),
+        (PLANNED, "finalists", "t0001"),
+        (PLANNED, "baseline", {"name": "defaults"}),
+        (PLANNED, "baseline", {"name": "defaults", "configuration": 3}),
+        (PLANNED, "seeds", []),
+        (PLANNED, "seeds", [0.5]),
+        (PLANNED, "step", -1),
+        (PLANNED, "step", "5"),
+        (PLANNED, "objective", {"metric": "m", "mode": "max"}),
+        (PLANNED, "objective", {"metric": "m", "mode": "up", "score": "last"}),
+        (PLANNED, "objective", {"metric": [], "mode": "max", "score": "last"}),
+        (PLANNED, "schedules", {"t0001": 3}),
+        (CONFIRMING, "of", "../../t0001"),
+        (CONFIRMING, "of", None),
+        (CONFIRMING, "trial_id", "a"),
+        (COPIED, "decision", {"action": "copy", "donor": "/etc"}),
+        (COPIED, "decision", {"action": "copy", "donor": "t0001", "donor_env_steps": "x"}),
+        (COPIED, "decision", {"action": "copy", "donor": "t0001", "parameters": [1]}),
+        (COPIED, "decision", {"action": "copy", "donor": "t0001", "scores": [1.0]}),
+        (COPIED, "decision", {"action": "copy", "donor": "t0001", "scores": [1.0, None]}),
+        (COPIED, "decision", {"action": ["stop"]}),
+        (COPIED, "decision", {"rung": 1.5}),
+        (COPIED, "decision", "stop"),
+        (COPIED, "metrics", {"agent/replica": -1}),
+        (COPIED, "metrics", {"agent/replica": 1.0}),
+        (COPIED, "metrics", {"agent/episode_returns": 3}),
+        (COPIED, "metrics", {"replica/confirmation/episode_return_mean": ["x"]}),
+        (COPIED, "metrics", {"replica/episode_return_mean": [10**400]}),
+    ],
+)
+def test_what_does_not_belong_into_one_is_damage(
+    tmp_path: Path, event: Event, field: str, value: object
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    write(path, [event])
+    document = json.loads(path.read_bytes())
+    del document["crc"]
+    path.write_bytes(encode_line({**document, field: value}))
+    with pytest.raises(JournalError, match="jsonl:1: damaged"):
+        list(read_journal(path))
+    assert list(read_journal(path, strict=False)) == []

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sweeper.checkpoint_marker import mark_complete
+from sweeper.checkpoint_marker import find_damage, mark_complete
 from sweeper.journal import (
     Event,
     Journal,
@@ -28,7 +28,8 @@ from sweeper.results.lineage import lineage_rows, trace_ancestry, values_over_ti
 from sweeper.results.records import TrialRecord
 from sweeper.running.learners import Learners
 from sweeper.running.limits import Usage
-from sweeper.running.resume.state import Continuation, continue_trial
+from sweeper.running.resume.remaining import describe_missing
+from sweeper.running.resume.state import Continuation, continue_trial, is_resumable
 from sweeper.running.retention import CheckpointRetention
 from sweeper.schedulers.base import CONTINUE, Decision, Report, Scheduler
 from sweeper.search.base import SearchAlgorithm
@@ -174,6 +175,23 @@ def test_without_the_donors_checkpoint_it_goes_on_from_its_own(copied: Populatio
     assert (again.donor, again.missing) == (None, "t0001's checkpoint")
 
 
+def test_a_donors_damaged_checkpoint_is_not_taken_and_stays_where_it_is(copied: Population) -> None:
+    folder = copied.paths.root / "trials/t0001/checkpoint_000001"
+    (folder / "trainer.safetensors").write_text("[]")  # of the same size
+    again = copied.next("t0002")
+    assert again.checkpoint == copied.paths.root / "trials/t0002/checkpoint_000000"
+    assert again.donor is None
+    assert describe_missing(again) == (
+        "t0001's checkpoint is damaged (the contents of trainer.safetensors have changed)"
+    )
+    assert folder.is_dir()
+    (folder / "trainer.safetensors").write_text("")
+    origin = copied.trial("t0002").origin
+    assert origin is not None
+    assert origin.checkpoint is not None
+    assert not is_resumable(copied.paths, origin.checkpoint)
+
+
 def test_after_a_checkpoint_of_its_own_it_goes_on_from_there(copied: Population) -> None:
     copied.start("t0002")
     copied.report("t0002", 3, 12.0)
@@ -250,6 +268,7 @@ def test_it_stays_whole_even_if_the_donor_ends(copied: Population) -> None:
     copied.save("t0002", 3)
     assert not copied.has(taken)
     assert (copied.paths.root / taken / "agent.json").is_file()
+    assert find_damage(copied.paths.root / taken) is None
 
 
 def test_a_later_launch_keeps_it_too(copied: Population) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -123,3 +124,25 @@ def test_a_trial_that_goes_on_after_its_end_has_the_file_written_anew(tmp_path: 
 
 def test_nothing_is_wrong_with_the_space() -> None:
     assert PROBLEMS == []
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", ["link", "pipe", "hard link", "lock", "broken lock"])
+def test_what_was_put_in_its_place_is_neither_read_nor_written(tmp_path: Path, kind: str) -> None:
+    victim, path = tmp_path / "victim", tmp_path / "optuna.log"
+    victim.write_text("precious")
+    lock = tmp_path / "optuna.log.lock"
+    if kind == "link":
+        path.symlink_to(victim)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "hard link":
+        path.hardlink_to(victim)
+    else:
+        log_at(path).rewrite(observations(4))
+        lock.symlink_to(path if kind == "lock" else tmp_path / "gone")
+    log_at(path).open(observations(8))
+    assert victim.read_text() == "precious"
+    assert not path.is_symlink()
+    assert [one.number for one in load(path)] == list(range(8))
+    assert not os.path.lexists(lock)
