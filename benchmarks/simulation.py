@@ -91,16 +91,18 @@ class _Sweep:
     replicas: Sequence[int]
     positions: NDArray[np.float64]
     free: NDArray[np.bool_]
+    is_used_up: bool = False
     trials: list[_Trial] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     ranks: dict[int, tuple[float, ...]] = field(default_factory=dict)
 
     def begin(self) -> _Trial | None:
         """Ask for the next trial; None when the search or the table has no more."""
-        if not self.free.any():
+        if self.is_used_up or not self.free.any():
             return None
         sample = self.search.ask(len(self.trials) + 1)
         if sample is None:
+            self.is_used_up = True  # a run does not ask again, either
             return None
         place = self.table.locate(sample.parameters)
         far = np.where(self.free, ((self.positions - place) ** 2).sum(axis=1), math.inf)

@@ -123,8 +123,7 @@ class Selection:
         replica: index of the winning trial's best replica.
         seed: that replica's seed; None if the run recorded no seeds.
         candidates: how many trials have a score.
-        runner_up: the second-best trial of the search; if the winner ran to its own end, of those
-            that did.
+        runner_up: the second-best trial of the search, of those that were not pruned.
         diverged: how many replicas of the winner are frozen; the score counts them as the run's
             worst.
         divergence: that in words; None if none is frozen.
@@ -138,8 +137,8 @@ class Selection:
         verdict: of the confirmation; None if there is none.
         confirmed_on: what that was made on.
         agent: from the confirmation; None if there is none, and the search's replica stands.
-        unfinished: candidates that could not win, whatever their scores, because the winner ran to
-            its own end and they did not.
+        pruned: candidates that could not win, whatever their scores, because they were pruned and
+            the winner was not.
     """
 
     trial_id: str
@@ -170,7 +169,7 @@ class Selection:
     verdict: Verdict | None = None
     confirmed_on: ConfirmedOn | None = None
     agent: ChosenAgent | None = None
-    unfinished: int = 0
+    pruned: int = 0
 
     @property
     def word(self) -> str:
@@ -220,22 +219,23 @@ class Selection:
             spread = f", ±{self.deviation:.4g} over {count_noun(self.replicas, 'replica')}"
         scored = f"{self.metric} {self.score:.6g} ({_SCORE_WORDS[self.score_kind]}{spread})"
         if self.runner_up is None or self.runner_up_score is None:
-            alone = "one that ran to its own end" if self.unfinished else "candidate"
+            alone = "one that was not stopped early" if self.pruned else "candidate"
             sentences = [f"{self.trial_id} has {scored}; it is the only {alone}."]
         else:
             gap = abs(self.score - self.runner_up_score)
             lead = f"{gap:.6g} better than" if gap else "equal to"
             sentences = [
-                f"{self.trial_id} has the best of {self.candidates - self.unfinished} scores, "
+                f"{self.trial_id} has the best of {self.candidates - self.pruned} scores, "
                 f"{scored}, {lead} {self.runner_up}."
             ]
         tied = self.tied
         if tied and self.replicas > 1:
             named = ", ".join(tied[:5]) + (f" and {len(tied) - 5} more" if len(tied) > 5 else "")
             sentences.append(f"By their replicas {named} can't be told from it.")
-        if self.unfinished:
-            others = count_noun(self.unfinished, "trial")
-            sentences.append(f"{others} that did not run to their own end could not win.")
+        if self.pruned:
+            others = count_noun(self.pruned, "trial")
+            was = "was" if self.pruned == 1 else "were"
+            sentences.append(f"{others} that {was} stopped early could not win.")
         if self.partial:
             sentences.append(f"It did not run to its own end ({self.state}).")
         if self.divergence is not None:

@@ -4,12 +4,12 @@ The rules, and where each is written:
 
 1. A trial is a candidate if it has a finite score and is not in error (`records.judge_trial`,
    `scoring.score_reports`). A trial that did not run to its own end (pruned, paused, still
-   running) counts with its reports so far. Every other trial is excluded, with a reason.
+   running) counts with its reports so far and is marked ``partial``. Every other trial is
+   excluded, with a reason.
 2. Where finalists were trained again, and nothing of that is missing, the best mean of the new
    training runs wins (`verdict.judge`). Until then, and without a confirmation, the best score
-   wins; of equal scores the one at fewer env steps, then the lower trial id. A trial that did not
-   run to its own end wins only if none did, and is then marked ``partial``
-   (`ranking.Candidate.rank`).
+   wins; of equal scores the one at fewer env steps, then the lower trial id. A pruned trial wins
+   only if all were (`ranking.Candidate.rank`).
 3. The trial's checkpoint is its last one for ``last`` and ``auc``. For ``best`` it is the one
    made after the report that earned the score, else the one with the best recorded metric, of
    equals the nearest to that report (`ranking.best_checkpoint`). Only checkpoints still on disk
@@ -126,7 +126,7 @@ def select(
     if verdict is not None:
         winner = next(one for one in ranked if one.trial.trial_id == verdict.champion)
     # The best of the others by the search, even if that is better.
-    rivals = [one for one in ranked if one.ran_to_end or not winner.ran_to_end]
+    rivals = [one for one in ranked if winner.is_pruned or not one.is_pruned]
     runner_up = next((one for one in rivals if one is not winner), None)
     checkpoint, note = _choose_checkpoint(
         winner, objective, lambda item: exists(results.resolve(item))
@@ -163,7 +163,7 @@ def select(
         verdict=verdict,
         confirmed_on=_confirmed_on(results) if verdict is not None else None,
         agent=_choose_agent(results, trial.trial_id, objective, exists) if is_confirmed else None,
-        unfinished=len(ranked) - len(rivals),
+        pruned=len(ranked) - len(rivals),
     )
 
 
@@ -195,8 +195,8 @@ def _describe_rule(ranked: Sequence[Ranked], *, is_confirmed: bool) -> str:
     if len(ranked) == 1:
         return "the only candidate"
     first, second = ranked[:2]
-    if first.ran_to_end != second.ran_to_end:
-        return "the only one that ran to its own end"
+    if first.is_pruned != second.is_pruned:
+        return "the only one that was not stopped early"
     if first.score != second.score:
         return "the best score of the search"
     if first.env_steps != second.env_steps:

@@ -29,7 +29,7 @@ def find_ties(trials: Sequence[TrialRecord], objective: Objective) -> frozenset[
         return frozenset()
     ranks = {one.trial_id: rank_trial(one, objective) for one in scored}
     best, *rest = sorted(scored, key=lambda one: ranks[one.trial_id])
-    # One that did not run to its own end could not win before one that did.
+    # One that was stopped early could not win before one that was not.
     others = [one for one in rest if ranks[one.trial_id][0] == ranks[best.trial_id][0]]
     if not others:
         return frozenset()

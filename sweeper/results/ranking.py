@@ -34,6 +34,11 @@ class Candidate:
         return self.trial.reports[self.report]
 
     @property
+    def is_pruned(self) -> bool:
+        """Whether a scheduler stopped the trial, for others were better at as many env steps."""
+        return self.trial.state is TrialState.PRUNED
+
+    @property
     def ran_to_end(self) -> bool:
         """Whether it met a stop criterion of its own: it was not pruned or paused, nor runs."""
         return self.trial.state is TrialState.TERMINATED
@@ -47,11 +52,11 @@ class Candidate:
     def rank(self, objective: Objective) -> Rank:
         """A key that sorts the best first: by score, then fewer env steps, then lower id.
 
-        Those that did not run to their own end come after all that did: a score at a tenth of the
+        Those that a scheduler stopped come after all others: a score at a tenth of the
         env steps says little of the one at the end.
         """
         score = -objective.merit(self.score)
-        return not self.ran_to_end, score, self.env_steps, id_key(self.trial.trial_id)
+        return self.is_pruned, score, self.env_steps, id_key(self.trial.trial_id)
 
 
 def rank_trial(trial: TrialRecord, objective: Objective) -> Rank:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import signal
 import threading
@@ -51,6 +52,9 @@ class OptunaLog:
 
     def start(self) -> None:
         """Begin to write."""
+        # Optuna's modules import each other in circles, which two threads at a time can't do: the
+        # launch imports it, too, for its search.
+        importlib.import_module("sweeper.search.sampling.export")
         self._thread.start()
 
     def __call__(self, event: Event) -> None:

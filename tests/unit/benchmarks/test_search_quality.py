@@ -13,13 +13,18 @@ import pytest
 
 from sweeper.metrics import ENV_STEPS, Objective
 from sweeper.opened_run import Run
+from sweeper.planning.starter import make_starter
 from sweeper.results.records import SweepResults, TrialRecord
 from sweeper.schedulers.base import CONTINUE, Action, Decision, Report, Scheduler
 from sweeper.schedulers.fifo import FIFOScheduler
+from sweeper.schedulers.registry import build_scheduler
 from sweeper.search.base import Observation, SearchAlgorithm
 from sweeper.search.distributions import Distribution
 from sweeper.search.expansion import Sample
-from sweeper.spec import load_spec
+from sweeper.search.registry import build_search
+from sweeper.spec import load_spec, parse
+from sweeper.spec.schedulers import resolve_options
+from sweeper.spec.text.yaml import parse_yaml
 from sweeper.states import TrialState
 
 BENCHMARKS = str(Path(__file__).parents[3] / "benchmarks")
@@ -291,3 +296,23 @@ def test_the_same_repeat_gives_the_same_numbers_again(monkeypatch: pytest.Monkey
     assert first == quality.run_task(task)
     assert first[-1] == pytest.approx(0)  # the whole table has been tried
     assert quality.run_task(replace(task, repeat=5)) != first
+
+
+def test_what_init_offers_takes_as_many_env_steps_as_sixteen_whole_trials() -> None:
+    spec = parse(parse_yaml(make_starter("CartPole-v1").text, "starter").value)
+    table = load("result_table").load_table("ppo_cartpole")
+    options = resolve_options(spec.scheduler, {ENV_STEPS: table.budget})
+    spent = []
+    for seed in range(5):
+        search = build_search(
+            spec.search.algorithm,
+            table.param_space,
+            num_samples=spec.search.num_samples,
+            seed=seed,
+            objective=table.objective,
+        )
+        scheduler = build_scheduler(spec.scheduler.type, table.objective, options)
+        sweep = simulate(table, search, scheduler, budgets=[10**9], workers=4)
+        assert len(sweep.trials) == spec.search.num_samples
+        spent.append(sum(sweep.env_steps) / table.budget)
+    assert np.mean(spent) == pytest.approx(16, abs=2)

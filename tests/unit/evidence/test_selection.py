@@ -217,26 +217,25 @@ def test_trials_without_a_report_or_without_the_metric_are_excluded() -> None:
     assert reason(selection, "b") == f"never reported {METRIC}"
 
 
-@pytest.mark.parametrize("state", ["PAUSED", "PRUNED", "RUNNING"])
-def test_a_trial_that_did_not_run_to_its_end_wins_only_if_none_did(state: str) -> None:
-    early, better = trial("a", [9.0], state=state), trial("b", [8.0, 12.0], state=state)
+def test_a_trial_that_was_stopped_early_wins_only_if_all_were() -> None:
+    early, better = trial("a", [9.0], state="PRUNED"), trial("b", [8.0, 12.0], state="PRUNED")
     selection = choose(early, better, trial("c", [1.0]), trial("d", [0.5]))
     assert (selection.trial_id, selection.partial, selection.runner_up) == ("c", False, "d")
-    assert (selection.candidates, selection.unfinished) == (4, 2)
+    assert (selection.candidates, selection.pruned) == (4, 2)
     assert "the best of 2 scores" in selection.verdict_text
-    assert "2 trials that did not run to their own end could not win" in selection.verdict_text
+    assert "2 trials that were stopped early could not win" in selection.verdict_text
     alone = choose(early, trial("c", [1.0]))
-    assert "it is the only one that ran to its own end" in alone.verdict_text
+    assert "it is the only one that was not stopped early" in alone.verdict_text
+    assert alone.rule == "the only one that was not stopped early"
+    among = choose(early, better)
+    assert (among.trial_id, among.runner_up, among.partial, among.pruned) == ("b", "a", True, 0)
 
 
-@pytest.mark.parametrize("state", ["PAUSED", "PRUNED", "RUNNING"])
-def test_without_one_that_ran_to_its_end_the_best_of_the_others_wins_and_is_marked(
-    state: str,
-) -> None:
-    selection = choose(trial("a", [9.0], state=state), trial("b", [1.0], state="PAUSED"))
-    assert (selection.trial_id, selection.runner_up) == ("a", "b")
+@pytest.mark.parametrize("state", ["PAUSED", "RUNNING"])
+def test_a_trial_that_is_not_over_counts_and_is_marked(state: str) -> None:
+    selection = choose(trial("a", [9.0], state=state), trial("b", [1.0]))
+    assert selection.trial_id == "a"
     assert selection.partial
-    assert selection.unfinished == 0
     assert f"({state})" in selection.verdict_text
     assert not choose(trial("a", [9.0])).partial
 
@@ -289,7 +288,7 @@ def test_a_worse_trial_added_does_not_change_the_winner(
     if before is None:
         return
     worse = before.score - 1.0 if rules[0] == "max" else before.score + 1.0
-    state = "PRUNED" if before.partial else "TERMINATED"
+    state = "PRUNED" if before.state == "PRUNED" else "TERMINATED"
     after = winner([trial("t9999", [worse, worse], state=state), *trials], *rules)
     assert after is not None
     assert (after.trial_id, after.checkpoint) == (before.trial_id, before.checkpoint)

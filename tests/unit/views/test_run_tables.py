@@ -138,8 +138,8 @@ def test_the_summary_shows_the_winner_failures_and_next_commands(tmp_path: Path)
     make_run(tmp_path, "a-20260101-000000", ["TERMINATED", "ERROR", "PAUSED"], reason="interrupted")
     lines = summarise(open_run("last", tmp_path)).splitlines()
     assert lines[0] == "interrupted: 1 of 4 done, 1 failed, 1 paused"
-    assert lines[1] == "  best        t0001: episode_return_mean 10 at 500 env steps"
-    assert lines[2] == "              lr=0.1"
+    assert lines[1] == "  best        t0003: episode_return_mean 30 at 500 env steps"
+    assert lines[2] == "              lr=0.3"
     assert "  go on       sweeper resume a-20260101-000000" in lines
     assert "  why         sweeper logs a-20260101-000000  (1 failed trial)" in lines
     assert max(len(line) for line in lines if str(tmp_path) not in line) <= 80
