@@ -85,7 +85,7 @@ def test_a_finished_run_without_agents_says_what_is_left(
     resume(run, say=said.append)
     assert "plan.json was missing; it is written again" in said
     assert caplog.messages == [
-        "the champion has no agent: no checkpoint of t0001 is left that is whole; `sweeper best "
+        "the champion has no agent: no checkpoint of t0002 is left that is whole; `sweeper best "
         "torch-ppo` has its configuration, to be trained again"
     ]
     with pytest.raises(UserError, match="has no champion, and no checkpoint is left to make one"):
