@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from sweeper.api import open_run, resume
 from sweeper.journal import (
     Journal,
     JournalError,
+    LaunchEnded,
     LaunchStarted,
     TrialAsked,
     TrialCheckpointed,
@@ -29,8 +31,10 @@ from sweeper.journal import (
     TrialReported,
     TrialRetried,
     TrialStarted,
+    parse_event,
     read_journal,
 )
+from sweeper.journal_events import encode_event
 from sweeper.paths import RunPaths, create_run_folder
 from sweeper.running.failures import describe_failure
 from sweeper.search.expansion import expand
@@ -179,7 +183,10 @@ def test_a_finished_run_has_nothing_left_until_it_is_given_more(
     assert "nothing left to do" in nothing.stderr
     assert journal.read_bytes() == written
     # Ctrl-C came when the last trial had ended, and its agent was not written any more.
-    journal.write_bytes(written.replace(b'"reason": "finished"', b'"reason": "interrupted"'))
+    *earlier, last = written.splitlines(keepends=True)
+    end = parse_event(last.rstrip())
+    assert isinstance(end, LaunchEnded)
+    journal.write_bytes(b"".join(earlier) + encode_event(replace(end, reason="interrupted")))
     selection = RunPaths(journal.parent).selection
     selection.write_text(selection.read_text().replace('"t000', '"t999'))
     done = sweeper_here("resume", cwd=tmp_path)
