@@ -32,6 +32,7 @@ param_space:
 search: {num_samples: 4, seed: 1, max_concurrent: 1}
 scheduler: {type: pbt, perturbation_interval: 400}
 stop: {num_env_steps_sampled_lifetime: 1200}
+selection: {finalists: 0}
 tracking: null
 """
 

@@ -49,6 +49,7 @@ search: {{num_samples: 6, seed: 3, max_concurrent: 1}}
 scheduler: {scheduler}
 stop: {{num_env_steps_sampled_lifetime: 1000}}
 checkpoint: {{every_env_steps: 1000}}
+selection: {{finalists: 0}}
 tracking: null
 """
 

@@ -31,6 +31,7 @@ param_space:
   model_config: {fcnet_hiddens: {choice: [[4], [8, 8]]}}
 search: {algorithm: tpe, num_samples: 7, n_startup_trials: 3, max_concurrent: 1}
 stop: {num_env_steps_sampled_lifetime: 256}
+selection: {finalists: 0}
 tracking: null
 """
 

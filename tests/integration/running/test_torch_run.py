@@ -199,7 +199,7 @@ def test_a_longer_stop_goes_on_with_finished_trials_whose_trainer_was_kept(
     names = {path.name for checkpoint in checkpoints for path in checkpoint.iterdir()}
     is_kept = "trainer: true" in (run / "spec.yaml").read_text()
     trainer = {"trainer.json", "trainer.safetensors"} if is_kept else set()
-    assert names == {"agent.json", "weights.safetensors"} | trainer
+    assert names == {"agent.json", "weights.safetensors", "complete.json"} | trainer
     more = ("resume", "--stop", "num_env_steps_sampled_lifetime=2400")
     done = sweeper_here(*more, cwd=folder)
     assert done.returncode == 0, done.stderr

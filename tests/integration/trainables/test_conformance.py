@@ -271,10 +271,10 @@ def test_a_trial_evaluates_when_due_and_at_its_end(journey: Journey) -> None:
 def test_a_checkpoint_has_the_promised_files(pair: Pair, journey: Journey) -> None:
     names = {path.name for path in journey.middle.iterdir() if not path.name.startswith(".")}
     if pair.backend == "rllib":
-        assert names == {"trainer.json", "replica_3", "replica_8"}
+        assert names == {"trainer.json", "replica_3", "replica_8", "complete.json"}
     else:
         tensors = {"weights.safetensors", "trainer.safetensors"}
-        assert names == {"agent.json", "trainer.json", *tensors}
+        assert names == {"agent.json", "trainer.json", "complete.json", *tensors}
         for name in tensors:
             assert all(len(array) == 2 for array in load_file(journey.middle / name).values())
         agent = json.loads((journey.middle / "agent.json").read_text())
