@@ -157,7 +157,8 @@ class _Sweep:
         self.ranks.pop(index, None)  # one that failed has lost its score
         if verdict.value is not None and verdict.report is not None:
             candidate = Candidate(trial.record, verdict.value, verdict.report)
-            self.ranks[index] = candidate.rank(objective)[:-1]  # without the trial's id
+            # As finalists are chosen: those that ran to their own end come first. Without the id.
+            self.ranks[index] = (not candidate.ran_to_end, *candidate.rank(objective)[1:-1])
         if self.search.learns:
             self.search.tell(observe_trial(trial.record, objective))
 

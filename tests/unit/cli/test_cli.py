@@ -198,7 +198,7 @@ def test_status_of_a_live_run_shows_its_running_trials_and_the_time_left(call: A
     status = call("status", "--json").json
     assert status["state"] == "running"
     assert status["states"] == {"TERMINATED": 1, "RUNNING": 1}
-    assert (status["best"], status["score"], status["parameters"]) == ("t0001", 10.0, {"lr": 0.1})
+    assert (status["best"], status["score"], status["parameters"]) == ("t0002", 20.0, {"lr": 0.2})
     assert status["running"] == [
         {
             "trial_id": "t0002",
