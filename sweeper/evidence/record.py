@@ -14,6 +14,7 @@ from typing import Any
 
 from sweeper.errors import UserError
 from sweeper.evidence.samples import Evidence
+from sweeper.evidence.unconfirmed import UNCONFIRMED
 from sweeper.evidence.verdict import Verdict
 from sweeper.formatting import count_noun
 from sweeper.json_values import decode_json, encode_json, to_json
@@ -210,7 +211,7 @@ class Selection:
         if number:
             sentences.append(f"{count_noun(number, 'trial')} could not be judged.")
         if self.verdict is None:
-            sentences.append(self.unconfirmed or _UNCONFIRMED)
+            sentences.append(self.unconfirmed or UNCONFIRMED)
         return " ".join(sentences)
 
     def _describe_search(self) -> list[str]:
@@ -288,10 +289,6 @@ class Selection:
         return document
 
 
-_UNCONFIRMED = (
-    "Unconfirmed: the best of several noisy scores is likely too high; training it again on fresh "
-    "seeds would tell."
-)
 _SCORE_WORDS = {
     "last": "last reported",
     "best": "best reported, which is optimistic",

@@ -6,9 +6,10 @@ from sweeper.evidence.confirmation import choose_finalists, holds_for, is_curren
 from sweeper.metrics import Objective, examined_metric
 from sweeper.results.records import SweepResults
 
-__all__ = ["explain_unconfirmed"]
+__all__ = ["UNCONFIRMED", "explain_unconfirmed"]
 
 _LIKELY = "the best of several noisy scores is likely too high"
+UNCONFIRMED = f"Unconfirmed: {_LIKELY}; training it again on fresh seeds would tell."
 
 
 def explain_unconfirmed(results: SweepResults, objective: Objective, *, finalists: int) -> str:
@@ -30,7 +31,7 @@ def explain_unconfirmed(results: SweepResults, objective: Objective, *, finalist
             f"confirmation follows once it is over. {_LIKELY[0].upper()}{_LIKELY[1:]}."
         )
     if not finalists or examined_metric(objective.metric) is None:
-        return f"Unconfirmed: {_LIKELY}; training it again on fresh seeds would tell."
+        return UNCONFIRMED
     if results.is_live or choose_finalists(results, objective, 1):
         return f"Unconfirmed: the confirmation is still to come; until then {_LIKELY}."
     return (

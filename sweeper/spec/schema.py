@@ -117,6 +117,8 @@ def _section(name: str) -> Schema:
         seed = {"type": "integer", "minimum": 0}
         listed = {"type": "array", "items": seed, "minItems": 2, "uniqueItems": True}
         section["properties"][key] |= _open(step, listed, groups)
+        for name in ("finalists", key):
+            del section["properties"][name]["default"]  # which depends on the backend
     if name == "scheduler":
         names = schema["properties"]["type"]["enum"]
         return {"anyOf": [{"enum": names}, *_schedulers(), _NULL]}
