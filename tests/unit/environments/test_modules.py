@@ -16,9 +16,16 @@ from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSett
 
 
 @pytest.fixture(autouse=True)
-def _restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _restored(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(modules, "_added", [])
+    # Another file's tests may have loaded modules of these names from folders of theirs.
+    temporary = str(tmp_path_factory.getbasetemp())
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(temporary):
+            monkeypatch.delitem(sys.modules, name)
     loaded = set(sys.modules)
     yield
     for name in set(sys.modules) - loaded:
