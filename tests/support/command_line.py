@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import os
 import signal
 import subprocess
@@ -81,12 +80,9 @@ def _restored() -> Iterator[None]:
     """Restore what the command line changes in its process."""
     argv = sys.argv
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    levels = {name: logging.getLogger(name).level for name in ("", "sweeper", "ray")}
     try:
         yield
     finally:
         sys.argv = argv
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)

@@ -404,19 +404,14 @@ def test_every_option_of_every_command_has_help() -> None:
 
 def test_verbose_works_before_and_after_the_command(call: Any) -> None:
     make_run(Path("runs"), "made-20260101-000000")
-    level = logging.getLogger().level
-    try:
-        for arguments in (("-v", "log"), ("log", "-v"), ("--log-level", "info", "log")):
-            logging.getLogger().setLevel("ERROR")
-            assert call(*arguments).code == 2  # the run has no tracking
-            assert logging.getLogger().level == logging.INFO
-            assert logging.getLogger("sweeper").level == logging.INFO
-        assert call("log").code == 2
-        assert logging.getLogger().level == logging.ERROR
-        assert logging.getLogger("sweeper").level == logging.WARNING
-    finally:
-        logging.getLogger().setLevel(level)
-        logging.getLogger("sweeper").setLevel(logging.NOTSET)
+    for arguments in (("-v", "log"), ("log", "-v"), ("--log-level", "info", "log")):
+        logging.getLogger().setLevel("ERROR")
+        assert call(*arguments).code == 2  # the run has no tracking
+        assert logging.getLogger().level == logging.INFO
+        assert logging.getLogger("sweeper").level == logging.INFO
+    assert call("log").code == 2
+    assert logging.getLogger().level == logging.ERROR
+    assert logging.getLogger("sweeper").level == logging.WARNING
 
 
 def test_help_is_fast_and_imports_nothing_heavy() -> None:
