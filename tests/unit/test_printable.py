@@ -5,10 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import logging
-import os
-import pty
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 from run_folders import make_run
+from terminals import sweeper_on_a_terminal
 
 import sweeper
 from sweeper.journal import Journal, TrialAsked, TrialEnded
@@ -69,32 +66,6 @@ def test_log_records_are_shown_through_it() -> None:
     assert PrintableFormatter("%(message)s").format(record) == f"bad {SHOWN}"
 
 
-def on_a_terminal(*words: str, cwd: Path) -> str:
-    """What a command writes to a terminal."""
-    leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sweeper", *words],
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,  # nobody is there to be asked
-        stdout=follower,
-        stderr=follower,
-        env={**os.environ, "COLUMNS": "300", "TERM": "xterm"},
-    )
-    os.close(follower)
-    pieces = []
-    while True:
-        try:
-            piece = os.read(leader, 65536)
-        except OSError:  # the other end is closed
-            break
-        if not piece:
-            break
-        pieces.append(piece)
-    process.wait()
-    os.close(leader)
-    return b"".join(pieces).decode("utf-8", "replace")
-
-
 @pytest.mark.parametrize(
     "words",
     [
@@ -121,7 +92,7 @@ def test_no_verb_sends_a_stranger_s_sequences(tmp_path: Path, words: tuple[str, 
     journal.close()
     paths.trial_log("t0001").write_text(f"{EVIL}\n" * 3)
     (tmp_path / "evil.yaml").write_text(f"name: x\n{json.dumps(EVIL)}: {json.dumps(EVIL)}\n")
-    shown = on_a_terminal(*words, cwd=tmp_path)
+    _, shown = sweeper_on_a_terminal(*words, cwd=tmp_path, environment={"COLUMNS": "300"})
     assert "owned" in shown or words[0] == "clean"
     for sequence in ("\x1b]", "\x1b[2J", "\x9b", "\x07", "\u202e"):
         assert sequence not in shown

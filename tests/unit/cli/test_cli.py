@@ -13,7 +13,7 @@ from typing import Any
 import click
 import pytest
 from run_folders import make_run
-from terminals import run_on_a_terminal
+from terminals import sweeper_on_a_terminal
 
 from sweeper.cli import cli, main
 
@@ -297,13 +297,13 @@ def test_an_unknown_trial_or_a_missing_log_is_an_error(call: Any) -> None:
 
 def test_clean_asks_before_deleting(call: Any, tmp_path: Path) -> None:
     paths = make_run(Path("runs"), "made-20260101-000000")
-    command = [*SWEEPER, "clean", "made-20260101-000000"]
-    code, result = run_on_a_terminal(command, typed="n\n", cwd=tmp_path)
+    command = ("clean", "made-20260101-000000")
+    code, result = sweeper_on_a_terminal(*command, typed="n\n", cwd=tmp_path)
     assert code == 0
     assert "Delete 1 run, " in result
     assert "nothing was deleted" in result
     assert paths.journal.is_file()
-    code, result = run_on_a_terminal(command, typed="y\n", cwd=tmp_path)
+    code, result = sweeper_on_a_terminal(*command, typed="y\n", cwd=tmp_path)
     assert code == 0
     assert not paths.root.exists()
     assert "MLflow's record of them stays" in result
@@ -368,11 +368,11 @@ def test_doctor_fails_if_the_storage_is_a_file(call: Any) -> None:
 
 
 def test_no_color_disables_colours_on_a_terminal(tmp_path: Path) -> None:
-    command = [*SWEEPER, "doctor", "--quick"]
+    command = ("doctor", "--quick")
     colour = re.compile(r"\x1b\[[0-9;]*3[0-7]m")
-    _, result = run_on_a_terminal(command, cwd=tmp_path)
+    _, result = sweeper_on_a_terminal(*command, cwd=tmp_path)
     assert colour.search(result)
-    _, result = run_on_a_terminal(command, cwd=tmp_path, environment={"NO_COLOR": "1"})
+    _, result = sweeper_on_a_terminal(*command, cwd=tmp_path, environment={"NO_COLOR": "1"})
     assert not colour.search(result)
 
 
