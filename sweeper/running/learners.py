@@ -15,7 +15,7 @@ from sweeper.journal import (
     TrialReported,
     read_journal,
 )
-from sweeper.metrics import Objective, canonical_metric
+from sweeper.metrics import Objective
 from sweeper.paths import RunPaths
 from sweeper.results.builder import ResultsBuilder
 from sweeper.results.observing import observe_trial
@@ -136,21 +136,9 @@ def scheduler_report(
         trial_id=trial_id,
         env_steps=int(env_steps_of(metrics) or 0),
         value=_finite(metric_value(metrics, objective.metric)),
-        replicas=_replica_values(metrics, objective.metric),
         parameters=parameters,
     )
 
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
-
-
-def _replica_values(metrics: Mapping[str, Any], metric: str) -> tuple[float, ...]:
-    """The metric of each replica; empty unless every one has a finite value."""
-    for name in (metric, canonical_metric(metric)):
-        row = metrics.get(f"replica/{name}")
-        if isinstance(row, list | tuple):
-            values = [_finite(metric_value({name: value}, name)) for value in row]
-            found = tuple(value for value in values if value is not None)
-            return found if len(found) == len(row) else ()
-    return ()

@@ -89,7 +89,6 @@ def check_decisions(paths: RunPaths) -> None:
     ("name", "scheduler"),
     [
         ("asha", "{type: asha, grace_period: 300, reduction_factor: 2}"),
-        ("race", "{type: race, alpha: 0.9}"),
     ],
 )
 def test_a_killed_and_resumed_sweep_stops_the_trials_that_an_undisturbed_one_does(

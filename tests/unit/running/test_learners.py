@@ -19,7 +19,7 @@ from sweeper.journal import (
 from sweeper.metrics import Objective
 from sweeper.paths import RunPaths
 from sweeper.results.builder import ResultsBuilder, load_results
-from sweeper.running.learners import Learners, report_to, scheduler_report
+from sweeper.running.learners import Learners, report_to
 from sweeper.schedulers.base import CONTINUE, Action, Decision, Report, Scheduler
 from sweeper.search.base import Observation, SearchAlgorithm
 from sweeper.search.expansion import Sample
@@ -159,20 +159,6 @@ def test_a_live_search_is_told_after_each_report_and_end(
     assert scheduler.heard == [], "Tune's adapter hands it the reports"
     assert scheduler.final == [("t0001", 300, 6.0)]
     assert scheduler.ended == ["t0002", "t0001", "t0003"]
-
-
-def test_a_scheduler_sees_the_replicas_once_each_has_a_value() -> None:
-    objective = Objective("evaluation/episode_return_mean")
-
-    def report(*values: float | None) -> Report:
-        name = "evaluation/episode_return_mean"
-        metrics = {**row(1, None), name: 2.0, f"replica/{name}": list(values)}
-        return scheduler_report("t0001", metrics, {"lr": 0.1}, objective)
-
-    assert report(1.0, 3.0) == Report("t0001", 100, 2.0, (1.0, 3.0), {"lr": 0.1})
-    assert report(1.0, None).replicas == ()
-    assert report(1.0, math.nan).replicas == ()
-    assert scheduler_report("t0001", row(1, 2.0), {}, Objective(METRIC)).replicas == ()
 
 
 def test_events_of_earlier_versions_belong_to_the_search(tmp_path: Path) -> None:
