@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sweeper.journal import (
     Event,
+    LaunchStarted,
     TrialAsked,
     TrialCheckpointed,
     TrialEnded,
     TrialReported,
+    TrialStarted,
     read_journal,
 )
 from sweeper.metrics import Objective
@@ -48,19 +50,28 @@ class Learners:
     results: ResultsBuilder
     _parameters: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def replay(self, paths: RunPaths) -> None:
-        """Learn from everything that earlier launches recorded."""
+    def replay(self, paths: RunPaths, continued: Iterable[str] = ()) -> None:
+        """Learn from everything that earlier launches recorded.
+
+        Args:
+            paths: of the run.
+            continued: trials that go on in this launch.
+        """
         if self.search.learns:
             for trial_id in self.results.trial_ids:
                 self._tell(trial_id)
         if self.scheduler.remembers:
+            launches = _find_started(paths)
             for event in read_journal(paths.journal):
+                if isinstance(event, LaunchStarted):
+                    self._reopen(launches.pop(0))
                 self._note_parameters(event)
                 if isinstance(event, TrialReported) and self._is_decided_on(event):
                     self.scheduler.on_report(self._report(event))
                 self._note_end(event)
                 if isinstance(event, TrialReported):
                     self._note_copy(event)
+            self._reopen(continued)
 
     def __call__(self, event: Event) -> None:
         """Learn from an event of this launch."""
@@ -71,6 +82,11 @@ class Learners:
             self._note_end(event)
             if isinstance(event, TrialReported):
                 self._note_copy(event)
+
+    def _reopen(self, trial_ids: Iterable[str]) -> None:
+        for trial_id in trial_ids:
+            if self._is_searched(trial_id):
+                self.scheduler.on_reopen(trial_id)
 
     def _is_decided_on(self, event: TrialReported) -> bool:
         """Whether the scheduler was asked: not where the trial had met a criterion of its own."""
@@ -107,6 +123,17 @@ class Learners:
 
     def _is_searched(self, trial_id: str) -> bool:
         return self.results.trial(trial_id).stage is Stage.SEARCH
+
+
+def _find_started(paths: RunPaths) -> list[list[str]]:
+    """The trials that each launch began or took up again."""
+    launches: list[list[str]] = []
+    for event in read_journal(paths.journal):
+        if isinstance(event, LaunchStarted):
+            launches.append([])
+        elif isinstance(event, TrialStarted) and launches:
+            launches[-1].append(event.trial_id)
+    return launches
 
 
 def report_to(

@@ -127,3 +127,6 @@ class Scheduler(ABC):
 
     def on_end(self, trial_id: str, state: TrialState) -> None:  # noqa: B027 - not all need it
         """A trial is over, or paused until a later launch; by default ignored."""
+
+    def on_reopen(self, trial_id: str) -> None:  # noqa: B027 - not all need it
+        """A launch begins in which a trial goes on, even if it was over; by default ignored."""

@@ -115,7 +115,7 @@ def _search(launch: Launch) -> str:
     )
     limits.catch_up(results.snapshot())
     learners = _build_learners(launch)
-    learners.replay(launch.paths)
+    learners.replay(launch.paths, [one.trial_id for one in state.continuations])
     placement = find_nodes()
 
     def note_asked(trial_id: str, sample: Sample) -> None:

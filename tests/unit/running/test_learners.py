@@ -49,6 +49,7 @@ class FirstRung(Scheduler):
         self.heard: list[tuple[str, int, float | None]] = []
         self.final: list[tuple[str, int, float | None]] = []
         self.ended: list[str] = []
+        self.reopened: list[str] = []
         self.best = -math.inf
 
     def on_report(self, report: Report) -> Decision:
@@ -65,6 +66,9 @@ class FirstRung(Scheduler):
     def on_end(self, trial_id: str, state: TrialState) -> None:
         assert state.is_over
         self.ended.append(trial_id)
+
+    def on_reopen(self, trial_id: str) -> None:
+        self.reopened.append(trial_id)
 
 
 def row(iteration: int, value: float | None) -> dict[str, float]:
@@ -148,6 +152,19 @@ def test_a_replayed_scheduler_decides_as_it_did(
     assert scheduler.ended == ["t0002", "t0001", "t0003"]
     decision = report_to(scheduler, "t0005", row(2, 4.0), learners.objective)
     assert decision == Decision(Action.STOP, "4 < 5")
+
+
+def test_a_replay_tells_which_trials_went_on_in_each_launch_and_go_on_now(
+    learners: Learners, scheduler: FirstRung, tmp_path: Path
+) -> None:
+    paths = record(learners, tmp_path, live=False)
+    journal = Journal(paths.journal, [learners.results.apply])
+    journal.append(LaunchStarted(2.0, 2, 1, ("sweeper",)))
+    journal.append(TrialStarted(2.0, "t0002", ""))
+    journal.close()
+    learners.replay(paths, ["t0001", "t0004"])
+    first, later = ["t0001", "t0002", "t0003"], ["t0002"]
+    assert scheduler.reopened == [*first, *later, "t0001"], "not of another stage"
 
 
 def test_a_live_search_is_told_after_each_report_and_end(

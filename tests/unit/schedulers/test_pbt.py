@@ -112,6 +112,19 @@ def test_a_copy_is_no_donor_until_it_is_saved() -> None:
     assert report(scheduler, 2, 20.0, 3 * INTERVAL + 400).donor == "t0001"
 
 
+def test_a_population_that_was_over_and_is_given_more_env_steps_advances_together() -> None:
+    scheduler = population(concurrent=1)
+    for number in (1, 2, 3, 4):
+        scheduler.on_final_report(Report(f"t{number:04d}", INTERVAL, 10.0 * number, PARAMETERS))
+        scheduler.on_checkpoint(f"t{number:04d}", INTERVAL)
+        scheduler.on_end(f"t{number:04d}", TrialState.TERMINATED)
+    for number in (1, 2, 3, 4):
+        scheduler.on_reopen(f"t{number:04d}")
+    decisions = [report(scheduler, number, 10.0 * number, 2 * INTERVAL) for number in (2, 3, 4, 1)]
+    assert actions(decisions[:3]) == [Action.PAUSE] * 3
+    assert decisions[3].donor == "t0004"
+
+
 def test_nothing_happens_while_the_population_burns_in() -> None:
     scheduler = population(burn_in_period=1500)
     decisions = [report(scheduler, number, 10.0 * number) for number in (4, 3, 2, 1)]
