@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from sweeper.journal import TrialReported, read_journal
 from sweeper.paths import RunPaths
-from sweeper.planning.population import scheduler_options
+from sweeper.planning.schedulers import make_scheduler
 from sweeper.running.learners import scheduler_report
-from sweeper.schedulers.registry import build_scheduler
 from sweeper.spec import load_spec
 
 __all__ = ["check_decisions"]
@@ -15,7 +14,7 @@ __all__ = ["check_decisions"]
 def check_decisions(paths: RunPaths) -> None:
     """A new scheduler that is told what the journal has decides what the journal says."""
     spec = load_spec(paths.spec)
-    scheduler = build_scheduler(spec.scheduler.type, spec.objective, scheduler_options(spec))
+    scheduler = make_scheduler(spec)
     decided = 0
     for event in read_journal(paths.journal):
         if isinstance(event, TrialReported):
