@@ -32,15 +32,17 @@ from typing import Any
 
 import numpy as np
 from quality_tables import CONTROL, Measured, print_duels, print_regrets, print_summary, print_table
+from race import RaceScheduler
 from record_tables import NAMES
 from regret import make_judge, split_seeds
 from result_table import RECORDED, ResultTable, load_table
 from simulation import simulate
 
 from sweeper.metrics import SCORES
-from sweeper.schedulers.registry import SCHEDULERS, build_scheduler
+from sweeper.schedulers.registry import SCHEDULERS as OURS
 from sweeper.search.registry import SEARCH_ALGORITHMS, build_search
 
+SCHEDULERS = {**OURS, "race": RaceScheduler}  # with one that was tried and is not sweeper's
 BUDGETS = (2, 4, 8, 16, 32)  # in trials that run to their end
 _HELD_OUT = 2  # seeds
 _MANY = 100_000  # samples that a search may ask for: the budget ends a sweep
@@ -139,9 +141,7 @@ def run_task(task: Task) -> list[float]:
             seed=task.repeat,
             objective=objective,
         ),
-        lambda objective: build_scheduler(
-            method.scheduler, objective, method.options(table.budget)
-        ),
+        lambda objective: SCHEDULERS[method.scheduler](objective, **method.options(table.budget)),
         budgets=[round(unit * budget) for budget in task.budgets],
         workers=task.workers,
         replicas=seen,

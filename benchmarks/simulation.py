@@ -1,8 +1,8 @@
 """A sweep over a table of real results, in env steps instead of time, without Ray.
 
 The search algorithm and the scheduler are the project's own, behind the same two ports and told
-the same as in a real sweep: every report with its env steps, the objective's value, that of each
-replica, and how each trial ended. Only training is replaced by reading the table.
+the same as in a real sweep: every report with its env steps and the objective's value, and how each
+trial ended. Only training is replaced by reading the table.
 
 A search algorithm proposes any point of the param space. The simulated trial is then the nearest
 configuration of the table that no trial has had yet, and the search algorithm is told of that one.
@@ -18,12 +18,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from race import ReplicaReport
 from result_table import ResultTable
 
 from sweeper.metrics import ENV_STEPS, Objective
+from sweeper.results.observing import observe_trial
 from sweeper.results.ranking import Candidate
 from sweeper.results.records import TrialRecord, judge_trial
-from sweeper.running.learners import observe_trial, scheduler_report
+from sweeper.running.learners import scheduler_report
 from sweeper.schedulers.base import Action, Scheduler
 from sweeper.search.base import SearchAlgorithm
 from sweeper.states import TrialState
@@ -132,7 +134,7 @@ class _Sweep:
         objective = self.table.objective
         trial.advance()
         record = trial.record
-        report = scheduler_report(record.trial_id, record.last_report, record.parameters, objective)
+        report = _report(record, objective)
         if trial.is_at_end and trial.has_failed:
             return self._end(trial, TrialState.ERROR)
         if trial.is_at_end:
@@ -166,6 +168,14 @@ class _Sweep:
         """The configurations that would win if the sweep ended now."""
         best = min(self.ranks.values(), default=None)
         return tuple(self.numbers[index] for index, rank in self.ranks.items() if rank == best)
+
+
+def _report(record: TrialRecord, objective: Objective) -> ReplicaReport:
+    """The last report as schedulers see it, and for a race with the replicas' values."""
+    last = record.last_report
+    seen = scheduler_report(record.trial_id, last, record.parameters, objective)
+    values = tuple(last.get(f"replica/{objective.metric}", ()))
+    return ReplicaReport(seen.trial_id, seen.env_steps, seen.value, seen.parameters, values)
 
 
 def simulate(

@@ -190,11 +190,11 @@ class Run:
 
         if self.spec is None:
             raise UserError("a Tune experiment has no spec, so its search space is unknown")
-        name, mode = self.results.root.name, self.objective.mode
-        observations = observe_search(self.results, self.objective)
+        space, name, objective = self.spec.param_space, self.results.root.name, self.objective
+        observations = observe_search(self.results, objective)
         if log is not None:
-            StudyLog(Path(log), self.spec.param_space, name=name, mode=mode).rewrite(observations)
-        return build_study(self.spec.param_space, observations, name=name, mode=mode)
+            StudyLog(Path(log), space, name=name, objective=objective).rewrite(observations)
+        return build_study(space, observations, name=name, objective=objective)
 
     @property
     def lineage(self) -> pandas.DataFrame:

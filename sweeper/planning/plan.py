@@ -16,13 +16,11 @@ from sweeper.metrics import BOUNDS, ENV_STEPS
 from sweeper.planning.confirmation import PlannedConfirmation, plan_confirmation
 from sweeper.planning.episode_cap import cap_evaluation
 from sweeper.planning.feasibility import check_feasibility, count_fitting
-from sweeper.planning.population import scheduler_options
 from sweeper.planning.proposal import Proposal
+from sweeper.planning.schedulers import make_scheduler
 from sweeper.planning.search_notes import note_random_draws, resolve_points
 from sweeper.planning.values import possible_values
 from sweeper.planning.warnings import find_warnings
-from sweeper.schedulers.base import Scheduler
-from sweeper.schedulers.registry import build_scheduler
 from sweeper.search.distinct import count_distinct
 from sweeper.search.distributions import Distribution, constants, distributions
 from sweeper.search.expansion import count
@@ -208,7 +206,7 @@ def build_plan(spec: ExperimentSpec, asked: Sequence[Mapping[str, Any]] = ()) ->
         selection = spec.selection.model_copy(update={"finalists": finalists})
         spec = spec.model_copy(update={"selection": selection})
     time_limit = None if described is None else described.max_episode_steps
-    scheduler = _scheduler(spec, _max_trials(spec, trials), concurrent)
+    scheduler = make_scheduler(spec, population=_max_trials(spec, trials), concurrent=concurrent)
     return SweepPlan(
         spec=spec if time_limit is not None else cap_evaluation(spec),
         trials=trials,
@@ -230,12 +228,6 @@ def build_plan(spec: ExperimentSpec, asked: Sequence[Mapping[str, Any]] = ()) ->
         stopping=scheduler.describe(),
         expected_share=scheduler.expected_share(_max_trials(spec, trials)),
     )
-
-
-def _scheduler(spec: ExperimentSpec, trials: int, concurrent: int) -> Scheduler:
-    """One that is asked for words and numbers only."""
-    options = scheduler_options(spec, population=trials, concurrent=concurrent)
-    return build_scheduler(spec.scheduler.type, spec.objective, options)
 
 
 def training_plan(spec: ExperimentSpec) -> SweepPlan:

@@ -5,30 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sweeper.planning.rungs import batch_steps
-from sweeper.schedulers.pbt import MIN_POPULATION
+from sweeper.planning.values import batch_steps
 from sweeper.search.distributions import Path
 from sweeper.spec import ExperimentSpec
 from sweeper.spec.keys.param_space import check_param_space
-from sweeper.spec.schedulers import PBT, resolve_options
+from sweeper.spec.schedulers import PBT
 
-__all__ = ["find_population_warnings", "population_options", "scheduler_options"]
+__all__ = ["find_population_warnings", "population_options"]
 
 _FEW_MEMBERS = 6
-
-
-def scheduler_options(
-    spec: ExperimentSpec, *, population: int = MIN_POPULATION, concurrent: int = MIN_POPULATION
-) -> dict[str, Any]:
-    """All options as `build_scheduler` takes them, whatever the scheduler.
-
-    Args:
-        spec: what is run.
-        population: how many trials there are in all; matters only to PBT, like the next.
-        concurrent: how many of them run at a time.
-    """
-    options = population_options(spec, population=population, concurrent=concurrent)
-    return resolve_options(spec.scheduler, spec.stop) if options is None else options
 
 
 def population_options(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from sweeper.schedulers.registry import build_scheduler
+from sweeper.planning.schedulers import make_scheduler
+from sweeper.planning.values import batch_steps
 from sweeper.schedulers.rungs import FIRST_RUNG_SHARE
 from sweeper.spec import ExperimentSpec
-from sweeper.spec.keys.names import default
-from sweeper.spec.schedulers import RUNGED, find_length, resolve_options
+from sweeper.spec.schedulers import RUNGED, find_length
 
-__all__ = ["batch_steps", "find_rung_warnings"]
+__all__ = ["find_rung_warnings"]
 
 # Rank correlation of a score with the final one, and how many of the best 5 % a rung that keeps a
 # quarter loses: over 27 tables of 256 configurations by 10 seeds (see docs/schedulers.md).
@@ -25,8 +25,7 @@ def find_rung_warnings(spec: ExperimentSpec) -> Iterator[str]:
     """Find the warnings of the scheduler's rungs."""
     if spec.scheduler.type not in RUNGED:
         return
-    options = resolve_options(spec.scheduler, spec.stop)
-    rungs = build_scheduler(spec.scheduler.type, spec.objective, options).rung_env_steps
+    rungs = make_scheduler(spec).rung_env_steps
     if not rungs:
         return
     first, length = rungs[0], find_length(spec.scheduler, spec.stop)
@@ -60,10 +59,3 @@ def find_rung_warnings(spec: ExperimentSpec) -> Iterator[str]:
 
 def _is_given(spec: ExperimentSpec) -> bool:
     return "grace_period" in spec.scheduler.given_options()
-
-
-def batch_steps(spec: ExperimentSpec) -> int | None:
-    """Env steps of one iteration of PPO; None if they are searched, or with another algorithm."""
-    key = "train_batch_size_per_learner"
-    value = spec.param_space.get(key, default(spec.algorithm, (key,), spec.backend))
-    return value if spec.support.learns_from == "batch" and isinstance(value, int) else None

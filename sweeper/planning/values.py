@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweeper.search.distributions import Distribution
+from sweeper.spec import ExperimentSpec
+from sweeper.spec.keys.names import default
 
-__all__ = ["max_integer", "possible_values"]
+__all__ = ["batch_steps", "max_integer", "possible_values"]
 
 
 def possible_values(space: Any, path: tuple[str, ...], usual: Any) -> list[Any]:
@@ -33,3 +35,10 @@ def max_integer(values: list[Any], usual: int) -> int:
     """The largest positive integer, or ``usual``; other values are reported elsewhere."""
     whole = (one for one in values if isinstance(one, int) and not isinstance(one, bool))
     return max((one for one in whole if one >= 1), default=usual)
+
+
+def batch_steps(spec: ExperimentSpec) -> int | None:
+    """Env steps of one iteration of PPO; None if they are searched, or with another algorithm."""
+    key = "train_batch_size_per_learner"
+    value = spec.param_space.get(key, default(spec.algorithm, (key,), spec.backend))
+    return value if spec.support.learns_from == "batch" and isinstance(value, int) else None

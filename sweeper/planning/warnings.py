@@ -14,8 +14,8 @@ from sweeper.planning.episode_cap import default_episode_cap
 from sweeper.planning.feasibility import count_fitting
 from sweeper.planning.population import find_population_warnings
 from sweeper.planning.proposal import Proposal
-from sweeper.planning.rungs import batch_steps, find_rung_warnings
-from sweeper.planning.values import max_integer, possible_values
+from sweeper.planning.rungs import find_rung_warnings
+from sweeper.planning.values import batch_steps, max_integer, possible_values
 from sweeper.search.distributions import Distribution, distributions
 from sweeper.spec import ExperimentSpec
 from sweeper.spec.keys.names import default

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sweeper.journal import (
     Event,
+    LaunchStarted,
     TrialAsked,
     TrialCheckpointed,
     TrialEnded,
     TrialReported,
+    TrialStarted,
     read_journal,
 )
-from sweeper.metrics import Objective, canonical_metric
+from sweeper.metrics import Objective
 from sweeper.paths import RunPaths
 from sweeper.results.builder import ResultsBuilder
 from sweeper.results.observing import observe_trial
@@ -48,19 +50,28 @@ class Learners:
     results: ResultsBuilder
     _parameters: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def replay(self, paths: RunPaths) -> None:
-        """Learn from everything that earlier launches recorded."""
+    def replay(self, paths: RunPaths, continued: Iterable[str] = ()) -> None:
+        """Learn from everything that earlier launches recorded.
+
+        Args:
+            paths: of the run.
+            continued: trials that go on in this launch.
+        """
         if self.search.learns:
             for trial_id in self.results.trial_ids:
                 self._tell(trial_id)
         if self.scheduler.remembers:
+            launches = _find_started(paths)
             for event in read_journal(paths.journal):
+                if isinstance(event, LaunchStarted):
+                    self._reopen(launches.pop(0))
                 self._note_parameters(event)
                 if isinstance(event, TrialReported) and self._is_decided_on(event):
                     self.scheduler.on_report(self._report(event))
                 self._note_end(event)
                 if isinstance(event, TrialReported):
                     self._note_copy(event)
+            self._reopen(continued)
 
     def __call__(self, event: Event) -> None:
         """Learn from an event of this launch."""
@@ -71,6 +82,11 @@ class Learners:
             self._note_end(event)
             if isinstance(event, TrialReported):
                 self._note_copy(event)
+
+    def _reopen(self, trial_ids: Iterable[str]) -> None:
+        for trial_id in trial_ids:
+            if self._is_searched(trial_id):
+                self.scheduler.on_reopen(trial_id)
 
     def _is_decided_on(self, event: TrialReported) -> bool:
         """Whether the scheduler was asked: not where the trial had met a criterion of its own."""
@@ -109,6 +125,17 @@ class Learners:
         return self.results.trial(trial_id).stage is Stage.SEARCH
 
 
+def _find_started(paths: RunPaths) -> list[list[str]]:
+    """The trials that each launch began or took up again."""
+    launches: list[list[str]] = []
+    for event in read_journal(paths.journal):
+        if isinstance(event, LaunchStarted):
+            launches.append([])
+        elif isinstance(event, TrialStarted) and launches:
+            launches[-1].append(event.trial_id)
+    return launches
+
+
 def report_to(
     scheduler: Scheduler,
     trial_id: str,
@@ -136,21 +163,9 @@ def scheduler_report(
         trial_id=trial_id,
         env_steps=int(env_steps_of(metrics) or 0),
         value=_finite(metric_value(metrics, objective.metric)),
-        replicas=_replica_values(metrics, objective.metric),
         parameters=parameters,
     )
 
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
-
-
-def _replica_values(metrics: Mapping[str, Any], metric: str) -> tuple[float, ...]:
-    """The metric of each replica; empty unless every one has a finite value."""
-    for name in (metric, canonical_metric(metric)):
-        row = metrics.get(f"replica/{name}")
-        if isinstance(row, list | tuple):
-            values = [_finite(metric_value({name: value}, name)) for value in row]
-            found = tuple(value for value in values if value is not None)
-            return found if len(found) == len(row) else ()
-    return ()

@@ -79,7 +79,7 @@ class OptunaLog:
             from sweeper.search.sampling.export import StudyLog
 
             name = self._path.parent.name
-            log = StudyLog(self._path, self._space, name=name, mode=self._objective.mode)
+            log = StudyLog(self._path, self._space, name=name, objective=self._objective)
             log.open(self._earlier)
             while True:
                 is_last = self._closing.wait(_PAUSE_S)

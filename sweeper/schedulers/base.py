@@ -31,16 +31,12 @@ class Report:
         trial_id: which trial; its first report is how a scheduler learns of a trial.
         env_steps: real env steps of each replica.
         value: the objective's, over all replicas, finite; None while the trial has none.
-        replicas: the metric's value of each replica, in the order of the seeds, diverged ones
-            corrected as in the journal; empty where the metric has none, or a replica has no
-            finite value yet.
         parameters: what the search chose, nested.
     """
 
     trial_id: str
     env_steps: int
     value: float | None
-    replicas: tuple[float, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -131,3 +127,6 @@ class Scheduler(ABC):
 
     def on_end(self, trial_id: str, state: TrialState) -> None:  # noqa: B027 - not all need it
         """A trial is over, or paused until a later launch; by default ignored."""
+
+    def on_reopen(self, trial_id: str) -> None:  # noqa: B027 - not all need it
+        """A launch begins in which a trial goes on, even if it was over; by default ignored."""

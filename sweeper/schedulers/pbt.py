@@ -141,6 +141,11 @@ class PBTScheduler(Scheduler):
         """A trial that has ended is neither compared nor copied."""
         self._members.setdefault(trial_id, _Member()).is_over = state.is_over
 
+    def on_reopen(self, trial_id: str) -> None:
+        """From now on the trial is waited for again: the run was extended."""
+        if trial_id in self._members:
+            self._members[trial_id].is_over = False
+
     def _take(self, report: Report) -> _Member:
         member = self._members.setdefault(report.trial_id, _Member())
         member.is_over = False

@@ -12,7 +12,6 @@ from sweeper.schedulers.fifo import FIFOScheduler
 from sweeper.schedulers.hyperband import HyperBandScheduler
 from sweeper.schedulers.median import MedianScheduler
 from sweeper.schedulers.pbt import PBTScheduler
-from sweeper.schedulers.race import RaceScheduler
 
 __all__ = ["SCHEDULERS", "build_scheduler"]
 
@@ -22,7 +21,6 @@ SCHEDULERS: Mapping[str, Callable[..., Scheduler]] = {
     "asha": AshaScheduler,
     "hyperband": HyperBandScheduler,
     "median": MedianScheduler,
-    "race": RaceScheduler,
     "pbt": PBTScheduler,
 }
 

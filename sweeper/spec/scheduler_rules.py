@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sweeper.hints import join_words, show
-from sweeper.metrics import ENV_STEPS, canonical_metric
+from sweeper.metrics import ENV_STEPS
 from sweeper.spec.draft import Draft
 from sweeper.spec.schedulers import RUNGED, Scheduler, find_length
-from sweeper.spec.sections import Selection
 from sweeper.spec.text.yaml import KeyPath
 
 __all__ = ["compares_trials_well"]
 
-# Metrics that a report has for each replica, too (`sweeper.trainables.metrics`).
-_OF_REPLICAS = ("episode_return_mean", "evaluation/episode_return_mean")
-
 
 def compares_trials_well(draft: Draft) -> Iterator[tuple[KeyPath, str]]:
-    """Whether a scheduler knows a trial's length, and a race each replica's value."""
+    """Whether a scheduler knows a trial's length."""
     scheduler = draft.get(Scheduler)
     if scheduler is None or scheduler.type not in RUNGED:
         return
@@ -27,8 +22,6 @@ def compares_trials_well(draft: Draft) -> Iterator[tuple[KeyPath, str]]:
     if scheduler.given_options().get("min_time_slice"):
         message = "must be 0: trials never yield their place to others; leave it out"
         yield ("scheduler", "min_time_slice"), message
-    if scheduler.type == "race" and not draft.is_training:
-        yield from _has_replicas(draft)
 
 
 def _has_length(draft: Draft, scheduler: Scheduler) -> Iterator[tuple[KeyPath, str]]:
@@ -43,19 +36,3 @@ def _has_length(draft: Draft, scheduler: Scheduler) -> Iterator[tuple[KeyPath, s
         f"{scheduler.type} compares trials at env steps, and nothing says how many a trial has: "
         f"give stop.{ENV_STEPS}, or {key} here",
     )
-
-
-def _has_replicas(draft: Draft) -> Iterator[tuple[KeyPath, str]]:
-    if len(draft.seeds) < 2 and "seeds" not in draft.broken:
-        yield (
-            ("scheduler", "type"),
-            "race compares the replicas of trials, and here a trial has one; give seeds: 5, or "
-            "use asha",
-        )
-    selection = draft.get(Selection)
-    if selection is not None and canonical_metric(selection.metric) not in _OF_REPLICAS:
-        yield (
-            ("scheduler", "type"),
-            f"race needs a metric that each replica has, {join_words(_OF_REPLICAS, 'or')}, and "
-            f"selection.metric is {show(selection.metric)}; use one of them, or asha",
-        )

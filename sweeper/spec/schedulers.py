@@ -24,7 +24,6 @@ __all__ = [
     "Fifo",
     "HyperBand",
     "Median",
-    "Race",
     "Scheduler",
     "bound_by_max_t",
     "explain_unknown_option",
@@ -35,7 +34,6 @@ __all__ = [
 _Factor = Annotated[float, Field(gt=1, allow_inf_nan=False)]
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 _Half = Annotated[float, Field(gt=0, le=0.5, allow_inf_nan=False)]
-_Level = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 # YAML has lists only.
 _AsTuple = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 
@@ -80,19 +78,6 @@ class Median(Section):
     """Only 0: a trial never yields its place to another."""
 
 
-class Race(Section):
-    """Stops a trial whose replicas are worse than another trial's beyond doubt."""
-
-    grace_period: AtLeast1 | None = None
-    """Env steps before a trial can be stopped: the first rung."""
-    max_t: AtLeast1 | None = None
-    """Env steps of a whole trial; by default stop's."""
-    reduction_factor: _Factor = 2
-    """The next rung is so many times further."""
-    alpha: _Level = 0.05
-    """The chance, over the whole sweep, to stop a trial that is as good as any."""
-
-
 class PBT(Section):
     """Population-based training: bad trials take over a good one's weights, and vary its values."""
 
@@ -126,20 +111,19 @@ SCHEDULER_OPTIONS: Mapping[str, type[Section]] = {
     "asha": Asha,
     "hyperband": HyperBand,
     "median": Median,
-    "race": Race,
     "pbt": PBT,
     "pb2": PB2,
 }
 
 
 # Schedulers that compare trials at env steps which follow from a trial's length.
-RUNGED = frozenset({"asha", "hyperband", "median", "race"})
+RUNGED = frozenset({"asha", "hyperband", "median"})
 
 
 class Scheduler(Section):
     """Which trials are stopped early; all but ``fifo`` have options of their own."""
 
-    type: Literal["fifo", "asha", "hyperband", "median", "race", "pbt", "pb2"] = "fifo"
+    type: Literal["fifo", "asha", "hyperband", "median", "pbt", "pb2"] = "fifo"
     """fifo lets every trial run to its end."""
 
     _options: Section = PrivateAttr()

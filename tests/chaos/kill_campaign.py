@@ -6,7 +6,12 @@ driver that goes on. Afterwards every trial must be there exactly once, with its
 the configuration of the uninterrupted sweep; trials that no kill has touched must have reported
 the same numbers, bit for bit.
 
+With ``--learning`` the search is TPE's and the scheduler ASHA, one trial at a time. An interrupted
+trial then begins anew, so the whole sweep must come to the same: the same configurations, the same
+trials stopped for the same reasons, the same numbers.
+
     python tests/chaos/kill_campaign.py                              # 20 driver, 10 worker kills
+    python tests/chaos/kill_campaign.py --learning                   # TPE and ASHA
     python tests/chaos/kill_campaign.py --driver-kills 2 --worker-kills 1 --trials 3 \\
         --steps 1000 --backend torch --step-s 0.004                  # a minute
 """
@@ -23,7 +28,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +46,7 @@ from sweeper.journal import (
 from sweeper.paths import RunPaths
 from sweeper.results.builder import load_results
 from sweeper.results.records import SweepResults, TrialRecord
+from sweeper.states import TrialState
 
 SPEC = """
 name: chaos
@@ -54,7 +60,8 @@ param_space:
   minibatch_size: 50
   num_epochs: 1
   model_config: {{fcnet_hiddens: [8]}}
-search: {{num_samples: {trials}, seed: 3, max_concurrent: {concurrent}}}
+search: {{num_samples: {trials}, seed: 3, max_concurrent: {concurrent}, algorithm: {search}}}
+scheduler: {scheduler}
 stop: {{num_env_steps_sampled_lifetime: {steps}}}
 selection: {{finalists: 0}}
 checkpoint: {{every_env_steps: {checkpoint}}}
@@ -241,20 +248,31 @@ def descendants(pid: int) -> Iterator[tuple[int, str]]:
         yield child, command.decode(errors="replace")
 
 
-def compare(reference: SweepResults, killed: SweepResults, events: list[Event]) -> list[str]:
-    """What is not as it must be, in words; empty if all is well."""
+def compare(
+    reference: SweepResults, killed: SweepResults, events: list[Event], *, begins_anew: bool
+) -> list[str]:
+    """What is not as it must be, in words; empty if all is well.
+
+    Args:
+        reference: the uninterrupted sweep.
+        killed: the other one.
+        events: of the other one's journal.
+        begins_anew: whether trials that were interrupted had no checkpoint to go on from.
+    """
     problems = []
     ids = [record.trial_id for record in reference.trials]
     if [record.trial_id for record in killed.trials] != ids:
         problems.append(f"trials {[r.trial_id for r in killed.trials]}, not {ids}")
     asked = Counter(e.trial_id for e in events if isinstance(e, TrialAsked))
     ends = Counter(
-        e.trial_id for e in events if isinstance(e, TrialEnded) and e.state == "TERMINATED"
+        e.trial_id
+        for e in events
+        if isinstance(e, TrialEnded) and TrialState(e.state).has_succeeded
     )
     for name, counted in (("asked", asked), ("ended", ends)):
         if counted != Counter(ids):
             problems.append(f"{name} not exactly once each: {dict(counted)}")
-    touched = interrupted_trials(events)
+    touched = set() if begins_anew else interrupted_trials(events)
     for left, right in zip(reference.trials, killed.trials, strict=False):
         problems += _compare_trials(left, right, was_touched=right.trial_id in touched)
     return problems
@@ -271,7 +289,7 @@ def _compare_trials(
     reference: TrialRecord, killed: TrialRecord, *, was_touched: bool
 ) -> Iterator[str]:
     name = killed.trial_id
-    if killed.state != "TERMINATED":
+    if (killed.state, killed.reason) != (reference.state, reference.reason):
         yield f"{name} is {killed.state}: {killed.reason}"
     if (killed.configuration, killed.seeds) != (reference.configuration, reference.seeds):
         yield f"{name} has another configuration"
@@ -283,12 +301,14 @@ def _compare_trials(
     clock = [report["time_total_s"] for report in killed.reports]
     if clock != sorted(clock):
         yield f"{name}: its time went backwards"
-    if not killed.checkpoints:
+    if killed.state == "PRUNED":
+        pass  # it may have been stopped before its first checkpoint
+    elif not killed.checkpoints:
         yield f"{name} has no checkpoint"
     elif killed.checkpoints[-1].metrics["training_iteration"] != iterations[-1]:
         yield f"{name}: its last checkpoint is not of its last report"
     if not was_touched and _numbers(killed) != _numbers(reference):
-        yield f"{name} was never interrupted and yet reported other numbers"
+        yield f"{name} reported other numbers, and no checkpoint is to blame"
 
 
 def _numbers(record: TrialRecord) -> list[dict[str, Any]]:
@@ -310,6 +330,7 @@ def run_campaign(
     worker_kills: int,
     seed: int,
     tracking: bool,
+    is_learning: bool = False,
     say: Callable[[str], None] = print,
 ) -> list[str]:
     """Both sweeps, one after the other; returns what is not as it must be."""
@@ -320,7 +341,9 @@ def run_campaign(
         steps=steps,
         step_s=step_s,
         backend=backend,
-        checkpoint=steps // 10,
+        checkpoint=steps if is_learning else steps // 10,
+        search="tpe, n_startup_trials: 3" if is_learning else "random",
+        scheduler="{type: asha, reduction_factor: 2}" if is_learning else "fifo",
         tracking="{uri: 'sqlite:///runs/mlflow.db', experiment: chaos}" if tracking else "null",
     )
     for name in ("reference", "killed"):
@@ -333,7 +356,14 @@ def run_campaign(
     killed = campaign.run_launch()
     assert campaign.run is not None
     events = list(read_journal(campaign.run.journal))
-    problems = compare(reference, killed, events)
+    problems = compare(reference, killed, events, begins_anew=is_learning)
+    if is_learning:
+        stopped = sum(record.state == "PRUNED" for record in reference.trials)
+        say(f"{stopped} of {len(reference.trials)} trials stopped early")
+        if not stopped:
+            problems.append("no trial was stopped early: give it more trials")
+    elif any(record.state != "TERMINATED" for record in reference.trials):
+        problems.append("not every trial of the uninterrupted sweep has run to its end")
     say("kind         after  journal lines  trials ended")
     for kill in campaign.kills:
         say(f"{kill.kind:<12} {kill.after_s:4.1f}s {kill.events:14d} {kill.ended:13d}")
@@ -349,22 +379,23 @@ def run_campaign(
         f"them interrupted, {rows - kept} of {rows} iterations done twice"
     )
     if tracking:
-        problems += _check_mlflow(campaign.run, len(killed.trials), steps // _BATCH)
+        problems += _check_mlflow(campaign.run, killed.trials)
     return problems
 
 
-def _check_mlflow(run: RunPaths, trials: int, iterations: int) -> Iterator[str]:
+def _check_mlflow(run: RunPaths, trials: Sequence[TrialRecord]) -> Iterator[str]:
     import sqlite3
 
     database = sqlite3.connect(run.root.parent / "mlflow.db")
     statuses = Counter(database.execute("select status from runs").fetchall())
-    if statuses != Counter({("FINISHED",): trials + 1}):
-        yield f"MLflow has runs {dict(statuses)}, not {trials + 1} finished ones"
+    if statuses != Counter({("FINISHED",): len(trials) + 1}):
+        yield f"MLflow has runs {dict(statuses)}, not {len(trials) + 1} finished ones"
+    wanted = {record.trial_id: len(record.reports) for record in trials}
     steps = database.execute(
         "select r.name, count(distinct m.step) from runs r join metrics m using (run_uuid) "
         "where m.key = 'episode_return_mean' group by r.name"
     ).fetchall()
-    wrong = {name: count for name, count in steps if count != iterations}
+    wrong = {name: count for name, count in steps if count != wanted.get(name)}
     if wrong:
         yield f"MLflow has other numbers of steps: {wrong}"
 
@@ -378,6 +409,7 @@ def main() -> None:
     parser.add_argument("--step-s", type=float, default=0.0, help="Seconds an env step sleeps.")
     parser.add_argument("--backend", choices=("rllib", "torch"), default="rllib")
     parser.add_argument("--concurrent", type=int, default=2)
+    parser.add_argument("--learning", action="store_true", help="TPE and ASHA, one at a time.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-tracking", action="store_true")
     parser.add_argument("--folder", type=Path, help="An empty one, kept; by default a temporary.")
@@ -390,11 +422,12 @@ def main() -> None:
             steps=arguments.steps,
             step_s=arguments.step_s,
             backend=arguments.backend,
-            concurrent=arguments.concurrent,
+            concurrent=1 if arguments.learning else arguments.concurrent,
             driver_kills=arguments.driver_kills,
             worker_kills=arguments.worker_kills,
             seed=arguments.seed,
             tracking=not arguments.no_tracking,
+            is_learning=arguments.learning,
         )
     print(f"took {time.monotonic() - began:.0f} s")  # noqa: T201
     if problems:

@@ -129,6 +129,7 @@ def extend_spec(
     changes: dict[str, Any] = {}
     if extension.num_samples is not None:
         _check_more("--num-samples", extension.num_samples, spec.search.num_samples)
+        _check_population(spec, "--num-samples", extension.num_samples, spec.search.num_samples)
         changes["search.num_samples"] = extension.num_samples
     if extension.time_s is not None:
         if extension.time_s <= 0:
@@ -216,9 +217,21 @@ def _extend_budget(spec: ExperimentSpec, name: str, value: float) -> int:
     if not float(value).is_integer():
         raise UserError(f"--stop {name}: must be a whole number; found {value:g}")
     _check_more(f"--stop {name}", value, before)
+    if key == "trials":
+        _check_population(spec, f"--stop {name}", int(value), before)
     return int(value)
 
 
 def _check_more(option: str, value: float, before: float) -> None:
     if value < before:
         raise UserError(f"{option} {value:g} is less than the run has already: {before:g}")
+
+
+def _check_population(spec: ExperimentSpec, option: str, value: int, before: int) -> None:
+    """Refuse members that would join a population late: those before them have been compared."""
+    if spec.perturbation_interval is not None and value != before:
+        raise UserError(
+            f"{option} {value}: the trials of {spec.scheduler.type} are compared with each other "
+            f"while they train, so all of them begin together, and these {before} have begun; "
+            "start a new run for a larger population, or train this one longer with --stop"
+        )

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import dataclass
 
 from sweeper.evidence.confirmation import Group, Member
-from sweeper.journal import TrialAsked
 from sweeper.planning.settings import confirmation_settings
 from sweeper.running.confirmation import choose_confirmation, find_next_group
 from sweeper.running.limits import Limits
 from sweeper.running.resume.state import continue_trial
 from sweeper.running.tune.queue import TrialQueue
-from sweeper.running.tune.stage import Launch, find_nodes, run_trials, trial_storage
+from sweeper.running.tune.stage import Launch, find_nodes, record_asked, run_trials, trial_storage
 from sweeper.schedulers.fifo import FIFOScheduler
 from sweeper.search.base import Observation, SearchAlgorithm
 from sweeper.search.expansion import Sample
@@ -83,17 +81,9 @@ def _train(launch: Launch, group: Group, *, episodes: int) -> None:
 
     def note_asked(trial_id: str, sample: Sample) -> None:  # noqa: ARG001
         member = group.members[int(trial_id.removeprefix(_PREFIX)) - begun - 1]
-        launch.journal.append(
-            TrialAsked(
-                time=time.time(),
-                trial_id=trial_id,
-                configuration=member.configuration,
-                parameters=member.parameters,
-                seeds=group.seeds,
-                stage=Stage.CONFIRMATION,
-                of=member.of,
-            )
-        )
+        asked = Sample(dict(member.configuration), dict(member.parameters))
+        stage = Stage.CONFIRMATION
+        record_asked(launch, trial_id, asked, seeds=group.seeds, stage=stage, of=member.of)
 
     planned = plan.confirmation
     queue = TrialQueue(

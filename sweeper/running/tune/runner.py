@@ -16,10 +16,10 @@ from typing import Any
 from sweeper.running.tune.session import ray_session
 
 # isort: split
-from sweeper.journal import Journal, LaunchEnded, LaunchStarted, TrialAsked
+from sweeper.journal import Journal, LaunchEnded, LaunchStarted
 from sweeper.paths import RunPaths
 from sweeper.planning.plan import SweepPlan
-from sweeper.planning.population import scheduler_options
+from sweeper.planning.schedulers import make_scheduler
 from sweeper.planning.settings import trial_settings
 from sweeper.results.builder import ResultsBuilder
 from sweeper.running.background_search import BackgroundSearch
@@ -30,8 +30,7 @@ from sweeper.running.limits import Limits
 from sweeper.running.resume.state import LaunchState
 from sweeper.running.tune.confirming import carry_out_confirmation
 from sweeper.running.tune.queue import TrialQueue
-from sweeper.running.tune.stage import Launch, find_nodes, run_trials, trial_storage
-from sweeper.schedulers.registry import build_scheduler
+from sweeper.running.tune.stage import Launch, find_nodes, record_asked, run_trials, trial_storage
 from sweeper.search.expansion import Sample
 from sweeper.search.registry import build_search
 from sweeper.spec import dump_spec
@@ -115,20 +114,11 @@ def _search(launch: Launch) -> str:
     )
     limits.catch_up(results.snapshot())
     learners = _build_learners(launch)
-    learners.replay(launch.paths)
+    learners.replay(launch.paths, [one.trial_id for one in state.continuations])
     placement = find_nodes()
 
     def note_asked(trial_id: str, sample: Sample) -> None:
-        launch.journal.append(
-            TrialAsked(
-                time=time.time(),
-                trial_id=trial_id,
-                configuration=sample.configuration,
-                parameters=sample.parameters,
-                seeds=spec.seeds,
-                stage=Stage.SEARCH,
-            )
-        )
+        record_asked(launch, trial_id, sample, seeds=spec.seeds, stage=Stage.SEARCH)
 
     queue = TrialQueue(
         learners.search,
@@ -183,8 +173,7 @@ def _build_learners(launch: Launch) -> Learners:
     )
     if search.learns and launch.plan.concurrent > 1:
         search = BackgroundSearch(search)
-    options = scheduler_options(
+    scheduler = make_scheduler(
         spec, population=launch.plan.max_trials, concurrent=launch.plan.concurrent
     )
-    scheduler = build_scheduler(spec.scheduler.type, spec.objective, options)
     return Learners(search, scheduler, spec.objective, launch.results)

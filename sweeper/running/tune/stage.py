@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from ray import tune
 from ray.train._internal.storage import StorageContext
 
 from sweeper.errors import RunError
-from sweeper.journal import Journal, Listener
+from sweeper.journal import Journal, Listener, TrialAsked
 from sweeper.paths import RunPaths
 from sweeper.planning.plan import SweepPlan
 from sweeper.results.builder import ResultsBuilder
@@ -32,10 +33,12 @@ from sweeper.running.tune.queue import TrialQueue
 from sweeper.running.tune.scheduling import SchedulerAdapter
 from sweeper.running.tune.tuner import build_tuner
 from sweeper.schedulers.base import Decision, Scheduler
+from sweeper.search.expansion import Sample
+from sweeper.states import Stage
 from sweeper.trainables.contract import TrialSettings
 from sweeper.trainables.trial import trial_class
 
-__all__ = ["Launch", "find_nodes", "run_trials", "trial_storage"]
+__all__ = ["Launch", "find_nodes", "record_asked", "run_trials", "trial_storage"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,38 @@ def find_nodes() -> Placement:
 def trial_storage(paths: RunPaths) -> StorageContext:
     """The storage that holds the trials' folders."""
     return StorageContext(storage_path=str(paths.root), experiment_dir_name=paths.trials.name)
+
+
+def record_asked(
+    launch: Launch,
+    trial_id: str,
+    sample: Sample,
+    *,
+    seeds: tuple[int, ...],
+    stage: Stage,
+    of: str = "",
+) -> None:
+    """Write into the journal which configuration a new trial has.
+
+    Args:
+        launch: which it is part of.
+        trial_id: the new trial's.
+        sample: its configuration, and the part of it that the search varies.
+        seeds: one a replica.
+        stage: what it is trained for.
+        of: as in `TrialAsked`.
+    """
+    launch.journal.append(
+        TrialAsked(
+            time=time.time(),
+            trial_id=trial_id,
+            configuration=sample.configuration,
+            parameters=sample.parameters,
+            seeds=seeds,
+            stage=stage,
+            of=of,
+        )
+    )
 
 
 def run_trials(

@@ -20,6 +20,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, create_trial
 
+from sweeper.metrics import Objective
 from sweeper.run_files import open_regular
 from sweeper.search.base import Observation
 from sweeper.search.distributions import Distribution, distributions
@@ -31,6 +32,8 @@ from sweeper.search.sampling.study import quiet
 __all__ = ["StudyLog", "build_study"]
 
 _WIDTH = 8  # deviations of a normal distribution on each side of its mean
+# What `Study.set_metric_names` writes; that one warns that it is experimental.
+_METRIC_NAMES = "study:metric_names"
 
 
 class _Shown:
@@ -102,7 +105,11 @@ class _Picture:
 
 
 def build_study(
-    param_space: Mapping[str, Any], observations: Iterable[Observation], *, name: str, mode: str
+    param_space: Mapping[str, Any],
+    observations: Iterable[Observation],
+    *,
+    name: str,
+    objective: Objective,
 ) -> optuna.Study:
     """A study in memory with all trials of a search.
 
@@ -110,11 +117,11 @@ def build_study(
         param_space: nested; leaves are constants or distributions.
         observations: of the trials, in their order.
         name: of the study.
-        mode: ``max`` or ``min``.
+        objective: whose values it has.
     """
     storage, picture = InMemoryStorage(), _Picture(param_space)
     with quiet():
-        study_id = storage.create_new_study([_direction(mode)], name)
+        study_id = _create_study(storage, name, objective)
         for observation in observations:
             storage.create_new_trial(study_id, picture.freeze(observation))
         return optuna.load_study(study_name=name, storage=storage)
@@ -130,13 +137,15 @@ class StudyLog:
         path: the file.
         param_space: nested; leaves are constants or distributions.
         name: of the study.
-        mode: ``max`` or ``min``.
+        objective: whose values it has.
     """
 
-    def __init__(self, path: Path, param_space: Mapping[str, Any], *, name: str, mode: str) -> None:
+    def __init__(
+        self, path: Path, param_space: Mapping[str, Any], *, name: str, objective: Objective
+    ) -> None:
         self._path, self._picture = path, _Picture(param_space)
         self._lock = path.with_name(f"{path.name}.lock")  # Optuna's name for it
-        self._name, self._mode = name, mode
+        self._name, self._objective = name, objective
         self._observed: dict[int, Observation] = {}
         self._storage: BaseStorage | None = None
         self._study_id = 0
@@ -192,6 +201,8 @@ class StudyLog:
         self._lock.unlink(missing_ok=True)
         storage = JournalStorage(JournalFileBackend(str(self._path)))
         study_id = storage.get_study_id_from_name(self._name)
+        if storage.get_study_system_attrs(study_id) != {_METRIC_NAMES: [self._objective.metric]}:
+            raise ValueError("a study of another metric, or of an earlier version")
         self._trial_ids = [trial._trial_id for trial in storage.get_all_trials(study_id)]
         self._storage, self._study_id = storage, study_id
 
@@ -200,7 +211,7 @@ class StudyLog:
         self._path.unlink(missing_ok=True)  # a link itself, not what it leads to
         with quiet():
             storage = JournalStorage(JournalFileBackend(str(self._path)))
-            self._study_id = storage.create_new_study([_direction(self._mode)], self._name)
+            self._study_id = _create_study(storage, self._name, self._objective)
         self._storage = storage
         self._trial_ids = [
             storage.create_new_trial(self._study_id, self._picture.freeze(self._observed[number]))
@@ -208,5 +219,9 @@ class StudyLog:
         ]
 
 
-def _direction(mode: str) -> StudyDirection:
-    return StudyDirection.MAXIMIZE if mode == "max" else StudyDirection.MINIMIZE
+def _create_study(storage: BaseStorage, name: str, objective: Objective) -> int:
+    is_max = objective.mode == "max"
+    direction = StudyDirection.MAXIMIZE if is_max else StudyDirection.MINIMIZE
+    study_id = storage.create_new_study([direction], name)
+    storage.set_study_system_attr(study_id, _METRIC_NAMES, [objective.metric])
+    return study_id

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import started, sweeper_here
+from command_line import sweeper_here
+from killed_sweeps import kill_when
 
 from sweeper.api import open_run
 from sweeper.journal import TrialReported, read_journal
@@ -39,24 +39,14 @@ tracking: null
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_population_that_is_killed_at_an_exchange_comes_to_the_same(tmp_path: Path) -> None:
-    for name in ("undisturbed", "killed"):
-        (tmp_path / f"{name}.yaml").write_text(SPEC.replace("name: population", f"name: {name}"))
-    done = sweeper_here("run", "undisturbed.yaml", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    undisturbed = open_run(done.stdout.strip())
-    with started("run", "killed.yaml", cwd=tmp_path) as process:
-        deadline = time.monotonic() + 120
-        while not any(
-            '"action": "copy"' in journal.read_text()
-            for journal in tmp_path.glob("runs/killed-*/journal.jsonl")
-        ):
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        process.kill()
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    paths = kill_when(lambda journal: '"action": "copy"' in journal, cwd=tmp_path)
     resumed = sweeper_here("resume", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
-    run = open_run("last", tmp_path / "runs")
+    run = open_run(paths.root)
+    done = sweeper_here("run", "spec.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    undisturbed = open_run(done.stdout.strip())
     assert {record.state for record in run.results.trials} == {TrialState.TERMINATED}
     assert all(record.env_steps == 1200 for record in run.results.trials)
 
@@ -81,14 +71,14 @@ def test_a_population_that_is_killed_at_an_exchange_comes_to_the_same(tmp_path: 
     assert went_on_at == first["donor_env_steps"] + 200
 
     ancestry = trace_ancestry(run.results, run.selection.trial_id)
-    best = json.loads(sweeper_here("best", "--json", cwd=tmp_path).stdout)
+    best = json.loads(sweeper_here("best", paths.root.name, "--json", cwd=tmp_path).stdout)
     assert (best["schedule"] is not None) == (len(ancestry) > 1)
     if best["schedule"] is not None:
         plan = training_plan(load_spec(best["schedule"]))
         assert (plan.trials, plan.spec.scheduler.type) == (1, "fifo")
-    assert first["trial_id"] in sweeper_here("results", "--lineage", cwd=tmp_path).stdout
-    rows = json.loads(sweeper_here("results", "--lineage", "--json", cwd=tmp_path).stdout)
-    assert rows == run.lineage_rows
+    asked = ("results", paths.root.name, "--lineage")
+    assert first["trial_id"] in sweeper_here(*asked, cwd=tmp_path).stdout
+    assert json.loads(sweeper_here(*asked, "--json", cwd=tmp_path).stdout) == run.lineage_rows
 
 
 def decisions(run: Run) -> list[tuple[str, dict[str, Any]]]:

@@ -3,52 +3,37 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import started, sweeper_here
+from command_line import sweeper_here
+from decisions import check_decisions
+from killed_sweeps import UNHURRIED, kill_when
 
 from sweeper.api import open_run
 from sweeper.journal import TrialReported, read_journal
-from sweeper.paths import RunPaths
 from sweeper.results.records import TrialRecord
-from sweeper.running.learners import scheduler_report
-from sweeper.schedulers.registry import build_scheduler
-from sweeper.spec import load_spec
-from sweeper.spec.schedulers import resolve_options
 
-# Slow enough to be killed, until a file says otherwise.
-UNHURRIED = """
-import pathlib, time, gymnasium
-from gymnasium.envs.classic_control import CartPoleEnv
-class Unhurried(CartPoleEnv):
-    def step(self, action):
-        if not pathlib.Path(__file__).with_name("hurry").exists():
-            time.sleep(0.003)
-        return super().step(action)
-gymnasium.register("{name}-v0", entry_point=Unhurried, max_episode_steps=500)
-"""
 # A trial saves only at its end: one that a kill interrupts starts anew, and comes to the same.
 SPEC = """
 name: {name}
-environment: {{id: {name}-v0, module: {name}}}
+environment: {{id: {name}-v0, module: {name}, kwargs: {{ends: 2}}}}
 algorithm: PPO
 seeds: 2
 param_space:
   lr: {{loguniform: [1.0e-5, 1.0e-1]}}
   train_batch_size_per_learner: 100
   minibatch_size: 50
-  num_epochs: 4
+  num_epochs: 2
   model_config: {{fcnet_hiddens: [8]}}
-search: {{num_samples: 6, seed: 3, max_concurrent: 1}}
+search:
+  num_samples: 6
+  max_concurrent: 1
+  points_to_evaluate: [{{lr: 0.01}}, {{lr: 0.03}}, {{lr: 0.001}}, {{lr: 1.0e-5}}, {{lr: 1.0e-4}}]
 scheduler: {scheduler}
-stop: {{num_env_steps_sampled_lifetime: 1000}}
-checkpoint: {{every_env_steps: 1000}}
+stop: {{num_env_steps_sampled_lifetime: 800}}
+checkpoint: {{every_env_steps: 800}}
 selection: {{finalists: 0}}
 tracking: null
 """
@@ -59,37 +44,20 @@ def outcome(record: TrialRecord) -> tuple[Any, ...]:
     return record.trial_id, record.state, record.reason, record.rung, record.env_steps, last
 
 
-def kill_after(folder: Path, ends: int, process: subprocess.Popen[str]) -> RunPaths:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()
-        for journal in folder.glob("runs/*/journal.jsonl"):
-            if journal.read_text().count('"trial_ended"') >= ends:
-                os.kill(process.pid, signal.SIGKILL)
-                return RunPaths(journal.parent)
-        time.sleep(0.05)
-    raise AssertionError("nothing to kill")
-
-
-def check_decisions(paths: RunPaths) -> None:
-    """A new scheduler that is told what the journal has decides what the journal says."""
-    spec = load_spec(paths.spec)
-    options = resolve_options(spec.scheduler, spec.stop)
-    scheduler = build_scheduler(spec.scheduler.type, spec.objective, options)
-    for event in read_journal(paths.journal):
-        if isinstance(event, TrialReported):
-            report = scheduler_report(event.trial_id, event.metrics, {}, spec.objective)
-            if event.stopped_by:
-                scheduler.on_final_report(report)
-            else:
-                assert scheduler.on_report(report).to_json() == event.decision
-
-
 @pytest.mark.parametrize(
     ("name", "scheduler"),
     [
         ("asha", "{type: asha, grace_period: 300, reduction_factor: 2}"),
-        ("race", "{type: race, alpha: 0.9}"),
+        pytest.param(
+            "hyperband",
+            "{type: hyperband, grace_period: 200, reduction_factor: 2}",
+            marks=pytest.mark.acceptance,
+        ),
+        pytest.param(
+            "median",
+            "{type: median, grace_period: 300, min_samples_required: 1}",
+            marks=pytest.mark.acceptance,
+        ),
     ],
 )
 def test_a_killed_and_resumed_sweep_stops_the_trials_that_an_undisturbed_one_does(
@@ -98,8 +66,7 @@ def test_a_killed_and_resumed_sweep_stops_the_trials_that_an_undisturbed_one_doe
     name = f"unhurried_{name}"
     (tmp_path / f"{name}.py").write_text(UNHURRIED.format(name=name))
     (tmp_path / "spec.yaml").write_text(SPEC.format(name=name, scheduler=scheduler))
-    with started("run", "spec.yaml", cwd=tmp_path) as process:
-        paths = kill_after(tmp_path, 2, process)
+    paths = kill_when(lambda journal: journal.count('"trial_ended"') >= 2, cwd=tmp_path)
     (tmp_path / "hurry").touch()
     resumed = sweeper_here("resume", paths.root.name, cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import started, sweeper, sweeper_here
+from command_line import sweeper_here
+from killed_sweeps import kill_when
 
 from sweeper.api import open_run
 from sweeper.opened_run import Run
-from sweeper.paths import RunPaths, list_runs
 
 SPEC = """
 name: search
@@ -74,11 +71,9 @@ def test_the_run_is_an_optuna_study_and_so_is_its_log(whole: Run, tmp_path: Path
 
 def test_a_killed_sweep_goes_on_with_the_same_sequence(whole: Run, tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(SPEC)
-    with started("run", "spec.yaml", cwd=tmp_path) as process:
-        paths = _wait_for_trials(tmp_path / "runs", 5)
-        os.killpg(process.pid, signal.SIGKILL)
+    paths = kill_when(lambda journal: journal.count('"trial_asked"') >= 5, cwd=tmp_path)
     paths.optuna.unlink(missing_ok=True)
-    done = sweeper("resume", paths.root.name, cwd=tmp_path)
+    done = sweeper_here("resume", paths.root.name, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     resumed = open_run(paths.root)
     assert asked(resumed) == asked(whole)
@@ -100,14 +95,3 @@ def test_more_samples_go_on_where_fewer_ended_at_two_trials_at_a_time(
     after = asked(open_run(root))
     assert (len(before), after[:4]) == (4, before)
     assert len({repr(one) for one in after}) == 6
-
-
-def _wait_for_trials(storage: Path, number: int) -> RunPaths:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        for paths in list_runs(storage):
-            text = paths.journal.read_text(encoding="utf-8")
-            if text.count('"trial_asked"') >= number:
-                return paths
-        time.sleep(0.02)
-    raise AssertionError("the sweep did not come so far")

@@ -79,7 +79,7 @@ class Threshold(Scheduler):
 
     def __init__(self, objective: Objective) -> None:
         super().__init__(objective)
-        self.reports: list[Report] = []
+        self.reports: list[Any] = []
         self.final: list[Report] = []
 
     def on_report(self, report: Report) -> Decision:
@@ -139,7 +139,9 @@ def test_the_scheduler_gets_every_report_with_the_replicas_that_the_sweep_sees()
     simulate(table, Scripted(0.0), scheduler, replicas=[0, 1])
     seen = [(report.env_steps, report.value, report.replicas) for report in scheduler.reports]
     assert seen == [(5, None, ()), (10, 7.0, (6.0, 8.0)), (15, 7.0, (6.0, 8.0))]
-    assert scheduler.final[0] == Report("t0001", 20, 11.0, (10.0, 12.0), {"x": 0.0})
+    final: Any = scheduler.final[0]
+    assert (final.trial_id, final.env_steps, final.value) == ("t0001", 20, 11.0)
+    assert (final.parameters, final.replicas) == ({"x": 0.0}, (10.0, 12.0))
 
 
 def test_trials_run_side_by_side_in_the_time_of_their_env_steps() -> None:

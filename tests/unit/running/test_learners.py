@@ -19,7 +19,7 @@ from sweeper.journal import (
 from sweeper.metrics import Objective
 from sweeper.paths import RunPaths
 from sweeper.results.builder import ResultsBuilder, load_results
-from sweeper.running.learners import Learners, report_to, scheduler_report
+from sweeper.running.learners import Learners, report_to
 from sweeper.schedulers.base import CONTINUE, Action, Decision, Report, Scheduler
 from sweeper.search.base import Observation, SearchAlgorithm
 from sweeper.search.expansion import Sample
@@ -49,6 +49,7 @@ class FirstRung(Scheduler):
         self.heard: list[tuple[str, int, float | None]] = []
         self.final: list[tuple[str, int, float | None]] = []
         self.ended: list[str] = []
+        self.reopened: list[str] = []
         self.best = -math.inf
 
     def on_report(self, report: Report) -> Decision:
@@ -65,6 +66,9 @@ class FirstRung(Scheduler):
     def on_end(self, trial_id: str, state: TrialState) -> None:
         assert state.is_over
         self.ended.append(trial_id)
+
+    def on_reopen(self, trial_id: str) -> None:
+        self.reopened.append(trial_id)
 
 
 def row(iteration: int, value: float | None) -> dict[str, float]:
@@ -150,6 +154,19 @@ def test_a_replayed_scheduler_decides_as_it_did(
     assert decision == Decision(Action.STOP, "4 < 5")
 
 
+def test_a_replay_tells_which_trials_went_on_in_each_launch_and_go_on_now(
+    learners: Learners, scheduler: FirstRung, tmp_path: Path
+) -> None:
+    paths = record(learners, tmp_path, live=False)
+    journal = Journal(paths.journal, [learners.results.apply])
+    journal.append(LaunchStarted(2.0, 2, 1, ("sweeper",)))
+    journal.append(TrialStarted(2.0, "t0002", ""))
+    journal.close()
+    learners.replay(paths, ["t0001", "t0004"])
+    first, later = ["t0001", "t0002", "t0003"], ["t0002"]
+    assert scheduler.reopened == [*first, *later, "t0001"], "not of another stage"
+
+
 def test_a_live_search_is_told_after_each_report_and_end(
     learners: Learners, search: Listening, scheduler: FirstRung, tmp_path: Path
 ) -> None:
@@ -159,20 +176,6 @@ def test_a_live_search_is_told_after_each_report_and_end(
     assert scheduler.heard == [], "Tune's adapter hands it the reports"
     assert scheduler.final == [("t0001", 300, 6.0)]
     assert scheduler.ended == ["t0002", "t0001", "t0003"]
-
-
-def test_a_scheduler_sees_the_replicas_once_each_has_a_value() -> None:
-    objective = Objective("evaluation/episode_return_mean")
-
-    def report(*values: float | None) -> Report:
-        name = "evaluation/episode_return_mean"
-        metrics = {**row(1, None), name: 2.0, f"replica/{name}": list(values)}
-        return scheduler_report("t0001", metrics, {"lr": 0.1}, objective)
-
-    assert report(1.0, 3.0) == Report("t0001", 100, 2.0, (1.0, 3.0), {"lr": 0.1})
-    assert report(1.0, None).replicas == ()
-    assert report(1.0, math.nan).replicas == ()
-    assert scheduler_report("t0001", row(1, 2.0), {}, Objective(METRIC)).replicas == ()
 
 
 def test_events_of_earlier_versions_belong_to_the_search(tmp_path: Path) -> None:

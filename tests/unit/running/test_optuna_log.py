@@ -43,7 +43,7 @@ def test_the_log_is_what_the_run_says_of_itself(tmp_path: Path) -> None:
     assert study.trials[2].intermediate_values == {500: 30.0}
     assert study.trials[0].duration == timedelta(seconds=58)
     written = paths.optuna.read_bytes()
-    log = StudyLog(paths.optuna, SPACE, name="a", mode="max")
+    log = StudyLog(paths.optuna, SPACE, name="a", objective=run.objective)
     from sweeper.results.observing import observe_search
 
     log.open(observe_search(run.results, run.objective))

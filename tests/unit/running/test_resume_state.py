@@ -500,6 +500,28 @@ def test_an_extension_that_takes_away_or_names_nothing_is_a_mistake(
         extend_spec(run.paths, spec, extension, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("extension", "option"),
+    [
+        (Extension(num_samples=9), "--num-samples 9"),
+        (Extension(stop={"budget.trials": 5.0}), r"--stop budget\.trials 5"),
+    ],
+)
+def test_nobody_joins_a_population_that_has_begun(
+    run: RunFolder, spec: ExperimentSpec, extension: Extension, option: str
+) -> None:
+    changes = ["scheduler=pbt", "budget.trials=4", "search.num_samples=6"]
+    population = load_spec(run.paths.spec, changes, text=dump_spec(spec))
+    with pytest.raises(UserError, match=f"{option}: the trials of pbt are compared .* new run"):
+        extend_spec(run.paths, population, extension, 0.0)
+    same = Extension(num_samples=6, stop={**STOP, "budget.trials": 4.0})
+    assert extend_spec(run.paths, population, same, 0.0) == (population, {})
+    longer = Extension(stop={"num_env_steps_sampled_lifetime": 900.0})
+    extended, changes_made = extend_spec(run.paths, population, longer, 0.0)
+    assert list(changes_made) == ["stop.num_env_steps_sampled_lifetime"]
+    assert extended.perturbation_interval == population.perturbation_interval
+
+
 def test_a_plateau_is_kept_by_an_extension_and_not_extended(
     run: RunFolder, spec: ExperimentSpec
 ) -> None:

@@ -37,7 +37,7 @@ def report(
     """Report, and save the trial where it goes on."""
     trial_id = f"t{number:04d}"
     decision = scheduler.on_report(
-        Report(trial_id, env_steps, value, (), {**PARAMETERS, "num_epochs": number})
+        Report(trial_id, env_steps, value, {**PARAMETERS, "num_epochs": number})
     )
     if decision.action is not Action.COPY:
         scheduler.on_checkpoint(trial_id, env_steps)
@@ -106,10 +106,23 @@ def test_a_copy_is_no_donor_until_it_is_saved() -> None:
     assert last.action is Action.COPY
     for number in (2, 3, 4):
         report(scheduler, number, 10.0 * number, 3 * INTERVAL)
-    scheduler.on_report(Report("t0001", 3 * INTERVAL, 99.0, (), PARAMETERS))
+    scheduler.on_report(Report("t0001", 3 * INTERVAL, 99.0, PARAMETERS))
     assert report(scheduler, 2, 20.0, 3 * INTERVAL + 200).action is Action.CONTINUE
     scheduler.on_checkpoint("t0001", 3 * INTERVAL)
     assert report(scheduler, 2, 20.0, 3 * INTERVAL + 400).donor == "t0001"
+
+
+def test_a_population_that_was_over_and_is_given_more_env_steps_advances_together() -> None:
+    scheduler = population(concurrent=1)
+    for number in (1, 2, 3, 4):
+        scheduler.on_final_report(Report(f"t{number:04d}", INTERVAL, 10.0 * number, PARAMETERS))
+        scheduler.on_checkpoint(f"t{number:04d}", INTERVAL)
+        scheduler.on_end(f"t{number:04d}", TrialState.TERMINATED)
+    for number in (1, 2, 3, 4):
+        scheduler.on_reopen(f"t{number:04d}")
+    decisions = [report(scheduler, number, 10.0 * number, 2 * INTERVAL) for number in (2, 3, 4, 1)]
+    assert actions(decisions[:3]) == [Action.PAUSE] * 3
+    assert decisions[3].donor == "t0004"
 
 
 def test_nothing_happens_while_the_population_burns_in() -> None:
@@ -174,7 +187,7 @@ def test_a_replay_decides_the_same_and_goes_on_the_same(events: Events, killed_a
         decided = []
         for number, steps, value in events:
             trial_id, (at, parameters) = f"t{number:04d}", state[number]
-            given = Report(trial_id, at + steps, value, (), parameters)
+            given = Report(trial_id, at + steps, value, parameters)
             decision = scheduler.on_report(given)
             told.append(("on_report", (given,)))
             decided.append(decision)

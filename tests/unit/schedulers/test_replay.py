@@ -18,7 +18,6 @@ OPTIONS = {
     "asha": {"max_t": 60, "grace_period": 10, "reduction_factor": 2, "brackets": 2},
     "hyperband": {"max_t": 60, "grace_period": 10, "reduction_factor": 2},
     "median": {"grace_period": 20, "min_samples_required": 2},
-    "race": {"max_t": 60, "grace_period": 20, "alpha": 0.9},
 }
 
 Build = Callable[[], Scheduler]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.planning.plan import SweepPlan
-from sweeper.planning.population import scheduler_options
+from sweeper.planning.population import population_options
 from sweeper.planning.warnings import find_warnings
 from sweeper.spec import ExperimentSpec, load_spec
 from sweeper.views.population import describe_population
@@ -63,7 +63,7 @@ def test_it_names_what_goes_with_the_weights_and_who_waits(tmp_path: Path) -> No
 def test_another_scheduler_is_no_population(tmp_path: Path) -> None:
     spec = read(tmp_path, scheduler="fifo")
     assert describe(spec) == []
-    assert scheduler_options(spec, population=8, concurrent=2) == {}
+    assert population_options(spec, population=8, concurrent=2) is None
     assert spec.perturbation_interval is None
 
 
@@ -82,7 +82,8 @@ def test_the_exchanges_have_the_rhythm_of_the_checkpoints_and_the_other_way_roun
 
 def test_its_values_go_with_the_rest_of_the_configuration(tmp_path: Path) -> None:
     spec = read(tmp_path, more="minibatch_size: {randint: [100, 4001]}")
-    options = scheduler_options(spec, population=8, concurrent=2)
+    options = population_options(spec, population=8, concurrent=2)
+    assert options is not None
     assert options["allows"]({"lr": 1e-3, "minibatch_size": 4000})
     assert not options["allows"]({"lr": 1e-3, "minibatch_size": 4001})
     assert not options["allows"]({"lr": -1.0})

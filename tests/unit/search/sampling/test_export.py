@@ -12,6 +12,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from sweeper.metrics import Objective
 from sweeper.search.base import Observation
 from sweeper.search.distributions import parse_space
 from sweeper.search.expansion import expand
@@ -29,6 +30,7 @@ RAW = {
     "target": {"uniform": [0.1, 1.0], "when": {"size": 32}},
 }
 SPACE, PROBLEMS = parse_space(RAW)
+OBJECTIVE = Objective("episode_return_mean")
 
 
 def observations(number: int) -> list[Observation]:
@@ -41,9 +43,13 @@ def observations(number: int) -> list[Observation]:
     return found[:number]
 
 
-def load(path: Path) -> list[Any]:
+def load_study(path: Path) -> optuna.Study:
     storage = JournalStorage(JournalFileBackend(str(path)))
-    return optuna.load_study(study_name="a run", storage=storage).get_trials()
+    return optuna.load_study(study_name="a run", storage=storage)
+
+
+def load(path: Path) -> list[Any]:
+    return load_study(path).get_trials()
 
 
 def picture(trials: list[Any]) -> list[Any]:
@@ -54,13 +60,13 @@ def picture(trials: list[Any]) -> list[Any]:
 
 
 def log_at(path: Path) -> StudyLog:
-    return StudyLog(path, SPACE, name="a run", mode="max")
+    return StudyLog(path, SPACE, name="a run", objective=OBJECTIVE)
 
 
 def test_values_are_those_of_the_run_and_lists_are_text() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        study = build_study(SPACE, observations(8), name="a run", mode="max")
+        study = build_study(SPACE, observations(8), name="a run", objective=OBJECTIVE)
     assert (study.study_name, study.direction.name) == ("a run", "MAXIMIZE")
     for trial, observed in zip(study.trials, observations(8), strict=True):
         parameters = dict(observed.parameters)
@@ -84,7 +90,7 @@ def test_a_followed_log_is_the_study(tmp_path: Path) -> None:
         log.write(Observation(one.number, one.parameters, TrialState.RUNNING, one.values[:1], 1.0))
         assert load(path)[-1].intermediate_values == {10: 1.0}
         log.write(one)
-    whole = build_study(SPACE, observations(8), name="a run", mode="max")
+    whole = build_study(SPACE, observations(8), name="a run", objective=OBJECTIVE)
     assert picture(load(path)) == picture(whole.trials)
 
 
@@ -100,13 +106,25 @@ def test_a_later_launch_goes_on_with_the_file(tmp_path: Path) -> None:
     assert len(load(path)) == 6
 
 
+def test_a_study_names_its_metric_and_a_file_with_another_is_written_anew(tmp_path: Path) -> None:
+    path = tmp_path / "optuna.log"
+    log_at(path).open(observations(5))
+    assert load_study(path).metric_names == ["episode_return_mean"]
+    other = Objective("evaluation/episode_return_mean", mode="min")
+    whole = build_study(SPACE, observations(5), name="a run", objective=other)
+    assert (whole.metric_names, whole.direction.name) == ([other.metric], "MINIMIZE")
+    StudyLog(path, SPACE, name="a run", objective=other).open(observations(5))
+    assert load_study(path).metric_names == [other.metric]
+    assert picture(load(path)) == picture(whole.trials)
+
+
 @pytest.mark.parametrize("content", [b"", b"no journal\n", b'{"op_code": 99}\n', None])
 def test_a_file_that_does_not_fit_is_written_anew(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "optuna.log"
     if content is not None:
         path.write_bytes(content)
     log_at(path).open(observations(5))
-    whole = build_study(SPACE, observations(5), name="a run", mode="max")
+    whole = build_study(SPACE, observations(5), name="a run", objective=OBJECTIVE)
     assert picture(load(path)) == picture(whole.trials)
 
 

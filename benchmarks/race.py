@@ -1,4 +1,6 @@
-"""A race that knows its replicas: a trial ends when it is worse than another beyond doubt.
+"""A scheduler that was tried: a trial ends when its replicas are worse than another's beyond doubt.
+
+It found less than ASHA for the same env steps (`docs/choosing.md`), so sweeper does not have it.
 
 ASHA keeps a quota, whatever the noise: among equally good trials it stops most of them, and among
 many bad ones it keeps some. Here, at each rung, a trial is held against every trial that came
@@ -20,15 +22,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
+
+from scipy.special import stdtr
 
 from sweeper.formatting import format_number
 from sweeper.metrics import Objective
 from sweeper.schedulers.base import CONTINUE, Action, Decision, Report, Scheduler
 from sweeper.schedulers.rungs import Ladder, Rung, first_rung, spaced
-from sweeper.schedulers.words import join_steps
 
-__all__ = ["RaceScheduler", "Sample", "welch_p"]
+__all__ = ["RaceScheduler", "ReplicaReport", "Sample", "welch_p"]
+
+
+@dataclass(frozen=True)
+class ReplicaReport(Report):
+    """A report that has the values of the replicas, too.
+
+    Attributes:
+        replicas: one value per seed; empty where the trial has none yet.
+    """
+
+    replicas: tuple[float, ...] = ()
 
 
 class RaceScheduler(Scheduler):
@@ -69,8 +84,7 @@ class RaceScheduler(Scheduler):
 
     def on_report(self, report: Report) -> Decision:
         """Hold the trial against those that came to the rung before it."""
-        rung = self._due(report)
-        if rung is None:
+        if not isinstance(report, ReplicaReport) or (rung := self._due(report)) is None:
             return CONTINUE
         others = dict(self._samples[rung.number])
         mine = self._record(report, rung)
@@ -90,26 +104,15 @@ class RaceScheduler(Scheduler):
 
     def on_final_report(self, report: Report) -> None:
         """Let others be compared with a trial that has ended by itself."""
-        rung = self._due(report)
-        if rung is not None:
+        if isinstance(report, ReplicaReport) and (rung := self._due(report)) is not None:
             self._record(report, rung)
 
-    def describe(self) -> str:
-        """Where the rungs are, and who ends there."""
-        if not self.ladder.rungs:
-            return "race stops no trial: its first rung would lie at a trial's end"
-        return (
-            f"race compares trials at {join_steps(self.rung_env_steps)} env steps a replica: those "
-            "whose replicas are worse than another trial's beyond doubt end (Welch's t-test, "
-            f"{self.alpha:g} over the whole sweep)"
-        )
-
-    def _due(self, report: Report) -> Rung | None:
-        if report.value is None or len(report.replicas) < 2:
+    def _due(self, report: ReplicaReport) -> Rung | None:
+        if len(report.replicas) < 2:
             return None
         return self.ladder.due(report.trial_id, report.env_steps)
 
-    def _record(self, report: Report, rung: Rung) -> Sample:
+    def _record(self, report: ReplicaReport, rung: Rung) -> Sample:
         sample = Sample.of([self.objective.merit(value) for value in report.replicas])
         rung.record(report.trial_id, sample.mean)
         self._samples[rung.number][report.trial_id] = sample
@@ -144,8 +147,6 @@ def welch_p(mine: Sample, theirs: Sample) -> float:
     Welch's t-test with Satterthwaite's degrees of freedom, one-sided. Values that do not vary at
     all leave no doubt: 0 if mine are lower, else 1.
     """
-    from scipy.special import stdtr  # imported late: a plan does not need it
-
     gap, total = mine.mean - theirs.mean, mine.squared_error + theirs.squared_error
     if total <= 0 or not math.isfinite(total):
         return 0.0 if gap < 0 and total <= 0 else 1.0

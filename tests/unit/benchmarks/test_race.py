@@ -2,34 +2,49 @@
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from sweeper.metrics import Objective
 from sweeper.schedulers.base import CONTINUE, Action, Report
-from sweeper.schedulers.race import RaceScheduler, Sample, welch_p
+
+BENCHMARKS = str(Path(__file__).parents[3] / "benchmarks")
 
 
-def race(mode: str = "max", **options: float) -> RaceScheduler:
-    return RaceScheduler(Objective(mode=mode), max_t=100_000, **options)  # type: ignore[arg-type]
+@pytest.fixture(autouse=True)
+def _scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
 
 
-def report(trial_id: str, *values: float, steps: int = 30_000) -> Report:
-    return Report(trial_id, steps, sum(values) / len(values), values)
+def load() -> Any:
+    return importlib.import_module("race")
+
+
+def race(mode: str = "max", **options: float) -> Any:
+    return load().RaceScheduler(Objective(mode=mode), max_t=100_000, **options)
+
+
+def report(trial_id: str, *values: float, steps: int = 30_000) -> Any:
+    return load().ReplicaReport(trial_id, steps, sum(values) / len(values), replicas=tuple(values))
 
 
 def test_the_test_is_welchs() -> None:
-    generator = np.random.default_rng(1)
+    generator, sample = np.random.default_rng(1), load().Sample.of
     for _ in range(50):
         mine = generator.normal(0, 1, generator.integers(2, 9)).tolist()
         theirs = generator.normal(0.5, 3, generator.integers(2, 9)).tolist()
         wanted = stats.ttest_ind(mine, theirs, equal_var=False, alternative="less").pvalue
-        assert welch_p(Sample.of(mine), Sample.of(theirs)) == pytest.approx(wanted)
+        assert load().welch_p(sample(mine), sample(theirs)) == pytest.approx(wanted)
 
 
 def test_values_without_any_variance_leave_no_doubt() -> None:
-    one, two, three = (Sample.of([value, value]) for value in (1.0, 2.0, 3.0))
+    welch_p = load().welch_p
+    one, two, three = (load().Sample.of([value, value]) for value in (1.0, 2.0, 3.0))
     assert welch_p(one, two) == 0
     assert welch_p(two, two) == welch_p(three, two) == 1
 
