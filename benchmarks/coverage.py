@@ -24,7 +24,7 @@ from returns import NORMAL, STUCK, Returns, draw_confirmation
 from scipy import special
 from tables import print_head, print_row, verdict
 
-from sweeper.evidence.sequential import compare_pairs, welch_p_value
+from sweeper.evidence.sequential import compare_pairs
 from sweeper.evidence.statistics import (
     Interval,
     find_two_groups,
@@ -34,6 +34,7 @@ from sweeper.evidence.statistics import (
     probability_interval,
     probability_of_improvement,
     two_group_interval,
+    welch_p_value,
 )
 from sweeper.evidence.verdict import Sample, judge
 

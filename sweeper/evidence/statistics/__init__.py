@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from sweeper.evidence.statistics.comparison import (
+    Moments,
     more_runs_to_tell,
     probability_interval,
     probability_of_improvement,
+    welch_p_value,
+    welch_p_values,
 )
 from sweeper.evidence.statistics.curves import Curve, area_under_curve, steps_to_threshold
 from sweeper.evidence.statistics.intervals import (
@@ -32,6 +35,7 @@ from sweeper.evidence.statistics.two_groups import (
 __all__ = [
     "Curve",
     "Interval",
+    "Moments",
     "Summary",
     "TwoGroups",
     "area_under_curve",
@@ -52,4 +56,6 @@ __all__ = [
     "steps_to_threshold",
     "summarise_sample",
     "two_group_interval",
+    "welch_p_value",
+    "welch_p_values",
 ]
