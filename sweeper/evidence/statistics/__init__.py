@@ -20,6 +20,7 @@ from sweeper.evidence.statistics.intervals import (
     prediction_interval,
     simultaneous_level,
 )
+from sweeper.evidence.statistics.limits import Limits, find_limits
 from sweeper.evidence.statistics.summary import Summary, interquartile_mean, summarise_sample
 from sweeper.evidence.statistics.tasks import (
     bootstrap_interval,
@@ -35,6 +36,7 @@ from sweeper.evidence.statistics.two_groups import (
 __all__ = [
     "Curve",
     "Interval",
+    "Limits",
     "Moments",
     "Summary",
     "TwoGroups",
@@ -42,6 +44,7 @@ __all__ = [
     "bootstrap_interval",
     "clopper_pearson",
     "explain_no_interval",
+    "find_limits",
     "find_two_groups",
     "interquartile_mean",
     "mean_interval",
