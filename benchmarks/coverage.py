@@ -20,13 +20,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from conditions import Conditions
-from returns import NORMAL, STUCK, Returns, draw_confirmation
+from returns import CAPPED, NORMAL, STUCK, Returns, draw_confirmation
 from scipy import special
 from tables import print_head, print_row, verdict
 
-from sweeper.evidence.sequential import compare_pairs, welch_p_value
+from sweeper.evidence.sequential import compare_pairs
 from sweeper.evidence.statistics import (
     Interval,
+    find_limits,
     find_two_groups,
     mean_interval,
     order_statistics_interval,
@@ -34,6 +35,7 @@ from sweeper.evidence.statistics import (
     probability_interval,
     probability_of_improvement,
     two_group_interval,
+    welch_p_value,
 )
 from sweeper.evidence.verdict import Sample, judge
 
@@ -69,7 +71,7 @@ def main() -> None:
 def fixed_configuration(draws: int) -> None:
     print("\n## A configuration fixed beforehand\n\nHow often each nominal 95 % interval covers.")
     print_head("returns", "interval", *(f"{size} runs" for size in SIZES))
-    for returns in (NORMAL, STUCK):
+    for returns in (NORMAL, STUCK, CAPPED):
         for name, make in _MEAN_INTERVALS.items():
             _coverage_row(returns, f"mean: {name}", make, draws, of_mean=True)
         for name, make in _PREDICTIONS.items():
@@ -122,12 +124,13 @@ def _percentile_bootstrap(values: np.ndarray) -> Interval | None:
 
 def _mean_as_judged(values: np.ndarray) -> Interval | None:
     groups = find_two_groups([values])
-    return mean_interval(values) if groups is None else two_group_interval(values, groups)
+    made = mean_interval(values) if groups is None else two_group_interval(values, groups)
+    return find_limits([values]).cut(made)
 
 
 def _prediction_as_judged(values: np.ndarray) -> Interval | None:
     if find_two_groups([values]) is None:
-        return prediction_interval(values)
+        return find_limits([values]).cut(prediction_interval(values))
     return order_statistics_interval(values)
 
 

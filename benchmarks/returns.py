@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -34,6 +35,15 @@ def _draw_stuck(generator: np.random.Generator, size: int) -> Array:
 
 NORMAL = Returns("normal", lambda generator, size: generator.normal(size=size))
 STUCK = Returns("success or stuck", _draw_stuck)
+
+
+def _draw_capped(generator: np.random.Generator, size: int) -> Array:
+    """A normal distribution cut at its mean: half of the runs end at exactly the same return."""
+    mean, deviation = -1 / math.sqrt(2 * math.pi), math.sqrt(0.5 - 0.5 / math.pi)
+    return (np.minimum(generator.normal(size=size), 0.0) - mean) / deviation
+
+
+CAPPED = Returns("half at a ceiling", _draw_capped)
 
 
 def draw_confirmation(

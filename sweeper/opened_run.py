@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.checkpoint_marker import find_damage
 from sweeper.errors import UserError
+from sweeper.evidence.advice.finding import Advice
+from sweeper.evidence.advice.report import advise
 from sweeper.evidence.no_value import explain_no_value
 from sweeper.evidence.selection import NothingToSelect, Selection, check_metric, select
 from sweeper.evidence.ties import find_ties
@@ -172,6 +174,19 @@ class Run:
         from sweeper.results.frames import history_frame
 
         return history_frame(self.results)
+
+    def advise(self, *, is_brief: bool = False) -> Advice:
+        """What the run suggests for the next one, with the numbers.
+
+        Args:
+            is_brief: leave out the importance of parameters, which takes a second.
+        """
+        return advise(
+            self.results,
+            self.objective,
+            {} if self.spec is None else self.spec.param_space,
+            is_brief=is_brief,
+        )
 
     def to_optuna(self, log: str | Path | None = None) -> optuna.Study:
         """The search as an Optuna study, for Optuna's plots and importances.

@@ -11,6 +11,7 @@ import numpy as np
 
 from sweeper.evidence.statistics import (
     Interval,
+    Limits,
     TwoGroups,
     clopper_pearson,
     explain_no_interval,
@@ -164,6 +165,7 @@ def weigh_sample(
     look_level: float,
     promise: str,
     groups: TwoGroups | None,
+    limits: Limits,
     solved_at: float | None,
 ) -> Evidence:
     """What a sample says of its configuration.
@@ -176,6 +178,7 @@ def weigh_sample(
             finalists and looks.
         promise: over what it is kept, in words, e.g. ``over 3 finalists``; may be empty.
         groups: if runs in this environment succeed or get stuck.
+        limits: of what a run in this environment can come to, as far as they are known.
         solved_at: what counts as solved.
     """
     values = sample.finished
@@ -189,6 +192,7 @@ def weigh_sample(
     else:
         interval = mean_interval(values, look_level)
         prediction = prediction_interval(values, level)
+    interval, prediction = limits.cut(interval), limits.cut(prediction)
     if interval is not None:
         method = f"{interval.method}, {promise}" if promise else interval.method
         interval, reason = replace(interval, level=level, method=method), None

@@ -33,7 +33,6 @@ class Outcome:
         shrinkage: the champion's search score minus its mean.
         more_seeds: that would settle it.
         missing: what the confirmation lacks, in words.
-        mode: ``max`` or ``min``.
         metric: its name.
         level: of the intervals.
     """
@@ -51,7 +50,6 @@ class Outcome:
     shrinkage: float | None
     more_seeds: int | None
     missing: tuple[str, ...]
-    mode: str
     metric: str
     level: float
 
@@ -169,8 +167,7 @@ def _shrinkage(outcome: Outcome) -> list[str]:
         return []
     if format_number(score) == format_number(mean):
         return [f"The search's score was {format_number(score)} too."]
-    excess = outcome.shrinkage if outcome.mode == "max" else -outcome.shrinkage
-    size, word = format_number(abs(outcome.shrinkage)), "good" if excess > 0 else "bad"
+    size, word = format_number(abs(outcome.shrinkage)), "high" if outcome.shrinkage > 0 else "low"
     return [f"The search's score, {format_number(score)}, was {size} too {word}."]
 
 

@@ -19,37 +19,12 @@ from functools import lru_cache
 import numpy as np
 from scipy import optimize, special
 
-__all__ = ["Pair", "compare_pairs", "look_levels", "reaches_a_decision", "welch_p_value"]
+from sweeper.evidence.statistics import welch_p_value
+
+__all__ = ["Pair", "compare_pairs", "look_levels", "reaches_a_decision"]
 
 Pair = tuple[str, str]
 _GRID = 601
-
-
-def welch_p_value(first: Sequence[float], second: Sequence[float]) -> float:
-    """Two-sided p-value of equal means, spreads free (Welch 1947).
-
-    Two samples without any spread carry no measure of chance for Student's t; they are compared
-    by permutation, which gives 2 / C(n + m, n) if they differ. 1 if a sample has less than two
-    values.
-
-    Args:
-        first: values of independent runs, finite.
-        second: the same.
-    """
-    one, two = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    if min(len(one), len(two)) < 2:
-        return 1.0
-    difference = abs(float(one.mean() - two.mean()))
-    scale = max(1.0, float(np.abs(one).max()), float(np.abs(two).max()))
-    if difference <= 1e-12 * scale:
-        return 1.0
-    if max(float(np.ptp(one)), float(np.ptp(two))) <= 1e-12 * scale:
-        return min(1.0, 2 / math.comb(len(one) + len(two), len(one)))
-    parts = [float(sample.var(ddof=1)) / len(sample) for sample in (one, two)]
-    freedom = sum(parts) ** 2 / sum(
-        part**2 / (len(sample) - 1) for part, sample in zip(parts, (one, two), strict=True)
-    )
-    return 2 * float(special.stdtr(freedom, -difference / math.sqrt(sum(parts))))
 
 
 @lru_cache(maxsize=256)

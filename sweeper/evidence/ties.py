@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
+from sweeper.evidence.statistics import Moments, welch_p_values
 from sweeper.metrics import Objective
 from sweeper.results.ranking import rank_trial
 from sweeper.results.records import TrialRecord, judge_trial
@@ -22,7 +22,8 @@ def find_ties(trials: Sequence[TrialRecord], objective: Objective) -> frozenset[
 
     By Welch's test of equal means at 5 %, each trial for itself: a trial that is left out is
     probably worse, one that is named may be. The best one is not among them. None can be told from
-    a best one with a single replica, so then all others are.
+    a best one with a single replica, so then all others are; of replicas without any spread it
+    takes four on either side.
     """
     scored = [one for one in trials if judge_trial(one, objective).value is not None]
     if len(scored) < 2:
@@ -34,20 +35,19 @@ def find_ties(trials: Sequence[TrialRecord], objective: Objective) -> frozenset[
     if not others:
         return frozenset()
     spreads = [spread_of(one, objective) for one in (best, *others)]
-    numbers = np.array([_number(one) for one in spreads], dtype=np.float64)
-    means = np.array([judge_trial(one, objective).value for one in (best, *others)], float)
-    errors = np.array([_variance(one) for one in spreads]) / np.maximum(numbers, 1)
-    with np.errstate(all="ignore"):
-        together = errors[0] + errors[1:]
-        freedom = together**2 / (
-            errors[0] ** 2 / (numbers[0] - 1) + errors[1:] ** 2 / (numbers[1:] - 1)
-        )
-        distance = np.abs(means[0] - means[1:]) / np.sqrt(together)
-        chance = 2 * stats.t.sf(distance, freedom)
-    is_single = (numbers[1:] < 2) | (numbers[0] < 2)
-    is_still = together == 0  # no spread at all: equal, or different without doubt
-    is_tied = np.where(is_still, means[0] == means[1:], chance >= _LEVEL) | is_single
-    return frozenset(one.trial_id for one, tied in zip(others, is_tied, strict=True) if tied)
+    moments = Moments(
+        means=np.array([judge_trial(one, objective).value for one in (best, *others)], float),
+        variances=np.array([_variance(one) for one in spreads]),
+        numbers=np.array([_number(one) for one in spreads], float),
+    )
+    chances = welch_p_values(_part(moments, slice(1, None)), _part(moments, slice(0, 1)))
+    return frozenset(
+        one.trial_id for one, chance in zip(others, chances, strict=True) if chance >= _LEVEL
+    )
+
+
+def _part(moments: Moments, part: slice) -> Moments:
+    return Moments(moments.means[part], moments.variances[part], moments.numbers[part])
 
 
 def _number(spread: Spread | None) -> int:

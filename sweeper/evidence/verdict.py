@@ -27,6 +27,7 @@ from sweeper.evidence.sentences import MAX_MORE_SEEDS, Outcome, describe_outcome
 from sweeper.evidence.sequential import Pair, compare_pairs, look_levels, reaches_a_decision
 from sweeper.evidence.statistics import (
     Interval,
+    find_limits,
     find_two_groups,
     more_runs_to_tell,
     probability_interval,
@@ -188,7 +189,6 @@ def judge(
         shrinkage=None if score is None or mean is None else score - mean,
         more_seeds=more_seeds,
         missing=tuple(missing),
-        mode=mode,
         metric=metric,
         level=level,
     )
@@ -322,7 +322,9 @@ def _weigh(
     solved_at: float | None,
 ) -> dict[str, Evidence]:
     everyone = [*finalists, *([baseline] if baseline else [])]
-    groups = find_two_groups([*(one.finished for one in everyone), *_searched(everyone)])
+    runs = [*(one.finished for one in everyone), *_searched(everyone)]
+    groups = find_two_groups(runs)
+    limits = find_limits(runs, substituted=sum(one.diverged for one in everyone))
 
     def weigh(sample: Sample, number: int) -> Evidence:
         alpha = 1 - simultaneous_level(level, number)
@@ -338,6 +340,7 @@ def _weigh(
             look_level=1 - look_levels(alpha, looks)[-1],
             promise=" and ".join(words),
             groups=groups,
+            limits=limits,
             solved_at=solved_at,
         )
 

@@ -34,6 +34,7 @@ from sweeper.results.scoring import metric_value
 from sweeper.search.configuration import flatten_parameters
 from sweeper.states import LaunchEnd, TrialState
 from sweeper.upkeep.overview import RunningTrial, RunOverview, planned
+from sweeper.views.advice import advice_rows
 from sweeper.views.confirmation import describe_stage
 from sweeper.views.console import color_state, make_console, make_table, print_pairs, print_text
 from sweeper.views.logs import TrialLog, tail_lines
@@ -99,6 +100,7 @@ def print_best(opened: Run) -> None:
     schedule = opened.schedule
     if schedule is not None:
         rows.append(("schedule", short_path(schedule)))
+    rows += advice_rows(opened, min(console.width, _MAX_WIDTH) - max(len(row[0]) for row in rows))
     print_pairs(console, rows)
     if schedule is not None:
         changes = f"its values changed while it trained, and these are the last: {schedule.name}"
@@ -331,9 +333,10 @@ def _summarise_best(opened: Run, width: float) -> Iterator[tuple[str, str]]:
         yield "champion", short_path(opened.paths.champion)
     if note := _describe_capped(opened):
         yield "note", note
-    room = min(width, _SUMMARY_WIDTH) - len(_SUMMARY_LINE.format("", ""))
-    folded = textwrap.wrap(selection.verdict_text, max(20, int(room)))
+    room = int(min(width, _SUMMARY_WIDTH)) - len(_SUMMARY_LINE.format("", ""))
+    folded = textwrap.wrap(selection.verdict_text, max(20, room))
     yield from zip(["verdict", *[""] * len(folded)], folded, strict=False)
+    yield from advice_rows(opened, room)
 
 
 def _describe_capped(opened: Run) -> str | None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from sweeper.evidence.statistics.comparison import (
+    Moments,
     more_runs_to_tell,
     probability_interval,
     probability_of_improvement,
+    welch_p_value,
+    welch_p_values,
 )
 from sweeper.evidence.statistics.curves import Curve, area_under_curve, steps_to_threshold
 from sweeper.evidence.statistics.intervals import (
@@ -17,6 +20,7 @@ from sweeper.evidence.statistics.intervals import (
     prediction_interval,
     simultaneous_level,
 )
+from sweeper.evidence.statistics.limits import Limits, find_limits
 from sweeper.evidence.statistics.summary import Summary, interquartile_mean, summarise_sample
 from sweeper.evidence.statistics.tasks import (
     bootstrap_interval,
@@ -32,12 +36,15 @@ from sweeper.evidence.statistics.two_groups import (
 __all__ = [
     "Curve",
     "Interval",
+    "Limits",
+    "Moments",
     "Summary",
     "TwoGroups",
     "area_under_curve",
     "bootstrap_interval",
     "clopper_pearson",
     "explain_no_interval",
+    "find_limits",
     "find_two_groups",
     "interquartile_mean",
     "mean_interval",
@@ -52,4 +59,6 @@ __all__ = [
     "steps_to_threshold",
     "summarise_sample",
     "two_group_interval",
+    "welch_p_value",
+    "welch_p_values",
 ]

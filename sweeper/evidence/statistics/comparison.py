@@ -4,13 +4,86 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import optimize, special
 
 from sweeper.evidence.statistics.intervals import Interval
 
-__all__ = ["more_runs_to_tell", "probability_interval", "probability_of_improvement"]
+__all__ = [
+    "Moments",
+    "more_runs_to_tell",
+    "probability_interval",
+    "probability_of_improvement",
+    "welch_p_value",
+    "welch_p_values",
+]
+
+_NOTHING = 1e-12  # of a value: smaller differences are rounding errors
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What Welch's test needs to know of samples of runs.
+
+    Attributes:
+        means: float64[samples].
+        variances: float64[samples], with n - 1; any number where there are less than two values.
+        numbers: float64[samples], how many values each has.
+    """
+
+    means: NDArray[np.float64]
+    variances: NDArray[np.float64]
+    numbers: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Moments:
+        """Of one sample, with finite values; the arrays have one element."""
+        array = np.asarray(values, dtype=np.float64)
+        mean = array.mean() if len(array) else math.nan
+        variance = array.var(ddof=1) if len(array) > 1 else 0.0
+        return cls(*(np.array([one], np.float64) for one in (mean, variance, len(array))))
+
+
+def welch_p_value(first: Sequence[float], second: Sequence[float]) -> float:
+    """Two-sided p-value of equal means, spreads free; see `welch_p_values`.
+
+    Args:
+        first: values of independent runs, finite.
+        second: the same.
+    """
+    return float(welch_p_values(Moments.of(first), Moments.of(second))[0])
+
+
+def welch_p_values(first: Moments, second: Moments) -> NDArray[np.float64]:
+    """Two-sided p-values of equal means, spreads free (Welch 1947), pair by pair.
+
+    Two samples without any spread carry no measure of chance for Student's t; they are compared
+    by permutation, which gives 2 / C(n + m, n) if they differ. 1 if a sample has less than two
+    values.
+
+    Args:
+        first: of samples of independent runs.
+        second: of as many others, or of one.
+
+    Returns:
+        float64[samples].
+    """
+    n, m = first.numbers, second.numbers
+    with np.errstate(all="ignore"):
+        distance = np.abs(first.means - second.means)
+        rounding = _NOTHING * np.maximum(1.0, np.maximum(abs(first.means), abs(second.means)))
+        parts = first.variances / n, second.variances / m
+        together = parts[0] + parts[1]
+        freedom = together**2 / (parts[0] ** 2 / (n - 1) + parts[1] ** 2 / (m - 1))
+        by_student = 2 * special.stdtr(freedom, -distance / np.sqrt(together))
+        by_permutation = np.minimum(1.0, 2 / special.comb(n + m, n))
+        is_still = np.maximum(first.variances, second.variances) <= rounding**2
+    p_values = np.where(is_still, by_permutation, by_student)
+    is_equal = (distance <= rounding) | (n < 2) | (m < 2)
+    return np.asarray(np.where(is_equal, 1.0, p_values), dtype=np.float64)
 
 
 def probability_of_improvement(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sweeper.evidence.statistics.intervals import explain_no_interval, mean_interval
+from sweeper.evidence.statistics.limits import find_limits
 
 __all__ = ["Summary", "interquartile_mean", "summarise_sample"]
 
@@ -53,6 +54,6 @@ def summarise_sample(values: Sequence[float]) -> Summary:
         values: at least one, all finite.
     """
     mean = float(np.mean(np.asarray(values, dtype=np.float64)))
-    interval = mean_interval(values)
+    interval = find_limits([values]).cut(mean_interval(values))
     ends = None if interval is None else (interval.low, interval.high)
     return Summary(mean, interquartile_mean(values), ends, explain_no_interval(values))

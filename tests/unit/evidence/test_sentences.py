@@ -42,7 +42,7 @@ CASES = {
             "runs, against 296 (275 to 317) over 10 runs (95 % intervals). t0003 can't be "
             "told from t0007. Of these 2, t0003 is the cheapest (60,000 env steps) and t0007 "
             "the steadiest (standard deviation 8.909). 9 of its 10 runs reached 475; 49 to "
-            "100 % of further runs would. The search's score, 499, was 13.4 too good. One "
+            "100 % of further runs would. The search's score, 499, was 13.4 too high. One "
             "more training run of t0007 would land between 464.5 and 506.7 (95 %)."
         ),
     ),
@@ -54,7 +54,7 @@ CASES = {
         (
             "t0007 is better than the baseline: mean return 485.6 (478.1 to 493.1) over 10 "
             "runs, against 296 (275 to 317) over 10 runs (95 % intervals). t0007 is better "
-            "than the other finalist. The search's score, 499, was 13.4 too good. One more "
+            "than the other finalist. The search's score, 499, was 13.4 too high. One more "
             "training run of t0007 would land between 464.5 and 506.7 (95 %)."
         ),
     ),
@@ -68,7 +68,7 @@ CASES = {
             "493.1) over 10 runs, against 471.9 (458.7 to 485.1) over 10 runs (95 % "
             "intervals). If they differ as much as it looks, about 14 more seeds of each "
             "would settle it. t0007 is better than the other finalist. The search's score, "
-            "499, was 13.4 too good. One more training run of t0007 would land between 464.5 "
+            "499, was 13.4 too high. One more training run of t0007 would land between 464.5 "
             "and 506.7 (95 %)."
         ),
     ),
@@ -81,7 +81,7 @@ CASES = {
             "Undecided: t0007 can't be told from the baseline: mean return 485.6 (477.8 to "
             "493.4) over 10 runs, against 471.9 (455.7 to 488.1) over 10 runs (95 % "
             "intervals). If they differ as much as it looks, about 10 more seeds of each "
-            "would settle it. The search's score, 499, was 13.4 too good. One more training "
+            "would settle it. The search's score, 499, was 13.4 too high. One more training "
             "run of t0007 would land between 464.5 and 506.7 (95 %)."
         ),
     ),
@@ -94,7 +94,7 @@ CASES = {
             "t0011 is worse than the baseline: mean return 408.6 (395.1 to 422.1) over 10 "
             "runs, against 485.6 (479.2 to 492) over 10 runs (95 % intervals). The sweep "
             "found nothing better: use the baseline. The search's score, 492, was 83.4 too "
-            "good. One more training run of t0011 would land between 363.7 and 453.5 (95 %)."
+            "high. One more training run of t0011 would land between 363.7 and 453.5 (95 %)."
         ),
     ),
     "one finalist, no baseline": Case(
@@ -105,7 +105,7 @@ CASES = {
         (
             "t0007 is the only finalist; its mean return is 485.6 (479.2 to 492) over 10 runs "
             "(95 % interval). There is no baseline to hold it against. The search's score, "
-            "499, was 13.4 too good. One more training run of t0007 would land between 464.5 "
+            "499, was 13.4 too high. One more training run of t0007 would land between 464.5 "
             "and 506.7 (95 %)."
         ),
     ),
@@ -118,7 +118,7 @@ CASES = {
             "t0007 has the best mean return of 2 finalists: 485.6 (478.1 to 493.1) over 10 "
             "runs (95 % interval). All 10 runs of the baseline failed, so there is nothing to "
             "hold it against. t0007 is better than the other finalist. The search's score, "
-            "499, was 13.4 too good. One more training run of t0007 would land between 464.5 "
+            "499, was 13.4 too high. One more training run of t0007 would land between 464.5 "
             "and 506.7 (95 %)."
         ),
     ),
@@ -141,7 +141,7 @@ CASES = {
         (
             "t0007 is better than the baseline: mean return 485.6 (478.1 to 493.1) over 10 "
             "runs, against 296 (275 to 317) over 10 runs (95 % intervals). t0003 could not "
-            "win: 7 of 10 runs failed. The search's score, 499, was 13.4 too good. One more "
+            "win: 7 of 10 runs failed. The search's score, 499, was 13.4 too high. One more "
             "training run of t0007 would land between 464.5 and 506.7 (95 %)."
         ),
     ),
@@ -154,7 +154,7 @@ CASES = {
             "Unconfirmed: the confirmation is not complete; it lacks 6 of 10 runs of t0003. "
             "t0007 is the champion by its search score; so far its mean return is 485.6 "
             "(478.1 to 493.1) over 10 runs (95 % interval). The search's score, 499, was 13.4 "
-            "too good. One more training run of t0007 would land between 464.5 and 506.7 (95 "
+            "too high. One more training run of t0007 would land between 464.5 and 506.7 (95 "
             "%)."
         ),
     ),
@@ -191,7 +191,7 @@ CASES = {
             "t0007 is better than the baseline: mean return 196.1 (106.1 to 272.5) over 10 "
             "runs, against -148.5 (-161.7 to -26.61) over 10 runs (95 % intervals). 8 of its "
             "10 runs reached 200; 44 to 97 % of further runs would. The search's score, 251, "
-            "was 54.9 too good. Its runs fall into two groups: 2 of 10 ended near -6, the "
+            "was 54.9 too high. Its runs fall into two groups: 2 of 10 ended near -6, the "
             "others near 246.6. One more training run of t0007 would land between -20 and 255 "
             "(82 % at most; 10 runs in two groups allow no surer promise)."
         ),
@@ -208,7 +208,7 @@ CASES = {
             "t0007 is better than the baseline: mean return 246 (30.8 to 257.2) over 5 runs, "
             "against -144 (-172.6 to 59.98) over 5 runs (95 % intervals). t0003 can't be told "
             "from t0007. Of these 2, t0007 is the steadiest (standard deviation 7.176). The "
-            "search's score, 251, was 5 too good. Runs in this environment fall into two "
+            "search's score, 251, was 5 too high. Runs in this environment fall into two "
             "groups; all 5 of its runs are in the upper one, but up to 52 % of runs may end "
             "in the lower. One more training run of t0007 would land between 238 and 255 (67 "
             "% at most; 5 runs in two groups allow no surer promise)."
@@ -223,7 +223,7 @@ CASES = {
             "t0007 is better than the baseline: mean episode length 10.5 (9.112 to 11.89) "
             "over 5 runs, against 21.2 (18.81 to 23.59) over 5 runs (95 % intervals). 1 of "
             "its runs diverged and counts as the worst. The search's score, 8, was 2.5 too "
-            "good. One more training run of t0007 would land between 7.1 and 13.9 (95 %)."
+            "low. One more training run of t0007 would land between 7.1 and 13.9 (95 %)."
         ),
     ),
     "one run each": Case(
@@ -233,7 +233,7 @@ CASES = {
         "undecided",
         (
             "Undecided: t0007 can't be told from the baseline: mean learner/total_loss 10 in "
-            "1 run, against 20 in 1 run. The search's score, 8, was 2 too bad. One run can't "
+            "1 run, against 20 in 1 run. The search's score, 8, was 2 too low. One run can't "
             "say where another training run of t0007 would land."
         ),
     ),
@@ -246,7 +246,7 @@ CASES = {
             "Undecided: t0007 can't be told from the baseline: mean return 3.002 (1.035 to "
             "4.969) over 5 runs, against 3 (1.037 to 4.963) over 5 runs (95 % intervals). If "
             "they differ, then by too little for 1000 more seeds of each to show. The "
-            "search's score, 8, was 4.998 too good. One more training run of t0007 would land "
+            "search's score, 8, was 4.998 too high. One more training run of t0007 would land "
             "between -1.817 and 7.821 (95 %)."
         ),
     ),

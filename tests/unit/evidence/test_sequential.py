@@ -2,16 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 
-from sweeper.evidence.sequential import (
-    compare_pairs,
-    look_levels,
-    reaches_a_decision,
-    welch_p_value,
-)
+from sweeper.evidence.sequential import compare_pairs, look_levels, reaches_a_decision
+from sweeper.evidence.statistics import welch_p_value
 
 LOOKS = (5, 10, 15, 20, 25, 30)
 
@@ -39,25 +33,6 @@ def test_all_looks_together_err_at_the_level() -> None:
 def test_looks_must_increase(looks: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="looks must increase"):
         look_levels(0.05, looks)
-
-
-SAMPLE = st.lists(st.integers(-1000, 1000).map(float), min_size=2, max_size=8)
-
-
-@given(SAMPLE, SAMPLE)
-def test_welchs_p_value_is_scipys(first: list[float], second: list[float]) -> None:
-    found = welch_p_value(first, second)
-    assert 0 <= found <= 1
-    # scipy warns of samples without spread; ours has a case of its own for two of them.
-    if min(np.ptp(first), np.ptp(second)) > 0 and np.mean(first) != np.mean(second):
-        expected = stats.ttest_ind(first, second, equal_var=False).pvalue
-        assert found == pytest.approx(expected, rel=1e-6, abs=1e-300)
-
-
-def test_samples_without_spread_are_compared_by_permutation() -> None:
-    assert welch_p_value([500.0] * 5, [480.0] * 5) == pytest.approx(2 / 252)
-    assert welch_p_value([500.0] * 5, [500.0] * 5) == 1.0
-    assert welch_p_value([500.0], [1.0, 2.0]) == 1.0
 
 
 def test_failed_runs_do_not_count() -> None:

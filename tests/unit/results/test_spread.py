@@ -56,5 +56,5 @@ def test_ties_are_those_whose_replicas_differ_by_chance_alone() -> None:
     objective = Objective(METRIC)
     assert find_ties([far, near, best, single, still], objective) == {"t0002", "t0004"}
     assert find_ties([best], objective) == frozenset()
-    equal = [trial("t0001", [5.0, 5.0]), trial("t0002", [5.0, 5.0]), trial("t0003", [4.0, 4.0])]
+    equal = [trial(f"t000{n}", [value] * 4) for n, value in ((1, 5.0), (2, 5.0), (3, 4.0))]
     assert find_ties(equal, objective) == {"t0002"}
