@@ -122,6 +122,7 @@ class CheckpointPaths:
         algorithm: in ``champion/``: RLlib's own checkpoint.
         rllib_metadata: the file that RLlib writes into each of its own checkpoints.
         marker: written last; it has the size and checksum of every other file.
+        seal: of the user who made it, added by the driver.
     """
 
     root: Path
@@ -136,6 +137,7 @@ class CheckpointPaths:
     algorithm = _Entry("checkpoint")
     rllib_metadata = _Entry("rllib_checkpoint.json")
     marker = _Entry("complete.json")
+    seal = _Entry("seal.json")
 
     def replica(self, seed: int) -> Path:
         """RLlib's own checkpoint of one replica."""

@@ -26,6 +26,7 @@ from sweeper.errors import SweeperError
 from sweeper.json_values import to_json
 from sweeper.paths import CheckpointPaths
 from sweeper.run_files import copy_tree
+from sweeper.seals import seal_folder
 from sweeper.spec import ExperimentSpec
 
 __all__ = ["Champion", "export_champion"]
@@ -78,6 +79,7 @@ def export_champion(champion: Champion, spec: ExperimentSpec, destination: Path)
             description["max_episode_steps"] = spec.evaluation.max_episode_steps
         text = json.dumps(description, indent=2, allow_nan=False)
         CheckpointPaths(made).agent.write_text(text + "\n", encoding="utf-8")
+        seal_folder(made)
         if os.path.lexists(destination):
             destination.rename(temporary / "old")
         made.rename(destination)

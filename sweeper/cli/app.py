@@ -43,6 +43,7 @@ __all__ = [
     "spec_argument",
     "storage_option",
     "tell",
+    "trust_option",
     "verbose_option",
 ]
 
@@ -86,6 +87,11 @@ changed_environment_option = click.option(
     "--allow-changed-environment",
     is_flag=True,
     help="Go on although the environment's code has changed since the run was started.",
+)
+trust_option = click.option(
+    "--trust",
+    is_flag=True,
+    help="Run the code of a run that was not made by you on this machine.",
 )
 run_argument = click.argument(
     "reference", metavar="[RUN]", default="last", shell_complete=complete_run

@@ -111,6 +111,12 @@ class ExperimentSpec(BaseModel):
         return find_support(self.backend, self.algorithm)
 
     @property
+    def servers(self) -> dict[str, str | None]:
+        """What a launch connects to, by its key in the spec."""
+        tracking = None if self.tracking is None else self.tracking.uri
+        return {"ray.address": self.ray.address, "tracking.uri": tracking}
+
+    @property
     def perturbation_interval(self) -> int | None:
         """Env steps from one exchange of a population to the next; None without one.
 

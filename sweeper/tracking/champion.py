@@ -118,7 +118,8 @@ def _copy_for_acting(checkpoint: Path, target: Path) -> None:
 
 def _digest(folder: Path) -> str:
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    seal = CheckpointPaths(folder).seal  # another user's is another one
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path != seal):
         digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
@@ -140,7 +141,7 @@ def _save(target: Path, checkpoint: Path, model: Any, run_id: str) -> None:
     from sweeper.agents.agent import load_agent
 
     code, requirements = _RLLIB if CheckpointPaths(checkpoint).is_rllib else _TORCH
-    policy = load_agent(checkpoint).policy
+    policy = load_agent(checkpoint, trust=True).policy  # a copy; whoever calls has asked
     example = np.zeros((1, *policy.observation_shape), np.float32)
     actions = policy.act(example)
     outputs = None
