@@ -17,6 +17,7 @@ from sweeper.spec.sections import Tracking
 from sweeper.tracking.tracker import MlflowTracker
 from sweeper.trust import find_foreign_pickles, find_foreign_servers, refuse_foreign
 from sweeper.upkeep.overview import planned
+from sweeper.veil import hide_references
 
 __all__ = ["log_run"]
 
@@ -92,7 +93,7 @@ def log_run(
         problems = tracker.close(opened.results.state, timeout_s=_TIMEOUT_S)
     if problems:
         raise SweeperError("; ".join(problems))
-    return f"{tracking.uri}, experiment {tracking.experiment}"
+    return f"{hide_references(tracking.uri)}, experiment {tracking.experiment}"
 
 
 @contextmanager
