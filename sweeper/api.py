@@ -34,6 +34,7 @@ from sweeper.running.resume.extension import (
     Extension,
     complete_environment,
     extend_spec,
+    find_foreign_parts,
     load_recorded_spec,
     relocate,
 )
@@ -41,6 +42,7 @@ from sweeper.running.resume.remaining import describe_remaining
 from sweeper.running.resume.state import LaunchState, find_remaining, read_history
 from sweeper.spec import ExperimentSpec, load_spec
 from sweeper.states import TrialState
+from sweeper.trust import refuse_foreign
 
 __all__ = [
     "Extension",
@@ -121,6 +123,7 @@ def resume(
     *,
     extension: Extension | None = None,
     allow_changed_environment: bool = False,
+    trust: bool = False,
     progress: ProgressFactory | None = None,
     say: Callable[[str], None] = _logger.info,
 ) -> Run:
@@ -135,12 +138,14 @@ def resume(
         storage: the folder that holds the runs.
         extension: more samples, time or steps, or another try for failed trials.
         allow_changed_environment: go on although the code of the environment has changed.
+        trust: import, unpickle and connect to what a run names that this user did not make on
+            this machine.
         progress: makes what watches the launch.
         say: receives, in words, what is going to happen.
 
     Raises:
-        UserError: there is no such run, another process is running it, its spec or its
-            environment was changed, or the extension does not fit it.
+        UserError: there is no such run, another process is running it, whoever made it is not
+            trusted, its spec or its environment was changed, or the extension does not fit it.
         JournalError: the journal is damaged.
     """
     extension = extension or Extension()
@@ -151,7 +156,10 @@ def resume(
         builder = ResultsBuilder(paths.root)
         history = read_history(paths, [builder.apply])
         before = builder.snapshot(is_live=False)
-        recorded, note = complete_environment(load_recorded_spec(paths, history))
+        as_run = load_recorded_spec(paths, history)
+        foreign = find_foreign_parts(paths, as_run, before)
+        refuse_foreign(foreign, name=paths.root.name, trust=trust, say=say)
+        recorded, note = complete_environment(as_run)
         if note is not None:
             say(note)
         spec, changes = extend_spec(paths, recorded, extension, history.spent_s)
@@ -205,6 +213,7 @@ def confirm(
     seeds: int | None = None,
     trials: Sequence[str] = (),
     allow_changed_environment: bool = False,
+    trust: bool = False,
     progress: ProgressFactory | None = None,
     say: Callable[[str], None] = _logger.info,
 ) -> Run:
@@ -219,6 +228,7 @@ def confirm(
         seeds: for each of them, earlier ones included; by default as in the spec.
         trials: ids of trials that are trained again whatever their score.
         allow_changed_environment: as in `resume`.
+        trust: the same.
         progress: makes what watches the launch.
         say: receives, in words, what is going to happen.
 
@@ -233,6 +243,7 @@ def confirm(
         storage,
         extension=extension,
         allow_changed_environment=allow_changed_environment,
+        trust=trust,
         progress=progress,
         say=say,
     )

@@ -13,6 +13,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from sweeper.veil import hide_passwords
+
 __all__ = [
     "did_you_mean",
     "folder_name",
@@ -157,4 +159,6 @@ def _scalar(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, float) and not math.isfinite(value):
         return ".nan" if math.isnan(value) else f"{'-' if value < 0 else ''}.inf"
+    if isinstance(value, str):
+        value = hide_passwords(value)  # before the text is cut, which would hide the @
     return repr(value[: _MAX_SHOWN + 1]) if isinstance(value, str) else repr(value)

@@ -8,6 +8,7 @@ warning. `journal_lines` has what a line looks like and what its fields must be.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -56,6 +57,10 @@ __all__ = [
 
 _logger = logging.getLogger(__name__)
 
+_LASTING = (ConfirmationPlanned, TrialCheckpointed, TrialEnded, LaunchEnded)
+# Of files and file systems that can't sync.
+_NO_SYNC = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EROFS})
+
 
 class JournalError(SweeperError):
     """The journal is missing, can't be written, or is damaged before its last line."""
@@ -89,10 +94,14 @@ class Journal:
     def append(self, event: Event) -> None:
         """Write one event, then call the listeners.
 
+        What can't be done again is on the disk before anybody hears of it.
+
         Raises:
             JournalError: it can't be written, e.g. the disk is full; no part of it is left.
         """
         self._write(encode_event(event))
+        if isinstance(event, _LASTING):
+            self._sync()
         for listener in tuple(self.listeners):
             try:
                 listener(event)
@@ -108,6 +117,16 @@ class Journal:
         except OSError as error:
             # A partial line would damage the next one that is written.
             os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
+            self.failure = f"can't write the journal {self.path}: {error.strerror}"
+            raise JournalError(self.failure) from error
+
+    def _sync(self) -> None:
+        """Have the system write what is only in its memory, so that no power loss takes it."""
+        try:
+            getattr(os, "fdatasync", os.fsync)(self._descriptor)
+        except OSError as error:
+            if error.errno in _NO_SYNC:
+                return
             self.failure = f"can't write the journal {self.path}: {error.strerror}"
             raise JournalError(self.failure) from error
 

@@ -16,6 +16,7 @@ from sweeper.journal_lines import (
 )
 from sweeper.json_values import encode_json
 from sweeper.states import Stage, TrialState
+from sweeper.veil import veil
 
 __all__ = [
     "VERSION",
@@ -235,7 +236,7 @@ _CHECKS = {event: find_checks(event) for event in _TYPES}
 def encode_event(event: Event) -> bytes:
     """An event as a line with its checksum, and its line break."""
     names = [item.name for item in dataclasses.fields(event)]
-    fields = {name: encode_json(getattr(event, name)) for name in names}
+    fields = {name: veil(encode_json(getattr(event, name))) for name in names}
     return encode_line({"event": event.kind, **fields})
 
 

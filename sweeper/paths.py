@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from sweeper.errors import UserError
 from sweeper.run_files import check_tree, delete, is_regular
+from sweeper.veil import veil
 
 __all__ = [
     "CheckpointPaths",
@@ -122,6 +123,7 @@ class CheckpointPaths:
         algorithm: in ``champion/``: RLlib's own checkpoint.
         rllib_metadata: the file that RLlib writes into each of its own checkpoints.
         marker: written last; it has the size and checksum of every other file.
+        seal: of the user who made it, added by the driver.
     """
 
     root: Path
@@ -136,6 +138,7 @@ class CheckpointPaths:
     algorithm = _Entry("checkpoint")
     rllib_metadata = _Entry("rllib_checkpoint.json")
     marker = _Entry("complete.json")
+    seal = _Entry("seal.json")
 
     def replica(self, seed: int) -> Path:
         """RLlib's own checkpoint of one replica."""
@@ -224,11 +227,14 @@ def find_run(reference: str, storage: Path) -> RunPaths:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file completely or not at all: write a temporary file, then rename it."""
+    """Write a file completely or not at all: write a temporary file, then rename it.
+
+    Secrets that this process knows are hidden.
+    """
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
+            stream.write(veil(text))
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except BaseException:

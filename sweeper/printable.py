@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import re
 
+from sweeper.veil import hide_passwords, veil
+
 __all__ = ["PrintableFormatter", "printable"]
 
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
@@ -23,8 +25,9 @@ _UNFIT = re.compile(
 def printable(text: str) -> str:
     r"""The text with what a terminal would act on spelled out, as ``\x1b``.
 
-    Colours are taken away. Newlines and tabs stay.
+    Colours are taken away, secrets are hidden. Newlines and tabs stay.
     """
+    text = hide_passwords(veil(text))
     if text.isprintable():
         return text
     return _UNFIT.sub(_spell, _COLOUR.sub("", text.replace("\r\n", "\n")))

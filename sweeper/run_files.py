@@ -21,6 +21,7 @@ __all__ = [
     "copy_file",
     "copy_tree",
     "delete",
+    "is_inside",
     "is_regular",
     "make_empty",
     "open_reading",
@@ -82,6 +83,15 @@ def is_regular(path: Path) -> bool:
     """Whether there is a regular file of this name, and no link to one."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def is_inside(path: Path, below: Path) -> bool:
+    """Whether there is a regular file of this name in a folder, with no link on the way to it."""
+    try:
+        root = below.resolve()  # which may itself be reached through a link
+        return is_regular(_locate(root / path.relative_to(below), root))
     except (OSError, ValueError):
         return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +17,11 @@ from sweeper.environments.spaces import space_from_json
 from sweeper.errors import UserError
 from sweeper.paths import CheckpointPaths
 from sweeper.run_files import open_reading
+from sweeper.trust import find_foreign_pickles, refuse_foreign
 
 __all__ = ["Agent", "Policy", "load_agent"]
+
+_logger = logging.getLogger(__name__)
 
 
 class Policy(Protocol):
@@ -66,15 +70,18 @@ class Agent:
         return self.policy.act(observations)
 
 
-def load_agent(folder: str | Path, replica: int = 0) -> Agent:
+def load_agent(folder: str | Path, replica: int = 0, *, trust: bool = False) -> Agent:
     """Load an agent.
 
     Args:
         folder: a champion's folder, a torch trial's checkpoint, or RLlib's own checkpoint.
         replica: index of the replica in a torch trial's checkpoint, which holds all of them.
+        trust: load RLlib's checkpoint although this user did not make it on this machine: it is
+            a pickle, which can run any code. A torch agent runs none.
 
     Raises:
-        UserError: the folder holds no agent, or one that can't act on its own.
+        UserError: the folder holds no agent, one that can't act on its own, or one that is not
+            trusted.
     """
     root = Path(folder).absolute()
     description = read_description(root)
@@ -82,7 +89,7 @@ def load_agent(folder: str | Path, replica: int = 0) -> Agent:
         if description.get("backend") == "torch":
             return _load_torch_agent(root, description, replica)
         own = CheckpointPaths(root).algorithm if description else root
-        return _load_rllib_agent(own, description)
+        return _load_rllib_agent(own, description, trust=trust)
     except OSError as error:
         where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         raise UserError(f"no agent in {root}: {where}") from error
@@ -110,7 +117,7 @@ def _load_torch_agent(root: Path, description: Mapping[str, Any], replica: int) 
     return Agent(policy, observation_space, action_space, description)
 
 
-def _load_rllib_agent(root: Path, description: Mapping[str, Any]) -> Agent:
+def _load_rllib_agent(root: Path, description: Mapping[str, Any], *, trust: bool) -> Agent:
     if not CheckpointPaths(root).is_rllib:
         replicas = [path.name for path in CheckpointPaths(root).replicas]
         checkpoints = sorted(path.name for path in root.glob("checkpoint_*"))
@@ -120,6 +127,7 @@ def _load_rllib_agent(root: Path, description: Mapping[str, Any]) -> Agent:
         elif checkpoints:
             hint = f"; it is a trial's folder, take one of {', '.join(checkpoints)} in it"
         raise UserError(f"no agent in {root}{hint}")
+    refuse_foreign(find_foreign_pickles([root]), name=str(root), trust=trust, say=_logger.info)
     from sweeper.agents.rllib_policy import RLlibPolicy
 
     try:

@@ -23,6 +23,7 @@ from sweeper.cli.completion import complete_run, complete_spec
 from sweeper.errors import SpecError, SweeperError, UserError
 from sweeper.json_values import to_json
 from sweeper.printable import PrintableFormatter, printable
+from sweeper.veil import hide_passwords, veil
 
 if TYPE_CHECKING:
     from sweeper.api import Run
@@ -43,6 +44,7 @@ __all__ = [
     "spec_argument",
     "storage_option",
     "tell",
+    "trust_option",
     "verbose_option",
 ]
 
@@ -86,6 +88,11 @@ changed_environment_option = click.option(
     "--allow-changed-environment",
     is_flag=True,
     help="Go on although the environment's code has changed since the run was started.",
+)
+trust_option = click.option(
+    "--trust",
+    is_flag=True,
+    help="Run the code of a run that was not made by you on this machine.",
 )
 run_argument = click.argument(
     "reference", metavar="[RUN]", default="last", shell_complete=complete_run
@@ -142,7 +149,7 @@ def tell(text: str) -> None:
 
 def print_data(text: str) -> None:
     """Print text on stdout as it is, unless a terminal would act on it."""
-    whole = text.encode("utf-8", "backslashreplace").decode()
+    whole = hide_passwords(veil(text)).encode("utf-8", "backslashreplace").decode()
     click.echo(printable(whole) if sys.stdout.isatty() else whole, nl=False)
 
 
@@ -249,7 +256,8 @@ def open_reference(
 
 def print_json(document: Any) -> None:
     """Print data on stdout; it may hold dataclasses and objects with ``to_json``."""
-    click.echo(json.dumps(document, indent=2, allow_nan=False, default=_encode))
+    text = json.dumps(document, indent=2, allow_nan=False, default=_encode)
+    click.echo(hide_passwords(veil(text)))
 
 
 def _encode(value: Any) -> Any:

@@ -97,6 +97,7 @@ def _execute(plan: SweepPlan, *, as_json: bool, quiet: bool) -> None:
 )
 @click.option("--retry-errored", is_flag=True, help="Retry failed trials.")
 @app.changed_environment_option
+@app.trust_option
 @app.json_option
 @app.quiet_option
 @app.verbose_option
@@ -108,6 +109,7 @@ def resume(
     stops: tuple[str, ...],
     retry_errored: bool,
     allow_changed_environment: bool,
+    trust: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -128,6 +130,7 @@ def resume(
         storage,
         extension=extension,
         allow_changed_environment=allow_changed_environment,
+        trust=trust,
         progress=None if quiet else make_progress,
         say=(lambda _: None) if quiet else app.say,
     )
@@ -163,6 +166,7 @@ def _read_criterion(text: str) -> tuple[str, float]:
     "--trial", "trials", multiple=True, metavar="ID", help="Confirm this trial, whatever its score."
 )
 @app.changed_environment_option
+@app.trust_option
 @app.json_option
 @app.quiet_option
 @app.verbose_option
@@ -173,6 +177,7 @@ def confirm(
     seeds: int | None,
     trials: tuple[str, ...],
     allow_changed_environment: bool,
+    trust: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -191,6 +196,7 @@ def confirm(
         seeds=seeds,
         trials=trials,
         allow_changed_environment=allow_changed_environment,
+        trust=trust,
         progress=None if quiet else make_progress,
         say=(lambda _: None) if quiet else app.say,
     )

@@ -198,6 +198,7 @@ def logs(
     help="Cut an episode after N steps.  [default: as in the run]",
 )
 @app.changed_environment_option
+@app.trust_option
 def evaluate(
     target: str,
     storage: str,
@@ -207,6 +208,7 @@ def evaluate(
     replica: int | None,
     max_episode_steps: int | None,
     allow_changed_environment: bool,
+    trust: bool,
 ) -> None:
     """Evaluate agents on episodes that training never saw.
 
@@ -224,6 +226,8 @@ def evaluate(
         replica=replica,
         max_episode_steps=max_episode_steps,
         allow_changed_environment=allow_changed_environment,
+        trust=trust,
+        say=app.say,
     )
     app.show(evaluated, print_evaluation, as_json)
 

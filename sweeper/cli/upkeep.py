@@ -113,13 +113,17 @@ def doctor(storage: str, as_json: bool, quick: bool) -> None:
 @app.storage_option
 @click.option("--uri", metavar="URI", help="Tracking server or database, if not the spec's.")
 @click.option("--experiment", metavar="NAME", help="Experiment, if not the spec's.")
+@app.trust_option
 @app.verbose_option
-def log_command(reference: str, storage: str, uri: str | None, experiment: str | None) -> None:
+def log_command(
+    reference: str, storage: str, uri: str | None, experiment: str | None, trust: bool
+) -> None:
     """Write a run to MLflow again; existing records stay."""
     from sweeper.upkeep.relog import log_run
 
     opened = app.open_reference(reference, storage)
-    app.say(f"{opened.results.root.name} is in {log_run(opened, uri=uri, experiment=experiment)}")
+    place = log_run(opened, uri=uri, experiment=experiment, trust=trust, say=app.say)
+    app.say(f"{opened.results.root.name} is in {place}")
 
 
 @app.cli.command()

@@ -117,10 +117,11 @@ def describe(settings: EnvironmentSettings) -> EnvironmentDescription:
 
 def _make(settings: EnvironmentSettings, *, enforces_order: bool) -> gymnasium.Env[Any, Any]:
     made: Any = settings.id
+    arguments = settings.arguments
     try:
         if not enforces_order:
             made = replace(find_spec(settings.id), order_enforce=False)
-        return gymnasium.make(made, disable_env_checker=True, **settings.kwargs)
+        return gymnasium.make(made, disable_env_checker=True, **arguments)
     except gymnasium.error.DependencyNotInstalled as error:
         extra = next((hint for name, hint in _EXTRAS.items() if name in str(error)), "")
         message = f"environment {settings.id} needs a package: {summarise(error)}{extra}"

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from sweeper.veil import VeiledStream
+
 __all__ = ["USER_ERRORS", "contained", "seed_process", "settings_restored"]
 
 # What a user's code may raise: a script ends the process, as argparse does at a wrong argument.
@@ -95,7 +97,10 @@ def _process_restored() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stdout_to_stderr() -> Iterator[None]:
-    """The file descriptor is redirected too: C libraries and child processes write to it."""
+    """The file descriptor is redirected too: C libraries and child processes write to it.
+
+    Code that is given a secret may print it, so what it prints in Python is veiled.
+    """
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
     try:
@@ -106,7 +111,8 @@ def _stdout_to_stderr() -> Iterator[None]:
         if saved is not None:
             with contextlib.suppress(OSError):
                 os.dup2(2, 1)
-        with contextlib.redirect_stdout(sys.stderr):
+        stream = VeiledStream(sys.stderr)
+        with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
             yield
     finally:
         if saved is not None:

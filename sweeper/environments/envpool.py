@@ -165,6 +165,7 @@ def _make_pool(
         lack = f"envpool's {settings.id} has no argument {show(unknown[0])}"
         raise EnvironmentBuildError(("kwargs",), f"{lack}; use vectorization: auto or sync")
     limit = described.max_episode_steps or _NO_TIME_LIMIT
+    given_arguments = {**settings.arguments, "max_episode_steps": limit}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the precision of its spaces' bounds
@@ -174,7 +175,7 @@ def _make_pool(
                 num_envs=len(seeds),
                 num_threads=threads,
                 seed=seeds,
-                **{**settings.kwargs, "max_episode_steps": limit},
+                **given_arguments,
             )
             _ = pool.observation_space, pool.action_space  # built now and cached by the pool
     except Exception as error:  # envpool's simulators can raise anything

@@ -14,6 +14,7 @@ from types import ModuleType
 
 from sweeper.environments.containment import USER_ERRORS, settings_restored
 from sweeper.environments.settings import EnvironmentBuildError
+from sweeper.veil import veil
 
 __all__ = ["import_module", "summarise"]
 
@@ -68,7 +69,7 @@ def summarise(error: BaseException) -> str:
         return f"it ends the process with sys.exit({code})"
     # gymnasium.make appends where it was raised, with all its arguments.
     text = " ".join(str(error).split()).partition(" was raised from the environment creator")[0]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return str(veil(f"{type(error).__name__}: {text}" if text else type(error).__name__))
 
 
 def _add_to_path(folder: str) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sweeper.errors import UserError
+from sweeper.references import UnsetError, find_names, look_up, resolve
+from sweeper.veil import remember
 
 __all__ = ["EnvironmentBuildError", "EnvironmentSettings", "NormalizeSettings", "WrapperSettings"]
 
@@ -20,10 +23,15 @@ class WrapperSettings:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The arguments for the constructor: gymnasium's own takes tuples, and YAML has lists."""
+        """The arguments for the constructor: gymnasium's own takes tuples, and YAML has lists.
+
+        Raises:
+            EnvironmentBuildError: a variable that they refer to is not set.
+        """
+        kwargs = _resolve(self.kwargs, "wrappers")
         if "." in self.name:
-            return dict(self.kwargs)
-        given = self.kwargs.items()
+            return kwargs
+        given = kwargs.items()
         return {key: tuple(one) if isinstance(one, list) else one for key, one in given}
 
 
@@ -41,7 +49,8 @@ class EnvironmentSettings:
 
     Attributes:
         id: the gymnasium id.
-        kwargs: passed to the environment's constructor.
+        kwargs: for the environment's constructor, with references to variables (see
+            `sweeper.references`).
         wrappers: applied in order, the last outermost.
         module: imported first, to register the id.
         search_paths: absolute folders in which modules are searched before Python's own path.
@@ -56,6 +65,27 @@ class EnvironmentSettings:
     search_paths: tuple[str, ...] = ()
     vectorization: str = "auto"
     normalize: NormalizeSettings = NormalizeSettings()
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments for the environment's constructor, with variables in their places.
+
+        Raises:
+            EnvironmentBuildError: a variable that they refer to is not set.
+        """
+        return _resolve(self.kwargs, "kwargs")
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The names of the variables that arguments refer to."""
+        given = (self.kwargs, *(wrapper.kwargs for wrapper in self.wrappers))
+        return tuple(dict.fromkeys(find_names(given)))
+
+    def learn_secrets(self) -> None:
+        """Hide from now on what this process writes of the variables that arguments refer to."""
+        for name in self.variables:
+            with contextlib.suppress(UnsetError):
+                remember(look_up(name))
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON types."""
@@ -121,3 +151,16 @@ class EnvironmentBuildError(UserError):
     def __init__(self, key: tuple[str | int, ...], message: str) -> None:
         self.key = key
         super().__init__(message)
+
+
+def _resolve(kwargs: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Arguments with variables in their places, which are hidden from then on.
+
+    Raises:
+        EnvironmentBuildError: one is not set.
+    """
+    try:
+        return dict(resolve(kwargs, remember))
+    except UnsetError as unset:
+        message = f"the environment variable {unset} is not set"
+        raise EnvironmentBuildError((key,), message) from None

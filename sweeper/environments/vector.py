@@ -150,7 +150,7 @@ def _make_native(settings: EnvironmentSettings, num_envs: int) -> VectorEnv:
         _find_spec(settings).id,
         num_envs=num_envs,
         vectorization_mode="vector_entry_point",
-        **settings.kwargs,
+        **settings.arguments,
     )
 
 

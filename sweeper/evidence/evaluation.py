@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,11 @@ from sweeper.paths import RunPaths, find_run, is_run
 from sweeper.spec import load_spec
 from sweeper.trainables.contract import MAX_EPISODE_STEPS
 from sweeper.trainables.seeding import Purpose, seed_sequence
+from sweeper.trust import find_foreign_imports, find_foreign_pickles, refuse_foreign
 
 __all__ = ["AgentEvaluation", "Evaluation", "evaluate", "play_episodes"]
+
+_logger = logging.getLogger(__name__)
 
 _MAX_ENVS = 20
 _MAX_SMALL_ENVS = 100  # of observations of at most so many numbers:
@@ -136,6 +140,8 @@ def evaluate(
     replica: int | None = None,
     max_episode_steps: int | None = None,
     allow_changed_environment: bool = False,
+    trust: bool = False,
+    say: Callable[[str], None] = _logger.info,
 ) -> Evaluation:
     """Play episodes with a run's champion, or with a checkpoint.
 
@@ -150,14 +156,21 @@ def evaluate(
             earned; None: as in the run, whose default holds where there is no run.
         allow_changed_environment: play although the code of the environment has changed since the
             training.
+        trust: import and unpickle what this user did not make on this machine.
+        say: receives, in words, what that is.
 
     Raises:
-        UserError: there is nothing to evaluate, or the environment is another one.
+        UserError: there is nothing to evaluate, the environment is another one, or whoever made
+            it is not trusted.
     """
     folder = _find_folder(target, storage)
     description = read_description(folder)
     agents = find_agents(folder, description, replica)
     settings = _find_environment(folder, description)
+    foreign = find_foreign_imports(settings, _find_run_of(folder), folder)
+    if description.get("backend") != "torch":
+        foreign += find_foreign_pickles([folder])
+    refuse_foreign(foreign, name=str(folder), trust=trust, say=say)
     described = describe(settings)
     cap = _find_episode_cap(folder, description, described.max_episode_steps, max_episode_steps)
     now = identify(settings, described)
@@ -166,7 +179,7 @@ def evaluate(
     evaluated = []
     with _small_batches(description):
         for agent in agents:
-            player = load_agent(agent.folder, agent.index)
+            player = load_agent(agent.folder, agent.index, trust=True)  # it was asked above
             returns, lengths = play_episodes(
                 player, settings, episodes=episodes, seed=seed, max_episode_steps=cap
             )
@@ -303,13 +316,19 @@ def _find_environment(folder: Path, description: Mapping[str, Any]) -> Environme
     """The environment of the agent's own description, else of the run's spec."""
     if "environment" in description:
         return EnvironmentSettings.from_json(description["environment"])
-    for parent in folder.parents:
-        if is_run(parent):
-            return load_spec(RunPaths(parent).spec).environment.settings()
+    run = _find_run_of(folder)
+    if run is not None:
+        return load_spec(run.spec).environment.settings()
     raise UserError(
         f"{folder} is no checkpoint: it has no agent.json and lies in no run; give a run, its "
         "champion/, or a checkpoint_… folder of one of its trials"
     )
+
+
+def _find_run_of(folder: Path) -> RunPaths | None:
+    """The run that a checkpoint lies in, if any."""
+    root = next((parent for parent in folder.parents if is_run(parent)), None)
+    return None if root is None else RunPaths(root)
 
 
 def _find_episode_cap(
@@ -320,9 +339,9 @@ def _find_episode_cap(
 ) -> int | None:
     """What was asked for, else the cap of the run; None if the environment's limit is shorter."""
     cap = asked or description.get("max_episode_steps")
-    root = next((parent for parent in folder.parents if is_run(parent)), None)
-    if cap is None and root is not None:
-        evaluation = load_spec(RunPaths(root).spec).evaluation
+    run = _find_run_of(folder)
+    if cap is None and run is not None:
+        evaluation = load_spec(run.spec).evaluation
         cap = None if evaluation is None else evaluation.max_episode_steps
     if limit is None:
         return cap or MAX_EPISODE_STEPS
@@ -338,9 +357,9 @@ def _find_identity(
     record; what is not known is as it is now.
     """
     found = None
-    run = next((parent for parent in folder.parents if is_run(parent)), None)
+    run = _find_run_of(folder)
     if run is not None:
-        for event in read_journal(RunPaths(run).journal, strict=False):
+        for event in read_journal(run.journal, strict=False):
             if isinstance(event, LaunchStarted):
                 found = EnvironmentIdentity.from_json(event.environment) or found
     if found is not None or description.get("backend") != "torch":

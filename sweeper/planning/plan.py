@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from sweeper.planning.schedulers import make_scheduler
 from sweeper.planning.search_notes import note_random_draws, resolve_points
 from sweeper.planning.values import possible_values
 from sweeper.planning.warnings import find_warnings
+from sweeper.references import find_names
 from sweeper.search.distinct import count_distinct
 from sweeper.search.distributions import Distribution, constants, distributions
 from sweeper.search.expansion import count
@@ -30,6 +32,7 @@ from sweeper.spec.keys.param_space import check_param_space
 from sweeper.spec.schedulers import Scheduler as SchedulerSection
 from sweeper.spec.search import Search
 from sweeper.spec.text.yaml import dotted
+from sweeper.spec.uris import find_password
 from sweeper.trainables.torch_backend.replay.memory import ReplayMemory
 
 __all__ = [
@@ -197,8 +200,9 @@ def build_plan(spec: ExperimentSpec, asked: Sequence[Mapping[str, Any]] = ()) ->
     fits = max(1, count_fitting(proposal))
     concurrent = _concurrent(spec, trials, fits)
     feasibility = check_feasibility(proposal, concurrent)
-    if feasibility.problems:
-        raise SpecError(feasibility.problems)
+    problems = [*feasibility.problems, *_find_unset(spec)]
+    if problems:
+        raise SpecError(problems)
     replicas, described = len(spec.seeds), feasibility.environment
     finalists = min(spec.selection.finalists, _max_trials(spec, trials))
     confirmation = plan_confirmation(spec, finalists=finalists, fits=fits)
@@ -217,6 +221,7 @@ def build_plan(spec: ExperimentSpec, asked: Sequence[Mapping[str, Any]] = ()) ->
         notes=(
             *point_notes,
             *note_random_draws(spec),
+            *_note_password(spec),
             *_repeats(trials, count(spec.param_space, search.num_samples, points)),
         ),
         replay=feasibility.replay,
@@ -287,6 +292,22 @@ def _repeats(trials: int, asked: int) -> Iterator[str]:
             f"{asked:,} configurations are asked for, and the space has only {trials:,} to give: "
             "each is trained once, since a repeat with the same seeds comes to the same numbers; "
             "for more evidence give more seeds"
+        )
+
+
+def _find_unset(spec: ExperimentSpec) -> Iterator[Problem]:
+    """Variables that are needed to connect to the tracking server, but are not set."""
+    for name in find_names(None if spec.tracking is None else spec.tracking.uri):
+        if name not in os.environ:
+            message = f"the environment variable {name} is not set"
+            yield Problem(spec.locate(("tracking", "uri")), "tracking.uri", message)
+
+
+def _note_password(spec: ExperimentSpec) -> Iterator[str]:
+    if spec.tracking is not None and find_password(spec.tracking.uri) is not None:
+        yield (
+            "the password in tracking.uri is not recorded: a later launch and `sweeper log` take "
+            "it from MLFLOW_TRACKING_PASSWORD; or write ${env:NAME} in its place"
         )
 
 

@@ -247,7 +247,8 @@ def _end_with_parent(folder: Path) -> None:
 def _rehearse(folder: Path, request: Mapping[str, Any], say: Callable[..., None]) -> dict[str, Any]:
     spec = load_spec(folder / "spec.yaml")
     samples, rounds = draw_samples(spec), request["rounds"]
-    with ray_session(spec.ray.address, lambda: None):
+    variables = spec.environment.settings().variables
+    with ray_session(spec.ray.address, lambda: None, variables):
         started = time.time()
         say(doing="starting workers")
         workers = _start_workers(spec, [samples[index] for index in rounds[0]], folder)

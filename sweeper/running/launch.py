@@ -28,6 +28,7 @@ from sweeper.running.resume.state import LaunchState
 from sweeper.search.registry import ENUMERATIONS
 from sweeper.spec import dump_spec
 from sweeper.states import LaunchEnd
+from sweeper.trust import make_seals
 
 if TYPE_CHECKING:
     from sweeper.tracking.tracker import MlflowTracker
@@ -137,6 +138,7 @@ def write_provenance(plan: SweepPlan, paths: RunPaths) -> None:
     environment = describe_environment(tuple(sys.argv), plan.spec.seeds)
     if first := _read_environment(paths):
         environment = {**first, "resumed": [*first.get("resumed", []), environment]}
+    environment["seals"] = make_seals(plan.spec.environment.settings(), plan.spec.servers)
     write_atomically(paths.spec, dump_spec(plan.spec))
     write_atomically(paths.plan, json.dumps(plan.to_json(), indent=2) + "\n")
     write_atomically(paths.environment, json.dumps(environment, indent=2) + "\n")

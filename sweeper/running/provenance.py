@@ -9,6 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from sweeper.veil import hide_passwords
+
 __all__ = ["describe_environment", "package_versions"]
 
 _PACKAGES = ("sweeper", "ray", "torch", "gymnasium", "numpy", "pandas", "mlflow", "envpool")
@@ -32,7 +34,7 @@ def describe_environment(command: tuple[str, ...], seeds: tuple[int, ...]) -> di
     and whether there are uncommitted changes; outside a checkout it is left out.
     """
     description: dict[str, Any] = {
-        "command": list(command),
+        "command": [hide_passwords(word) for word in command],
         "working_directory": str(Path.cwd()),
         "seeds": list(seeds),
         "versions": package_versions(),

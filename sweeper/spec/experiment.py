@@ -111,6 +111,12 @@ class ExperimentSpec(BaseModel):
         return find_support(self.backend, self.algorithm)
 
     @property
+    def servers(self) -> dict[str, str | None]:
+        """What a launch connects to, by its key in the spec."""
+        tracking = None if self.tracking is None else self.tracking.uri
+        return {"ray.address": self.ray.address, "tracking.uri": tracking}
+
+    @property
     def perturbation_interval(self) -> int | None:
         """Env steps from one exchange of a population to the next; None without one.
 
@@ -254,6 +260,8 @@ def dump_spec(spec: ExperimentSpec) -> str:
             plain["stop"] = {**plain["stop"], name: value.model_dump(exclude_none=True)}
         elif isinstance(value, BaseModel):
             plain[name] = value.model_dump(exclude_none=True)
+            if isinstance(value, Tracking):
+                plain[name]["uri"] = _Reference(value.uri)
         elif name == "param_space":
             plain[name] = _plain_space(value)
         elif value is not None:
@@ -273,12 +281,28 @@ def dump_spec(spec: ExperimentSpec) -> str:
 
 def _plain_environment(environment: Environment) -> dict[str, Any]:
     plain = environment.model_dump(exclude_defaults=True)
+    if environment.kwargs:
+        plain["kwargs"] = _with_references(environment.kwargs)
     if environment.wrappers:
         plain["wrappers"] = [
-            {wrapper.name: wrapper.kwargs} if wrapper.kwargs else wrapper.name
+            {wrapper.name: _with_references(wrapper.kwargs)} if wrapper.kwargs else wrapper.name
             for wrapper in environment.wrappers
         ]
     return plain
+
+
+class _Reference(str):
+    """A text in which ``${env:NAME}`` refers to a variable, and is written as it is."""
+
+    __slots__ = ()
+
+
+def _with_references(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _with_references(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_references(item) for item in value]
+    return _Reference(value) if isinstance(value, str) else value
 
 
 def _plain_space(value: Any) -> Any:
@@ -297,7 +321,11 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    escaped = text.replace("${", "$${")
+    return _represent_reference(dumper, text.replace("${", "$${"))
+
+
+def _represent_reference(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    escaped = str(text)
     try:
         # YAML folds line breaks unless they are escaped.
         is_plain = parse_scalar(escaped) is escaped and escaped.isprintable()
@@ -308,3 +336,4 @@ def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _represent_text)
+_Dumper.add_representer(_Reference, _represent_reference)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.hints import show
+from sweeper.spec.uris import absolute_path, check_tracking_uri
 
 __all__ = [
     "MAX_NUMBER",
@@ -220,7 +220,7 @@ def _baseline(value: Any) -> Any:
     """A file by its absolute path: a run can be resumed from another working directory."""
     if not isinstance(value, str) or not value or value in _BASELINES:
         return value
-    return str(_absolute(value))
+    return str(absolute_path(value))
 
 
 class Selection(Section):
@@ -307,34 +307,12 @@ class Ray(Section):
     """An existing Ray cluster, auto or host:port; null: this machine."""
 
 
-_STORES = "sqlite:///FILE, http(s)://HOST:PORT, or a database's URI"
-
-
-def _tracking_uri(value: Any) -> Any:
-    if isinstance(value, str) and value:
-        scheme, colon, rest = value.partition("://")
-        is_database = scheme.split("+")[0] in {"postgresql", "mysql", "mssql", "http", "https"}
-        is_file = scheme == "sqlite" and rest.startswith("/") and len(rest) > 1
-        if not (colon and rest and (is_database or is_file)):
-            raise ValueError(f"must be {_STORES}; found {show(value)}")
-        if is_file and rest != "/:memory:":
-            return f"sqlite:///{_absolute(rest[1:])}"
-    return value
-
-
-def _absolute(path: str) -> Path:
-    """The same database from any working directory."""
-    try:
-        return Path(path).expanduser().absolute()
-    except RuntimeError as error:
-        raise ValueError(f"has a home that can't be found: {show(path)}") from error
-
-
 class Tracking(Section):
     """The MLflow server or database that the run is written to."""
 
-    uri: Annotated[Text, BeforeValidator(_tracking_uri)]
-    """By default sqlite:///<storage>/mlflow.db."""
+    uri: Annotated[Text, BeforeValidator(check_tracking_uri)]
+    """By default sqlite:///<storage>/mlflow.db. A password in it is not recorded: later launches
+    take it from MLFLOW_TRACKING_PASSWORD, or write ${env:NAME} in its place."""
     experiment: Text
     """The MLflow experiment; by default the spec's name."""
     register_as: Text | None = None

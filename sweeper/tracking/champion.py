@@ -16,12 +16,13 @@ import numpy as np
 from sweeper.errors import SweeperError
 from sweeper.evidence.selection import Selection
 from sweeper.paths import CheckpointPaths
-from sweeper.run_files import copy_file, copy_tree, is_regular
+from sweeper.run_files import check_tree, copy_file, copy_tree, is_regular
 from sweeper.tracking.naming import describe_parameters
 
 __all__ = ["log_champion"]
 
 _NAME = "champion"
+_MAX_DEPTH = 50
 _DIGEST_TAG = "sweeper.digest"
 _MODEL_CODE = Path(__file__).with_name("champion_model.py")
 # What an agent of each backend needs to act: the file with the policy, and distributions.
@@ -62,6 +63,11 @@ def log_champion(
     from mlflow.entities import LoggedModelOutput
     from mlflow.exceptions import MlflowException
 
+    try:
+        check_tree(folder.parent, (folder.name,), depth=_MAX_DEPTH)
+    except OSError as error:
+        message = f"the champion is not uploaded: {error.filename}: {error.strerror}"
+        raise SweeperError(message) from error
     checkpoint = _find_checkpoint(folder)
     digest = _digest(checkpoint)
     if (present := _find_model(client, experiment_id, run_id, digest)) is None:
@@ -118,7 +124,8 @@ def _copy_for_acting(checkpoint: Path, target: Path) -> None:
 
 def _digest(folder: Path) -> str:
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    seal = CheckpointPaths(folder).seal  # another user's is another one
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path != seal):
         digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
@@ -140,7 +147,7 @@ def _save(target: Path, checkpoint: Path, model: Any, run_id: str) -> None:
     from sweeper.agents.agent import load_agent
 
     code, requirements = _RLLIB if CheckpointPaths(checkpoint).is_rllib else _TORCH
-    policy = load_agent(checkpoint).policy
+    policy = load_agent(checkpoint, trust=True).policy  # a copy; whoever calls has asked
     example = np.zeros((1, *policy.observation_shape), np.float32)
     actions = policy.act(example)
     outputs = None

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sweeper.errors import UserError
+from sweeper.veil import veil
 
 try:
     import fcntl
@@ -76,11 +77,13 @@ class Destination:
         experiment: created if missing.
         artifact_root: where a new experiment of an SQLite database stores its files; by default
             ``mlartifacts`` beside the database. A server decides for itself.
+        shown: the URI for messages, without secrets; by default ``uri``.
     """
 
     uri: str
     experiment: str
     artifact_root: Path | None = None
+    shown: str = ""
 
     @property
     def artifact_location(self) -> str | None:
@@ -111,7 +114,9 @@ class Destination:
                 socket.create_connection((parts.hostname, port), timeout=_PROBE_S).close()
             except OSError as error:
                 reason = error.strerror or error
-                raise UnreachableError(f"no server answers at {self.uri} ({reason})") from error
+                raise UnreachableError(
+                    f"no server answers at {self.shown or self.uri} ({reason})"
+                ) from error
 
 
 def resolve_uri(uri: str) -> str:
@@ -238,9 +243,9 @@ def translated_failures() -> Iterator[None]:
         yield
     except MlflowException as error:
         text = str(error).strip().splitlines()
-        message = _explain_database(text[0]) if text else type(error).__name__
+        message = veil(_explain_database(text[0]) if text else type(error).__name__)
         if error.error_code in _REFUSALS:
             raise RefusedError(message) from error
         raise UnreachableError(message) from error
     except OSError as error:
-        raise UnreachableError(str(error)) from error
+        raise UnreachableError(veil(str(error))) from error

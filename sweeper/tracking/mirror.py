@@ -30,10 +30,11 @@ from sweeper.tracking.naming import (
     scalar_metrics,
 )
 
-__all__ = ["EVENTS_TAG", "STATE_TAG", "MetricValue", "RunMirror", "env_steps", "to_ms"]
+__all__ = ["EVENTS_TAG", "LAST_TAG", "STATE_TAG", "MetricValue", "RunMirror", "env_steps", "to_ms"]
 
 _EVALUATION = "evaluation/"
 EVENTS_TAG = "sweeper.events"
+LAST_TAG = "sweeper.last_event"
 STATE_TAG = "sweeper.state"
 
 # Pruning is no failure; the tag `STATE_TAG` tells pruned trials from others.
@@ -52,8 +53,10 @@ MetricValue = tuple[str, float, int, int]
 class RunMirror:
     """The parent run or a trial's run, fed with its events from the journal.
 
-    The tag `EVENTS_TAG` counts the run's events that MLflow has. So another process can continue
-    the record, and reading the same journal again adds nothing.
+    The tag `EVENTS_TAG` counts the run's events that MLflow has, and `LAST_TAG` names the last of
+    them. So another process can continue the record, and reading the same journal again adds
+    nothing. Where the journal is not the one that was counted, because lines of it were lost or
+    an older copy was put back, what MLflow has is compared step by step.
 
     Attributes:
         name: shown by MLflow.
@@ -61,9 +64,13 @@ class RunMirror:
         status: in MLflow, as far as known.
         tags: in MLflow, as far as known.
         written: how many of the run's events MLflow has.
+        last: the last of them.
         seen: how many events were fed.
         new_params: not yet written, like ``new_tags`` and ``new_metrics``.
+        forced: those of ``new_metrics`` that are written although their step has a value.
         wanted: the status that the run should have.
+        present: of metrics in MLflow by name, the newest value and time of each step, as far as
+            they were looked up; None if no other process can have written any.
     """
 
     name: str
@@ -71,11 +78,14 @@ class RunMirror:
     status: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
     written: int = 0
+    last: str = ""
     seen: int = 0
 
     new_params: dict[str, str] = field(default_factory=dict)
     new_tags: dict[str, str] = field(default_factory=dict)
     new_metrics: list[MetricValue] = field(default_factory=list)
+    forced: set[MetricValue] = field(default_factory=set)
+    present: dict[str, dict[int, tuple[float, int]]] | None = None
     wanted: str | None = None
     end_ms: int | None = None
     start_ms: int = 0
@@ -83,6 +93,7 @@ class RunMirror:
     state: str = TrialState.PENDING
     last_report: TrialReported | None = None
     is_confirmation: bool = False
+    _seen_last: str = ""
     _retries: int = 0
     _seeds: tuple[int, ...] = ()
     _iteration: float = -math.inf
@@ -105,17 +116,49 @@ class RunMirror:
         if not self.start_ms or (self.run_id is None and isinstance(event, TrialStarted)):
             self.start_ms = to_ms(event.time)
         self._take(event, keep_metrics)
-        if self.seen <= self.written:
-            self.forget_pending()
-            return False
+        self._seen_last = f"{event.kind} {event.time!r}"
+        if self.seen < self.written:
+            return False  # whether MLflow has it shows when all that it counted was read
+        if self.seen == self.written:
+            if self.last in ("", self._seen_last):  # records of earlier versions don't name it
+                self.forget_pending()
+                return False
+            self.written = 0  # it counted another journal's events
         if keep_metrics:
-            self.new_tags[EVENTS_TAG] = str(self.seen)
+            self._count()
         # A trial becomes an MLflow run when a worker starts it.
         return not isinstance(event, TrialAsked)
 
+    def note_end(self) -> bool:
+        """The journal was read to its end; returns whether MLflow has counted more of it."""
+        if not 0 < self.seen < self.written:
+            return False
+        self.written = 0
+        self._count()
+        return True
+
+    def _count(self) -> None:
+        self.new_tags[EVENTS_TAG], self.new_tags[LAST_TAG] = str(self.seen), self._seen_last
+
     def forget_pending(self) -> None:
         """Discard what is pending: it is written, or never will be."""
-        self.new_params, self.new_tags, self.new_metrics = {}, {}, []
+        self.new_params, self.new_tags, self.new_metrics, self.forced = {}, {}, [], set()
+
+    def missing_metrics(self) -> list[MetricValue]:
+        """The pending metrics that MLflow lacks, by what is known of it; each step has one value.
+
+        Where an evaluation replaces another one of the same step, both are in MLflow.
+        """
+        if self.present is None:
+            return self.new_metrics
+        missing = []
+        for metric in self.new_metrics:
+            name, value, stamp, step = metric
+            found = self.present.setdefault(name, {}).get(step)
+            if found is None or (metric in self.forced and found != (value, stamp)):
+                missing.append(metric)
+                self.present[name][step] = value, stamp
+        return missing
 
     def changed_tags(self) -> dict[str, str]:
         """The pending tags that differ from MLflow's."""
@@ -157,6 +200,7 @@ class RunMirror:
         if (event.decision or {}).get("action") == "copy":  # parameters can't be written twice
             self.new_tags["sweeper.exchange"] = clip_tag(str((event.decision or {}).get("reason")))
         iteration = iteration_of(event.metrics)
+        is_forced = False
         self.last_report = event
         if event.decision is not None and event.decision.get("rung") is not None:
             self.new_tags["sweeper.rung"] = str(event.decision["rung"])
@@ -173,11 +217,14 @@ class RunMirror:
                 if evaluation:
                     self._wound_up.discard(iteration)
             values = {} if evaluation == self._shown else evaluation
+            is_forced = True
         elif iteration is not None:
             self._iteration = iteration
         self._shown = evaluation
         if keep_metrics:
             self._add_metrics(event, values)
+            if is_forced:
+                self.forced.update(self.new_metrics[len(self.new_metrics) - len(values) :])
 
     def _take_end(self, event: TrialEnded, keep_metrics: bool) -> None:
         self._set_state(event.state, _STATUS.get(event.state, "FAILED"), to_ms(event.time))

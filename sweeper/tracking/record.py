@@ -1,8 +1,8 @@
 """Write the MLflow record of one run: a parent run with a nested run per trial.
 
-Everything is derived from the journal's events. The tag ``sweeper.events`` of every MLflow run
-counts its events that are written. So another process can continue a record, and writing the same
-journal again changes nothing.
+Everything is derived from the journal's events. Tags of every MLflow run count its events that are
+written. So another process can continue a record, and writing the same journal again changes
+nothing; nor does a journal that has lost lines, or a database that was put back from a copy.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from sweeper.errors import UserError
 from sweeper.evidence.selection import Selection
 from sweeper.journal import Event, LaunchEnded, TrialEvent
-from sweeper.run_files import is_regular
+from sweeper.run_files import is_inside
 from sweeper.states import LaunchEnd, TrialState
 from sweeper.tracking.champion import log_champion
 from sweeper.tracking.description import SweepDescription, summarise
@@ -27,8 +27,9 @@ from sweeper.tracking.destination import (
     translated_failures,
 )
 from sweeper.tracking.evidence import champion_metrics, verdict_tags
-from sweeper.tracking.mirror import EVENTS_TAG, STATE_TAG, RunMirror, env_steps, to_ms
+from sweeper.tracking.mirror import EVENTS_TAG, LAST_TAG, STATE_TAG, RunMirror, env_steps, to_ms
 from sweeper.tracking.naming import clip_tag, scalar_metrics
+from sweeper.tracking.recovery import look_up, set_aside_foreign
 
 __all__ = ["Record"]
 
@@ -83,6 +84,12 @@ class Record:
         if isinstance(event, LaunchEnded):
             mirror.wanted = self._outcome(event.reason)
 
+    def note_end(self) -> None:
+        """The journal was read to its end, so runs that MLflow has more of are ahead of it."""
+        for key, mirror in self._mirrors.items():
+            if mirror.note_end():
+                self._dirty[key] = None
+
     # -- writing ------------------------------------------------------------------------------
 
     def flush(self, *, create: bool = True) -> None:
@@ -114,6 +121,7 @@ class Record:
                 self._write_run(key, mirror)
         except UnreachableError:
             self._unsure = True
+            mirror.present = {}  # part of it may have arrived
             raise
         except RefusedError as error:
             if key == _PARENT:
@@ -125,8 +133,12 @@ class Record:
     def _write_run(self, key: str, mirror: RunMirror) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
+        if mirror.run_id is not None and mirror.present is not None:
+            set_aside_foreign(self._client, mirror, self._sweep.run_name)
+            look_up(self._client, mirror)
         if mirror.run_id is None:
             self._create(key, mirror)
+        mirror.new_metrics = mirror.missing_metrics()
         tags = mirror.changed_tags()
         if tags or mirror.new_params or mirror.new_metrics:
             if len(mirror.new_metrics) + len(tags) + len(mirror.new_params) > 800:
@@ -170,7 +182,8 @@ class Record:
                 "mlflow.parentRunId": self._parent_id(),
             }
         # Not the count of written events: that comes with the events.
-        tags |= {name: v for name, v in mirror.new_tags.items() if name != EVENTS_TAG}
+        counts = (EVENTS_TAG, LAST_TAG)
+        tags |= {name: v for name, v in mirror.new_tags.items() if name not in counts}
         run = self._client.create_run(
             self._experiment_id, start_time=mirror.start_ms, tags=tags, run_name=mirror.name
         )
@@ -228,7 +241,9 @@ class Record:
             return
         try:
             for path in self._sweep.files:
-                if is_regular(path) and self._files_logged.get(path) != path.stat().st_mtime:
+                if not is_inside(path, self._sweep.folder):  # a link may lead to any file
+                    continue
+                if self._files_logged.get(path) != path.stat().st_mtime:
                     changed = path.stat().st_mtime
                     with translated_failures():
                         self._client.log_artifact(parent.run_id, str(path))
@@ -303,7 +318,7 @@ class Record:
         return {
             key: mirror.state
             for key, mirror in self._mirrors.items()
-            if key != _PARENT and not mirror.is_confirmation
+            if key != _PARENT and not mirror.is_confirmation and mirror.seen
         }
 
     def _outcome(self, reason: str) -> str:
@@ -364,6 +379,8 @@ class Record:
                     status=run.info.status,
                     tags=tags,
                     written=int(tags.get(EVENTS_TAG, "0")),
+                    last=tags.get(LAST_TAG, ""),
+                    present={},
                     start_ms=run.info.start_time,
                 )
             token = page.token

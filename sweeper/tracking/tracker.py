@@ -22,6 +22,7 @@ from sweeper.planning.plan import SweepPlan
 from sweeper.run_files import open_reading
 from sweeper.spec.sections import Tracking
 from sweeper.states import LaunchEnd
+from sweeper.tracking.credentials import find_address
 from sweeper.tracking.description import describe_sweep
 from sweeper.tracking.destination import (
     Destination,
@@ -31,6 +32,7 @@ from sweeper.tracking.destination import (
     resolve_uri,
 )
 from sweeper.tracking.record import Record
+from sweeper.veil import hide_references
 
 __all__ = ["MlflowTracker"]
 
@@ -64,12 +66,20 @@ class MlflowTracker:
         Args:
             plan: as run.
             paths: the run folder. Its name identifies the record, and its journal is followed.
-            tracking: where to write. An SQLite path may be relative to the working directory.
+            tracking: where to write.
             artifact_root: where a new experiment of an SQLite database stores its files; a
                 server decides for itself.
+
+        Raises:
+            UserError: a variable that the URI refers to is not set.
         """
-        uri = resolve_uri(tracking.uri)
-        self._destination = Destination(uri, tracking.experiment, artifact_root)
+        self._address = find_address(tracking.uri)
+        self._destination = Destination(
+            resolve_uri(self._address.uri),
+            tracking.experiment,
+            artifact_root,
+            hide_references(tracking.uri),
+        )
         self._plan, self._paths = plan, paths
         self._register_as = tracking.register_as
         self._journal = _JournalFollower(paths.journal)
@@ -128,7 +138,7 @@ class MlflowTracker:
         # The driver's main thread handles the signals.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            with mlflow_settings():
+            with mlflow_settings(), self._address.login():
                 self._follow()
         except (UserError, RefusedError) as error:
             self._give_up(str(error))
@@ -179,6 +189,8 @@ class MlflowTracker:
         events = self._journal.read()
         for event in events:
             record.apply(event)
+        if not events:
+            record.note_end()
         record.flush()
         record.log_files()
         self._news = self._news or bool(events)

@@ -15,7 +15,9 @@ from typing import IO, Any, NamedTuple
 from urllib.parse import quote
 
 from sweeper.errors import SweeperError, UserError
+from sweeper.tracking.credentials import find_address
 from sweeper.tracking.destination import resolve_uri, sqlite_path
+from sweeper.veil import hide_references
 
 __all__ = ["UiServer", "open_ui"]
 
@@ -46,7 +48,7 @@ def open_ui(
     """Start the MLflow UI on a tracking database and wait until it answers.
 
     Args:
-        uri: the database, ``sqlite:///…``; the path may be relative.
+        uri: the database, ``sqlite:///…``, as a spec has it.
         host: the address to listen on. Anyone who can reach it can read and change the record.
         port: 0 for any free port.
         experiment: the experiment that ``url`` shows; by default the list of all.
@@ -55,9 +57,10 @@ def open_ui(
         UserError: there is no such database, the URI is a server's, or the port is taken.
         SweeperError: the server ended or did not answer.
     """
-    database = sqlite_path(uri)
-    if uri.startswith(("http://", "https://")):
-        raise UserError(f"{uri} is a server already: open it in a browser")
+    address = find_address(uri).uri
+    database = sqlite_path(address)
+    if address.startswith(("http://", "https://")):
+        raise UserError(f"{hide_references(uri)} is a server already: open it in a browser")
     if database is not None and not database.is_file():
         raise UserError(
             f"no MLflow database {database}: a run makes it, unless its spec has `tracking: null`"
@@ -65,7 +68,6 @@ def open_ui(
     port = _free_port(host, port)
     command = [
         *(sys.executable, "-P", "-m", "mlflow", "server"),
-        *("--backend-store-uri", resolve_uri(uri)),
         *("--host", host, "--port", str(port), "--workers", "1"),
     ]
     if database is not None:
@@ -74,6 +76,8 @@ def open_ui(
         command += ["--artifacts-destination", artifacts.as_uri()]
     environment = {
         **os.environ,
+        # Not among the arguments, which everyone on the machine can list.
+        "MLFLOW_BACKEND_STORE_URI": resolve_uri(address),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
         # Jobs are for features that sweeps don't use; this saves a process.

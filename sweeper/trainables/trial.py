@@ -30,6 +30,7 @@ from sweeper.trainables.metrics import TrialMetrics
 from sweeper.trainables.milestones import find_met_criterion, steps_crossed, tenths_done
 from sweeper.trainables.plateau import PlateauWatch
 from sweeper.trainables.trial_log import TrialLog
+from sweeper.veil import VeiledStream, veil
 
 __all__ = ["SweepTrial", "TrialFailedError", "trial_class"]
 
@@ -121,7 +122,7 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
                 "plateau": self._plateau.state(),
             }
             CheckpointPaths(Path(checkpoint_dir)).state.write_text(
-                json.dumps(state), encoding="utf-8"
+                veil(json.dumps(state)), encoding="utf-8"
             )
             mark_complete(Path(checkpoint_dir))
 
@@ -150,6 +151,7 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
 
     def _start(self, config: Mapping[str, Any]) -> None:
         self._redirect_output()
+        self.settings.environment.learn_secrets()
         self._configuration = merge_configuration(self.settings.constants, config)
         self._metrics = TrialMetrics(
             len(self.settings.seeds),
@@ -249,7 +251,7 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
             yield
         except USER_ERRORS as error:
             with contextlib.suppress(OSError):  # the disk may be full
-                traceback.print_exc()
+                print(veil(traceback.format_exc()), end="", file=sys.stderr)  # noqa: T201
                 sys.stderr.flush()
             if isinstance(error, SweeperError) or _is_from_ray(error):
                 raise
@@ -258,13 +260,15 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
                 raise TrialFailedError(why) from error
             root = _find_root(error)
             name = "MemoryError" if _is_out_of_memory(root) else type(root).__name__
-            text = " ".join(str(root).split())
+            text = veil(" ".join(str(root).split()))
             raise TrialFailedError(f"{name}: {text[:400]}" if text else name) from error
 
     def _redirect_output(self) -> None:
         """Append the process's stdout and stderr, even of C libraries, to the trial's log."""
         if self.log_root is not None and self.is_actor():
             self._log.begin(RunPaths(Path(self.log_root)).trial_log(self.trial_id), self.trial_id)
+            if self.settings.environment.variables and not isinstance(sys.stdout, VeiledStream):
+                sys.stdout, sys.stderr = VeiledStream(sys.stdout), VeiledStream(sys.stderr)
 
 
 def _trainer_class(settings: TrialSettings) -> Callable[..., ReplicaTrainer]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from pydantic import ValidationError
@@ -11,29 +11,45 @@ from pydantic import ValidationError
 from sweeper.errors import SweeperError, UserError
 from sweeper.evidence.selection import NothingToSelect
 from sweeper.opened_run import Run
+from sweeper.paths import CheckpointPaths
 from sweeper.planning.plan import SweepPlan
 from sweeper.spec.sections import Tracking
 from sweeper.tracking.tracker import MlflowTracker
+from sweeper.trust import find_foreign_pickles, find_foreign_servers, refuse_foreign
 from sweeper.upkeep.overview import planned
+from sweeper.veil import hide_references
 
 __all__ = ["log_run"]
+
+_logger = logging.getLogger(__name__)
 
 _TIMEOUT_S = 3600.0  # thousands of trials take minutes on a slow server
 
 
-def log_run(opened: Run, *, uri: str | None = None, experiment: str | None = None) -> str:
+def log_run(
+    opened: Run,
+    *,
+    uri: str | None = None,
+    experiment: str | None = None,
+    trust: bool = False,
+    say: Callable[[str], None] = _logger.info,
+) -> str:
     """Complete MLflow's record of a run; existing parts of it stay as they are.
 
     Args:
         opened: the run.
         uri: tracking server or database; the spec's by default.
         experiment: the experiment's name; the spec's by default.
+        trust: connect to the server that the run names, and unpickle its RLlib agent, although
+            this user did not make it on this machine.
+        say: receives, in words, what that is.
 
     Returns:
         The URI and the experiment of the record.
 
     Raises:
-        UserError: the run is live, or there is no tracking URI.
+        UserError: the run is live, there is no tracking URI, or whoever made the run is not
+            trusted.
         SweeperError: not everything could be written.
     """
     spec, paths = opened.spec, opened.paths
@@ -52,6 +68,10 @@ def log_run(opened: Run, *, uri: str | None = None, experiment: str | None = Non
         problem = error.errors()[0]
         name = ".".join(map(str, problem["loc"]))
         raise UserError(f"--{name}: {problem['msg'].removeprefix('Value error, ')}") from error
+    foreign = [] if uri else find_foreign_servers(paths, spec.servers)
+    if CheckpointPaths(CheckpointPaths(paths.champion).algorithm).is_rllib:
+        foreign += find_foreign_pickles([paths.champion])
+    refuse_foreign(foreign, name=paths.root.name, trust=trust, say=say)
     spec = spec.model_copy(update={"tracking": tracking})
     plan = SweepPlan(
         spec=spec,
@@ -73,7 +93,7 @@ def log_run(opened: Run, *, uri: str | None = None, experiment: str | None = Non
         problems = tracker.close(opened.results.state, timeout_s=_TIMEOUT_S)
     if problems:
         raise SweeperError("; ".join(problems))
-    return f"{tracking.uri}, experiment {tracking.experiment}"
+    return f"{hide_references(tracking.uri)}, experiment {tracking.experiment}"
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from sweeper.search.registry import ENUMERATIONS
 from sweeper.spec.keys.names import default
 from sweeper.spec.text.yaml import dotted
 from sweeper.trainables.torch_backend.replay.memory import ReplayMemory
+from sweeper.veil import hide_references
 from sweeper.views import rehearsal
 from sweeper.views.confirmation import describe_confirmation
 from sweeper.views.console import PrintableConsole
@@ -347,7 +348,7 @@ def _written(plan: SweepPlan) -> Iterator[str]:
     if spec.tracking is None:
         yield f"{_INDENT}MLflow is off"
         return
-    uri = spec.tracking.uri
+    uri = hide_references(spec.tracking.uri)
     if uri.startswith("sqlite:///"):
         uri = f"sqlite:///{short_path(uri.removeprefix('sqlite:///'))}"
     model = f", model {spec.tracking.register_as}" if spec.tracking.register_as else ""

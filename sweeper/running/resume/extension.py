@@ -16,12 +16,21 @@ from sweeper.errors import UserError
 from sweeper.metrics import canonical_metric
 from sweeper.paths import RunPaths, write_atomically
 from sweeper.planning.confirmation import confirmation_seeds
+from sweeper.results.records import SweepResults
 from sweeper.running.resume.state import History
 from sweeper.spec import ExperimentSpec, dump_spec, load_spec
 from sweeper.spec.sections import SeedGroups
 from sweeper.trainables.plateau import PLATEAU
+from sweeper.trust import find_foreign_imports, find_foreign_pickles, find_foreign_servers
 
-__all__ = ["Extension", "complete_environment", "extend_spec", "load_recorded_spec", "relocate"]
+__all__ = [
+    "Extension",
+    "complete_environment",
+    "extend_spec",
+    "find_foreign_parts",
+    "load_recorded_spec",
+    "relocate",
+]
 
 
 @dataclass(frozen=True)
@@ -83,6 +92,17 @@ def load_recorded_spec(paths: RunPaths, history: History) -> ExperimentSpec:
         "new run with `sweeper run`; more samples, time or steps are given with --num-samples, "
         "--time and --stop"
     )
+
+
+def find_foreign_parts(paths: RunPaths, spec: ExperimentSpec, results: SweepResults) -> list[str]:
+    """What going on with a run uses that this user did not make on this machine, in words."""
+    foreign = find_foreign_imports(spec.environment.settings(), paths)
+    if spec.backend == "rllib":
+        records = (*results.trials, *results.retrained)
+        foreign += find_foreign_pickles(
+            paths.root / checkpoint.path for record in records for checkpoint in record.checkpoints
+        )
+    return foreign + find_foreign_servers(paths, spec.servers)
 
 
 def complete_environment(spec: ExperimentSpec) -> tuple[ExperimentSpec, str | None]:

@@ -6,6 +6,7 @@ import logging
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from sweeper.running.resume.state import continue_trial
 from sweeper.running.tune.placement import Placement
 from sweeper.running.tune.queue import TrialQueue, Unsaved
 from sweeper.schedulers.base import Action, Decision
+from sweeper.seals import seal_folder
 from sweeper.states import FailureReason, LaunchEnd, TrialState
 
 __all__ = ["JournalCallback", "LimitsCallback"]
@@ -139,6 +141,8 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
     def on_checkpoint(self, trial: Any, checkpoint: Any, **info: Any) -> None:  # noqa: ARG002
         """A checkpoint of the trial is complete."""
         row = trial.last_result
+        with suppress(OSError):  # without a seal it can be loaded all the same, if trusted
+            seal_folder(Path(checkpoint.path))
         recorded = (ITERATION, ENV_STEPS, "time_total_s", self.objective.metric)
         self._append(
             TrialCheckpointed(

@@ -35,6 +35,7 @@ from sweeper.search.expansion import Sample
 from sweeper.search.registry import build_search
 from sweeper.spec import dump_spec
 from sweeper.states import LaunchEnd, Stage
+from sweeper.veil import hide_passwords
 
 __all__ = ["launch"]
 
@@ -71,6 +72,7 @@ def launch(
         RunError: Ray or the journal's disk failed; the run can be resumed.
     """
     drain = Drain(evaluates=plan.spec.evaluation is not None)
+    spec = plan.spec
     searches = state.over is None and bool(state.continuations or state.asked < plan.trials)
     with end_on_signals(drain) as install_signals:
         journal.append(
@@ -78,7 +80,7 @@ def launch(
                 time=time.time(),
                 launch=state.launch,
                 pid=os.getpid(),
-                command=tuple(sys.argv),
+                command=tuple(map(hide_passwords, sys.argv)),
                 host=socket.gethostname(),
                 spec=dump_spec(plan.spec),
                 changes=changes,
@@ -97,7 +99,8 @@ def launch(
                 reason = drain.reason
             else:
                 parts = Launch(plan, paths, journal, results, state, drain)
-                with ray_session(plan.spec.ray.address, install_signals):
+                variables = spec.environment.settings().variables
+                with ray_session(spec.ray.address, install_signals, variables):
                     if searches:
                         reason = drain.reason or _search(parts)
                     reason = carry_out_confirmation(parts, reason)

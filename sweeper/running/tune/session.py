@@ -6,8 +6,8 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from sweeper.errors import UserError
@@ -34,7 +34,10 @@ import ray
 from ray._private import utils as ray_utils
 from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET
 from ray._private.services import canonicalize_bootstrap_address_or_die
+from ray.experimental import internal_kv
 from ray.job_config import JobConfig
+
+from sweeper.references import KEY_PREFIX, NAMESPACE
 
 __all__ = ["check_cluster", "live_nodes", "ray_session"]
 
@@ -73,18 +76,22 @@ def _first_line(error: Exception) -> str:
 
 
 @contextmanager
-def ray_session(address: str | None, install_signals: Callable[[], None]) -> Iterator[None]:
+def ray_session(
+    address: str | None, install_signals: Callable[[], None], variables: Sequence[str] = ()
+) -> Iterator[None]:
     """A local Ray, or the cluster that the spec names; a session that is running is used.
 
     Args:
         address: None for a local one.
         install_signals: sets the caller's signal handlers again, since Ray sets its own.
+        variables: names of environment variables that the session's workers need.
 
     Raises:
         UserError: Ray can't be started or reached.
     """
     if ray.is_initialized():
-        yield
+        with _shared(variables):
+            yield
         return
     # A SIGTERM to the whole process group must not end Ray before the trials are saved. Child
     # processes inherit the mask.
@@ -108,10 +115,30 @@ def ray_session(address: str | None, install_signals: Callable[[], None]) -> Ite
     # means for the trial is in the journal and in our own messages.
     with _replaced(ray._private.worker, "_worker_logs_enabled", _is_verbose()):
         try:
-            yield
+            with _shared(variables, is_own=address is None):
+                yield
         finally:
             _end_without_waiting()
             ray.shutdown()  # prints the messages it had held back
+
+
+@contextmanager
+def _shared(variables: Sequence[str], *, is_own: bool = False) -> Iterator[None]:
+    """Keep variables of this process where the session's workers find them.
+
+    Only in the memory of Ray's control store: a worker's settings and Ray's logs have no values.
+    """
+    keys = []
+    for name in variables:
+        if (text := os.environ.get(name)) is not None:
+            keys.append((KEY_PREFIX + name).encode())
+            internal_kv._internal_kv_put(keys[-1], text.encode(), namespace=NAMESPACE)
+    try:
+        yield
+    finally:
+        for key in () if is_own else keys:  # our own store ends with the session
+            with suppress(Exception):
+                internal_kv._internal_kv_del(key, namespace=NAMESPACE)
 
 
 def _end_without_waiting() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sweeper.errors import Location, Problem
 from sweeper.hints import nearest, show
-from sweeper.spec.text.interpolation import interpolate
+from sweeper.spec.text.interpolation import escape_late, interpolate
 from sweeper.spec.text.scalars import TOO_LARGE, is_too_large
 from sweeper.spec.text.yaml import KeyPath, dotted, is_index, locate, parse_yaml
 
@@ -52,6 +52,7 @@ class Document:
 def plain_document(data: Mapping[str, Any], shorthands: Mapping[str, str]) -> Document:
     """A document from plain values; ``shorthands`` as in `load_document`."""
     plain = copy.deepcopy(dict(data))
+    escape_late(plain)
     locations: _Locations = {(): Location("spec")}
     _expand_shorthands(shorthands, plain, locations)
     huge = tuple(

@@ -10,10 +10,21 @@ from typing import Any
 
 from sweeper.errors import Location, Problem
 from sweeper.hints import did_you_mean
+from sweeper.references import escape
 from sweeper.spec.text.scalars import parse_scalar
 from sweeper.spec.text.yaml import KeyPath, dotted, is_index, locate
 
-__all__ = ["interpolate"]
+__all__ = ["escape_late", "interpolate"]
+
+# Free texts that may be secrets: variables are put in their places when they are used, by
+# `sweeper.references`, and not before.
+_LATE: tuple[KeyPath, ...] = (
+    ("environment", "kwargs"),
+    ("environment", "wrappers"),
+    ("tracking", "uri"),
+)
+# Its values are recorded with every trial.
+_PLAIN: KeyPath = ("param_space",)
 
 _MAX_VALUES = 10_000
 _MAX_TEXT = 1 << 20
@@ -29,12 +40,29 @@ def interpolate(
     A text that is nothing but a reference becomes the value it refers to, type included. An
     environment variable has the type that its text would have in YAML.
 
+    In arguments of the environment and in the tracking URI, which may hold secrets, references to
+    variables and ``$${`` stay as they are.
+
     Returns:
         The document with its references resolved, and the problems.
     """
     work = _Interpolation(data, locations)
     resolved = {key: work.resolve(value, (key,), ()) for key, value in data.items()}
     return resolved, tuple(work.problems)
+
+
+def escape_late(data: dict[str, Any]) -> None:
+    """Mark texts that were given as plain values, in place: a ``${`` in them is no reference."""
+    for *parents, last in _LATE:
+        holder: Any = data
+        for key in parents:
+            holder = holder.get(key) if isinstance(holder, dict) else None
+        if isinstance(holder, dict) and last in holder:
+            holder[last] = escape(holder[last])
+
+
+def _is_late(path: KeyPath) -> bool:
+    return any(path[: len(late)] == late for late in _LATE)
 
 
 @dataclass
@@ -65,12 +93,16 @@ class _Interpolation:
         whole = _REFERENCE.fullmatch(text)
         if whole is not None and whole.group(1) is not None:
             found = self._look_up(whole.group(1), path, chain)
+            if whole.group(1).strip().startswith("env:") and path[:1] == _PLAIN:
+                self._refuse_text(found, path)
             return None if found is _MISSING else found
 
         def replace(match: re.Match[str]) -> str:
             if match.group(1) is None:  # $${ is the text ${
-                return "${"
+                return match.group(0) if _is_late(path) else "${"
             found = self._look_up(match.group(1), path, chain)
+            if match.group(1).strip().startswith("env:") and path[:1] == _PLAIN:
+                self._refuse_text(found, path)
             if isinstance(found, dict | list):
                 self._complain(
                     path,
@@ -111,12 +143,25 @@ class _Interpolation:
     def _look_up_variable(self, name: str, path: KeyPath) -> Any:
         value = os.environ.get(name)
         if value is None:
+            if _is_late(path):  # whoever only reads a recorded spec does not need it
+                return f"${{env:{name}}}"
             self._complain(path, f"the environment variable {name} is not set")
             return _MISSING
+        if _is_late(path):
+            return f"${{env:{name}}}"
         try:
             return parse_scalar(value)
         except ValueError:
             return value
+
+    def _refuse_text(self, value: Any, path: KeyPath) -> None:
+        """A number is a setting, which is recorded; a text may be a secret, which must not be."""
+        if isinstance(value, str):
+            self._complain(
+                path,
+                "a text from the environment can't be a hyperparameter: it would be recorded with "
+                "every trial; write it out, or set it on the command line",
+            )
 
     def _complain(self, path: KeyPath, message: str) -> None:
         location = locate(self.locations, path, Location("spec"))

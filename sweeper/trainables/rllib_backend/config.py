@@ -16,6 +16,7 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.tune.registry import get_trainable_cls
 
+from sweeper import references
 from sweeper.environments import outcomes
 from sweeper.environments.outcomes import OWN_REWARD, CheckedEnv, RewardMeter
 from sweeper.environments.settings import EnvironmentSettings
@@ -198,9 +199,14 @@ def _describe_environment(
             "environment.vectorization vector_entry_point goes with neither wrappers nor "
             "num_env_runners above 0; take auto, sync or async"
         )
+    if settings.variables:  # RLlib would save their values
+        raise ConfigurationRefusedError(
+            "environment.vectorization vector_entry_point does not go with ${env:…} in "
+            "environment.kwargs on RLlib; take auto, sync or async"
+        )
     qualified = settings.module is not None and ":" not in settings.id
     env_id = f"{settings.module}:{settings.id}" if qualified else settings.id
-    return env_id, dict(settings.kwargs)
+    return env_id, settings.arguments
 
 
 def _make_environment_class(settings: EnvironmentSettings) -> type[gymnasium.Env[Any, Any]]:
@@ -210,9 +216,12 @@ def _make_environment_class(settings: EnvironmentSettings) -> type[gymnasium.Env
     must load without this package.
     """
     cloudpickle.register_pickle_by_value(outcomes)
+    cloudpickle.register_pickle_by_value(references)
     env_id, module, paths = settings.id, settings.module, tuple(settings.search_paths)
     kwargs = dict(settings.kwargs)
-    wrappers = [(wrapper.name, wrapper.arguments) for wrapper in settings.wrappers]
+    # Variables are put in place when the environment is built, so no checkpoint has their values.
+    wrappers = [(wrapper.name, wrapper.kwargs) for wrapper in settings.wrappers]
+    resolve = references.resolve
 
     class Environment(CheckedEnv):
         def __init__(self, config: Any = None) -> None:  # noqa: ARG002 - RLlib's env context
@@ -233,11 +242,17 @@ def _make_environment_class(settings: EnvironmentSettings) -> type[gymnasium.Env
 
             if module is not None:
                 load(module)
-            env = gymnasium.make(env_id, disable_env_checker=True, **kwargs)
+            env = gymnasium.make(env_id, disable_env_checker=True, **resolve(kwargs))
             if wrappers:
                 env = RewardMeter(env)
-            for name, arguments in wrappers:
+            for name, given in wrappers:
                 place, _, attribute = name.rpartition(".")
+                arguments = resolve(given)
+                if not place:  # gymnasium's own takes tuples
+                    arguments = {
+                        key: tuple(one) if isinstance(one, list) else one
+                        for key, one in arguments.items()
+                    }
                 wrapped = getattr(load(place or "gymnasium.wrappers"), attribute)(env, **arguments)
                 env = RewardMeter(wrapped)
             super().__init__(env, refuses_non_finite=True)

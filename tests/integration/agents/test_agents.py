@@ -6,6 +6,7 @@ import copy
 import json
 import math
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -284,9 +285,34 @@ def test_a_bare_checkpoint_is_an_agent_too(
     from sweeper.agents.agent import load_agent
 
     monkeypatch.chdir(trial_checkpoint.parent)
-    agent = load_agent(Path(trial_checkpoint.name) / "replica_7")
+    agent = load_agent(Path(trial_checkpoint.name) / "replica_7", trust=True)
     assert agent.description == {}
     assert agent.act(np.zeros(4, np.float32)) in (0, 1)
+
+
+def test_a_pickle_of_somebody_else_is_loaded_only_if_trusted(tmp_path: Path) -> None:
+    from sweeper.agents.agent import load_agent
+
+    module = tmp_path / "learner_group" / "learner" / "rl_module" / "default_policy"
+    module.mkdir(parents=True)
+    (tmp_path / "rllib_checkpoint.json").write_text("{}")
+    (module / "class_and_ctor_args.pkl").write_bytes(pickle.dumps(Touch(tmp_path / "mark")))
+    with pytest.raises(UserError, match="unpickle"):
+        load_agent(tmp_path)
+    assert not (tmp_path / "mark").exists()
+    with pytest.raises(UserError, match="no agent in"):
+        load_agent(tmp_path, trust=True)
+    assert (tmp_path / "mark").exists(), "else this shows nothing"
+
+
+class Touch:
+    """A pickle that makes a file when it is loaded."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.mark,)
 
 
 def test_a_policy_with_a_memory_is_exported_and_refuses_to_act(tmp_path: Path) -> None:
@@ -311,7 +337,8 @@ def test_exporting_again_replaces_the_older_agent(trial_checkpoint: Path, tmp_pa
     (destination / "left over").touch()
     export(trial_checkpoint, destination, trial_id="t0009")
     assert json.loads((destination / "agent.json").read_text())["trial_id"] == "t0009"
-    assert sorted(path.name for path in destination.iterdir()) == ["agent.json", "checkpoint"]
+    names = sorted(path.name for path in destination.iterdir())
+    assert names == ["agent.json", "checkpoint", "seal.json"]
     assert [path.name for path in tmp_path.iterdir()] == ["champion"]
 
 

@@ -250,7 +250,8 @@ def play(journey: Journey, replica: int) -> list[tuple[float, int]]:
     settings = journey.settings
     seed, folder = settings.seeds[replica], journey.checkpoint
     is_torch = settings.backend == "torch"
-    agent = load_agent(*((folder, replica) if is_torch else (folder / f"replica_{seed}",)))
+    place = (folder, replica) if is_torch else (folder / f"replica_{seed}",)
+    agent = load_agent(*place, trust=True)
     environment = settings.evaluation.fix_episodes(settings.environment)
     first, played = derive_seed(seed, settings.stage, Purpose.EVALUATION_ENVIRONMENTS), []
     for episode in range(EPISODES):

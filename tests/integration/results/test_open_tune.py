@@ -189,5 +189,5 @@ def test_an_rllib_sweep_gives_a_checkpoint_that_acts(tmp_path: Path) -> None:
     selection = select(results, Objective(METRIC))
     assert selection.score >= 8  # the shortest episode of CartPole
     assert selection.env_steps == 256
-    agent = load_agent(str(selection.checkpoint))
+    agent = load_agent(str(selection.checkpoint), trust=True)
     assert agent.act(np.zeros(4, np.float32)) in (0, 1)

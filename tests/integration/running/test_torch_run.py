@@ -77,7 +77,7 @@ def test_the_champion_is_one_replica_without_pickles(finished: tuple[Path, Path]
     best = json.loads(sweeper_here("best", "--json", cwd=folder).stdout)
     assert Path(best["agent"]) == run / "champion"
     names = {path.name for path in (run / "champion").iterdir()}
-    assert names == {"agent.json", "weights.safetensors"}
+    assert names == {"agent.json", "seal.json", "weights.safetensors"}
     agent = load_agent(best["agent"])
     assert agent.description["trial_id"] == best["trial_id"]
     assert len(agent.description["seeds"]) == 1

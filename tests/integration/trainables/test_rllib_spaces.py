@@ -55,7 +55,7 @@ def test_sac_learns_and_its_agent_acts_as_in_its_evaluation(actions: str, tmp_pa
     evaluated = trainer.evaluate()[0].episode_returns
     trainer.save(tmp_path)
     trainer.close()
-    agent = load_agent(tmp_path / "replica_3")
+    agent = load_agent(tmp_path / "replica_3", trust=True)
     env = gymnasium.make("AnySpaces-v0", **spaces)
     seed, played = derive_seed(3, "search", Purpose.EVALUATION_ENVIRONMENTS), []
     for index in range(2):

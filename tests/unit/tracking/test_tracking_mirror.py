@@ -223,3 +223,49 @@ def test_the_last_checkpoint_is_a_tag() -> None:
 def test_a_step_count_that_is_not_a_number_is_step_0(steps: object) -> None:
     report = TrialReported(1.0, "t0001", {"x": 1.0, "num_env_steps_sampled_lifetime": steps})
     assert _fed(ASKED, STARTED, report).new_metrics == [("x", 1.0, 1000, 0)]
+
+
+def _resumed(*events: Event, written: int, last: Event | None = None) -> RunMirror:
+    """A mirror in another process, of a run that MLflow has ``written`` events of."""
+    mark = "" if last is None else f"{last.kind} {last.time!r}"
+    mirror = RunMirror("t0001", written=written, last=mark, present={})
+    for event in events:
+        mirror.feed(event)
+    return mirror
+
+
+def test_what_was_counted_is_not_written_again() -> None:
+    journal = (ASKED, STARTED, _report(1), _report(2))
+    for last in (_report(1), None):
+        mirror = _resumed(*journal, written=3, last=last)
+        assert {step for *_, step in mirror.new_metrics} == {200}
+
+
+def test_a_journal_that_is_not_the_counted_one_is_compared_step_by_step() -> None:
+    mirror = _resumed(ASKED, STARTED, _report(1), _report(2), written=3, last=_report(7))
+    assert {step for *_, step in mirror.new_metrics} == {100, 200}
+    mirror.present = {"score": {100: (5.0, 11_000)}}
+    missing = mirror.missing_metrics()
+    assert [(step, value) for name, value, _, step in missing if name == "score"] == [(200, 1.0)]
+
+
+def test_a_journal_that_has_lost_lines_is_ahead_of_by_its_record() -> None:
+    mirror = _resumed(ASKED, STARTED, _report(1), written=9, last=_report(7))
+    assert mirror.note_end()
+    assert mirror.new_tags["sweeper.events"] == "3"
+    assert not mirror.note_end(), "once"
+    assert not _fed(ASKED, STARTED).note_end()
+
+
+def test_an_evaluation_that_replaces_another_is_written_beside_it() -> None:
+    first = replace(_report(1), metrics={**_report(1).metrics, "evaluation/score": 1.0})
+    again = replace(
+        first, time=50.0, replaces=True, metrics={**first.metrics, "evaluation/score": 2.0}
+    )
+    mirror = _resumed(ASKED, STARTED, first, again, written=0)
+    mirror.present = {"evaluation/score": {100: (1.0, 11_000)}}
+    evaluations = [metric for metric in mirror.missing_metrics() if metric[0] == "evaluation/score"]
+    assert evaluations == [("evaluation/score", 2.0, 50_000, 100)]
+    mirror.present = {"evaluation/score": {100: (2.0, 50_000)}}
+    mirror.new_metrics = evaluations
+    assert mirror.missing_metrics() == []

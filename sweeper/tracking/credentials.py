@@ -1,0 +1,72 @@
+"""The password of a tracking URI: kept out of every record, put in place when connecting."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
+
+from sweeper.errors import UserError
+from sweeper.references import UnsetError, resolve
+from sweeper.spec.uris import find_password, split_login
+from sweeper.veil import remember
+
+__all__ = ["Address", "find_address"]
+
+_USER, _PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"  # MLflow's own
+
+
+@dataclass(frozen=True, repr=False)
+class Address:
+    """Where to connect to, and as whom.
+
+    Attributes:
+        uri: for a server without a login, for a database with it.
+        user: of a server; None if the URI names none.
+        password: the user's, if known.
+    """
+
+    uri: str
+    user: str | None = None
+    password: str | None = None
+
+    @contextmanager
+    def login(self) -> Iterator[None]:
+        """Log in to a server by MLflow's variables; those that are set stay as they are."""
+        given = {_USER: self.user, _PASSWORD: self.password}
+        added = {name: text for name, text in given.items() if text and name not in os.environ}
+        os.environ.update(added)
+        try:
+            yield
+        finally:
+            for name in added:
+                os.environ.pop(name, None)
+
+
+def find_address(uri: str) -> Address:
+    """The address that a recorded tracking URI stands for.
+
+    Variables in it are put in place. A password that the spec had is known to the process that
+    read it; to others MLflow's own variable has it.
+
+    Raises:
+        UserError: a variable is not set.
+    """
+    try:
+        whole = str(resolve(uri, remember))
+    except UnsetError as unset:
+        raise UserError(f"tracking.uri: the environment variable {unset} is not set") from None
+    scheme, login, rest = split_login(whole)
+    if login is None:
+        return Address(whole)
+    user, _, password = login.partition(":")
+    password = unquote(password) or find_password(uri) or os.environ.get(_PASSWORD, "")
+    if password:
+        remember(password)
+    if scheme in ("http", "https"):
+        # A login in the URI would end in MLflow's error messages, and hide its variables.
+        return Address(f"{scheme}://{rest}", unquote(user), password or None)
+    secret = f":{quote(password, safe='')}" if password else ""
+    return Address(f"{scheme}://{user}{secret}@{rest}")

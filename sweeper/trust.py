@@ -1,0 +1,133 @@
+"""Refuse to run the code of a run that somebody else may have made, unless the user trusts it.
+
+Reading a run runs no code. Building its environment, training on and loading RLlib's checkpoints
+do, and connecting to the servers that it names sends them data and passwords. A launch seals what
+it uses (`sweeper.seals`); whatever is not sealed is named before it is used, and needs ``trust``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sweeper.environments.settings import EnvironmentSettings
+from sweeper.errors import UserError
+from sweeper.paths import RunPaths
+from sweeper.run_files import read_json
+from sweeper.seals import find_key, is_folder_sealed, is_sealed, key_path, seal
+
+__all__ = [
+    "find_foreign_imports",
+    "find_foreign_pickles",
+    "find_foreign_servers",
+    "make_seals",
+    "refuse_foreign",
+]
+
+_ENVIRONMENT, _SERVERS = "environment", "servers"
+_MAX_NAMED = 5
+
+
+def make_seals(settings: EnvironmentSettings, servers: Mapping[str, str | None]) -> dict[str, Any]:
+    """Seals of what a launch imports and connects to, for the run's ``environment.json``.
+
+    Args:
+        settings: of the environment.
+        servers: by its key in the spec, such as ``ray.address``; None if there is none.
+    """
+    documents: dict[str, Any] = {_ENVIRONMENT: _plain(settings), _SERVERS: dict(servers)}
+    return {kind: seal(kind, document) for kind, document in documents.items()}
+
+
+def find_foreign_imports(
+    settings: EnvironmentSettings, paths: RunPaths | None, checkpoint: Path | None = None
+) -> list[str]:
+    """What building an environment imports, in words; empty if this user sealed the environment.
+
+    Args:
+        settings: of the environment.
+        paths: of the run whose environment it is, if any.
+        checkpoint: the folder whose ``agent.json`` describes the environment, if one does.
+    """
+    names = [settings.module, settings.id.rpartition(":")[0]]
+    names += [wrapper.name.rpartition(".")[0] for wrapper in settings.wrappers]
+    modules = list(dict.fromkeys(name for name in names if name))
+    if not modules or _is_sealed(paths, _ENVIRONMENT, _plain(settings)):
+        return []
+    if checkpoint is not None and is_folder_sealed(checkpoint):
+        return []
+    folders = ", ".join([*settings.search_paths, "Python's path"])
+    return [f"import {', '.join(modules)} (looked up in {folders})"]
+
+
+def find_foreign_pickles(checkpoints: Iterable[Path]) -> list[str]:
+    """Which checkpoints of RLlib this user did not seal, in words; loading one can run any code."""
+    found = [str(path) for path in checkpoints if path.is_dir() and not is_folder_sealed(path)]
+    more = len(found) - _MAX_NAMED
+    named = [f"unpickle {path}" for path in found[:_MAX_NAMED]]
+    return [*named, f"unpickle {more} more checkpoints"] if more > 0 else named
+
+
+def find_foreign_servers(paths: RunPaths, servers: Mapping[str, str | None]) -> list[str]:
+    """Which servers and databases a run has one connect to, in words; empty if it is sealed.
+
+    A tracking database beside the run is no server: it came with the run.
+    """
+    database = f"sqlite:///{paths.root.parent}/"
+    named = {
+        key: place
+        for key, place in servers.items()
+        if place is not None and not (place.startswith(database) and ".." not in place)
+    }
+    if not named or _is_sealed(paths, _SERVERS, dict(servers)):
+        return []
+    return [f"connect to {place} ({key})" for key, place in named.items()]
+
+
+def refuse_foreign(
+    actions: Sequence[str], *, name: str, trust: bool, say: Callable[[str], None]
+) -> None:
+    """Name what a verb is going to do with what this user did not make, or refuse to do it.
+
+    Args:
+        actions: in words; nothing happens if there are none.
+        name: of the run or the checkpoint.
+        trust: whether the user trusts it.
+        say: receives the actions if so, before they happen.
+
+    Raises:
+        UserError: there are actions, and the user has not said so.
+    """
+    if not actions:
+        return
+    steps = "\n".join(f"  {action}" for action in actions)
+    if trust:
+        say(f"{name} is trusted, and its code runs:\n{steps}")
+        return
+    why = ""
+    if find_key() is None:
+        why = f"; this user has no key in {key_path()}, so nothing counts as made here"
+    raise UserError(
+        f"{name} was not made by this user on this machine, or by an earlier version{why}. "
+        f"Going on would run code of whoever made it:\n{steps}\n"
+        "nothing was done; if you trust it, add --trust (in Python: trust=True)"
+    )
+
+
+def _plain(settings: EnvironmentSettings) -> dict[str, Any]:
+    # A relative folder means another one from another working directory.
+    folders = tuple(os.path.abspath(path) for path in settings.search_paths)  # noqa: PTH100
+    return replace(settings, search_paths=folders).to_json()
+
+
+def _is_sealed(paths: RunPaths | None, kind: str, document: Any) -> bool:
+    if paths is None:
+        return False
+    try:
+        marks = read_json(paths.environment)["seals"]
+        return is_sealed(kind, document, marks.get(kind))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False

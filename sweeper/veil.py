@@ -1,0 +1,103 @@
+"""Hide secrets in texts: the values of variables that were resolved, and passwords in URIs.
+
+Records keep a reference in the place of a secret. But code that is given one can say it again, in
+an error's text or on standard output. So whatever is written to a record or shown goes through
+`veil`, which knows the values that this process has resolved.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+__all__ = ["HIDDEN", "VeiledStream", "hide_passwords", "hide_references", "remember", "veil"]
+
+HIDDEN = "***"
+_MIN_LENGTH = 6
+_PASSWORD = re.compile(r"(\b[A-Za-z][\w+.-]*://[^\s/:@?#]*):\S*(?=@)")
+_REFERENCE = re.compile(r"(?<!\$)\$\{\s*env:[^${}]*\}")
+_NUMBER = re.compile(r"[-+]?[\d.]+([eE][-+]?\d+)?")
+
+_values: dict[str, None] = {}
+_pattern: list[re.Pattern[str]] = []
+
+
+def remember(text: str) -> None:
+    """Hide a text from now on, in all that this process writes or shows.
+
+    A short text, a number and a path stand in many places where they are no secret, so they stay.
+    """
+    is_common = len(text) < _MIN_LENGTH or _NUMBER.fullmatch(text) or text in _values
+    if is_common or os.path.isabs(text) or text in str(Path.cwd()):  # noqa: PTH117 - a text
+        return
+    for form in (text, repr(text)[1:-1]):  # each as it is, and in JSON
+        escaped = (json.dumps(form)[1:-1], json.dumps(form, ensure_ascii=False)[1:-1])
+        _values.update(dict.fromkeys((form, *escaped)))
+    parts = "|".join(re.escape(one) for one in sorted(_values, key=len, reverse=True))
+    _pattern[:] = [re.compile(parts)]
+
+
+def veil(value: Any) -> Any:
+    """A text with ``***`` in the place of each secret; mappings and lists at any depth."""
+    if not _pattern:
+        return value
+    if isinstance(value, str):
+        return _pattern[0].sub(HIDDEN, value)
+    if isinstance(value, Mapping):
+        return {veil(key): veil(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [veil(item) for item in value]
+    return value
+
+
+def hide_passwords(text: str) -> str:
+    """A text with ``***`` in the place of every password in a URI."""
+    return _PASSWORD.sub(rf"\1:{HIDDEN}", text) if "://" in text and "@" in text else text
+
+
+def hide_references(text: str) -> str:
+    """A text with ``***`` in the place of every ``${env:NAME}``."""
+    return _REFERENCE.sub(HIDDEN, text) if "${" in text else text
+
+
+class VeiledStream(io.TextIOBase):
+    """A text stream that hides secrets in what is written to another one."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str, /) -> int:
+        """Write a text."""
+        self.stream.write(cast(str, veil(text)))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the other stream."""
+        self.stream.flush()
+
+    def fileno(self) -> int:
+        """The other stream's descriptor."""
+        return self.stream.fileno()
+
+    def isatty(self) -> bool:
+        """Whether the other stream is a terminal."""
+        return self.stream.isatty()
+
+    def writable(self) -> bool:
+        """Always: what is written goes on."""
+        return True
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """The other stream's encoding."""
+        return self.stream.encoding
+
+    @property
+    def buffer(self) -> Any:
+        """The other stream's bytes, which are written as they are."""
+        return self.stream.buffer

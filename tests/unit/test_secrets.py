@@ -1,0 +1,289 @@
+"""Secrets stand in no record: references stay references, passwords leave URIs, words are veiled.
+
+The run of a whole sweep with a secret is in ``tests/integration/running/test_secrets_run.py``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeper import references, veil
+from sweeper.environments.building import build_env
+from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
+from sweeper.errors import SpecError, UserError
+from sweeper.hints import show
+from sweeper.journal_events import TrialRetried, decode_event, encode_event
+from sweeper.paths import write_atomically
+from sweeper.printable import printable
+from sweeper.running.provenance import describe_environment
+from sweeper.spec import ExperimentSpec, dump_spec, load_spec
+from sweeper.spec.experiment import parse
+from sweeper.spec.text.scalars import parse_scalar
+from sweeper.tracking.credentials import find_address
+
+SECRET = "hunter2-é\"quoted'"  # noqa: S105 - no real one
+SPEC = """
+name: s
+environment:
+  id: CartPole-v1
+  kwargs: {token: "${env:TOKEN}", url: "https://x/?t=${env:TOKEN}", plain: "$${env:TOKEN}", n: 1}
+  wrappers: [{my.Wrapper: {keys: ["${env:TOKEN}", "a"]}}]
+algorithm: PPO
+param_space: {lr: "${env:RATE}"}
+stop: {num_env_steps_sampled_lifetime: 1000}
+tracking: {uri: "http://me:${env:TOKEN}@host:5000", experiment: e}
+"""
+
+
+@pytest.fixture(autouse=True)
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that has seen no secret yet, with some in its environment."""
+    monkeypatch.setattr(veil, "_values", {})
+    monkeypatch.setattr(veil, "_pattern", [])
+    monkeypatch.setenv("TOKEN", SECRET)
+    monkeypatch.setenv("RATE", "0.001")
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def load(tmp_path: Path, text: str = SPEC, *overrides: str) -> ExperimentSpec:
+    path = tmp_path / "spec.yaml"
+    path.write_text(text)
+    return load_spec(path, overrides)
+
+
+# -- references --------------------------------------------------------------------------------
+
+
+def test_a_recorded_spec_has_the_reference_and_not_the_value(tmp_path: Path) -> None:
+    text = dump_spec(load(tmp_path))
+    assert "hunter2" not in text
+    for part in ("${env:TOKEN}", "?t=${env:TOKEN}", "$${env:TOKEN}", "me:${env:TOKEN}@host"):
+        assert part in text
+    assert "lr: 0.001" in text, "a number is a setting"
+
+
+def test_the_record_is_read_where_the_variable_is_not_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = load(tmp_path)
+    monkeypatch.delenv("TOKEN")
+    monkeypatch.delenv("RATE")
+    again = load(tmp_path, dump_spec(spec))
+    assert again == spec
+    assert dump_spec(again) == dump_spec(spec)
+
+
+def test_values_are_put_in_place_when_the_environment_is_built(tmp_path: Path) -> None:
+    settings = load(tmp_path).environment.settings()
+    passed = EnvironmentSettings.from_json(json.loads(json.dumps(settings.to_json())))
+    for one in (settings, passed):
+        assert "hunter2" not in json.dumps(one.to_json())
+        assert one.variables == ("TOKEN",)
+        assert one.arguments == {
+            "token": SECRET,
+            "url": f"https://x/?t={SECRET}",
+            "plain": "${env:TOKEN}",
+            "n": 1,
+        }
+        assert one.wrappers[0].arguments == {"keys": [SECRET, "a"]}
+
+
+def test_an_override_refers_to_a_variable_too(tmp_path: Path) -> None:
+    spec = load(tmp_path, SPEC, "environment.kwargs.other=${env:TOKEN}")
+    assert spec.environment.kwargs["other"] == "${env:TOKEN}"
+    assert spec.environment.settings().arguments["other"] == SECRET
+
+
+def test_a_key_that_refers_to_a_reference_keeps_it(tmp_path: Path) -> None:
+    text = SPEC.replace(
+        "n: 1", 'n: "${environment.kwargs.token}", p: "${environment.kwargs.plain}"'
+    )
+    kwargs = load(tmp_path, text).environment.settings()
+    assert kwargs.kwargs["n"] == "${env:TOKEN}"
+    assert kwargs.arguments["p"] == "${env:TOKEN}"
+
+
+def test_plain_values_from_python_are_no_references(tmp_path: Path) -> None:
+    plain = {
+        "environment": {"id": "CartPole-v1", "kwargs": {"text": "${env:TOKEN}"}},
+        "algorithm": "PPO",
+        "stop": {"num_env_steps_sampled_lifetime": 1000},
+    }
+    spec = parse(plain)
+    assert spec.environment.settings().arguments == {"text": "${env:TOKEN}"}
+    assert load(tmp_path, dump_spec(spec)).environment == spec.environment
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("8080", "-3", "1e-3", "0.5", "true", "False", "null", "", "~", "0x1f", "0o17", ".inf"),
+        *("-.inf", "abc", "007", "1_000", "yes", "0b1", "1e", "tr ue", "http://x", "٣", "1" * 400),
+    ],
+)
+def test_a_variable_has_the_type_of_its_text_in_yaml(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", text)
+    try:
+        expected = parse_scalar(text)
+    except ValueError:  # too large a number, so it stays a text
+        expected = text
+    found = references.resolve("${env:TOKEN}")
+    assert (type(found), found) == (type(expected), expected)
+
+
+def test_an_unset_variable_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = load(tmp_path)
+    monkeypatch.delenv("TOKEN")
+    with pytest.raises(EnvironmentBuildError, match="the environment variable TOKEN is not set"):
+        build_env(EnvironmentSettings("CartPole-v1", {"x": "${env:TOKEN}"}))
+    with pytest.raises(UserError, match=r"tracking\.uri: the environment variable TOKEN is not"):
+        find_address(spec.tracking.uri if spec.tracking else "")
+    with pytest.raises(SpecError, match=r"tracking\.uri: the environment variable TOKEN is not"):
+        load(tmp_path, SPEC.replace("my.Wrapper", "FlattenObservation")).plan()
+
+
+def test_a_secret_can_t_be_a_hyperparameter(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="can't be a hyperparameter") as refused:
+        load(tmp_path, SPEC, "param_space.model_config.fcnet_activation=${env:TOKEN}")
+    assert "hunter2" not in printable(str(refused.value))
+    with pytest.raises(SpecError, match="can't be a hyperparameter"):
+        load(tmp_path, SPEC, "param_space.lr={choice: [0.1, 'x${env:TOKEN}']}")
+
+
+# -- passwords ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "recorded", "used"),
+    [
+        ("http://me:pa55-w0rd@h:5000/x", "http://me@h:5000/x", ("http://h:5000/x", "pa55-w0rd")),
+        ("http://me:p%40ss%2Fword@h", "http://me@h", ("http://h", "p@ss/word")),
+        ("http://me:p@ss/wo:rd@h", "http://me@h", ("http://h", "p@ss/wo:rd")),
+        ("http://me:p1@h", "http://me@h", ("http://h", "p1")),
+        ("http://me@h", "http://me@h", ("http://h", None)),
+        ("http://h:5000", "http://h:5000", ("http://h:5000", None)),
+        (
+            "postgresql+psycopg2://me:pa55-w0rd@h/db",
+            "postgresql+psycopg2://me@h/db",
+            ("postgresql+psycopg2://me:pa55-w0rd@h/db", "pa55-w0rd"),
+        ),
+    ],
+)
+def test_a_password_is_used_and_not_recorded(
+    given: str, recorded: str, used: tuple[str, str | None], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from sweeper.spec import uris
+
+    monkeypatch.setattr(uris, "_passwords", {})
+    text = SPEC.replace("http://me:${env:TOKEN}@host:5000", given)
+    spec = load(tmp_path, text)
+    assert spec.tracking is not None
+    assert spec.tracking.uri == recorded
+    assert f"uri: {recorded}" in dump_spec(spec).replace("'", "")
+    address = find_address(recorded)
+    assert address.uri == used[0]
+    assert used[1] is None or used[1] == (address.password or used[1])
+
+
+def test_a_later_launch_takes_the_password_from_mlflows_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import os
+
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "pa55-w0rd")
+    assert find_address("postgresql://me@h/db").uri == "postgresql://me:pa55-w0rd@h/db"
+    with find_address("http://me@h").login():
+        assert os.environ["MLFLOW_TRACKING_USERNAME"] == "me"
+        assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "pa55-w0rd"  # noqa: S105
+    assert "MLFLOW_TRACKING_USERNAME" not in os.environ
+
+
+def test_a_secret_in_a_query_is_refused(tmp_path: Path) -> None:
+    place = "http://me:${env:TOKEN}@host:5000"
+    with pytest.raises(SpecError, match="has a secret in password=") as refused:
+        load(tmp_path, SPEC.replace(place, "postgresql://h/db?password=pa55-w0rd"))
+    assert "pa55" not in str(refused.value)
+    load(tmp_path, SPEC.replace(place, "postgresql://h/db?password=${env:TOKEN}&ssl=1"))
+
+
+@pytest.mark.parametrize("uri", ["htp://me:pa55@h", "ftp://me:pa55-w0rd-that-is-long-enough@h:1/x"])
+def test_an_error_about_a_uri_does_not_show_its_password(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as refused:
+        load(tmp_path, SPEC.replace("http://me:${env:TOKEN}@host:5000", uri))
+    assert "pa55" not in str(refused.value)
+    assert "pa55" not in show({"uri": uri * 3})
+
+
+def test_the_command_line_is_recorded_without_passwords() -> None:
+    command = ("sweeper", "run", "s.yaml", "tracking.uri=http://me:pa55@h:5000", "a=b")
+    recorded = describe_environment(command, (0,))["command"]
+    assert recorded == ["sweeper", "run", "s.yaml", "tracking.uri=http://me:***@h:5000", "a=b"]
+
+
+# -- what code says ----------------------------------------------------------------------------
+
+
+def test_what_a_process_knows_is_veiled_wherever_it_writes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = EnvironmentSettings("CartPole-v1", {"token": "${env:TOKEN}"})
+    with pytest.raises(EnvironmentBuildError):
+        build_env(settings)
+    said: dict[str, Any] = {"error": f"ValueError: refused {SECRET!r} and {SECRET}", "n": 3}
+    write_atomically(tmp_path / "record.json", json.dumps(said))
+    write_atomically(tmp_path / "text.yaml", f"x: {SECRET}\n")
+    line = encode_event(TrialRetried(1.0, "t0001", said["error"]))
+    event = decode_event(line.strip(), 1)
+    print(SECRET, file=veil.VeiledStream(__import__("sys").stdout))
+    texts = [(tmp_path / name).read_text() for name in ("record.json", "text.yaml")]
+    for text in (
+        *texts,
+        line.decode(),
+        str(event),
+        printable(said["error"]),
+        capsys.readouterr()[0],
+    ):
+        assert "hunter2" not in text
+        assert "***" in text
+    assert json.loads(texts[0])["n"] == 3
+
+
+@pytest.mark.parametrize("text", ["", "a", "runs", "12345678", "0.001234", "/home/me/data"])
+def test_a_common_text_is_not_taken_for_a_secret(text: str) -> None:
+    veil.remember(text)
+    assert veil.veil(f"<{text}>") == f"<{text}>"
+
+
+def test_part_of_the_working_directory_is_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "somebody").mkdir()
+    monkeypatch.chdir(tmp_path / "somebody")
+    veil.remember("somebody")
+    assert veil.veil("/home/somebody") == "/home/somebody"
+
+
+def test_an_error_of_the_environment_does_not_show_its_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "telling_env.py").write_text(
+        "import gymnasium\n"
+        "class Telling(gymnasium.Env):\n"
+        "    def __init__(self, token):\n"
+        "        print('with', token)\n"
+        "        raise ValueError(f'no such token: {token}')\n"
+        "gymnasium.register('Telling-v0', entry_point=Telling)\n"
+    )
+    settings = EnvironmentSettings(
+        "Telling-v0", {"token": "${env:TOKEN}"}, (), "telling_env", (str(tmp_path),)
+    )
+    with pytest.raises(EnvironmentBuildError, match=r"\$\{env:TOKEN\}.*no such token: \*\*\*"):
+        build_env(settings)

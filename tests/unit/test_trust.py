@@ -1,0 +1,251 @@
+"""A run from somebody else runs no code unless the user trusts it, whatever the verb.
+
+The code that such a run brings leaves a file behind, so that it shows whether it ran.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import sweeper_here
+from run_mutations import extract_run
+
+from sweeper.agents.agent import load_agent
+from sweeper.environments.settings import EnvironmentSettings, WrapperSettings
+from sweeper.errors import UserError
+from sweeper.journal_lines import encode_line
+from sweeper.paths import RunPaths
+from sweeper.running.provenance import describe_environment
+from sweeper.seals import seal_folder
+from sweeper.trust import find_foreign_imports, find_foreign_servers, make_seals
+
+EVIL = """
+from pathlib import Path
+Path({mark!r}).touch()
+import gymnasium
+from gymnasium.envs.classic_control import CartPoleEnv
+gymnasium.register("{module}-v0", entry_point=CartPoleEnv, max_episode_steps=500)
+"""
+READING = (
+    ("list",),
+    ("status", "RUN"),
+    ("results", "RUN"),
+    ("results", "RUN", "--csv"),
+    ("best", "RUN"),
+    ("best", "RUN", "--json"),
+    ("logs", "RUN"),
+    ("clean", "RUN", "--json"),
+    ("evaluate", "--help"),
+)
+RUNNING = (
+    ("evaluate", "RUN", "--episodes", "1"),
+    ("evaluate", "RUN/trials/t0002/checkpoint_000008", "--episodes", "1"),
+    ("resume", "RUN", "-q"),
+    ("confirm", "RUN", "-q"),
+)
+
+
+class _Touch:
+    """A pickle that makes a file when it is loaded."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.mark,)
+
+
+def change_spec(run: Path, change: dict[str, str]) -> None:
+    """Change texts in a run's spec and in its journal's, as who made the run could."""
+    paths = RunPaths(run)
+    documents = [json.loads(line) for line in paths.journal.read_bytes().splitlines()]
+    for old, new in change.items():
+        text = paths.spec.read_text()
+        assert old in text
+        paths.spec.write_text(text.replace(old, new))
+        documents[0]["spec"] = documents[0]["spec"].replace(old, new)
+    paths.journal.write_bytes(b"".join(map(encode_line, documents)))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with the run of somebody else whose environment is a module in it."""
+    run = extract_run(tmp_path / "runs")
+    module = f"evil_{tmp_path.name}".replace("-", "_").replace("[", "_").replace("]", "_")[:60]
+    (run / f"{module}.py").write_text(EVIL.format(mark=str(tmp_path / "mark"), module=module))
+    brought = f"environment: {{id: {module}-v0, module: {module}, search_paths: [{run}]}}"
+    change_spec(run, {"environment: {id: CartPole-v1}": brought})
+    for agent in run.rglob("agent.json"):
+        document = json.loads(agent.read_text())
+        document["environment"] |= {
+            "id": f"{module}-v0",
+            "module": module,
+            "search_paths": [str(run)],
+        }
+        agent.write_text(json.dumps(document))
+    return tmp_path
+
+
+def run_verb(words: tuple[str, ...], place: Path) -> tuple[int, str]:
+    done = sweeper_here(*(word.replace("RUN", "runs/torch-ppo") for word in words), cwd=place)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("words", READING, ids=" ".join)
+def test_reading_runs_no_code(words: tuple[str, ...], place: Path) -> None:
+    code, said = run_verb(words, place)
+    assert code == 0, said
+    assert not (place / "mark").exists()
+
+
+@pytest.mark.parametrize("words", RUNNING, ids=" ".join)
+def test_a_verb_that_runs_code_refuses_and_names_it(words: tuple[str, ...], place: Path) -> None:
+    code, said = run_verb(words, place)
+    assert code == 2
+    assert "was not made by this user on this machine" in said
+    assert f"import evil_{place.name}"[:20] in said
+    assert "add --trust" in said
+    assert not (place / "mark").exists()
+
+
+def test_a_trusted_run_says_what_it_imports_and_goes_on(place: Path) -> None:
+    code, said = run_verb(("evaluate", "RUN", "--episodes", "1", "--trust"), place)
+    assert code == 0, said
+    assert "is trusted, and its code runs:\n  import evil_" in said
+    assert (place / "mark").exists()
+
+
+def test_a_run_without_code_of_its_own_needs_no_trust(tmp_path: Path) -> None:
+    extract_run(tmp_path / "runs")
+    code, said = run_verb(("evaluate", "RUN", "--episodes", "1"), tmp_path)
+    assert code == 0, said
+
+
+def hostile_rllib_checkpoint(folder: Path, mark: Path) -> None:
+    module = folder / "learner_group" / "learner" / "rl_module" / "default_policy"
+    module.mkdir(parents=True)
+    (folder / "rllib_checkpoint.json").write_text("{}")
+    (module / "class_and_ctor_args.pkl").write_bytes(pickle.dumps(_Touch(mark)))
+
+
+@pytest.fixture
+def pickled(tmp_path: Path) -> Iterator[Path]:
+    """A torch run whose champion is one of RLlib's checkpoints, with a pickle that acts."""
+    run = extract_run(tmp_path / "runs")
+    shutil.rmtree(run / "champion")
+    hostile_rllib_checkpoint(run / "champion", tmp_path / "mark")
+    yield tmp_path
+    assert not (tmp_path / "mark").exists()
+
+
+def test_a_pickle_in_a_torch_run_is_not_loaded(pickled: Path) -> None:
+    code, said = run_verb(("evaluate", "RUN"), pickled)
+    assert code == 2
+    assert f"unpickle {pickled / 'runs' / 'torch-ppo' / 'champion'}" in said
+
+
+def test_an_agent_is_loaded_in_python_under_the_same_condition(pickled: Path) -> None:
+    champion = pickled / "runs" / "torch-ppo" / "champion"
+    with pytest.raises(UserError, match=r"unpickle .*champion\n(.|\n)*trust=True"):
+        load_agent(champion)
+    shutil.move(champion / "learner_group", champion / "checkpoint" / "learner_group")
+    shutil.move(champion / "rllib_checkpoint.json", champion / "checkpoint")
+    (champion / "agent.json").write_text('{"backend": "rllib"}')
+    with pytest.raises(UserError, match="unpickle"):
+        load_agent(champion)
+
+
+def test_the_pickles_of_an_rllib_run_are_named_before_it_goes_on(tmp_path: Path) -> None:
+    run = extract_run(tmp_path / "runs", "rllib-ppo")
+    shutil.move(run, run.with_name("torch-ppo"))
+    code, said = run_verb(("resume", "RUN", "--stop", "budget.env_steps=1000000"), tmp_path)
+    assert code == 2
+    assert "unpickle " in said
+    assert "trials/t0002/checkpoint_" in said
+
+
+def test_a_server_that_somebody_else_named_is_not_connected_to(tmp_path: Path) -> None:
+    run = extract_run(tmp_path / "runs")
+    change_spec(run, {"tracking: null": "tracking: {uri: 'http://127.0.0.1:9', experiment: x}"})
+    for verb in ("resume", "log"):
+        code, said = run_verb((verb, "RUN"), tmp_path)
+        assert code == 2, said
+        assert "connect to http://127.0.0.1:9 (tracking.uri)" in said
+    change_spec(run, {"http://127.0.0.1:9": f"sqlite:///{tmp_path}/mine.db"})
+    code, said = run_verb(("log", "RUN"), tmp_path)
+    assert code == 2, said
+    assert not (tmp_path / "mine.db").exists()
+
+
+# -- what this user made -----------------------------------------------------------------------
+
+OWN = EnvironmentSettings(
+    "Mine-v0",
+    kwargs={"size": 3},
+    wrappers=(WrapperSettings("my_wrappers.Noise", {"scale": 0.1}),),
+    module="my_envs",
+    search_paths=("/home/me/project", "envs"),
+)
+SERVERS = {"ray.address": "10.0.0.1:6379", "tracking.uri": "http://mlflow:5000"}
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunPaths:
+    """A run of this user's, as a launch records it."""
+    monkeypatch.chdir(tmp_path)
+    paths = RunPaths(tmp_path / "runs" / "own")
+    paths.root.mkdir(parents=True)
+    record = {**describe_environment(("sweeper",), (0,)), "seals": make_seals(OWN, SERVERS)}
+    paths.environment.write_text(json.dumps(record))
+    return paths
+
+
+def test_an_own_run_needs_no_trust_wherever_it_lies(own: RunPaths, tmp_path: Path) -> None:
+    moved = RunPaths(Path(shutil.copytree(own.root, tmp_path / "elsewhere" / "renamed")))
+    for paths in (own, moved):
+        assert find_foreign_imports(OWN, paths) == []
+        assert find_foreign_servers(paths, SERVERS) == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"module": "evil"},
+        {"id": "evil:Mine-v0"},
+        {"search_paths": ("/srv/evil", "envs")},
+        {"wrappers": (WrapperSettings("evil.Noise", {"scale": 0.1}),)},
+        {"kwargs": {"size": "/home/me"}},
+    ],
+    ids=str,
+)
+def test_an_own_run_that_was_changed_needs_trust(changed: dict[str, Any], own: RunPaths) -> None:
+    settings = EnvironmentSettings(**{**vars(OWN), **changed})
+    assert find_foreign_imports(settings, own) != []
+
+
+def test_a_relative_folder_counts_where_the_run_was_made(
+    own: RunPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(own.root)
+    assert find_foreign_imports(OWN, own) != []
+
+
+@pytest.mark.parametrize("key", SERVERS)
+def test_another_server_needs_trust(key: str, own: RunPaths) -> None:
+    changed = {**SERVERS, key: "http://evil"}
+    assert f"connect to http://evil ({key})" in find_foreign_servers(own, changed)
+
+
+def test_a_sealed_agent_brings_its_environment_with_it(tmp_path: Path) -> None:
+    (tmp_path / "agent.json").write_text(json.dumps({"environment": OWN.to_json()}))
+    assert find_foreign_imports(OWN, None, tmp_path) != []
+    seal_folder(tmp_path)
+    assert find_foreign_imports(OWN, None, tmp_path) == []
+    (tmp_path / "agent.json").write_text(json.dumps({"environment": {**OWN.to_json(), "id": "x"}}))
+    assert find_foreign_imports(OWN, None, tmp_path) != []
