@@ -126,7 +126,8 @@ def _make(settings: EnvironmentSettings, *, enforces_order: bool) -> gymnasium.E
         message = f"environment {settings.id} needs a package: {summarise(error)}{extra}"
         raise EnvironmentBuildError(("id",), message) from error
     except (gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv) as error:
-        raise EnvironmentBuildError(("id",), explain_unknown_id(settings.id)) from error
+        message = explain_unknown_id(settings.id, settings.search_paths)
+        raise EnvironmentBuildError(("id",), message) from error
     except (gymnasium.error.Error, ImportError) as error:
         message = f"environment {settings.id} can't be made: {summarise(error)}"
         raise EnvironmentBuildError(("id",), message) from error
