@@ -37,7 +37,7 @@ from sweeper.running.resume.extension import (
     load_recorded_spec,
     relocate,
 )
-from sweeper.running.resume.remaining import describe_remaining
+from sweeper.running.resume.remaining import describe_remaining, refuse_without_effect
 from sweeper.running.resume.state import LaunchState, find_remaining, read_history
 from sweeper.spec import ExperimentSpec, load_spec
 from sweeper.states import TrialState
@@ -140,7 +140,7 @@ def resume(
 
     Raises:
         UserError: there is no such run, another process is running it, its spec or its
-            environment was changed, or the extension does not fit it.
+            environment was changed, or the extension does not fit it, or lets nothing go on.
         JournalError: the journal is damaged.
     """
     extension = extension or Extension()
@@ -169,6 +169,7 @@ def resume(
         if over is not None:
             state = replace(state, continuations=(), over=over)
         left = describe_remaining(plan, state, before)
+        refuse_without_effect(changes, left)
         if extension.is_confirming:
             refuse_confirmation(plan, before, extension, is_over=over or left.is_nothing)
             state = replace(state, named=extension.trials)

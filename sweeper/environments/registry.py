@@ -13,6 +13,7 @@ from sweeper.environments.containment import contained
 from sweeper.environments.modules import import_module
 from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
 from sweeper.hints import did_you_mean, join_words, nearest, show
+from sweeper.installation import install_extra
 
 __all__ = [
     "check_id",
@@ -24,10 +25,8 @@ __all__ = [
 
 # Of a folder that is searched for the module of an id.
 _MAX_MODULES, _MAX_MODULE_BYTES = 200, 1_000_000
-# Ids that only another package registers.
-_OTHER_PACKAGES = {
-    "ALE/": "; the Atari games need pip install 'sweeper[atari]', and environment.module: ale_py"
-}
+# Ids that only another package registers: whose they are, our extra, and its module.
+_OTHER_PACKAGES = {"ALE/": ("the Atari games", "atari", "ale_py")}
 
 
 def register(settings: EnvironmentSettings) -> None:
@@ -105,7 +104,11 @@ def explain_unknown_id(env_id: str, search_paths: Sequence[str] = ()) -> str:
     else:
         near = nearest(bare, known, cutoff=0.7)
     hint = f"; did you mean {module}{colon}{near}?" if near else ""
-    packages = (text for prefix, text in _OTHER_PACKAGES.items() if env_id.startswith(prefix))
+    packages = (
+        f"; {whose} need {install_extra(extra)}, and environment.module: {needed}"
+        for prefix, (whose, extra, needed) in _OTHER_PACKAGES.items()
+        if env_id.startswith(prefix)
+    )
     return f"unknown environment {show(env_id)}" + (
         hint or next(packages, "; an environment of your own needs environment.module")
     )

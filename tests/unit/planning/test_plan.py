@@ -425,6 +425,13 @@ def test_an_evaluation_that_may_never_end_is_a_warning(shaped: Path) -> None:
     assert plan_of(shaped, environment=endless, evaluation=asked).warnings == ()
 
 
+def test_an_environment_that_is_seen_to_end_its_episodes_is_not_warned_of(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, environment="Blackjack-v1", evaluation="{}")
+    assert plan.warnings == ()
+    assert plan.spec.evaluation is not None
+    assert plan.spec.evaluation.max_episode_steps == 10_000
+
+
 @pytest.mark.parametrize(
     ("env_id", "stop", "evaluation", "recorded", "applied"),
     [

@@ -7,6 +7,7 @@ import pytest
 
 from sweeper.journal import (
     Event,
+    LaunchStarted,
     TrialAsked,
     TrialCheckpointed,
     TrialEnded,
@@ -223,3 +224,15 @@ def test_the_last_checkpoint_is_a_tag() -> None:
 def test_a_step_count_that_is_not_a_number_is_step_0(steps: object) -> None:
     report = TrialReported(1.0, "t0001", {"x": 1.0, "num_env_steps_sampled_lifetime": steps})
     assert _fed(ASKED, STARTED, report).new_metrics == [("x", 1.0, 1000, 0)]
+
+
+def test_what_a_resume_changes_is_a_tag_of_the_sweep() -> None:
+    first, second = (
+        LaunchStarted(float(launch), launch, 1, ("sweeper",), changes=changes)
+        for launch, changes in ((1, {}), (2, {"search.num_samples": 7, "stop.time_total_s": 9.0}))
+    )
+    assert "sweeper.changes" not in _fed(first).new_tags
+    third = replace(second, launch=3, changes={"search.num_samples": 8})
+    assert _fed(first, second, third).new_tags["sweeper.changes"] == (
+        "{search.num_samples: 8, stop.time_total_s: 9.0}"
+    )
