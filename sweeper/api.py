@@ -18,6 +18,7 @@ from sweeper.locks import is_locked, read_owner, run_lock
 from sweeper.opened_run import Run, open_run, open_tune
 from sweeper.paths import create_run_folder, find_run, is_run
 from sweeper.planning.plan import SweepPlan, build_plan, load_plan, training_plan
+from sweeper.relocation import describe_start, relocate
 from sweeper.results.builder import ResultsBuilder, load_results
 from sweeper.results.records import SweepResults
 from sweeper.run_files import make_empty
@@ -35,7 +36,6 @@ from sweeper.running.resume.extension import (
     complete_environment,
     extend_spec,
     load_recorded_spec,
-    relocate,
 )
 from sweeper.running.resume.remaining import describe_remaining, refuse_without_effect
 from sweeper.running.resume.state import LaunchState, find_remaining, read_history
@@ -151,11 +151,14 @@ def resume(
         builder = ResultsBuilder(paths.root)
         history = read_history(paths, [builder.apply])
         before = builder.snapshot(is_live=False)
-        recorded, note = complete_environment(load_recorded_spec(paths, history))
+        as_run = relocate(paths, load_recorded_spec(paths, history))
+        if as_run.environment.search_paths and (start := describe_start(paths)) is not None:
+            say(f"{start}; its modules are looked for there and here")
+        recorded, note = complete_environment(as_run)
         if note is not None:
             say(note)
         spec, changes = extend_spec(paths, recorded, extension, history.spent_s)
-        plan = build_plan(relocate(paths, spec), before.searched)
+        plan = build_plan(spec, before.searched)
         for planned in plan.notes:
             say(planned)
         state = find_remaining(

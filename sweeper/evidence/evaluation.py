@@ -25,6 +25,7 @@ from sweeper.evidence.champions_runs import ChampionsRuns, describe_champion
 from sweeper.evidence.statistics import Summary, summarise_sample
 from sweeper.journal import LaunchStarted, read_journal
 from sweeper.paths import RunPaths, find_run, is_run
+from sweeper.relocation import find_modules, relocate
 from sweeper.spec import load_spec
 from sweeper.trainables.contract import MAX_EPISODE_STEPS
 from sweeper.trainables.seeding import Purpose, seed_sequence
@@ -301,11 +302,13 @@ def _find_folder(target: str, storage: str) -> Path:
 
 def _find_environment(folder: Path, description: Mapping[str, Any]) -> EnvironmentSettings:
     """The environment of the agent's own description, else of the run's spec."""
+    root = next((parent for parent in folder.parents if is_run(parent)), None)
+    run = None if root is None else RunPaths(root)
     if "environment" in description:
-        return EnvironmentSettings.from_json(description["environment"])
-    for parent in folder.parents:
-        if is_run(parent):
-            return load_spec(RunPaths(parent).spec).environment.settings()
+        settings = EnvironmentSettings.from_json(description["environment"])
+        return settings if run is None else find_modules(settings, run, load_spec(run.spec).storage)
+    if run is not None:
+        return relocate(run, load_spec(run.spec)).environment.settings()
     raise UserError(
         f"{folder} is no checkpoint: it has no agent.json and lies in no run; give a run, its "
         "champion/, or a checkpoint_… folder of one of its trials"

@@ -41,6 +41,7 @@ from sweeper.spec.text.documents import Document
 from sweeper.spec.text.yaml import KeyPath, dotted
 from sweeper.spec.top_level_keys import explain_unknown_key, find_meant
 from sweeper.spec.validation_errors import explain_error, explain_no_mapping, strip_tags
+from sweeper.sqlite_address import default_tracking_uri
 
 __all__ = ["Draft", "read_draft"]
 
@@ -349,8 +350,7 @@ def _defaults(
     if name == "environment":
         return _environment_defaults(draft, values)
     if name == "tracking":
-        uri = f"sqlite:///{Path(draft.storage).absolute() / 'mlflow.db'}"
-        return {"uri": uri, "experiment": draft.name}
+        return {"uri": default_tracking_uri(draft.storage), "experiment": draft.name}
     return {}
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.hints import show
+from sweeper.sqlite_address import sqlite_path, sqlite_query, sqlite_uri
 
 __all__ = [
     "MAX_NUMBER",
@@ -320,7 +321,8 @@ def _tracking_uri(value: Any) -> Any:
         if not (colon and rest and (is_database or is_file)):
             raise ValueError(f"must be {_STORES}; found {show(value)}")
         if is_file and rest != "/:memory:":
-            return f"sqlite:///{_absolute(rest[1:])}"
+            path, query = sqlite_path(value), sqlite_query(value)
+            return sqlite_uri(_absolute(str(path)), query)
     return value
 
 

@@ -15,7 +15,8 @@ from typing import IO, Any, NamedTuple
 from urllib.parse import quote
 
 from sweeper.errors import SweeperError, UserError
-from sweeper.tracking.destination import resolve_uri, sqlite_path
+from sweeper.sqlite_address import sqlite_path
+from sweeper.tracking.destination import mlflow_uri, resolve_uri
 
 __all__ = ["UiServer", "open_ui"]
 
@@ -60,12 +61,13 @@ def open_ui(
         raise UserError(f"{uri} is a server already: open it in a browser")
     if database is not None and not database.is_file():
         raise UserError(
-            f"no MLflow database {database}: a run makes it, unless its spec has `tracking: null`"
+            f"no MLflow database {database}: a run makes it, unless its spec has `tracking: null`, "
+            "and `sweeper log` writes a run to it that came from elsewhere"
         )
     port = _free_port(host, port)
     command = [
         *(sys.executable, "-P", "-m", "mlflow", "server"),
-        *("--backend-store-uri", resolve_uri(uri)),
+        *("--backend-store-uri", mlflow_uri(resolve_uri(uri))),
         *("--host", host, "--port", str(port), "--workers", "1"),
     ]
     if database is not None:

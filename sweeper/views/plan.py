@@ -6,6 +6,7 @@ import math
 import re
 import textwrap
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from rich.text import Text
 
@@ -21,6 +22,7 @@ from sweeper.search.distributions import Distribution, constants, distributions,
 from sweeper.search.registry import ENUMERATIONS
 from sweeper.spec.keys.names import default
 from sweeper.spec.text.yaml import dotted
+from sweeper.sqlite_address import sqlite_path, sqlite_uri
 from sweeper.trainables.torch_backend.replay.memory import ReplayMemory
 from sweeper.views import rehearsal
 from sweeper.views.confirmation import describe_confirmation
@@ -351,8 +353,8 @@ def _written(plan: SweepPlan) -> Iterator[str]:
         yield f"{_INDENT}MLflow is off"
         return
     uri = spec.tracking.uri
-    if uri.startswith("sqlite:///"):
-        uri = f"sqlite:///{short_path(uri.removeprefix('sqlite:///'))}"
+    if (database := sqlite_path(uri)) is not None:
+        uri = sqlite_uri(Path(short_path(database)))
     model = f", model {spec.tracking.register_as}" if spec.tracking.register_as else ""
     yield f"{_INDENT}{uri}: MLflow, experiment {spec.tracking.experiment}{model}"
 

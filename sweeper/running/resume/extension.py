@@ -7,7 +7,6 @@ import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from sweeper.environments.registry import complete_id
@@ -21,7 +20,7 @@ from sweeper.spec import ExperimentSpec, dump_spec, load_spec
 from sweeper.spec.sections import SeedGroups
 from sweeper.trainables.plateau import PLATEAU
 
-__all__ = ["Extension", "complete_environment", "extend_spec", "load_recorded_spec", "relocate"]
+__all__ = ["Extension", "complete_environment", "extend_spec", "load_recorded_spec"]
 
 
 @dataclass(frozen=True)
@@ -102,17 +101,6 @@ def complete_environment(spec: ExperimentSpec) -> tuple[ExperimentSpec, str | No
         f"{full_id}, the newest that is installed"
     )
     return spec.model_copy(update={"environment": environment}), note
-
-
-def relocate(paths: RunPaths, spec: ExperimentSpec) -> ExperimentSpec:
-    """The spec with the storage where the run lies now.
-
-    A relative path means another folder from another working directory, and runs can be moved.
-    """
-    here = paths.root.parent.absolute()
-    if Path(spec.storage).absolute() == here:
-        return spec
-    return spec.model_copy(update={"storage": str(here)})
 
 
 def extend_spec(
