@@ -18,6 +18,7 @@ from sweeper.locks import is_locked, read_owner, run_lock
 from sweeper.opened_run import Run, open_run, open_tune
 from sweeper.paths import create_run_folder, find_run, is_run
 from sweeper.planning.plan import SweepPlan, build_plan, load_plan, training_plan
+from sweeper.relocation import describe_start, relocate
 from sweeper.results.builder import ResultsBuilder, load_results
 from sweeper.results.records import SweepResults
 from sweeper.run_files import make_empty
@@ -36,9 +37,8 @@ from sweeper.running.resume.extension import (
     extend_spec,
     find_foreign_parts,
     load_recorded_spec,
-    relocate,
 )
-from sweeper.running.resume.remaining import describe_remaining
+from sweeper.running.resume.remaining import describe_remaining, refuse_without_effect
 from sweeper.running.resume.state import LaunchState, find_remaining, read_history
 from sweeper.spec import ExperimentSpec, load_spec
 from sweeper.states import TrialState
@@ -145,7 +145,8 @@ def resume(
 
     Raises:
         UserError: there is no such run, another process is running it, whoever made it is not
-            trusted, its spec or its environment was changed, or the extension does not fit it.
+            trusted, its spec or its environment was changed, or the extension does not fit it, or
+            lets nothing go on.
         JournalError: the journal is damaged.
     """
     extension = extension or Extension()
@@ -156,14 +157,17 @@ def resume(
         builder = ResultsBuilder(paths.root)
         history = read_history(paths, [builder.apply])
         before = builder.snapshot(is_live=False)
-        as_run = load_recorded_spec(paths, history)
-        foreign = find_foreign_parts(paths, as_run, before)
+        was = load_recorded_spec(paths, history)
+        as_run = relocate(paths, was)
+        foreign = find_foreign_parts(paths, was, as_run, before)
         refuse_foreign(foreign, name=paths.root.name, trust=trust, say=say)
+        if as_run.environment.search_paths and (start := describe_start(paths)) is not None:
+            say(f"{start}; its modules are looked for there and here")
         recorded, note = complete_environment(as_run)
         if note is not None:
             say(note)
         spec, changes = extend_spec(paths, recorded, extension, history.spent_s)
-        plan = build_plan(relocate(paths, spec), before.searched)
+        plan = build_plan(spec, before.searched)
         for planned in plan.notes:
             say(planned)
         state = find_remaining(
@@ -177,6 +181,7 @@ def resume(
         if over is not None:
             state = replace(state, continuations=(), over=over)
         left = describe_remaining(plan, state, before)
+        refuse_without_effect(changes, left)
         if extension.is_confirming:
             refuse_confirmation(plan, before, extension, is_over=over or left.is_nothing)
             state = replace(state, named=extension.trials)

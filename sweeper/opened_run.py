@@ -17,6 +17,7 @@ from sweeper.evidence.ties import find_ties
 from sweeper.evidence.unconfirmed import explain_unconfirmed
 from sweeper.metrics import Objective, canonical_metric, examined_metric
 from sweeper.paths import CheckpointPaths, RunPaths, find_run
+from sweeper.relocation import relocate
 from sweeper.results.builder import load_results
 from sweeper.results.lineage import lineage_rows
 from sweeper.results.observing import observe_search
@@ -258,7 +259,7 @@ def open_run(
     if tune_experiments.is_tune_experiment(folder):
         return open_tune(folder, metric=metric, mode=mode, score=score)
     paths = find_run(str(reference), Path(storage))
-    spec = load_spec(paths.spec)
+    spec = relocate(paths, load_spec(paths.spec))
     objective = spec.objective
     if metric is not None and canonical_metric(metric) != objective.metric:
         objective = Objective(metric=canonical_metric(metric), score=objective.score)

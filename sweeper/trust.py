@@ -18,6 +18,7 @@ from sweeper.errors import UserError
 from sweeper.paths import RunPaths
 from sweeper.run_files import read_json
 from sweeper.seals import find_key, is_folder_sealed, is_sealed, key_path, seal
+from sweeper.sqlite_address import sqlite_path
 
 __all__ = [
     "find_foreign_imports",
@@ -43,22 +44,34 @@ def make_seals(settings: EnvironmentSettings, servers: Mapping[str, str | None])
 
 
 def find_foreign_imports(
-    settings: EnvironmentSettings, paths: RunPaths | None, checkpoint: Path | None = None
+    settings: EnvironmentSettings,
+    paths: RunPaths | None,
+    checkpoint: Path | None = None,
+    *,
+    recorded: EnvironmentSettings | None = None,
 ) -> list[str]:
     """What building an environment imports, in words; empty if this user sealed the environment.
 
+    A module that would now be found in a folder that was not recorded came with the run, and may
+    have been changed on the way.
+
     Args:
-        settings: of the environment.
+        settings: of the environment, with the folders where its modules may lie now.
         paths: of the run whose environment it is, if any.
         checkpoint: the folder whose ``agent.json`` describes the environment, if one does.
+        recorded: the settings that were sealed, if they have other folders.
     """
     names = [settings.module, settings.id.rpartition(":")[0]]
     names += [wrapper.name.rpartition(".")[0] for wrapper in settings.wrappers]
     modules = list(dict.fromkeys(name for name in names if name))
-    if not modules or _is_sealed(paths, _ENVIRONMENT, _plain(settings)):
+    if not modules:
         return []
-    if checkpoint is not None and is_folder_sealed(checkpoint):
-        return []
+    known = settings if recorded is None else recorded
+    if all(_lies_in(module, settings.search_paths, known.search_paths) for module in modules):
+        if _is_sealed(paths, _ENVIRONMENT, _plain(known)):
+            return []
+        if checkpoint is not None and is_folder_sealed(checkpoint):
+            return []
     folders = ", ".join([*settings.search_paths, "Python's path"])
     return [f"import {', '.join(modules)} (looked up in {folders})"]
 
@@ -76,15 +89,19 @@ def find_foreign_servers(paths: RunPaths, servers: Mapping[str, str | None]) -> 
 
     A tracking database beside the run is no server: it came with the run.
     """
-    database = f"sqlite:///{paths.root.parent}/"
     named = {
         key: place
         for key, place in servers.items()
-        if place is not None and not (place.startswith(database) and ".." not in place)
+        if place is not None and not _came_with(place, paths)
     }
     if not named or _is_sealed(paths, _SERVERS, dict(servers)):
         return []
     return [f"connect to {place} ({key})" for key, place in named.items()]
+
+
+def _came_with(place: str, paths: RunPaths) -> bool:
+    database = sqlite_path(place)
+    return database is not None and database.parent == paths.root.parent.absolute()
 
 
 def refuse_foreign(
@@ -115,6 +132,15 @@ def refuse_foreign(
         f"Going on would run code of whoever made it:\n{steps}\n"
         "nothing was done; if you trust it, add --trust (in Python: trust=True)"
     )
+
+
+def _lies_in(module: str, folders: Sequence[str], known: Sequence[str]) -> bool:
+    """Whether a module is found in a known folder, or in none of these."""
+    name = module.partition(".")[0]
+    for folder in map(Path, folders):
+        if (folder / f"{name}.py").exists() or (folder / name).is_dir():
+            return folder.absolute() in {Path(other).absolute() for other in known}
+    return True
 
 
 def _plain(settings: EnvironmentSettings) -> dict[str, Any]:

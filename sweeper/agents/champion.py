@@ -20,6 +20,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from sweeper import installation
 from sweeper.agents.locate import read_description
 from sweeper.environments.spaces import space_to_json
 from sweeper.errors import SweeperError
@@ -32,7 +33,7 @@ from sweeper.veil import veil
 
 __all__ = ["Champion", "export_champion"]
 
-_PACKAGES = ("sweeper", "ray", "torch", "gymnasium", "numpy")
+_PACKAGES = ("ray", "torch", "gymnasium", "numpy")
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,7 @@ def _describe_selection(champion: Champion) -> dict[str, Any]:
         "configuration": to_json(champion.configuration),
         "versions": {
             "python": platform.python_version(),
+            "sweeper": installation.version(),
             **{package: metadata.version(package) for package in _PACKAGES},
         },
     }

@@ -179,7 +179,7 @@ def logs(
 
 
 @app.cli.command()
-@click.argument("target", metavar="CHECKPOINT|RUN", shell_complete=complete_run)
+@click.argument("target", metavar="[CHECKPOINT|RUN]", default="last", shell_complete=complete_run)
 @app.storage_option
 @app.json_option
 @click.option(

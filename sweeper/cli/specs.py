@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -25,13 +26,13 @@ def init(env: str, algorithm: str | None, backend: str | None, output: str | Non
     """Write a first spec for an environment, with a search space."""
     from sweeper.planning.starter import make_starter, write_new
 
-    starter = make_starter(env, algorithm, backend)
+    starter = make_starter(env, algorithm, backend, file=None if output == "-" else output)
     if output == "-":
         app.print_data(starter.text)
         return
     path = Path(output or f"{starter.name}.yaml")
     write_new(path, starter.text)
-    app.say(f"wrote {path}; see what it does: sweeper plan {path}")
+    app.say(f"wrote {path}; see what it does: sweeper plan {shlex.quote(str(path))}")
     app.tell(str(path))
 
 

@@ -22,11 +22,12 @@ from sweeper.environments.settings import (
     WrapperSettings,
 )
 from sweeper.hints import did_you_mean, show
+from sweeper.installation import install_extra
 
 __all__ = ["EnvironmentDescription", "build_env", "describe"]
 
 # What gymnasium reports as missing, and our extra that has a wheel of it.
-_EXTRAS = {"Box2D": "; or pip install 'sweeper[box2d]', which needs no compiler"}
+_EXTRAS = {"Box2D": "box2d"}
 # Words of gymnasium's wrappers, and what to do about it in a spec.
 _REMEDIES = {
     "Disable frame-skipping": "; set environment.kwargs: {frameskip: 1}",
@@ -123,11 +124,13 @@ def _make(settings: EnvironmentSettings, *, enforces_order: bool) -> gymnasium.E
             made = replace(find_spec(settings.id), order_enforce=False)
         return gymnasium.make(made, disable_env_checker=True, **arguments)
     except gymnasium.error.DependencyNotInstalled as error:
-        extra = next((hint for name, hint in _EXTRAS.items() if name in str(error)), "")
-        message = f"environment {settings.id} needs a package: {summarise(error)}{extra}"
+        extra = next((one for name, one in _EXTRAS.items() if name in str(error)), None)
+        hint = f"; or {install_extra(extra)}, which needs no compiler" if extra else ""
+        message = f"environment {settings.id} needs a package: {summarise(error)}{hint}"
         raise EnvironmentBuildError(("id",), message) from error
     except (gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv) as error:
-        raise EnvironmentBuildError(("id",), explain_unknown_id(settings.id)) from error
+        message = explain_unknown_id(settings.id, settings.search_paths)
+        raise EnvironmentBuildError(("id",), message) from error
     except (gymnasium.error.Error, ImportError) as error:
         message = f"environment {settings.id} can't be made: {summarise(error)}"
         raise EnvironmentBuildError(("id",), message) from error

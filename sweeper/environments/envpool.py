@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sweeper.environments.building import EnvironmentDescription, describe
 from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
 from sweeper.hints import did_you_mean, show
+from sweeper.installation import install_extra
 
 __all__ = ["EnvpoolReplicaEnvs", "check_envpool", "has_envpool", "is_faster_in_envpool"]
 
@@ -153,7 +154,7 @@ def _make_pool(
     try:
         envpool = importlib.import_module("envpool")
     except ImportError as error:
-        message = f"envpool needs a package: pip install 'sweeper[envpool]' ({error})"
+        message = f"envpool needs a package: {install_extra('envpool')} ({error})"
         raise EnvironmentBuildError(_KEY, message) from error
     known = envpool.list_all_envs()
     if settings.id not in known:

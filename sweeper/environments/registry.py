@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
 import gymnasium
 
 from sweeper.environments.containment import contained
 from sweeper.environments.modules import import_module
 from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
-from sweeper.hints import did_you_mean, show
+from sweeper.hints import did_you_mean, join_words, nearest, show
+from sweeper.installation import install_extra
 
 __all__ = [
     "check_id",
@@ -17,10 +23,10 @@ __all__ = [
     "register",
 ]
 
-# Ids that only another package registers.
-_OTHER_PACKAGES = {
-    "ALE/": "; the Atari games need pip install 'sweeper[atari]', and environment.module: ale_py"
-}
+# Of a folder that is searched for the module of an id.
+_MAX_MODULES, _MAX_MODULE_BYTES = 200, 1_000_000
+# Ids that only another package registers: whose they are, our extra, and its module.
+_OTHER_PACKAGES = {"ALE/": ("the Atari games", "atari", "ale_py")}
 
 
 def register(settings: EnvironmentSettings) -> None:
@@ -75,9 +81,17 @@ def check_id(env_id: str) -> None:
         raise EnvironmentBuildError(("id",), message)
 
 
-def explain_unknown_id(env_id: str) -> str:
-    """Say that the id is unknown, and name a version that exists or the nearest id."""
-    name, _, version = env_id.rpartition("-v")
+def explain_unknown_id(env_id: str, search_paths: Sequence[str] = ()) -> str:
+    """Say that the id is unknown, and name its module, a version that exists or the nearest id.
+
+    Args:
+        env_id: the id, with or without a module.
+        search_paths: folders whose modules are read, not imported, for one that registers it.
+    """
+    module, colon, bare = env_id.rpartition(":")
+    if not colon and (hint := _find_registering(env_id, search_paths)):
+        return f"unknown environment {show(env_id)}; {hint}"
+    name, _, version = bare.rpartition("-v")
     known = list(gymnasium.registry)
     versions = [one for one in known if name and one.rpartition("-v")[0].lower() == name.lower()]
     if versions:
@@ -85,14 +99,62 @@ def explain_unknown_id(env_id: str) -> str:
         if version.isdecimal():
             *first, last = sorted(versions, key=_version)
             others = f"; there are {', '.join(first)} and {last}" if first else ""
-            return f"{name} has no version {version}{others}; did you mean {newest}?"
-        hint = f"; did you mean {newest}?"
+            return f"{name} has no version {version}{others}; did you mean {module}{colon}{newest}?"
+        near: str | None = newest
     else:
-        hint = did_you_mean(env_id, known, cutoff=0.7)
-    packages = (text for prefix, text in _OTHER_PACKAGES.items() if env_id.startswith(prefix))
+        near = nearest(bare, known, cutoff=0.7)
+    hint = f"; did you mean {module}{colon}{near}?" if near else ""
+    packages = (
+        f"; {whose} need {install_extra(extra)}, and environment.module: {needed}"
+        for prefix, (whose, extra, needed) in _OTHER_PACKAGES.items()
+        if env_id.startswith(prefix)
+    )
     return f"unknown environment {show(env_id)}" + (
         hint or next(packages, "; an environment of your own needs environment.module")
     )
+
+
+def _find_registering(name: str, search_paths: Sequence[str]) -> str:
+    """Which module registers an id, or what a module of this name registers; empty if none.
+
+    The modules are read and not imported: the user has not asked for any of them.
+    """
+    for file in _modules_in(search_paths):
+        ids = _registered_ids(file)
+        if name in ids:
+            return f"{file.name} registers it, so write {file.stem}:{name}"
+        if name == file.stem and ids:
+            ids = sorted(ids)
+            return f"{file.name} registers {join_words(ids[:5])}, so write {name}:{ids[0]}"
+    return ""
+
+
+def _modules_in(folders: Sequence[str]) -> Iterator[Path]:
+    for folder in dict.fromkeys(folders):
+        with contextlib.suppress(OSError):
+            files = sorted(file for file in Path(folder).glob("*.py") if file.stem.isidentifier())
+            yield from files[:_MAX_MODULES]
+
+
+def _registered_ids(file: Path) -> list[str]:
+    """The ids that a module's calls of ``register`` name as texts; none if it can't be read."""
+    ids: list[str] = []
+    with contextlib.suppress(OSError, SyntaxError, ValueError, RecursionError):
+        if not file.is_file() or file.stat().st_size > _MAX_MODULE_BYTES:
+            return []
+        for node in ast.walk(ast.parse(file.read_bytes())):
+            if not isinstance(node, ast.Call):
+                continue
+            called = getattr(node.func, "attr", getattr(node.func, "id", None))
+            named = [keyword.value for keyword in node.keywords if keyword.arg == "id"]
+            for value in [*named, *node.args[:1]][:1]:
+                if (
+                    called == "register"
+                    and isinstance(value, ast.Constant)
+                    and isinstance(value.value, str)
+                ):
+                    ids.append(value.value)
+    return ids
 
 
 def _without_module(env_id: str) -> str:

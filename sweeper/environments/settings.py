@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sweeper.errors import UserError
 from sweeper.references import UnsetError, find_names, look_up, resolve
 from sweeper.veil import remember
 
-__all__ = ["EnvironmentBuildError", "EnvironmentSettings", "NormalizeSettings", "WrapperSettings"]
+__all__ = [
+    "EnvironmentBuildError",
+    "EnvironmentSettings",
+    "NormalizeSettings",
+    "WrapperSettings",
+    "module_folders",
+]
 
 
 @dataclass(frozen=True)
@@ -107,6 +115,16 @@ class EnvironmentSettings:
             "normalize": NormalizeSettings(**document["normalize"]),
         }
         return cls(**{**document, **parts})
+
+
+def module_folders(source: Path | None) -> tuple[str, ...]:
+    """Where a spec's modules are looked for: beside its file, then in the working directory.
+
+    The recorded working directory lets a run's spec find its modules from anywhere.
+    """
+    folders = [str(source.absolute().parent)] if source is not None else []
+    folders.append(str(Path.cwd()))
+    return tuple(dict.fromkeys(os.path.normpath(folder) for folder in folders))
 
 
 def _is_settings(document: Any) -> bool:

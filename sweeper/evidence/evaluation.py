@@ -26,6 +26,7 @@ from sweeper.evidence.champions_runs import ChampionsRuns, describe_champion
 from sweeper.evidence.statistics import Summary, summarise_sample
 from sweeper.journal import LaunchStarted, read_journal
 from sweeper.paths import RunPaths, find_run, is_run
+from sweeper.relocation import find_modules, relocate
 from sweeper.spec import load_spec
 from sweeper.trainables.contract import MAX_EPISODE_STEPS
 from sweeper.trainables.seeding import Purpose, seed_sequence
@@ -166,8 +167,8 @@ def evaluate(
     folder = _find_folder(target, storage)
     description = read_description(folder)
     agents = find_agents(folder, description, replica)
-    settings = _find_environment(folder, description)
-    foreign = find_foreign_imports(settings, _find_run_of(folder), folder)
+    recorded, settings = _find_environment(folder, description)
+    foreign = find_foreign_imports(settings, _find_run_of(folder), folder, recorded=recorded)
     if description.get("backend") != "torch":
         foreign += find_foreign_pickles([folder])
     refuse_foreign(foreign, name=str(folder), trust=trust, say=say)
@@ -312,13 +313,23 @@ def _find_folder(target: str, storage: str) -> Path:
     return paths.champion
 
 
-def _find_environment(folder: Path, description: Mapping[str, Any]) -> EnvironmentSettings:
-    """The environment of the agent's own description, else of the run's spec."""
-    if "environment" in description:
-        return EnvironmentSettings.from_json(description["environment"])
+def _find_environment(
+    folder: Path, description: Mapping[str, Any]
+) -> tuple[EnvironmentSettings, EnvironmentSettings]:
+    """The environment of the agent's own description, else of the run's spec.
+
+    Returns:
+        The environment as recorded, and with the folders where its modules may lie now.
+    """
     run = _find_run_of(folder)
+    if "environment" in description:
+        recorded = EnvironmentSettings.from_json(description["environment"])
+        if run is None:
+            return recorded, recorded
+        return recorded, find_modules(recorded, run, load_spec(run.spec).storage)
     if run is not None:
-        return load_spec(run.spec).environment.settings()
+        spec = load_spec(run.spec)
+        return spec.environment.settings(), relocate(run, spec).environment.settings()
     raise UserError(
         f"{folder} is no checkpoint: it has no agent.json and lies in no run; give a run, its "
         "champion/, or a checkpoint_… folder of one of its trials"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gymnasium
@@ -52,7 +52,8 @@ def check_feasibility(proposal: Proposal, trials_at_once: int = 1) -> Feasibilit
     described, replay, found = None, None, []
     if proposal.environment is not None:
         try:
-            described = describe(proposal.environment)
+            folders = proposal.environment.search_paths or proposal.folders
+            described = describe(replace(proposal.environment, search_paths=folders))
         except EnvironmentBuildError as error:
             found.append((("environment", *error.key), str(error)))
         else:

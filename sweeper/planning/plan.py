@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -268,11 +269,21 @@ def training_plan(spec: ExperimentSpec) -> SweepPlan:
     }
     plan = build_plan(spec.model_copy(update=changes))
     notes = tuple(
-        f"{dotted(path)} is searched; training takes {spec.algorithm}'s default, "
-        f"{show(default(spec.algorithm, path, spec.backend))}"
-        for path, _ in distributions(spec.param_space)
+        _training_note(path, leaf, default(spec.algorithm, path, spec.backend), spec.algorithm)
+        for path, leaf in distributions(spec.param_space)
     )
     return replace(plan, notes=notes)
+
+
+def _training_note(path: tuple[str, ...], leaf: Distribution, value: Any, algorithm: str) -> str:
+    usual = f"{algorithm}'s default, {show(value)}"
+    if leaf.contains(value):
+        return f"{dotted(path)} is searched; training takes {usual}"
+    inside = shlex.quote(f"param_space.{dotted(path)}={show(leaf.middle)}")
+    return (
+        f"{dotted(path)} is searched in {show(leaf.to_plain())}, so {usual}, which training takes, "
+        f"lies outside; for a value of the search's give one, as in {inside}"
+    )
 
 
 def may_end_early(plan: SweepPlan) -> bool:

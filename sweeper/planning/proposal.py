@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.environments.settings import EnvironmentSettings
+from sweeper.environments.settings import EnvironmentSettings, module_folders
 from sweeper.errors import Location
 from sweeper.spec import ExperimentSpec
 from sweeper.spec.draft import Draft
@@ -19,7 +19,11 @@ __all__ = ["Proposal"]
 
 @dataclass(frozen=True)
 class Proposal:
-    """What a spec asks of its environment and of this machine; None for what could not be read."""
+    """What a spec asks of its environment and of this machine; None for what could not be read.
+
+    Attributes:
+        folders: where a module that the spec does not name may lie.
+    """
 
     algorithm: str | None
     backend: str
@@ -31,6 +35,7 @@ class Proposal:
     storage: str
     stop: Mapping[str, float]
     locate: Callable[[KeyPath], Location]
+    folders: tuple[str, ...] = ()
 
     @property
     def support(self) -> Support:
@@ -51,6 +56,7 @@ class Proposal:
             storage=spec.storage,
             stop=spec.stop,
             locate=spec.locate,
+            folders=module_folders(spec.source),
         )
 
     @classmethod
@@ -70,4 +76,5 @@ class Proposal:
             storage=draft.storage,
             stop=draft.stop,
             locate=draft.document.locate,
+            folders=module_folders(draft.document.source),
         )

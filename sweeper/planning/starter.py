@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
 from sweeper.planning.feasibility import check_feasibility
 from sweeper.planning.proposal import Proposal
+from sweeper.printable import printable
 from sweeper.spec import parse
 from sweeper.spec.keys.names import algorithms, check_algorithm, defaults
 from sweeper.spec.keys.support import (
@@ -59,7 +61,7 @@ _MIN_STEPS, _MAX_STEPS = 50_000, 1_000_000
 
 @dataclass(frozen=True)
 class Starter:
-    """A first spec: a name for its file, and its text."""
+    """A first spec: the name of its sweep, and its text."""
 
     name: str
     text: str
@@ -89,13 +91,20 @@ class _Task:
         return max(20_000, steps // 4) if self.support.learns_from == "replay" else steps
 
 
-def make_starter(env_id: str, algorithm: str | None = None, backend: str | None = None) -> Starter:
+def make_starter(
+    env_id: str,
+    algorithm: str | None = None,
+    backend: str | None = None,
+    *,
+    file: str | None = None,
+) -> Starter:
     """Write a spec for an environment; builds the environment once.
 
     Args:
         env_id: a gymnasium id, or ``module:id`` with a module in the working directory.
         algorithm: by default PPO, which can act in every action space.
         backend: by default the spec's default.
+        file: where the text will be; its comments say how to run it. By default ``NAME.yaml``.
 
     Raises:
         UserError: the environment can't be built, or the algorithm can't be trained on it.
@@ -109,7 +118,7 @@ def make_starter(env_id: str, algorithm: str | None = None, backend: str | None 
     described = describe(settings)
     if described.probe.fault is not None:
         raise UserError(f"{env_id}: {described.probe.fault}")
-    text = _write(_Task(env_id, support, described))
+    text = _write(_Task(env_id, support, described), file)
     spec = parse(parse_yaml(text, "starter").value)
     refusals = [
         problem.message
@@ -149,15 +158,11 @@ def _check_backend(algorithm: str, backend: str | None) -> str:
 # --- the text --------------------------------------------------------------------------------
 
 
-def _write(task: _Task) -> str:
+def _write(task: _Task, file: str | None) -> str:
     support, described = task.support, task.environment
     short = re.sub(r"-v\d+$", "", task.env_id.rpartition(":")[2].rpartition("/")[2])
     name = re.sub(r"[^a-z0-9]+", "-", f"{short}-{support.algorithm}".lower()).strip("-")[:100]
     cost = "" if support.trains_replicas_together else ", and each is a run more"
-    threshold = gymnasium.spec(task.env_id.rpartition(":")[2]).reward_threshold
-    goal = ""
-    if threshold is not None:
-        goal = f"\n  # Gymnasium's own mark of success.\n  episode_return_mean: {threshold:g}"
     others = [
         other
         for other in algorithms()
@@ -166,14 +171,16 @@ def _write(task: _Task) -> str:
         and can_act(other, described.action_space)
     ]
     instead = f"  # or {', '.join(others)}, with hyperparameters of its own" if others else ""
+    path = printable(shlex.quote(file or f"{name}.yaml")).replace("\n", r"\n")
+    width = len(path) + len("sweeper plan ")
     steps = described.max_episode_steps
     limit = "have no time limit" if steps is None else f"last {steps:,} steps at most"
     return f"""\
 # {support.algorithm} on {task.env_id}, a first sweep. Episodes {limit};
 # actions: {_one_line(described.action_space)},
 # observations: {_one_line(described.observation_space)}
-#   sweeper plan {name}.yaml    what this will do
-#   sweeper run {name}.yaml     do it
+#   {f"sweeper plan {path}":<{width}}    what this will do
+#   {f"sweeper run {path}":<{width}}    do it
 name: {name}
 environment: {_quoted(task.env_id)}
 algorithm: {support.algorithm}{instead}
@@ -196,14 +203,28 @@ search:
   seed: 0
 scheduler: median  # from 30% of a trial on, stops what is worse than the median of the others
 
-# A trial ends at whichever comes first.
+# Every trial has the same budget: one that ended at a good training return would be compared
+# half-trained.
 stop:
-  num_env_steps_sampled_lifetime: {task.steps}  # of each replica{goal}
+  num_env_steps_sampled_lifetime: {task.steps}  # of each replica
 
 # Episodes on environment seeds that training never sees; the champion is chosen by them.
 evaluation:
   episodes: 20
   every_env_steps: {task.steps // 10}
+{_selection(task)}"""
+
+
+def _selection(task: _Task) -> str:
+    """What counts as solved, where the environment says it and something asks."""
+    threshold = task.environment.reward_threshold
+    if threshold is None or not task.support.default_finalists:
+        return ""
+    return f"""
+# The best trials are trained again on fresh seeds, beside RLlib's defaults. How many of these runs
+# reach gymnasium's own mark of success is part of the verdict.
+selection:
+  solved_at: {threshold:g}
 """
 
 

@@ -47,13 +47,15 @@ def find_warnings(
 
 
 def _endless_evaluation(spec: ExperimentSpec, environment: EnvironmentDescription) -> Iterator[str]:
+    """An environment without a time limit that is not seen to end an episode itself."""
     evaluation = spec.evaluation
     if evaluation is None or environment.max_episode_steps is not None:
         return
-    if evaluation.max_episode_steps is None:
+    cap = default_episode_cap(spec)
+    if evaluation.max_episode_steps is None and not ends_within(spec.environment.settings(), cap):
         yield (
             f"{spec.environment.id} has no time limit: an evaluation episode is cut after "
-            f"{default_episode_cap(spec):,} steps and counts with what it has earned; set "
+            f"{cap:,} steps and counts with what it has earned; set "
             "evaluation.max_episode_steps, or for training too environment.wrappers: "
             "[{TimeLimit: {max_episode_steps: 1000}}]"
         )

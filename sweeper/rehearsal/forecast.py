@@ -18,6 +18,7 @@ from sweeper.metrics import ENV_STEPS
 from sweeper.planning.plan import Estimate, SweepPlan, may_end_early
 from sweeper.rehearsal.cost import find_nearest
 from sweeper.rehearsal.measurements import Probe, Rehearsal
+from sweeper.sqlite_address import sqlite_path
 
 __all__ = ["RehearsedConfiguration", "RehearsedEstimate", "estimate_rehearsed"]
 
@@ -293,10 +294,11 @@ def _disk_bytes(
     champion = statistics.fmean(probe.kept_bytes for probe in trials) / plan.replicas
     disk = kept * statistics.fmean(_kept_bytes(plan, probe) for probe in trials) + champion
     disk += reports * row + len(trials) * _TRIAL_BYTES + _RECORD_BYTES
-    if tracking is not None and tracking.uri.startswith("sqlite:///"):
+    database = None if tracking is None else sqlite_path(tracking.uri)
+    if database is not None:
         values = statistics.fmean(probe.report_values for probe in trials)
         disk += reports * values * _MLFLOW_VALUE_BYTES + 2 * champion
-        if not Path(tracking.uri.removeprefix("sqlite:///")).exists():
+        if not database.exists():
             disk += _MLFLOW_BYTES
     return disk
 

@@ -9,16 +9,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from sweeper import installation
 from sweeper.veil import hide_passwords
 
 __all__ = ["describe_environment", "package_versions"]
 
-_PACKAGES = ("sweeper", "ray", "torch", "gymnasium", "numpy", "pandas", "mlflow", "envpool")
+_PACKAGES = ("ray", "torch", "gymnasium", "numpy", "pandas", "mlflow", "envpool")
 
 
 def package_versions() -> dict[str, str]:
     """The versions of what a run depends on, without importing any of it."""
-    versions = {"python": platform.python_version()}
+    versions = {"python": platform.python_version(), "sweeper": installation.version()}
     for name in _PACKAGES:
         try:
             versions[name] = metadata.version(name)

@@ -82,6 +82,20 @@ class Distribution:
         return lower, upper - 1 if exclusive else upper
 
     @property
+    def middle(self) -> Any:
+        """A value in the middle: of a list, of a range on its scale, or of a normal's values."""
+        if self.values is not None:
+            return copy.deepcopy(self.values[(len(self.values) - 1) // 2])
+        if self.bounds is None:
+            return self.args[0]
+        lower, upper = self.bounds
+        middle = math.sqrt(lower * upper) if self.is_log else (lower + upper) / 2
+        q = self.args[2] if len(self.args) == 3 else 1 if self.is_integer else None
+        if q is None:
+            return min(max(float(f"{middle:.3g}"), lower), upper)
+        return min(max(round(middle / q), math.ceil(lower / q)), math.floor(upper / q)) * q
+
+    @property
     def is_log(self) -> bool:
         """Whether draws are uniform on a log scale."""
         return self.kind in _LOG

@@ -7,7 +7,6 @@ check the rest.
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from sweeper.environments.settings import module_folders
 from sweeper.errors import Problem
 from sweeper.hints import did_you_mean, folder_name, number_hint, quote_hint, show
 from sweeper.metrics import ENV_STEPS, canonical_metric
@@ -41,6 +41,7 @@ from sweeper.spec.text.documents import Document
 from sweeper.spec.text.yaml import KeyPath, dotted
 from sweeper.spec.top_level_keys import explain_unknown_key, find_meant
 from sweeper.spec.validation_errors import explain_error, explain_no_mapping, strip_tags
+from sweeper.sqlite_address import default_tracking_uri
 
 __all__ = ["Draft", "read_draft"]
 
@@ -349,8 +350,7 @@ def _defaults(
     if name == "environment":
         return _environment_defaults(draft, values)
     if name == "tracking":
-        uri = f"sqlite:///{Path(draft.storage).absolute() / 'mlflow.db'}"
-        return {"uri": uri, "experiment": draft.name}
+        return {"uri": default_tracking_uri(draft.storage), "experiment": draft.name}
     return {}
 
 
@@ -384,8 +384,4 @@ def _environment_defaults(draft: Draft, values: Mapping[str, Any]) -> dict[str, 
     dotted_wrapper = any(isinstance(name, str) and "." in name for name in names)
     if not ("module" in values or ":" in str(values.get("id")) or dotted_wrapper):
         return {}
-    source = draft.document.source
-    folders = [str(source.absolute().parent)] if source is not None else []
-    # The recorded working directory lets a run's spec find its modules from anywhere.
-    folders.append(str(Path.cwd()))
-    return {"search_paths": list(dict.fromkeys(os.path.normpath(folder) for folder in folders))}
+    return {"search_paths": list(module_folders(draft.document.source))}

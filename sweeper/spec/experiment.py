@@ -34,6 +34,7 @@ from sweeper.spec.sections import (
 from sweeper.spec.text.documents import Document, load_document, plain_document
 from sweeper.spec.text.scalars import explain_typography, parse_scalar, refuse_untyped
 from sweeper.spec.text.yaml import KeyPath
+from sweeper.sqlite_address import default_tracking_uri
 
 if TYPE_CHECKING:
     from sweeper.planning.plan import SweepPlan
@@ -262,6 +263,9 @@ def dump_spec(spec: ExperimentSpec) -> str:
             plain[name] = value.model_dump(exclude_none=True)
             if isinstance(value, Tracking):
                 plain[name]["uri"] = _Reference(value.uri)
+                # A default stays one, so that the run can be moved with its database.
+                if value.uri == default_tracking_uri(spec.storage):
+                    del plain[name]["uri"]
         elif name == "param_space":
             plain[name] = _plain_space(value)
         elif value is not None:

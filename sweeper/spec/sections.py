@@ -60,7 +60,9 @@ _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\Z")
 
 def _dotted(value: Any) -> Any:
     if isinstance(value, str) and not _DOTTED.match(value):
-        raise ValueError(f"must be a dotted name, like my_package.envs; found {show(value)}")
+        dotted = value.replace(":", ".")
+        meant = dotted if _DOTTED.match(dotted) else "a dotted name, like my_package.envs"
+        raise ValueError(f"must be {meant}; found {show(value)}")
     return value
 
 

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, unquote
 
 from sweeper.hints import show
 from sweeper.references import is_unresolved
+from sweeper.sqlite_address import sqlite_path, sqlite_query, sqlite_uri
 from sweeper.veil import remember
 
 __all__ = ["absolute_path", "check_tracking_uri", "find_password", "split_login"]
@@ -36,8 +37,9 @@ def check_tracking_uri(value: Any) -> Any:
     if not (colon and rest and (is_file or scheme.split("+")[0] in _DATABASES)):
         raise ValueError(f"must be {_STORES}; found {show(value)}")
     if is_file:
-        is_open = rest == "/:memory:" or rest[1:].startswith("${")
-        return value if is_open else f"sqlite:///{absolute_path(rest[1:])}"
+        if rest == "/:memory:" or rest[1:].startswith("${"):
+            return value
+        return sqlite_uri(absolute_path(str(sqlite_path(value))), sqlite_query(value))
     secrets = [name for name, text in _query(value) if _SECRET.search(name) and text]
     if any(not is_unresolved(dict(_query(value))[name]) for name in secrets):
         raise ValueError(

@@ -73,7 +73,7 @@ def describe_sweep(plan: SweepPlan, paths: RunPaths) -> SweepDescription:
             **describe_parameters(spec.param_space),
             "sweep.seeds": describe_value(list(spec.seeds)),
             "sweep.stop": describe_value(stop),
-            "sweep.search": f"{spec.search.algorithm}, {_count(plan.trials, 'trial')}",
+            "sweep.search": spec.search.algorithm,  # a resumed run may have more trials
             "sweep.scheduler": spec.scheduler.type,
             "sweep.metric": f"{spec.selection.metric}, {spec.selection.mode}",
         },

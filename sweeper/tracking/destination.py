@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sweeper.errors import UserError
+from sweeper.sqlite_address import sqlite_path, sqlite_query, sqlite_uri
 from sweeper.veil import veil
 
 try:
@@ -29,12 +30,11 @@ __all__ = [
     "connect",
     "import_mlflow",
     "mlflow_settings",
+    "mlflow_uri",
     "resolve_uri",
-    "sqlite_path",
     "translated_failures",
 ]
 
-_SQLITE = "sqlite:///"
 _PROBE_S = 3.0
 
 _SETTINGS = {
@@ -122,12 +122,17 @@ class Destination:
 def resolve_uri(uri: str) -> str:
     """Make the path of an SQLite URI absolute; return any other URI as it is."""
     database = sqlite_path(uri)
-    return uri if database is None else f"{_SQLITE}{database.absolute()}"
+    return uri if database is None else sqlite_uri(database.absolute(), sqlite_query(uri))
 
 
-def sqlite_path(uri: str) -> Path | None:
-    """The file of an SQLite URI; None for any other URI."""
-    return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
+def mlflow_uri(uri: str) -> str:
+    """A URI as MLflow can take it.
+
+    Of ``sqlite:///`` MLflow makes the parent folder without decoding its name
+    (``mlflow/store/db/utils.py``), so a path with an encoded character gets a name of its driver.
+    """
+    is_encoded = sqlite_path(uri) is not None and "%" in uri
+    return uri.replace("sqlite:", "sqlite+pysqlite:", 1) if is_encoded else uri
 
 
 def _check_database(path: Path) -> None:
@@ -193,7 +198,8 @@ def connect(destination: Destination) -> Any:
     # It reports new tables at INFO, and logs every database error with a traceback.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     with _creation_lock(sqlite_path(destination.uri)):
-        return mlflow.MlflowClient(tracking_uri=destination.uri, registry_uri=destination.uri)
+        uri = mlflow_uri(destination.uri)
+        return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 @contextmanager

@@ -95,6 +95,7 @@ class RunMirror:
     is_confirmation: bool = False
     _seen_last: str = ""
     _retries: int = 0
+    _changes: dict[str, Any] = field(default_factory=dict)
     _seeds: tuple[int, ...] = ()
     _iteration: float = -math.inf
     # What MLflow shows as the last report's evaluation; None if it may be from before a rollback.
@@ -168,6 +169,9 @@ class RunMirror:
         match event:
             case LaunchStarted() | TrialStarted():
                 self._set_state(TrialState.RUNNING, "RUNNING", None)
+                if isinstance(event, LaunchStarted) and event.changes:
+                    self._changes.update(event.changes)  # MLflow's parameters can't change
+                    self.new_tags["sweeper.changes"] = describe_value(self._changes)
             case LaunchEnded():
                 # `Record` sets the status, which depends on all trials.
                 self.new_tags[STATE_TAG], self.end_ms = event.reason, to_ms(event.time)

@@ -15,8 +15,9 @@ from typing import IO, Any, NamedTuple
 from urllib.parse import quote
 
 from sweeper.errors import SweeperError, UserError
+from sweeper.sqlite_address import sqlite_path
 from sweeper.tracking.credentials import find_address
-from sweeper.tracking.destination import resolve_uri, sqlite_path
+from sweeper.tracking.destination import mlflow_uri, resolve_uri
 from sweeper.veil import hide_references
 
 __all__ = ["UiServer", "open_ui"]
@@ -63,7 +64,8 @@ def open_ui(
         raise UserError(f"{hide_references(uri)} is a server already: open it in a browser")
     if database is not None and not database.is_file():
         raise UserError(
-            f"no MLflow database {database}: a run makes it, unless its spec has `tracking: null`"
+            f"no MLflow database {database}: a run makes it, unless its spec has `tracking: null`, "
+            "and `sweeper log` writes a run to it that came from elsewhere"
         )
     port = _free_port(host, port)
     command = [
@@ -77,7 +79,7 @@ def open_ui(
     environment = {
         **os.environ,
         # Not among the arguments, which everyone on the machine can list.
-        "MLFLOW_BACKEND_STORE_URI": resolve_uri(address),
+        "MLFLOW_BACKEND_STORE_URI": mlflow_uri(resolve_uri(address)),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
         # Jobs are for features that sweeps don't use; this saves a process.

@@ -98,7 +98,9 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         """Train one iteration, evaluate if due, and decide whether the trial is over."""
         with self._explaining_errors():
-            return self._repeat_row() if self._is_winding_up else self._step()
+            row = self._repeat_row() if self._is_winding_up else self._step()
+            self._log.report(row)
+            return row
 
     def wind_up(self) -> None:
         """Let the next step evaluate without training, because the search's budget is used up.

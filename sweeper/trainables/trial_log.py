@@ -12,12 +12,15 @@ import os
 import re
 import sys
 import threading
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+from sweeper.formatting import format_number
 from sweeper.run_files import open_reading, open_regular
 
-__all__ = ["TrialLog", "cut_middle"]
+__all__ = ["TrialLog", "cut_middle", "describe_report"]
 
 _logger = logging.getLogger(__name__)
 
@@ -50,12 +53,19 @@ class TrialLog:
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
         os.close(descriptor)
+        # A line for every checkpoint says nothing that the journal lacks.
+        logging.getLogger("ray.train._internal.storage").setLevel(logging.WARNING)
         self._path = path
         if self._thread is None:
             self._thread = threading.Thread(target=self._watch, name="sweeper-log", daemon=True)
             self._thread.start()
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         print(f"{now} trial {trial_id} in process {os.getpid()}", flush=True)  # noqa: T201
+
+    def report(self, row: Mapping[str, Any]) -> None:
+        """Print the metrics of a report in one line, if the output is a trial's log."""
+        if self._path is not None:
+            print(describe_report(row), flush=True)  # noqa: T201
 
     def _watch(self) -> None:
         pause = threading.Event()
@@ -66,6 +76,17 @@ class TrialLog:
                     cut_middle(path, head_bytes=_HEAD_BYTES, tail_bytes=_TAIL_BYTES)
             except OSError as error:
                 _logger.debug("can't bound the log %s: %s", path, error)
+
+
+def describe_report(row: Mapping[str, Any]) -> str:
+    """``14:02:31 num_env_steps_sampled_lifetime=4096 episode_return_mean=41.2 …``: all numbers."""
+    numbers = [
+        f"{name}={format_number(value)}"
+        for name, value in row.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    end = [f"ended by {row['stopped_by']}"] if row.get("stopped_by") else []
+    return " ".join([f"{datetime.now():%H:%M:%S}", *numbers, *end])
 
 
 def cut_middle(path: Path, *, head_bytes: int, tail_bytes: int) -> None:

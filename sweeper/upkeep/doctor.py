@@ -22,18 +22,16 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from sweeper import machine
+from sweeper import installation, machine
 from sweeper.formatting import format_bytes
 
 __all__ = ["Check", "examine", "is_fit"]
 
-# The purpose of each extra; those for developers are not checked.
+# The purpose of each extra that a verb uses; those for developers are not checked.
 _EXTRAS = {
     "box2d": "LunarLander, BipedalWalker, CarRacing",
     "atari": "the Atari games",
     "envpool": "environment.vectorization: envpool",
-    "video": "videos of an agent",
-    "plots": "figures",
 }
 _PROBE_S = 90.0
 _LITTLE_DISK_BYTES = 2 * 10**9
@@ -101,20 +99,15 @@ def examine(storage: Path, *, quick: bool = False) -> Iterator[Check]:
 
 
 def _check_python() -> Check:
-    needed = metadata.metadata("sweeper")["Requires-Python"]
+    needed = installation.python_needed()
     found = platform.python_version()
     fits = SpecifierSet(needed).contains(found, prereleases=True)
     return Check("python", "ok" if fits else "failed", f"{found} (needs {needed})")
 
 
-def _requirements(extra: str = "") -> list[Requirement]:
-    found = map(Requirement, metadata.requires("sweeper") or ())
-    return [one for one in found if one.marker is None or one.marker.evaluate({"extra": extra})]
-
-
 def _check_packages() -> Iterator[Check]:
-    yield Check("sweeper", "ok", metadata.version("sweeper"))
-    yield from map(_check_package, _requirements())
+    yield Check("sweeper", "ok", installation.version())
+    yield from map(_check_package, installation.requirements())
 
 
 def _check_package(requirement: Requirement) -> Check:
@@ -133,13 +126,13 @@ def _check_package(requirement: Requirement) -> Check:
 
 def _check_extras() -> Iterator[Check]:
     for extra, purpose in _EXTRAS.items():
-        needed = _requirements()
-        found = [_check_package(part) for part in _requirements(extra) if part not in needed]
+        found = [_check_package(part) for part in installation.requirements(extra)]
         if found and all(check.status == "ok" for check in found):
             versions = ", ".join(f"{check.name} {check.detail.split()[0]}" for check in found)
             yield Check(f"extra {extra}", "ok", f"{versions}: {purpose}")
         else:
-            yield Check(f"extra {extra}", "missing", f"{purpose}: pip install 'sweeper[{extra}]'")
+            command = installation.install_extra(extra)
+            yield Check(f"extra {extra}", "missing", f"{purpose}: {command}")
 
 
 def _check_cores() -> Check:

@@ -6,12 +6,14 @@ import math
 import re
 import textwrap
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from rich.text import Text
 
 from sweeper.environments.envpool import has_envpool, is_faster_in_envpool
 from sweeper.formatting import count_noun, format_bytes, format_duration, format_number, short_path
 from sweeper.hints import show
+from sweeper.installation import install_extra
 from sweeper.machine import usable_cores
 from sweeper.metrics import ENV_STEPS
 from sweeper.planning.plan import Estimate, SweepPlan
@@ -20,6 +22,7 @@ from sweeper.search.distributions import Distribution, constants, distributions,
 from sweeper.search.registry import ENUMERATIONS
 from sweeper.spec.keys.names import default
 from sweeper.spec.text.yaml import dotted
+from sweeper.sqlite_address import sqlite_path, sqlite_uri
 from sweeper.trainables.torch_backend.replay.memory import ReplayMemory
 from sweeper.veil import hide_references
 from sweeper.views import rehearsal
@@ -180,7 +183,7 @@ def _training(plan: SweepPlan) -> Iterator[str]:
     # With a replay memory the learner takes most of the time, not the simulator.
     has_slow_simulator = spec.support.learns_from == "batch" and "sync" in plan.vectorization
     if has_slow_simulator and is_faster_in_envpool(spec.environment.settings()):
-        install = "" if has_envpool() else ", after pip install 'sweeper[envpool]'"
+        install = "" if has_envpool() else f", after {install_extra('envpool')}"
         yield (
             f"environment.vectorization: envpool would step them several times as fast{install}, "
             f"in its own implementation of {spec.environment.id}"
@@ -262,8 +265,10 @@ def _judged(plan: SweepPlan) -> Iterator[str]:
     every = evaluation.every_env_steps
     rhythm = "at every tenth of the way" if every is None else f"every {every:,} env steps"
     how = "exploring" if evaluation.explore else "greedy"
+    cap = evaluation.max_episode_steps
+    cut = "" if plan.time_limit is not None or cap is None else f", cut after {cap:,} steps"
     yield (
-        f"evaluated over {evaluation.episodes} {how} episodes on separate seeds, {rhythm} "
+        f"evaluated over {evaluation.episodes} {how} episodes on separate seeds{cut}, {rhythm} "
         "and at the end"
     )
 
@@ -349,8 +354,8 @@ def _written(plan: SweepPlan) -> Iterator[str]:
         yield f"{_INDENT}MLflow is off"
         return
     uri = hide_references(spec.tracking.uri)
-    if uri.startswith("sqlite:///"):
-        uri = f"sqlite:///{short_path(uri.removeprefix('sqlite:///'))}"
+    if (database := sqlite_path(uri)) is not None:
+        uri = sqlite_uri(Path(short_path(database)))
     model = f", model {spec.tracking.register_as}" if spec.tracking.register_as else ""
     yield f"{_INDENT}{uri}: MLflow, experiment {spec.tracking.experiment}{model}"
 

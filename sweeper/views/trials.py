@@ -35,6 +35,7 @@ __all__ = ["print_trials"]
 
 _MAX_TABLE_ROWS = 200
 _MAX_ERRORS = 20
+_MAX_IDS = 8  # of trials that one line names
 _FIXED = ("trial", "state", "score", "env steps", "time")
 _TEXT_COLUMNS = 2  # the first two are aligned left, the rest right
 _MIN_ROOM = 24  # for parameters in one column; below that the terminal wraps them
@@ -72,6 +73,8 @@ def print_trials(opened: Run) -> None:
     print_text(console, f"score: {objective.score} {objective.metric}, {objective.mode}", "dim")
     for line in _explain_marks(records, objective, ties):
         print_text(console, line, "dim")
+    for line in _explain_ends(records):
+        print_text(console, line, "dim")
     failed = [record for record in records if record.error]
     for record in failed[:_MAX_ERRORS]:
         print_text(console, f"{record.trial_id}: {record.error}")
@@ -96,6 +99,27 @@ def _explain_marks(
     yield f"±: standard deviation of the {replicas} replicas"
     if ties:
         yield f"~: can't be told from the best by its replicas ({count_noun(len(ties), 'trial')})"
+
+
+def _explain_ends(records: Sequence[TrialRecord]) -> Iterator[str]:
+    """What ended trials, and what paused them: one line for each reason, the most frequent first.
+
+    Failed trials have a line each, and those that a scheduler stopped say so in their state.
+    """
+    states = (TrialState.TERMINATED, TrialState.PAUSED)
+    groups: dict[str, list[str]] = {}
+    for record in records:
+        if record.state in states and record.reason:
+            words = f"{describe_state(record.state)} by {record.reason}"
+            groups.setdefault(words, []).append(record.trial_id)
+    ended = sum(map(len, groups.values()))
+    for words, ids in sorted(groups.items(), key=lambda group: -len(group[1])):
+        if len(ids) == ended > 1:
+            yield f"{words}: all {ended}"
+            continue
+        more = len(ids) - _MAX_IDS
+        named = ", ".join(sorted(ids[:_MAX_IDS]))
+        yield f"{words}: {named}{f' and {more} more' if more > 0 else ''}"
 
 
 def _fixed_cells(record: TrialRecord, objective: Objective, *, is_tied: bool) -> list[str]:

@@ -7,7 +7,6 @@ import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from sweeper.environments.registry import complete_id
@@ -29,7 +28,6 @@ __all__ = [
     "extend_spec",
     "find_foreign_parts",
     "load_recorded_spec",
-    "relocate",
 ]
 
 
@@ -94,9 +92,19 @@ def load_recorded_spec(paths: RunPaths, history: History) -> ExperimentSpec:
     )
 
 
-def find_foreign_parts(paths: RunPaths, spec: ExperimentSpec, results: SweepResults) -> list[str]:
-    """What going on with a run uses that this user did not make on this machine, in words."""
-    foreign = find_foreign_imports(spec.environment.settings(), paths)
+def find_foreign_parts(
+    paths: RunPaths, recorded: ExperimentSpec, spec: ExperimentSpec, results: SweepResults
+) -> list[str]:
+    """What going on with a run uses that this user did not make on this machine, in words.
+
+    Args:
+        paths: the run's.
+        recorded: as the run recorded it.
+        spec: where the run lies now.
+        results: with the checkpoints that may be loaded.
+    """
+    settings, before = spec.environment.settings(), recorded.environment.settings()
+    foreign = find_foreign_imports(settings, paths, recorded=before)
     if spec.backend == "rllib":
         records = (*results.trials, *results.retrained)
         foreign += find_foreign_pickles(
@@ -122,17 +130,6 @@ def complete_environment(spec: ExperimentSpec) -> tuple[ExperimentSpec, str | No
         f"{full_id}, the newest that is installed"
     )
     return spec.model_copy(update={"environment": environment}), note
-
-
-def relocate(paths: RunPaths, spec: ExperimentSpec) -> ExperimentSpec:
-    """The spec with the storage where the run lies now.
-
-    A relative path means another folder from another working directory, and runs can be moved.
-    """
-    here = paths.root.parent.absolute()
-    if Path(spec.storage).absolute() == here:
-        return spec
-    return spec.model_copy(update={"storage": str(here)})
 
 
 def extend_spec(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from sweeper.errors import UserError
 from sweeper.formatting import count_noun, format_duration
 from sweeper.hints import join_words
 from sweeper.metrics import ENV_STEPS
@@ -15,7 +17,7 @@ from sweeper.running.resume.state import Continuation, LaunchState
 from sweeper.spec.sections import Budget
 from sweeper.states import LaunchEnd, TrialState
 
-__all__ = ["Remaining", "describe_missing", "describe_remaining"]
+__all__ = ["Remaining", "describe_missing", "describe_remaining", "refuse_without_effect"]
 
 _MAX_NAMED = 8
 
@@ -91,6 +93,23 @@ def describe_remaining(plan: SweepPlan, state: LaunchState, before: SweepResults
             f"  {left_steps:,} of the search's env steps are left, counted over all replicas"
         )
     return Remaining(False, (), (*lines, *_describe_lost(state)))
+
+
+def refuse_without_effect(changes: Mapping[str, Any], left: Remaining) -> None:
+    """Refuse another criterion or budget under which nothing goes on.
+
+    It is recorded by the launch that it begins. Kept without one, it would only hold for trials
+    that are added later, and these would be trained by another rule than the others.
+
+    Raises:
+        UserError: there is such a change.
+    """
+    given = [key for key in changes if key.startswith(("stop.", "budget."))]
+    given = [key for key in given if key != "budget.time_s"]  # counted from each launch on
+    if given and left.is_nothing:
+        reasons = "\n".join(left.lines)
+        effect = "has no effect, and stays" if len(given) == 1 else "have no effect, and stay"
+        raise UserError(f"{reasons}\nso a new {join_words(given)} {effect} as before")
 
 
 _UsedUp = dict[str, tuple[str, str]]

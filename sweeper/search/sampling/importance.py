@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.importance import PedAnovaImportanceEvaluator
 
+from sweeper.metrics import Objective
 from sweeper.search.base import Observation
 from sweeper.search.sampling.export import build_study
 from sweeper.search.sampling.study import quiet
@@ -78,7 +79,7 @@ def estimate_importances(
         Observation(number, parameters, TrialState.TERMINATED, score=merit)
         for number, (parameters, merit) in enumerate(trials, start=1)
     ]
-    study = build_study(param_space, observations, name="importance", mode="max")
+    study = build_study(param_space, observations, name="importance", objective=Objective("merit"))
     merits = np.array([merit for _, merit in trials])
     share = min(max(_BEST_SHARE, _MIN_BEST / len(trials)), _MAX_SHARE)
     evaluator = PedAnovaImportanceEvaluator(target_quantile=share)

@@ -201,8 +201,10 @@ def test_a_longer_stop_goes_on_with_finished_trials_whose_trainer_was_kept(
     trainer = {"trainer.json", "trainer.safetensors"} if is_kept else set()
     assert names == {"agent.json", "weights.safetensors", "complete.json"} | trainer
     more = ("resume", "--stop", "num_env_steps_sampled_lifetime=2400")
+    spec, journal = (run / name for name in ("spec.yaml", "journal.jsonl"))
+    before = spec.read_text(), journal.read_bytes()
     done = sweeper_here(*more, cwd=folder)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == (0 if is_kept else 2), done.stderr
     rows = json.loads(sweeper_here("results", "--json", cwd=folder).stdout)
     steps = [row["num_env_steps_sampled_lifetime"] for row in rows]
     if is_kept:
@@ -214,4 +216,6 @@ def test_a_longer_stop_goes_on_with_finished_trials_whose_trainer_was_kept(
             done.stderr
         )
         assert "checkpoint.trainer: true" in done.stderr
+        assert "so a new stop.num_env_steps_sampled_lifetime has no effect" in done.stderr
         assert max(steps) < 2400
+        assert (spec.read_text(), journal.read_bytes()) == before

@@ -37,7 +37,8 @@ from sweeper.journal import (
 from sweeper.paths import RunPaths, create_run_folder
 from sweeper.results.builder import load_results
 from sweeper.spec import parse
-from sweeper.tracking.destination import import_mlflow
+from sweeper.sqlite_address import default_tracking_uri
+from sweeper.tracking.destination import import_mlflow, mlflow_uri
 from sweeper.tracking.tracker import MlflowTracker
 from sweeper.tracking.ui import open_ui
 
@@ -132,7 +133,7 @@ class Sweep:
         self.write(TrialEnded, trial_id, state, "crashed" if error else "done", error)
 
     def client(self) -> Any:
-        return import_mlflow().MlflowClient(tracking_uri=self.uri)
+        return import_mlflow().MlflowClient(tracking_uri=mlflow_uri(self.uri))
 
     def runs(self) -> dict[str, Any]:
         """MLflow's runs by trial id; the parent's is the empty string."""
@@ -158,7 +159,7 @@ class Sweep:
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One database for the module, because creating one takes seconds. A hostile name."""
-    return tmp_path_factory.mktemp("sto räge") / "runs"
+    return tmp_path_factory.mktemp("sto räge%20?#") / "runs"
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +172,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def sweep(storage: Path, request: pytest.FixtureRequest) -> Iterator[Sweep]:
-    yield from _sweep(storage, f"sqlite:///{storage}/mlflow.db", request.node.name)
+    yield from _sweep(storage, default_tracking_uri(str(storage)), request.node.name)
 
 
 def _sweep(storage: Path, uri: str, experiment: str) -> Iterator[Sweep]:
@@ -216,6 +217,8 @@ def test_a_sweep_is_a_parent_run_with_a_nested_run_per_trial(sweep: Sweep) -> No
     sweep.write(LaunchEnded, "finished")
     assert tracker.close("finished") == []
 
+    # Nothing lies beside the storage, whose name has characters that addresses encode.
+    assert len(list(sweep.storage.parent.parent.glob("sto r*"))) == 1
     runs = sweep.runs()
     parent = runs.pop("")
     assert parent.info.run_name == sweep.paths.root.name

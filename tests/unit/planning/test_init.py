@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -62,9 +64,25 @@ def test_discounts_suit_the_length_of_episodes() -> None:
     assert "gamma: {choice: [0.97, 0.98, 0.99, 0.995]}" in long  # 500 steps
 
 
-def test_gymnasiums_reward_threshold_ends_trials() -> None:
-    assert "episode_return_mean: 475" in make_starter("CartPole-v1").text
-    assert "episode_return_mean: " not in make_starter("Pendulum-v1").text.split("param_space")[1]
+def test_gymnasiums_reward_threshold_is_what_counts_as_solved_and_ends_no_trial() -> None:
+    write_new(Path("spec.yaml"), make_starter("CartPole-v1").text)
+    spec = load_plan("spec.yaml").spec
+    assert spec.selection.solved_at == 475
+    assert list(spec.stop) == ["num_env_steps_sampled_lifetime"]
+    assert "solved_at" not in make_starter("Pendulum-v1").text  # it has no threshold
+    assert "solved_at" not in make_starter("CartPole-v1", "SAC").text  # and this no confirmation
+
+
+@pytest.mark.parametrize("file", ["ll.yaml", "my specs/first one.yaml", "a\nname: b.yaml"])
+def test_the_header_names_the_file_that_was_asked_for(file: str) -> None:
+    Path("my specs").mkdir()
+    runner = CliRunner()
+    assert runner.invoke(cli, ["init", "CartPole-v1", "-o", file]).exit_code == 0
+    text = Path(file).read_text()
+    command = next(line for line in text.splitlines() if line.startswith("#   sweeper plan"))
+    named = shlex.split(command)[3].replace("\\n", "\n")
+    assert named == file
+    assert load_plan(file).spec.name == "cartpole-ppo"
 
 
 def test_the_searcher_and_the_scheduler_are_those_that_the_benchmark_recommends() -> None:
@@ -84,6 +102,35 @@ def test_a_custom_environment_is_found_in_the_working_directory() -> None:
     assert starter.name == "startermaze-ppo"
     write_new(Path("spec.yaml"), starter.text)
     assert load_plan("spec.yaml").trials == 30
+
+
+@pytest.mark.parametrize(
+    ("env_id", "words"),
+    [
+        ("StarterGrid-v0", "starter_grid.py registers it, so write starter_grid:StarterGrid-v0"),
+        ("mine/Grid-v1", "starter_grid.py registers it, so write starter_grid:mine/Grid-v1"),
+        (
+            "starter_grid",
+            "starter_grid.py registers StarterGrid-v0 and mine/Grid-v1, "
+            "so write starter_grid:StarterGrid-v0",
+        ),
+        ("starter_grid:StarterGird-v0", "did you mean starter_grid:StarterGrid-v0?"),
+        ("starter_grid:StarterGrid-v3", "did you mean starter_grid:StarterGrid-v0?"),
+    ],
+)
+def test_an_id_without_its_module_is_answered_with_the_module(
+    env_id: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "starter_grid", raising=False)
+    Path("starter_broken.py").write_text("register(id='StarterGrid-v0'")
+    Path("starter_grid.py").write_text(
+        "import gymnasium\n"
+        "from gymnasium.envs.registration import register\n"
+        "register(id='StarterGrid-v0', entry_point='gymnasium.envs.classic_control:CartPoleEnv')\n"
+        "gymnasium.register('mine/Grid-v1', 'gymnasium.envs.classic_control:CartPoleEnv')\n"
+    )
+    with pytest.raises(UserError, match=re.escape(words)):
+        make_starter(env_id)
 
 
 def test_images_get_the_default_network() -> None:

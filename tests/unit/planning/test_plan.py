@@ -425,6 +425,13 @@ def test_an_evaluation_that_may_never_end_is_a_warning(shaped: Path) -> None:
     assert plan_of(shaped, environment=endless, evaluation=asked).warnings == ()
 
 
+def test_an_environment_that_is_seen_to_end_its_episodes_is_not_warned_of(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, environment="Blackjack-v1", evaluation="{}")
+    assert plan.warnings == ()
+    assert plan.spec.evaluation is not None
+    assert plan.spec.evaluation.max_episode_steps == 10_000
+
+
 @pytest.mark.parametrize(
     ("env_id", "stop", "evaluation", "recorded", "applied"),
     [
@@ -615,15 +622,21 @@ def test_training_takes_the_defaults_of_searched_parameters(tmp_path: Path) -> N
     network = "{fcnet_hiddens: {choice: [[64, 64]]}, fcnet_activation: relu}"
     spec = spec_of(
         tmp_path,
-        param_space=f"{{gamma: 0.9, lr: {{loguniform: [1e-4, 1e-2]}}, model_config: {network}}}",
+        param_space=f"{{gamma: 0.9, lr: {{loguniform: [1e-4, 1e-2]}}, model_config: {network}, "
+        "num_epochs: {randint: [1, 31]}}",
         search="{num_samples: 8, points_to_evaluate: [{lr: 1.0e-3}]}",
     )
     plan = training_plan(spec)
     assert (plan.trials, plan.replicas, plan.env_steps) == (1, 5, 50000)
     assert plan.spec.param_space == {"gamma": 0.9, "model_config": {"fcnet_activation": "relu"}}
     assert plan.notes == (
-        "lr is searched; training takes PPO's default, 5e-05",
-        "model_config.fcnet_hiddens is searched; training takes PPO's default, [256, 256]",
+        "lr is searched in {loguniform: [0.0001, 0.01]}, so PPO's default, 5e-05, which "
+        "training takes, lies outside; for a value of the search's give one, as in "
+        "param_space.lr=0.001",
+        "model_config.fcnet_hiddens is searched in {choice: [[64, 64]]}, so PPO's default, "
+        "[256, 256], which training takes, lies outside; for a value of the search's give one, as "
+        "in 'param_space.model_config.fcnet_hiddens=[64, 64]'",
+        "num_epochs is searched; training takes PPO's default, 30",
     )
     assert load_spec(_written(tmp_path, dump_spec(plan.spec))) == plan.spec
 

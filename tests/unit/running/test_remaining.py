@@ -9,10 +9,15 @@ from typing import Any
 import pytest
 from run_folders import SPEC
 
+from sweeper.errors import UserError
 from sweeper.journal import Event, LaunchEnded, TrialAsked, TrialEnded, TrialReported
 from sweeper.planning.plan import SweepPlan
 from sweeper.results.builder import ResultsBuilder
-from sweeper.running.resume.remaining import Remaining, describe_remaining
+from sweeper.running.resume.remaining import (
+    Remaining,
+    describe_remaining,
+    refuse_without_effect,
+)
 from sweeper.running.resume.state import Continuation, LaunchState
 from sweeper.spec import load_spec
 
@@ -142,3 +147,16 @@ def test_what_is_left_is_said_trial_by_trial_and_budget_by_budget(root: Path) ->
         "  1m00s of the search's time are left",
         "  4,800 of the search's env steps are left, counted over all replicas",
     )
+
+
+def test_a_criterion_or_budget_under_which_nothing_goes_on_is_refused(root: Path) -> None:
+    steps = "stop.num_env_steps_sampled_lifetime"
+    over = left(root, {}, 1, 2, 3, 4)
+    with pytest.raises(UserError) as refused:
+        refuse_without_effect({steps: 800, "budget.env_steps": 9}, over)
+    assert str(refused.value) == (
+        "nothing left to do in run: 4 of 4 trials finished\n"
+        f"so a new {steps} and budget.env_steps have no effect, and stay as before"
+    )
+    refuse_without_effect({"budget.time_s": 60.0, "search.num_samples": 4}, over)
+    refuse_without_effect({steps: 800}, left(root, {}, 1, 2, goes_on=(GOES_ON,)))

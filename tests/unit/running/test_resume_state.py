@@ -23,13 +23,13 @@ from sweeper.journal import (
     TrialStarted,
 )
 from sweeper.paths import RunPaths
+from sweeper.relocation import relocate
 from sweeper.results.builder import ResultsBuilder
 from sweeper.running.resume.extension import (
     Extension,
     complete_environment,
     extend_spec,
     load_recorded_spec,
-    relocate,
 )
 from sweeper.running.resume.remaining import describe_missing
 from sweeper.running.resume.state import (

@@ -35,6 +35,27 @@ def configurations(
     return [sample.configuration for sample in expand(space_of(raw), num_samples, seed, points)]
 
 
+@pytest.mark.parametrize(
+    ("raw", "middle"),
+    [
+        ({"choice": [64, 128, 256, 512]}, 128),
+        ({"choice": [[64, 64]]}, [64, 64]),
+        ({"uniform": [0.0, 1.0]}, 0.5),
+        ({"loguniform": [1e-4, 1e-2]}, 0.001),
+        ({"randint": [1, 31]}, 16),
+        ({"randint": [1, 2]}, 1),
+        ({"lograndint": [1, 101]}, 10),
+        ({"quniform": [0.0, 1.0, 0.25]}, 0.5),
+        ({"qrandint": [7, 15, 8]}, 8),
+        ({"randn": [0.5, 0.1]}, 0.5),
+    ],
+)
+def test_the_middle_of_a_distribution_can_be_drawn(raw: dict[str, Any], middle: object) -> None:
+    leaf = space_of({"lr": raw})["lr"]
+    assert leaf.middle == middle
+    assert leaf.contains(middle)
+
+
 # --- against Tune ----------------------------------------------------------------------------
 
 

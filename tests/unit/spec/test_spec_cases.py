@@ -9,6 +9,7 @@ import pytest
 from spec_cases import FOLDER, LEAST, Case, read_cases
 
 from sweeper.errors import SpecError
+from sweeper.installation import install_extra
 from sweeper.planning import feasibility, replay_memory
 from sweeper.planning.plan import load_plan
 from sweeper.spec import dump_spec, load_spec
@@ -37,7 +38,8 @@ def said(folder: Path, overrides: tuple[str, ...] = ()) -> list[str]:
     with pytest.raises(SpecError) as raised:
         load_plan("spec.yaml", overrides)
     assert raised.value.exit_code == 2
-    return [str(problem).replace(str(folder), "<here>") for problem in raised.value.problems]
+    texts = (str(problem).replace(str(folder), "<here>") for problem in raised.value.problems)
+    return [text.replace(install_extra("atari"), "<install atari>") for text in texts]
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -7,6 +7,7 @@ import pytest
 
 from sweeper.journal import (
     Event,
+    LaunchStarted,
     TrialAsked,
     TrialCheckpointed,
     TrialEnded,
@@ -269,3 +270,15 @@ def test_an_evaluation_that_replaces_another_is_written_beside_it() -> None:
     mirror.present = {"evaluation/score": {100: (2.0, 50_000)}}
     mirror.new_metrics = evaluations
     assert mirror.missing_metrics() == []
+
+
+def test_what_a_resume_changes_is_a_tag_of_the_sweep() -> None:
+    first, second = (
+        LaunchStarted(float(launch), launch, 1, ("sweeper",), changes=changes)
+        for launch, changes in ((1, {}), (2, {"search.num_samples": 7, "stop.time_total_s": 9.0}))
+    )
+    assert "sweeper.changes" not in _fed(first).new_tags
+    third = replace(second, launch=3, changes={"search.num_samples": 8})
+    assert _fed(first, second, third).new_tags["sweeper.changes"] == (
+        "{search.num_samples: 8, stop.time_total_s: 9.0}"
+    )

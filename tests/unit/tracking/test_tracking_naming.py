@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.search.distributions import Distribution
-from sweeper.tracking.destination import resolve_uri, sqlite_path
+from sweeper.sqlite_address import sqlite_path
+from sweeper.tracking.destination import resolve_uri
 from sweeper.tracking.naming import (
     clip_tag,
     describe_parameters,

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from sweeper.trainables.trial_log import cut_middle
+from sweeper.trainables.trial_log import TrialLog, cut_middle, describe_report
 
 NOISY = """
 import os, subprocess, sys, time
@@ -83,3 +84,25 @@ def test_a_trial_that_prints_without_end_fills_no_disk(tmp_path: Path) -> None:
     assert text.endswith(("line 39999\nfrom a child\n", "from a child\nline 39999\n"))
     assert text.count("[sweeper: ") >= 1
     assert second.read_text().splitlines()[1:] == ["another trial"]
+
+
+def test_a_report_is_one_line_of_its_numbers(capfd: pytest.CaptureFixture[str]) -> None:
+    row = {
+        "num_env_steps_sampled_lifetime": 4096,
+        "episode_return_mean": 41.23456,
+        "learner/entropy": 0.6,
+        "replica/episode_return_mean": [41.0, 42.0],
+        "should_checkpoint": True,
+        "stopped_by": None,
+    }
+    line = describe_report(row)
+    assert re.fullmatch(
+        r"\d\d:\d\d:\d\d num_env_steps_sampled_lifetime=4096 episode_return_mean=41.23 "
+        r"learner/entropy=0.6",
+        line,
+    )
+    assert describe_report({**row, "stopped_by": "time_total_s >= 3"}).endswith(
+        " ended by time_total_s >= 3"
+    )
+    TrialLog().report(row)  # of a trainable in the driver's own process
+    assert capfd.readouterr().out == ""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sweeper import machine
+from sweeper.installation import install_extra, requirements
 from sweeper.results.builder import is_process_alive
 from sweeper.upkeep import doctor
 from sweeper.upkeep.doctor import Check, examine, is_fit
@@ -58,7 +59,8 @@ def test_a_version_out_of_range_fails(installed: dict[str, str | None], tmp_path
 def test_a_missing_extra_is_not_a_failure(installed: dict[str, str | None], tmp_path: Path) -> None:
     installed["ale-py"] = None
     found = check("extra atari", tmp_path)
-    assert found == Check("extra atari", "missing", "the Atari games: pip install 'sweeper[atari]'")
+    command = install_extra("atari")
+    assert found == Check("extra atari", "missing", f"the Atari games: {command}")
     assert is_fit([found])
     installed.update({"ale-py": "0.11.2", "opencv-python-headless": "4.12.0"})
     found = check("extra atari", tmp_path)
@@ -70,10 +72,16 @@ def test_a_missing_extra_is_not_a_failure(installed: dict[str, str | None], tmp_
 def test_an_extra_of_two_packages_needs_both(
     installed: dict[str, str | None], tmp_path: Path
 ) -> None:
-    installed.update({"moviepy": "2.1", "pygame": None})
-    assert check("extra video", tmp_path).status == "missing"
+    installed.update({"box2d": "2.3.10", "pygame": None})
+    assert check("extra box2d", tmp_path).status == "missing"
     installed["pygame"] = "2.6.1"
-    assert check("extra video", tmp_path).status == "ok"
+    assert check("extra box2d", tmp_path).status == "ok"
+
+
+def test_the_extras_are_those_that_users_need(tmp_path: Path) -> None:
+    extras = {item.name for item in examine(tmp_path, quick=True) if "extra " in item.name}
+    assert extras == {"extra box2d", "extra atari", "extra envpool"}
+    assert all(requirements(name.removeprefix("extra ")) for name in extras)
 
 
 def test_a_storage_that_does_not_exist_will_be_made(tmp_path: Path) -> None:

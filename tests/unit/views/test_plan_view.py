@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sweeper.installation import install_extra
 from sweeper.planning import feasibility
 from sweeper.planning.plan import Estimate, SweepPlan, load_plan
 from sweeper.search.distributions import Distribution
@@ -249,7 +250,7 @@ def test_envpool_is_suggested_for_a_slow_simulator(
     is_installed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sweeper.views.plan.has_envpool", lambda: is_installed)
-    installs = "" if is_installed else ", after pip install 'sweeper[envpool]'"
+    installs = "" if is_installed else f", after {install_extra('envpool')}"
     hint = (
         f"environment.vectorization: envpool would step them several times as fast{installs}, in "
         "its own implementation of Acrobot-v1"
@@ -270,3 +271,12 @@ def test_envpool_is_suggested_for_a_slow_simulator(
     assert not said("environment=Acrobot-v1", "backend=rllib", "seeds=1")
     dqn = ("algorithm=DQN", "param_space={lr: {choice: [1.0e-3]}}", "search.points_to_evaluate=[]")
     assert not said("environment=Acrobot-v1", *dqn)
+
+
+def test_where_evaluation_episodes_are_cut_is_said_if_the_environment_has_no_limit() -> None:
+    def judged(environment: str) -> str:
+        lines = describe_plan(plan_of(SPEC, f"environment={environment}"))
+        return " ".join(" ".join(lines).split())
+
+    assert "on separate seeds, cut after 27,000 steps, every 5,000 env" in judged("Blackjack-v1")
+    assert "on separate seeds, every 5,000 env steps" in judged("CartPole-v1")

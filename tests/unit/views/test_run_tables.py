@@ -84,6 +84,26 @@ def test_a_pruned_trial_shows_its_rung(
     assert [(row["reason"], row["rung"]) for row in run.rows] == [("41.2 < 120.5", 2)]
 
 
+def test_what_ended_each_trial_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    steps, plateau = "num_env_steps_sampled_lifetime >= 6000", "plateau of loss (std < 0.01)"
+    done = [TrialRecord(f"t{n:04d}", TrialState.TERMINATED, steps) for n in range(1, 11)]
+    others = [
+        TrialRecord("t0011", TrialState.TERMINATED, plateau),
+        TrialRecord("t0012", TrialState.PAUSED, "budget.time_s"),
+        TrialRecord("t0013", TrialState.RUNNING),
+        TrialRecord("t0014", TrialState.ERROR, "crashed", "ValueError: x"),
+    ]
+    print_trials(run_of(*done, *others))
+    assert capsys.readouterr().out.splitlines()[-4:] == [
+        f"done by {steps}: t0001, t0002, t0003, t0004, t0005, t0006, t0007, t0008 and 2 more",
+        f"done by {plateau}: t0011",
+        "paused by budget.time_s: t0012",
+        "t0014: ValueError: x",
+    ]
+    print_trials(run_of(*done))
+    assert capsys.readouterr().out.splitlines()[-1] == f"done by {steps}: all 10"
+
+
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_markup_in_values_is_printed_literally(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_terminal: bool

@@ -1,0 +1,37 @@
+"""The address of an SQLite database: a path as a URI, and back.
+
+Addresses are those of SQLAlchemy, which MLflow uses: percent signs encode characters of the path,
+and a question mark ends it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote
+
+__all__ = ["default_tracking_uri", "sqlite_path", "sqlite_query", "sqlite_uri"]
+
+_SQLITE = "sqlite:///"
+
+
+def sqlite_uri(path: Path, query: str = "") -> str:
+    """The URI of a database's file; ``query`` begins with a question mark, or is empty."""
+    return f"{_SQLITE}{str(path).replace('%', '%25').replace('?', '%3F')}{query}"
+
+
+def default_tracking_uri(storage: str) -> str:
+    """The MLflow database of a spec that names none: in its storage."""
+    return sqlite_uri(Path(storage).absolute() / "mlflow.db")
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The file of an SQLite URI; None for any other URI."""
+    if not uri.startswith(_SQLITE):
+        return None
+    return Path(unquote(uri.removeprefix(_SQLITE).partition("?")[0]))
+
+
+def sqlite_query(uri: str) -> str:
+    """The options of an SQLite URI, from the question mark on; empty if it has none."""
+    _, mark, options = uri.partition("?")
+    return f"{mark}{options}"

@@ -1,0 +1,94 @@
+"""Hints about extras say what works from where the user stands: a checkout, or installed files."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from sweeper import installation
+from sweeper.installation import install_extra, python_needed, requirements, version
+
+ROOT = Path(__file__).parents[2]
+
+METADATA = """\
+Metadata-Version: 2.4
+Name: sweeper-rl
+Version: 7.8.9
+Requires-Python: >=3.11
+Requires-Dist: numpy>=2.0
+Requires-Dist: tomli; python_version < "3"
+Requires-Dist: ale-py>=0.11; extra == "atari"
+Requires-Dist: numpy>=2.0; extra == "atari"
+Provides-Extra: atari
+"""
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The package as a wheel leaves it: no checkout around it, metadata beside it."""
+    record = tmp_path / "sweeper_rl-7.8.9.dist-info"
+    record.mkdir()
+    (record / "METADATA").write_text(METADATA)
+    monkeypatch.setattr(installation, "_PACKAGE", tmp_path / "sweeper")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    return tmp_path
+
+
+def test_the_distribution_has_a_name_of_its_own_and_the_package_keeps_its_name() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["name"] == installation.DISTRIBUTION == "sweeper-rl"
+    assert project["scripts"] == {"sweeper": "sweeper.cli:main"}
+    assert version() == project["version"]
+    assert python_needed() == project["requires-python"]
+    assert {one.name for one in requirements("box2d")} == {"box2d", "pygame"}
+    assert "ray" in {one.name for one in requirements()}
+
+
+def test_in_a_checkout_an_extra_is_installed_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert install_extra("box2d") == "pip install -e '.[box2d]'"
+    monkeypatch.chdir(tmp_path)
+    assert install_extra("box2d") == f"pip install -e '{ROOT}[box2d]'"
+
+
+def test_without_a_checkout_an_extra_comes_from_the_index(installed: Path) -> None:
+    assert install_extra("box2d") == "pip install 'sweeper-rl[box2d]'"
+    assert (version(), python_needed()) == ("7.8.9", ">=3.11")
+    assert [str(one) for one in requirements()] == ["numpy>=2.0"]
+    assert [one.name for one in requirements("atari")] == ["ale-py", "numpy"]
+
+
+def test_the_pyproject_of_another_project_is_none_of_ours(installed: Path) -> None:
+    (installed / "pyproject.toml").write_text('[project]\nname = "mine"\nversion = "1"\n')
+    assert version() == "7.8.9"
+    assert install_extra("atari") == "pip install 'sweeper-rl[atari]'"
+
+
+def test_another_program_called_sweeper_is_not_taken_for_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find(name: str) -> None:
+        assert name == "sweeper-rl"
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(installation, "_PACKAGE", tmp_path / "sweeper")
+    for asked in ("version", "metadata", "requires"):
+        monkeypatch.setattr(metadata, asked, find)
+    assert (version(), python_needed(), requirements()) == ("unknown", "", [])
+
+
+def test_no_hint_names_the_other_distribution() -> None:
+    found = subprocess.run(
+        ["grep", "-rnE", r"sweeper\[", "sweeper", "docs", "README.md", "Makefile", "notebooks"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert found.stdout == ""
