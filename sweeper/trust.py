@@ -128,7 +128,7 @@ def refuse_foreign(
     if find_key() is None:
         why = f"; this user has no key in {key_path()}, so nothing counts as made here"
     raise UserError(
-        f"{name} was not made by this user on this machine, or by an earlier version{why}. "
+        f"{name} was not made by this user on this machine, or its modules have moved since{why}. "
         f"Going on would run code of whoever made it:\n{steps}\n"
         "nothing was done; if you trust it, add --trust (in Python: trust=True)"
     )

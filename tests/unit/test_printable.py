@@ -105,6 +105,7 @@ def test_nothing_is_printed_on_another_way() -> None:
         "cli.upkeep": {"echo"},  # a script of our own
         "views.trials": {"echo"},
         "views.lines": {"print"},
+        "trainables.trial": {"print"},  # into a log
         "trainables.trial_log": {"print"},  # into a log
         "rehearsal.worker": {"print"},  # to the process that started it, as JSON
     }

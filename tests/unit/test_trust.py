@@ -9,6 +9,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,30 @@ def place(tmp_path: Path) -> Path:
 def run_verb(words: tuple[str, ...], place: Path) -> tuple[int, str]:
     done = sweeper_here(*(word.replace("RUN", "runs/torch-ppo") for word in words), cwd=place)
     return done.returncode, done.stdout + done.stderr
+
+
+def test_a_module_that_came_with_a_moved_run_is_foreign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("project", "moved", "elsewhere"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    folders = (str(tmp_path / "project"),)
+    recorded = EnvironmentSettings(id="X-v0", module="mine.envs", search_paths=folders)
+    paths = RunPaths(tmp_path / "moved" / "runs" / "x-20260101-000000")
+    paths.root.mkdir(parents=True)
+    paths.environment.write_text(json.dumps({"seals": make_seals(recorded, {})}))
+    now = replace(recorded, search_paths=(str(tmp_path / "moved"), *folders, str(Path.cwd())))
+    (tmp_path / "project" / "mine.py").touch()
+    assert find_foreign_imports(now, paths, recorded=recorded) == []  # where it was recorded
+    (tmp_path / "elsewhere" / "mine").mkdir()
+    assert find_foreign_imports(now, paths, recorded=recorded) == []  # which comes first
+    (tmp_path / "moved" / "mine.py").touch()
+    (action,) = find_foreign_imports(now, paths, recorded=recorded)
+    assert action.startswith(f"import mine.envs (looked up in {tmp_path}/moved, ")
+    (tmp_path / "moved" / "mine.py").unlink()
+    (tmp_path / "project" / "mine.py").unlink()
+    assert find_foreign_imports(now, paths, recorded=recorded) != []  # only in the working folder
 
 
 @pytest.mark.parametrize("words", READING, ids=" ".join)
