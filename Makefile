@@ -64,8 +64,9 @@ bench: $(STAMP) ## Run the benchmarks (an hour or more; each prints its table)
 	$(BIN)/python benchmarks/dqn_throughput.py
 	$(BIN)/python benchmarks/orchestration.py
 
-chaos: $(STAMP) ## Kill a sweep at random moments and resume it (10 minutes or more)
+chaos: $(STAMP) ## Kill a sweep at random moments and resume it; start 200 short ones under load (an hour)
 	$(BIN)/python tests/chaos/kill_campaign.py
+	$(BIN)/python tests/chaos/short_launches.py
 
 acceptance: $(STAMP) ## Run the slow tier: real learning, the benchmarks' short forms
 	$(BIN)/python -m pytest tests -m acceptance --timeout 3600
