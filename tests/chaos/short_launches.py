@@ -140,10 +140,8 @@ def run_campaign(folder: Path, *, launches: int, processes: int, timeout_s: floa
             found = launch(folder, timeout_s)
             took.append(time.monotonic() - began)
             problems += [f"launch {number}: {problem}" for problem in found]
-            print(
-                f"{number:4} {took[-1]:6.1f} s  {'; '.join(found) or 'as it must be'}", flush=True
-            )
-    print(f"{launches} launches, {sum(took) / len(took):.1f} s each, {len(problems)} problems")
+            say(f"{number:4} {took[-1]:6.1f} s  {'; '.join(found) or 'as it must be'}")
+    say(f"{launches} launches, {sum(took) / len(took):.1f} s each, {len(problems)} problems")
     return problems
 
 
