@@ -64,9 +64,10 @@ bench: $(STAMP) ## Run the benchmarks (an hour or more; each prints its table)
 	$(BIN)/python benchmarks/dqn_throughput.py
 	$(BIN)/python benchmarks/orchestration.py
 
-chaos: $(STAMP) ## Kill a sweep at random moments and resume it (20 minutes or more)
+chaos: $(STAMP) ## Kill sweeps at random moments and resume them; 200 short ones under load (an hour)
 	$(BIN)/python tests/chaos/kill_campaign.py
 	$(BIN)/python tests/chaos/kill_campaign.py --learning --trials 20 --driver-kills 10 --worker-kills 5
+	$(BIN)/python tests/chaos/short_launches.py
 
 acceptance: $(STAMP) ## Run the slow tier: real learning, the benchmarks' short forms
 	$(BIN)/python -m pytest tests -m acceptance --timeout 3600

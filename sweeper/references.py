@@ -122,11 +122,9 @@ def look_up(name: str) -> str:
         UnsetError: it is not set.
     """
     text = None
-    ray = sys.modules.get("ray")
-    if ray is not None and ray.is_initialized():
-        from ray.experimental import internal_kv
-
-        found = internal_kv._internal_kv_get((KEY_PREFIX + name).encode(), namespace=NAMESPACE)
+    store = sys.modules.get("ray.experimental.internal_kv")
+    if store is not None and store._internal_kv_initialized():
+        found = store._internal_kv_get((KEY_PREFIX + name).encode(), namespace=NAMESPACE)
         text = None if found is None else found.decode()
     if text is None:
         text = os.environ.get(name)

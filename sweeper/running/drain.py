@@ -37,6 +37,7 @@ class Drain:
         evaluates: whether trials that a budget ends are evaluated once more.
         winding_up: the trials that were asked to.
         over_since: monotonic time at which the last running trial was saved.
+        is_concluding: whether all is over but for the records, which a signal breaks off.
     """
 
     deadline: float | None = None
@@ -46,6 +47,7 @@ class Drain:
     evaluates: bool = False
     winding_up: set[str] = field(default_factory=set)
     over_since: float | None = None
+    is_concluding: bool = False
 
     def request(self, reason: LaunchEnd) -> None:
         """Ask for the end; the first reason stays."""
@@ -91,6 +93,8 @@ class Drain:
 def end_on_signals(drain: Drain) -> Iterator[Callable[[], None]]:
     """Within the block, SIGINT and SIGTERM request the end; a second one exits at once.
 
+    Once the launch is concluded, they raise KeyboardInterrupt.
+
     Yields:
         A function that sets the handlers again, for when a library has set its own.
     """
@@ -99,6 +103,8 @@ def end_on_signals(drain: Drain) -> Iterator[Callable[[], None]]:
         return
 
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if drain.is_concluding:
+            raise KeyboardInterrupt
         if drain.reason is LaunchEnd.INTERRUPTED:
             _end_line()
             os._exit(130)

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -97,30 +97,71 @@ def run_launch(
         optuna_log,
         watcher,
     ]
-    reason: str = LaunchEnd.FAILED
     with closing(Journal(paths.journal, [item for item in listeners if item])) as journal:
+        concluded: list[Run] = []
+        parts = _Conclusion(plan, paths, builder, state, journal, tracker, optuna_log, watcher)
+
+        def conclude(reason: str) -> None:
+            if not parts.has_begun:
+                concluded.append(parts.write(reason))
+
         try:
-            reason = launch(plan, paths, journal, results=builder, state=state, changes=changes)
+            launch(
+                plan,
+                paths,
+                journal,
+                results=builder,
+                state=state,
+                changes=changes,
+                conclude=conclude,
+            )
         finally:
-            if optuna_log:
-                optuna_log.close()
-            # Without a start event this end would be read as the previous launch's.
-            has_begun = builder.launch is not None and builder.launch.launch == state.launch
-            if reason == LaunchEnd.FAILED and has_begun:
-                with suppress(JournalError):  # the disk is full, which was reported already
-                    journal.append(LaunchEnded(time=time.time(), reason=reason))
-            opened = Run(builder.snapshot(is_live=False), rules, spec)
+            conclude(LaunchEnd.FAILED)  # if it ended before it came to that
+    return concluded[0]
+
+
+@dataclass
+class _Conclusion:
+    """What is written after a launch's last trial, in this order: its end, the champion, MLflow.
+
+    Attributes:
+        has_begun: it is written once, even if that fails.
+    """
+
+    plan: SweepPlan
+    paths: RunPaths
+    builder: ResultsBuilder
+    state: LaunchState
+    journal: Journal
+    tracker: MlflowTracker | None
+    optuna_log: OptunaLog | None
+    watcher: Progress | None
+    has_begun: bool = False
+
+    def write(self, reason: str) -> Run:
+        """Write all of it; returns the run with the warnings that came up."""
+        self.has_begun = True
+        if self.optuna_log:
+            self.optuna_log.close()
+        launch = self.builder.launch
+        # Without a start event this end would be read as the previous launch's.
+        is_started = launch is not None and launch.launch == self.state.launch
+        if reason == LaunchEnd.FAILED and is_started:
+            with suppress(JournalError):  # the disk is full, which was reported already
+                self.journal.append(LaunchEnded(time=time.time(), reason=reason))
+        spec = self.plan.spec
+        opened = Run(self.builder.snapshot(is_live=False), spec.objective, spec)
+        try:
+            _write_champion(opened, self.plan, self.tracker)
+        finally:
             try:
-                _write_champion(opened, plan, tracker)
+                warnings = _close_tracker(self.tracker, reason, self.paths)
             finally:
-                try:
-                    warnings = _close_tracker(tracker, reason, paths)
-                finally:
-                    # Last, since until now it shows what is being written.
-                    if watcher:
-                        watcher.close()
-                    paths.stop_request.unlink(missing_ok=True)
-    return replace(opened, warnings=tuple(warnings))
+                # Last, since until now it shows what is being written.
+                if self.watcher:
+                    self.watcher.close()
+                self.paths.stop_request.unlink(missing_ok=True)
+        return replace(opened, warnings=tuple(warnings))
 
 
 def _close_tracker(tracker: MlflowTracker | None, reason: str, paths: RunPaths) -> list[str]:

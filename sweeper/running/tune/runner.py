@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 # Sets Ray's environment variables, so it comes before anything that imports Ray.
@@ -48,6 +48,7 @@ def launch(
     results: ResultsBuilder,
     state: LaunchState,
     changes: Mapping[str, Any],
+    conclude: Callable[[str], None],
 ) -> str:
     """Run a plan to its last trial, or to an earlier end: the search, then the confirmation.
 
@@ -61,6 +62,8 @@ def launch(
         results: one of the listeners.
         state: where the launch begins.
         changes: the keys of the plan's spec that an extension has set.
+        conclude: writes what follows from the trials, given how the launch ended. Called while
+            Ray still runs, whose end may take the process with it.
 
     Returns:
         How it ended: ``finished``, ``interrupted``, ``disk nearly full`` or the budget that
@@ -101,10 +104,20 @@ def launch(
                 parts = Launch(plan, paths, journal, results, state, drain)
                 variables = spec.environment.settings().variables
                 with ray_session(spec.ray.address, install_signals, variables):
-                    if searches:
-                        reason = drain.reason or _search(parts)
-                    reason = carry_out_confirmation(parts, reason)
+                    try:
+                        if searches:
+                            reason = drain.reason or _search(parts)
+                        reason = carry_out_confirmation(parts, reason)
+                        journal.append(LaunchEnded(time=time.time(), reason=reason))
+                    except BaseException:
+                        drain.is_concluding = True
+                        conclude(LaunchEnd.FAILED)
+                        raise
+                    drain.is_concluding = True
+                    conclude(reason)
+                return reason
         journal.append(LaunchEnded(time=time.time(), reason=reason))
+    conclude(reason)
     return reason
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -118,8 +119,28 @@ def ray_session(
             with _shared(variables, is_own=address is None):
                 yield
         finally:
-            _end_without_waiting()
-            ray.shutdown()  # prints the messages it had held back
+            with _garbage_kept():
+                _end_without_waiting()
+                ray.shutdown()  # prints the messages it had held back
+
+
+@contextmanager
+def _garbage_kept() -> Iterator[None]:
+    """Collect garbage once, and not again within the block, in any thread.
+
+    Ray exits the process as soon as one of its references is freed between the end of its core
+    worker and the end of `ray.shutdown` (`CoreWorkerProcessImpl::GetCoreWorker` in
+    core_worker_process.cc). Tune leaves such references in cycles, and the collector runs in
+    whichever thread makes the most objects.
+    """
+    gc.collect()
+    is_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if is_enabled:
+            gc.enable()
 
 
 @contextmanager

@@ -81,7 +81,7 @@ def test_a_secret_reaches_the_environment_and_no_record(
     run = open_run(tmp_path / "runs" / Path(done.stdout.strip()).name)
     errors = [one.error for one in read_journal(run.paths.journal) if isinstance(one, TrialRetried)]
     assert errors == ["ValueError: the server refused '***'"]
-    again = sweeper_here("evaluate", "--episodes", "2", cwd=tmp_path)
+    again = sweeper_here("evaluate", "last", "--episodes", "2", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     more = sweeper_here(
         "resume", "--stop", "num_env_steps_sampled_lifetime=400", "-q", cwd=tmp_path
