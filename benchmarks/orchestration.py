@@ -4,13 +4,15 @@ The first part is a real sweep (Ray Tune, the trial's process, its checkpoint at
 journal, retention, selection, the command line afterwards), but with a trainer that takes no time.
 Each size runs in a process of its own. The time per trial is measured between ends of trials in
 the journal, without Ray's start. The second part is `mlflow_share`, a sweep that really trains, the
-third one `asking`: how long search algorithms think, beside plain Optuna.
+third one `asking`: how long search algorithms think, beside plain Optuna. The fourth is `waiting`:
+whether a trial ever waits for that.
 
-    python benchmarks/orchestration.py                     # all parts, ~25 minutes
+    python benchmarks/orchestration.py                     # all parts, ~30 minutes
     python benchmarks/orchestration.py --short             # 100 and 300 trials, a short sweep
     python benchmarks/orchestration.py --only idle         # 100, 1,000 and 5,000 trials, ~5 minutes
     python benchmarks/orchestration.py --only mlflow
     python benchmarks/orchestration.py --only asking       # ask and tell, ~2 minutes
+    python benchmarks/orchestration.py --only waiting      # for TPE at 5,000 trials, ~3 minutes
     python benchmarks/orchestration.py --sizes 100 500     # the first part with other sizes
     python benchmarks/orchestration.py --sizes 100 --mlflow  # with the MLflow record
 """
@@ -27,11 +29,12 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import asking
 import mlflow_share
+import waiting
 from conditions import Conditions
+from idle import make_trials_idle
 from tables import print_head, print_row, verdict
 
 SPEC = """
@@ -51,8 +54,7 @@ checkpoint: {{every_env_steps: 3000}}
 storage: {storage}
 tracking: {tracking}
 """
-ENV_STEPS = 1000  # per iteration
-LEARNER = dict.fromkeys(("policy_loss", "vf_loss", "entropy", "mean_kl_loss", "total_loss"), 0.5)
+PARTS = ("idle", "mlflow", "asking", "waiting")
 VERBS = ("results", "best")
 
 # Upper limits.
@@ -69,7 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", help="100 1000 5000; the first part alone")
     parser.add_argument("--mlflow", action="store_true", help="the first part with MLflow")
-    parser.add_argument("--only", choices=("idle", "mlflow", "asking"))
+    parser.add_argument("--only", choices=PARTS)
     parser.add_argument("--short", action="store_true", help="100 and 300 trials, a short sweep")
     parser.add_argument("--turns", type=int, help="of the second part (3; 1 with --short)")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
@@ -78,7 +80,7 @@ def main() -> None:
     if arguments.one:
         print(json.dumps(sweep(arguments.one, arguments.storage, with_mlflow=arguments.mlflow)))
         return
-    parts = {arguments.only} if arguments.only else {"idle", "mlflow", "asking"}
+    parts = {arguments.only} if arguments.only else set(PARTS)
     if arguments.sizes or arguments.mlflow:
         parts = {"idle"}
     conditions = Conditions(mlflow_share.PACKAGES)
@@ -91,6 +93,8 @@ def main() -> None:
         mlflow_share.run(share, arguments.turns)
     if "asking" in parts:
         asking.run(is_short=arguments.short)
+    if "waiting" in parts:
+        waiting.run(is_short=arguments.short)
     print(f"\n{conditions.describe()}")
 
 
@@ -166,11 +170,10 @@ def sweep(size: int, folder: Path, *, with_mlflow: bool) -> dict[str, float]:
     from sweeper.api import execute
     from sweeper.journal import TrialEnded, read_journal
     from sweeper.planning.plan import build_plan
-    from sweeper.running.tune import runner
     from sweeper.spec import load_spec
     from sweeper.views.progress import make_progress
 
-    runner.trial_class = idle_trial_class
+    make_trials_idle()
     file = folder / "idle.yaml"
     database = f"{{uri: 'sqlite:///{folder}/mlflow.db', experiment: idle}}"
     tracking = database if with_mlflow else "null"
@@ -198,39 +201,6 @@ def folder_bytes(root: Path) -> int:
         for path in root.rglob("*")
         if not any(part.startswith(("checkpoint", "champion")) for part in path.parts)
     )
-
-
-def idle_trial_class(settings: Any, run_root: Path) -> Any:
-    """Replaces `sweeper.trainables.trial.trial_class`; local classes are pickled by value."""
-    from sweeper.trainables.contract import ReplicaProgress
-    from sweeper.trainables.trial import SweepTrial
-
-    class IdleTrainer:
-        env_steps = 0
-
-        def train(self) -> list[ReplicaProgress]:
-            self.env_steps += ENV_STEPS
-            return [ReplicaProgress(self.env_steps, (20.0, 21.0), (20, 21), LEARNER)]
-
-        def evaluate(self) -> list[None]:
-            return [None]
-
-        def save(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002
-            return {"env_steps": self.env_steps}
-
-        def restore(self, folder: Path, state: Mapping[str, Any]) -> None:  # noqa: ARG002
-            self.env_steps = state["env_steps"]
-
-        def close(self) -> None: ...
-
-    class IdleTrial(SweepTrial):
-        def _built(self) -> Any:
-            self._trainer = self._trainer or IdleTrainer()
-            return self._trainer
-
-    IdleTrial.settings = settings
-    IdleTrial.log_root = str(run_root)
-    return IdleTrial
 
 
 if __name__ == "__main__":

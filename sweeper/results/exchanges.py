@@ -15,6 +15,7 @@ __all__ = [
     "Exchange",
     "TrialCheckpoint",
     "count_env_steps",
+    "describe_copy",
     "read_exchange",
     "replace_parameters",
 ]
@@ -76,6 +77,12 @@ class Exchange:
     reason: str = ""
 
 
+def describe_copy(event: TrialReported) -> str | None:
+    """``ranks 4 of 4 at 1,500 env steps with 9; copies …``; None if the trial copies none."""
+    decision = event.decision or {}
+    return str(decision.get("reason") or "") if decision.get("action") == "copy" else None
+
+
 def read_exchange(
     event: TrialReported,
     *,
@@ -95,9 +102,9 @@ def read_exchange(
         donor_checkpoints: metrics by path, in the order they were made.
         donor_exchanges: how often the donor has copied another.
     """
-    decision = event.decision or {}
-    if decision.get("action") != "copy":
+    if describe_copy(event) is None:
         return None
+    decision = event.decision or {}
     donor, steps = str(decision.get("donor")), int(decision.get("donor_env_steps") or 0)
     found = [
         TrialCheckpoint(path, metrics)

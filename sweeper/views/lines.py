@@ -15,6 +15,7 @@ from sweeper.formatting import (
 from sweeper.journal import Event, TrialCheckpointed, TrialEnded, TrialReported, TrialRetried
 from sweeper.paths import RunPaths
 from sweeper.printable import printable
+from sweeper.results.exchanges import describe_copy
 from sweeper.results.records import describe_divergence, describe_pruning
 from sweeper.states import TrialState
 from sweeper.views.scores import describe_score, objective_of
@@ -30,7 +31,7 @@ _MAX_END_LINES = 10
 
 
 class LineProgress:
-    """Prints a line when a trial ends, and a status line every 15 seconds or so.
+    """Prints a line when a trial ends or copies another, and a status line every 15 seconds or so.
 
     After `start`, a thread prints the status also while no events arrive.
     """
@@ -64,6 +65,9 @@ class LineProgress:
                     self._skipped += 1
                 if event.error:
                     self._errors.add(event.error)
+            elif isinstance(event, TrialReported) and (copy := describe_copy(event)):
+                if self._take_token():
+                    self._print(f"{event.trial_id} {copy}")
             elif isinstance(event, TrialRetried):
                 self._print(f"{event.trial_id} failed and is tried again: {event.error}")
             elif isinstance(event, TrialReported | TrialCheckpointed) and silent_s > _LINE_EVERY_S:

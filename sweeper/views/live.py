@@ -197,8 +197,8 @@ def draw(watch: LaunchWatch, *, width: int, height: int) -> list[Text]:
     lines = [head, Text(watch.describe_times(watch.end()))]
     if silence := watch.describe_silence():
         lines.append(Text(silence, style="dim"))
-    if watch.pruning:
-        lines.append(Text(watch.pruning, style="dim"))
+    if watch.decision:
+        lines.append(Text(watch.decision, style="dim"))
     lines += _best_lines(watch, width)
     running = sorted(watch.running.values(), key=lambda record: id_key(record.trial_id))
     if running:

@@ -23,6 +23,7 @@ from sweeper.journal import (
 )
 from sweeper.planning.plan import SweepPlan
 from sweeper.results.builder import ResultsBuilder
+from sweeper.results.exchanges import describe_copy
 from sweeper.results.records import TrialRecord, describe_pruning
 from sweeper.results.standing import Standing, Workload, describe_workload
 from sweeper.states import Stage, TrialState
@@ -52,7 +53,8 @@ class LaunchWatch:
         best_record: the best trial so far; None before the first score.
         metric: the metric that trials are compared by.
         varied: which parameters tell the search's trials apart.
-        pruning: the scheduler's last decision to stop a trial, in words; empty before the first.
+        decision: the scheduler's last one to stop a trial, or to have it copy another, in words;
+            empty before the first.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class LaunchWatch:
         self.best_record: TrialRecord | None = None
         self.metric = plan.spec.selection.metric
         self.varied = VariedParameters()
-        self.pruning = ""
+        self.decision = ""
         self._records: dict[str, TrialRecord] = {}
         self._heard: dict[str, float] = {}  # when each running trial had its last event
         self._changed: dict[str, tuple[TrialRecord, float]] = {}
@@ -92,7 +94,9 @@ class LaunchWatch:
         elif isinstance(event, _TRIAL_EVENTS):
             records = (self.results.trial(event.trial_id),)
             if isinstance(event, TrialEnded) and (words := describe_pruning(records[0])):
-                self.pruning = f"{event.trial_id} {words}"
+                self.decision = f"{event.trial_id} {words}"
+            if isinstance(event, TrialReported) and (words := describe_copy(event)):
+                self.decision = f"{event.trial_id} {words}"
         else:
             return
         with self._lock:

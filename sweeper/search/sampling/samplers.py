@@ -21,6 +21,7 @@ from optuna.distributions import (
 )
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
+from optuna.samplers._lazy_random_state import LazyRandomState
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
@@ -78,15 +79,36 @@ class _KnownSpace(BaseSampler):
         return dict(self.space)
 
 
+class _Generators:
+    """The two generators of a sampler, seeded anew for the next one.
+
+    Making one takes numpy 0.15 ms, which is a fifth of what CMA-ES takes to suggest a trial.
+    """
+
+    def __init__(self) -> None:
+        self._states = np.random.RandomState(0), np.random.RandomState(0)
+
+    def seed(self, seed: int, *holders: LazyRandomState) -> None:
+        """Give a sampler made without a seed the generators that it would make from one."""
+        for state, holder in zip(self._states, holders, strict=True):
+            state.seed(seed)
+            holder._rng = state
+
+
 # Optuna's constructors look at their own signature at each call, to warn of positional
 # arguments, which takes as long as a suggestion.
 _INIT_TPE = inspect.unwrap(TPESampler.__init__)
 _INIT_CMAES = inspect.unwrap(CmaEsSampler.__init__)
 
 
-class _TPE(_KnownSpace, TPESampler):
-    def __init__(self, **options: Any) -> None:
+class _TPE(TPESampler):
+    def __init__(self, seed: int, generators: _Generators, **options: Any) -> None:
         _INIT_TPE(self, **options)
+        generators.seed(seed, self._rng, self._random_sampler._rng)
+
+
+class _SharedTPE(_KnownSpace, _TPE):
+    pass
 
 
 class _GP(_KnownSpace, GPSampler):
@@ -94,8 +116,10 @@ class _GP(_KnownSpace, GPSampler):
 
 
 class _CMAES(_KnownSpace, CmaEsSampler):
-    def __init__(self, **options: Any) -> None:
-        _INIT_CMAES(self, **options)
+    def __init__(self, seed: int, generators: _Generators, **options: Any) -> None:
+        independent = RandomSampler()
+        _INIT_CMAES(self, independent_sampler=independent, **options)
+        generators.seed(seed, self._cma_rng, independent._rng)
 
 
 class TPE:
@@ -112,12 +136,13 @@ class TPE:
         if self._options.get("group") is None:
             self._options["group"] = is_conditional and self._options["multivariate"]
         self._space = _searched(dimensions, conditional=False)
+        self._generators = _Generators()
 
     def __call__(self, seed: int, place: int) -> BaseSampler:  # noqa: ARG002
-        """The sampler of one trial."""
+        """The sampler of one trial; the one before is not used any more."""
         if self._options["group"] or not self._options["multivariate"]:
-            return TPESampler(seed=seed, **self._options)
-        sampler = _TPE(seed=seed, **self._options)
+            return _TPE(seed, self._generators, **self._options)
+        sampler = _SharedTPE(seed, self._generators, **self._options)
         sampler.space = self._space
         return sampler
 
@@ -155,10 +180,11 @@ class CMAES:
             if options.get("with_margin")
             else "cma:"
         )
+        self._generators = _Generators()
 
     def __call__(self, seed: int, place: int) -> BaseSampler:  # noqa: ARG002
-        """The sampler of one trial."""
-        sampler = _CMAES(seed=seed, warn_independent_sampling=False, **self._options)
+        """The sampler of one trial; the one before is not used any more."""
+        sampler = _CMAES(seed, self._generators, warn_independent_sampling=False, **self._options)
         sampler.space = self._space
         return sampler
 

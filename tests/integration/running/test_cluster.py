@@ -9,9 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from decisions import check_decisions
 from ray.cluster_utils import Cluster
 
+from sweeper.api import open_run
 from sweeper.journal import TrialEnded, TrialRetried, read_journal
+from sweeper.paths import RunPaths
+from sweeper.states import TrialState
 
 SPEC = """
 name: tiny
@@ -40,14 +44,17 @@ class Picky(gymnasium.Env):
     action_space = gymnasium.spaces.Discrete(2)
     def __init__(self):
         broken = pathlib.Path(__file__).with_name("broken").read_text()
-        if ray.is_initialized() and ray.get_runtime_context().get_node_id() == broken:
-            raise OSError("libpicky.so is not on this node")
+        if ray.is_initialized():
+            node = ray.get_runtime_context().get_node_id()
+            pathlib.Path(__file__).with_name(f"seen_{node}").touch()
+            if node == broken:
+                raise OSError("libpicky.so is not on this node")
     def reset(self, *, seed=None, options=None):
         self.count = 0
         return self.observation_space.low, {}
     def step(self, action):
         self.count += 1
-        return self.observation_space.low, 1.0, self.count >= 5, False, {}
+        return self.observation_space.low, float(action), self.count >= 5, False, {}
 gymnasium.register("Picky-v0", entry_point=Picky)
 """
 
@@ -64,6 +71,19 @@ def cluster() -> Iterator[Cluster]:
     made.shutdown()
 
 
+def sweep(folder: Path, *options: str) -> tuple[RunPaths, str]:
+    """Run ``tiny.yaml``; the run's folder, and what was said."""
+    done = subprocess.run(
+        [sys.executable, "-m", "sweeper", "run", "tiny.yaml", *options, "--json"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    return RunPaths(Path(json.loads(done.stdout)["run"])), done.stderr
+
+
 def test_a_node_on_which_everything_fails_is_avoided_and_named(
     cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -71,15 +91,8 @@ def test_a_node_on_which_everything_fails_is_avoided_and_named(
     (tmp_path / "broken").write_text(broken)
     (tmp_path / "envs.py").write_text(ENVIRONMENT)
     (tmp_path / "tiny.yaml").write_text(SPEC.format(address=cluster.address))
-    done = subprocess.run(
-        [sys.executable, "-m", "sweeper", "run", "tiny.yaml", "--json"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
-    events = list(read_journal(Path(json.loads(done.stdout)["run"]) / "journal.jsonl"))
+    paths, said = sweep(tmp_path)
+    events = list(read_journal(paths.journal))
     failed = [event for event in events if isinstance(event, TrialRetried)]
     # Each of them got on at the other node, and once that was known to work nobody was sent to
     # this one any more.
@@ -88,5 +101,26 @@ def test_a_node_on_which_everything_fails_is_avoided_and_named(
     assert all("libpicky.so is not on this node" in event.error for event in failed)
     states = [event.state for event in events if isinstance(event, TrialEnded)]
     assert states == ["TERMINATED"] * 8
-    (line,) = [line for line in done.stderr.splitlines() if "everything fails on node" in line]
+    (line,) = [line for line in said.splitlines() if "everything fails on node" in line]
     assert broken[:8] in line
+
+
+@pytest.mark.acceptance
+def test_a_search_and_a_scheduler_learn_from_both_nodes(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "broken").write_text("none")
+    (tmp_path / "envs.py").write_text(ENVIRONMENT)
+    (tmp_path / "tiny.yaml").write_text(SPEC.format(address=cluster.address))
+    paths, _ = sweep(
+        tmp_path,
+        "search={algorithm: tpe, n_startup_trials: 4, num_samples: 12, max_concurrent: 4}",
+        "scheduler={type: asha, grace_period: 200, reduction_factor: 2}",
+        "stop={num_env_steps_sampled_lifetime: 600}",
+    )
+    assert len(list(tmp_path.glob("seen_*"))) == 2
+    run = open_run(paths.root)
+    trials = run.results.trials
+    assert len({repr(one.parameters) for one in trials}) == len(trials) == 12
+    assert {one.state for one in trials} == {TrialState.TERMINATED, TrialState.PRUNED}
+    check_decisions(paths)
+    told = {"TERMINATED": "COMPLETE", "PRUNED": "PRUNED"}
+    assert [one.state.name for one in run.to_optuna().trials] == [told[one.state] for one in trials]

@@ -114,6 +114,20 @@ def test_a_line_says_where_and_why_a_trial_was_pruned(
     assert said.splitlines()[-1] == wanted
 
 
+def test_a_trial_that_copies_another_is_told_of_with_the_reason(
+    launch: Launch, lines: LineProgress, capsys: pytest.CaptureFixture[str]
+) -> None:
+    launch.begin()
+    for trial_id in ("t0001", "t0002"):
+        launch.start(trial_id, lr=1e-2)
+    launch.report("t0001", 0.1, 90.0)
+    reason = "ranks 2 of 2 at 100 env steps with 9; copies t0001 (90), lr 0.01 to 0.012"
+    copy = {"action": "copy", "donor": "t0001", "donor_env_steps": 100, "parameters": {"lr": 0.012}}
+    launch.report("t0002", 0.1, 9.0, {**copy, "reason": reason})
+    assert capsys.readouterr().err.splitlines()[-1] == f"t0002 {reason}"
+    assert picture(launch)[2] == f"t0002 {reason}"
+
+
 @pytest.mark.parametrize("width", [80, 120])
 def test_no_line_is_wider_than_the_terminal(tmp_path: Path, width: int) -> None:
     launch = Launch(

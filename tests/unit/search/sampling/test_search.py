@@ -15,7 +15,7 @@ from sweeper.search.base import Observation, SearchAlgorithm
 from sweeper.search.distributions import distributions, parse_space
 from sweeper.search.registry import build_search
 from sweeper.search.sampling.dimensions import describe_dimensions
-from sweeper.search.sampling.samplers import QMC
+from sweeper.search.sampling.samplers import CMAES, QMC, TPE
 from sweeper.search.sampling.search import SamplerSearch, freeze_trial
 from sweeper.states import TrialState
 
@@ -275,6 +275,28 @@ def test_the_points_of_a_sequence_are_optunas(qmc_type: str) -> None:
     for mine, other in zip(ours, theirs[1:], strict=True):
         assert mine == pytest.approx(other)
     assert optuna.create_study(sampler=make(0, 3)).ask(forms).params == ours[3]
+
+
+@pytest.mark.parametrize(
+    ("make", "theirs"),
+    [
+        (TPE, lambda seed: optuna.samplers.TPESampler(seed=seed, multivariate=True)),
+        (CMAES, lambda seed: optuna.samplers.CmaEsSampler(seed=seed)),
+    ],
+)
+def test_a_sampler_suggests_what_optunas_of_its_seed_does(make: Any, theirs: Any) -> None:
+    space, _ = parse_space({"a": {"uniform": [-1.0, 3.0]}, "b": {"loguniform": [1e-4, 1.0]}})
+    factory = make(describe_dimensions(space), 5)
+    forms = {one.name: one.optuna for one in describe_dimensions(space).values()}
+    studies = optuna.create_study(), optuna.create_study()
+    for place in range(15):
+        suggested = []
+        for study, sampler in zip(studies, (factory(place, place), theirs(place)), strict=True):
+            study.sampler = sampler
+            trial = study.ask(forms)
+            suggested.append(trial.params)
+            study.tell(trial, trial.params["a"] ** 2)
+        assert suggested[0] == suggested[1]
 
 
 def test_optuna_says_nothing_on_the_way(capsys: pytest.CaptureFixture[str]) -> None:
