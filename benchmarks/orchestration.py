@@ -166,11 +166,11 @@ def sweep(size: int, folder: Path, *, with_mlflow: bool) -> dict[str, float]:
     from sweeper.api import execute
     from sweeper.journal import TrialEnded, read_journal
     from sweeper.planning.plan import build_plan
-    from sweeper.running.tune import runner
+    from sweeper.running.tune import stage
     from sweeper.spec import load_spec
     from sweeper.views.progress import make_progress
 
-    runner.trial_class = idle_trial_class
+    stage.trial_class = idle_trial_class
     file = folder / "idle.yaml"
     database = f"{{uri: 'sqlite:///{folder}/mlflow.db', experiment: idle}}"
     tracking = database if with_mlflow else "null"
