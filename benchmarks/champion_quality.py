@@ -8,6 +8,8 @@ evaluation while training, as Optuna sees it in RL Zoo's scripts.
 
     python benchmarks/champion_quality.py               # 1,000 sweeps of each space, ~5 minutes
     python benchmarks/champion_quality.py --sweeps 40   # as many as the promise speaks of
+
+`drawn_launches.py` sends some of the same sweeps through `sweeper run`.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from conditions import Conditions
 from numpy.typing import NDArray
 from tables import print_head, print_row, verdict
 
-from sweeper.evidence.verdict import Sample, judge, undecided
+from sweeper.evidence.verdict import Sample, Verdict, judge, undecided
 from sweeper.metrics import ENV_STEPS, Objective
 from sweeper.results.ranking import rank_trial
 from sweeper.results.records import SweepResults, TrialRecord, judge_trial
@@ -194,15 +196,10 @@ def search(space: Space, seed: int) -> SweepResults:
     Every run's evaluations rise to its return and have noise of their own; the last one is the
     return with noise.
     """
-    generator = np.random.default_rng([seed, 0])
-    shares = 1 - np.exp(-np.arange(1, REPORTS + 1) / 3)
-    shares /= shares[-1]
     trials = []
-    for index, configuration in enumerate(space.configurations):
-        ends = configuration.draw(generator, SEARCH_SEEDS)
-        curves = shares[:, None] * ends + generator.normal(
-            scale=EVALUATION_NOISE, size=(REPORTS, SEARCH_SEEDS)
-        )
+    for index in range(len(space.configurations)):
+        runs = [draw_curve(space, seed, index, run) for run in range(SEARCH_SEEDS)]
+        curves = np.stack(runs, axis=1)
         reports = tuple(
             {
                 ENV_STEPS: 1000.0 * (step + 1),
@@ -223,18 +220,47 @@ def search(space: Space, seed: int) -> SweepResults:
     return SweepResults(Path("drawn"), tuple(trials))
 
 
-def confirm(space: Space, results: SweepResults, seed: int, looks: tuple[int, ...]) -> Judged:
-    """Confirm the best trials of a search and judge them, with drawn returns.
+def draw_return(space: Space, sweep: int, stage: int, index: int, run: int) -> float:
+    """The return of a training run, the same whoever asks.
 
-    Whoever confirms by real launches returns the same value, and `report` prints it.
+    Args:
+        space: of the sweep.
+        sweep: its seed.
+        stage: 0 for the search, 1 for the confirmation.
+        index: of the configuration; the baseline's is their number.
+        run: its training seed.
     """
+    generator = np.random.default_rng([sweep, stage, index, run])
+    return float([*space.configurations, space.baseline][index].draw(generator, 1)[0])
+
+
+def draw_curve(space: Space, sweep: int, index: int, run: int) -> Array:
+    """The evaluations of a run of the search, float64[REPORTS]."""
+    shares = 1 - np.exp(-np.arange(1, REPORTS + 1) / 3)
+    shares /= shares[-1]
+    noise = np.random.default_rng([sweep, 2, index, run])
+    end = draw_return(space, sweep, 0, index, run)
+    return np.asarray(shares * end + noise.normal(scale=EVALUATION_NOISE, size=REPORTS))
+
+
+def confirm(space: Space, results: SweepResults, seed: int, looks: tuple[int, ...]) -> Judged:
+    """Confirm the best trials of a search and judge them, with drawn returns."""
+    judged, runs = judge_drawn(space, results, seed, looks)
+    return _hold_against_truth(space, judged, seed, runs)
+
+
+def judge_drawn(
+    space: Space, results: SweepResults, seed: int, looks: tuple[int, ...]
+) -> tuple[Verdict, int]:
+    """The verdict on the best trials of a search, and how many runs its confirmation took."""
     ranked = sorted(results.trials, key=lambda trial: rank_trial(trial, OBJECTIVE))[:FINALISTS]
-    generator = np.random.default_rng([seed, 1])
-    configurations = {
-        trial.trial_id: space.configurations[trial.configuration["index"]] for trial in ranked
-    } | {"baseline": space.baseline}
+    indices = {trial.trial_id: trial.configuration["index"] for trial in ranked}
+    indices["baseline"] = len(space.configurations)
     scores = {trial.trial_id: judge_trial(trial, OBJECTIVE).value for trial in ranked}
-    runs = {name: one.draw(generator, looks[-1]) for name, one in configurations.items()}
+    runs = {
+        name: [draw_return(space, seed, 1, index, run) for run in range(looks[-1])]
+        for name, index in indices.items()
+    }
     sizes = dict.fromkeys(runs, looks[0])
     while True:
         samples = [
@@ -247,14 +273,24 @@ def confirm(space: Space, results: SweepResults, seed: int, looks: tuple[int, ..
         for name in waiting:
             sizes[name] = next(look for look in looks if look > sizes[name])
     judged = judge(samples[:-1], samples[-1], metric=METRIC, looks=looks)
+    return judged, sum(sizes.values())
+
+
+def _hold_against_truth(space: Space, judged: Verdict, seed: int, runs: int) -> Judged:
+    configurations = {
+        name: space.configurations[int(name[1:]) - 1]
+        for name in judged.evidence
+        if name != "baseline"
+    }
     champion = configurations[judged.champion]
+    generator = np.random.default_rng([seed, 3])
     evidence = judged.evidence[judged.champion]
     interval, prediction = evidence.interval, evidence.prediction
     fresh = champion.draw(generator, FRESH)
     held = [configurations[name].mean for name in (judged.champion, *judged.tied)]
     return Judged(
         verdict=judged.verdict,
-        is_found=any(math.isclose(configurations[name].mean, space.best) for name in scores),
+        is_found=any(math.isclose(one.mean, space.best) for one in configurations.values()),
         is_held=any(math.isclose(mean, space.best) for mean in held),
         mean=champion.mean,
         claim=evidence.mean or 0.0,
@@ -264,7 +300,7 @@ def confirm(space: Space, results: SweepResults, seed: int, looks: tuple[int, ..
         if prediction is None
         else float(np.mean((prediction.low <= fresh) & (fresh <= prediction.high))),
         next_level=0.0 if prediction is None else prediction.level,
-        runs=sum(sizes.values()),
+        runs=runs,
     )
 
 
