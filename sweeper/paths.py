@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from sweeper.errors import UserError
-from sweeper.run_files import check_tree, delete, is_regular
+from sweeper.journal_lines import LineError, decode_line
+from sweeper.run_files import check_tree, delete, is_regular, open_reading
 from sweeper.veil import veil
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "write_atomically",
 ]
 
+_MAX_FIRST_LINE = 2**20  # it holds the spec
 _STAMP = re.compile(r"-(\d{8}-\d{6})(?:-(\d+))?$")
 
 
@@ -186,20 +188,40 @@ def create_run_folder(storage: Path, name: str, now: datetime) -> RunPaths:
 
 
 def list_runs(storage: Path) -> list[RunPaths]:
-    """The runs in a storage folder, oldest first by the time in the folder's name."""
+    """The runs in a storage folder, oldest first by the time of their first event.
+
+    A folder's name has the local time, which is another one elsewhere and jumps in autumn.
+    """
     if not storage.is_dir():
         return []
     runs = [RunPaths(entry.absolute()) for entry in storage.iterdir() if is_run(entry)]
     return sorted(runs, key=_age_key)
 
 
-def _age_key(run: RunPaths) -> tuple[str, int, str]:
-    """By the name, not the journal's mtime, which changes with every event."""
+def _age_key(run: RunPaths) -> tuple[float, int, str]:
+    """By the journal's first line, else by the name; any mtime changes with every event."""
     match = _STAMP.search(run.root.name)
-    if match:
-        return match[1], int(match[2] or 1), run.root.name
-    made = datetime.fromtimestamp(run.root.stat().st_mtime)
-    return f"{made:%Y%m%d-%H%M%S}", 1, run.root.name
+    number = int(match[2] or 1) if match else 1
+    began = _find_first_time(run.journal)
+    if began is None and match:
+        with contextlib.suppress(ValueError, OverflowError, OSError):
+            began = datetime.strptime(match[1], "%Y%m%d-%H%M%S").astimezone().timestamp()
+    if began is None:
+        began = run.root.stat().st_mtime
+    return began, number, run.root.name
+
+
+def _find_first_time(journal: Path) -> float | None:
+    """The time of a journal's first event, seconds since the epoch; None if it can't be read."""
+    try:
+        with open_reading(journal) as stream:
+            document, _ = decode_line(stream.readline(_MAX_FIRST_LINE).rstrip(b"\n"))
+    except (OSError, LineError):
+        return None
+    time = document.get("time")
+    if not isinstance(time, int | float) or isinstance(time, bool) or not 0 <= time < 1e11:
+        return None
+    return float(time)
 
 
 def is_run(folder: Path) -> bool:

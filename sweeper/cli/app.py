@@ -103,6 +103,7 @@ overrides_argument = click.argument("overrides", metavar="[KEY=VALUE]...", nargs
 
 def main() -> NoReturn:
     """Run the console script: errors become a message on stderr and an exit code."""
+    _open_closed_streams()
     # SIGTERM ends a command as Ctrl-C does; a launch installs its own handler.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Ray, torch and MLflow create a million permanent objects. With Python's default thresholds,
@@ -135,6 +136,18 @@ def main() -> NoReturn:
         say(f"error: {where}{error.strerror or error}")
         code = 1
     sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """Give closed standard streams (``>&-``) the null device.
+
+    Otherwise the first files that are opened would take their numbers, and get what is printed.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115, PTH123 - stays open
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
 
 
 def say(text: str) -> None:

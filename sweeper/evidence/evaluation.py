@@ -181,9 +181,12 @@ def evaluate(
     with _small_batches(description):
         for agent in agents:
             player = load_agent(agent.folder, agent.index, trust=True)  # it was asked above
+            # Wrappers can hide that the environment's own limit was reached.
+            guard = cap or max(described.max_episode_steps or 0, MAX_EPISODE_STEPS)
             returns, lengths = play_episodes(
-                player, settings, episodes=episodes, seed=seed, max_episode_steps=cap
+                player, settings, episodes=episodes, seed=seed, max_episode_steps=guard
             )
+            cap = guard if max(lengths) >= guard else cap
             evaluated.append(AgentEvaluation(agent.name, tuple(returns), tuple(lengths)))
     champion = describe_champion(target, storage, description)
     return Evaluation(folder, settings.id, episodes, seed, tuple(evaluated), cap, changes, champion)

@@ -26,6 +26,10 @@ def explain_no_value(results: SweepResults, objective: Objective) -> str | None:
             first = trials[0]
             log = RunPaths(results.root).trial_log(first.trial_id)
             return f"every trial failed; the first, {first.trial_id}: {first.error}; its log: {log}"
+        # Such a trial is paused if the launch was ending: the next one tries it again.
+        if (failed := next((trial for trial in trials if trial.error), None)) is not None:
+            log = RunPaths(results.root).trial_log(failed.trial_id)
+            return f"{nothing}; {failed.trial_id} failed: {failed.error}; its log: {log}"
         metric = objective.metric
         is_unreported = any(one.reason.startswith("never reported") for one in nothing.excluded)
         if is_unreported and metric.startswith(("episode_return_", "episode_len_")):

@@ -9,7 +9,7 @@ from sweeper.planning.episode_cap import default_episode_cap
 from sweeper.planning.plan import SweepPlan
 from sweeper.search.distributions import constants
 from sweeper.states import Stage
-from sweeper.trainables.contract import EvaluationSettings, TrialSettings
+from sweeper.trainables.contract import MAX_EPISODE_STEPS, EvaluationSettings, TrialSettings
 from sweeper.trainables.plateau import Plateau
 
 __all__ = ["confirmation_settings", "trial_settings"]
@@ -28,7 +28,7 @@ def confirmation_settings(
     watched = [*spec.stop, *([] if spec.plateau is None else [spec.plateau.metric])]
     is_watched = any(name.startswith("evaluation/") for name in watched)
     played = settings.evaluation or EvaluationSettings(
-        max_episode_steps=default_episode_cap(spec) if plan.time_limit is None else None
+        max_episode_steps=_find_cap(plan, default_episode_cap(spec))
     )
     # Each episode in a sub-environment of its own, where that is one array operation for all.
     is_native = spec.support.builds_vector_envs and (
@@ -76,6 +76,15 @@ def _evaluation(plan: SweepPlan) -> EvaluationSettings | None:
     if plan.spec.evaluation is None:
         return None
     settings = EvaluationSettings(**plan.spec.evaluation.model_dump())
-    cap, limit = settings.max_episode_steps, plan.time_limit
-    has_own_end = cap is not None and limit is not None and limit <= cap
-    return replace(settings, max_episode_steps=None) if has_own_end else settings
+    return replace(settings, max_episode_steps=_find_cap(plan, settings.max_episode_steps))
+
+
+def _find_cap(plan: SweepPlan, asked: int | None) -> int | None:
+    """Where evaluation episodes are cut; None if the environment surely ends them before.
+
+    A wrapper can hide that the environment's own limit was reached, and go on for ever.
+    """
+    limit = plan.time_limit
+    if limit is None or (asked is not None and asked < limit):
+        return asked
+    return max(limit, MAX_EPISODE_STEPS) if plan.spec.environment.wrappers else None

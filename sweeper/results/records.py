@@ -201,7 +201,7 @@ class SweepResults:
                 "diverged": record.diverged,
                 ENV_STEPS: record.env_steps,
                 "time_total_s": to_json(record.time_total_s),
-                "error": describe_error(record),
+                "error": describe_error(record) or record.error,
                 "log": None if record.log is None else str(record.log),
             }
             for record in self.trials

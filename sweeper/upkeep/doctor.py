@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -23,7 +23,9 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from sweeper import installation, machine
+from sweeper.errors import UserError
 from sweeper.formatting import format_bytes
+from sweeper.running.ray_folder import RAY_FOLDER, choose_ray_folder
 
 __all__ = ["Check", "examine", "is_fit"]
 
@@ -194,8 +196,13 @@ def _check_storage(storage: Path) -> Check:
 
 def _check_ray_folders() -> Iterator[Check]:
     """Check where Ray keeps its session files, its authentication token, its object store."""
-    temporary = Path(os.environ.get("RAY_TMPDIR", "/tmp"))  # noqa: S108 - it is Ray's
-    yield _check_folder("Ray's session", temporary, "set RAY_TMPDIR")
+    try:
+        folder, why = choose_ray_folder(os.environ)
+    except UserError as error:
+        yield Check("Ray's session", "failed", str(error))
+    else:
+        found = _check_folder("Ray's session", Path(folder), f"set {RAY_FOLDER}")
+        yield replace(found, detail=f"{found.detail}; {why}") if why else found
     yield _check_folder("Ray's token", Path.home(), "set HOME to a folder that can be written")
     shared = Path("/dev/shm")  # noqa: S108
     if shared.is_dir():
@@ -239,6 +246,8 @@ def _probe(code: str) -> tuple[bool, str]:
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     }
+    with contextlib.suppress(UserError):  # which the check of its folder says
+        environment[RAY_FOLDER] = choose_ray_folder(os.environ)[0]
     with subprocess.Popen(  # noqa: S603
         [sys.executable, "-P", "-c", code],
         stdin=subprocess.DEVNULL,

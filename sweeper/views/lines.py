@@ -120,6 +120,9 @@ class LineProgress:
         objective = self._watch.plan.spec.objective
         metric, score = objective_of(record, objective).metric, describe_score(record, objective)
         of = f" of {record.of}" if record.of else ""
+        if event.error:  # while the launch was ending
+            reason = f"{event.reason}; it failed before it was saved: {event.error}"
+            return f"{event.trial_id} {describe_state(event.state)} ({reason})"
         divergence = describe_divergence(record)
         frozen = f"; {divergence}" if divergence else ""
         return (

@@ -176,7 +176,7 @@ def describe_log(record: TrialRecord, results: SweepResults) -> TrialLog:
     return TrialLog(
         trial_id=record.trial_id,
         state=record.state,
-        error=describe_error(record),
+        error=describe_error(record) or record.error,
         pruned=describe_pruning(record),
         path=path,
         size_bytes=size_bytes,

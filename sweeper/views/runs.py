@@ -352,7 +352,9 @@ def _describe_capped(opened: Run) -> str | None:
 
 
 def _describe_cap(cap: int | None) -> str:
-    return f"reached max_episode_steps ({cap or 0:,}) and count with what they had earned"
+    if cap is None:
+        return "went on beyond the environment's time limit and count with what they had earned"
+    return f"reached max_episode_steps ({cap:,}) and count with what they had earned"
 
 
 def _resume_command(root: Path, state: str, counts: Mapping[TrialState, int]) -> str | None:

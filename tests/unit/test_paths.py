@@ -5,9 +5,12 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from run_folders import NOBODY
 
 from sweeper.errors import UserError
+from sweeper.journal import LaunchStarted, encode_event
 from sweeper.paths import RunPaths, create_run_folder, find_run, list_runs, write_atomically
+from sweeper.upkeep.cleaning import choose_runs
 
 NOON = datetime(2026, 11, 23, 12, 0, 0)
 
@@ -59,6 +62,28 @@ def test_runs_are_listed_by_start_not_by_last_change(tmp_path: Path) -> None:
     assert runs[0] == second
     assert runs[-2:] == [tenth, later]
     assert find_run("last", tmp_path) == later
+
+
+def test_runs_are_ordered_by_their_journals_whatever_the_local_time_was(tmp_path: Path) -> None:
+    """The clock went back by an hour; and a machine far in the east shares the folder."""
+    began = {"x-20261025-023000": 100.0, "x-20261025-020500": 2000.0, "x-20261024-190000": 3000.0}
+    for name, moment in began.items():
+        (tmp_path / name).mkdir()
+        event = LaunchStarted(moment + 1.8e9, 1, NOBODY, ("sweeper",))
+        (tmp_path / name / "journal.jsonl").write_bytes(encode_event(event))
+    assert [run.root.name for run in list_runs(tmp_path)] == list(began)
+    assert find_run("last", tmp_path).root.name == "x-20261024-190000"
+    kept = choose_runs(tmp_path, keep=1)
+    assert [old.run.name for old in kept] == ["x-20261025-023000", "x-20261025-020500"]
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"{", b"[1]", b'{"time": "noon"}', b'{"time": NaN}', b'{"time": 1e300}', b"\xff"]
+)
+def test_a_damaged_first_line_leaves_the_order_of_the_names(tmp_path: Path, line: bytes) -> None:
+    first, last = make_run(tmp_path, "x"), make_run(tmp_path, "x", NOON.replace(hour=13))
+    first.journal.write_bytes(line + b"\n")
+    assert list_runs(tmp_path) == [first, last]
 
 
 def test_a_run_is_found_by_path_by_name_and_as_the_last(

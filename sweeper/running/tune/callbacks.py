@@ -195,7 +195,7 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
             self._end(trial_id, TrialState.ERROR, failure.reason, failure.error + where)
         elif self.drain.reason:
             # The next launch tries it again.
-            self._end(trial_id, TrialState.PAUSED, self.drain.reason)
+            self._end(trial_id, TrialState.PAUSED, self.drain.reason, failure.error + where)
         else:
             self._open.add(trial_id)
             self.drain.running.discard(trial_id)

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from sweeper.errors import UserError
+from sweeper.running.ray_folder import RAY_FOLDER, choose_ray_folder
 
 # Ray reads these when it is imported and when it starts, so they come first. Those that our own
 # promises depend on are always set; the others can be changed by the user.
@@ -99,6 +100,10 @@ def ray_session(
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         _probe(address)
+        if address is None:
+            folder, why = choose_ray_folder(os.environ)
+            if why:  # Ray's processes read it, too
+                os.environ[RAY_FOLDER] = folder
         # Ray replaces the caller's SIGTERM handler by its own, which exits. The mask is not enough:
         # the system delivers the signal to any thread that has not blocked it, numpy's for example,
         # and Python then calls whatever handler is set.

@@ -41,6 +41,7 @@ class Trial:
 
     trial_id: str = "t0001"
     last_result: dict[str, Any] = field(default_factory=dict)
+    error_file: Path | None = None
 
 
 @dataclass
@@ -57,7 +58,7 @@ class Launch:
         self.journal = Journal(self.paths.journal, [results.apply])
         self.journal.append(LaunchStarted(1.0, 1, 1, ("sweeper",)))
         self.journal.append(TrialAsked(1.0, self.trial.trial_id, {}, {}, (0,)))
-        drain = Drain()
+        self.drain = drain = Drain()
         storage = StorageContext(str(self.root), experiment_dir_name="trials")
         self.recorder = JournalCallback(
             self.journal,
@@ -160,3 +161,17 @@ def test_a_trial_whose_checkpoint_could_not_be_recorded_does_not_end_as_if_it_ha
         launch.recorder.on_trial_complete(launch.trial)
     events = list(read_journal(launch.paths.journal))
     assert not any(isinstance(event, TrialCheckpointed | TrialEnded) for event in events)
+
+
+def test_a_trial_that_fails_while_the_launch_ends_keeps_its_error(tmp_path: Path) -> None:
+    launch = Launch(tmp_path)
+    launch.report(1)
+    launch.drain.request("budget.time_s")
+    launch.trial.error_file = tmp_path / "error.txt"
+    launch.trial.error_file.write_text(
+        "sweeper.trainables.trial.TrialFailedError: OSError: the simulator went away"
+    )
+    launch.recorder.on_trial_error(launch.trial)
+    (end,) = (one for one in read_journal(launch.paths.journal) if isinstance(one, TrialEnded))
+    assert (end.state, end.reason) == ("PAUSED", "budget.time_s")
+    assert end.error == "OSError: the simulator went away"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from sweeper.agents.agent import load_agent
 from sweeper.agents.locate import read_description
 from sweeper.errors import UserError
+from sweeper.evidence import evaluation
 from sweeper.evidence.evaluation import evaluate
 
 BOX = {"type": "Box", "shape": [4], "dtype": "float32", "low": "-inf", "high": "inf"}
@@ -132,3 +134,24 @@ def test_a_later_format_is_named(champion: Path) -> None:
     change(champion, version=99)
     with pytest.raises(UserError, match="was written in format 99; this version reads up to 1"):
         load_agent(champion)
+
+
+def test_a_wrapper_that_hides_the_end_of_episodes_does_not_keep_an_evaluation_going(
+    champion: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (champion.parent / "hiding.py").write_text(
+        "import gymnasium\n"
+        "class Hide(gymnasium.Wrapper):\n"
+        "    def step(self, action):\n"
+        "        observation, reward, _, _, info = self.env.step(action)\n"
+        "        return observation, reward, False, False, info\n"
+    )
+    described = json.loads((champion / "agent.json").read_text())
+    environment = described["environment"]
+    wrapper = {"name": "hiding.Hide", "kwargs": {}}
+    hidden = {"wrappers": [wrapper], "search_paths": [str(champion.parent)]}
+    change(champion, environment={**environment, **hidden})
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(evaluation, "MAX_EPISODE_STEPS", 600)  # above the limit of CartPole
+    done = evaluation.evaluate(str(champion), "runs", episodes=2, allow_changed_environment=True)
+    assert (done.max_episode_steps, done.num_capped) == (600, 2)

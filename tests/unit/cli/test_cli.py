@@ -448,6 +448,28 @@ def test_sigterm_interrupts_a_command_and_leaves_no_run_folder(tmp_path: Path) -
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("command", "closed", "code"),
+    [
+        ("plan spec.yaml", ">&-", 0),
+        ("plan nowhere.yaml", "2>&-", 2),
+        ("results", ">&- 2>&-", 0),
+        ("clean --keep 0", "<&-", 2),
+    ],
+)
+def test_a_closed_stream_causes_no_traceback(
+    tmp_path: Path, command: str, closed: str, code: int
+) -> None:
+    make_run(tmp_path / "runs", "made-20260101-000000")
+    (tmp_path / "spec.yaml").write_text(
+        "environment: CartPole-v1\nalgorithm: PPO\nstop: {num_env_steps_sampled_lifetime: 100}\n"
+    )
+    script = f"{' '.join(SWEEPER)} {command} {closed}"
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_closed_pipe_causes_no_traceback(tmp_path: Path) -> None:
     make_run(tmp_path / "runs", "made-20260101-000000")
     done = subprocess.run(

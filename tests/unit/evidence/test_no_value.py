@@ -50,3 +50,13 @@ def test_failed_trials_are_named_with_the_first_ones_log() -> None:
     assert explain_no_value(failed, Objective()) == (
         "every trial failed; the first, t0001: OSError: gone; its log: /runs/x/trials/t0001/log.txt"
     )
+
+
+def test_a_trial_that_failed_while_the_launch_ended_is_named_though_it_is_paused() -> None:
+    paused = run_of(None, state="PAUSED", error="OSError: gone")
+    assert explain_no_value(paused, Objective()) == (
+        "no champion: none of 1 trial has a score: never reported episode_return_mean (1 trial); "
+        "t0001 failed: OSError: gone; its log: /runs/x/trials/t0001/log.txt"
+    )
+    (row,) = paused.to_rows(Objective())
+    assert (row["state"], row["error"]) == ("PAUSED", "OSError: gone")

@@ -16,7 +16,7 @@ from sweeper import api, machine
 from sweeper.errors import SpecError
 from sweeper.planning import feasibility
 from sweeper.planning.plan import SweepPlan, build_plan, load_plan, training_plan
-from sweeper.planning.settings import trial_settings
+from sweeper.planning.settings import confirmation_settings, trial_settings
 from sweeper.spec import ExperimentSpec, dump_spec, load_spec
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -453,6 +453,22 @@ def test_evaluation_episodes_are_capped_where_the_environment_does_not_end_them(
     # The run's spec records it for resumed launches and later evaluations.
     assert plan.spec.evaluation.max_episode_steps == recorded
     assert trial_settings(plan).evaluation.max_episode_steps == applied
+
+
+def test_a_wrapper_that_hides_the_end_of_episodes_can_t_make_an_evaluation_endless(
+    shaped: Path,
+) -> None:
+    """The environment's limit is 9, and is not what cuts: a wrapper may start anew there."""
+    environment = json.dumps({"id": "Shaped-v0", "module": "own_shaped", "wrappers": ["Autoreset"]})
+    plan = plan_of(shaped, environment=environment, evaluation="{}")
+    assert plan.spec.evaluation.max_episode_steps is None
+    assert trial_settings(plan).evaluation.max_episode_steps == 27_000
+    confirmed = confirmation_settings(plan, seeds=(1,), episodes=3).confirmation
+    assert confirmed.max_episode_steps == 27_000
+    unwrapped = plan_of(
+        shaped, environment=json.dumps({"id": "Shaped-v0", "module": "own_shaped"}), evaluation="{}"
+    )
+    assert trial_settings(unwrapped).evaluation.max_episode_steps is None
 
 
 _LOW, _HIGH = "low=np.array([-1, -np.inf, -np.inf, 0])", "high=np.array([1, np.inf, 2, np.inf])"

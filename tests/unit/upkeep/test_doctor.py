@@ -169,3 +169,18 @@ def test_little_free_memory_is_a_warning(
     monkeypatch.setattr(machine, "total_bytes", lambda: total)
     monkeypatch.setattr(machine, "free_bytes", lambda: free)
     assert check("memory", tmp_path) == Check("memory", status, detail)
+
+
+def test_a_tmpdir_that_is_too_long_for_ray_s_sockets_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = f"/scratch/{'x' * 80}"
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", long)
+    found = check("Ray's session", tmp_path)
+    assert found.status == "ok"
+    assert found.detail.endswith(f"; TMPDIR, {long}, is too long for Ray's sockets")
+    monkeypatch.setenv("RAY_TMPDIR", long)
+    refused = check("Ray's session", tmp_path)
+    assert refused.status == "failed"
+    assert refused.detail.endswith("set RAY_TMPDIR to a shorter folder")
