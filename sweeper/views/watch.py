@@ -26,6 +26,7 @@ from sweeper.results.builder import ResultsBuilder
 from sweeper.results.records import TrialRecord, describe_pruning
 from sweeper.results.standing import Standing, Workload, describe_workload
 from sweeper.states import Stage, TrialState
+from sweeper.views.varied import VariedParameters
 
 __all__ = ["LaunchWatch"]
 
@@ -50,6 +51,7 @@ class LaunchWatch:
         running: the running trials of either stage, by id.
         best_record: the best trial so far; None before the first score.
         metric: the metric that trials are compared by.
+        varied: which parameters tell the search's trials apart.
         pruning: the scheduler's last decision to stop a trial, in words; empty before the first.
     """
 
@@ -63,6 +65,7 @@ class LaunchWatch:
         self.running: dict[str, TrialRecord] = {}
         self.best_record: TrialRecord | None = None
         self.metric = plan.spec.selection.metric
+        self.varied = VariedParameters()
         self.pruning = ""
         self._records: dict[str, TrialRecord] = {}
         self._heard: dict[str, float] = {}  # when each running trial had its last event
@@ -102,6 +105,7 @@ class LaunchWatch:
         for trial_id, (record, updated) in changed.items():
             if record.stage is Stage.SEARCH:
                 self.standing.update(record, updated)
+                self.varied.add(trial_id, record.parameters)
             elif self.confirmation is not None and not record.is_outdated:
                 self.confirmation.update(record, updated)
             self._records[trial_id] = record

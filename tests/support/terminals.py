@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import logging
 import os
 import pty
 import select
+import struct
 import subprocess
 import sys
+import termios
 import time
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import NoReturn
 
 from sweeper.cli import main
 
 _TIMEOUT_S = 30
+_TREE = Path(__file__).parents[2]
 
 
 def run_on_a_terminal(
@@ -39,7 +45,7 @@ def run_on_a_terminal(
             "TERM": "xterm-256color",
             "COLUMNS": "80",
             "LINES": "24",
-            "PYTHONPATH": str(Path(__file__).parent),
+            "PYTHONPATH": os.pathsep.join((str(_TREE), str(Path(__file__).parent))),
             **(environment or {}),
         },
     )
@@ -103,3 +109,71 @@ def _read_all(ours: int) -> str:
             written += data
     os.close(ours)
     return written.decode("utf-8", "replace")
+
+
+class Terminal:
+    """A program on a terminal whose size changes while it runs.
+
+    Args:
+        command: what to run.
+        width: of the terminal, in columns.
+    """
+
+    def __init__(self, command: Sequence[str], width: int) -> None:
+        self._ours, theirs = pty.openpty()
+        self._text = ""
+        self.resize(width)
+        hidden = ("NO_COLOR", "COLUMNS", "LINES")
+        self._process = subprocess.Popen(
+            command,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env={
+                **{name: value for name, value in os.environ.items() if name not in hidden},
+                "TERM": "xterm-256color",
+                "PYTHONPATH": os.pathsep.join((str(_TREE), str(Path(__file__).parent))),
+            },
+        )
+        os.close(theirs)
+        modes = termios.tcgetattr(self._ours)
+        modes[3] &= ~termios.ECHO
+        termios.tcsetattr(self._ours, termios.TCSANOW, modes)
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self._ours)
+        if kind is not None:
+            self._process.kill()
+        self._process.wait(timeout=30)
+
+    def resize(self, width: int) -> None:
+        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+
+    def write(self, typed: str) -> None:
+        os.write(self._ours, typed.encode())
+
+    def read_for(self, seconds: float) -> str:
+        """Everything that is written in the meantime."""
+        return self._read(time.monotonic() + seconds, None)
+
+    def read_until(self, words: str) -> str:
+        """Everything up to what is written together with these words."""
+        found = self._read(time.monotonic() + 60, words)
+        assert words in found, found
+        return found
+
+    def _read(self, deadline: float, words: str | None) -> str:
+        read = ""
+        while (left := deadline - time.monotonic()) > 0 and (words is None or words not in read):
+            if select.select([self._ours], [], [], left)[0]:
+                with contextlib.suppress(OSError):  # the other end is closed
+                    read += os.read(self._ours, 65536).decode("utf-8", "replace")
+        return read

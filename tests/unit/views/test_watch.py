@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from launch_events import Launch, make_plan
 from rich.console import Console
-from terminals import run_on_a_terminal
+from terminals import Terminal, run_on_a_terminal
 
 from sweeper.journal import TrialAsked, TrialRetried, TrialStarted
 from sweeper.paths import RunPaths
@@ -72,8 +72,8 @@ def test_the_table_shows_counts_times_the_best_and_running_trials(launch: Launch
         "             lr=0.0003125 num_epochs=8",
         "",
     ]
-    assert shown[6].split() == ["trial", "score", "steps", "steps/s", "parameters"]
-    assert shown[7].split() == ["t0004", "80", "400", "10", "lr=4e-05", "num_epochs=4"]
+    assert shown[6].split() == ["trial", "score", "steps", "lr", "num_epochs"]
+    assert shown[7].split() == ["t0004", "80", "400", "4e-05", "4"]
     assert [line.split()[0] for line in shown[7:]] == ["t0004", "t0005", "t0006"]
 
 
@@ -132,10 +132,13 @@ def test_no_line_is_wider_than_the_terminal(tmp_path: Path, width: int) -> None:
             f"t{number:04d}", 0.5, -123456.789, **{"evaluation/episode_return_mean": -1.5e-7}
         )
     shown = picture(launch, width)
-    assert max(len(line) for line in shown) == width
+    assert max(len(line) for line in shown) <= width
     assert shown[0].startswith("nnn")
     assert "0 of 32 done, 11 running" in shown[0]
-    assert sum(line.endswith("…") for line in shown) >= 11
+    (heading,) = (line for line in shown if line.startswith("trial"))
+    names = re.findall(r"a_param…name_\d", heading)
+    assert heading.endswith(f"  +{9 - len(names)}")
+    assert all(line.count("0.1235") == len(names) for line in shown if line.startswith("t00"))
 
 
 def test_columns_do_not_move_when_numbers_grow(launch: Launch) -> None:
@@ -145,7 +148,49 @@ def test_columns_do_not_move_when_numbers_grow(launch: Launch) -> None:
     before = picture(launch)[-1]
     launch.report("t0001", 0.5, -12345.678, num_env_steps_sampled_lifetime=123_456_789)
     after = picture(launch)[-1]
-    assert before.index("lr=1") == after.index("lr=1")
+    assert before.index(" 1 ") == before.rindex(" 1 ")
+    assert len(before) == len(after)
+    assert before.endswith("   1")
+    assert after.endswith("   1")
+
+
+def test_parameters_that_tell_trials_apart_are_columns_the_most_varied_first(
+    tmp_path: Path,
+) -> None:
+    metric = "evaluation/episode_return_mean"
+    launch = Launch(make_plan(tmp_path, metric=metric, more="evaluation: {}\n"))
+    launch.begin()
+    for number in range(1, 5):
+        launch.start(
+            f"t{number:04d}",
+            gamma=0.99,
+            model_config={"fcnet_hiddens": [[64, 64], [256, 256]][number % 2]},
+            minibatch_size=64 * (1 + number % 3),
+            lr=number / 30_000,
+            entropy_coeff=number / 7_000_000,
+        )
+    narrow, wide = picture(launch, 80), picture(launch, 120)
+    heading = ["trial", "score", "steps", "lr", "entropy_coeff", "minibatch_size", "+1"]
+    assert narrow[-5].split() == heading
+    assert narrow[-4].split()[3:] == ["3.333e-05", "1.429e-07", "128"]
+    assert wide[-5].split()[-3:] == ["entropy_coeff", "minibatch_size", "fcnet_hiddens"]
+    assert wide[-4].endswith("128     [256, 256]")
+    assert not any("gamma" in line for line in wide)
+
+
+def test_the_parameters_of_a_lone_trial_are_all_shown(launch: Launch) -> None:
+    launch.begin()
+    launch.start("t0001", lr=0.5, gamma=0.99)
+    assert picture(launch)[-2].split()[-2:] == ["lr", "gamma"]
+
+
+def test_a_trial_of_the_confirmation_shows_whom_it_trains_again(launch: Launch) -> None:
+    launch.begin()
+    launch.feed(TrialAsked(launch.now, "c0001", {"lr": 0.5}, {}, (7,), "confirmation", "t0004"))
+    launch.feed(TrialStarted(launch.now, "c0001", "127.0.0.1"))
+    shown = picture(launch)
+    assert shown[-2].split()[:3] == ["trial", "of", "score"]
+    assert shown[-1].split()[:2] == ["c0001", "t0004"]
 
 
 def test_a_wide_terminal_shows_the_progress_of_each_trial(launch: Launch) -> None:
@@ -329,7 +374,7 @@ ON_A_TERMINAL = """
 import logging, os, sys, time
 from pathlib import Path
 from launch_events import Launch, make_plan
-from terminals import run_on_a_terminal
+from terminals import Terminal, run_on_a_terminal
 from sweeper.views.live import LiveProgress
 launch = Launch(make_plan(Path(sys.argv[1])))
 view = LiveProgress(launch.watch)
@@ -373,11 +418,57 @@ def test_the_cursor_stays_visible_with_the_table(written: str) -> None:
     assert written.rindex("\x1b[?25l", 0, shown) < written.rindex("\x1b[?25h", 0, shown)
 
 
-class Screen:
-    """The part of a terminal that the table needs: lines, cursor up, erase."""
+RESIZED = """
+import sys, time
+from pathlib import Path
+from launch_events import Launch, make_plan
+from sweeper.views.live import LiveProgress
+launch = Launch(make_plan(Path(sys.argv[1])))
+view = LiveProgress(launch.watch)
+launch.to = view
+launch.begin()
+for number in range(1, 4):
+    launch.start(f"t000{number}", lr=0.5 / number, gamma=0.9, lambda_=number / 10)
+    launch.report(f"t000{number}", 0.5, 99.0)
+sys.stdin.readline()
+print("a warning", file=sys.stderr)
+sys.stdin.readline()
+view.close()
+print("the summary", file=sys.stderr)
+"""
 
-    def __init__(self) -> None:
+
+@pytest.mark.parametrize("widths", [(120, 40), (120, 30, 100), (40, 120)])
+def test_resizing_the_terminal_leaves_no_stale_line(
+    tmp_path: Path, widths: tuple[int, ...]
+) -> None:
+    screen = Screen(widths[0])
+    with Terminal([sys.executable, "-c", RESIZED, str(tmp_path)], widths[0]) as terminal:
+        screen.feed(terminal.read_until("t0003"))
+        for width in widths[1:]:
+            terminal.resize(width)
+            screen.resize(width)
+            screen.feed(terminal.read_for(1.5))  # it is drawn twice a second
+            shown = screen.text()
+            assert sum("elapsed" in line for line in shown) == 1, shown
+            assert sum(line.startswith("t000") for line in shown) == 3, shown
+        terminal.write("\n")
+        screen.feed(terminal.read_until("a warning"))
+        terminal.write("\n")
+        screen.feed(terminal.read_until("the summary"))
+    assert screen.text() == ["a warning", "the summary"]
+
+
+class Screen:
+    """The part of a terminal that the table needs: lines, cursor up, erase.
+
+    Lines that are too long for ``width`` go on in the next row, also after a resize.
+    """
+
+    def __init__(self, width: int = 1000) -> None:
+        self.width = width
         self.lines = [""]
+        self.goes_on = [False]  # whether a row is the rest of the one above
         self.row = 0
         self.column = 0
         self.ever: set[str] = set()
@@ -389,19 +480,46 @@ class Screen:
         for part in re.findall(r"\x1b\[[?0-9;]*[A-Za-z]|[\r\n]|[^\x1b\r\n]+", written):
             self._take(part)
 
+    def resize(self, width: int) -> None:
+        whole: list[str] = []
+        cursor = (0, 0)
+        for row, (line, goes_on) in enumerate(zip(self.lines, self.goes_on, strict=True)):
+            before = whole[-1] if goes_on else ""
+            whole[len(whole) - goes_on :] = [before + line]
+            if row == self.row:
+                cursor = (len(whole) - 1, len(before) + self.column)
+        self.width, self.lines, self.goes_on = width, [], []
+        for number, line in enumerate(whole):
+            rows = [line[at : at + width] for at in range(0, max(1, len(line)), width)]
+            if number == cursor[0]:
+                self.row = len(self.lines) + min(cursor[1] // width, len(rows) - 1)
+                self.column = cursor[1] - width * (self.row - len(self.lines))
+            self.lines += rows
+            self.goes_on += [False, *[True] * (len(rows) - 1)]
+
     def _take(self, part: str) -> None:
         if part == "\r":
             self.column = 0
         elif part == "\n":
-            self.row += 1
-            while len(self.lines) <= self.row:
-                self.lines.append("")
+            self._go_down(goes_on=False)
         elif match := re.fullmatch(r"\x1b\[(\d*)A", part):
             self.row = max(0, self.row - int(match[1] or 1))
         elif part == "\x1b[2K":
             self.lines[self.row] = ""
         elif not part.startswith("\x1b"):
-            line = self.lines[self.row].ljust(self.column)
-            self.lines[self.row] = line[: self.column] + part + line[self.column + len(part) :]
-            self.column += len(part)
+            for letter in part:
+                if self.column >= self.width:
+                    self._go_down(goes_on=True)
+                    self.column = 0
+                line = self.lines[self.row].ljust(self.column)
+                self.lines[self.row] = line[: self.column] + letter + line[self.column + 1 :]
+                self.column += 1
             self.ever.add(self.lines[self.row])
+
+    def _go_down(self, *, goes_on: bool) -> None:
+        self.row += 1
+        if self.row == len(self.lines):
+            self.lines.append("")
+            self.goes_on.append(goes_on)
+        else:
+            self.goes_on[self.row] = goes_on
