@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscop
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep test test-unit test-envpool test-atari lint format ui bench chaos acceptance constraints clean
+.PHONY: help install docs sweep test test-unit test-envpool test-atari lint format ui bench chaos acceptance constraints clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -53,6 +53,10 @@ lint: $(STAMP) ## Check style and types
 format: $(STAMP) ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(STAMP) ## Write the pages and tables that are made from the code
+	$(BIN)/python tools/write_spec_reference.py
+	$(BIN)/python tools/write_parity_table.py
 
 ui: $(STAMP) ## Open the MLflow UI on the runs' database
 	$(BIN)/sweeper ui
