@@ -80,9 +80,10 @@ class TrialLog:
 
 def describe_report(row: Mapping[str, Any]) -> str:
     """``14:02:31 num_env_steps_sampled_lifetime=4096 episode_return_mean=41.2 …``: all numbers."""
+    # What a trial is judged by comes before what its learner says.
     numbers = [
         f"{name}={format_number(value)}"
-        for name, value in row.items()
+        for name, value in sorted(row.items(), key=lambda item: item[0].startswith("learner/"))
         if isinstance(value, int | float) and not isinstance(value, bool)
     ]
     end = [f"ended by {row['stopped_by']}"] if row.get("stopped_by") else []

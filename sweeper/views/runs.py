@@ -182,7 +182,9 @@ def print_runs(overviews: Sequence[RunOverview], storage: str) -> None:
         print_text(console, f"no runs in {storage}")
         return
     headings = ("run", "state", "ended", "failed", "best", "verdict", "last event")
-    table = make_table("plrrllr", headings)
+    # A name is there to be copied: what can be broken before it is the score.
+    is_short = max(len(run.run.name) for run in overviews) <= console.width // 3
+    table = make_table(f"{'l' if is_short else 'p'}lrrplr", headings)
     now = time.time()
     for run in overviews:
         over = sum(count for state, count in run.states.items() if state.is_over)

@@ -89,8 +89,8 @@ def test_a_trial_that_prints_without_end_fills_no_disk(tmp_path: Path) -> None:
 def test_a_report_is_one_line_of_its_numbers(capfd: pytest.CaptureFixture[str]) -> None:
     row = {
         "num_env_steps_sampled_lifetime": 4096,
-        "episode_return_mean": 41.23456,
         "learner/entropy": 0.6,
+        "episode_return_mean": 41.23456,
         "replica/episode_return_mean": [41.0, 42.0],
         "should_checkpoint": True,
         "stopped_by": None,

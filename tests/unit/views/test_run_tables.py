@@ -29,8 +29,8 @@ from sweeper.opened_run import Run, open_run
 from sweeper.results.records import SweepResults, TrialRecord
 from sweeper.spec import load_spec
 from sweeper.states import TrialState
-from sweeper.upkeep.overview import describe_run
-from sweeper.views.runs import print_best, print_evaluation, print_status, summarise
+from sweeper.upkeep.overview import describe_run, describe_runs
+from sweeper.views.runs import print_best, print_evaluation, print_runs, print_status, summarise
 from sweeper.views.trials import print_trials
 
 
@@ -281,6 +281,20 @@ def test_counts_are_described_in_plain_words() -> None:
     counts = {"TERMINATED": 3, "PRUNED": 2, "ERROR": 1, "RUNNING": 2, "PENDING": 1, "PAUSED": 4}
     assert describe_counts(counts, 32) == "3 of 32 done, 2 pruned, 1 failed, 2 running, 4 paused"
     assert describe_counts({}, 5) == "0 of 5 done"
+
+
+def test_the_names_of_runs_are_not_broken_in_a_terminal_of_80_columns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    names = ["cartpole-20260101-000000", "cartpole-20260102-000000"]
+    for name in names:
+        make_run(tmp_path, name)
+    print_runs(describe_runs(tmp_path), str(tmp_path))
+    lines = click.unstyle(capsys.readouterr().out).splitlines()
+    assert [line.split()[0] for line in lines[1:] if not line.startswith(" ")] == names
+    assert max(map(len, lines)) <= 80
 
 
 def test_status_shows_the_best_parameters_as_the_other_views_do(
