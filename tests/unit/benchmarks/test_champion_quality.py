@@ -21,14 +21,14 @@ def quality(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_the_champion_or_its_ties_are_truly_best_and_lucky_seeds_do_not_win(quality) -> None:
-    space, sweeps = quality.SPACES[0], 40
+    space, sweeps = quality.SPACES[0], 120
     lucky = 0
     judged = []
     for seed in range(sweeps):
         results = quality.search(space, seed)
         lucky += quality.choose_by_last_return(space, results).mean < space.best
         judged.append(quality.confirm(space, results, seed, (10,)))
-    assert sum(one.is_held for one in judged) >= 38
+    assert sum(one.is_held for one in judged) >= 0.95 * sweeps
     assert np.mean([one.mean_covered for one in judged]) >= 0.93
     assert np.mean([one.next_covered for one in judged]) >= 0.93
     assert {one.verdict for one in judged} == {"better"}
