@@ -109,10 +109,13 @@ def ray_session(
         # and Python then calls whatever handler is set.
         with _replaced(ray_utils, "set_sigterm_handler", lambda _: None):
             ray.init(**_arguments(address))
-    except _UNREACHABLE as error:
+    except Exception as error:  # a start that takes too long raises a bare `Exception`
         if address is None:
             why = f"Ray can't be started on this machine: {_first_line(error)}"
-            raise UserError(f"{why}; `sweeper doctor` looks into it") from error
+            raise UserError(
+                f"{why}; if the machine is busy, try again when it is less so; `sweeper doctor` "
+                "looks into it"
+            ) from error
         raise _no_cluster(address, error) from error
     finally:
         install_signals()
