@@ -7,19 +7,30 @@ an error's text or on standard output. So whatever is written to a record or sho
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-__all__ = ["HIDDEN", "VeiledStream", "hide_passwords", "hide_references", "remember", "veil"]
+__all__ = [
+    "HIDDEN",
+    "VeiledStream",
+    "hide_beginnings",
+    "hide_passwords",
+    "hide_references",
+    "remember",
+    "veil",
+]
 
 HIDDEN = "***"
 _MIN_LENGTH = 6
-_PASSWORD = re.compile(r"(\b[A-Za-z][\w+.-]*://[^\s/:@?#]*):\S*(?=@)")
+_CUT = 20
+# Bounded, so that no text takes longer than its length.
+_PASSWORD = re.compile(r"(\b[A-Za-z][\w+.-]{0,30}://[^\s/:@?#]{0,200}):\S{0,300}(?=@)")
 _REFERENCE = re.compile(r"(?<!\$)\$\{\s*env:[^${}]*\}")
 _NUMBER = re.compile(r"[-+]?[\d.]+([eE][-+]?\d+)?")
 
@@ -33,8 +44,11 @@ def remember(text: str) -> None:
     A short text, a number and a path stand in many places where they are no secret, so they stay.
     """
     is_common = len(text) < _MIN_LENGTH or _NUMBER.fullmatch(text) or text in _values
-    if is_common or os.path.isabs(text) or text in str(Path.cwd()):  # noqa: PTH117 - a text
+    if is_common or os.path.isabs(text):  # noqa: PTH117 - a text
         return
+    with contextlib.suppress(OSError):  # somebody has deleted it
+        if text in str(Path.cwd()):
+            return
     for form in (text, repr(text)[1:-1]):  # each as it is, and in JSON
         escaped = (json.dumps(form)[1:-1], json.dumps(form, ensure_ascii=False)[1:-1])
         _values.update(dict.fromkeys((form, *escaped)))
@@ -63,6 +77,15 @@ def hide_passwords(text: str) -> str:
 def hide_references(text: str) -> str:
     """A text with ``***`` in the place of every ``${env:NAME}``."""
     return _REFERENCE.sub(HIDDEN, text) if "${" in text else text
+
+
+def hide_beginnings(text: str, values: Iterable[str]) -> str:
+    """A text with ``***`` for each of some values, even where it was cut short."""
+    for value in values:
+        if len(value) >= _MIN_LENGTH and not _NUMBER.fullmatch(value):
+            beginning = re.escape(repr(value[:_CUT])[1:-1])
+            text = re.sub(rf"{beginning}[^\s'\"]*", HIDDEN, text)
+    return text
 
 
 class VeiledStream(io.TextIOBase):

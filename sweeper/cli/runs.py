@@ -236,14 +236,21 @@ def evaluate(
 @app.run_argument
 @app.storage_option
 @click.option("--port", metavar="PORT", default=5000, help="Port on the loopback interface.")
-def ui(reference: str, storage: str, port: int) -> None:
+@app.trust_option
+def ui(reference: str, storage: str, port: int, trust: bool) -> None:
     """Open the MLflow UI on a run's tracking database."""
     opened = app.open_reference(reference, storage)
     tracking = None if opened.spec is None else opened.spec.tracking
     if tracking is None:
         raise UserError(f"{opened.results.root.name} was run without tracking; nothing to show")
     from sweeper.tracking.ui import open_ui
+    from sweeper.trust import find_foreign_servers, refuse_foreign
 
+    servers = {} if opened.spec is None else opened.spec.servers
+    foreign = [
+        one for one in find_foreign_servers(opened.paths, servers) if one.endswith("(tracking.uri)")
+    ]
+    refuse_foreign(foreign, name=opened.paths.root.name, trust=trust, say=app.say)
     server = open_ui(tracking.uri, port=port, experiment=tracking.experiment)
     app.say(f"MLflow UI on {server.url} (Ctrl-C ends it)")
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ from sweeper.spec.text.documents import Document, load_document, plain_document
 from sweeper.spec.text.scalars import explain_typography, parse_scalar, refuse_untyped
 from sweeper.spec.text.yaml import KeyPath
 from sweeper.sqlite_address import default_tracking_uri
+from sweeper.veil import hide_beginnings
 
 if TYPE_CHECKING:
     from sweeper.planning.plan import SweepPlan
@@ -217,7 +218,10 @@ def _read(document: Document, *, is_training: bool = False) -> Reading:
         return Reading(None, document.problems, None)
     draft = read_draft(document, is_training=is_training)
     apply_rules(draft)
-    problems = (*document.problems, *_beside(document.problems, draft.problems))
+    problems = tuple(
+        replace(one, message=hide_beginnings(one.message, document.variables))
+        for one in (*document.problems, *_beside(document.problems, draft.problems))
+    )
     return Reading(None if problems else _build(draft), problems, draft)
 
 

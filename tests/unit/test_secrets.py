@@ -228,6 +228,27 @@ def test_the_command_line_is_recorded_without_passwords() -> None:
     assert recorded == ["sweeper", "run", "s.yaml", "tracking.uri=http://me:***@h:5000", "a=b"]
 
 
+def test_an_error_about_a_variable_does_not_show_its_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for secret in ("hunter2-short", "hunter2-" + "long" * 40):
+        monkeypatch.setenv("TOKEN", secret)
+        for override in (
+            "stop.time_total_s=${env:TOKEN}",
+            "backend=${env:TOKEN}",
+            "seeds=${env:TOKEN}",
+        ):
+            with pytest.raises(SpecError, match=r"\*\*\*") as refused:
+                load(tmp_path, SPEC, override)
+            assert "hunter2" not in str(refused.value)
+
+
+def test_hiding_takes_no_longer_for_a_hostile_text() -> None:
+    for part in ("a://b:", "a.a", "a://", "x"):
+        text = part * (200_000 // len(part))
+        assert len(printable(f"@ :// {text}")) >= len(text)
+
+
 # -- what code says ----------------------------------------------------------------------------
 
 

@@ -198,7 +198,7 @@ def test_the_pickles_of_an_rllib_run_are_named_before_it_goes_on(tmp_path: Path)
 def test_a_server_that_somebody_else_named_is_not_connected_to(tmp_path: Path) -> None:
     run = extract_run(tmp_path / "runs")
     change_spec(run, {"tracking: null": "tracking: {uri: 'http://127.0.0.1:9', experiment: x}"})
-    for verb in ("resume", "log"):
+    for verb in ("resume", "log", "ui"):
         code, said = run_verb((verb, "RUN"), tmp_path)
         assert code == 2, said
         assert "connect to http://127.0.0.1:9 (tracking.uri)" in said

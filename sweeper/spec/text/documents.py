@@ -36,6 +36,7 @@ class Document:
         problems: found so far.
         source: the file; None if there is none.
         is_partial: whether a file in the `extends` chain could not be read, so keys may be missing.
+        variables: the texts of environment variables that are in it; no problem shows them.
     """
 
     data: dict[str, Any]
@@ -43,6 +44,7 @@ class Document:
     problems: tuple[Problem, ...] = ()
     source: Path | None = None
     is_partial: bool = False
+    variables: tuple[str, ...] = ()
 
     def locate(self, path: KeyPath) -> Location:
         """The location of a key, or of the nearest key above it."""
@@ -104,9 +106,9 @@ def load_document(
         return Document({}, composer.locations, tuple(composer.problems), path)
     for override in overrides:
         composer.override(data, override)
-    resolved, unresolved = interpolate(data, composer.locations)
+    resolved, unresolved, texts = interpolate(data, composer.locations)
     problems = (*composer.problems, *unresolved)
-    return Document(resolved, composer.locations, problems, path, composer.is_partial)
+    return Document(resolved, composer.locations, problems, path, composer.is_partial, texts)
 
 
 @dataclass

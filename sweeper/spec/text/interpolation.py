@@ -34,7 +34,7 @@ _MISSING = object()
 
 def interpolate(
     data: dict[str, Any], locations: Mapping[KeyPath, Location]
-) -> tuple[dict[str, Any], tuple[Problem, ...]]:
+) -> tuple[dict[str, Any], tuple[Problem, ...], tuple[str, ...]]:
     """Replace the references in every text; ``$${`` stands for the text ``${``.
 
     A text that is nothing but a reference becomes the value it refers to, type included. An
@@ -44,11 +44,12 @@ def interpolate(
     variables and ``$${`` stay as they are.
 
     Returns:
-        The document with its references resolved, and the problems.
+        The document with its references resolved, the problems, and the texts of variables that
+        were put in place.
     """
     work = _Interpolation(data, locations)
     resolved = {key: work.resolve(value, (key,), ()) for key, value in data.items()}
-    return resolved, tuple(work.problems)
+    return resolved, tuple(work.problems), tuple(work.texts)
 
 
 def escape_late(data: dict[str, Any]) -> None:
@@ -71,6 +72,7 @@ class _Interpolation:
     locations: Mapping[KeyPath, Location]
     problems: list[Problem] = field(default_factory=list)
     values: int = 0
+    texts: list[str] = field(default_factory=list)
 
     def resolve(self, value: Any, path: KeyPath, chain: tuple[str, ...]) -> Any:
         self.values += 1
@@ -149,6 +151,7 @@ class _Interpolation:
             return _MISSING
         if _is_late(path):
             return f"${{env:{name}}}"
+        self.texts.append(value)
         try:
             return parse_scalar(value)
         except ValueError:
