@@ -11,11 +11,13 @@ from sweeper.checkpoint_marker import find_damage
 from sweeper.errors import UserError
 from sweeper.evidence.advice.finding import Advice
 from sweeper.evidence.advice.report import advise
+from sweeper.evidence.learning import Learning, find_learning
 from sweeper.evidence.no_value import explain_no_value
 from sweeper.evidence.selection import NothingToSelect, Selection, check_metric, select
 from sweeper.evidence.ties import find_ties
 from sweeper.evidence.unconfirmed import explain_unconfirmed
 from sweeper.metrics import Objective, canonical_metric, examined_metric
+from sweeper.opened_champion import OpenedChampion
 from sweeper.paths import CheckpointPaths, RunPaths, find_run
 from sweeper.relocation import relocate
 from sweeper.results.builder import load_results
@@ -97,11 +99,46 @@ class Run:
         Raises:
             NothingToSelect: no trial has a score.
         """
-        schedule = self.schedule
+        schedule, learning = self.schedule, self.learning()
         return {
             **self.selection.to_best_json(self.results.root, self.agent),
             "schedule": None if schedule is None else str(schedule),
+            **({} if learning is None else {"learning": learning.to_json()}),
         }
+
+    @property
+    def champion(self) -> OpenedChampion:
+        """The winner: its configuration, its evidence, its agent.
+
+        Raises:
+            NothingToSelect: no trial has a score.
+        """
+        return OpenedChampion(self.selection, self.agent, self.learning())
+
+    def learning(self, threshold: float | None = None) -> Learning | None:
+        """How fast the winner's runs learned.
+
+        Args:
+            threshold: to be reached; by default the spec's ``selection.solved_at``.
+
+        Returns:
+            None without a threshold, and if no run has a curve.
+
+        Raises:
+            NothingToSelect: no trial has a score.
+        """
+        if threshold is None:
+            threshold = None if self.spec is None else self.spec.selection.solved_at
+        if threshold is None:
+            return None
+        selection = self.selection
+        return find_learning(
+            self.results,
+            selection.trial_id,
+            self.objective,
+            threshold,
+            is_confirmed=selection.confirmed is not None,
+        )
 
     @property
     def agent(self) -> Path | None:

@@ -86,15 +86,30 @@ def results(
 @app.json_option
 @click.option("--metric", metavar="NAME", help="Choose by this metric, not the spec's.")
 @mode_option
-def best(reference: str, storage: str, as_json: bool, metric: str | None, mode: str | None) -> None:
+@click.option(
+    "--threshold",
+    metavar="RETURN",
+    type=float,
+    help="Say how soon its runs reached this.  [default: selection.solved_at]",
+)
+def best(
+    reference: str,
+    storage: str,
+    as_json: bool,
+    metric: str | None,
+    mode: str | None,
+    threshold: float | None,
+) -> None:
     """Show the champion: configuration, score, checkpoint."""
     from sweeper.views.runs import print_best
 
     opened = app.open_reference(reference, storage, metric=metric, mode=mode)
     if as_json:
-        app.print_json(opened.best)
+        learning = opened.learning(threshold)
+        document = opened.best
+        app.print_json(document if learning is None else {**document, "learning": learning})
     else:
-        print_best(opened)
+        print_best(opened, threshold)
 
 
 @app.cli.command()

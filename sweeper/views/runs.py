@@ -38,7 +38,7 @@ from sweeper.views.advice import advice_rows
 from sweeper.views.confirmation import describe_stage
 from sweeper.views.console import color_state, make_console, make_table, print_pairs, print_text
 from sweeper.views.logs import TrialLog, tail_lines
-from sweeper.views.scores import evidence_rows, spread_words
+from sweeper.views.scores import evidence_rows, learning_rows, spread_words
 
 if TYPE_CHECKING:  # `evaluation` imports Ray, which no table needs
     from sweeper.evidence.evaluation import Evaluation
@@ -78,8 +78,12 @@ def headline(plan: SweepPlan) -> str:
     )
 
 
-def print_best(opened: Run) -> None:
+def print_best(opened: Run, threshold: float | None = None) -> None:
     """Print the champion: verdict, score, configuration, checkpoint.
+
+    Args:
+        opened: the run.
+        threshold: say how soon its runs reached it; by default ``selection.solved_at``.
 
     Raises:
         NothingToSelect: no trial has a score.
@@ -93,6 +97,7 @@ def print_best(opened: Run) -> None:
         (selection.metric, _score(selection)),
         ("env steps", format_number(selection.env_steps)),
         *evidence_rows(selection),
+        *learning_rows(opened.learning(threshold)),
         *((name, format_value(value)) for name, value in configuration.items()),
         ("checkpoint", short_path(selection.checkpoint)),
         ("agent", short_path(opened.agent)),

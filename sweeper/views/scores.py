@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sweeper.evidence.learning import Learning
 from sweeper.evidence.record import ChosenAgent, Selection
 from sweeper.evidence.samples import Evidence
 from sweeper.formatting import count_noun, format_number, format_score
@@ -18,6 +19,7 @@ __all__ = [
     "describe_runs",
     "describe_score",
     "evidence_rows",
+    "learning_rows",
     "objective_of",
     "spread_words",
 ]
@@ -63,6 +65,28 @@ def evidence_rows(selection: Selection) -> Iterator[tuple[str, str]]:
             yield "its runs", describe_runs(selection.baseline)
     if selection.agent is not None:
         yield "agent's value", describe_agent(selection.agent)
+
+
+def learning_rows(learning: Learning | None) -> Iterator[tuple[str, str]]:
+    """How fast the champion's runs learned, as names and values."""
+    if learning is None:
+        return
+    number, reached = len(learning.areas), learning.reached
+    words = f"{len(reached)} of {count_noun(number, 'run')}"
+    if reached:
+        ends = " to ".join(dict.fromkeys(format_number(end) for end in (reached[0], reached[-1])))
+        median = learning.median_steps
+        middle = "" if median is None else f", half of all by {format_number(median)}"
+        words += f", after {ends} env steps{middle}"
+    yield f"reached {format_number(learning.threshold)}", f"{words} ({learning.metric})"
+    document = learning.to_json()
+    deviation = document["area_deviation"]
+    spread = "" if deviation is None else f" ±{format_number(deviation)}"
+    yield (
+        "area",
+        f"{format_number(document['area'])}{spread} over {count_noun(number, 'run')}: the mean of "
+        f"{learning.metric} over env steps",
+    )
 
 
 def describe_evidence(evidence: Evidence) -> str:

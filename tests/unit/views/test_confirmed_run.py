@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from run_folders import make_run
 
+from sweeper.errors import UserError
 from sweeper.journal import (
     ConfirmationPlanned,
     Journal,
@@ -115,3 +117,50 @@ def test_the_confirmations_trials_are_shown_apart(
     assert "29.7 ±1.204" in shown
     rows = run.confirmation.rows
     assert [(row["of"], row["replicas"]) for row in rows] == [("t0002", 5), ("baseline", 5)]
+
+
+def test_the_champion_of_a_notebook_shows_verdict_and_evidence(run: Run) -> None:
+    champion = run.champion
+    assert champion.trial_id == "t0002"
+    assert champion.verdict == "better"
+    assert champion.configuration == run.best["configuration"]
+    shown = repr(champion)
+    assert shown.startswith(champion.verdict_text)
+    rows = [line.split("  ") for line in shown.splitlines()[2:]]
+    assert [row[0].strip() for row in rows] == ["", "t0002", "baseline"]
+    assert "29.7" in shown
+    html = champion._repr_html_()
+    assert html.count("<tr>") == 3
+    assert "29.7" in html
+
+
+def test_an_agent_that_was_not_written_is_said_to_be_missing(run: Run) -> None:
+    with pytest.raises(UserError, match="the agent of t0002 was not written"):
+        run.champion.agent()
+
+
+def test_a_threshold_shows_how_soon_the_runs_got_there(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_best(run)
+    assert "area" not in capsys.readouterr().out  # nothing counts as solved
+    assert run.learning() is None
+    assert "learning" not in run.best
+    trials = tuple(
+        replace(
+            one,
+            reports=(
+                {
+                    "num_env_steps_sampled_lifetime": 500,
+                    "replica/episode_return_mean": [10.0] * 5,
+                },
+                {**one.last_report, "replica/episode_return_mean": [30.0] * 4 + [20.0]},
+            ),
+        )
+        for one in run.results.retrained
+    )
+    learned = replace(run, results=replace(run.results, retrained=trials))
+    print_best(learned, 25.0)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "reached 25 4 of 5 runs, after 1000 env steps, half of all by 1000" in shown
+    assert "area 19 ±2.236 over 5 runs: the mean of episode_return_mean over env steps" in shown
