@@ -29,6 +29,7 @@ from sweeper.evidence.statistics import (
     Interval,
     find_limits,
     find_two_groups,
+    is_far_from_normal,
     mean_interval,
     order_statistics_interval,
     prediction_interval,
@@ -129,7 +130,7 @@ def _mean_as_judged(values: np.ndarray) -> Interval | None:
 
 
 def _prediction_as_judged(values: np.ndarray) -> Interval | None:
-    if find_two_groups([values]) is None:
+    if find_two_groups([values]) is None and not is_far_from_normal(values):
         return find_limits([values]).cut(prediction_interval(values))
     return order_statistics_interval(values)
 

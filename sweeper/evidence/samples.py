@@ -16,6 +16,7 @@ from sweeper.evidence.statistics import (
     clopper_pearson,
     explain_no_interval,
     interquartile_mean,
+    is_far_from_normal,
     mean_interval,
     order_statistics_interval,
     prediction_interval,
@@ -186,11 +187,14 @@ def weigh_sample(
     reason = prediction_reason = explain_no_interval(values)
     if groups is not None and values:
         interval = two_group_interval(values, groups, look_level)
-        prediction = order_statistics_interval(values, level)
-        if prediction is not None and prediction.level < level:
-            prediction_reason = f"{len(values)} runs in two groups allow no higher level"
     else:
         interval = mean_interval(values, look_level)
+    if groups is not None or is_far_from_normal(values):
+        prediction = order_statistics_interval(values, level)
+        if prediction is not None and prediction.level < level:
+            shape = "in two groups" if groups is not None else "far from a normal distribution"
+            prediction_reason = f"{len(values)} runs {shape} allow no higher level"
+    else:
         prediction = prediction_interval(values, level)
     interval, prediction = limits.cut(interval), limits.cut(prediction)
     if interval is not None:

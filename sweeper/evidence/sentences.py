@@ -194,7 +194,8 @@ def _next_run(outcome: Outcome) -> str:
     if prediction is not None:
         limit = ""
         if prediction.level < outcome.level - 1e-9:
-            limit = f" at most; {len(values)} runs in two groups allow no surer promise"
+            what = "with such outliers" if champion.in_lower_group is None else "in two groups"
+            limit = f" at most; {len(values)} runs {what} allow no surer promise"
         return (
             f"One more training run of {champion.name} would land between "
             f"{format_number(prediction.low)} and {format_number(prediction.high)} "

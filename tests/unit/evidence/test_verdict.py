@@ -85,6 +85,19 @@ def test_seeds_are_added_to_what_is_undecided_only() -> None:
     assert undecided([bad], baseline, looks=LOOKS) == ()  # 1 against 1: no seeds would tell
 
 
+def test_one_more_run_is_not_predicted_beyond_what_runs_with_a_tail_come_near() -> None:
+    # Of a confirmation on Acrobot, whose returns are below 0.
+    runs = (-90, -102, -83, -254, -95, -80, -295, -408, -88, -330)
+    runs += (-97, -85, -86, -92, -95, -114, -335, -418, -86, -500)
+    evidence = judge([Sample("t1", runs, 8e4)], None).evidence["t1"]
+    assert evidence.prediction is not None
+    assert (evidence.prediction.low, evidence.prediction.high) == (-500, -80)
+    assert evidence.prediction.level == pytest.approx(19 / 21)
+    assert evidence.prediction_reason == (
+        "20 runs far from a normal distribution allow no higher level"
+    )
+
+
 def test_runs_that_got_stuck_in_the_search_widen_what_is_said_of_lucky_ones() -> None:
     runs, searched = (240.0, 251.0, 246.0, 255.0, 238.0), (241.0, 250.0, -20.0, 247.0, 252.0)
     alone = judge([Sample("t1", runs, 1e5)], None).evidence["t1"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from sweeper.evidence.statistics import (
     clopper_pearson,
     explain_no_interval,
     find_two_groups,
+    is_far_from_normal,
     mean_interval,
     order_statistics_interval,
     prediction_interval,
@@ -70,6 +72,16 @@ def test_order_statistics_promise_what_the_number_of_runs_allows() -> None:
     assert many is not None
     assert ends(many) == (1.0, 97.0)  # (99 + 1 - 2 · 2) / (99 + 1) = 0.96
     assert many.level == pytest.approx(0.96)
+
+
+def test_normal_runs_are_seldom_far_from_normal_and_runs_with_a_tail_are() -> None:
+    generator = np.random.default_rng(0)
+    normal = [generator.normal(size=10).tolist() for _ in range(1000)]
+    assert sum(map(is_far_from_normal, normal)) <= 20  # 1 % are expected
+    tailed = [(-generator.lognormal(0.0, 1.5, size=20)).tolist() for _ in range(100)]
+    assert sum(map(is_far_from_normal, tailed)) >= 98
+    assert not is_far_from_normal([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 900.0])  # too few to tell
+    assert not is_far_from_normal([5.0] * 20)
 
 
 def test_clopper_pearson_has_a_width_at_both_ends() -> None:
