@@ -94,12 +94,27 @@ def _main(outcome: Outcome) -> list[str]:
         f"{_level(outcome, champion, baseline)}"
     )
     if outcome.verdict == "undecided":
-        sentences = [f"Undecided: {name} can't be told from the baseline: {numbers}."]
-        return sentences + _more_seeds(outcome.more_seeds)
+        return [
+            f"Undecided: no difference between {name} and the baseline is shown: {numbers}.",
+            *_beats(outcome),
+            *_more_seeds(outcome.more_seeds),
+            "So far nothing speaks for leaving the baseline.",
+        ]
     sentences = [f"{name} is {outcome.verdict} than the baseline: {numbers}."]
     if outcome.verdict == "worse":
         sentences.append("The sweep found nothing better: use the baseline.")
     return sentences
+
+
+def _beats(outcome: Outcome) -> list[str]:
+    if outcome.probability is None or outcome.champion.interval is None:
+        return []
+    limits = ""
+    if outcome.probability_interval is not None:
+        low, high = outcome.probability_interval.low, outcome.probability_interval.high
+        limits = f" ({_whole(low)} to {_whole(high)} %)"
+    share = f"{_whole(outcome.probability)} %{limits}"
+    return [f"Of pairs of runs, {outcome.champion.name}'s is the better one in {share}."]
 
 
 def _more_seeds(number: int | None) -> list[str]:
@@ -107,10 +122,10 @@ def _more_seeds(number: int | None) -> list[str]:
         return []
     if number >= MAX_MORE_SEEDS:
         return [
-            f"If they differ, then by too little for {MAX_MORE_SEEDS} more seeds of each to show."
+            f"If they differ, then by too little for {MAX_MORE_SEEDS} more runs of each to show."
         ]
-    seeds = count_noun(number, "more seed")
-    return [f"If they differ as much as it looks, about {seeds} of each would settle it."]
+    runs = count_noun(number, "more run")
+    return [f"A difference as large as the one seen would take about {runs} of each to show."]
 
 
 def _failures(outcome: Outcome) -> list[str]:
@@ -133,7 +148,9 @@ def _other_finalists(outcome: Outcome) -> list[str]:
     if not outcome.tied:
         rest = "other finalist" if others == 1 else f"other {others} finalists"
         return [f"{name} is better than the {rest}."]
-    sentences = [f"{_join(outcome.tied)} can't be told from {name}."]
+    ranked = {one.name: one for one in outcome.finalists}
+    tied = [f"{other} ({format_number(ranked[other].mean)})" for other in outcome.tied]
+    sentences = [f"{_join(tied)} can't be told from {name}."]
     chosen = [one for one in outcome.finalists if one.name in (name, *outcome.tied)]
     parts = []
     steps = [one.env_steps for one in chosen]
@@ -141,10 +158,12 @@ def _other_finalists(outcome: Outcome) -> list[str]:
         parts.append(f"{outcome.cheapest} is the cheapest ({format_number(min(steps))} env steps)")
     spreads = [one.deviation for one in chosen if one.deviation is not None]
     if outcome.steadiest is not None and max(spreads) > _NOTABLE * min(spreads):
-        deviation = format_number(min(spreads))
-        parts.append(f"{outcome.steadiest} the steadiest (standard deviation {deviation})")
-        if len(parts) == 1:
-            parts = [f"{outcome.steadiest} is the steadiest (standard deviation {deviation})"]
+        least, most = map(format_number, (min(spreads), max(spreads)))
+        verb = "" if parts else "is "
+        parts.append(
+            f"{outcome.steadiest} {verb}the steadiest (standard deviation {least}, of others up "
+            f"to {most})"
+        )
     if parts:
         sentences.append(f"Of these {len(chosen)}, {' and '.join(parts)}.")
     return sentences
@@ -155,9 +174,14 @@ def _solved(outcome: Outcome) -> list[str]:
     if solved is None:
         return []
     share = f"{_whole(solved.interval.low)} to {_whole(solved.interval.high)} %"
+    other = None if outcome.baseline is None else outcome.baseline.solved
+    against = ""
+    if other is not None:
+        against = f" and {other.number or 'none'} of the baseline's {other.runs}"
     return [
-        f"{solved.number} of its {solved.runs} runs reached {format_number(solved.at)}; "
-        f"{share} of further runs would."
+        f"{solved.number} of its {solved.runs} runs{against} ended at {format_number(solved.at)} "
+        f"or better; of endlessly many of its runs, {share} would "
+        f"({_percent(solved.interval.level)} interval)."
     ]
 
 
@@ -167,8 +191,8 @@ def _shrinkage(outcome: Outcome) -> list[str]:
         return []
     if format_number(score) == format_number(mean):
         return [f"The search's score was {format_number(score)} too."]
-    size, word = format_number(abs(outcome.shrinkage)), "high" if outcome.shrinkage > 0 else "low"
-    return [f"The search's score, {format_number(score)}, was {size} too {word}."]
+    size, word = f"{abs(outcome.shrinkage):.3g}", "high" if outcome.shrinkage > 0 else "low"
+    return [f"The search's score, {format_number(score)}, was about {size} too {word}."]
 
 
 def _two_groups(outcome: Outcome) -> list[str]:
@@ -192,13 +216,14 @@ def _next_run(outcome: Outcome) -> str:
     champion = outcome.champion
     values, prediction = champion.finished, champion.prediction
     if prediction is not None:
-        limit = ""
+        where, limit = "", ""
+        if (prediction.low, prediction.high) == (min(values), max(values)):
+            where = f", the lowest and the highest of its {len(values)} runs"
         if prediction.level < outcome.level - 1e-9:
-            what = "with such outliers" if champion.in_lower_group is None else "in two groups"
-            limit = f" at most; {len(values)} runs {what} allow no surer promise"
+            limit = "; so few that differ so much allow no surer promise"
         return (
             f"One more training run of {champion.name} would land between "
-            f"{format_number(prediction.low)} and {format_number(prediction.high)} "
+            f"{format_number(prediction.low)} and {format_number(prediction.high)}{where} "
             f"({_percent(prediction.level)}{limit})."
         )
     if len(values) < 2:
@@ -248,10 +273,15 @@ def _numbers(evidence: Evidence) -> str:
 
 
 def _level(outcome: Outcome, *shown: Evidence) -> str:
-    number = sum(one.interval is not None for one in shown)
-    if not number:
+    intervals = [one.interval for one in shown if one.interval is not None]
+    if not intervals:
         return ""
-    return f" ({_percent(outcome.level)} {'intervals' if number > 1 else 'interval'})"
+    noun = "intervals" if len(intervals) > 1 else "interval"
+    _, comma, promise = intervals[0].method.partition(", over ")  # the champion's
+    kept = f" that hold over {promise.replace(' over ', ' ')}" if comma else ""
+    if len(intervals) == 1:
+        kept = kept.replace("hold", "holds")
+    return f" ({_percent(outcome.level)} {noun}{kept})"
 
 
 def _elsewhere(outcome: Outcome) -> str:

@@ -377,7 +377,7 @@ def _describe_best(overview: RunOverview) -> str:
         return "-"
     score = _with_spread(overview.score, overview.diverged, overview.deviation)
     if overview.confirmed is not None:
-        score += f", confirmed {format_number(overview.confirmed)}"
+        score += f", on fresh seeds {format_number(overview.confirmed)}"
     return f"{overview.best} ({score})"
 
 

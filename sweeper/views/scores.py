@@ -54,17 +54,17 @@ def evidence_rows(selection: Selection) -> Iterator[tuple[str, str]]:
     """What is known of the champion beside its score, as names and values."""
     evidence, made = selection.evidence, selection.confirmed_on
     if evidence is not None and made is not None and evidence.runs:
-        yield "confirmed", describe_evidence(evidence)
+        yield "on fresh seeds", describe_evidence(evidence)
         if evidence.prediction is not None:
             low, high = map(format_number, (evidence.prediction.low, evidence.prediction.high))
             yield "one more run", f"{low} to {high} ({evidence.prediction.level:.0%})"
-        yield "its runs", describe_runs(evidence)
+        yield f"{selection.trial_id}'s runs", describe_runs(evidence)
         if selection.baseline is not None and selection.baseline.runs:
             words = "defaults" if made.baseline == "defaults" else str(made.baseline)
             yield "baseline", f"{describe_evidence(selection.baseline)}, {words}"
-            yield "its runs", describe_runs(selection.baseline)
+            yield "baseline's runs", describe_runs(selection.baseline)
     if selection.agent is not None:
-        yield "agent's value", describe_agent(selection.agent)
+        yield "saved agent", describe_agent(selection.agent)
 
 
 def learning_rows(learning: Learning | None) -> Iterator[tuple[str, str]]:
@@ -72,7 +72,7 @@ def learning_rows(learning: Learning | None) -> Iterator[tuple[str, str]]:
     if learning is None:
         return
     number, reached = len(learning.areas), learning.reached
-    words = f"{len(reached)} of {count_noun(number, 'run')}"
+    words = f"while training, {len(reached)} of {count_noun(number, 'run')}"
     if reached:
         ends = " to ".join(dict.fromkeys(format_number(end) for end in (reached[0], reached[-1])))
         median = learning.median_steps
@@ -83,7 +83,7 @@ def learning_rows(learning: Learning | None) -> Iterator[tuple[str, str]]:
     deviation = document["area_deviation"]
     spread = "" if deviation is None else f" ±{format_number(deviation)}"
     yield (
-        "area",
+        "mean in training",
         f"{format_number(document['area'])}{spread} over {count_noun(number, 'run')}: the mean of "
         f"{learning.metric} over env steps",
     )
@@ -110,8 +110,8 @@ def describe_runs(evidence: Evidence) -> str:
 
 def describe_agent(agent: ChosenAgent) -> str:
     """The agent's own value, and whose it is: one replica's, not its configuration's mean."""
-    where = f"seed {agent.seed} of {agent.trial_id}, the best of its confirmation runs"
+    where = f"the best of the confirmation's runs (seed {agent.seed} of {agent.trial_id})"
     if agent.value is None:
         return where
-    episodes = count_noun(len(agent.returns), "episode")
-    return f"{format_number(agent.value)} over {episodes}: {where}, on seeds not used before"
+    episodes = count_noun(len(agent.returns), "fresh episode")
+    return f"{format_number(agent.value)} over {episodes}: {where}, not what a new run would give"

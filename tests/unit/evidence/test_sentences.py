@@ -39,11 +39,13 @@ CASES = {
         "better",
         (
             "t0007 is better than the baseline: mean return 485.6 (477.4 to 493.8) over 10 "
-            "runs, against 296 (275 to 317) over 10 runs (95 % intervals). t0003 can't be "
-            "told from t0007. Of these 2, t0003 is the cheapest (60,000 env steps) and t0007 "
-            "the steadiest (standard deviation 8.909). 9 of its 10 runs reached 475; 49 to "
-            "100 % of further runs would. The search's score, 499, was 13.4 too high. One "
-            "more training run of t0007 would land between 464.5 and 506.7 (95 %)."
+            "runs, against 296 (275 to 317) over 10 runs (95 % intervals that hold over 3 "
+            "finalists). t0003 (480.6) can't be told from t0007. Of these 2, t0003 is the "
+            "cheapest (60,000 env steps) and t0007 the steadiest (standard deviation 8.909, "
+            "of others up to 12.28). 9 of its 10 runs and none of the baseline's 10 ended at "
+            "475 or better; of endlessly many of its runs, 49 to 100 % would (95 % interval). "
+            "The search's score, 499, was about 13.4 too high. One more training run of t0007 "
+            "would land between 464.5 and 506.7 (95 %)."
         ),
     ),
     "better, without a tie": Case(
@@ -53,9 +55,10 @@ CASES = {
         "better",
         (
             "t0007 is better than the baseline: mean return 485.6 (478.1 to 493.1) over 10 "
-            "runs, against 296 (275 to 317) over 10 runs (95 % intervals). t0007 is better "
-            "than the other finalist. The search's score, 499, was 13.4 too high. One more "
-            "training run of t0007 would land between 464.5 and 506.7 (95 %)."
+            "runs, against 296 (275 to 317) over 10 runs (95 % intervals that hold over 2 "
+            "finalists). t0007 is better than the other finalist. The search's score, 499, "
+            "was about 13.4 too high. One more training run of t0007 would land between 464.5 "
+            "and 506.7 (95 %)."
         ),
     ),
     "undecided": Case(
@@ -64,12 +67,14 @@ CASES = {
         {},
         "undecided",
         (
-            "Undecided: t0007 can't be told from the baseline: mean return 485.6 (478.1 to "
-            "493.1) over 10 runs, against 471.9 (458.7 to 485.1) over 10 runs (95 % "
-            "intervals). If they differ as much as it looks, about 14 more seeds of each "
-            "would settle it. t0007 is better than the other finalist. The search's score, "
-            "499, was 13.4 too high. One more training run of t0007 would land between 464.5 "
-            "and 506.7 (95 %)."
+            "Undecided: no difference between t0007 and the baseline is shown: mean return "
+            "485.6 (478.1 to 493.1) over 10 runs, against 471.9 (458.7 to 485.1) over 10 runs "
+            "(95 % intervals that hold over 2 finalists). Of pairs of runs, t0007's is the "
+            "better one in 74 % (49 to 89 %). A difference as large as the one seen would "
+            "take about 14 more runs of each to show. So far nothing speaks for leaving the "
+            "baseline. t0007 is better than the other finalist. The search's score, 499, was "
+            "about 13.4 too high. One more training run of t0007 would land between 464.5 and "
+            "506.7 (95 %)."
         ),
     ),
     "undecided, after two of six looks": Case(
@@ -78,11 +83,13 @@ CASES = {
         {"looks": (5, 10, 15, 20, 25, 30)},
         "undecided",
         (
-            "Undecided: t0007 can't be told from the baseline: mean return 485.6 (477.8 to "
-            "493.4) over 10 runs, against 471.9 (455.7 to 488.1) over 10 runs (95 % "
-            "intervals). If they differ as much as it looks, about 10 more seeds of each "
-            "would settle it. The search's score, 499, was 13.4 too high. One more training "
-            "run of t0007 would land between 464.5 and 506.7 (95 %)."
+            "Undecided: no difference between t0007 and the baseline is shown: mean return "
+            "485.6 (477.8 to 493.4) over 10 runs, against 471.9 (455.7 to 488.1) over 10 runs "
+            "(95 % intervals that hold over 6 looks). Of pairs of runs, t0007's is the better "
+            "one in 74 % (49 to 89 %). A difference as large as the one seen would take about "
+            "10 more runs of each to show. So far nothing speaks for leaving the baseline. "
+            "The search's score, 499, was about 13.4 too high. One more training run of t0007 "
+            "would land between 464.5 and 506.7 (95 %)."
         ),
     ),
     "worse": Case(
@@ -93,8 +100,9 @@ CASES = {
         (
             "t0011 is worse than the baseline: mean return 408.6 (395.1 to 422.1) over 10 "
             "runs, against 485.6 (479.2 to 492) over 10 runs (95 % intervals). The sweep "
-            "found nothing better: use the baseline. The search's score, 492, was 83.4 too "
-            "high. One more training run of t0011 would land between 363.7 and 453.5 (95 %)."
+            "found nothing better: use the baseline. The search's score, 492, was about 83.4 "
+            "too high. One more training run of t0011 would land between 363.7 and 453.5 (95 "
+            "%)."
         ),
     ),
     "one finalist, no baseline": Case(
@@ -105,8 +113,8 @@ CASES = {
         (
             "t0007 is the only finalist; its mean return is 485.6 (479.2 to 492) over 10 runs "
             "(95 % interval). There is no baseline to hold it against. The search's score, "
-            "499, was 13.4 too high. One more training run of t0007 would land between 464.5 "
-            "and 506.7 (95 %)."
+            "499, was about 13.4 too high. One more training run of t0007 would land between "
+            "464.5 and 506.7 (95 %)."
         ),
     ),
     "every run of the baseline failed": Case(
@@ -116,10 +124,10 @@ CASES = {
         "undecided",
         (
             "t0007 has the best mean return of 2 finalists: 485.6 (478.1 to 493.1) over 10 "
-            "runs (95 % interval). All 10 runs of the baseline failed, so there is nothing to "
-            "hold it against. t0007 is better than the other finalist. The search's score, "
-            "499, was 13.4 too high. One more training run of t0007 would land between 464.5 "
-            "and 506.7 (95 %)."
+            "runs (95 % interval that holds over 2 finalists). All 10 runs of the baseline "
+            "failed, so there is nothing to hold it against. t0007 is better than the other "
+            "finalist. The search's score, 499, was about 13.4 too high. One more training "
+            "run of t0007 would land between 464.5 and 506.7 (95 %)."
         ),
     ),
     "every run of the finalists failed": Case(
@@ -140,9 +148,10 @@ CASES = {
         "better",
         (
             "t0007 is better than the baseline: mean return 485.6 (478.1 to 493.1) over 10 "
-            "runs, against 296 (275 to 317) over 10 runs (95 % intervals). t0003 could not "
-            "win: 7 of 10 runs failed. The search's score, 499, was 13.4 too high. One more "
-            "training run of t0007 would land between 464.5 and 506.7 (95 %)."
+            "runs, against 296 (275 to 317) over 10 runs (95 % intervals that hold over 2 "
+            "finalists). t0003 could not win: 7 of 10 runs failed. The search's score, 499, "
+            "was about 13.4 too high. One more training run of t0007 would land between 464.5 "
+            "and 506.7 (95 %)."
         ),
     ),
     "interrupted": Case(
@@ -153,9 +162,9 @@ CASES = {
         (
             "Unconfirmed: the confirmation is not complete; it lacks 6 of 10 runs of t0003. "
             "t0007 is the champion by its search score; so far its mean return is 485.6 "
-            "(478.1 to 493.1) over 10 runs (95 % interval). The search's score, 499, was 13.4 "
-            "too high. One more training run of t0007 would land between 464.5 and 506.7 (95 "
-            "%)."
+            "(478.1 to 493.1) over 10 runs (95 % interval that holds over 2 finalists). The "
+            "search's score, 499, was about 13.4 too high. One more training run of t0007 "
+            "would land between 464.5 and 506.7 (95 %)."
         ),
     ),
     "interrupted before the first run": Case(
@@ -176,10 +185,12 @@ CASES = {
         {"solved_at": 475},
         "undecided",
         (
-            "Undecided: t0007 can't be told from the baseline: mean return 500 in each of 10 "
-            "runs, against 500 in each of 10 runs. 10 of its 10 runs reached 475; 69 to 100 % "
-            "of further runs would. The search's score was 500 too. One more training run of "
-            "t0007 would most likely end at 500 too, but up to 31 % of runs may not."
+            "Undecided: no difference between t0007 and the baseline is shown: mean return "
+            "500 in each of 10 runs, against 500 in each of 10 runs. So far nothing speaks "
+            "for leaving the baseline. 10 of its 10 runs and 10 of the baseline's 10 ended at "
+            "475 or better; of endlessly many of its runs, 69 to 100 % would (95 % interval). "
+            "The search's score was 500 too. One more training run of t0007 would most likely "
+            "end at 500 too, but up to 31 % of runs may not."
         ),
     ),
     "some runs got stuck": Case(
@@ -190,10 +201,12 @@ CASES = {
         (
             "t0007 is better than the baseline: mean return 196.1 (106.1 to 272.5) over 10 "
             "runs, against -148.5 (-161.7 to -26.61) over 10 runs (95 % intervals). 8 of its "
-            "10 runs reached 200; 44 to 97 % of further runs would. The search's score, 251, "
-            "was 54.9 too high. Its runs fall into two groups: 2 of 10 ended near -6, the "
-            "others near 246.6. One more training run of t0007 would land between -20 and 255 "
-            "(82 % at most; 10 runs in two groups allow no surer promise)."
+            "10 runs and none of the baseline's 10 ended at 200 or better; of endlessly many "
+            "of its runs, 44 to 97 % would (95 % interval). The search's score, 251, was "
+            "about 54.9 too high. Its runs fall into two groups: 2 of 10 ended near -6, the "
+            "others near 246.6. One more training run of t0007 would land between -20 and "
+            "255, the lowest and the highest of its 10 runs (82 %; so few that differ so much "
+            "allow no surer promise)."
         ),
     ),
     "only another finalist got stuck": Case(
@@ -206,12 +219,14 @@ CASES = {
         "better",
         (
             "t0007 is better than the baseline: mean return 246 (30.8 to 257.2) over 5 runs, "
-            "against -144 (-172.6 to 59.98) over 5 runs (95 % intervals). t0003 can't be told "
-            "from t0007. Of these 2, t0007 is the steadiest (standard deviation 7.176). The "
-            "search's score, 251, was 5 too high. Runs in this environment fall into two "
-            "groups; all 5 of its runs are in the upper one, but up to 52 % of runs may end "
-            "in the lower. One more training run of t0007 would land between 238 and 255 (67 "
-            "% at most; 5 runs in two groups allow no surer promise)."
+            "against -144 (-172.6 to 59.98) over 5 runs (95 % intervals that hold over 2 "
+            "finalists). t0003 (194.4) can't be told from t0007. Of these 2, t0007 is the "
+            "steadiest (standard deviation 7.176, of others up to 120). The search's score, "
+            "251, was about 5 too high. Runs in this environment fall into two groups; all 5 "
+            "of its runs are in the upper one, but up to 52 % of runs may end in the lower. "
+            "One more training run of t0007 would land between 238 and 255, the lowest and "
+            "the highest of its 5 runs (67 %; so few that differ so much allow no surer "
+            "promise)."
         ),
     ),
     "a metric to minimise": Case(
@@ -222,8 +237,8 @@ CASES = {
         (
             "t0007 is better than the baseline: mean episode length 10.5 (9.112 to 11.89) "
             "over 5 runs, against 21.2 (18.81 to 23.59) over 5 runs (95 % intervals). 1 of "
-            "its runs diverged and counts as the worst. The search's score, 8, was 2.5 too "
-            "low. One more training run of t0007 would land between 7.1 and 13.9 (95 %)."
+            "its runs diverged and counts as the worst. The search's score, 8, was about 2.5 "
+            "too low. One more training run of t0007 would land between 7.1 and 13.9 (95 %)."
         ),
     ),
     "one run each": Case(
@@ -232,8 +247,9 @@ CASES = {
         {"metric": "learner/total_loss"},
         "undecided",
         (
-            "Undecided: t0007 can't be told from the baseline: mean learner/total_loss 10 in "
-            "1 run, against 20 in 1 run. The search's score, 8, was 2 too low. One run can't "
+            "Undecided: no difference between t0007 and the baseline is shown: mean "
+            "learner/total_loss 10 in 1 run, against 20 in 1 run. So far nothing speaks for "
+            "leaving the baseline. The search's score, 8, was about 2 too low. One run can't "
             "say where another training run of t0007 would land."
         ),
     ),
@@ -243,11 +259,12 @@ CASES = {
         {},
         "undecided",
         (
-            "Undecided: t0007 can't be told from the baseline: mean return 3.002 (1.035 to "
-            "4.969) over 5 runs, against 3 (1.037 to 4.963) over 5 runs (95 % intervals). If "
-            "they differ, then by too little for 1000 more seeds of each to show. The "
-            "search's score, 8, was 4.998 too high. One more training run of t0007 would land "
-            "between -1.817 and 7.821 (95 %)."
+            "Undecided: no difference between t0007 and the baseline is shown: mean return "
+            "3.002 (1.035 to 4.969) over 5 runs, against 3 (1.037 to 4.963) over 5 runs (95 % "
+            "intervals). Of pairs of runs, t0007's is the better one in 52 % (22 to 81 %). If "
+            "they differ, then by too little for 1000 more runs of each to show. So far "
+            "nothing speaks for leaving the baseline. The search's score, 8, was about 5 too "
+            "high. One more training run of t0007 would land between -1.817 and 7.821 (95 %)."
         ),
     ),
 }

@@ -92,16 +92,18 @@ def test_the_mean_of_all_runs_and_the_agents_value_are_told_apart(
     rows = dict(
         line.split("  ", 1) for line in capsys.readouterr().out.splitlines() if "  " in line
     )
-    assert "29.7 (" in rows["confirmed"]
+    assert "29.7 (" in rows["on fresh seeds"]
     assert "10 (" in rows["baseline"]
-    value = rows["agent's value"].strip()
-    assert value.startswith("26 over 2 episodes: seed 1 of c0001")
+    value = rows["saved agent"].strip()
+    assert value.startswith(
+        "26 over 2 fresh episodes: the best of the confirmation's runs (seed 1 of "
+    )
 
 
 def test_the_list_shows_the_verdict(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     print_runs(describe_runs(run.results.root.parent), "runs")
     shown = capsys.readouterr().out
-    assert "confirmed 29.7" in shown
+    assert "on fresh seeds 29.7" in shown
     assert "better" in shown
 
 
@@ -162,5 +164,10 @@ def test_a_threshold_shows_how_soon_the_runs_got_there(
     learned = replace(run, results=replace(run.results, retrained=trials))
     print_best(learned, 25.0)
     shown = " ".join(capsys.readouterr().out.split())
-    assert "reached 25 4 of 5 runs, after 1000 env steps, half of all by 1000" in shown
-    assert "area 19 ±2.236 over 5 runs: the mean of episode_return_mean over env steps" in shown
+    assert (
+        "reached 25 while training, 4 of 5 runs, after 1000 env steps, half of all by 1000" in shown
+    )
+    assert (
+        "mean in training 19 ±2.236 over 5 runs: the mean of episode_return_mean over env steps"
+        in shown
+    )
