@@ -153,5 +153,7 @@ def test_a_wrapper_that_hides_the_end_of_episodes_does_not_keep_an_evaluation_go
     change(champion, environment={**environment, **hidden})
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(evaluation, "MAX_EPISODE_STEPS", 600)  # above the limit of CartPole
-    done = evaluation.evaluate(str(champion), "runs", episodes=2, allow_changed_environment=True)
+    done = evaluation.evaluate(
+        str(champion), "runs", episodes=2, allow_changed_environment=True, trust=True
+    )
     assert (done.max_episode_steps, done.num_capped) == (600, 2)
