@@ -24,6 +24,7 @@ from sweeper.spec import ExperimentSpec, load_spec
 __all__ = ["checkpoint_bytes", "estimate_plan"]
 
 _MAX_RUNS = 10  # the newest
+_MIN_TRIALS = 8  # that tell how early trials end
 _MAX_JOURNAL_BYTES = 20_000_000  # larger journals would make a plan take over a second
 
 _logger = logging.getLogger(__name__)
@@ -38,12 +39,15 @@ class _Measured:
         startup_s: until the first trial trains; later trials reuse the process.
         step_s: seconds of a trial for one env step of one replica.
         checkpoint_bytes: of one replica, without a replay memory; None if unknown.
+        trial_share: which part of a whole trial's env steps its trials took on average; None unless
+            they ended early by the plan's own rules, and were enough to tell.
     """
 
     run: str
     startup_s: float
     step_s: float
     checkpoint_bytes: float | None
+    trial_share: float | None
 
 
 def estimate_plan(plan: SweepPlan) -> SweepPlan:
@@ -59,9 +63,10 @@ def estimate_plan(plan: SweepPlan) -> SweepPlan:
         based_on=None if measured is None else measured.run,
         limit=limit,
         is_upper_bound=limit in CLOCKS
-        or may_end_early(plan)
+        or (may_end_early(plan) and not _knows_ends(plan, measured))
         or "training_iteration" in plan.spec.stop,
         confirmation_s=_confirmation_s(plan, measured),
+        trial_share=None if measured is None else measured.trial_share,
     )
     return replace(plan, estimate=estimate)
 
@@ -70,6 +75,8 @@ def _ends(plan: SweepPlan, measured: _Measured | None) -> Iterator[tuple[float, 
     """Every possible end of the search: seconds from its start, and the spec's key for it."""
     spec = plan.spec
     share = 1.0 if plan.expected_share is None else plan.expected_share
+    if measured is not None and measured.trial_share is not None:
+        share = measured.trial_share
     rounds = math.ceil(plan.max_trials / plan.concurrent)
     if measured is not None and ENV_STEPS in spec.stop:
         steps = spec.stop[ENV_STEPS] * plan.replicas
@@ -85,6 +92,12 @@ def _ends(plan: SweepPlan, measured: _Measured | None) -> Iterator[tuple[float, 
         yield rounds * spec.stop["time_total_s"], "stop.time_total_s"
     if spec.budget.time_s is not None:
         yield spec.budget.time_s, "budget.time_s"
+
+
+def _knows_ends(plan: SweepPlan, measured: _Measured | None) -> bool:
+    """Whether it was measured how early trials end, and nothing else can end the search early."""
+    has_share = measured is not None and measured.trial_share is not None
+    return has_share and plan.spec.budget.no_improvement_trials is None
 
 
 def _confirmation_s(plan: SweepPlan, measured: _Measured | None) -> float | None:
@@ -119,14 +132,18 @@ def _measure_runs(plan: SweepPlan) -> Iterator[_Measured]:
         try:
             if paths.journal.stat().st_size > _MAX_JOURNAL_BYTES:
                 continue
-            if not _is_alike(load_spec(paths.spec), plan.spec):
+            spec = load_spec(paths.spec)
+            if not _is_alike(spec, plan.spec):
                 continue
-            measured = _measure(paths, load_results(paths), keeps_trainer=plan.spec.keeps_trainer)
+            results = load_results(paths)
+            measured = _measure(paths, results, keeps_trainer=plan.spec.keeps_trainer)
         except (OSError, SweeperError) as error:
             _logger.debug("can't measure %s: %s", paths.root, error)
             continue
         if measured is not None:
-            yield measured
+            ends_alike = may_end_early(plan) and _ends_alike(spec, plan.spec)
+            share = _trial_share(results, plan.spec) if ends_alike else None
+            yield replace(measured, trial_share=share)
 
 
 def _is_alike(other: ExperimentSpec, spec: ExperimentSpec) -> bool:
@@ -139,6 +156,20 @@ def _is_alike(other: ExperimentSpec, spec: ExperimentSpec) -> bool:
         and other.environment.kwargs == spec.environment.kwargs
         and other.environment.wrappers == spec.environment.wrappers
     )
+
+
+def _ends_alike(other: ExperimentSpec, spec: ExperimentSpec) -> bool:
+    """Whether the same rules end trials."""
+    return (other.scheduler, other.stop, other.plateau) == (spec.scheduler, spec.stop, spec.plateau)
+
+
+def _trial_share(results: SweepResults, spec: ExperimentSpec) -> float | None:
+    """The mean share of a whole trial's env steps; None with few trials, or without a length."""
+    length = spec.stop.get(ENV_STEPS)
+    done = [record.env_steps or 0 for record in results.trials if record.state.has_succeeded]
+    if length is None or len(done) < _MIN_TRIALS:
+        return None
+    return float(min(1.0, statistics.fmean(done) / length))
 
 
 def _measure(paths: RunPaths, results: SweepResults, *, keeps_trainer: bool) -> _Measured | None:
@@ -157,6 +188,7 @@ def _measure(paths: RunPaths, results: SweepResults, *, keeps_trainer: bool) -> 
         startup_s=max(startup_s(record) for record in results.trials),
         step_s=statistics.median(speeds),
         checkpoint_bytes=max(filter(None, sizes), default=None),
+        trial_share=None,
     )
 
 

@@ -60,6 +60,8 @@ class Estimate:
         limit: the spec's key that ends the search; None if its trials end by themselves.
         is_upper_bound: whether the search may end earlier.
         confirmation_s: of the confirmation's training, beside the search's; None if unknown.
+        trial_share: which part of a trial the measured run's trials took on average, where trials
+            end early nobody knows when; None where it was not needed or not measured.
     """
 
     time_s: float | None
@@ -68,6 +70,7 @@ class Estimate:
     limit: str | None
     is_upper_bound: bool
     confirmation_s: float | None = None
+    trial_share: float | None = None
 
     @property
     def is_clock(self) -> bool:
@@ -84,6 +87,7 @@ class Estimate:
             "is_limit": self.is_clock,
             "is_upper_bound": self.is_upper_bound,
             "confirmation_s": self.confirmation_s,
+            "trial_share": self.trial_share,
         }
 
 

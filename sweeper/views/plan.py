@@ -308,6 +308,8 @@ def _time(estimate: Estimate | None) -> str:
         return f"at most {format_duration(estimate.time_s)}, by {estimate.limit}"
     bound = "at most about" if estimate.is_upper_bound else "about"
     text = f"{bound} {rehearsal.roughly(estimate.time_s)}, by {estimate.based_on}"
+    if estimate.trial_share is not None:
+        text += f", whose trials took {estimate.trial_share:.0%} of their env steps"
     if estimate.limit is not None:
         text += f"; {estimate.limit} ends it"
     return f"{text}; less where trials end early" if estimate.is_upper_bound else text

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command_line import sweeper_here
+from decisions import check_decisions
 from killed_sweeps import kill_when
 
+import sweeper
 from sweeper.api import open_run
 from sweeper.opened_run import Run
 
@@ -81,17 +85,26 @@ def test_a_killed_sweep_goes_on_with_the_same_sequence(whole: Run, tmp_path: Pat
     assert paths.optuna.is_file()
 
 
-def test_more_samples_go_on_where_fewer_ended_at_two_trials_at_a_time(
+def run_as_a_notebook_does(folder: Path, *options: str) -> Run:
+    """Run ``spec.yaml`` beside a running event loop, as a cell is, and in a thread of its own."""
+
+    async def cell() -> Run:
+        return sweeper.run(folder / "spec.yaml", [f"storage={folder / 'runs'}", *options])
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, cell()).result()
+
+
+def test_more_samples_go_on_where_a_notebook_s_sweep_of_two_trials_at_a_time_ended(
     tmp_path: Path, ray_cluster: None
 ) -> None:
     (tmp_path / "spec.yaml").write_text(SPEC)
-    options = ["search.max_concurrent=2", "search.num_samples=4"]
-    done = sweeper_here("run", "spec.yaml", *options, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    root = Path(done.stdout.strip())
-    before = asked(open_run(root))
+    options = ["search.max_concurrent=2", "search.num_samples=4", "scheduler=asha"]
+    before = run_as_a_notebook_does(tmp_path, *options)
+    check_decisions(before.paths)
+    root = before.paths.root
     done = sweeper_here("resume", root.name, "--num-samples", "6", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     after = asked(open_run(root))
-    assert (len(before), after[:4]) == (4, before)
+    assert (len(asked(before)), after[:4]) == (4, asked(before))
     assert len({repr(one) for one in after}) == 6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,10 @@ def record_run(
     seconds: float = 20.0,
     size: int = 250,
     is_whole: bool = True,
+    stopped_at: Sequence[int] = (),
     **metrics: float,
 ) -> None:
-    """A run folder with one finished trial of 1,000 env steps."""
+    """A run folder with one trial of 1,000 env steps, and others that a scheduler stopped."""
     root = Path("runs") / name
     checkpoint = root / "trials" / "t0001" / "checkpoint_000001"
     (checkpoint / "replica_0").mkdir(parents=True)
@@ -64,6 +66,15 @@ def record_run(
         "path": "trials/t0001/checkpoint_000001", "metrics": {},
     }  # fmt: skip
     lines = [asked, reported, saved]
+    for number, steps in enumerate(stopped_at, start=2):
+        trial_id = f"t{number:04d}"
+        row = {**report, STEPS: steps, "time_total_s": seconds * steps / 1000}
+        ended = {"event": "trial_ended", "state": "PRUNED", "reason": "worse"}
+        lines += [
+            {**asked, "trial_id": trial_id},
+            {**reported, "trial_id": trial_id, "metrics": row},
+            {**ended, "time": 4.0, "trial_id": trial_id},
+        ]
     (root / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
@@ -82,6 +93,7 @@ def test_a_run_of_the_same_kind_is_measured() -> None:
         "is_limit": False,
         "is_upper_bound": False,
         "confirmation_s": None,
+        "trial_share": None,
     }
 
 
@@ -216,3 +228,24 @@ def test_trials_that_a_quota_ends_early_take_the_expected_share_of_the_time() ->
     assert early.estimate.time_s == pytest.approx(whole.time_s * early.expected_share)
     assert not early.estimate.is_upper_bound
     assert estimate_of("scheduler=median").is_upper_bound, "nobody knows how many it ends"
+
+
+@pytest.mark.parametrize("rule", ["scheduler=median", "stop.episode_return_mean=475"])
+def test_where_nobody_knows_how_early_trials_end_an_earlier_run_of_the_same_rules_tells(
+    rule: str,
+) -> None:
+    record_run("a-20260101-000000", rule, stopped_at=[3000, 5000] * 4)
+    whole, early = estimate_of(), estimate_of(rule)
+    assert (whole.trial_share, early.trial_share) == (None, pytest.approx(0.4))
+    assert whole.time_s is not None
+    assert early.time_s == pytest.approx(0.4 * whole.time_s)
+    assert not early.is_upper_bound
+    assert estimate_of(rule, "budget={no_improvement_trials: 3}").is_upper_bound
+    for other in ("stop.episode_return_mean=200", f"stop.{STEPS}=20000"):
+        assert estimate_of(rule, other).trial_share is None, "other rules"
+
+
+def test_few_trials_do_not_tell_how_early_they_end() -> None:
+    record_run("a-20260101-000000", "scheduler=median", stopped_at=[3000, 5000] * 3)
+    found = estimate_of("scheduler=median")
+    assert (found.trial_share, found.is_upper_bound) == (None, True)

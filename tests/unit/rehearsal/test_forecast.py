@@ -186,8 +186,8 @@ def test_the_estimate_in_json_has_the_promised_shape() -> None:
     estimate = rehearse(plan_of(), start_s=2.0, worker_s=1.0).to_json()
     assert list(estimate) == [
         "time_s", "time_range_s", "disk_bytes", "based_on", "limit", "is_limit", "is_upper_bound",
-        "confirmation_s", "trial_s", "trials_per_hour", "memory_bytes", "trial_memory_bytes",
-        "checkpoint_bytes", "rehearsal",
+        "confirmation_s", "trial_share", "trial_s", "trials_per_hour", "memory_bytes",
+        "trial_memory_bytes", "checkpoint_bytes", "rehearsal",
     ]  # fmt: skip
     configuration = {
         "parameters": {"lr": 1e-3}, "env_steps": 5000, "env_steps_per_s": 2000.0,
