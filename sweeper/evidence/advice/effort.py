@@ -18,7 +18,6 @@ import numpy as np
 from scipy import integrate, special
 
 from sweeper.evidence.advice.finding import Finding
-from sweeper.formatting import count_noun
 
 __all__ = ["Reliability", "advise_on_effort", "find_reliability", "turning_point"]
 
@@ -123,16 +122,19 @@ def advise_on_effort(runs: Sequence[Sequence[float]], hourly: float | None) -> F
     """
     about, number = "effort", len(runs)
     seeds = min(map(len, runs), default=0)
-    if number < _MIN_CONFIGURATIONS or seeds < 2:
-        why = "one seed each" if number >= _MIN_CONFIGURATIONS else "too few"
-        if number >= _MIN_CONFIGURATIONS:
-            text = "tells luck from merit in nothing; with at least two seeds the next sweep can"
-            return Finding(about, False, f"A sweep of {number} configurations with {why} {text}.")
+    if number < _MIN_CONFIGURATIONS:
         return Finding(
             about,
             False,
-            f"{count_noun(number, 'configuration')} with several seeds, trained to the end, are "
-            f"{why} to weigh seeds against configurations.",
+            f"Too few configurations were trained to their end, {number}, to weigh seeds against "
+            "configurations.",
+        )
+    if seeds < 2:
+        return Finding(
+            about,
+            False,
+            "With one seed each nothing tells luck from merit; with at least two the next sweep "
+            "can weigh seeds against configurations.",
         )
     found = find_reliability([one[:seeds] for one in runs])
     if found is None:
@@ -152,9 +154,9 @@ def advise_on_effort(runs: Sequence[Sequence[float]], hourly: float | None) -> F
     }
     own = (
         f"{100 * found.value:.0f} % of the spread of scores ({100 * found.low:.0f} to "
-        f"{100 * found.high:.0f}, {_LEVEL:.0%} interval) is the configurations' own, the rest the "
-        f"luck of {seeds} seeds"
-    ).replace("90%", "90 %")
+        f"{100 * found.high:.0f}, {100 * _LEVEL:.0f} % interval) is the configurations' own, the "
+        f"rest the luck of {seeds} seeds"
+    )
     if found.low > limit:
         many = "" if hourly is None else f" (about {max(1, round(hourly))} of {seeds} seeds each)"
         return Finding(
