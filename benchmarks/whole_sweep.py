@@ -10,8 +10,8 @@ themselves. Afterwards, not timed, each trains its champion with 30 further seed
 The others do a part of the work only, a quarter of the search and half of the confirmation. What
 these took is scaled to the whole; what comes before and after is not.
 
-    python benchmarks/whole_sweep.py              # about an hour and a half on two cores
-    python benchmarks/whole_sweep.py --whole      # the others do all of it, about four hours
+    python benchmarks/whole_sweep.py              # about an hour on two cores
+    python benchmarks/whole_sweep.py --whole      # the others do all of it, about two hours
     python benchmarks/whole_sweep.py --short      # a small sweep, ~5 minutes
     python benchmarks/whole_sweep.py --only sweeper
 """

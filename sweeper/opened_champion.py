@@ -69,11 +69,14 @@ class OpenedChampion:
         """Trials that can't be told from it."""
         return self.selection.tied
 
-    def agent(self) -> Agent:
+    def agent(self, *, trust: bool = False) -> Agent:
         """Its agent, loaded for acting.
 
+        Args:
+            trust: unpickle RLlib's checkpoint although this user did not make it here.
+
         Raises:
-            UserError: it was not written, or can't be loaded.
+            UserError: it was not written, can't be loaded, or is not trusted.
         """
         from sweeper.agents.agent import load_agent
 
@@ -82,7 +85,7 @@ class OpenedChampion:
                 f"the agent of {self.trial_id} was not written; `sweeper resume` writes it, if a "
                 "checkpoint is left"
             )
-        return load_agent(self.folder)
+        return load_agent(self.folder, trust=trust)
 
     def __repr__(self) -> str:
         """Its verdict, and a table of who came to what."""

@@ -76,3 +76,24 @@ def test_search_quality_simulates_the_same_sweeps_each_time() -> None:
         assert eight < two < 1
     assert regrets["random"][3] == "1.0 x (1.0 to 1.0)"
     assert first == run("search_quality.py", "ppo_cartpole", "--short")
+
+
+def test_a_whole_sweep_does_as_many_trainings_everywhere_or_says_so() -> None:
+    text = run("whole_sweep.py", "--short", "--only", "sweeper", "tune")
+    did = {row[0]: row[1] for row in rows(text, "who")}
+    assert did == {"sweeper": "all 14", "Ray Tune + RLlib": "10 of 14, the rest scaled"}
+    (row,) = rows(text, "sweeper is faster than")
+    assert row[:2] == ["Ray Tune + RLlib", "20 x (30)"]
+    assert float(row[2].split()[0]) > 1
+
+
+def test_a_launch_chooses_as_its_simulation_does() -> None:
+    (row,) = rows(run("drawn_launches.py", "--short"), "space")
+    assert row[-1] == "yes"
+
+
+def test_advice_finds_what_is_planted_and_little_else() -> None:
+    found = {tuple(row[:2]): row[2:] for row in rows(run("advice.py", "--short"), "sweep")}
+    assert found["pure noise, flat at a ceiling", "32"] == ["0.0%"] * 6
+    assert float(found["pure noise", "32"][-1].rstrip("%")) <= 10
+    assert float(found["the best lr lies beyond the bound", "32"][1].strip("*%")) >= 75

@@ -10,15 +10,13 @@ above a certain value, and to train more seeds below it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import integrate, special
+from scipy import special
 
 from sweeper.evidence.advice.finding import Finding
-from sweeper.formatting import count_noun
 
 __all__ = ["Reliability", "advise_on_effort", "find_reliability", "turning_point"]
 
@@ -101,17 +99,10 @@ def turning_point(configurations: int, growth: float) -> float:
 
 def _expected_best(number: float) -> float:
     """How far the best of so many standard normal values lies above 0, on average."""
-
-    def excess(value: float) -> float:
-        log_share = float(special.log_ndtr(value))
-        return 1 - math.exp(number * log_share)
-
-    def lack(value: float) -> float:
-        return math.exp(number * float(special.log_ndtr(-value)))
-
-    upper, _ = integrate.quad(excess, 0, 10)
-    lower, _ = integrate.quad(lack, 0, 10)
-    return float(upper - lower)
+    grid = np.linspace(0.0, 10.0, 2001)
+    above = 1 - np.exp(number * special.log_ndtr(grid))
+    below = np.exp(number * special.log_ndtr(-grid))
+    return float(np.trapezoid(above - below, grid))
 
 
 def advise_on_effort(runs: Sequence[Sequence[float]], hourly: float | None) -> Finding:
@@ -123,16 +114,19 @@ def advise_on_effort(runs: Sequence[Sequence[float]], hourly: float | None) -> F
     """
     about, number = "effort", len(runs)
     seeds = min(map(len, runs), default=0)
-    if number < _MIN_CONFIGURATIONS or seeds < 2:
-        why = "one seed each" if number >= _MIN_CONFIGURATIONS else "too few"
-        if number >= _MIN_CONFIGURATIONS:
-            text = "tells luck from merit in nothing; with at least two seeds the next sweep can"
-            return Finding(about, False, f"A sweep of {number} configurations with {why} {text}.")
+    if number < _MIN_CONFIGURATIONS:
         return Finding(
             about,
             False,
-            f"{count_noun(number, 'configuration')} with several seeds, trained to the end, are "
-            f"{why} to weigh seeds against configurations.",
+            f"Too few configurations were trained to their end, {number}, to weigh seeds against "
+            "configurations.",
+        )
+    if seeds < 2:
+        return Finding(
+            about,
+            False,
+            "With one seed each nothing tells luck from merit; with at least two the next sweep "
+            "can weigh seeds against configurations.",
         )
     found = find_reliability([one[:seeds] for one in runs])
     if found is None:
@@ -152,9 +146,9 @@ def advise_on_effort(runs: Sequence[Sequence[float]], hourly: float | None) -> F
     }
     own = (
         f"{100 * found.value:.0f} % of the spread of scores ({100 * found.low:.0f} to "
-        f"{100 * found.high:.0f}, {_LEVEL:.0%} interval) is the configurations' own, the rest the "
-        f"luck of {seeds} seeds"
-    ).replace("90%", "90 %")
+        f"{100 * found.high:.0f}, {100 * _LEVEL:.0f} % interval) is the configurations' own, the "
+        f"rest the luck of {seeds} seeds"
+    )
     if found.low > limit:
         many = "" if hourly is None else f" (about {max(1, round(hourly))} of {seeds} seeds each)"
         return Finding(

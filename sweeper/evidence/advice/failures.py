@@ -54,7 +54,7 @@ def advise_on_failures(param_space: Mapping[str, Any], trials: Sequence[TrialRec
         first = next(one for one in errors if (one.reason or FailureReason.CRASHED) == reason)
         error = f", {first.trial_id} first" + (f" ({first.error})" if first.error else "")
         sentences.append(
-            f"{number} of {count_noun(len(over), 'trial')} failed: {reason}{error}. To avoid it: "
+            f"{number} of {count_noun(len(over), 'trial')} failed: {reason}{error}. What to do: "
             f"{remedy}."
         )
     partly = [one for one in over if one.state is not TrialState.ERROR and one.diverged]

@@ -31,7 +31,7 @@ def advise_on_importances(
         return Finding(
             about,
             False,
-            f"{len(ranked)} scored trials are too few to say which parameters matter; "
+            f"Too few trials have a score, {len(ranked)}, to say which parameters matter; "
             f"{_MIN_TRIALS} are the least.",
         )
     from sweeper.search.sampling.importance import estimate_importances

@@ -52,7 +52,9 @@ def advise_on_length(trials: Sequence[TrialRecord], objective: Objective) -> Fin
     best = curves[: min(_MAX_BEST, max(1, math.ceil(_BEST_SHARE * len(curves))))]
     gains = np.concatenate([end - before for _, before, end in best])
     if len(gains) < _MIN_RUNS:
-        return Finding(about, False, f"{count_noun(len(gains), 'run')} can't say whether it rose.")
+        return Finding(
+            about, False, f"{count_noun(len(gains), 'run')} can't say whether they still rose."
+        )
     learned = float(np.mean([end.mean() - first.mean() for first, _, end in best]))
     interval = mean_interval(list(gains), 1 - 2 * LEVEL)
     gain = float(gains.mean())

@@ -27,6 +27,7 @@ _BEST_SHARE = 0.25
 _OUTER = 0.2  # of a range
 _LEANING = 0.5  # of the best, that must lie in the outer part
 _FURTHER = 0.5  # of the range, by which it is to be widened
+_TIMES = 3.0  # on a log scale at most by this factor
 
 
 def advise_on_ranges(
@@ -47,7 +48,7 @@ def advise_on_ranges(
         return Finding(about, False, "No range or choice of numbers was searched.")
     if number < _MIN_TRIALS:
         return Finding(
-            about, False, f"{number} scored trials are too few to see where the best ones lie."
+            about, False, f"Too few trials have a score, {number}, to see where the best ones lie."
         )
     merits = np.array([merit for _, merit in ranked])
     # All that are equally good belong to the best, or none: the order among them means nothing.
@@ -97,7 +98,10 @@ def _next_bound(side: Side) -> float | None:
     if scale.values:
         limit = domain.upper if side.is_upper else domain.lower
         return None if side.bound == limit else side.bound
-    wanted = scale.value_at(1 + _FURTHER if side.is_upper else -_FURTHER)
+    further = _FURTHER
+    if scale.is_log:
+        further = min(further, math.log(_TIMES) / math.log(scale.high / scale.low))
+    wanted = scale.value_at(1 + further if side.is_upper else -further)
     wanted = float(f"{wanted:.2g}")
     if side.is_upper:
         wanted = min(wanted, domain.upper)

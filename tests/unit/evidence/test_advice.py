@@ -74,7 +74,7 @@ def test_a_bound_that_the_best_lean_on_is_named_with_where_to_move_it(planted) -
         right += bool(bounds)
     assert right >= 14
     bound = bounds[0]
-    assert bound["try"] > bound["bound"] == 0.01
+    assert (bound["bound"], bound["try"]) == (0.01, 0.03)
     assert bound["best_at_bound"] / bound["best"] > bound["trials_at_bound"] / bound["trials"]
     for words in ("lr in the upper fifth of its range (0.002512 to 0.01)", "beyond 0.01", "p = "):
         assert words in finding.text
@@ -175,7 +175,7 @@ def test_one_seed_tells_luck_from_merit_in_nothing(planted) -> None:
     results = planted.draw_sweep(kind, 12, np.random.default_rng(0))
     finding = found(planted, results, "effort")
     assert not finding.is_advice
-    assert "one seed each" in finding.text
+    assert "With one seed each" in finding.text
 
 
 def test_a_parameter_that_matters_lies_above_the_noise_floor(planted) -> None:
