@@ -113,7 +113,7 @@ def _explain_ends(records: Sequence[TrialRecord]) -> Iterator[str]:
             words = f"{describe_state(record.state)} by {record.reason}"
             groups.setdefault(words, []).append(record.trial_id)
     ended = sum(map(len, groups.values()))
-    for words, ids in sorted(groups.items(), key=lambda group: -len(group[1])):
+    for words, ids in sorted(groups.items(), key=lambda group: (-len(group[1]), group[0])):
         if len(ids) == ended > 1:
             yield f"{words}: all {ended}"
             continue

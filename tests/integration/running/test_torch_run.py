@@ -199,7 +199,8 @@ def test_a_longer_stop_goes_on_with_finished_trials_whose_trainer_was_kept(
     names = {path.name for checkpoint in checkpoints for path in checkpoint.iterdir()}
     is_kept = "trainer: true" in (run / "spec.yaml").read_text()
     trainer = {"trainer.json", "trainer.safetensors"} if is_kept else set()
-    assert names == {"agent.json", "weights.safetensors", "complete.json"} | trainer
+    agent = {"agent.json", "weights.safetensors", "complete.json", "seal.json"}
+    assert names == agent | trainer
     more = ("resume", "--stop", "num_env_steps_sampled_lifetime=2400")
     spec, journal = (run / name for name in ("spec.yaml", "journal.jsonl"))
     before = spec.read_text(), journal.read_bytes()

@@ -110,7 +110,7 @@ NEEDED = {
     },
     **{
         f"scheduler.{name}.max_t": ["scheduler.grace_period=20000"]
-        for name in ("asha", "hyperband", "race")
+        for name in ("asha", "hyperband")
     },
 }
 
