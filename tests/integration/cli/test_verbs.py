@@ -54,6 +54,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
     with started("run", "spec.yaml", cwd=seen.folder) as process:
         seen.run = _wait_for_reports(seen.folder, process)
         with started("logs", "-f", cwd=seen.folder) as follower:
+            assert follower.stdout is not None
+            first = follower.stdout.readline()  # on a busy machine it starts slowly
             done = sweeper_here("status", "--json", cwd=seen.folder)
             seen.status = json.loads(done.stdout)
             seen.status_text = sweeper_here("status", cwd=seen.folder).stdout
@@ -61,7 +63,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
             seen.relogged = sweeper_here("log", cwd=seen.folder)
             os.kill(process.pid, signal.SIGINT)
             _, seen.stderr = process.communicate(timeout=120)
-            seen.followed, _ = follower.communicate(timeout=30)
+            rest, _ = follower.communicate(timeout=30)
+            seen.followed = first + rest
     return seen
 
 

@@ -37,7 +37,7 @@ tracking: null
 
 def wait_for_checkpoint(folder: Path, prefix: str) -> Path:
     """Wait until a trial whose id begins so has saved itself; returns the run's folder."""
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 200
     while time.monotonic() < deadline:
         for journal in folder.glob("runs/*/journal.jsonl"):
             text = journal.read_text()
