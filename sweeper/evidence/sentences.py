@@ -98,7 +98,7 @@ def _main(outcome: Outcome) -> list[str]:
             f"Undecided: no difference between {name} and the baseline is shown: {numbers}.",
             *_beats(outcome),
             *_more_seeds(outcome.more_seeds),
-            "So far nothing speaks for leaving the baseline.",
+            "So far that is not enough to prefer it to the baseline.",
         ]
     sentences = [f"{name} is {outcome.verdict} than the baseline: {numbers}."]
     if outcome.verdict == "worse":

@@ -149,6 +149,8 @@ def advise_on_effort(runs: Sequence[Sequence[float]], hourly: float | None) -> F
         f"{100 * found.high:.0f}, {100 * _LEVEL:.0f} % interval) is the configurations' own, the "
         f"rest the luck of {seeds} seeds"
     )
+    if round(100 * found.high) == 0:  # an interval from 0 to 0 would promise too much
+        own = f"the spread of scores is no larger than the luck of {seeds} seeds makes it"
     if found.low > limit:
         many = "" if hourly is None else f" (about {max(1, round(hourly))} of {seeds} seeds each)"
         return Finding(

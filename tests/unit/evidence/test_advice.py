@@ -13,7 +13,7 @@ import pytest
 from command_line import sweeper_here
 from run_folders import make_run
 
-from sweeper.evidence.advice.effort import find_reliability, turning_point
+from sweeper.evidence.advice.effort import advise_on_effort, find_reliability, turning_point
 from sweeper.evidence.advice.positions import savage_scores
 from sweeper.evidence.advice.report import advise
 from sweeper.metrics import Objective
@@ -224,6 +224,14 @@ def test_the_reliability_is_the_configurations_share(share, low, high) -> None:
         inside += found.low <= share <= found.high
     assert low <= np.mean(values) <= high
     assert inside >= 88  # of 90 % intervals
+
+
+def test_an_interval_from_nothing_to_nothing_is_not_shown() -> None:
+    luck = (100.0, 300.0, 500.0, 200.0, 400.0)
+    runs = [tuple(value + shift for value in luck) for shift in (0.0, 1.0, -1.0, 2.0, 0.5, -2.0)]
+    found = advise_on_effort(runs, 10.0)
+    assert found.text.startswith("More seeds are a better use of the next hour (about 50 training")
+    assert found.text.endswith("no larger than the luck of 5 seeds makes it.")
 
 
 def test_more_configurations_pay_the_sooner_the_fewer_there_are() -> None:

@@ -71,10 +71,10 @@ CASES = {
             "485.6 (478.1 to 493.1) over 10 runs, against 471.9 (458.7 to 485.1) over 10 runs "
             "(95 % intervals that hold over 2 finalists). Of pairs of runs, t0007's is the "
             "better one in 74 % (49 to 89 %). A difference as large as the one seen would "
-            "take about 14 more runs of each to show. So far nothing speaks for leaving the "
-            "baseline. t0007 is better than the other finalist. The search's score, 499, was "
-            "about 13.4 too high. One more training run of t0007 would land between 464.5 and "
-            "506.7 (95 %)."
+            "take about 14 more runs of each to show. So far that is not enough to prefer it "
+            "to the baseline. t0007 is better than the other finalist. The search's score, "
+            "499, was about 13.4 too high. One more training run of t0007 would land between "
+            "464.5 and 506.7 (95 %)."
         ),
     ),
     "undecided, after two of six looks": Case(
@@ -87,9 +87,9 @@ CASES = {
             "485.6 (477.8 to 493.4) over 10 runs, against 471.9 (455.7 to 488.1) over 10 runs "
             "(95 % intervals that hold over 6 looks). Of pairs of runs, t0007's is the better "
             "one in 74 % (49 to 89 %). A difference as large as the one seen would take about "
-            "10 more runs of each to show. So far nothing speaks for leaving the baseline. "
-            "The search's score, 499, was about 13.4 too high. One more training run of t0007 "
-            "would land between 464.5 and 506.7 (95 %)."
+            "10 more runs of each to show. So far that is not enough to prefer it to the "
+            "baseline. The search's score, 499, was about 13.4 too high. One more training "
+            "run of t0007 would land between 464.5 and 506.7 (95 %)."
         ),
     ),
     "worse": Case(
@@ -186,11 +186,11 @@ CASES = {
         "undecided",
         (
             "Undecided: no difference between t0007 and the baseline is shown: mean return "
-            "500 in each of 10 runs, against 500 in each of 10 runs. So far nothing speaks "
-            "for leaving the baseline. 10 of its 10 runs and 10 of the baseline's 10 ended at "
-            "475 or better; of endlessly many of its runs, 69 to 100 % would (95 % interval). "
-            "The search's score was 500 too. One more training run of t0007 would most likely "
-            "end at 500 too, but up to 31 % of runs may not."
+            "500 in each of 10 runs, against 500 in each of 10 runs. So far that is not "
+            "enough to prefer it to the baseline. 10 of its 10 runs and 10 of the baseline's "
+            "10 ended at 475 or better; of endlessly many of its runs, 69 to 100 % would (95 "
+            "% interval). The search's score was 500 too. One more training run of t0007 "
+            "would most likely end at 500 too, but up to 31 % of runs may not."
         ),
     ),
     "some runs got stuck": Case(
@@ -248,9 +248,9 @@ CASES = {
         "undecided",
         (
             "Undecided: no difference between t0007 and the baseline is shown: mean "
-            "learner/total_loss 10 in 1 run, against 20 in 1 run. So far nothing speaks for "
-            "leaving the baseline. The search's score, 8, was about 2 too low. One run can't "
-            "say where another training run of t0007 would land."
+            "learner/total_loss 10 in 1 run, against 20 in 1 run. So far that is not enough "
+            "to prefer it to the baseline. The search's score, 8, was about 2 too low. One "
+            "run can't say where another training run of t0007 would land."
         ),
     ),
     "hardly any difference": Case(
@@ -262,9 +262,10 @@ CASES = {
             "Undecided: no difference between t0007 and the baseline is shown: mean return "
             "3.002 (1.035 to 4.969) over 5 runs, against 3 (1.037 to 4.963) over 5 runs (95 % "
             "intervals). Of pairs of runs, t0007's is the better one in 52 % (22 to 81 %). If "
-            "they differ, then by too little for 1000 more runs of each to show. So far "
-            "nothing speaks for leaving the baseline. The search's score, 8, was about 5 too "
-            "high. One more training run of t0007 would land between -1.817 and 7.821 (95 %)."
+            "they differ, then by too little for 1000 more runs of each to show. So far that "
+            "is not enough to prefer it to the baseline. The search's score, 8, was about 5 "
+            "too high. One more training run of t0007 would land between -1.817 and 7.821 (95 "
+            "%)."
         ),
     ),
 }
