@@ -119,7 +119,7 @@ def test_a_run_is_stopped_from_another_shell_guarded_meanwhile_moved_and_resumed
         FAST.replace("CartPole-v1", "{id: Unhurried-v0, module: unhurried}").replace(
             "lifetime: 500", "lifetime: 6000"
         )
-        + "tracking: {uri: 'sqlite:///runs/mlflow.db', experiment: tiny}\n"
+        + "tracking: {uri: 'sqlite:///tracked/mlflow.db', experiment: tiny}\n"
     )
     with started("run", "tiny.yaml", cwd=tmp_path) as process:
         paths = wait_for(tmp_path, "trial_checkpointed", 2, process)
@@ -164,7 +164,7 @@ def test_a_run_is_stopped_from_another_shell_guarded_meanwhile_moved_and_resumed
         assert before[trial_id]["num_env_steps_sampled_lifetime"] != 6000
     nodes = {e.node for e in events if isinstance(e, TrialStarted)}
     assert all(nodes)
-    database = sqlite3.connect(tmp_path / "runs" / "mlflow.db")
+    database = sqlite3.connect(tmp_path / "tracked" / "mlflow.db")  # the spec's own, which stays
     runs = database.execute("select name, status from runs").fetchall()
     assert sorted(runs) == sorted(
         [(moved.root.name, "FINISHED"), ("t0001", "FINISHED"), ("t0002", "FINISHED")]

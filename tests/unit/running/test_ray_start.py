@@ -25,6 +25,7 @@ def test_a_failed_start_is_one_sentence(
     def fail(**_: object) -> None:
         raise error
 
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # another test may have started it
     monkeypatch.setattr(ray, "init", fail)
     monkeypatch.setattr("sweeper.running.tune.session._probe", lambda _: None)
     restored = []
