@@ -9,6 +9,7 @@ from sweeper.results.records import SweepResults
 __all__ = ["UNCONFIRMED", "explain_unconfirmed"]
 
 _LIKELY = "the best of several noisy scores is likely too high"
+_ALONE = "Unconfirmed: one trial leaves nothing to choose; other seeds may come to something else."
 UNCONFIRMED = f"Unconfirmed: {_LIKELY}; training it again on fresh seeds would tell."
 
 
@@ -30,6 +31,8 @@ def explain_unconfirmed(results: SweepResults, objective: Objective, *, finalist
             "Unconfirmed: the search has gone on since its finalists were trained again; the "
             f"confirmation follows once it is over. {_LIKELY[0].upper()}{_LIKELY[1:]}."
         )
+    if not finalists and len(results.trials) == 1 and not results.is_live:
+        return _ALONE
     if not finalists or examined_metric(objective.metric) is None:
         return UNCONFIRMED
     if results.is_live or choose_finalists(results, objective, 1):

@@ -324,7 +324,17 @@ def test_why_nothing_is_confirmed(is_live: bool) -> None:
     bare = SweepResults(Path("/x"), (searched("t0001", 1.0, "PAUSED"),), is_live=is_live)
     why = explain_unconfirmed(bare, OBJECTIVE, finalists=3)
     assert ("still to come" if is_live else "no trial ran to its own end") in why
-    assert "would tell" in explain_unconfirmed(bare, OBJECTIVE, finalists=0)
+    several = replace(bare, trials=(searched("t0001", 1.0), searched("t0002", 2.0)))
+    assert "the best of several noisy scores" in explain_unconfirmed(
+        several, OBJECTIVE, finalists=0
+    )
+
+
+def test_a_single_trial_was_not_chosen_among_several() -> None:
+    alone = SweepResults(Path("/x"), (searched("t0001", 1.0),))
+    assert explain_unconfirmed(alone, OBJECTIVE, finalists=0) == (
+        "Unconfirmed: one trial leaves nothing to choose; other seeds may come to something else."
+    )
 
 
 def test_a_confirmed_selection_survives_its_file_and_prints_its_evidence(tmp_path: Path) -> None:
