@@ -7,9 +7,8 @@ seed of its own, and the same one for every method:
 - The seeds of a configuration are split: a sweep sees three of five, and what it chose is judged by
   the last evaluations on the other two. Judged by the seeds that it chose by, a sweep would be
   credited with its luck.
-- Regret is what the choice lacks to that of someone who has trained the whole table on the same
-  three seeds: 0 is as good, 1 is a configuration that is no better than the table's median. It can
-  be below 0, for the whole table's choice was lucky, too.
+- Regret is what the choice lacks to the best twentieth of the table's configurations: 0 is as good,
+  1 is no better than the table's median.
 - A budget is counted in trials that ran to their end: 32 is as many env steps as 32 of those.
 
     python benchmarks/search_quality.py                     # all tables, all methods
