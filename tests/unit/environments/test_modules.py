@@ -19,10 +19,12 @@ from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSett
 def _restored(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[None]:
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(modules, "_added", [])
-    # Another file's tests may have loaded modules of these names from folders of theirs.
+    # Another file's tests may have loaded modules of these names from folders of theirs, which are
+    # on Python's path since.
     temporary = str(tmp_path_factory.getbasetemp())
+    kept = [path for path in sys.path if not path.startswith(temporary)]
+    monkeypatch.setattr(sys, "path", kept)
+    monkeypatch.setattr(modules, "_added", [])
     for name, module in list(sys.modules.items()):
         if (getattr(module, "__file__", None) or "").startswith(temporary):
             monkeypatch.delitem(sys.modules, name)
