@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote
 from sweeper.errors import UserError
 from sweeper.references import UnsetError, resolve
 from sweeper.spec.uris import find_password, split_login
+from sweeper.tracking.variables import variables_added
 from sweeper.veil import remember
 
 __all__ = ["Address", "find_address"]
@@ -35,14 +36,8 @@ class Address:
     @contextmanager
     def login(self) -> Iterator[None]:
         """Log in to a server by MLflow's variables; those that are set stay as they are."""
-        given = {_USER: self.user, _PASSWORD: self.password}
-        added = {name: text for name, text in given.items() if text and name not in os.environ}
-        os.environ.update(added)
-        try:
+        with variables_added({_USER: self.user, _PASSWORD: self.password}):
             yield
-        finally:
-            for name in added:
-                os.environ.pop(name, None)
 
 
 def find_address(uri: str) -> Address:

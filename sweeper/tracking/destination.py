@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from sweeper.errors import UserError
 from sweeper.sqlite_address import sqlite_path, sqlite_query, sqlite_uri
+from sweeper.tracking.variables import variables_added
 from sweeper.veil import veil
 
 try:
@@ -179,13 +180,8 @@ def mlflow_settings() -> Iterator[None]:
 
     It has no other way to set these. Variables that the user has set stay as they are.
     """
-    added = {name: value for name, value in _SETTINGS.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
+    with variables_added(_SETTINGS):
         yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)
 
 
 def connect(destination: Destination) -> Any:
