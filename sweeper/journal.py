@@ -8,7 +8,6 @@ warning. `journal_lines` has what a line looks like and what its fields must be.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -40,6 +39,7 @@ __all__ = [
     "ConfirmationPlanned",
     "Event",
     "Journal",
+from sweeper.syncing import sync
     "JournalError",
     "LaunchEnded",
     "LaunchStarted",
@@ -58,8 +58,6 @@ __all__ = [
 _logger = logging.getLogger(__name__)
 
 _LASTING = (ConfirmationPlanned, TrialCheckpointed, TrialEnded, LaunchEnded)
-# Of files and file systems that can't sync.
-_NO_SYNC = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EROFS})
 
 
 class JournalError(SweeperError):
@@ -123,10 +121,8 @@ class Journal:
     def _sync(self) -> None:
         """Have the system write what is only in its memory, so that no power loss takes it."""
         try:
-            getattr(os, "fdatasync", os.fsync)(self._descriptor)
+            sync(self._descriptor, only_data=True)
         except OSError as error:
-            if error.errno in _NO_SYNC:
-                return
             self.failure = f"can't write the journal {self.path}: {error.strerror}"
             raise JournalError(self.failure) from error
 
