@@ -27,7 +27,7 @@ from sweeper.results.records import SweepResults
 from sweeper.results.spread import spread_of
 from sweeper.results.tune_import import experiments as tune_experiments
 from sweeper.run_files import is_regular, read_json
-from sweeper.spec import ExperimentSpec, load_spec
+from sweeper.spec import ExperimentSpec, load_record
 from sweeper.states import Stage
 
 if TYPE_CHECKING:
@@ -296,7 +296,7 @@ def open_run(
     if tune_experiments.is_tune_experiment(folder):
         return open_tune(folder, metric=metric, mode=mode, score=score)
     paths = find_run(str(reference), Path(storage))
-    spec = relocate(paths, load_spec(paths.spec))
+    spec = relocate(paths, load_record(paths.spec))
     objective = spec.objective
     if metric is not None and canonical_metric(metric) != objective.metric:
         objective = Objective(metric=canonical_metric(metric), score=objective.score)

@@ -27,7 +27,7 @@ from sweeper.evidence.statistics import Summary, summarise_sample
 from sweeper.journal import LaunchStarted, read_journal
 from sweeper.paths import RunPaths, find_run, is_run
 from sweeper.relocation import find_modules, relocate
-from sweeper.spec import load_spec
+from sweeper.spec import load_record
 from sweeper.trainables.contract import MAX_EPISODE_STEPS
 from sweeper.trainables.seeding import Purpose, seed_sequence
 from sweeper.trust import find_foreign_imports, find_foreign_pickles, refuse_foreign
@@ -329,9 +329,9 @@ def _find_environment(
         recorded = EnvironmentSettings.from_json(description["environment"])
         if run is None:
             return recorded, recorded
-        return recorded, find_modules(recorded, run, load_spec(run.spec).storage)
+        return recorded, find_modules(recorded, run, load_record(run.spec).storage)
     if run is not None:
-        spec = load_spec(run.spec)
+        spec = load_record(run.spec)
         return spec.environment.settings(), relocate(run, spec).environment.settings()
     raise UserError(
         f"{folder} is no checkpoint: it has no agent.json and lies in no run; give a run, its "
@@ -355,7 +355,7 @@ def _find_episode_cap(
     cap = asked or description.get("max_episode_steps")
     run = _find_run_of(folder)
     if cap is None and run is not None:
-        evaluation = load_spec(run.spec).evaluation
+        evaluation = load_record(run.spec).evaluation
         cap = None if evaluation is None else evaluation.max_episode_steps
     if limit is None:
         return cap or MAX_EPISODE_STEPS

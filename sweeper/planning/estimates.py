@@ -19,7 +19,7 @@ from sweeper.planning.plan import CLOCKS, Estimate, SweepPlan, may_end_early
 from sweeper.results.builder import load_results
 from sweeper.results.records import SweepResults, TrialRecord
 from sweeper.results.standing import startup_s
-from sweeper.spec import ExperimentSpec, load_spec
+from sweeper.spec import ExperimentSpec, load_record
 
 __all__ = ["checkpoint_bytes", "estimate_plan"]
 
@@ -132,7 +132,7 @@ def _measure_runs(plan: SweepPlan) -> Iterator[_Measured]:
         try:
             if paths.journal.stat().st_size > _MAX_JOURNAL_BYTES:
                 continue
-            spec = load_spec(paths.spec)
+            spec = load_record(paths.spec)
             if not _is_alike(spec, plan.spec):
                 continue
             results = load_results(paths)

@@ -14,7 +14,7 @@ from sweeper.results.builder import load_results
 from sweeper.results.ranking import rank_trial
 from sweeper.results.records import TrialRecord, judge_trial
 from sweeper.search.distributions import Distribution, assign, distributions, flatten, is_same
-from sweeper.spec import ExperimentSpec, load_spec
+from sweeper.spec import ExperimentSpec, load_record
 from sweeper.spec.search import BestOf
 from sweeper.spec.text.yaml import dotted
 
@@ -37,7 +37,7 @@ def resolve_points(spec: ExperimentSpec) -> tuple[ExperimentSpec, tuple[str, ...
         return spec, ()
     try:
         paths = find_run(wanted.from_run, Path(spec.storage))
-        objective = load_spec(paths.spec).objective
+        objective = load_record(paths.spec).objective
         trials = load_results(paths).trials
     except UserError as error:
         raise _refuse(spec, str(error)) from error
