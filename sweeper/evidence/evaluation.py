@@ -30,7 +30,8 @@ from sweeper.relocation import find_modules, relocate
 from sweeper.spec import load_record
 from sweeper.trainables.contract import MAX_EPISODE_STEPS
 from sweeper.trainables.seeding import Purpose, seed_sequence
-from sweeper.trust import find_foreign_imports, find_foreign_pickles, refuse_foreign
+from sweeper.trust import find_foreign_environment, find_foreign_pickles, refuse_foreign
+from sweeper.veil import veil
 
 __all__ = ["AgentEvaluation", "Evaluation", "evaluate", "play_episodes"]
 
@@ -168,7 +169,7 @@ def evaluate(
     description = read_description(folder)
     agents = find_agents(folder, description, replica)
     recorded, settings = _find_environment(folder, description)
-    foreign = find_foreign_imports(settings, _find_run_of(folder), folder, recorded=recorded)
+    foreign = find_foreign_environment(settings, _find_run_of(folder), folder, recorded=recorded)
     if description.get("backend") != "torch":
         foreign += find_foreign_pickles([folder])
     refuse_foreign(foreign, name=str(folder), trust=trust, say=say)
@@ -285,7 +286,7 @@ def _explaining(settings: EnvironmentSettings) -> Iterator[None]:
     try:
         yield
     except EnvironmentFault as fault:
-        raise UserError(f"{settings.id}: {fault}") from fault
+        raise UserError(f"{settings.id}: {veil(str(fault))}") from fault
     except USER_ERRORS as error:
         raise UserError(f"environment {settings.id} failed: {summarise(error)}") from error
 

@@ -179,8 +179,11 @@ def write_provenance(plan: SweepPlan, paths: RunPaths) -> None:
     environment = describe_environment(tuple(sys.argv), plan.spec.seeds)
     if first := _read_environment(paths):
         environment = {**first, "resumed": [*first.get("resumed", []), environment]}
-    environment["seals"] = make_seals(plan.spec.environment.settings(), plan.spec.servers)
-    write_atomically(paths.spec, dump_spec(plan.spec))
+    spec = plan.spec
+    environment["seals"] = make_seals(
+        spec.environment.settings(), spec.servers, spec.selection.baseline
+    )
+    write_atomically(paths.spec, dump_spec(spec))
     write_atomically(paths.plan, json.dumps(plan.to_json(), indent=2) + "\n")
     write_atomically(paths.environment, json.dumps(environment, indent=2) + "\n")
 

@@ -20,7 +20,12 @@ from sweeper.running.resume.state import History
 from sweeper.spec import ExperimentSpec, dump_spec, load_record
 from sweeper.spec.sections import SeedGroups
 from sweeper.trainables.plateau import PLATEAU
-from sweeper.trust import find_foreign_imports, find_foreign_pickles, find_foreign_servers
+from sweeper.trust import (
+    find_foreign_baseline,
+    find_foreign_environment,
+    find_foreign_pickles,
+    find_foreign_servers,
+)
 
 __all__ = [
     "Extension",
@@ -104,12 +109,13 @@ def find_foreign_parts(
         results: with the checkpoints that may be loaded.
     """
     settings, before = spec.environment.settings(), recorded.environment.settings()
-    foreign = find_foreign_imports(settings, paths, recorded=before)
+    foreign = find_foreign_environment(settings, paths, recorded=before)
     if spec.backend == "rllib":
         records = (*results.trials, *results.retrained)
         foreign += find_foreign_pickles(
             paths.root / checkpoint.path for record in records for checkpoint in record.checkpoints
         )
+    foreign += find_foreign_baseline(paths, spec.selection.baseline)
     return foreign + find_foreign_servers(paths, spec.servers)
 
 
