@@ -23,7 +23,7 @@ from sweeper.cli.completion import complete_run, complete_spec
 from sweeper.errors import SpecError, SweeperError, UserError
 from sweeper.json_values import to_json
 from sweeper.printable import PrintableFormatter, printable
-from sweeper.veil import hide_passwords, veil
+from sweeper.veil import hide_passwords
 
 if TYPE_CHECKING:
     from sweeper.api import Run
@@ -162,7 +162,7 @@ def tell(text: str) -> None:
 
 def print_data(text: str) -> None:
     """Print text on stdout as it is, unless a terminal would act on it."""
-    whole = hide_passwords(veil(text)).encode("utf-8", "backslashreplace").decode()
+    whole = hide_passwords(text).encode("utf-8", "backslashreplace").decode()
     click.echo(printable(whole) if sys.stdout.isatty() else whole, nl=False)
 
 
@@ -270,7 +270,7 @@ def open_reference(
 def print_json(document: Any) -> None:
     """Print data on stdout; it may hold dataclasses and objects with ``to_json``."""
     text = json.dumps(document, indent=2, allow_nan=False, default=_encode)
-    click.echo(hide_passwords(veil(text)))
+    click.echo(hide_passwords(text))
 
 
 def _encode(value: Any) -> Any:

@@ -53,6 +53,7 @@ from sweeper.trainables.rllib_backend.evaluation import Evaluator, module_state
 from sweeper.trainables.rllib_backend.schedules import follow_schedules
 from sweeper.trainables.seeding import Purpose, derive_seed, seed_sequence, start_anew
 from sweeper.trainables.spaces import check_spaces
+from sweeper.veil import veil
 
 __all__ = ["RLlibTrainer"]
 
@@ -168,7 +169,7 @@ class RLlibTrainer:
             except Exception as error:
                 fault = _find_fault(error)
                 if fault is not None:
-                    replica.cause = f"{self._name(replica)}: {fault}"
+                    replica.cause = f"{self._name(replica)}: {veil(str(fault))}"
                     if not hasattr(fault, "is_non_finite"):
                         raise EnvironmentFailedError(replica.cause) from error
                 # Non-finite weights show in the first action sampled from them.
@@ -216,7 +217,7 @@ class RLlibTrainer:
                 fault = _find_fault(error)
                 if fault is None:
                     raise
-                words = f"{self._name(replica)}, in an evaluation: {fault}"
+                words = f"{self._name(replica)}, in an evaluation: {veil(str(fault))}"
                 raise EnvironmentFailedError(words) from error
             finally:
                 evaluator.close()
