@@ -21,7 +21,7 @@ from sweeper.planning.plan import SweepPlan, build_plan, load_plan, training_pla
 from sweeper.relocation import describe_start, relocate
 from sweeper.results.builder import ResultsBuilder, load_results
 from sweeper.results.records import SweepResults
-from sweeper.run_files import make_empty
+from sweeper.run_files import is_regular, make_empty
 from sweeper.running.confirmation import describe_left, refuse_confirmation
 from sweeper.running.launch import (
     Progress,
@@ -166,8 +166,9 @@ def resume(
         recorded, note = complete_environment(as_run)
         if note is not None:
             say(note)
-        spec, changes = extend_spec(paths, recorded, extension, history.spent_s)
-        plan = build_plan(spec, before.searched)
+        spec, changes = extend_spec(paths, recorded, extension, history.spent_s, before)
+        kept_baseline = paths.baseline if is_regular(paths.baseline) else None
+        plan = build_plan(spec, before.searched, kept_baseline=kept_baseline)
         for planned in plan.notes:
             say(planned)
         state = find_remaining(

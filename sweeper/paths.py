@@ -48,6 +48,7 @@ class RunPaths:
         root: absolute.
         spec: the spec as run: composed, interpolated, overrides applied.
         plan: the plan as run.
+        baseline: the spec of the confirmation's baseline, if that is a file.
         environment: versions, git commit, seeds and command of every launch.
         journal: the append-only record of all events; a folder with this file is a run.
         trials: one folder per trial.
@@ -64,6 +65,7 @@ class RunPaths:
 
     spec = _Entry("spec.yaml")
     plan = _Entry("plan.json")
+    baseline = _Entry("baseline.yaml")
     environment = _Entry("environment.json")
     journal = _Entry("journal.jsonl")
     trials = _Entry("trials")

@@ -49,7 +49,8 @@ def choose_confirmation(
 ) -> ConfirmationPlanned | None:
     """The confirmation that the run should have; None without one, or without a finalist.
 
-    Finalists that were chosen for the same search stay, and the user may name others.
+    Finalists that were chosen for the same search stay; others come in if the user names them, or
+    asks for another number of them.
 
     Args:
         plan: of the launch.
@@ -60,14 +61,14 @@ def choose_confirmation(
     intended, objective = plan.confirmation, plan.spec.objective
     if intended is None or not may_confirm(search_end):
         return None
+    before, is_same_search = results.confirmation, is_current(results)
+    kept: tuple[str, ...] = ()
     # Whoever names trials before there are finalists wants these alone.
-    is_named = bool(state.named) and results.confirmation is None
-    chosen = () if is_named else choose_finalists(results, objective, intended.finalists)
-    before = results.confirmation
-    is_same_search = is_current(results)
+    is_chosen = before is None and bool(state.named)
     if before is not None and is_same_search and holds_for(before, objective):
-        chosen = before.finalists + chosen
-    finalists = tuple(dict.fromkeys(chosen + state.named))
+        kept, is_chosen = before.finalists, before.number == intended.finalists
+    best = () if is_chosen else choose_finalists(results, objective, intended.finalists)
+    finalists = tuple(dict.fromkeys(kept + best + state.named))
     if not finalists:
         return None
     baseline = intended.baseline
@@ -92,6 +93,7 @@ def choose_confirmation(
             for name in finalists
             if (schedule := trace_schedule(plan.spec, results, name)) is not None
         },
+        number=intended.finalists,
     )
     if before is not None and is_same_search and replace(planned, time=before.time) == before:
         return before

@@ -181,6 +181,9 @@ def write_provenance(plan: SweepPlan, paths: RunPaths) -> None:
         environment = {**first, "resumed": [*first.get("resumed", []), environment]}
     environment["seals"] = make_seals(plan.spec.environment.settings(), plan.spec.servers)
     write_atomically(paths.spec, dump_spec(plan.spec))
+    baseline = None if plan.confirmation is None else plan.confirmation.baseline
+    if baseline is not None and baseline.spec:
+        write_atomically(paths.baseline, baseline.spec)
     write_atomically(paths.plan, json.dumps(plan.to_json(), indent=2) + "\n")
     write_atomically(paths.environment, json.dumps(environment, indent=2) + "\n")
 

@@ -133,6 +133,10 @@ def print_status(overview: RunOverview) -> None:
         ("trials", describe_counts(overview.states, overview.trials)),
         ("best", f"{best}  {overview.metric}" if overview.best else best),
     ]
+    if overview.confirmed is not None:
+        spread = spread_words(overview.deviation, overview.replicas)
+        score = format_score(overview.score, overview.diverged)
+        rows.append(("", f"in the search {score}{spread}"))
 
     room = console.width - len("running for  ")
     words = format_parameters(overview.parameters or {})
@@ -278,7 +282,8 @@ def _describe_champion(champion: ChampionsRuns) -> Iterator[tuple[str, str]]:
     yield "played", f"one replica: {seed}{champion.played}, the agent in champion/"
     mean, spread = format_number(champion.mean), ""
     if not champion.is_confirmed:
-        yield "its trial", f"{champion.trial_id}: {champion.metric} {mean} over all its replicas"
+        spread = spread_words(champion.deviation, champion.replicas) or " over all its replicas"
+        yield "its trial", f"{champion.trial_id}: {champion.metric} {mean}{spread}"
         return
     if champion.deviation is not None:
         spread = f" ±{format_number(champion.deviation)}"
@@ -373,12 +378,17 @@ def _resume_command(root: Path, state: str, counts: Mapping[TrialState, int]) ->
 
 
 def _describe_best(overview: RunOverview) -> str:
+    """The winner with its mean on fresh seeds, or else its score; both with what they rest on."""
     if overview.best is None:
         return "-"
-    score = _with_spread(overview.score, overview.diverged, overview.deviation)
-    if overview.confirmed is not None:
-        score += f", on fresh seeds {format_number(overview.confirmed)}"
-    return f"{overview.best} ({score})"
+    if overview.confirmed is None:
+        spread = spread_words(overview.deviation, overview.replicas)
+        return f"{overview.best} ({format_score(overview.score, overview.diverged)}{spread})"
+    interval = ""
+    if overview.confirmed_interval is not None:
+        interval = " ({} to {})".format(*map(format_number, overview.confirmed_interval))
+    runs = count_noun(overview.confirmed_runs, "fresh run")
+    return f"{overview.best}: {format_number(overview.confirmed)}{interval} over {runs}"
 
 
 def _with_spread(score: float | None, diverged: int, deviation: float | None) -> str:

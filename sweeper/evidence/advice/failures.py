@@ -60,7 +60,10 @@ def advise_on_failures(param_space: Mapping[str, Any], trials: Sequence[TrialRec
     partly = [one for one in over if one.state is not TrialState.ERROR and one.diverged]
     if partly:
         numbers["partly_diverged"] = len(partly)
-        sentences.append(f"In {count_noun(len(partly), 'more trial')} some replicas diverged.")
+        many = count_noun(len(partly), "more trial" if errors else "trial")
+        sentences.append(f"In {many} some replicas diverged.")
+        if FailureReason.DIVERGED not in reasons:
+            sentences.append(f"What to do: {_REMEDIES[FailureReason.DIVERGED]}.")
     blamed = _blame(param_space, over, failed)
     sentences += [_describe(side, failed, chance) for side, chance in blamed]
     numbers["ranges"] = [

@@ -40,8 +40,8 @@ CASES = {
         (
             "t0007 is better than the baseline: mean return 485.6 (477.4 to 493.8) over 10 "
             "runs, against 296 (275 to 317) over 10 runs (95 % intervals that hold over 3 "
-            "finalists). t0003 (480.6) can't be told from t0007. Of these 2, t0003 is the "
-            "cheapest (60,000 env steps) and t0007 the steadiest (standard deviation 8.909, "
+            "finalists). t0003 (480.6; 469.3 to 491.9 over 10 runs) can't be told from t0007. Of "
+            "these 2, t0003 is the cheapest (60,000 env steps) and t0007 the steadiest (standard deviation 8.909, "
             "of others up to 12.28). 9 of its 10 runs and none of the baseline's 10 ended at "
             "475 or better; of endlessly many of its runs, 49 to 100 % would (95 % interval). "
             "The search's score, 499, was about 13.4 too high. One more training run of t0007 "
@@ -220,8 +220,8 @@ CASES = {
         (
             "t0007 is better than the baseline: mean return 246 (30.8 to 257.2) over 5 runs, "
             "against -144 (-172.6 to 59.98) over 5 runs (95 % intervals that hold over 2 "
-            "finalists). t0003 (194.4) can't be told from t0007. Of these 2, t0007 is the "
-            "steadiest (standard deviation 7.176, of others up to 120). The search's score, "
+            "finalists). t0003 (194.4; 7.594 to 381.2 over 5 runs) can't be told from t0007. Of "
+            "these 2, t0007 is the steadiest (standard deviation 7.176, of others up to 120). The search's score, "
             "251, was about 5 too high. Runs in this environment fall into two groups; all 5 "
             "of its runs are in the upper one, but up to 52 % of runs may end in the lower. "
             "One more training run of t0007 would land between 238 and 255, the lowest and "

@@ -103,7 +103,7 @@ def test_the_mean_of_all_runs_and_the_agents_value_are_told_apart(
 def test_the_list_shows_the_verdict(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     print_runs(describe_runs(run.results.root.parent), "runs")
     shown = capsys.readouterr().out
-    assert "on fresh seeds 29.7" in shown
+    assert "29.7 (28.2 to 31.2) over 5 fresh runs" in " ".join(shown.split())
     assert "better" in shown
 
 
