@@ -81,7 +81,7 @@ def choose_runs(
         UserError: a named run does not exist, is live or is a link.
     """
     runs = list_runs(storage)
-    kept = {run.root for run in runs[len(runs) - keep :]} if keep else set()
+    kept = {run.root for run in runs[max(0, len(runs) - keep) :]} if keep else set()
     if names:
         runs = list({run.root: run for run in (find_run(name, storage) for name in names)}.values())
     chosen = []
