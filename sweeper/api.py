@@ -16,7 +16,7 @@ from sweeper.errors import UserError
 from sweeper.evidence.confirmation import is_current
 from sweeper.locks import is_locked, read_owner, run_lock
 from sweeper.opened_run import Run, open_run, open_tune
-from sweeper.paths import create_run_folder, find_run, is_run
+from sweeper.paths import create_run_folder, find_run, is_run, run_reference
 from sweeper.planning.plan import SweepPlan, build_plan, load_plan, training_plan
 from sweeper.relocation import describe_start, relocate
 from sweeper.results.builder import ResultsBuilder, load_results
@@ -296,5 +296,5 @@ def request_stop(
     while is_locked(paths.lock):
         time.sleep(_POLL_S)
     results = load_results(paths)
-    say(f"{name}: {results.state}; `sweeper resume {name}` goes on")
+    say(f"{name}: {results.state}; `sweeper resume {run_reference(paths.root)}` goes on")
     return results

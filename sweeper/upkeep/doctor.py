@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import shlex
 import shutil
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from packaging.specifiers import SpecifierSet
 from sweeper import installation, machine
 from sweeper.errors import UserError
 from sweeper.formatting import format_bytes
+from sweeper.paths import DEFAULT_STORAGE
 from sweeper.running.ray_folder import RAY_FOLDER, choose_ray_folder
 
 __all__ = ["Check", "examine", "is_fit"]
@@ -190,7 +192,8 @@ def _check_storage(storage: Path) -> Check:
     if where.exists() and not where.is_dir():
         return Check("storage", "failed", f"{where} is a file; give a folder with storage=PATH")
     there = next(folder for folder in (where, *where.parents) if folder.is_dir())
-    advice = ": that is little; `sweeper clean` makes room"
+    option = "" if storage == Path(DEFAULT_STORAGE) else f" --storage {shlex.quote(str(storage))}"
+    advice = f": that is little; `sweeper clean{option}` makes room"
     return _check_folder("storage", where, "give another folder with storage=PATH", there, advice)
 
 
