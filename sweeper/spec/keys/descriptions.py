@@ -85,8 +85,8 @@ _KEYS: Mapping[str, str] = {
     "replay_buffer_config.beta": "How far that is corrected for; 1: wholly.",
     "replay_buffer_config.capacity": "Env steps that it holds.",
     "replay_buffer_config.type": "Prioritised, or uniform (EpisodeReplayBuffer).",
-    "rollout_fragment_length": "Env steps of each environment in a row; auto: what the batch needs, "
-    "or n_step where there is one.",
+    "rollout_fragment_length": "Env steps of each environment in a row; auto: what the batch "
+    "needs, or n_step where there is one.",
     "shuffle_batch_per_epoch": "Shuffle the batch before each pass.",
     "simple_queue_size": "Batches that may wait where no circular buffer is used.",
     "target_entropy": "Entropy that the temperature steers towards; auto: minus the dimensions of "
