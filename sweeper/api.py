@@ -182,7 +182,11 @@ def resume(
         if over is not None:
             state = replace(state, continuations=(), over=over)
         left = describe_remaining(plan, state, before)
-        refuse_without_effect(changes, left)
+        has_failed = any(
+            one.state is TrialState.ERROR for one in (*before.trials, *before.retrained)
+        )
+        is_retried = extension.retry_errored and has_failed
+        refuse_without_effect(changes, left, is_retry_barred=is_retried and not state.reopened)
         if extension.is_confirming:
             refuse_confirmation(plan, before, extension, is_over=over or left.is_nothing)
             state = replace(state, named=extension.trials)
@@ -199,7 +203,7 @@ def resume(
                     f"the environment has changed ({'; '.join(accepted)}), as allowed: trials from "
                     "before and after are ranked together"
                 )
-        for line in confirming or left.lines:
+        for line in confirming or (*left.lines, *left.late):
             say(line)
         if (restored := restore_plan(plan, paths)) is not None:
             say(restored)

@@ -87,8 +87,8 @@ def load_recorded_spec(paths: RunPaths, history: History) -> ExperimentSpec:
         f"{paths.spec} was changed since the run was started; a changed spec is another run:\n"
         + "\n".join(f"  {line}" for line in difference)
         + f"\nput it back (delete the file, and `sweeper resume {run_reference(paths.root)}` "
-        "writes it as it was), or start a new run with `sweeper run`; more samples, time or steps are "
-        "given with --num-samples, --time and --stop"
+        "writes it as it was), or start a new run with `sweeper run`; more samples, time or steps "
+        "are given with --num-samples, --time and --stop"
     )
 
 
