@@ -82,8 +82,8 @@ class OpenedChampion:
 
         if self.folder is None:
             raise UserError(
-                f"the agent of {self.trial_id} was not written; `sweeper resume` writes it, if a "
-                "checkpoint is left"
+                f"the agent of {self.trial_id} was not written; `sweeper resume RUN` writes it, if "
+                "a checkpoint is left"
             )
         return load_agent(self.folder, trust=trust)
 

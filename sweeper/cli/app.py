@@ -22,6 +22,7 @@ import click
 from sweeper.cli.completion import complete_run, complete_spec
 from sweeper.errors import SpecError, SweeperError, UserError
 from sweeper.json_values import to_json
+from sweeper.paths import DEFAULT_STORAGE
 from sweeper.printable import PrintableFormatter, printable
 from sweeper.veil import hide_passwords, veil
 
@@ -71,7 +72,7 @@ def _set_verbose(context: click.Context, _: click.Parameter, value: bool) -> Non
 
 
 storage_option = click.option(
-    "--storage", metavar="FOLDER", default="runs", help="The folder that holds the runs."
+    "--storage", metavar="FOLDER", default=DEFAULT_STORAGE, help="The folder that holds the runs."
 )
 # Users look for it after the command, too.
 verbose_option = click.option(

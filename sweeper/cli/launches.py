@@ -12,6 +12,7 @@ import click
 from sweeper.cli import app
 from sweeper.cli.specs import plan as plan_command
 from sweeper.errors import RunError, UserError
+from sweeper.paths import run_reference
 from sweeper.states import LaunchEnd, TrialState
 
 if TYPE_CHECKING:
@@ -242,7 +243,7 @@ def _report(finished: Run, *, as_json: bool, quiet: bool) -> None:
     if results.state == LaunchEnd.DISK_FULL:
         raise RunError(
             "the disk is nearly full, so the trials were saved and the search ended; free some "
-            f"space, then `sweeper resume {finished.paths.root.name}`"
+            f"space, then `sweeper resume {run_reference(finished.paths.root)}`"
         )
     if finished.failure is not None:
         raise RunError(finished.failure)

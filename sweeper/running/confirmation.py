@@ -23,6 +23,7 @@ from sweeper.evidence.schedule import trace_schedule
 from sweeper.formatting import count_noun
 from sweeper.hints import did_you_mean, join_words
 from sweeper.journal import ConfirmationPlanned
+from sweeper.paths import run_reference
 from sweeper.planning.plan import SweepPlan
 from sweeper.results.records import SweepResults, judge_trial
 from sweeper.running.resume.extension import Extension
@@ -141,8 +142,8 @@ def refuse_confirmation(
     name, objective = results.root.name, plan.spec.objective
     if not is_over:
         raise UserError(
-            f"the search of {name} is not over; `sweeper resume {name}` goes on with it, and "
-            "confirms its finalists at the end"
+            f"the search of {name} is not over; `sweeper resume {run_reference(results.root)}` "
+            "goes on with it, and confirms its finalists at the end"
         )
     known = {record.trial_id: record for record in results.trials}
     for trial_id in extension.trials:

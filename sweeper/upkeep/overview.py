@@ -15,7 +15,7 @@ from sweeper.evidence.confirmation import is_current
 from sweeper.evidence.selection import NothingToSelect
 from sweeper.metrics import Objective
 from sweeper.opened_run import Run, open_run
-from sweeper.paths import RunPaths, list_runs
+from sweeper.paths import RunPaths, list_runs, run_reference
 from sweeper.results.records import TrialRecord, describe_pruning, judge_trial
 from sweeper.results.scoring import metric_value
 from sweeper.results.spread import spread_of
@@ -216,6 +216,6 @@ def planned(paths: RunPaths, name: str) -> int | None:
                 "%s is missing or damaged, so only trials that were begun are counted; "
                 "`sweeper resume %s` writes it again",
                 paths.plan,
-                paths.root.name,
+                run_reference(paths.root),
             )
         return None

@@ -17,7 +17,7 @@ from sweeper.states import FailureReason, TrialState
 __all__ = ["advise_on_failures"]
 
 _REMEDIES: Mapping[str, str] = {
-    FailureReason.CRASHED: "`sweeper logs` shows what was raised",
+    FailureReason.CRASHED: "the trial's log shows what was raised",
     FailureReason.REFUSED: "take these values out of param_space",
     FailureReason.DIVERGED: "a smaller lr, or grad_clip, keeps updates finite",
     FailureReason.ENVIRONMENT: "mend what the environment returns",
@@ -26,7 +26,7 @@ _REMEDIES: Mapping[str, str] = {
         "memory or network"
     ),
     FailureReason.TIMEOUT: "raise resources.timeout_s, or make an iteration shorter",
-    FailureReason.WORKER_DIED: "`sweeper logs` shows the worker's last lines",
+    FailureReason.WORKER_DIED: "the trial's log shows the worker's last lines",
     FailureReason.NO_SPACE: "free disk space, or lower checkpoint.keep_trials",
 }
 

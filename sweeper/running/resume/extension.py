@@ -14,7 +14,7 @@ from sweeper.environments.settings import EnvironmentBuildError
 from sweeper.errors import UserError
 from sweeper.evidence.confirmation import choose_finalists, count_seeds
 from sweeper.metrics import canonical_metric
-from sweeper.paths import RunPaths, write_atomically
+from sweeper.paths import RunPaths, run_reference, write_atomically
 from sweeper.results.records import SweepResults
 from sweeper.running.resume.state import History
 from sweeper.spec import ExperimentSpec, dump_spec, load_spec
@@ -86,9 +86,9 @@ def load_recorded_spec(paths: RunPaths, history: History) -> ExperimentSpec:
     raise UserError(
         f"{paths.spec} was changed since the run was started; a changed spec is another run:\n"
         + "\n".join(f"  {line}" for line in difference)
-        + "\nput it back (delete the file, and `sweeper resume` writes it as it was), or start a "
-        "new run with `sweeper run`; more samples, time or steps are given with --num-samples, "
-        "--time and --stop"
+        + f"\nput it back (delete the file, and `sweeper resume {run_reference(paths.root)}` "
+        "writes it as it was), or start a new run with `sweeper run`; more samples, time or steps "
+        "are given with --num-samples, --time and --stop"
     )
 
 

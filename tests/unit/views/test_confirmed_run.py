@@ -24,7 +24,8 @@ from sweeper.opened_run import Run, open_run
 from sweeper.paths import RunPaths
 from sweeper.states import Stage, TrialState
 from sweeper.upkeep.overview import describe_run, describe_runs
-from sweeper.views.runs import print_best, print_runs, print_status, summarise
+from sweeper.views.runs import print_best, print_runs, summarise
+from sweeper.views.status import print_status
 from sweeper.views.trials import print_trials
 
 SEEDS = (0, 1, 2, 3, 4)
