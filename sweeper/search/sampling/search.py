@@ -14,9 +14,10 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sweeper import states
 from sweeper.metrics import Objective
 from sweeper.search.base import Observation, SearchAlgorithm
+from sweeper.search.conditions import is_ruled_out
 from sweeper.search.distinct import Seen, configuration_key
 from sweeper.search.distributions import Distribution, Path, distributions, is_same
-from sweeper.search.expansion import Sample, draw_sample, find_fixed, is_ruled_out, make_sample
+from sweeper.search.expansion import Sample, draw_sample, find_fixed, make_sample
 from sweeper.search.sampling.dimensions import Dimension, describe_dimensions, order_dimensions
 from sweeper.search.sampling.samplers import SAMPLERS, SamplerFactory
 from sweeper.search.sampling.study import Picture
@@ -218,7 +219,10 @@ class SamplerSearch(SearchAlgorithm):
         """The next place in the walk that the parameters can have come from."""
         found = find_values(parameters, self._leaves)
         for fixed, is_point in self._places:
-            if all(path not in found or is_same(found[path], fixed[path]) for path in fixed):
+            if all(
+                path not in found or is_same(self._leaves[path].own_value(found[path]), value)
+                for path, value in fixed.items()
+            ):
                 return fixed, is_point
         return {path: found.get(path) for path in self._grid}, False
 
