@@ -34,6 +34,7 @@ from sweeper.running.tune.stage import Launch, find_nodes, record_asked, run_tri
 from sweeper.search.expansion import Sample
 from sweeper.search.registry import build_search
 from sweeper.spec import dump_spec
+from sweeper.spec.search import resolve_search_options
 from sweeper.states import LaunchEnd, Stage
 from sweeper.veil import hide_passwords
 
@@ -185,7 +186,7 @@ def _build_learners(launch: Launch) -> Learners:
         points=spec.search.points,
         asked=launch.results.snapshot().searched,
         objective=spec.objective,
-        options=spec.search.options.model_dump(),
+        options=resolve_search_options(spec.search, spec.scheduler.type),
     )
     if search.learns and launch.plan.concurrent > 1:
         search = BackgroundSearch(search)
