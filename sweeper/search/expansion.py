@@ -45,10 +45,13 @@ class Sample:
     Attributes:
         configuration: nested, constants included.
         parameters: only the searched ones, nested.
+        known: how many reports and ends of trials the search had been told of when it chose the
+            point; None where their order does not matter to it.
     """
 
     configuration: dict[str, Any]
     parameters: dict[str, Any]
+    known: int | None = None
 
 
 def count(

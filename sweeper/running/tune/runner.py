@@ -177,14 +177,15 @@ def _search(launch: Launch) -> str:
 
 
 def _build_learners(launch: Launch) -> Learners:
-    spec = launch.plan.spec
+    spec, results = launch.plan.spec, launch.results.snapshot()
     search = build_search(
         spec.search.algorithm,
         spec.param_space,
         num_samples=spec.search.num_samples,
         seed=spec.search.seed,
         points=spec.search.points,
-        asked=launch.results.snapshot().searched,
+        asked=results.searched,
+        known=results.known,
         objective=spec.objective,
         options=resolve_search_options(spec.search, spec.scheduler.type),
     )
