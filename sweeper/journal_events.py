@@ -129,6 +129,8 @@ class TrialAsked(TrialEvent):
         seeds: one a replica.
         stage: what the trial is trained for.
         of: in the confirmation, whom the trial trains again: a trial's id, or ``baseline``.
+        known: how many ``trial_reported`` and ``trial_ended`` of the search's trials the search
+            had heard of when it chose the configuration; None where that does not matter to it.
     """
 
     kind: ClassVar[str] = "trial_asked"
@@ -137,6 +139,7 @@ class TrialAsked(TrialEvent):
     seeds: tuple[int, ...]
     stage: Stage = Stage.SEARCH
     of: str = ""
+    known: int | None = None
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,7 @@ def read_draft(document: Document, *, is_training: bool = False) -> Draft:
     draft.backend = _read_backend(draft)
     draft.seeds = _read_seeds(draft)
     draft.space = _read_space(draft)
+    draft.raw = _read_points(draft)
     draft.stop = bound_by_max_t(_read_stop(draft), draft.raw.get("scheduler"))
     for name, model in SECTIONS.items():
         draft.sections[name] = _read_section(draft, name, model)
@@ -222,8 +223,24 @@ def _read_space(draft: Draft) -> dict[str, Any]:
         value = read_infinities(value, draft.algorithm, draft.backend)
     space, problems = parse_space(value, [dotted(path) for path, _ in flatten(known)])
     for problem in problems:
+        draft.broken.add("param_space")
         draft.complain(("param_space", *problem.path), problem.message)
     return space
+
+
+def _read_points(draft: Draft) -> dict[str, Any]:
+    """The raw document with infinite numbers, not their texts, in the points to begin with."""
+    search = draft.raw.get("search")
+    points = search.get("points_to_evaluate") if isinstance(search, Mapping) else None
+    if draft.algorithm is None or not isinstance(search, Mapping) or not isinstance(points, list):
+        return draft.raw
+    read = [
+        read_infinities(point, draft.algorithm, draft.backend)
+        if isinstance(point, Mapping)
+        else point
+        for point in points
+    ]
+    return {**draft.raw, "search": {**search, "points_to_evaluate": read}}
 
 
 def _read_stop(draft: Draft) -> dict[str, float]:

@@ -13,7 +13,7 @@ from sweeper.environments.registry import complete_id
 from sweeper.environments.settings import EnvironmentBuildError
 from sweeper.errors import UserError
 from sweeper.evidence.confirmation import choose_finalists, count_seeds
-from sweeper.metrics import canonical_metric
+from sweeper.metrics import ENV_STEPS, canonical_metric
 from sweeper.paths import RunPaths, run_reference, write_atomically
 from sweeper.results.records import SweepResults
 from sweeper.running.resume.state import History
@@ -142,7 +142,7 @@ def extend_spec(
     """The extended spec, and the changed values by dotted key.
 
     ``budget.time_s`` counts all launches, so an extension by time sets it to the time spent plus
-    the time given.
+    the time given. ``scheduler.max_t`` grows with ``stop``, as if the spec had left it out.
 
     Args:
         paths: the run's.
@@ -155,6 +155,7 @@ def extend_spec(
         UserError: the extension takes something away, or names a key that the spec does not have.
     """
     changes: dict[str, Any] = {}
+    max_t = spec.scheduler.given_options().get("max_t")
     if extension.num_samples is not None:
         _check_more("--num-samples", extension.num_samples, spec.search.num_samples)
         _check_population(spec, "--num-samples", extension.num_samples, spec.search.num_samples)
@@ -178,11 +179,15 @@ def extend_spec(
             raise UserError(f"--stop {name}: the run has no such criterion; it has: {known}")
         _check_more(f"--stop {name}", value, spec.stop[key])
         changes[f"stop.{key}"] = value
+        if key == ENV_STEPS and max_t is not None:
+            # It bounds trials, too; what was decided by the rungs of the shorter ones stays.
+            changes["scheduler.max_t"] = int(value)
     if extension.is_confirming:
         changes |= _extend_confirmation(spec, extension, results)
     chosen = spec.selection
     present = {
         "search.num_samples": spec.search.num_samples,
+        "scheduler.max_t": max_t,
         "selection.finalists": chosen.finalists,
         "selection.confirm_seeds": _plain_seeds(chosen.confirm_seeds),
     } | {

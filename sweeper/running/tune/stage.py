@@ -100,6 +100,7 @@ def record_asked(
             seeds=seeds,
             stage=stage,
             of=of,
+            known=sample.known,
         )
     )
 
