@@ -93,7 +93,7 @@ changed_environment_option = click.option(
 trust_option = click.option(
     "--trust",
     is_flag=True,
-    help="Run the code of a run that was not made by you on this machine.",
+    help="Use a run that was not made by you on this machine: run its code, connect to its servers.",
 )
 run_argument = click.argument(
     "reference", metavar="[RUN]", default="last", shell_complete=complete_run
@@ -229,7 +229,8 @@ class _Commands(click.Group):
     "--log-level",
     type=click.Choice(_LOG_LEVELS, case_sensitive=False),
     metavar="LEVEL",
-    help="Lowest level to show: debug, info, warning or error.  [default: error]",
+    help="Lowest level to show: debug, info, warning or error.  [default: error, and sweeper's "
+    "warnings]",
 )
 @click.option(
     "--version",

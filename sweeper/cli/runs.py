@@ -37,7 +37,7 @@ __all__ = ["best", "evaluate", "list_command", "logs", "results", "status", "ui"
     "--stage",
     type=click.Choice(["search", "confirmation"]),
     default="search",
-    help="Whose trials.  [default: search]",
+    help="Whose trials.",
 )
 def results(
     reference: str,

@@ -28,7 +28,7 @@ from sweeper.running.resume.state import LaunchState
 from sweeper.search.registry import ENUMERATIONS
 from sweeper.spec import dump_spec
 from sweeper.states import LaunchEnd
-from sweeper.trust import make_seals
+from sweeper.trust import make_seals, without_default
 
 if TYPE_CHECKING:
     from sweeper.tracking.tracker import MlflowTracker
@@ -179,7 +179,8 @@ def write_provenance(plan: SweepPlan, paths: RunPaths) -> None:
     environment = describe_environment(tuple(sys.argv), plan.spec.seeds)
     if first := _read_environment(paths):
         environment = {**first, "resumed": [*first.get("resumed", []), environment]}
-    environment["seals"] = make_seals(plan.spec.environment.settings(), plan.spec.servers)
+    servers = without_default(plan.spec.servers, paths)
+    environment["seals"] = make_seals(plan.spec.environment.settings(), servers)
     write_atomically(paths.spec, dump_spec(plan.spec))
     baseline = None if plan.confirmation is None else plan.confirmation.baseline
     if baseline is not None and baseline.spec:
