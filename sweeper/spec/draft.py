@@ -23,7 +23,7 @@ from sweeper.search.distributions import distributions, flatten, parse_space
 from sweeper.spec.finalists import default_finalists
 from sweeper.spec.foreign_files import explain_foreign_file
 from sweeper.spec.keys.descriptions import TOP_LEVEL_KEYS
-from sweeper.spec.keys.infinities import read_infinities
+from sweeper.spec.keys.infinities import read_infinities, read_points
 from sweeper.spec.keys.names import check_algorithm, defaults
 from sweeper.spec.keys.support import (
     BACKENDS,
@@ -231,16 +231,9 @@ def _read_space(draft: Draft) -> dict[str, Any]:
 def _read_points(draft: Draft) -> dict[str, Any]:
     """The raw document with infinite numbers, not their texts, in the points to begin with."""
     search = draft.raw.get("search")
-    points = search.get("points_to_evaluate") if isinstance(search, Mapping) else None
-    if draft.algorithm is None or not isinstance(search, Mapping) or not isinstance(points, list):
+    if draft.algorithm is None or not isinstance(search, Mapping):
         return draft.raw
-    read = [
-        read_infinities(point, draft.algorithm, draft.backend)
-        if isinstance(point, Mapping)
-        else point
-        for point in points
-    ]
-    return {**draft.raw, "search": {**search, "points_to_evaluate": read}}
+    return {**draft.raw, "search": read_points(search, draft.algorithm, draft.backend)}
 
 
 def _read_stop(draft: Draft) -> dict[str, float]:

@@ -13,7 +13,7 @@ from typing import Any
 from sweeper.search.distributions import KINDS, flatten
 from sweeper.spec.keys.names import defaults, domain
 
-__all__ = ["read_infinities"]
+__all__ = ["read_infinities", "read_points"]
 
 _INFINITIES: Mapping[str, float] = {"inf": math.inf, "-inf": -math.inf}
 
@@ -45,3 +45,15 @@ def read_infinities(space: Mapping[str, Any], algorithm: str, backend: str) -> d
         return value
 
     return {key: read(value, (key,)) for key, value in space.items()}
+
+
+def read_points(search: Mapping[str, Any], algorithm: str, backend: str) -> Mapping[str, Any]:
+    """The raw section of the search with `read_infinities` of its points to evaluate."""
+    points = search.get("points_to_evaluate")
+    if not isinstance(points, list):
+        return search
+    read = [
+        read_infinities(point, algorithm, backend) if isinstance(point, Mapping) else point
+        for point in points
+    ]
+    return {**search, "points_to_evaluate": read}
