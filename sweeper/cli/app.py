@@ -93,7 +93,7 @@ changed_environment_option = click.option(
 trust_option = click.option(
     "--trust",
     is_flag=True,
-    help="Use a run that was not made by you on this machine: run its code, connect to its servers.",
+    help="Use a run that you did not make on this machine: run its code, connect to its servers.",
 )
 run_argument = click.argument(
     "reference", metavar="[RUN]", default="last", shell_complete=complete_run
