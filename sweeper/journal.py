@@ -38,6 +38,7 @@ from sweeper.journal_events import (
     read_number,
 )
 from sweeper.journal_lines import LineError, NoLineError, UnknownKindError
+from sweeper.paths import run_reference
 from sweeper.run_files import open_reading, open_regular
 from sweeper.syncing import sync
 
@@ -75,8 +76,8 @@ class JournalError(SweeperError):
         """The refusal to resume by a damaged journal; ``what`` says where and in what way."""
         return cls(
             f"{what}: resuming could lose trials or run them twice; restore the file from a copy, "
-            f"or start a new run (`sweeper results {path.parent.name}` shows what the other lines "
-            "say)"
+            f"or start a new run (`sweeper results {run_reference(path.parent)}` shows what the "
+            "other lines say)"
         )
 
 

@@ -20,9 +20,9 @@ from sweeper.errors import UserError
 from sweeper.hints import show
 from sweeper.paths import RunPaths
 from sweeper.references import is_unresolved
-from sweeper.run_files import read_json
+from sweeper.run_files import is_regular, read_json
 from sweeper.seals import find_key, is_folder_sealed, is_sealed, key_path, seal
-from sweeper.sqlite_address import sqlite_path
+from sweeper.sqlite_address import default_tracking_uri, sqlite_path
 
 __all__ = [
     "find_foreign_baseline",
@@ -31,6 +31,7 @@ __all__ = [
     "find_foreign_servers",
     "make_seals",
     "refuse_foreign",
+    "without_default",
 ]
 
 _ENVIRONMENT, _SERVERS, _BASELINE = "environment", "servers", "baseline"
@@ -46,7 +47,8 @@ def make_seals(
 
     Args:
         settings: of the environment.
-        servers: by its key in the spec, such as ``ray.address``; None if there is none.
+        servers: by its key in the spec, such as ``ray.address``, `without_default`; None if there
+            is none.
         baseline: the spec's ``selection.baseline``.
     """
     documents: dict[str, Any] = {
@@ -129,7 +131,7 @@ def find_foreign_servers(paths: RunPaths, servers: Mapping[str, str | None]) -> 
         for key, place in servers.items()
         if place is not None and not _came_with(place, paths)
     }
-    if not named or _is_sealed(paths, _SERVERS, dict(servers)):
+    if not named or _is_sealed(paths, _SERVERS, without_default(servers, paths)):
         return []
     return [f"connect to {place} ({key})" for key, place in named.items()]
 
@@ -137,11 +139,20 @@ def find_foreign_servers(paths: RunPaths, servers: Mapping[str, str | None]) -> 
 def find_foreign_baseline(paths: RunPaths, baseline: str) -> list[str]:
     """Which spec a run has one read for its baseline, in words; empty if there is none, or sealed.
 
-    A spec can read other files, and the reader's variables.
+    A spec can read other files, and the reader's variables; a copy in the run, which is read
+    instead if there is one, can't.
     """
-    if baseline in _NO_FILES or _is_sealed(paths, _BASELINE, baseline):
+    if baseline in _NO_FILES or is_regular(paths.baseline):
+        return []
+    if _is_sealed(paths, _BASELINE, baseline):
         return []
     return [f"read the spec {baseline} (selection.baseline)"]
+
+
+def without_default(servers: Mapping[str, str | None], paths: RunPaths) -> dict[str, str | None]:
+    """The servers of a run as they are sealed: its storage's own database moves with the run."""
+    usual = default_tracking_uri(str(paths.root.parent))
+    return {key: None if place == usual else place for key, place in servers.items()}
 
 
 def _came_with(place: str, paths: RunPaths) -> bool:

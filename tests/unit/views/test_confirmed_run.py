@@ -24,7 +24,8 @@ from sweeper.opened_run import Run, open_run
 from sweeper.paths import RunPaths
 from sweeper.states import Stage, TrialState
 from sweeper.upkeep.overview import describe_run, describe_runs
-from sweeper.views.runs import print_best, print_runs, print_status, summarise
+from sweeper.views.runs import print_best, print_runs, summarise
+from sweeper.views.status import print_status
 from sweeper.views.trials import print_trials
 
 SEEDS = (0, 1, 2, 3, 4)
@@ -103,7 +104,7 @@ def test_the_mean_of_all_runs_and_the_agents_value_are_told_apart(
 def test_the_list_shows_the_verdict(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     print_runs(describe_runs(run.results.root.parent), "runs")
     shown = capsys.readouterr().out
-    assert "on fresh seeds 29.7" in shown
+    assert "29.7 (28.2 to 31.2) over 5 fresh runs" in " ".join(shown.split())
     assert "better" in shown
 
 
