@@ -18,6 +18,7 @@ from sweeper.evidence.confirmation import (
 from sweeper.evidence.verdict import Sample, Verdict, judge, undecided
 from sweeper.metrics import Objective
 from sweeper.results.records import SweepResults, judge_trial
+from sweeper.results.scoring import is_comparable
 from sweeper.results.spread import spread_of
 
 __all__ = ["find_undecided", "judge_confirmation"]
@@ -63,7 +64,9 @@ def judge_confirmation(
     runs = {
         record.trial_id: spread.values
         for record in results.trials
-        if record.trial_id in scores and (spread := spread_of(record, objective)) is not None
+        if record.trial_id in scores
+        and (spread := spread_of(record, objective)) is not None
+        and all(map(is_comparable, spread.values))
     }
     samples = [
         replace(_to_sample(one), search_score=scores.get(one.of), search_runs=runs.get(one.of, ()))

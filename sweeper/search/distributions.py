@@ -107,15 +107,20 @@ class Distribution:
 
     def contains(self, value: Any) -> bool:
         """Whether a value can be drawn; for a quantised range, whether it lies in the bounds."""
-        if self.values is not None:
-            return any(is_same(value, one) for one in self.values)
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not self.suits(value):
             return False
         if self.bounds is None:
-            return math.isfinite(value)
+            return True
         if self.is_integer and value != int(value):
             return False
-        return self.bounds[0] <= value <= self.bounds[1]
+        return bool(self.bounds[0] <= value <= self.bounds[1])
+
+    def suits(self, value: Any) -> bool:
+        """Whether a value is one of those to choose from; of a range, any finite number."""
+        if self.values is not None:
+            return any(is_same(value, one) for one in self.values)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and math.isfinite(value)
 
     def to_plain(self) -> dict[str, Any]:
         """The distribution as the spec writes it."""
