@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from sweeper.json_values import parse_json
 from sweeper.paths import CheckpointPaths, write_atomically
-from sweeper.run_files import open_reading, read_json
+from sweeper.run_files import open_reading, read_json, read_text
 
 __all__ = ["find_damage", "mark_complete"]
 
@@ -78,7 +78,7 @@ def find_damage(folder: Path, *, reads_all: bool = True) -> str | None:
 
 
 def _read_marker(path: Path) -> _Sums:
-    document = read_json(path)
+    document = parse_json(read_text(path), keeps_halves=True)
     files = document.get("files") if isinstance(document, dict) else None
     if not isinstance(files, dict) or not files:
         raise ValueError("it lists no files")

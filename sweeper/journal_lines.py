@@ -76,8 +76,6 @@ def decode_line(line: bytes) -> tuple[dict[str, Any], bool]:
     found = _CHECKSUM.search(line, max(0, len(line) - _CHECKSUM_BYTES))
     try:
         document = parse_json(line.decode("utf-8"))
-        if b"\\ud" in line:
-            document = _replace_halves(document)
         # Few lines hold a non-finite number, and decoding takes as long as parsing.
         if b'"$float"' in line:
             document = decode_json(document)
@@ -95,11 +93,6 @@ def decode_line(line: bytes) -> tuple[dict[str, Any], bool]:
     if zlib.crc32(line[: found.start()]) != int(found[1], 16):
         raise LineError("its checksum does not fit")
     return document, True
-
-
-def _replace_halves(document: Any) -> Any:
-    """Put ``?`` in place of half surrogate pairs, which JSON can hold and UTF-8 can't."""
-    return json.loads(json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def find_checks(event: type) -> Mapping[str, Check]:

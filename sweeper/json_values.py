@@ -28,8 +28,13 @@ class UnfitError(ValueError):
     """JSON that is none of our records; the message says why."""
 
 
-def parse_json(text: str) -> Any:
+def parse_json(text: str, *, keeps_halves: bool = False) -> Any:
     """Parse a record.
+
+    Args:
+        text: JSON.
+        keeps_halves: keep half surrogate pairs, which JSON can hold and UTF-8 can't, as names of
+            files may; else ``?`` takes their place.
 
     Raises:
         UnfitError: it is nested more than 50 deep, or has a whole number beyond the largest float.
@@ -42,6 +47,9 @@ def parse_json(text: str) -> Any:
         raise UnfitError("nested too deeply") from None
     if text.count("{") + text.count("[") > _MAX_DEPTH:
         _check_depth(document, _MAX_DEPTH)
+    if ("\\ud" in text or "\\uD" in text) and not keeps_halves:
+        whole = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
+        document = json.loads(whole)
     return document
 
 

@@ -94,7 +94,7 @@ def mutations(run: Path, number: int, seed: int, victim: Path) -> Iterator[Mutat
         else:
             document = json.loads(data)
             for _ in range(random.choice((1, 1, 2))):
-                _mutate_tree(document, random)
+                mutate_tree(document, random)
             yield _write(name, "values", json.dumps(document).encode())
 
 
@@ -165,7 +165,7 @@ def _mutate_lines(data: bytes, random: Random) -> bytes:
         else:
             document = json.loads(lines[at])
             document.pop("crc", None)
-            _mutate_tree(document, random)
+            mutate_tree(document, random)
             lines[at] = _encode(document)
         if not lines:
             break
@@ -187,7 +187,7 @@ def _encode(document: Any) -> bytes:
         return json.dumps(document).encode() + b"\n"
 
 
-def _mutate_tree(tree: Any, random: Random) -> None:
+def mutate_tree(tree: Any, random: Random) -> None:
     holders = list(_holders(tree))
     # Those near the root are as likely as the many below.
     holder = random.choice(holders if random.random() < 0.6 else holders[:3])
