@@ -99,9 +99,9 @@ class RunOverview:
 def describe_run(opened: Run) -> RunOverview:
     """Summarise how far a run is."""
     results = opened.results
-    trials = planned(opened.paths, "trials") or len(results.trials)
-    workload = Workload(trials)
+    trials, workload = len(results.trials), Workload(len(results.trials))
     if opened.spec is not None:
+        trials = planned(opened.paths, "trials") or trials
         concurrent = planned(opened.paths, "concurrent") or 1
         workload = describe_workload(opened.spec, trials=trials, concurrent=concurrent)
     standing = Standing(workload, opened.objective)
