@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from command_line import sweeper_here
 from run_folders import SPEC, add_confirmation, make_run
@@ -201,3 +202,25 @@ def test_any_number_of_seconds_has_a_form(number: float) -> None:
 )
 def test_durations_beyond_a_calendar_are_in_days(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+COLUMNS: list[Any] = [
+    *(10**40, {}, [0.1, "x"], [{}], {"a": {}}, [1, None, 2.5]),
+    *([True, 1], True, "é", 2**63, [[]]),
+]
+
+
+@pytest.mark.parametrize("value", COLUMNS, ids=lambda value: str(value)[:12])
+def test_any_metric_is_written_as_parquet(tmp_path: Path, value: Any) -> None:
+    paths = make_run(tmp_path / "runs", "a-20260101-000000", ["TERMINATED"] * 3)
+    journal = Journal(paths.journal)
+    row = {"training_iteration": 2, "odd": value, "mixed": 1}
+    journal.append(TrialReported(2e9, "t0001", row))
+    journal.append(TrialReported(2e9, "t0002", {**row, "odd": 0.5, "mixed": value}))
+    journal.append(TrialReported(2e9, "t0003", {**row, "odd": value, "mixed": math.nan}))
+    journal.close()
+    done = sweeper_here("results", "last", "--parquet", "table.parquet", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_parquet(tmp_path / "table.parquet")
+    assert list(table["trial_id"]) == ["t0001", "t0002", "t0003"]
+    assert not table["odd"].isna().any()
