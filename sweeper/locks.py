@@ -180,9 +180,9 @@ def read_owner(path: Path) -> LockOwner | None:
     if not isinstance(document, dict):
         return None
     pid, host, since = (document.get(name) for name in ("pid", "host", "since"))
-    is_pid = isinstance(pid, int) and 0 < pid < _MAX_PID
-    is_time = isinstance(since, int | float) and 0 <= since < _MAX_TIME
-    if not is_pid or not is_time or not isinstance(host, str):
+    if not isinstance(pid, int) or not 0 < pid < _MAX_PID or not isinstance(host, str):
+        return None
+    if not isinstance(since, int | float) or not 0 <= since < _MAX_TIME:
         return None
     return LockOwner(pid, host, since)
 

@@ -22,6 +22,7 @@ from sweeper.journal import (
     TrialStarted,
 )
 from sweeper.paths import RunPaths
+from sweeper.results.builder import load_results
 from sweeper.spec import dump_spec, load_spec
 from sweeper.states import Stage, TrialState
 
@@ -108,8 +109,11 @@ def make_run(
     return paths
 
 
-def add_confirmation(paths: RunPaths, **metrics: Any) -> None:
+def add_confirmation(
+    paths: RunPaths, *, judged_by: str = "episode_return_mean", **metrics: Any
+) -> None:
     """Add the confirmation of t0002 to a run, with metrics in its rows beside those that are."""
+    chosen = load_results(paths).trial("t0002")
     after = 4e9  # later than everything in the folder
     journal = Journal(paths.journal)
     journal.append(LaunchStarted(after, 2, 1, (), stage=Stage.CONFIRMATION))
@@ -117,11 +121,12 @@ def add_confirmation(paths: RunPaths, **metrics: Any) -> None:
         ConfirmationPlanned(
             after, ("t0002",), {"name": "defaults", "configuration": {}}, CONFIRMED_SEEDS, None, 20,
             {"num_env_steps_sampled_lifetime": 1000},
-            {"metric": "episode_return_mean", "mode": "max", "score": "last"}, "finished",
+            {"metric": judged_by, "mode": "max", "score": "last"}, "finished",
         )
     )  # fmt: skip
     for number, (of, values) in enumerate(CONFIRMED_VALUES.items(), start=1):
-        trial_id, lr = f"c{number:04d}", {"lr": 0.2} if of == "t0002" else {}
+        trial_id = f"c{number:04d}"
+        again = (chosen.configuration, chosen.parameters) if of == "t0002" else ({}, {})
         row: dict[str, Any] = {
             "training_iteration": 9,
             "num_env_steps_sampled_lifetime": 1000,
@@ -135,7 +140,7 @@ def add_confirmation(paths: RunPaths, **metrics: Any) -> None:
         relative = f"trials/{trial_id}/checkpoint_000000"
         (paths.root / relative).mkdir(parents=True)
         for event in (
-            TrialAsked(after, trial_id, lr, lr, CONFIRMED_SEEDS, Stage.CONFIRMATION, of),
+            TrialAsked(after, trial_id, *again, CONFIRMED_SEEDS, Stage.CONFIRMATION, of),
             TrialReported(after, trial_id, row),
             TrialCheckpointed(after, trial_id, relative, row),
             TrialEnded(after, trial_id, TrialState.TERMINATED, "done"),

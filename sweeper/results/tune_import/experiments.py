@@ -125,7 +125,7 @@ class _TuneState:
     def folder_name(self) -> str:
         """The name of the trial's folder, which lies in the experiment's and nowhere else."""
         names = (self.trial.get(key) for key in ("relative_logdir", "trial_id"))
-        return next((name for name in names if is_name(name)), "unknown")
+        return next((str(name) for name in names if is_name(name)), "unknown")
 
 
 def _open_folder(root: Path) -> SweepResults:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from command_line import sweeper_here
 from deep_trees import deep_tree
-from run_mutations import VALUES, mutate_tree
+from run_mutations import VALUES, dump, mutate_tree
 
 from sweeper.results.records import SweepResults
 from sweeper.results.tune_import.experiments import is_tune_experiment, open_tune
@@ -74,14 +74,14 @@ class Experiment:
     def write(self) -> None:
         self.root.mkdir()
         if isinstance(self.document, dict):
-            pairs = [list(map(json.dumps, pair)) for pair in self.trials]
+            pairs = [[dump(part).decode() for part in pair] for pair in self.trials]
             self.document = {"trial_data": pairs, **self.document}
-        self.state.write_text(json.dumps(self.document))
+        self.state.write_bytes(dump(self.document))
         for number, rows in self.rows.items():
             folder = self.root / f"trial_{number}"
             (folder / "checkpoint_000002").mkdir(parents=True)
-            (folder / "result.json").write_text("".join(json.dumps(one) + "\n" for one in rows))
-            (folder / "params.json").write_text(json.dumps(self.params))
+            (folder / "result.json").write_bytes(b"".join(dump(one) + b"\n" for one in rows))
+            (folder / "params.json").write_bytes(dump(self.params))
         (self.root / "trial_2" / "error.txt").write_text("ValueError: no luck\n")
 
     @property
@@ -133,7 +133,7 @@ PARTS = ["status", "trial_id", "relative_logdir", "config", "evaluated_params"]
 OTHERS: list[Any] = [
     *([], {}, 7, None, True, "LOST", DIGITS, float("nan"), [[]], "\ud800", "a\0b", "../outside"),
     *("..", ".", "", "/etc", "a/b", {"a/" * 3000: 1}, {"_type": "CLOUDPICKLE", "value": "80"}),
-    json.loads("[" * 40 + "]" * 40),
+    *(f"<{depth} {kind}>" for depth in (40, 60, 500, 990) for kind in "[{"),
 ]
 
 
