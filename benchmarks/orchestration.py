@@ -58,7 +58,7 @@ PARTS = ("idle", "mlflow", "asking", "waiting")
 VERBS = ("results", "best")
 
 # Upper limits.
-MAX_MS_PER_TRIAL = 30.0
+MAX_MS_PER_TRIAL = 15.0
 MAX_GROWTH = 1.3
 MAX_MEMORY_MB = 1024.0
 MAX_KB_PER_TRIAL = 25.0

@@ -16,12 +16,12 @@ from sweeper.errors import UserError
 from sweeper.evidence.confirmation import is_current
 from sweeper.locks import is_locked, read_owner, run_lock
 from sweeper.opened_run import Run, open_run, open_tune
-from sweeper.paths import create_run_folder, find_run, is_run
+from sweeper.paths import create_run_folder, find_run, is_run, run_reference
 from sweeper.planning.plan import SweepPlan, build_plan, load_plan, training_plan
 from sweeper.relocation import describe_start, relocate
 from sweeper.results.builder import ResultsBuilder, load_results
 from sweeper.results.records import SweepResults
-from sweeper.run_files import make_empty
+from sweeper.run_files import is_regular, make_empty
 from sweeper.running.confirmation import describe_left, refuse_confirmation
 from sweeper.running.launch import (
     Progress,
@@ -166,8 +166,9 @@ def resume(
         recorded, note = complete_environment(as_run)
         if note is not None:
             say(note)
-        spec, changes = extend_spec(paths, recorded, extension, history.spent_s)
-        plan = build_plan(spec, before.searched)
+        spec, changes = extend_spec(paths, recorded, extension, history.spent_s, before)
+        kept_baseline = paths.baseline if is_regular(paths.baseline) else None
+        plan = build_plan(spec, before.searched, kept_baseline=kept_baseline)
         for planned in plan.notes:
             say(planned)
         state = find_remaining(
@@ -181,7 +182,11 @@ def resume(
         if over is not None:
             state = replace(state, continuations=(), over=over)
         left = describe_remaining(plan, state, before)
-        refuse_without_effect(changes, left)
+        has_failed = any(
+            one.state is TrialState.ERROR for one in (*before.trials, *before.retrained)
+        )
+        is_retried = extension.retry_errored and has_failed
+        refuse_without_effect(changes, left, is_retry_barred=is_retried and not state.reopened)
         if extension.is_confirming:
             refuse_confirmation(plan, before, extension, is_over=over or left.is_nothing)
             state = replace(state, named=extension.trials)
@@ -198,7 +203,7 @@ def resume(
                     f"the environment has changed ({'; '.join(accepted)}), as allowed: trials from "
                     "before and after are ranked together"
                 )
-        for line in confirming or left.lines:
+        for line in confirming or (*left.lines, *left.late):
             say(line)
         if (restored := restore_plan(plan, paths)) is not None:
             say(restored)
@@ -295,5 +300,5 @@ def request_stop(
     while is_locked(paths.lock):
         time.sleep(_POLL_S)
     results = load_results(paths)
-    say(f"{name}: {results.state}; `sweeper resume {name}` goes on")
+    say(f"{name}: {results.state}; `sweeper resume {run_reference(paths.root)}` goes on")
     return results

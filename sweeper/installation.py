@@ -6,7 +6,10 @@ checkout ``pyproject.toml`` is asked, elsewhere the metadata of the installed di
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
+import sys
 import tomllib
 from functools import cache
 from importlib import metadata
@@ -15,7 +18,15 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-__all__ = ["DISTRIBUTION", "install_extra", "python_needed", "requirements", "version"]
+__all__ = [
+    "DISTRIBUTION",
+    "install_extra",
+    "missing_of_extras",
+    "pip_install",
+    "python_needed",
+    "requirements",
+    "version",
+]
 
 DISTRIBUTION = "sweeper-rl"
 
@@ -54,6 +65,21 @@ def requirements(extra: str = "") -> list[Requirement]:
         found = [Requirement(one) for one in metadata.requires(DISTRIBUTION) or ()]
     except metadata.PackageNotFoundError:
         return []
+    return _of_extra(found, extra)
+
+
+def missing_of_extras(requirement: Requirement) -> list[str]:
+    """The packages that a requirement's extras bring and that are not installed."""
+    try:
+        found = [Requirement(one) for one in metadata.requires(requirement.name) or ()]
+    except metadata.PackageNotFoundError:
+        return []
+    needed = {one.name for extra in requirement.extras for one in _of_extra(found, extra)}
+    return sorted(name for name in needed if not _is_installed(name))
+
+
+def _of_extra(found: list[Requirement], extra: str) -> list[Requirement]:
+    """Those of a distribution's requirements that are for an extra, or for none."""
     plain = [one for one in found if one.marker is None or one.marker.evaluate({"extra": ""})]
     if not extra:
         return plain
@@ -64,13 +90,68 @@ def requirements(extra: str = "") -> list[Requirement]:
     ]
 
 
+def _is_installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
 def install_extra(extra: str) -> str:
     """The command that installs an extra, and works where the user stands."""
     root = _PACKAGE.parent
     if _read_project(root) is None:
-        return f"pip install {shlex.quote(f'{DISTRIBUTION}[{extra}]')}"
+        return pip_install(f"{DISTRIBUTION}[{extra}]")
     place = "." if Path.cwd() == root else str(root)
-    return f"pip install -e {shlex.quote(f'{place}[{extra}]')}"
+    return pip_install("-e", f"{place}[{extra}]")
+
+
+def pip_install(*arguments: str) -> str:
+    """The command that installs something for the Python that runs this, as a shell takes it."""
+    return f"{_find_pip()} install {shlex.join(arguments)}"
+
+
+def _find_pip() -> str:
+    """``pip``, unless that is another Python's, or none is found."""
+    pip = shutil.which("pip")
+    if pip is not None and _is_this_python(_read_interpreter(Path(pip))):
+        return "pip"
+    here = os.path.relpath(sys.executable)
+    texts = ("python", "python3", here, sys.executable)
+    known = [text for text in texts if _is_this_python(shutil.which(text))]
+    # A relative path that leads out of the working directory is no help, however short.
+    fit = [text for text in known if not text.startswith(os.pardir)] or [sys.executable]
+    return f"{shlex.quote(min(fit, key=len))} -m pip"
+
+
+def _read_interpreter(script: Path) -> str | None:
+    """The interpreter that a script names in its first lines; None if that is not known."""
+    try:
+        with script.open(encoding="utf-8") as stream:
+            first, second = stream.readline(), stream.readline()
+        words = shlex.split(first.removeprefix("#!"))
+        if words == ["/bin/sh"]:  # the path is too long for a first line, or has blanks
+            words = shlex.split(second)[1:]
+    except (OSError, ValueError):  # ValueError: a binary, or an open quote
+        return None
+    if not first.startswith("#!") or not words:
+        return None
+    return shutil.which(words[1]) if words[0] == "/usr/bin/env" and words[1:] else words[0]
+
+
+def _is_this_python(program: str | None) -> bool:
+    """Whether a program is the Python that runs this.
+
+    A virtual environment's is a link to another one, so its folder counts, too.
+    """
+    if program is None or not sys.executable:
+        return False
+    found, this = Path(program), Path(sys.executable)
+    try:
+        return found.samefile(this) and found.parent.samefile(this.parent)
+    except OSError:
+        return False
 
 
 @cache

@@ -33,6 +33,7 @@ from sweeper.journal_events import (
     encode_event,
 )
 from sweeper.journal_lines import LineError, NoLineError, UnknownKindError
+from sweeper.paths import run_reference
 from sweeper.run_files import open_reading, open_regular
 
 __all__ = [
@@ -210,8 +211,8 @@ def _complain(path: Path, number: int, damage: str | None, *, strict: bool) -> N
     if strict:
         raise JournalError(
             f"{where}: resuming could lose trials or run them twice; restore the file from "
-            f"a copy, or start a new run (`sweeper results {path.parent.name}` shows what "
-            "the other lines say)"
+            "a copy, or start a new run "
+            f"(`sweeper results {run_reference(path.parent)}` shows what the other lines say)"
         )
     _logger.warning("%s: skipped, its event is missing", where)
 

@@ -101,6 +101,8 @@ class ConfirmationPlanned(Event):
         search_ended_by: how the search had ended, a `LaunchEnd`.
         schedules: by id the configuration that trains a finalist again whose values changed while
             it trained, as those of a population do; nested.
+        number: how many finalists were asked for; more if the user named some, and the named ones
+            alone before there were others. 0 in journals of earlier versions.
     """
 
     kind: ClassVar[str] = "confirmation_planned"
@@ -113,6 +115,7 @@ class ConfirmationPlanned(Event):
     objective: Mapping[str, str]
     search_ended_by: str
     schedules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,8 @@ class TrialAsked(TrialEvent):
         seeds: one a replica.
         stage: what the trial is trained for.
         of: in the confirmation, whom the trial trains again: a trial's id, or ``baseline``.
+        known: how many ``trial_reported`` and ``trial_ended`` of the search's trials the search
+            had heard of when it chose the configuration; None where that does not matter to it.
     """
 
     kind: ClassVar[str] = "trial_asked"
@@ -134,6 +139,7 @@ class TrialAsked(TrialEvent):
     seeds: tuple[int, ...]
     stage: Stage = Stage.SEARCH
     of: str = ""
+    known: int | None = None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from datetime import datetime
 from pathlib import Path
 
 from sweeper.errors import UserError
+from sweeper.paths import run_reference
 from sweeper.run_files import open_regular, read_json
 
 try:
@@ -144,7 +145,8 @@ def _explain_held(path: Path) -> str:
             f"{name} can't go on yet: {owner} has ended, but a process that it started still holds "
             f"the run's lock; end that one (`fuser {path}` names it)"
         )
-    return f"{name} is being run by {owner or 'another process'}; `sweeper stop {name}` ends it"
+    command = f"sweeper stop {run_reference(path.parent)}"
+    return f"{name} is being run by {owner or 'another process'}; `{command}` ends it"
 
 
 def _exists(pid: int) -> bool:

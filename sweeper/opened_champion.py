@@ -82,8 +82,8 @@ class OpenedChampion:
 
         if self.folder is None:
             raise UserError(
-                f"the agent of {self.trial_id} was not written; `sweeper resume` writes it, if a "
-                "checkpoint is left"
+                f"the agent of {self.trial_id} was not written; `sweeper resume RUN` writes it, if "
+                "a checkpoint is left"
             )
         return load_agent(self.folder, trust=trust)
 
@@ -111,19 +111,27 @@ class OpenedChampion:
         head = ("", "search's score", "mean of new runs", "95 % of means", "one more run", "runs")
         verdict = self.selection.verdict
         if verdict is None:
-            return [head, (self.trial_id, f"{self.selection.score:.4g}", "-", "-", "-", "0")]
+            score = _with_deviation(self.selection.score, self.selection.deviation)
+            return [head, (self.trial_id, score, "-", "-", "-", "0")]
         first = [self.trial_id, *(name for name in verdict.evidence if name != self.trial_id)]
-        return [head, *(_describe(verdict.evidence[name]) for name in first)]
+        spread = {one.trial_id: one.deviation for one in self.selection.judged}
+        return [head, *(_describe(verdict.evidence[name], spread.get(name)) for name in first)]
 
 
-def _describe(evidence: Evidence) -> tuple[str, ...]:
+def _with_deviation(score: float | None, deviation: float | None) -> str:
+    if score is None:
+        return "-"
+    return f"{score:.4g}" + ("" if deviation is None else f" ±{deviation:.4g}")
+
+
+def _describe(evidence: Evidence, deviation: float | None) -> tuple[str, ...]:
     def ends(interval: Any) -> str:
         return "-" if interval is None else f"{interval.low:.4g} to {interval.high:.4g}"
 
-    score, mean = evidence.search_score, evidence.mean
+    mean = evidence.mean
     return (
         evidence.name,
-        "-" if score is None else f"{score:.4g}",
+        _with_deviation(evidence.search_score, deviation),
         "-" if mean is None else f"{mean:.4g}",
         ends(evidence.interval),
         ends(evidence.prediction)

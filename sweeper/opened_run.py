@@ -18,7 +18,7 @@ from sweeper.evidence.ties import find_ties
 from sweeper.evidence.unconfirmed import explain_unconfirmed
 from sweeper.metrics import Objective, canonical_metric, examined_metric
 from sweeper.opened_champion import OpenedChampion
-from sweeper.paths import CheckpointPaths, RunPaths, find_run
+from sweeper.paths import CheckpointPaths, RunPaths, find_run, run_reference
 from sweeper.relocation import relocate
 from sweeper.results.builder import load_results
 from sweeper.results.lineage import lineage_rows
@@ -188,9 +188,10 @@ class Run:
         metric = examined_metric(self.objective.metric)
         trials = tuple(one for one in self.results.retrained if not one.is_outdated)
         if not trials or metric is None:
-            name = self.results.root.name
+            root = self.results.root
             raise UserError(
-                f"{name} has no trials of a confirmation; `sweeper confirm {name}` makes one"
+                f"{root.name} has no trials of a confirmation; "
+                f"`sweeper confirm {run_reference(root)}` makes one"
             )
         return Run(
             replace(self.results, trials=trials),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import tempfile
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,14 +18,20 @@ from sweeper.run_files import check_tree, delete, is_regular, open_reading
 from sweeper.veil import veil
 
 __all__ = [
+    "DEFAULT_STORAGE",
     "CheckpointPaths",
     "RunPaths",
     "create_run_folder",
     "find_run",
     "is_run",
+    "is_trial_id",
     "list_runs",
+    "run_reference",
     "write_atomically",
 ]
+
+DEFAULT_STORAGE = "runs"
+"""The storage in which a command looks for a run that is given by its name."""
 
 _MAX_FIRST_LINE = 2**20  # it holds the spec
 _STAMP = re.compile(r"-(\d{8}-\d{6})(?:-(\d+))?$")
@@ -48,6 +55,7 @@ class RunPaths:
         root: absolute.
         spec: the spec as run: composed, interpolated, overrides applied.
         plan: the plan as run.
+        baseline: the spec of the confirmation's baseline, if that is a file.
         environment: versions, git commit, seeds and command of every launch.
         journal: the append-only record of all events; a folder with this file is a run.
         trials: one folder per trial.
@@ -64,6 +72,7 @@ class RunPaths:
 
     spec = _Entry("spec.yaml")
     plan = _Entry("plan.json")
+    baseline = _Entry("baseline.yaml")
     environment = _Entry("environment.json")
     journal = _Entry("journal.jsonl")
     trials = _Entry("trials")
@@ -246,6 +255,34 @@ def find_run(reference: str, storage: Path) -> RunPaths:
     names = [run.root.name for run in runs]
     known = f"; the last runs in {storage}: {', '.join(names[-5:])}" if names else ""
     raise UserError(f"no run {reference!r}: give a path, a name in {storage}, or `last`{known}")
+
+
+def run_reference(root: Path) -> str:
+    """What a command typed here must be given to find a run: the shortest text, shell-quoted.
+
+    Its name if it lies in the default storage of the working directory, else a path. Every command
+    that is shown to a user names the run by it.
+    """
+    relative, whole = os.path.relpath(root), str(root.absolute())
+    texts = sorted((root.name, relative, f"./{relative}", whole), key=len)
+    return shlex.quote(next((text for text in texts if _refers_to(text, root)), whole))
+
+
+def _refers_to(text: str, root: Path) -> bool:
+    """Whether every command takes a text for the run in a folder, and for nothing else."""
+    if text == "last" or text.startswith("-") or is_trial_id(text):
+        return False
+    here = Path(text)
+    found = here if os.path.lexists(here) else Path(DEFAULT_STORAGE) / text
+    try:
+        return found.samefile(root)
+    except OSError:
+        return False
+
+
+def is_trial_id(text: str) -> bool:
+    """Whether a text has the form of a trial's id, of the search or of the confirmation."""
+    return re.fullmatch(r"[tc]\d{4,}", text) is not None
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -18,7 +18,7 @@ from sweeper.errors import UserError
 from sweeper.paths import RunPaths
 from sweeper.run_files import read_json
 from sweeper.seals import find_key, is_folder_sealed, is_sealed, key_path, seal
-from sweeper.sqlite_address import sqlite_path
+from sweeper.sqlite_address import default_tracking_uri, sqlite_path
 
 __all__ = [
     "find_foreign_imports",
@@ -26,6 +26,7 @@ __all__ = [
     "find_foreign_servers",
     "make_seals",
     "refuse_foreign",
+    "without_default",
 ]
 
 _ENVIRONMENT, _SERVERS = "environment", "servers"
@@ -37,7 +38,8 @@ def make_seals(settings: EnvironmentSettings, servers: Mapping[str, str | None])
 
     Args:
         settings: of the environment.
-        servers: by its key in the spec, such as ``ray.address``; None if there is none.
+        servers: by its key in the spec, such as ``ray.address``, `without_default`; None if there
+            is none.
     """
     documents: dict[str, Any] = {_ENVIRONMENT: _plain(settings), _SERVERS: dict(servers)}
     return {kind: seal(kind, document) for kind, document in documents.items()}
@@ -94,9 +96,15 @@ def find_foreign_servers(paths: RunPaths, servers: Mapping[str, str | None]) -> 
         for key, place in servers.items()
         if place is not None and not _came_with(place, paths)
     }
-    if not named or _is_sealed(paths, _SERVERS, dict(servers)):
+    if not named or _is_sealed(paths, _SERVERS, without_default(servers, paths)):
         return []
     return [f"connect to {place} ({key})" for key, place in named.items()]
+
+
+def without_default(servers: Mapping[str, str | None], paths: RunPaths) -> dict[str, str | None]:
+    """The servers of a run as they are sealed: its storage's own database moves with the run."""
+    usual = default_tracking_uri(str(paths.root.parent))
+    return {key: None if place == usual else place for key, place in servers.items()}
 
 
 def _came_with(place: str, paths: RunPaths) -> bool:

@@ -43,7 +43,10 @@ def _table(algorithm: str) -> str:
             torch = f"only `{_show(value)}`"
         else:
             torch = _describe(algorithm, path, "torch")
-        rllib = _describe(algorithm, path, REFERENCE_BACKEND)
+        is_fixed = name in find_support(REFERENCE_BACKEND, algorithm).fixed
+        rllib = (
+            f"only `{_show(value)}`" if is_fixed else _describe(algorithm, path, REFERENCE_BACKEND)
+        )
         lines.append(f"| `{name}` | `{_show(value)}` | {torch} | {rllib} |")
     return "\n".join([*lines, ""])
 

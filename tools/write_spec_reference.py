@@ -189,6 +189,8 @@ _TYPES: Mapping[str, str] = {
     "environment.kwargs": "a mapping",
     "environment.wrappers": "a list of names or of {Name: {argument: value}}",
     "environment.search_paths": "a list of folders",
+    "resources.cpus": "a number from 0.0001 on, whole above 1",
+    "resources.gpus": "a number from 0 on, whole above 1",
     "search.points_to_evaluate": "a list of mappings, or {from: RUN, top: K}",
     "search.max_concurrent": "a whole number from 1 on, or auto",
     "selection.confirm_seeds": "a whole number from 2 on, a list of seeds, or {step, max}",
@@ -296,15 +298,7 @@ def _hyperparameter(pattern: str, unit: str, example: Any) -> Mapping[str, str]:
     meanings = {name: str(describe_key(name)) for name in names}
     first = names[0]
     meaning = meanings[first] if len(names) == 1 else _join_meanings(list(meanings.values()))
-    fixed = {
-        algorithm: code(known[first][algorithm, backend])
-        for algorithm, backend in known[first]
-        if first in find_support(backend, algorithm).fixed
-    }
-    if fixed:
-        (only,) = set(fixed.values())
-        takes = "takes" if len(fixed) == 1 else "take"
-        meaning = f"{meaning} On torch {join_words(sorted(fixed))} {takes} only {only}."
+    sentences = [meaning, *_own_meanings(first), *_fixed_values(first)]
     return {
         "key": "<br>".join(f"`{name}`" for name in names),
         "type": "<br>".join(dict.fromkeys(_domains(name) for name in names)),
@@ -314,8 +308,35 @@ def _hyperparameter(pattern: str, unit: str, example: Any) -> Mapping[str, str]:
         "unit": unit,
         "example": code(example),
         "for": "<br>".join(_who(known[name]) for name in names),
-        "meaning": meaning,
+        "meaning": " ".join(sentences),
     }
+
+
+def _own_meanings(name: str) -> Iterator[str]:
+    """What a key is for an algorithm that takes it for something else than the others do."""
+    for algorithm in dict.fromkeys(algorithm for algorithm, _ in known_hyperparameters()[name]):
+        own = describe_key(name, algorithm)
+        if own != describe_key(name):
+            yield f"**{algorithm}**: {own}"
+
+
+def _fixed_values(name: str) -> Iterator[str]:
+    """For which algorithms a key takes its default only, everywhere or on torch."""
+    values = known_hyperparameters()[name]
+    fixed = {
+        backend: {one for one, where in values if where == backend and _is_fixed(name, one, where)}
+        for backend in BACKENDS
+    }
+    on_rllib, on_torch = fixed["rllib"], fixed["torch"] - fixed["rllib"]
+    for where, names in (("", on_rllib), ("On torch ", on_torch)):
+        if names:
+            (only,) = {code(value) for (one, _), value in values.items() if one in names}
+            takes = "takes" if len(names) == 1 else "take"
+            yield f"{where}{join_words(sorted(names))} {takes} only {only}."
+
+
+def _is_fixed(name: str, algorithm: str, backend: str) -> bool:
+    return name in find_support(backend, algorithm).fixed
 
 
 def _join_meanings(texts: Sequence[str]) -> str:
@@ -329,12 +350,16 @@ def _join_meanings(texts: Sequence[str]) -> str:
 
 
 def _domains(name: str) -> str:
-    path = tuple(name.split("."))
-    by_backend: dict[str, str] = {}
-    for algorithm, backend in known_hyperparameters()[name]:
-        if name in find_support(backend, algorithm).fixed:
-            continue
-        by_backend.setdefault(backend, describe_domain(domain(algorithm, path, backend)))
+    path, by_backend = tuple(name.split(".")), dict[str, str]()
+    by_text: dict[str, list[str]] = {}
+    known = list(known_hyperparameters()[name])
+    for algorithm, backend in [one for one in known if not _is_fixed(name, *one)] or known:
+        text = describe_domain(domain(algorithm, path, backend))
+        by_backend.setdefault(backend, text)
+        if backend == "rllib":
+            by_text.setdefault(text, []).append(algorithm)
+    if len(by_text) > 1:
+        return "; ".join(f"{text} ({', '.join(names)})" for text, names in by_text.items())
     texts = list(dict.fromkeys(by_backend.values()))
     if len(texts) == 1:
         return texts[0].replace("|", "\\|")

@@ -22,6 +22,7 @@ import click
 from sweeper.cli.completion import complete_run, complete_spec
 from sweeper.errors import SpecError, SweeperError, UserError
 from sweeper.json_values import to_json
+from sweeper.paths import DEFAULT_STORAGE
 from sweeper.printable import PrintableFormatter, printable
 from sweeper.veil import hide_passwords, veil
 
@@ -71,7 +72,7 @@ def _set_verbose(context: click.Context, _: click.Parameter, value: bool) -> Non
 
 
 storage_option = click.option(
-    "--storage", metavar="FOLDER", default="runs", help="The folder that holds the runs."
+    "--storage", metavar="FOLDER", default=DEFAULT_STORAGE, help="The folder that holds the runs."
 )
 # Users look for it after the command, too.
 verbose_option = click.option(
@@ -92,7 +93,7 @@ changed_environment_option = click.option(
 trust_option = click.option(
     "--trust",
     is_flag=True,
-    help="Run the code of a run that was not made by you on this machine.",
+    help="Use a run that you did not make on this machine: run its code, connect to its servers.",
 )
 run_argument = click.argument(
     "reference", metavar="[RUN]", default="last", shell_complete=complete_run
@@ -228,7 +229,8 @@ class _Commands(click.Group):
     "--log-level",
     type=click.Choice(_LOG_LEVELS, case_sensitive=False),
     metavar="LEVEL",
-    help="Lowest level to show: debug, info, warning or error.  [default: error]",
+    help="Lowest level to show: debug, info, warning or error.  [default: error, and sweeper's "
+    "warnings]",
 )
 @click.option(
     "--version",

@@ -12,6 +12,7 @@ import click
 from sweeper.cli import app
 from sweeper.cli.specs import plan as plan_command
 from sweeper.errors import RunError, UserError
+from sweeper.paths import run_reference
 from sweeper.states import LaunchEnd, TrialState
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def run(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Run a sweep: every trial, the selection, MLflow.
+    """Run a sweep: every trial, the confirmation, the selection, MLflow.
 
     KEY=VALUE sets a key of the spec: search.num_samples=8 'param_space.lr={choice: [1e-4, 1e-3]}'.
     The first Ctrl-C saves the running trials and ends the run; `sweeper resume` continues it. A
@@ -93,7 +94,7 @@ def _execute(plan: SweepPlan, *, as_json: bool, quiet: bool) -> None:
     multiple=True,
     metavar="KEY=VALUE",
     help="A later stop criterion for the trials (finished ones with a checkpoint continue), or a "
-    "larger budget.env_steps or budget.trials.",
+    "larger number of the spec's budget, as in budget.trials=40.",
 )
 @click.option("--retry-errored", is_flag=True, help="Retry failed trials.")
 @app.changed_environment_option
@@ -242,7 +243,7 @@ def _report(finished: Run, *, as_json: bool, quiet: bool) -> None:
     if results.state == LaunchEnd.DISK_FULL:
         raise RunError(
             "the disk is nearly full, so the trials were saved and the search ended; free some "
-            f"space, then `sweeper resume {finished.paths.root.name}`"
+            f"space, then `sweeper resume {run_reference(finished.paths.root)}`"
         )
     if finished.failure is not None:
         raise RunError(finished.failure)

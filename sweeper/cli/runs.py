@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 from functools import partial
@@ -14,6 +13,7 @@ import click
 from sweeper.cli import app
 from sweeper.cli.completion import complete_run
 from sweeper.errors import UserError
+from sweeper.paths import is_trial_id
 
 mode_option = click.option(
     "--mode", type=click.Choice(["max", "min"]), help="Whether to maximise or minimise."
@@ -37,7 +37,7 @@ __all__ = ["best", "evaluate", "list_command", "logs", "results", "status", "ui"
     "--stage",
     type=click.Choice(["search", "confirmation"]),
     default="search",
-    help="Whose trials.  [default: search]",
+    help="Whose trials.",
 )
 def results(
     reference: str,
@@ -121,7 +121,7 @@ def best(
 def status(reference: str, storage: str, as_json: bool) -> None:
     """Show the progress of a run, live or not."""
     from sweeper.upkeep.overview import describe_run
-    from sweeper.views.runs import print_status
+    from sweeper.views.status import print_status
 
     app.show(describe_run(app.open_reference(reference, storage)), print_status, as_json)
 
@@ -163,7 +163,7 @@ def logs(
     from sweeper.views.runs import print_logs
 
     tail = 10 if lines is None else lines
-    if trial is None and re.fullmatch(r"[tc]\d{4,}", reference):
+    if trial is None and is_trial_id(reference):
         reference, trial = "last", reference
     results = app.open_reference(reference, storage).results
     if follow and (trial is not None or results.is_live):

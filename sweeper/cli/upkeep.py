@@ -20,7 +20,9 @@ __all__ = ["clean", "completion", "doctor", "log_command"]
     "--older-than", metavar="AGE", help="Only runs whose last event is this old: 12h, 7d."
 )
 @click.option(
-    "--failed", is_flag=True, help="Only failed runs: every trial failed, or the launch did."
+    "--failed",
+    is_flag=True,
+    help="Only failed runs: every trial failed, or the launch did, or it can't be read.",
 )
 @click.option("--keep", metavar="N", type=click.IntRange(min=0), help="All but the newest N.")
 @click.option("-y", "--yes", is_flag=True, help="Don't ask.")

@@ -22,17 +22,15 @@ from sweeper.environments.settings import (
     WrapperSettings,
 )
 from sweeper.hints import did_you_mean, show
-from sweeper.installation import install_extra
+from sweeper.installation import install_extra, pip_install
 
 __all__ = ["EnvironmentDescription", "build_env", "describe"]
 
 # What gymnasium reports as missing, and our extra that has a wheel of it.
 _EXTRAS = {"Box2D": "box2d"}
-# Words of gymnasium's wrappers, and what to do about it in a spec.
-_REMEDIES = {
-    "Disable frame-skipping": "; set environment.kwargs: {frameskip: 1}",
-    "opencv": "; or pip install opencv-python-headless, which needs no display",
-}
+# Words of gymnasium's wrappers, and what to do about it in a spec or, else, which package has it.
+_REMEDIES = {"Disable frame-skipping": "; set environment.kwargs: {frameskip: 1}"}
+_PACKAGES = {"opencv": ("opencv-python-headless", "which needs no display")}
 
 
 @dataclass(frozen=True)
@@ -164,7 +162,14 @@ def _explain_unknown_argument(settings: EnvironmentSettings) -> str | None:
 
 
 def _find_remedy(error: BaseException) -> str:
-    return next((hint for words, hint in _REMEDIES.items() if words in str(error)), "")
+    text = str(error)
+    packages = (
+        f"; or {pip_install(package)}, {why}"
+        for words, (package, why) in _PACKAGES.items()
+        if words in text
+    )
+    hints = (hint for words, hint in _REMEDIES.items() if words in text)
+    return next(hints, next(packages, ""))
 
 
 def _find_wrapper(

@@ -25,7 +25,8 @@ class ChampionsRuns:
         metric: that the run selects by.
         mean: of the confirmation's training runs, or else the search's score.
         runs: the value of each of these training runs; empty without a confirmation.
-        deviation: their standard deviation.
+        deviation: their standard deviation; without a confirmation that of the search's replicas.
+        replicas: how many of the search's replicas have a score.
         is_confirmed: whether the mean is the confirmation's.
     """
 
@@ -36,6 +37,7 @@ class ChampionsRuns:
     mean: float
     runs: tuple[float, ...]
     deviation: float | None
+    replicas: int
     is_confirmed: bool
 
 
@@ -60,6 +62,9 @@ def describe_champion(
         metric=selection.metric,
         mean=selection.confirmed if selection.confirmed is not None else selection.score,
         runs=evidence.finished if is_confirmed and evidence is not None else (),
-        deviation=None if evidence is None else evidence.deviation,
+        deviation=evidence.deviation
+        if is_confirmed and evidence is not None
+        else selection.deviation,
+        replicas=selection.replicas,
         is_confirmed=is_confirmed,
     )

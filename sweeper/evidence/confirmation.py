@@ -8,7 +8,8 @@ episodes that nothing else has seen (`trainables.examination`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ __all__ = [
     "Retrained",
     "choose_finalists",
     "collect_retrained",
+    "count_seeds",
     "describe_missing",
     "find_open_group",
     "holds_for",
@@ -139,6 +141,15 @@ def is_current(results: SweepResults) -> bool:
         record.state in going_on or (record.ended or 0.0) > planned.time
         for record in results.trials
     )
+
+
+def count_seeds(results: SweepResults) -> int:
+    """On how many seeds at most a member of the confirmation has been trained, or is."""
+    counts = Counter[str]()
+    for record in results.retrained:
+        if not record.is_outdated:
+            counts[record.of] += len(record.seeds)
+    return max(counts.values(), default=0)
 
 
 def list_members(results: SweepResults) -> list[Member]:
@@ -263,9 +274,7 @@ def _collect(
     metric = f"replica/{examined_metric(objective.metric)}"
     records = {member.of: _trials_of(results, member) for member in members}
     found = {name: _values_by_seed(trials, metric) for name, trials in records.items()}
-    # A diverged run counts as the worst that any came to.
-    finite = [value for values in found.values() for value in values.values() if value is not None]
-    worst = min(finite, key=objective.merit, default=None)
+    worst = _find_worst(results, objective, found.values())
     retrained = []
     for name, values in found.items():
         wanted = planned.seeds[: targets[name]]
@@ -287,6 +296,27 @@ def _collect(
             )
         )
     return retrained
+
+
+def _find_worst(
+    results: SweepResults, objective: Objective, found: Iterable[Mapping[int, float | None]]
+) -> float | None:
+    """What a diverged run counts as: the worst that any replica of the run has reported."""
+    metric = f"replica/{objective.metric}"
+    reported = (
+        value
+        for record in (*results.trials, *results.retrained)
+        for row in record.reports
+        if isinstance(values := row.get(metric), list)
+        for value in values
+    )
+    judged = (value for values in found for value in values.values())
+    finite = [
+        float(value)
+        for value in (*reported, *judged)
+        if isinstance(value, int | float) and math.isfinite(value)
+    ]
+    return min(finite, key=objective.merit, default=None)
 
 
 def _values_by_seed(records: Sequence[TrialRecord], metric: str) -> dict[int, float | None]:

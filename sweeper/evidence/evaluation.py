@@ -25,7 +25,7 @@ from sweeper.errors import UserError
 from sweeper.evidence.champions_runs import ChampionsRuns, describe_champion
 from sweeper.evidence.statistics import Summary, summarise_sample
 from sweeper.journal import LaunchStarted, read_journal
-from sweeper.paths import RunPaths, find_run, is_run
+from sweeper.paths import RunPaths, find_run, is_run, run_reference
 from sweeper.relocation import find_modules, relocate
 from sweeper.spec import load_spec
 from sweeper.trainables.contract import MAX_EPISODE_STEPS
@@ -309,8 +309,8 @@ def _find_folder(target: str, storage: str) -> Path:
         if next(paths.trials.glob("*/checkpoint_*"), None) is None:
             raise UserError(
                 f"{paths.root.name} has no champion, and no checkpoint is left to make one of; "
-                f"`sweeper best {paths.root.name}` has the winner's configuration, to be trained "
-                "again"
+                f"`sweeper best {run_reference(paths.root)}` has the winner's configuration, to be "
+                "trained again"
             )
         raise UserError(
             f"{paths.root.name} has no champion; give a checkpoint of one of its trials: "

@@ -17,6 +17,7 @@ from sweeper.evidence.confirmation import (
 )
 from sweeper.evidence.verdict import Sample, Verdict, judge, undecided
 from sweeper.metrics import Objective
+from sweeper.results.ranking import rank_trial
 from sweeper.results.records import SweepResults, judge_trial
 from sweeper.results.scoring import is_comparable
 from sweeper.results.spread import spread_of
@@ -68,10 +69,23 @@ def judge_confirmation(
         and (spread := spread_of(record, objective)) is not None
         and all(map(is_comparable, spread.values))
     }
+    # An area under a curve, or episodes of exploring agents, are not what the confirmation tells.
+    is_comparable = objective.score != "auc"
+    is_told_alike = is_comparable and objective.metric.startswith("evaluation/")
     samples = [
-        replace(_to_sample(one), search_score=scores.get(one.of), search_runs=runs.get(one.of, ()))
+        replace(
+            _to_sample(one),
+            search_score=scores.get(one.of),
+            search_runs=runs.get(one.of, ()) if is_told_alike else (),
+            is_score_comparable=is_comparable,
+        )
         for one in retrained
     ]
+    ranks = {
+        record.trial_id: rank_trial(record, objective)
+        for record in results.trials
+        if record.trial_id in scores
+    }
     finalists, baseline = _split(samples)
     if not finalists:
         return None, retrained
@@ -84,6 +98,7 @@ def judge_confirmation(
         solved_at=solved_at,
         looks=sizes if len(sizes) > 1 else None,
         missing=describe_missing(retrained),
+        search_choice=min(ranks, key=ranks.__getitem__),
     )
     return verdict, retrained
 
@@ -94,6 +109,7 @@ def _to_sample(retrained: Retrained) -> Sample:
         values=retrained.values,
         env_steps=retrained.env_steps,
         diverged=retrained.diverged,
+        can_win=retrained.failure is None,
     )
 
 

@@ -308,7 +308,14 @@ def _describe_agent(agent: ChosenAgent) -> dict[str, Any]:
     """The agent's own number: of one replica, over episodes, never the configuration's."""
     from sweeper.evidence.statistics import summarise_sample
 
-    summary = summarise_sample(agent.returns).to_json() if agent.returns else {}
+    summary: dict[str, Any] = {
+        "mean": agent.value,
+        "iqm": None,
+        "interval": None,
+        "interval_reason": "its episodes are not recorded",
+    }
+    if agent.returns:
+        summary |= summarise_sample(agent.returns).to_json()
     return {
         "of": "the champion's agent",
         "trial_id": agent.trial_id,
@@ -316,6 +323,10 @@ def _describe_agent(agent: ChosenAgent) -> dict[str, Any]:
         "value": agent.value,
         **summary,
         "interval_over": "episodes of one agent",
+        "prediction": None,
+        "prediction_reason": "one agent says nothing of another training run",
+        "runs": [agent.value],
+        "seeds": [agent.seed],
         "episodes": len(agent.returns),
         "chosen_by": agent.chosen_by,
     }

@@ -37,8 +37,12 @@ class Sample:
         env_steps: of one run, on average: what the configuration costs.
         search_score: what the search thought of it; None for the baseline.
         diverged: how many of the runs diverged.
-        search_runs: the values of its runs in the search, if known. They are no evidence of the
-            mean, for they chose the finalist, but show whether runs get stuck.
+        search_runs: the values of its runs in the search, if known, and if told by episodes as the
+            others are. They are no evidence of the mean, for they chose the finalist, but show
+            whether runs get stuck.
+        can_win: False if a part of its training failed for good.
+        is_score_comparable: False if the search's score is another quantity than the values, such
+            as an area under a curve.
 
     Raises:
         ValueError: a value is NaN or infinite.
@@ -50,6 +54,8 @@ class Sample:
     search_score: float | None = None
     diverged: int = 0
     search_runs: tuple[float, ...] = ()
+    can_win: bool = True
+    is_score_comparable: bool = True
 
     def __post_init__(self) -> None:
         plain = tuple(None if value is None else float(value) for value in self.values)
@@ -203,6 +209,7 @@ def weigh_sample(
     if solved_at is not None and values:
         sign = 1 if mode == "max" else -1
         number = sum(sign * value >= sign * solved_at for value in values)
+        number = min(number, len(values) - sample.diverged)  # whatever those count as
         share = replace(clopper_pearson(number, len(values), look_level), level=level)
         solved = Solved(number, len(values), solved_at, share)
     return Evidence(

@@ -32,7 +32,12 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.errors import RunError, UserError
-from sweeper.evidence.confirmation import BASELINE, holds_for, ran_to_its_end
+from sweeper.evidence.confirmation import (
+    BASELINE,
+    describe_missing,
+    holds_for,
+    ran_to_its_end,
+)
 from sweeper.evidence.judgement import judge_confirmation
 from sweeper.evidence.record import (
     Candidate,
@@ -44,6 +49,7 @@ from sweeper.evidence.record import (
     write_selection,
 )
 from sweeper.evidence.ties import find_ties
+from sweeper.evidence.unconfirmed import explain_incomplete
 from sweeper.formatting import count_noun
 from sweeper.metrics import Objective, canonical_metric, examined_metric
 from sweeper.results.ranking import Candidate as Ranked
@@ -118,14 +124,17 @@ def select(
     if not ranked:
         raise _nothing_to_select(tuple(excluded))
     verdict, retrained = judge_confirmation(results, objective, solved_at=solved_at)
+    winner = ranked[0]
+    if verdict is not None and verdict.verdict == "unconfirmed":
+        if verdict.champion != winner.trial.trial_id:  # it is not among those trained again
+            verdict, unconfirmed = None, explain_incomplete(describe_missing(retrained))
+    elif verdict is not None:
+        winner = next(one for one in ranked if one.trial.trial_id == verdict.champion)
     excluded += [
         Exclusion(one.of, f"its confirmation failed: {one.failure}")
         for one in retrained
-        if one.failure is not None and one.of != BASELINE
+        if one.failure is not None and one.of not in (BASELINE, winner.trial.trial_id)
     ]
-    winner = ranked[0]
-    if verdict is not None:
-        winner = next(one for one in ranked if one.trial.trial_id == verdict.champion)
     # The best of the others by the search, even if that is better.
     rivals = [one for one in ranked if winner.is_pruned or not one.is_pruned]
     runner_up = next((one for one in rivals if one is not winner), None)

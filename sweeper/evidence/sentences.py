@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sweeper.evidence.samples import Evidence
 from sweeper.evidence.statistics import Interval, clopper_pearson
 from sweeper.formatting import count_noun, format_number
+from sweeper.metrics import examined_metric
 
 __all__ = ["MAX_MORE_SEEDS", "Outcome", "describe_outcome"]
 
@@ -149,7 +150,7 @@ def _other_finalists(outcome: Outcome) -> list[str]:
         rest = "other finalist" if others == 1 else f"other {others} finalists"
         return [f"{name} is better than the {rest}."]
     ranked = {one.name: one for one in outcome.finalists}
-    tied = [f"{other} ({format_number(ranked[other].mean)})" for other in outcome.tied]
+    tied = [f"{other} ({_short_numbers(ranked[other])})" for other in outcome.tied]
     sentences = [f"{_join(tied)} can't be told from {name}."]
     chosen = [one for one in outcome.finalists if one.name in (name, *outcome.tied)]
     parts = []
@@ -191,7 +192,15 @@ def _shrinkage(outcome: Outcome) -> list[str]:
         return []
     if format_number(score) == format_number(mean):
         return [f"The search's score was {format_number(score)} too."]
-    size, word = f"{abs(outcome.shrinkage):.3g}", "high" if outcome.shrinkage > 0 else "low"
+    size, is_higher = f"{abs(outcome.shrinkage):.3g}", outcome.shrinkage > 0
+    is_told_alike = outcome.metric.startswith("evaluation/")
+    if not is_told_alike and examined_metric(outcome.metric) is not None:
+        word = "higher" if is_higher else "lower"
+        return [
+            f"The search's score, {format_number(score)}, is of episodes while training, and about "
+            f"{size} {word}."
+        ]
+    word = "high" if is_higher else "low"
     return [f"The search's score, {format_number(score)}, was about {size} too {word}."]
 
 
@@ -270,6 +279,15 @@ def _numbers(evidence: Evidence) -> str:
     if interval is None:
         return f"{mean} in {'each of ' if len(values) > 1 else ''}{runs}"
     return f"{mean} ({format_number(interval.low)} to {format_number(interval.high)}) over {runs}"
+
+
+def _short_numbers(evidence: Evidence) -> str:
+    """The same, to stand in brackets."""
+    interval, runs = evidence.interval, count_noun(len(evidence.finished), "run")
+    if interval is None:
+        return _numbers(evidence)
+    low, high = format_number(interval.low), format_number(interval.high)
+    return f"{format_number(evidence.mean)}; {low} to {high} over {runs}"
 
 
 def _level(outcome: Outcome, *shown: Evidence) -> str:

@@ -62,7 +62,8 @@ def compare_pairs(
     """Which of several pairs differ, after the looks that were reached.
 
     A look was reached by a pair if one of its samples has as many runs; the other one may have
-    stopped at an earlier look. What one look has told apart stays so.
+    stopped at an earlier look. What one look has told apart stays so, unless all runs together say
+    the opposite: a pair whose means have changed places is not told apart.
 
     Args:
         samples: by name, the values of its runs in the order of training; None is a failed run.
@@ -86,7 +87,11 @@ def compare_pairs(
             if p_values.pop(pair) > look_levels(alpha / remaining, tuple(looks))[index]:
                 break
             first, second = (_finite(samples[name][:size]) for name in pair)
-            decided[pair] = 1 if np.mean(first) > np.mean(second) else -1
+            decided[pair] = _sign(first, second)
+    for pair, sign in decided.items():
+        first, second = (_finite(samples[name]) for name in pair)
+        if sign and _sign(first, second) != sign:
+            decided[pair] = 0
     return decided
 
 
@@ -121,6 +126,10 @@ def reaches_a_decision(
     trend = _z(p_value) / math.sqrt(time)
     bound = _z(look_levels(alpha, tuple(looks))[-1])
     return float(special.ndtr((trend - bound) / math.sqrt(1 - time))) >= min_power
+
+
+def _sign(first: Sequence[float], second: Sequence[float]) -> int:
+    return 1 if np.mean(first) > np.mean(second) else -1
 
 
 def _finite(values: Sequence[float | None]) -> list[float]:

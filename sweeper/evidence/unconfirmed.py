@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sweeper.evidence.confirmation import choose_finalists, holds_for, is_current
+from sweeper.hints import join_words
 from sweeper.metrics import Objective, examined_metric
 from sweeper.results.records import SweepResults
 
-__all__ = ["UNCONFIRMED", "explain_unconfirmed"]
+__all__ = ["UNCONFIRMED", "explain_incomplete", "explain_unconfirmed"]
 
 _LIKELY = "the best of several noisy scores is likely too high"
 _ALONE = "Unconfirmed: one trial leaves nothing to choose; other seeds may come to something else."
 UNCONFIRMED = f"Unconfirmed: {_LIKELY}; training it again on fresh seeds would tell."
+
+
+def explain_incomplete(missing: Sequence[str]) -> str:
+    """That trials are being confirmed which the search did not put first, in a sentence."""
+    return (
+        "Unconfirmed: the confirmation is not complete; it lacks "
+        f"{join_words(missing, 'and')}. Until then {_LIKELY}."
+    )
 
 
 def explain_unconfirmed(results: SweepResults, objective: Objective, *, finalists: int) -> str:

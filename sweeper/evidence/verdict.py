@@ -2,9 +2,9 @@
 
 The rules:
 
-1. The champion is the finalist with the best mean of its confirmation runs. Failed runs do not
-   count; a finalist of which more than half failed can't win. Of equal means the cheaper one wins,
-   then the lower trial id.
+1. The champion is the finalist with the best mean of its confirmation runs. A finalist whose
+   training failed for good can't win, nor one of which more than half of the runs failed. Of equal
+   means the cheaper one wins, then the lower trial id.
 2. ``better`` or ``worse``: every finalist is compared with the baseline
    (`sequential.compare_pairs`), so whichever of them is the champion, the verdict errs at the
    level's rate.
@@ -124,6 +124,7 @@ def judge(
     looks: Sequence[int] | None = None,
     level: float = 0.95,
     missing: Sequence[str] = (),
+    search_choice: str | None = None,
 ) -> Verdict:
     """Judge the finalists by their confirmation.
 
@@ -141,6 +142,8 @@ def judge(
         missing: what an interrupted confirmation still lacks, in words, e.g. ``4 of 10 runs of
             t0003``. If anything is missing, the verdict is ``unconfirmed``, and the champion is
             that of the search.
+        search_choice: the finalist that the search put first; by default the one with the best
+            score, of equals with the lower id.
 
     Raises:
         ValueError: no finalist, two of one name, or looks that do not increase.
@@ -152,7 +155,11 @@ def judge(
     evidence = _weigh(finalists, baseline, mode=mode, level=level, looks=sizes, solved_at=solved_at)
     ranked = _rank(finalists, mode)
     is_confirmed = bool(ranked) and not missing
-    champion = ranked[0] if is_confirmed else _search_choice(finalists, mode)
+    champion = _search_choice(finalists, mode)
+    if is_confirmed:
+        champion = ranked[0]
+    elif search_choice is not None:
+        champion = by_name[search_choice]
     signs = _compare(finalists, baseline, mode=mode, looks=sizes, level=level)
     tied = tuple(
         sample.name
@@ -186,7 +193,9 @@ def judge(
         steadiest=_steadiest([evidence[sample.name] for sample in chosen]),
         probability=probability,
         probability_interval=interval,
-        shrinkage=None if score is None or mean is None else score - mean,
+        shrinkage=None
+        if score is None or mean is None or not champion.is_score_comparable
+        else score - mean,
         more_seeds=more_seeds,
         missing=tuple(missing),
         metric=metric,
@@ -277,16 +286,19 @@ def _rank(finalists: Sequence[Sample], mode: str) -> list[Sample]:
         mean = math.fsum(values) / len(values)
         return -sign * mean, sample.env_steps, id_key(sample.name)
 
-    able = [one for one in finalists if one.finished and 2 * len(one.finished) >= len(one.values)]
-    return sorted(able, key=merit)
+    def is_able(sample: Sample) -> bool:
+        number = len(sample.finished)
+        return sample.can_win and number > 0 and 2 * number >= len(sample.values)
+
+    return sorted(filter(is_able, finalists), key=merit)
 
 
 def _search_choice(finalists: Sequence[Sample], mode: str) -> Sample:
     sign = 1 if mode == "max" else -1
 
-    def merit(sample: Sample) -> tuple[float, float, tuple[int, str]]:
+    def merit(sample: Sample) -> tuple[float, tuple[int, str]]:
         score = -math.inf if sample.search_score is None else sign * sample.search_score
-        return -score, sample.env_steps, id_key(sample.name)
+        return -score, id_key(sample.name)
 
     return min(finalists, key=merit)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from sweeper.hints import show
 from sweeper.json_values import to_json
 from sweeper.metrics import ENV_STEPS
 from sweeper.search.distributions import constants, distributions
-from sweeper.spec import ExperimentSpec, read_spec
+from sweeper.spec import ExperimentSpec, dump_spec, read_spec
 from sweeper.spec.keys.param_space import check_param_space
 from sweeper.spec.sections import SeedGroups
 from sweeper.spec.text.yaml import dotted
@@ -30,10 +30,12 @@ class Baseline:
     Attributes:
         name: ``defaults``, or the file it is from.
         configuration: all of its hyperparameters that differ from the defaults, nested.
+        spec: the file's, as YAML, for the run to keep; empty for ``defaults``.
     """
 
     name: str
     configuration: Mapping[str, Any]
+    spec: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class PlannedConfirmation:
 
 
 def plan_confirmation(
-    spec: ExperimentSpec, *, finalists: int, fits: int
+    spec: ExperimentSpec, *, finalists: int, fits: int, kept_baseline: Path | None = None
 ) -> PlannedConfirmation | None:
     """Plan the confirmation of some finalists; None for none.
 
@@ -94,13 +96,15 @@ def plan_confirmation(
         spec: what is run.
         finalists: how many, at most as many as there are trials.
         fits: trials that this machine can train at a time.
+        kept_baseline: read in the place of the baseline's file, which may have changed since the
+            run began, or be gone.
 
     Raises:
         SpecError: the baseline's file can't be read, or is of another experiment.
     """
     if finalists <= 0:
         return None
-    baseline = _find_baseline(spec)
+    baseline = _find_baseline(spec, kept_baseline)
     seeds, step = confirmation_seeds(spec.selection.confirm_seeds)
     samples = finalists + (baseline is not None)
     steps = spec.stop.get(ENV_STEPS)
@@ -123,12 +127,12 @@ def confirmation_seeds(given: int | list[int] | SeedGroups) -> tuple[tuple[int, 
     return tuple(range(given)) if isinstance(given, int) else tuple(given), None
 
 
-def _find_baseline(spec: ExperimentSpec) -> Baseline | None:
+def _find_baseline(spec: ExperimentSpec, kept: Path | None) -> Baseline | None:
     name = spec.selection.baseline
     if name == "none":
         return None
     if name != "defaults":
-        return _read_baseline(spec, Path(name))
+        return replace(_read_baseline(spec, kept or Path(name)), name=name)
     if not list(distributions(spec.param_space)):
         return None  # nothing is searched, so the finalist is the baseline
     baseline = Baseline(name, constants(spec.param_space))
@@ -167,7 +171,7 @@ def _read_baseline(spec: ExperimentSpec, path: Path) -> Baseline:
                 f"{path} is for another {what}: {show(theirs)}, and the sweep is of {show(ours)}; "
                 "the baseline must do the same task in the same way",
             )
-    return Baseline(str(path), constants(other.param_space))
+    return Baseline(str(path), constants(other.param_space), dump_spec(other))
 
 
 def _environment(spec: ExperimentSpec) -> Any:

@@ -16,6 +16,7 @@ from sweeper.hints import show
 from sweeper.json_values import to_json
 from sweeper.metrics import BOUNDS, ENV_STEPS
 from sweeper.planning.confirmation import PlannedConfirmation, plan_confirmation
+from sweeper.planning.early_ends import note_early_ends
 from sweeper.planning.episode_cap import cap_evaluation
 from sweeper.planning.feasibility import check_feasibility, count_fitting
 from sweeper.planning.proposal import Proposal
@@ -186,12 +187,18 @@ def load_plan(
     return training_plan(reading.spec) if is_training else build_plan(reading.spec)
 
 
-def build_plan(spec: ExperimentSpec, asked: Sequence[Mapping[str, Any]] = ()) -> SweepPlan:
+def build_plan(
+    spec: ExperimentSpec,
+    asked: Sequence[Mapping[str, Any]] = (),
+    *,
+    kept_baseline: Path | None = None,
+) -> SweepPlan:
     """Plan the sweep; builds the environment once and starts nothing.
 
     Args:
         spec: what to run.
         asked: parameters of the trials that earlier launches of the run asked for, in order.
+        kept_baseline: the run's own copy of its baseline's file, where it has one.
 
     Raises:
         SpecError: the environment can't be built, its spaces don't fit the algorithm, a trial
@@ -210,7 +217,9 @@ def build_plan(spec: ExperimentSpec, asked: Sequence[Mapping[str, Any]] = ()) ->
         raise SpecError(problems)
     replicas, described = len(spec.seeds), feasibility.environment
     finalists = min(spec.selection.finalists, _max_trials(spec, trials))
-    confirmation = plan_confirmation(spec, finalists=finalists, fits=fits)
+    confirmation = plan_confirmation(
+        spec, finalists=finalists, fits=fits, kept_baseline=kept_baseline
+    )
     if finalists != spec.selection.finalists:
         selection = spec.selection.model_copy(update={"finalists": finalists})
         spec = spec.model_copy(update={"selection": selection})
@@ -226,6 +235,7 @@ def build_plan(spec: ExperimentSpec, asked: Sequence[Mapping[str, Any]] = ()) ->
         notes=(
             *point_notes,
             *note_random_draws(spec),
+            *note_early_ends(spec, _max_trials(spec, trials)),
             *_note_password(spec),
             *_repeats(trials, count(spec.param_space, search.num_samples, points)),
         ),

@@ -10,6 +10,7 @@ from sweeper.environments.random_play import ends_within
 from sweeper.hints import show
 from sweeper.metrics import ENV_STEPS
 from sweeper.planning.action_bounds import find_unbounded_actions
+from sweeper.planning.early_ends import warn_of_early_ends
 from sweeper.planning.episode_cap import default_episode_cap
 from sweeper.planning.feasibility import count_fitting
 from sweeper.planning.population import find_population_warnings
@@ -43,6 +44,7 @@ def find_warnings(
     yield from _concurrency(spec, trials)
     yield from _ranges(spec)
     yield from find_rung_warnings(spec)
+    yield from warn_of_early_ends(spec, min(trials, spec.budget.trials or trials))
     yield from find_population_warnings(spec, trials)
 
 

@@ -180,7 +180,7 @@ class ResultsBuilder:
                     trial.change(is_copying=False)
             case TrialAsked():
                 trial.change(configuration=event.configuration, parameters=event.parameters)
-                trial.change(seeds=event.seeds, stage=event.stage, of=event.of)
+                trial.change(seeds=event.seeds, stage=event.stage, of=event.of, known=event.known)
                 self._open.add(trial_id)
             case TrialStarted():
                 first = event.time if trial.record.started is None else trial.record.started

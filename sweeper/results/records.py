@@ -48,6 +48,7 @@ class TrialRecord:
         retries: how often it failed and was resumed.
         stage: what it is trained for.
         of: in the confirmation, whom it trains again: a trial's id, or ``baseline``.
+        known: what the search knew when it chose the configuration, as in `TrialAsked`.
         is_outdated: whether the confirmation has since been planned under another rule.
         rung: the last one at which a scheduler compared it, from 1; None: at none.
         exchanges: how often, and when, it took over another trial's weights.
@@ -72,6 +73,7 @@ class TrialRecord:
     retries: int = 0
     stage: Stage = Stage.SEARCH
     of: str = ""
+    known: int | None = None
     is_outdated: bool = False
     rung: int | None = None
     exchanges: tuple[Exchange, ...] = ()
@@ -181,6 +183,11 @@ class SweepResults:
     def searched(self) -> tuple[Mapping[str, Any], ...]:
         """What the search chose for its trials, in the order in which they were asked for."""
         return tuple(record.parameters_at(-1) for record in self.trials)
+
+    @property
+    def known(self) -> tuple[int | None, ...]:
+        """What the search knew when it chose each of them."""
+        return tuple(record.known for record in self.trials)
 
     def resolve(self, checkpoint: TrialCheckpoint) -> Path:
         """The absolute folder of a checkpoint."""

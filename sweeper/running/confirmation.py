@@ -23,6 +23,7 @@ from sweeper.evidence.schedule import trace_schedule
 from sweeper.formatting import count_noun
 from sweeper.hints import did_you_mean, join_words
 from sweeper.journal import ConfirmationPlanned
+from sweeper.paths import run_reference
 from sweeper.planning.plan import SweepPlan
 from sweeper.results.records import SweepResults, judge_trial
 from sweeper.running.resume.extension import Extension
@@ -49,7 +50,8 @@ def choose_confirmation(
 ) -> ConfirmationPlanned | None:
     """The confirmation that the run should have; None without one, or without a finalist.
 
-    Finalists that were chosen for the same search stay, and the user may name others.
+    Finalists that were chosen for the same search stay; others come in if the user names them, or
+    asks for another number of them.
 
     Args:
         plan: of the launch.
@@ -60,14 +62,14 @@ def choose_confirmation(
     intended, objective = plan.confirmation, plan.spec.objective
     if intended is None or not may_confirm(search_end):
         return None
+    before, is_same_search = results.confirmation, is_current(results)
+    kept: tuple[str, ...] = ()
     # Whoever names trials before there are finalists wants these alone.
-    is_named = bool(state.named) and results.confirmation is None
-    chosen = () if is_named else choose_finalists(results, objective, intended.finalists)
-    before = results.confirmation
-    is_same_search = is_current(results)
+    is_chosen = before is None and bool(state.named)
     if before is not None and is_same_search and holds_for(before, objective):
-        chosen = before.finalists + chosen
-    finalists = tuple(dict.fromkeys(chosen + state.named))
+        kept, is_chosen = before.finalists, before.number == intended.finalists
+    best = () if is_chosen else choose_finalists(results, objective, intended.finalists)
+    finalists = tuple(dict.fromkeys(kept + best + state.named))
     if not finalists:
         return None
     baseline = intended.baseline
@@ -92,6 +94,7 @@ def choose_confirmation(
             for name in finalists
             if (schedule := trace_schedule(plan.spec, results, name)) is not None
         },
+        number=intended.finalists,
     )
     if before is not None and is_same_search and replace(planned, time=before.time) == before:
         return before
@@ -139,8 +142,8 @@ def refuse_confirmation(
     name, objective = results.root.name, plan.spec.objective
     if not is_over:
         raise UserError(
-            f"the search of {name} is not over; `sweeper resume {name}` goes on with it, and "
-            "confirms its finalists at the end"
+            f"the search of {name} is not over; `sweeper resume {run_reference(results.root)}` "
+            "goes on with it, and confirms its finalists at the end"
         )
     known = {record.trial_id: record for record in results.trials}
     for trial_id in extension.trials:

@@ -18,7 +18,7 @@ from sweeper.evidence.schedule import trace_schedule
 from sweeper.evidence.selection import load_selection, write_selection
 from sweeper.journal import Event, Journal, JournalError, LaunchEnded, LaunchStarted, Listener
 from sweeper.opened_run import Run
-from sweeper.paths import RunPaths, write_atomically
+from sweeper.paths import RunPaths, run_reference, write_atomically
 from sweeper.planning.plan import SweepPlan
 from sweeper.results.builder import ResultsBuilder
 from sweeper.run_files import read_json
@@ -28,7 +28,7 @@ from sweeper.running.resume.state import LaunchState
 from sweeper.search.registry import ENUMERATIONS
 from sweeper.spec import dump_spec
 from sweeper.states import LaunchEnd
-from sweeper.trust import make_seals
+from sweeper.trust import make_seals, without_default
 
 if TYPE_CHECKING:
     from sweeper.tracking.tracker import MlflowTracker
@@ -170,7 +170,7 @@ def _close_tracker(tracker: MlflowTracker | None, reason: str, paths: RunPaths) 
     try:
         return tracker.close(reason)
     except KeyboardInterrupt:  # the run is over, and recorded
-        rest = f"`sweeper log {paths.root.name}` adds the rest"
+        rest = f"`sweeper log {run_reference(paths.root)}` adds the rest"
         return [f"MLflow: interrupted, the record is incomplete; {rest}"]
 
 
@@ -179,8 +179,12 @@ def write_provenance(plan: SweepPlan, paths: RunPaths) -> None:
     environment = describe_environment(tuple(sys.argv), plan.spec.seeds)
     if first := _read_environment(paths):
         environment = {**first, "resumed": [*first.get("resumed", []), environment]}
-    environment["seals"] = make_seals(plan.spec.environment.settings(), plan.spec.servers)
+    servers = without_default(plan.spec.servers, paths)
+    environment["seals"] = make_seals(plan.spec.environment.settings(), servers)
     write_atomically(paths.spec, dump_spec(plan.spec))
+    baseline = None if plan.confirmation is None else plan.confirmation.baseline
+    if baseline is not None and baseline.spec:
+        write_atomically(paths.baseline, baseline.spec)
     write_atomically(paths.plan, json.dumps(plan.to_json(), indent=2) + "\n")
     write_atomically(paths.environment, json.dumps(environment, indent=2) + "\n")
 
@@ -314,7 +318,7 @@ def _write_champion(opened: Run, plan: SweepPlan, tracker: MlflowTracker | None)
                 "the champion has no agent: no checkpoint of %s is left that is whole; `sweeper "
                 "best %s` has its configuration, to be trained again",
                 selection.trial_id,
-                opened.paths.root.name,
+                run_reference(opened.paths.root),
             )
     except (SweeperError, OSError, ValueError) as error:
         _logger.warning("the champion was not written: %s", error)

@@ -236,7 +236,7 @@ def _space(algorithm: str, backend: str) -> Schema:
             )
             properties[key] = _described(key, _open(whole, tried))
         elif key in fixed:
-            properties[key] = _described(key, _open({"const": usual}), usual)
+            properties[key] = _described(key, _open({"const": usual}), usual, algorithm=algorithm)
         else:
             properties[key] = _leaf(algorithm, (key,), backend)
     return {
@@ -252,7 +252,7 @@ def _leaf(algorithm: str, path: tuple[str, ...], backend: str) -> Schema:
     # Draft 7 ignores keys beside a $ref.
     schema = {"anyOf": [{"$ref": f"#/$defs/{_domain_name(found)}"}]}
     usual = default(algorithm, path, backend)
-    return _described(".".join(path), schema, usual, has_default=True)
+    return _described(".".join(path), schema, usual, algorithm=algorithm)
 
 
 def _domains() -> Iterator[tuple[str, Schema]]:
@@ -273,11 +273,12 @@ def _domain_name(found: Domain) -> str:
 
 
 def _described(
-    name: str, schema: Schema, usual: Any = None, *, has_default: bool = False
+    name: str, schema: Schema, usual: Any = None, *, algorithm: str | None = None
 ) -> Schema:
-    about: Schema = {"description": describe_key(name) or name}
+    """With the description, and the default; null is the default of a single key only."""
+    about: Schema = {"description": describe_key(name, algorithm) or name}
     is_json = not isinstance(usual, float) or math.isfinite(usual)
-    if is_json and (has_default or usual is not None):
+    if is_json and (algorithm is not None or usual is not None):
         about["default"] = usual
     return about | schema
 

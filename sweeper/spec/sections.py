@@ -282,9 +282,9 @@ class Resources(Section):
     """What one trial takes, and how often a failed one is tried again."""
 
     cpus: Annotated[Positive, BeforeValidator(_quantity)] = 1.0
-    """Cores of a trial's process, for all its replicas."""
+    """Cores of a trial's process, for all its replicas: a share of one, or a whole number."""
     gpus: Annotated[NotNegative, BeforeValidator(_quantity)] = 0.0
-    """GPUs of a trial's process; a fraction is a share of one."""
+    """GPUs of a trial's process: none, a share of one, or a whole number."""
     retries: AtLeast0 = 1
     """How often a trial that failed is tried again from its last checkpoint."""
     timeout_s: Positive | None = None

@@ -128,6 +128,9 @@ def summarise(
 def _champion_lines(selection: Selection) -> list[str]:
     steps, excluded = selection.env_steps, selection.excluded
     after = "" if steps is None else f" after {steps:,} env steps"
+    if selection.deviation is not None:
+        replicas = _count(selection.replicas, "replica")
+        after = f" ±{selection.deviation:.4g} over {replicas}{after}"
     lines = [
         f"**Champion: {selection.trial_id}**, `{selection.metric}` {selection.score:.6g}{after}",
         "",

@@ -65,7 +65,7 @@ def open_ui(
     if database is not None and not database.is_file():
         raise UserError(
             f"no MLflow database {database}: a run makes it, unless its spec has `tracking: null`, "
-            "and `sweeper log` writes a run to it that came from elsewhere"
+            "and `sweeper log RUN` writes a run to it that came from elsewhere"
         )
     port = _free_port(host, port)
     command = [

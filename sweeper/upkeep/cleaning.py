@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sweeper.errors import SweeperError, UserError
 from sweeper.locks import is_locked, run_lock
-from sweeper.paths import RunPaths, find_run, list_runs
+from sweeper.paths import RunPaths, find_run, list_runs, run_reference
 from sweeper.results.builder import load_results
 from sweeper.results.records import SweepResults
 from sweeper.run_files import delete_tree, is_regular, walk_files
@@ -80,7 +80,7 @@ def choose_runs(
         UserError: a named run does not exist, is live or is a link.
     """
     runs = list_runs(storage)
-    kept = {run.root for run in runs[len(runs) - keep :]} if keep else set()
+    kept = {run.root for run in runs[max(0, len(runs) - keep) :]} if keep else set()
     if names:
         runs = list({run.root: run for run in (find_run(name, storage) for name in names)}.values())
     chosen = []
@@ -147,7 +147,7 @@ def _explain_refusal(paths: RunPaths, results: SweepResults | None) -> str | Non
         return "it is not a run: it has no journal"
     # A run that is just starting holds the lock, but its journal is still empty.
     if is_locked(paths.lock) or (results is not None and results.is_live):
-        return f"it is running; `sweeper stop {paths.root.name}` ends it"
+        return f"it is running; `sweeper stop {run_reference(paths.root)}` ends it"
     return None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import shlex
 import shutil
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from packaging.specifiers import SpecifierSet
 from sweeper import installation, machine
 from sweeper.errors import UserError
 from sweeper.formatting import format_bytes
+from sweeper.paths import DEFAULT_STORAGE
 from sweeper.running.ray_folder import RAY_FOLDER, choose_ray_folder
 
 __all__ = ["Check", "examine", "is_fit"]
@@ -47,7 +49,7 @@ if torch.cuda.is_available():
     print(", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())))
 """
 _RAY_PROBE = """
-import logging, ray
+import logging, ray, ray.rllib, ray.tune
 ray.init(
     address="local", num_cpus=1, include_dashboard=False, log_to_driver=False,
     logging_level=logging.CRITICAL, object_store_memory=100 * 2**20,
@@ -113,17 +115,28 @@ def _check_packages() -> Iterator[Check]:
 
 
 def _check_package(requirement: Requirement) -> Check:
-    # As pyproject.toml has it: the lower bound first.
-    needed = ",".join(sorted(map(str, requirement.specifier), reverse=True))
-    name = requirement.name
-    remedy = f"(needs {needed}): pip install '{name}{needed}'"
+    needed, name = _bounds(requirement), requirement.name
+    remedy = f"(needs {needed}): {_install(requirement)}"
     try:
         found = metadata.version(name)
     except metadata.PackageNotFoundError:
         return Check(name, "failed", f"not installed {remedy}")
     if not requirement.specifier.contains(found, prereleases=True):
         return Check(name, "failed", f"{found} does not fit {remedy}")
+    if missing := installation.missing_of_extras(requirement):
+        return Check(name, "failed", f"{found} without {', '.join(missing)} {remedy}")
     return Check(name, "ok", f"{found} (needs {needed})")
+
+
+def _bounds(requirement: Requirement) -> str:
+    """The versions as pyproject.toml has them: the lower bound first."""
+    return ",".join(sorted(map(str, requirement.specifier), reverse=True))
+
+
+def _install(requirement: Requirement) -> str:
+    """The command that installs a requirement with its extras."""
+    extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+    return installation.pip_install(f"{requirement.name}{extras}{_bounds(requirement)}")
 
 
 def _check_extras() -> Iterator[Check]:
@@ -190,7 +203,8 @@ def _check_storage(storage: Path) -> Check:
     if where.exists() and not where.is_dir():
         return Check("storage", "failed", f"{where} is a file; give a folder with storage=PATH")
     there = next(folder for folder in (where, *where.parents) if folder.is_dir())
-    advice = ": that is little; `sweeper clean` makes room"
+    option = "" if storage == Path(DEFAULT_STORAGE) else f" --storage {shlex.quote(str(storage))}"
+    advice = f": that is little; `sweeper clean{option}` makes room"
     return _check_folder("storage", where, "give another folder with storage=PATH", there, advice)
 
 
@@ -235,6 +249,9 @@ def _check_ray() -> Check:
     works, answer = _probe(_RAY_PROBE)
     if works:
         return Check("local Ray", "ok", "starts and answers")
+    if "ImportError" in answer or "ModuleNotFoundError" in answer:
+        ray = [one for one in installation.requirements() if one.name == "ray"]
+        answer = ": ".join([answer, *map(_install, ray)])
     return Check("local Ray", "failed", answer)
 
 

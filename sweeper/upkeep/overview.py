@@ -14,7 +14,7 @@ from sweeper.evidence.confirmation import is_current
 from sweeper.evidence.selection import NothingToSelect
 from sweeper.metrics import Objective
 from sweeper.opened_run import Run, open_run
-from sweeper.paths import RunPaths, list_runs
+from sweeper.paths import RunPaths, list_runs, run_reference
 from sweeper.results.records import TrialRecord, count_states, describe_pruning, judge_trial
 from sweeper.results.scoring import metric_value
 from sweeper.results.spread import spread_of
@@ -64,6 +64,8 @@ class RunOverview:
         deviation: of the best trial's replicas; None if unknown.
         replicas: how many of these have a score.
         confirmed: mean of the best trial's runs in the confirmation; None before it is complete.
+        confirmed_interval: where that mean lies; None if there is no interval.
+        confirmed_runs: how many runs it is the mean of.
         verdict: ``better``, ``undecided``, ``worse`` or ``unconfirmed``; None without a winner.
         verdict_text: that in sentences.
         tied: trials that can't be told from the winner.
@@ -88,6 +90,8 @@ class RunOverview:
     deviation: float | None = None
     replicas: int = 0
     confirmed: float | None = None
+    confirmed_interval: tuple[float, float] | None = None
+    confirmed_runs: int = 0
     verdict: str | None = None
     verdict_text: str | None = None
     tied: tuple[str, ...] = ()
@@ -118,6 +122,8 @@ def describe_run(opened: Run) -> RunOverview:
         if is_current(results):
             left_s = _confirmation_left_s(opened, workload, now)
     retrained = [record for record in results.retrained if not record.is_outdated]
+    confirmed = None if selection is None or selection.confirmed is None else selection.evidence
+    interval = None if confirmed is None else confirmed.interval
     return RunOverview(
         run=results.root,
         state=results.state,
@@ -147,7 +153,9 @@ def describe_run(opened: Run) -> RunOverview:
         ),
         deviation=None if selection is None else selection.deviation,
         replicas=0 if selection is None else selection.replicas,
-        confirmed=None if selection is None else selection.confirmed,
+        confirmed=None if confirmed is None else confirmed.mean,
+        confirmed_interval=None if interval is None else (interval.low, interval.high),
+        confirmed_runs=0 if confirmed is None else len(confirmed.finished),
         verdict=None if selection is None else selection.word,
         verdict_text=None if selection is None else selection.verdict_text,
         tied=() if selection is None else selection.tied,
@@ -207,6 +215,6 @@ def planned(paths: RunPaths, name: str) -> int | None:
                 "%s is missing or damaged, so only trials that were begun are counted; "
                 "`sweeper resume %s` writes it again",
                 paths.plan,
-                paths.root.name,
+                run_reference(paths.root),
             )
         return None

@@ -6,8 +6,7 @@ import math
 import os
 import textwrap
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -19,7 +18,6 @@ from sweeper.formatting import (
     describe_counts,
     fold_parameters,
     format_bytes,
-    format_clock,
     format_duration,
     format_number,
     format_parameters,
@@ -29,16 +27,18 @@ from sweeper.formatting import (
 )
 from sweeper.metrics import NUM_CAPPED_EPISODES
 from sweeper.opened_run import Run
+from sweeper.paths import run_reference
 from sweeper.planning.plan import SweepPlan
 from sweeper.results.scoring import metric_value
 from sweeper.search.configuration import flatten_parameters
-from sweeper.states import LaunchEnd, TrialState
-from sweeper.upkeep.overview import RunningTrial, RunOverview, planned
+from sweeper.states import TrialState
+from sweeper.upkeep.overview import RunOverview, planned
 from sweeper.views.advice import advice_rows
 from sweeper.views.confirmation import describe_stage
 from sweeper.views.console import color_state, make_console, make_table, print_pairs, print_text
 from sweeper.views.logs import TrialLog, tail_lines
 from sweeper.views.scores import evidence_rows, learning_rows, spread_words
+from sweeper.views.status import MAX_WIDTH, describe_best, resume_command
 
 if TYPE_CHECKING:  # `evaluation` imports Ray, which no table needs
     from sweeper.evidence.evaluation import Evaluation
@@ -53,18 +53,11 @@ __all__ = [
     "print_logs",
     "print_old_runs",
     "print_runs",
-    "print_status",
     "summarise",
 ]
 
-_MAX_WIDTH = 100  # longer lines of words are hard to read
 _SUMMARY_WIDTH = 80
 _SUMMARY_LINE = "  {:<10}  {}"
-# After a used-up budget, `sweeper resume` needs more of it.
-_RESUME_OPTIONS: Mapping[str, str] = {
-    LaunchEnd.BUDGET_TIME: " --time SECONDS",
-    LaunchEnd.BUDGET_ENV_STEPS: " --stop budget.env_steps=N",
-}
 
 
 def headline(plan: SweepPlan) -> str:
@@ -105,7 +98,7 @@ def print_best(opened: Run, threshold: float | None = None) -> None:
     schedule = opened.schedule
     if schedule is not None:
         rows.append(("schedule", short_path(schedule)))
-    rows += advice_rows(opened, min(console.width, _MAX_WIDTH) - max(len(row[0]) for row in rows))
+    rows += advice_rows(opened, min(console.width, MAX_WIDTH) - max(len(row[0]) for row in rows))
     print_pairs(console, rows)
     if schedule is not None:
         changes = f"its values changed while it trained, and these are the last: {schedule.name}"
@@ -121,63 +114,6 @@ def _score(selection: Selection) -> str:
     """The search's score of the winner, with its spread."""
     spread = spread_words(selection.deviation, selection.replicas)
     return format_score(selection.score, selection.diverged) + spread
-
-
-def print_status(overview: RunOverview) -> None:
-    """Print how far a run is and, if it is live, its running trials."""
-    console = make_console()
-    best = _describe_best(overview)
-    rows = [
-        ("run", short_path(overview.run)),
-        ("state", overview.state),
-        ("trials", describe_counts(overview.states, overview.trials)),
-        ("best", f"{best}  {overview.metric}" if overview.best else best),
-    ]
-
-    room = console.width - len("running for  ")
-    words = format_parameters(overview.parameters or {})
-    rows += [("", line) for line in fold_parameters(words, room)]
-    if overview.retrained:
-        number = sum(overview.retrained.values())
-        rows.append(("confirmation", describe_counts(overview.retrained, number)))
-    rows += _describe_times(overview)
-    if overview.pruned:
-        rows.append(("last pruned", overview.pruned))
-    if command := _resume_command(overview.run, overview.state, overview.states):
-        rows.append(("go on", command))
-    if overview.verdict_text:
-        folded = textwrap.wrap(overview.verdict_text, min(room, _MAX_WIDTH))
-        rows += zip(["verdict", *[""] * len(folded)], folded, strict=False)
-    print_pairs(console, rows)
-    if overview.running:
-        console.print()
-        _print_running(overview.running)
-
-
-def _describe_times(overview: RunOverview) -> Iterator[tuple[str, str]]:
-    if not (overview.updated and overview.started):
-        return
-    now = time.time()
-    is_live = overview.state == "running"
-    took_s = (now if is_live else overview.updated) - overview.started
-    yield "running for" if is_live else "took", format_duration(took_s)
-    yield "last event", f"{format_duration(now - overview.updated)} ago"
-    if overview.left_s is not None:
-        end = format_clock(now + overview.left_s, now)
-        yield "left", f"about {format_duration(overview.left_s)} ({end})"
-
-
-def _print_running(trials: Sequence[RunningTrial]) -> None:
-    table = make_table("lrrrl", ("trial", "score", "steps", "steps/s", "parameters"))
-    for trial in trials:
-        table.add_row(
-            f"{trial.trial_id} of {trial.of}" if trial.of else trial.trial_id,
-            _with_spread(trial.score, trial.diverged, trial.deviation),
-            format_number(trial.env_steps),
-            format_number(trial.env_steps_per_s),
-            Text(format_parameters(trial.parameters, is_short=True)),
-        )
-    make_console().print(table)
 
 
 def print_runs(overviews: Sequence[RunOverview], storage: str) -> None:
@@ -198,7 +134,7 @@ def print_runs(overviews: Sequence[RunOverview], storage: str) -> None:
             color_state(run.state),
             f"{over}/{run.trials}",
             str(run.states.get(TrialState.ERROR, 0)),
-            _describe_best(run),
+            describe_best(run),
             run.verdict or "-",
             "-" if run.updated is None else f"{format_duration(now - run.updated)} ago",
         )
@@ -278,7 +214,8 @@ def _describe_champion(champion: ChampionsRuns) -> Iterator[tuple[str, str]]:
     yield "played", f"one replica: {seed}{champion.played}, the agent in champion/"
     mean, spread = format_number(champion.mean), ""
     if not champion.is_confirmed:
-        yield "its trial", f"{champion.trial_id}: {champion.metric} {mean} over all its replicas"
+        spread = spread_words(champion.deviation, champion.replicas) or " over all its replicas"
+        yield "its trial", f"{champion.trial_id}: {champion.metric} {mean}{spread}"
         return
     if champion.deviation is not None:
         spread = f" ±{format_number(champion.deviation)}"
@@ -303,22 +240,22 @@ def summarise(opened: Run, width: float = math.inf) -> str:
         width: in characters; parameters are wrapped there.
     """
     root, state = opened.results.root, opened.results.state
-    counts = opened.results.counts()
+    counts, run = opened.results.counts(), run_reference(root)
     total = planned(opened.paths, "trials") or sum(counts.values())
     lines = [f"{state}: {describe_counts(counts, total) if counts else 'no trial has started'}"]
     if counts and opened.best_trial is None:
         lines.append(f"  no trial has a value of {opened.objective.metric}")
     rows = [*_summarise_best(opened, width), ("run", short_path(root))]
-    if command := _resume_command(root, state, counts):
+    if command := resume_command(root, state, counts):
         rows.append(("go on", command))
     if failed := counts.get(TrialState.ERROR):
-        rows.append(("why", f"sweeper logs {root.name}  ({count_noun(failed, 'failed trial')})"))
+        rows.append(("why", f"sweeper logs {run}  ({count_noun(failed, 'failed trial')})"))
     if counts:
-        rows += [("details", f"sweeper results {root.name}"), ("", f"sweeper best {root.name}")]
+        rows += [("details", f"sweeper results {run}"), ("", f"sweeper best {run}")]
         if opened.spec is not None and opened.spec.tracking is not None:
             # Under a checkout's `make sweep`, the console script is not on the PATH.
-            command = "make ui" if "MAKELEVEL" in os.environ else f"sweeper ui {root.name}"
-            rows.append(("MLflow UI", command))
+            is_made = "MAKELEVEL" in os.environ and run == root.name
+            rows.append(("MLflow UI", "make ui" if is_made else f"sweeper ui {run}"))
     return "\n".join([*lines, *(_SUMMARY_LINE.format(*row) for row in rows)])
 
 
@@ -362,26 +299,3 @@ def _describe_cap(cap: int | None) -> str:
     if cap is None:
         return "went on beyond the environment's time limit and count with what they had earned"
     return f"reached max_episode_steps ({cap:,}) and count with what they had earned"
-
-
-def _resume_command(root: Path, state: str, counts: Mapping[TrialState, int]) -> str | None:
-    """The command that continues a run; None if it is live or has nothing left to do."""
-    can_resume = state == LaunchEnd.INTERRUPTED or counts.get(TrialState.PAUSED)
-    if state == "running" or not can_resume:
-        return None
-    return f"sweeper resume {root.name}{_RESUME_OPTIONS.get(state, '')}"
-
-
-def _describe_best(overview: RunOverview) -> str:
-    if overview.best is None:
-        return "-"
-    score = _with_spread(overview.score, overview.diverged, overview.deviation)
-    if overview.confirmed is not None:
-        score += f", on fresh seeds {format_number(overview.confirmed)}"
-    return f"{overview.best} ({score})"
-
-
-def _with_spread(score: float | None, diverged: int, deviation: float | None) -> str:
-    spread = "" if deviation is None else f" ±{format_number(deviation)}"
-    frozen = f", {diverged} frozen" if diverged else ""
-    return f"{format_number(score)}{spread}{frozen}"

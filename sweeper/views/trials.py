@@ -23,6 +23,7 @@ from sweeper.formatting import (
 )
 from sweeper.metrics import Objective
 from sweeper.opened_run import Run
+from sweeper.paths import run_reference
 from sweeper.printable import printable
 from sweeper.results.ranking import rank_trial
 from sweeper.results.records import TrialRecord, describe_divergence, judge_trial
@@ -79,7 +80,8 @@ def print_trials(opened: Run) -> None:
     for record in failed[:_MAX_ERRORS]:
         print_text(console, f"{record.trial_id}: {record.error}")
     if len(failed) > _MAX_ERRORS:
-        console.print(f"… and {len(failed) - _MAX_ERRORS} more that failed: sweeper logs")
+        more, run = len(failed) - _MAX_ERRORS, run_reference(opened.results.root)
+        print_text(console, f"… and {more} more that failed: sweeper logs {run}")
     diverged = [record for record in records if record.diverged and not record.error]
     for record in diverged[:_MAX_ERRORS]:
         print_text(console, f"{record.trial_id}: {describe_divergence(record)}")

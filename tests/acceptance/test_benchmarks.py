@@ -87,6 +87,15 @@ def test_a_whole_sweep_does_as_many_trainings_everywhere_or_says_so() -> None:
     assert float(row[2].split()[0]) > 1
 
 
+def test_what_evidence_costs_is_measured_on_real_trainings() -> None:
+    text = run("evidence_cost.py", "--short")
+    (stages,) = rows(text, "4 trials of 10 seeds, s")
+    assert float(stages[1]) > 0
+    assert float(stages[2]) == pytest.approx(float(stages[1]) / float(stages[0]), abs=0.05)
+    (evaluation,) = rows(text, "100 episodes x 5 agents, s")
+    assert 9 < float(evaluation[1]) <= 500
+
+
 def test_a_launch_chooses_as_its_simulation_does() -> None:
     (row,) = rows(run("drawn_launches.py", "--short"), "space")
     assert row[-1] == "yes"

@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 from sweeper import installation
-from sweeper.installation import install_extra, python_needed, requirements, version
+from sweeper.installation import (
+    install_extra,
+    pip_install,
+    python_needed,
+    requirements,
+    version,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,7 +36,8 @@ Provides-Extra: atari
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The package as a wheel leaves it: no checkout around it, metadata beside it."""
+    """The package as a wheel leaves it: no checkout around it, metadata beside it; its own pip."""
+    monkeypatch.setattr(installation, "_find_pip", lambda: "pip")
     record = tmp_path / "sweeper_rl-7.8.9.dist-info"
     record.mkdir()
     (record / "METADATA").write_text(METADATA)
@@ -52,6 +59,7 @@ def test_the_distribution_has_a_name_of_its_own_and_the_package_keeps_its_name()
 def test_in_a_checkout_an_extra_is_installed_from_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(installation, "_find_pip", lambda: "pip")
     monkeypatch.chdir(ROOT)
     assert install_extra("box2d") == "pip install -e '.[box2d]'"
     monkeypatch.chdir(tmp_path)
@@ -69,6 +77,72 @@ def test_the_pyproject_of_another_project_is_none_of_ours(installed: Path) -> No
     (installed / "pyproject.toml").write_text('[project]\nname = "mine"\nversion = "1"\n')
     assert version() == "7.8.9"
     assert install_extra("atari") == "pip install 'sweeper-rl[atari]'"
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A virtual environment that runs this, another one that is first on the path, a cwd."""
+    real = Path(sys.executable).resolve()
+    for name in ("ours", "other"):
+        programs = tmp_path / name / "bin"
+        programs.mkdir(parents=True)
+        (programs / "python").symlink_to(real)
+        (programs / "python3.11").symlink_to("python")
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "ours" / "bin" / "python"))
+    monkeypatch.setenv("PATH", f"{tmp_path / 'other' / 'bin'}:/nowhere")
+    return tmp_path
+
+
+def write_pip(programs: Path, text: str) -> None:
+    (programs / "pip").write_text(f"{text}\nprint('pip')\n")
+    (programs / "pip").chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_ours"),
+    [
+        ("#!{}/ours/bin/python", True),
+        ("#!{}/ours/bin/python3.11", True),
+        ("#!/bin/sh\n'''exec' \"{}/ours/bin/python\" \"$0\" \"$@\"\n' '''", True),
+        ("#!{}/other/bin/python", False),
+        ("#!/usr/bin/env python", False),
+        ("#!/bin/bash", False),
+        ("#!/bin/sh\nexec something 'open", False),
+        ("#!{}/gone/bin/python", False),
+        ("", False),
+        ("\0binary", False),
+    ],
+)
+def test_pip_is_named_alone_only_if_it_is_this_python_s(
+    environment: Path, text: str, is_ours: bool
+) -> None:
+    write_pip(environment / "other" / "bin", text.format(environment))
+    whole = f"{environment}/ours/bin/python -m pip install 'x[y]'"
+    assert pip_install("x[y]") == ("pip install 'x[y]'" if is_ours else whole)
+
+
+def test_the_python_is_named_as_shortly_as_it_is_found(
+    environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = f"{environment}/ours/bin/python -m pip install x"
+    assert pip_install("x") == whole  # no pip at all
+    monkeypatch.chdir(environment)
+    assert pip_install("x") == "ours/bin/python -m pip install x"
+    monkeypatch.setenv("PATH", f"{environment}/ours/bin:/nowhere")
+    assert pip_install("x") == "python -m pip install x"
+    write_pip(environment / "ours" / "bin", "#!/usr/bin/env python")
+    assert pip_install("x") == "pip install x"
+
+
+def test_the_command_installs_for_this_python() -> None:
+    """As a shell runs it here, whatever pip the path has."""
+    command = pip_install("x").removesuffix(" install x")
+    done = subprocess.run(
+        ["sh", "-c", f"{command} --version"], capture_output=True, text=True, check=True
+    )
+    assert str(Path(sys.prefix) / "lib") in done.stdout
 
 
 def test_another_program_called_sweeper_is_not_taken_for_this_one(

@@ -37,7 +37,7 @@ from sweeper.states import Stage
 
 EVENTS: list[Event] = [
     LaunchStarted(1.0, launch=1, pid=7, command=("sweeper", "run", "ü.yaml")),
-    TrialAsked(2.0, "t0001", {"lr": 0.1, "m": {"h": [64, 64]}}, {"lr": 0.1}, (0, 1)),
+    TrialAsked(2.0, "t0001", {"lr": 0.1, "m": {"h": [64, 64]}}, {"lr": 0.1}, (0, 1), known=3),
     TrialStarted(3.0, "t0001", "10.0.0.1"),
     TrialReported(4.0, "t0001", {"episode_return_mean": 1.5, "replica/x": [1.0, None]}),
     TrialCheckpointed(5.0, "t0001", "trials/t0001/checkpoint_000000", {"training_iteration": 1}),
@@ -331,6 +331,7 @@ WRONG: list[tuple[type[Event], str, Any]] = [
     (TrialAsked, "seeds", [0.5]),
     (TrialAsked, "seeds", [10**30]),
     (TrialAsked, "stage", "lunch"),
+    (TrialAsked, "known", 0.5),
     (TrialEnded, "state", "HAPPY"),
     (TrialEnded, "state", ["ERROR"]),
     (TrialEnded, "reason", None),

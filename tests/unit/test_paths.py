@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from datetime import datetime
 from pathlib import Path
 
@@ -9,7 +10,14 @@ from run_folders import NOBODY
 
 from sweeper.errors import UserError
 from sweeper.journal import LaunchStarted, encode_event
-from sweeper.paths import RunPaths, create_run_folder, find_run, list_runs, write_atomically
+from sweeper.paths import (
+    RunPaths,
+    create_run_folder,
+    find_run,
+    list_runs,
+    run_reference,
+    write_atomically,
+)
 from sweeper.upkeep.cleaning import choose_runs
 
 NOON = datetime(2026, 11, 23, 12, 0, 0)
@@ -130,3 +138,58 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
         write_atomically(path, "\ud800")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("place", "here", "reference"),
+    [
+        ("runs/x", ".", "x"),
+        ("elsewhere/x", ".", "elsewhere/x"),
+        ("runs/deep/x", ".", "runs/deep/x"),
+        ("runs/x", "runs", "x"),
+        ("runs/x", "runs/x", "."),
+        ("runs/x", "other", "../runs/x"),
+        ("runs/last", ".", "runs/last"),
+        ("runs/t0001", ".", "runs/t0001"),
+        ("runs/t0001", "runs", "./t0001"),
+        ("runs/-x", "runs", "./-x"),
+        ("my runs/x's", ".", "'my runs/x'\"'\"'s'"),
+        ("~/x", ".", "'~/x'"),
+    ],
+)
+def test_a_reference_is_the_shortest_that_leads_to_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, here: str, reference: str
+) -> None:
+    for folder in (place, here):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    (tmp_path / place / "journal.jsonl").touch()
+    monkeypatch.chdir(tmp_path / here)
+    assert run_reference(tmp_path / place) == reference
+    (text,) = shlex.split(reference)
+    assert find_run(text, Path("runs")).root.samefile(tmp_path / place)
+
+
+@pytest.mark.parametrize("other", ["another run", "a folder", "a file"])
+def test_a_name_that_means_something_else_here_is_no_reference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    run = make_run(tmp_path / "runs", "x")
+    name = run.root.name
+    if other == "another run":
+        make_run(tmp_path, "x")
+    elif other == "a folder":
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    assert run_reference(run.root) == f"runs/{name}"
+
+
+def test_an_absolute_reference_is_given_where_it_is_shorter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / "/".join("abcdefghijklmnopqrstuvwxyz" * 3)
+    deep.mkdir(parents=True)
+    run = make_run(tmp_path / "runs", "x")
+    monkeypatch.chdir(deep)
+    assert run_reference(run.root) == str(run.root)

@@ -22,8 +22,11 @@ from sweeper.environments.settings import EnvironmentSettings, WrapperSettings
 from sweeper.errors import UserError
 from sweeper.journal_lines import encode_line
 from sweeper.paths import RunPaths
+from sweeper.relocation import relocate
+from sweeper.running.launch import write_provenance
 from sweeper.running.provenance import describe_environment
 from sweeper.seals import seal_folder
+from sweeper.spec import load_spec
 from sweeper.trust import find_foreign_imports, find_foreign_servers, make_seals
 
 EVIL = """
@@ -265,6 +268,32 @@ def test_a_relative_folder_counts_where_the_run_was_made(
 def test_another_server_needs_trust(key: str, own: RunPaths) -> None:
     changed = {**SERVERS, key: "http://evil"}
     assert f"connect to http://evil ({key})" in find_foreign_servers(own, changed)
+
+
+@pytest.mark.parametrize("more", ["", "tracking: {uri: http://mlflow:5000}\n"])
+def test_the_servers_of_an_own_run_stay_its_own_where_it_is_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str
+) -> None:
+    """With the default database, too, which is another one there."""
+    monkeypatch.chdir(tmp_path)
+    Path("spec.yaml").write_text(
+        "environment: CartPole-v1\nalgorithm: PPO\nbackend: rllib\nray: {address: auto}\n"
+        f"stop: {{training_iteration: 1}}\n{more}"
+    )
+    plan = load_spec("spec.yaml").plan()
+    paths = RunPaths(tmp_path / "runs" / "x-20260101-000000")
+    paths.root.mkdir(parents=True)
+    write_provenance(plan, paths)
+    moved = RunPaths(Path(shutil.copytree(paths.root, tmp_path / "elsewhere" / "renamed")))
+    for here in (paths, moved):
+        servers = relocate(here, load_spec(here.spec)).servers
+        assert find_foreign_servers(here, servers) == []
+        for place in ("http://evil", f"sqlite:///{tmp_path}/evil.db"):
+            changed = {**servers, "tracking.uri": place}
+            assert f"connect to {place} (tracking.uri)" in find_foreign_servers(here, changed)
+            changed = {**servers, "ray.address": "10.0.0.66:6379"}
+            named = "connect to 10.0.0.66:6379 (ray.address)"
+            assert named in find_foreign_servers(here, changed)
 
 
 def test_a_sealed_agent_brings_its_environment_with_it(tmp_path: Path) -> None:

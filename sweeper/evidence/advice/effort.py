@@ -67,8 +67,11 @@ def find_reliability(runs: Sequence[Sequence[float]], *, seed: int = 0) -> Relia
     ends = [ratio / float(special.fdtri(*freedom, share)) for share in (1 - tail, tail)]
     generator = np.random.default_rng(seed)
     drawn = generator.integers(number, size=(_RESAMPLES, number))
-    with np.errstate(divide="ignore"):
+    # A resample without any spread within says that all of it is the configurations' own, or, if
+    # its configurations are one, nothing.
+    with np.errstate(divide="ignore", invalid="ignore"):
         again = seeds * means[drawn].var(axis=1, ddof=1) / variances[drawn].mean(axis=1)
+    again = again[~np.isnan(again)]
     ends += [float(end) for end in np.quantile(again, [tail, 1 - tail], method="nearest")]
     return Reliability(
         _share(ratio), _share(min(ends)), _share(max(ends)), float(special.fdtrc(*freedom, ratio))

@@ -17,7 +17,7 @@ from sweeper.states import FailureReason, TrialState
 __all__ = ["advise_on_failures"]
 
 _REMEDIES: Mapping[str, str] = {
-    FailureReason.CRASHED: "`sweeper logs` shows what was raised",
+    FailureReason.CRASHED: "the trial's log shows what was raised",
     FailureReason.REFUSED: "take these values out of param_space",
     FailureReason.DIVERGED: "a smaller lr, or grad_clip, keeps updates finite",
     FailureReason.ENVIRONMENT: "mend what the environment returns",
@@ -26,7 +26,7 @@ _REMEDIES: Mapping[str, str] = {
         "memory or network"
     ),
     FailureReason.TIMEOUT: "raise resources.timeout_s, or make an iteration shorter",
-    FailureReason.WORKER_DIED: "`sweeper logs` shows the worker's last lines",
+    FailureReason.WORKER_DIED: "the trial's log shows the worker's last lines",
     FailureReason.NO_SPACE: "free disk space, or lower checkpoint.keep_trials",
 }
 
@@ -60,7 +60,10 @@ def advise_on_failures(param_space: Mapping[str, Any], trials: Sequence[TrialRec
     partly = [one for one in over if one.state is not TrialState.ERROR and one.diverged]
     if partly:
         numbers["partly_diverged"] = len(partly)
-        sentences.append(f"In {count_noun(len(partly), 'more trial')} some replicas diverged.")
+        many = count_noun(len(partly), "more trial" if errors else "trial")
+        sentences.append(f"In {many} some replicas diverged.")
+        if FailureReason.DIVERGED not in reasons:
+            sentences.append(f"What to do: {_REMEDIES[FailureReason.DIVERGED]}.")
     blamed = _blame(param_space, over, failed)
     sentences += [_describe(side, failed, chance) for side, chance in blamed]
     numbers["ranges"] = [

@@ -58,7 +58,7 @@ def advise_on_length(trials: Sequence[TrialRecord], objective: Objective) -> Fin
     learned = float(np.mean([end.mean() - first.mean() for first, _, end in best]))
     interval = mean_interval(list(gains), 1 - 2 * LEVEL)
     gain = float(gains.mean())
-    low, high = (gain, gain) if interval is None else (interval.low, interval.high)
+    low, high = (-math.inf, math.inf) if interval is None else (interval.low, interval.high)
     many = f"the {len(best)} best trials" if len(best) > 1 else "the best trial"
     if learned > 0 and low > 0 and gain >= _NOTABLE * learned:
         is_rising = True
@@ -71,17 +71,20 @@ def advise_on_length(trials: Sequence[TrialRecord], objective: Objective) -> Fin
         )
     else:
         is_rising = False
+        rate = f"in each of {len(gains)} runs"
+        if interval is not None:
+            ends = f"{format_number(sign * low)} to {format_number(sign * high)}"
+            rate = f"a run ({ends} over {len(gains)} runs)"
         text = (
             f"In the last quarter of its env steps {metric} of {many} did not improve notably: by "
-            f"{format_number(sign * gain)} a run ({format_number(sign * low)} to "
-            f"{format_number(sign * high)} over {len(gains)} runs)."
+            f"{format_number(sign * gain)} {rate}."
         )
     numbers = {
         "metric": metric,
         "trials": len(best),
         "runs": len(gains),
         "gain": sign * gain,
-        "interval": sorted((sign * low, sign * high)),
+        "interval": None if interval is None else sorted((sign * low, sign * high)),
         "level": 1 - 2 * LEVEL,
         "learned": sign * learned,
     }

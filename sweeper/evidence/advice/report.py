@@ -4,6 +4,8 @@ then where the next hour goes, then what mattered.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -85,9 +87,19 @@ def _runs(trials: Sequence[TrialRecord], objective: Objective) -> Iterator[tuple
 
 
 def _hourly(trials: Sequence[TrialRecord]) -> float | None:
-    """How many trials an hour brings to their end, by the clock."""
-    starts = [one.started for one in trials if one.started is not None]
-    ends = [one.ended for one in trials if one.ended is not None]
-    if not starts or not ends or max(ends) <= min(starts):
+    """How many trials an hour brings to their end, as many at a time as there were.
+
+    Time between the launches of a run does not count.
+    """
+    moments = [
+        (moment, change)
+        for one in trials
+        if one.started is not None and one.ended is not None
+        for moment, change in ((one.started, 1), (one.ended, -1))
+    ]
+    at_once = max(itertools.accumulate(change for _, change in sorted(moments)), default=0)
+    taken = [one.time_total_s for one in trials]
+    known = [seconds for seconds in taken if seconds is not None and 0 < seconds < math.inf]
+    if not known or at_once < 1:
         return None
-    return 3600 * len(trials) / (max(ends) - min(starts))
+    return 3600 * at_once * len(known) / math.fsum(known)

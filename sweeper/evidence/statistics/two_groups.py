@@ -23,6 +23,8 @@ __all__ = ["TwoGroups", "find_two_groups", "two_group_interval"]
 # samples exceed it in 1 % (by simulation of 100,000 samples each).
 _GAPS = {4: 0.931, 5: 0.843, 6: 0.767, 8: 0.652, 10: 0.578, 15: 0.478, 20: 0.430, 30: 0.373}
 _GAPS |= {50: 0.323}
+_NOTABLE = 0.1  # of the range of all samples: 499.8 beside 500 is no group where others reach 200
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ def find_two_groups(samples: Sequence[Sequence[float]]) -> TwoGroups | None:
     """Look for runs that succeed or get stuck; None if no sample shows it.
 
     A sample of at least 4 runs shows it if its widest gap between neighbours takes a larger share
-    of its range than in 99 % of normal samples of its size. Of several such samples the one with
-    the widest gap says where the groups part.
+    of its range than in 99 % of normal samples of its size, and at least a tenth of the range of
+    all samples. Of several such samples the one with the widest gap says where the groups part.
 
     Args:
         samples: of runs in one environment, each of finite values.
@@ -53,8 +55,10 @@ def find_two_groups(samples: Sequence[Sequence[float]]) -> TwoGroups | None:
     gaps = [gap for sample in samples if (gap := _widest_gap(sample)) is not None]
     if not gaps:
         return None
-    split = max(gaps)[1]
+    width, split = max(gaps)
     everything = np.concatenate([np.asarray(sample, dtype=np.float64) for sample in samples])
+    if width < max(_NOTABLE * np.ptp(everything), _ROUNDING * np.abs(everything).max()):
+        return None
     low, high = everything[everything < split], everything[everything >= split]
     return TwoGroups(split, float(low.mean()), float(high.mean()))
 

@@ -12,9 +12,9 @@ from typing import Any
 from sweeper.environments.registry import complete_id
 from sweeper.environments.settings import EnvironmentBuildError
 from sweeper.errors import UserError
-from sweeper.metrics import canonical_metric
-from sweeper.paths import RunPaths, write_atomically
-from sweeper.planning.confirmation import confirmation_seeds
+from sweeper.evidence.confirmation import choose_finalists, count_seeds
+from sweeper.metrics import ENV_STEPS, canonical_metric
+from sweeper.paths import RunPaths, run_reference, write_atomically
 from sweeper.results.records import SweepResults
 from sweeper.running.resume.state import History
 from sweeper.spec import ExperimentSpec, dump_spec, load_spec
@@ -86,9 +86,9 @@ def load_recorded_spec(paths: RunPaths, history: History) -> ExperimentSpec:
     raise UserError(
         f"{paths.spec} was changed since the run was started; a changed spec is another run:\n"
         + "\n".join(f"  {line}" for line in difference)
-        + "\nput it back (delete the file, and `sweeper resume` writes it as it was), or start a "
-        "new run with `sweeper run`; more samples, time or steps are given with --num-samples, "
-        "--time and --stop"
+        + f"\nput it back (delete the file, and `sweeper resume {run_reference(paths.root)}` "
+        "writes it as it was), or start a new run with `sweeper run`; more samples, time or steps "
+        "are given with --num-samples, --time and --stop"
     )
 
 
@@ -133,17 +133,29 @@ def complete_environment(spec: ExperimentSpec) -> tuple[ExperimentSpec, str | No
 
 
 def extend_spec(
-    paths: RunPaths, spec: ExperimentSpec, extension: Extension, spent_s: float
+    paths: RunPaths,
+    spec: ExperimentSpec,
+    extension: Extension,
+    spent_s: float,
+    results: SweepResults | None = None,
 ) -> tuple[ExperimentSpec, dict[str, Any]]:
     """The extended spec, and the changed values by dotted key.
 
     ``budget.time_s`` counts all launches, so an extension by time sets it to the time spent plus
-    the time given.
+    the time given. ``scheduler.max_t`` grows with ``stop``, as if the spec had left it out.
+
+    Args:
+        paths: the run's.
+        spec: of its last launch.
+        extension: what it is given more of.
+        spent_s: time of all launches' searches.
+        results: so far; needed for more of a confirmation.
 
     Raises:
         UserError: the extension takes something away, or names a key that the spec does not have.
     """
     changes: dict[str, Any] = {}
+    max_t = spec.scheduler.given_options().get("max_t")
     if extension.num_samples is not None:
         _check_more("--num-samples", extension.num_samples, spec.search.num_samples)
         _check_population(spec, "--num-samples", extension.num_samples, spec.search.num_samples)
@@ -167,11 +179,15 @@ def extend_spec(
             raise UserError(f"--stop {name}: the run has no such criterion; it has: {known}")
         _check_more(f"--stop {name}", value, spec.stop[key])
         changes[f"stop.{key}"] = value
+        if key == ENV_STEPS and max_t is not None:
+            # It bounds trials, too; what was decided by the rungs of the shorter ones stays.
+            changes["scheduler.max_t"] = int(value)
     if extension.is_confirming:
-        changes |= extend_confirmation(spec, extension)
+        changes |= _extend_confirmation(spec, extension, results)
     chosen = spec.selection
     present = {
         "search.num_samples": spec.search.num_samples,
+        "scheduler.max_t": max_t,
         "selection.finalists": chosen.finalists,
         "selection.confirm_seeds": _plain_seeds(chosen.confirm_seeds),
     } | {
@@ -186,34 +202,36 @@ def extend_spec(
     return load_spec(paths.spec, overrides, text=dump_spec(spec)), changes
 
 
-def extend_confirmation(spec: ExperimentSpec, extension: Extension) -> dict[str, Any]:
+def _extend_confirmation(
+    spec: ExperimentSpec, extension: Extension, results: SweepResults | None
+) -> dict[str, Any]:
     """What `sweeper confirm` changes of the spec.
 
+    Each is trained on as many seeds as the user says, all at once: who wants more does not ask
+    whether they are likely to decide.
+
     Raises:
-        UserError: fewer seeds than before, or not the number of whole groups.
+        UserError: fewer seeds than some have been trained on.
     """
-    changes: dict[str, Any] = {}
     chosen, fresh = spec.selection, 1 if extension.trials else 3
+    if results is not None:
+        fresh = max(1, min(fresh, len(choose_finalists(results, spec.objective, fresh))))
     finalists = extension.finalists or chosen.finalists or fresh
-    changes["selection.finalists"] = finalists
+    changes: dict[str, Any] = {"selection.finalists": finalists}
     number, given = extension.confirm_seeds, chosen.confirm_seeds
     if number is None:
         return changes
-    option = f"--seeds {number}"
-    before, _ = confirmation_seeds(given)
-    _check_more("--seeds", number, len(before))
-    if isinstance(given, SeedGroups):
-        if number % given.step:
-            raise UserError(
-                f"{option}: the run adds seeds {given.step} at a time; give a multiple of that"
-            )
-        changes["selection.confirm_seeds"] = {"step": given.step, "max": number}
-    elif isinstance(given, list):
-        unused = (seed for seed in itertools.count() if seed not in before)
-        more = itertools.islice(unused, number - len(before))
-        changes["selection.confirm_seeds"] = [*before, *more]
-    else:
-        changes["selection.confirm_seeds"] = number
+    trained = 0 if results is None else count_seeds(results)
+    if number < trained:
+        raise UserError(
+            f"--seeds {number}: some were trained on {trained} already, which count; give at "
+            f"least {trained}"
+        )
+    changes["selection.confirm_seeds"] = number
+    if isinstance(given, list):
+        unused = (seed for seed in itertools.count() if seed not in given)
+        more = itertools.islice(unused, max(0, number - len(given)))
+        changes["selection.confirm_seeds"] = [*given, *more][:number]
     return changes
 
 

@@ -31,11 +31,14 @@ class Remaining:
         reasons: how the search has ended, if `is_nothing`: ``finished``, or the budgets that are
             used up; else empty.
         lines: for the user.
+        late: what a launch that was killed could not record, and the next one records; for the
+            user, too.
     """
 
     is_nothing: bool
     reasons: tuple[str, ...]
     lines: tuple[str, ...]
+    late: tuple[str, ...] = ()
 
 
 def describe_remaining(plan: SweepPlan, state: LaunchState, before: SweepResults) -> Remaining:
@@ -66,15 +69,15 @@ def describe_remaining(plan: SweepPlan, state: LaunchState, before: SweepResults
             lines = [f"nothing left to do in {name}: {what} ({summary}); {how}"]
         elif counts.get(TrialState.ERROR) and not state.continuations:
             lines.append("--retry-errored tries failed trials again")
+        late: tuple[str, ...] = ()
         if before.ended_by is None:
             ends = [f"the end of {end.trial_id}" for end in state.ends]
             what = join_words([*ends[:_MAX_NAMED], "its own end"], "and")
-            lines.append(
-                f"its last launch was killed before it could record {what}; this is recorded now"
+            late = (
+                f"its last launch was killed before it could record {what}; this is recorded now",
             )
-        return Remaining(
-            True, tuple(used_up) or (LaunchEnd.FINISHED,), (*lines, *_describe_lost(state))
-        )
+        reasons = tuple(used_up) or (LaunchEnd.FINISHED,)
+        return Remaining(True, reasons, (*lines, *_describe_lost(state)), late)
     lines = [f"going on with {name}: {summary}"]
     for again in state.continuations[:_MAX_NAMED]:
         lines.append(f"  {again.trial_id} goes on {_describe_start(again)}")
@@ -95,21 +98,34 @@ def describe_remaining(plan: SweepPlan, state: LaunchState, before: SweepResults
     return Remaining(False, (), (*lines, *_describe_lost(state)))
 
 
-def refuse_without_effect(changes: Mapping[str, Any], left: Remaining) -> None:
-    """Refuse another criterion or budget under which nothing goes on.
+def refuse_without_effect(
+    changes: Mapping[str, Any], left: Remaining, *, is_retry_barred: bool = False
+) -> None:
+    """Refuse an extension of the search under which nothing of it goes on.
 
-    It is recorded by the launch that it begins. Kept without one, it would only hold for trials
-    that are added later, and these would be trained by another rule than the others.
+    A change is recorded by the launch that it begins. Kept without one, it would only hold for
+    trials that are added later, and these would be trained by another rule than the others.
+
+    Args:
+        changes: of the spec, by dotted key.
+        left: of the search.
+        is_retry_barred: trials that failed were to be tried again, and none of them is.
 
     Raises:
-        UserError: there is such a change.
+        UserError: there is such a change, or that is so.
     """
-    given = [key for key in changes if key.startswith(("stop.", "budget."))]
-    given = [key for key in given if key != "budget.time_s"]  # counted from each launch on
-    if given and left.is_nothing:
-        reasons = "\n".join(left.lines)
-        effect = "has no effect, and stays" if len(given) == 1 else "have no effect, and stay"
-        raise UserError(f"{reasons}\nso a new {join_words(given)} {effect} as before")
+    given = [key for key in changes if not key.startswith("selection.")]
+    if not left.is_nothing or not (given or is_retry_barred):
+        return
+    options = [f"a new {join_words(given)}"] if given else []
+    options += ["--retry-errored"] if is_retry_barred else []
+    effect = "has" if len(given) + is_retry_barred == 1 else "have"
+    used_up = [reason for reason in left.reasons if reason != LaunchEnd.FINISHED]
+    remedy = "; give both at once" if set(used_up) - set(given) else ""
+    reasons = "\n".join(left.lines)
+    raise UserError(
+        f"{reasons}\nso {join_words(options)} {effect} no effect, and nothing was changed{remedy}"
+    )
 
 
 _UsedUp = dict[str, tuple[str, str]]

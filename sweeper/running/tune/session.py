@@ -31,6 +31,10 @@ os.environ.update(
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+# What RLlib's env runners and learners print goes into files of Ray's session, which have no bound
+# by default: now 8 MiB, and as much of what came before.
+os.environ.setdefault("RAY_ROTATION_MAX_BYTES", str(8 * 2**20))
+os.environ.setdefault("RAY_ROTATION_BACKUP_COUNT", "1")
 
 import ray
 from ray._private import utils as ray_utils

@@ -17,7 +17,7 @@ from ray.train._internal.storage import StorageContext
 
 from sweeper.errors import RunError
 from sweeper.journal import Journal, Listener, TrialAsked
-from sweeper.paths import RunPaths
+from sweeper.paths import RunPaths, run_reference
 from sweeper.planning.plan import SweepPlan
 from sweeper.results.builder import ResultsBuilder
 from sweeper.results.divergence import DivergenceCorrection
@@ -100,6 +100,7 @@ def record_asked(
             seeds=seeds,
             stage=stage,
             of=of,
+            known=sample.known,
         )
     )
 
@@ -186,9 +187,7 @@ def _fit(launch: Launch, tuner: tune.Tuner) -> None:
             tuner.fit()
     except Exception as error:
         why = launch.journal.failure or explain_tune_failure(error)
-        name = launch.paths.root.name
-        raise RunError(
-            f"{why}; nothing that was reported is lost: `sweeper resume {name}` goes on"
-        ) from error
+        command = f"sweeper resume {run_reference(launch.paths.root)}"
+        raise RunError(f"{why}; nothing that was reported is lost: `{command}` goes on") from error
     # Tune's own snapshot is larger than all other records, and nothing reads it.
     launch.paths.delete_tune()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sweeper.spec.keys.support import REFERENCE_BACKEND, find_support
+
 __all__ = ["METRICS", "TOP_LEVEL_KEYS", "describe_key"]
 
 TOP_LEVEL_KEYS: Mapping[str, str] = {
@@ -44,7 +46,8 @@ _KEYS: Mapping[str, str] = {
     "critic_lr": "Learning rate of the Q-functions.",
     "lr": "Adam's learning rate.",
     "batch_mode": "Whether batches may cut episodes.",
-    "broadcast_interval": "Updates from one broadcast of the weights to the next.",
+    "broadcast_interval": "Rounds of collecting and learning from one broadcast of the weights to "
+    "the next.",
     "burn_in_len": "Steps that warm an LSTM's state up before those that are learned from.",
     "circular_buffer_iterations_per_batch": "How often each batch is learned from.",
     "circular_buffer_num_batches": "Batches in the learner's circular buffer.",
@@ -82,12 +85,13 @@ _KEYS: Mapping[str, str] = {
     "replay_buffer_config.beta": "How far that is corrected for; 1: wholly.",
     "replay_buffer_config.capacity": "Env steps that it holds.",
     "replay_buffer_config.type": "Prioritised, or uniform (EpisodeReplayBuffer).",
-    "rollout_fragment_length": "Env steps of each environment in a row; auto: from the batch.",
+    "rollout_fragment_length": "Env steps of each environment in a row; auto: what the batch "
+    "needs, or n_step where there is one.",
     "shuffle_batch_per_epoch": "Shuffle the batch before each pass.",
     "simple_queue_size": "Batches that may wait where no circular buffer is used.",
-    "target_entropy": "Entropy that the temperature steers towards; auto: minus the actions.",
+    "target_entropy": "Entropy that the temperature steers towards; auto: minus the dimensions of "
+    "an action.",
     "target_network_update_freq": "Env steps from one update of the target network to the next.",
-    "target_worker_clipping": "Bound of the ratio of target to behaviour policy.",
     "tau": "Share of the online network in each update of the target network; 1: a copy.",
     "td_error_loss_fn": "Loss of the TD error.",
     "torch_skip_nan_gradients": "Skip a gradient step that is not finite.",
@@ -137,8 +141,16 @@ _ENDINGS: Mapping[str, str] = {
 }
 
 
-def describe_key(name: str) -> str | None:
-    """What a hyperparameter is, by its dotted name; None for an unknown one."""
+def describe_key(name: str, algorithm: str | None = None) -> str | None:
+    """What a hyperparameter is, by its dotted name; None for an unknown one.
+
+    Args:
+        name: of the key.
+        algorithm: whose it is, if not any's.
+    """
+    own = {} if algorithm is None else find_support(REFERENCE_BACKEND, algorithm).meanings
+    if name in own:
+        return own[name]
     if name in _KEYS:
         return _KEYS[name]
     key = name.removeprefix("model_config.")

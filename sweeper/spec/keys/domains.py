@@ -115,7 +115,6 @@ _DOMAINS: Mapping[str, Domain] = {
     "target_entropy": Domain(lower=_MIN_NUMBER, words=("auto",), is_nullable=True),
     "vtrace_clip_rho_threshold": _LIMIT,
     "vtrace_clip_pg_rho_threshold": _LIMIT,
-    "target_worker_clipping": _LIMIT,
     "model_config.fcnet_hiddens": _LAYERS,
     "model_config.head_fcnet_hiddens": _SIZES,
     "model_config.fusionnet_hiddens": _LAYERS,

@@ -108,6 +108,8 @@ def domain(algorithm: str, path: tuple[str, ...], backend: str = REFERENCE_BACKE
     found = domain_of(name, default(algorithm, path, backend))
     if name in support.scheduled:
         found = replace(found, has_schedule=True)
+    if name in support.fractions:
+        found = replace(found, is_integer=False)
     return replace(found, words=support.words[name]) if name in support.words else found
 
 

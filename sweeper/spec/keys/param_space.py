@@ -138,13 +138,13 @@ def _check_leaf(subject: _Subject, path: tuple[str, ...], value: Any) -> Iterato
             found = f"must be {describe_domain(here_domain)}; found {show(one)}"
             problem = f"{found}; backend: {REFERENCE_BACKEND} takes it"
         elif problem is None and is_fixed and one != allowed:
-            problem = _explain_fixed(subject, allowed, one)
+            problem = _explain_fixed(subject, path, allowed, one)
         if problem is not None:
             yield SpaceProblem(where, problem + _choice_hint(here_domain, one))
     if is_range:
         problems = list(_check_range(here_domain, path, value))
         if is_fixed and not problems:
-            message = _explain_fixed(subject, allowed, value.to_plain())
+            message = _explain_fixed(subject, path, allowed, value.to_plain())
             problems = [SpaceProblem((*path, value.kind), message)]
         yield from problems
 
@@ -158,7 +158,9 @@ def _choice_hint(wanted: Domain, value: Any) -> str:
     return f"; to try each of them write {{choice: {show(value)}}}"
 
 
-def _explain_fixed(subject: _Subject, allowed: Any, found: Any) -> str:
+def _explain_fixed(subject: _Subject, path: tuple[str, ...], allowed: Any, found: Any) -> str:
+    if ".".join(path) in find_support(REFERENCE_BACKEND, subject.algorithm).fixed:
+        return f"must be {show(allowed)} for {subject.algorithm}; found {show(found)}"
     form = f"must be {show(allowed)} on backend {subject.backend}"
     return f"{form}; found {show(found)}; backend: {REFERENCE_BACKEND} takes others"
 

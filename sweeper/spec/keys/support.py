@@ -69,7 +69,10 @@ class Support:
             that arrive asynchronously; ``replay``: a replay memory.
         keys: supported hyperparameters; None: all of RLlib's.
         network: supported keys below ``model_config``; None: all of RLlib's.
-        fixed: keys that take no value but their default.
+        fixed: keys that take no value but their default, since the algorithm ignores or refuses
+            all others here.
+        fractions: keys that take fractions for this algorithm, and whole numbers elsewhere.
+        meanings: what a key is, where it differs from what it is for other algorithms.
         scheduled: keys that take a schedule here and not on RLlib.
         held: keys that a restored checkpoint does not let change, by fnmatch patterns of their
             dotted names, and why: population-based training copies them with the weights.
@@ -98,6 +101,8 @@ class Support:
     keys: frozenset[str] | None = None
     network: frozenset[str] | None = None
     fixed: frozenset[str] = frozenset()
+    fractions: frozenset[str] = frozenset()
+    meanings: Mapping[str, str] = field(default_factory=dict)
     scheduled: frozenset[str] = frozenset()
     held: Mapping[str, str] = field(default_factory=lambda: _HELD)
     words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -216,9 +221,12 @@ def _dead_network_of_replay(algorithm: str) -> dict[str, str]:
     }
 
 
+# A replayed batch is learned from once, as a whole (rllib/algorithms/dqn/dqn.py, training_step).
+_LEARNED_ONCE = frozenset({"num_epochs", "minibatch_size", "shuffle_batch_per_epoch"})
 _RLLIB_SAC = Support(
     "SAC",
     learns_from="replay",
+    fixed=_LEARNED_ONCE,
     held={
         **_HELD,
         "twin_q": _HELD["model_config.*"],
@@ -248,6 +256,7 @@ _HELD_BY_DQN: Mapping[str, str] = {
 _RLLIB_DQN = Support(
     "DQN",
     learns_from="replay",
+    fixed=_LEARNED_ONCE | {"burn_in_len"},  # there is no LSTM to warm up
     held=_HELD_BY_DQN,
     dead_network={
         "fusionnet_*": _DEAD_NETWORK["fusionnet_*"],
@@ -260,13 +269,10 @@ _RLLIB_DQN = Support(
         "last_target_update_ts",
     ),
 )  # fmt: skip
-_DQN_FIXED = frozenset(
-    {
-        "batch_mode", "burn_in_len", "clip_actions", "explore", "minibatch_size",
-        "normalize_actions", "num_env_runners", "num_epochs", "num_learners",
-        "shuffle_batch_per_epoch", "torch_skip_nan_gradients",
-    }
-)  # fmt: skip
+_DQN_FIXED = _RLLIB_DQN.fixed | {
+    "batch_mode", "clip_actions", "explore", "normalize_actions", "num_env_runners",
+    "num_learners", "torch_skip_nan_gradients",
+}  # fmt: skip
 _TORCH_DQN = replace(
     _RLLIB_DQN,
     **_OF_BACKEND["torch"],
@@ -296,6 +302,7 @@ _TORCH_DQN = replace(
 _RLLIB_IMPALA = Support(
     "IMPALA",
     learns_from="queue",
+    fixed=frozenset({"vtrace"}),  # rllib/algorithms/impala/impala.py, validate
     dead={
         **dict.fromkeys(("decay", "momentum", "epsilon", "opt_type"), "the optimiser is Adam"),
         **dict.fromkeys(
@@ -315,7 +322,20 @@ _RLLIB_APPO = replace(
     _RLLIB_IMPALA,
     algorithm="APPO",
     renamed=_RLLIB_PPO.renamed,
-    dead={**_RLLIB_IMPALA.dead, "learner_queue_size": "use circular_buffer_num_batches"},
+    dead={
+        **_RLLIB_IMPALA.dead,
+        "learner_queue_size": "use circular_buffer_num_batches",
+        # rllib/algorithms/appo/torch/appo_torch_learner.py
+        "target_worker_clipping": "the ratio of behaviour to target policy is cut at 2",
+    },
+    # rllib/algorithms/appo/appo_learner.py, after_gradient_based_update
+    fractions=frozenset({"target_network_update_freq"}),
+    meanings={
+        "target_network_update_freq": "How often the circular buffer is learned through from one "
+        "update of the target network to the next: once is circular_buffer_num_batches * "
+        "circular_buffer_iterations_per_batch * train_batch_size_per_learner steps. RLlib "
+        "recommends 0.125 to 4."
+    },
 )
 
 _RECORDS: Mapping[tuple[str, str], Support] = {

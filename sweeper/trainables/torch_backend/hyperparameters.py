@@ -132,9 +132,12 @@ def complete(
     fixed = find_support("torch", algorithm).fixed
     for key, value in given.items():
         if key in fixed and value != defaults[key]:
+            rllib_takes_it = key not in find_support(REFERENCE_BACKEND, algorithm).fixed
             raise ConfigurationRefusedError(
                 f"{key}: {value!r} is not supported on backend torch; "
                 f"backend: {REFERENCE_BACKEND} has it"
+                if rllib_takes_it
+                else f"{key}: must be {defaults[key]!r} for {algorithm}; found {value!r}"
             )
     given["model_config"] = given["model_config"] or {}
     for key in given["model_config"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
 from pathlib import Path
 from types import ModuleType
@@ -55,6 +56,31 @@ def test_every_key_that_a_spec_may_set_reaches_rllib(algorithm: str) -> None:
         reached = getattr(config, key)
         plain = json.loads(json.dumps(reached))
         assert plain == value, key
+
+
+def test_rllib_ignores_and_refuses_what_the_records_say() -> None:
+    """By its source, for it says so nowhere else; the records of `keys.support` cite the places."""
+    from ray.rllib.algorithms.appo import APPOConfig, appo_learner
+    from ray.rllib.algorithms.appo.torch import appo_torch_learner
+    from ray.rllib.algorithms.dqn import DQN
+    from ray.rllib.algorithms.impala import IMPALAConfig
+    from ray.rllib.algorithms.sac import SAC
+
+    for algorithm in (DQN, SAC):
+        source = inspect.getsource(algorithm._training_step_new_api_stack)
+        assert "learner_group.update(" in source
+        for key in ("num_epochs", "minibatch_size", "shuffle_batch_per_epoch"):
+            assert key not in source
+    for config in (APPOConfig(), IMPALAConfig()):
+        with pytest.raises(ValueError, match="vtrace=False"):
+            config.environment("CartPole-v1").training(vtrace=False).validate()
+    for module in (appo_learner, appo_torch_learner):
+        assert "target_worker_clipping" not in inspect.getsource(module)
+    unit = (
+        "config.target_network_update_freq * config.circular_buffer_num_batches * "
+        "config.circular_buffer_iterations_per_batch * config.train_batch_size_per_learner"
+    )
+    assert unit in " ".join(inspect.getsource(appo_learner).split())
 
 
 def test_an_lstm_has_rllib_s_default_sequence_length() -> None:

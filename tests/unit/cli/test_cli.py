@@ -159,6 +159,12 @@ def test_without_a_command_the_help_is_printed(call: Any) -> None:
     assert call().error.startswith("Usage: sweeper [OPTIONS] COMMAND [ARGS]...")
 
 
+@pytest.mark.parametrize("verb", sorted(cli.commands))
+def test_the_help_says_a_default_once(call: Any, verb: str) -> None:
+    for option in re.split(r"\n  -", call(verb, "--help").out):
+        assert option.count("[default:") <= 1, option
+
+
 def test_a_stop_criterion_without_a_number_is_an_error_with_an_example(call: Any) -> None:
     assert call("resume", "--stop", "episode_return_mean").error == (
         "error: --stop episode_return_mean: write KEY=NUMBER, as in "

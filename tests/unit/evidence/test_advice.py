@@ -170,6 +170,37 @@ def test_seeds_or_configurations_follows_what_scores_are_made_of(planted) -> Non
     assert answers["luck"]["More seeds"] >= 10
 
 
+@pytest.mark.parametrize("pause_s", [0.0, 86_400.0])
+def test_the_time_between_launches_is_not_the_sweeps(planted, pause_s: float) -> None:
+    results = drawn(planted, "configurations differ by 2 deviations", 0)
+    trials = []
+    for index, one in enumerate(results.trials):  # two at a time, of 50 s each
+        began = 50.0 * (index // 2) + (pause_s if index >= 16 else 0.0)
+        last = {**one.last_report, "time_total_s": 50.0}
+        reports = (*one.reports[:-1], last)
+        trials.append(replace(one, started=began, ended=began + 50.0, reports=reports))
+    finding = found(planted, SweepResults(root=Path(), trials=tuple(trials)), "effort")
+    assert finding.numbers["configurations_an_hour"] == pytest.approx(2 * 3600 / 50)
+
+
+def test_where_only_some_replicas_diverge_it_says_what_to_do(planted) -> None:
+    results = drawn(planted, "pure noise", 0)
+    first, *others = results.trials
+    flags = [True, *[False] * (len(first.seeds) - 1)]
+    last = {**first.last_report, "replica/diverged": flags}
+    trials = (replace(first, reports=(*first.reports[:-1], last)), *others)
+    finding = found(planted, SweepResults(root=Path(), trials=trials), "failures")
+    assert "In 1 trial some replicas diverged. What to do: a smaller lr" in finding.text
+
+
+def test_runs_that_all_gain_the_same_have_no_interval(planted) -> None:
+    kind = named(planted, "pure noise, flat at a ceiling")
+    results = planted.draw_sweep(kind, 16, np.random.default_rng(0))
+    finding = found(planted, results, "length")
+    assert finding.numbers["interval"] is None
+    assert "by 0 in each of" in finding.text
+
+
 def test_one_seed_tells_luck_from_merit_in_nothing(planted) -> None:
     kind = replace(named(planted, "pure noise"), seeds=1)
     results = planted.draw_sweep(kind, 12, np.random.default_rng(0))
@@ -224,6 +255,14 @@ def test_the_reliability_is_the_configurations_share(share, low, high) -> None:
         inside += found.low <= share <= found.high
     assert low <= np.mean(values) <= high
     assert inside >= 88  # of 90 % intervals
+
+
+@pytest.mark.filterwarnings("error")
+def test_configurations_that_are_mostly_one_and_the_same_have_a_reliability() -> None:
+    runs = [[500.0] * 3] * 6 + [[300.0, 420.0, 380.0], [500.0, 480.0, 500.0], [100.0, 90.0, 140.0]]
+    found = find_reliability(runs)
+    assert found is not None
+    assert 0 <= found.low <= found.value <= found.high <= 1
 
 
 def test_an_interval_from_nothing_to_nothing_is_not_shown() -> None:

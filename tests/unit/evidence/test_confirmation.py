@@ -223,14 +223,31 @@ def test_seeds_come_in_groups_for_whom_the_test_can_not_tell_yet() -> None:
 # --- what it came to -------------------------------------------------------------------------
 
 
-def test_a_diverged_run_counts_as_the_worst_that_any_came_to() -> None:
+@pytest.mark.parametrize(("score", "worst"), [(10.0, 4.0), (3.0, 2.0)])
+def test_a_diverged_run_counts_as_the_worst_that_any_of_the_run_came_to(
+    score: float, worst: float
+) -> None:
     found = results(
         retrained("c0001", "t0003", (30.0, None, 29.0, 28.0)),
         retrained("c0002", "t0002", MEDIUM),
         retrained("c0003", BASELINE, BAD),
+        trials=(searched("t0001", score), searched("t0002", 20.0), searched("t0003", 30.0)),
     )
     (first, *_) = collect_retrained(found, nobody)
-    assert (first.values, first.diverged) == ((30.0, 4.0, 29.0, 28.0), 1)
+    assert (first.values, first.diverged) == ((30.0, worst, 29.0, 28.0), 1)
+
+
+def test_a_diverged_run_is_not_solved_even_where_all_others_are() -> None:
+    found = results(
+        retrained("c0001", "t0003", (500.0, 500.0, 500.0, None)),
+        plan=planned("t0003", baseline={}),
+        trials=(searched("t0003", 500.0),),
+    )
+    selection = choose(found, solved_at=475.0)
+    assert selection.evidence is not None
+    assert selection.evidence.solved is not None
+    assert (selection.evidence.solved.number, selection.evidence.solved.runs) == (3, 4)
+    assert "1 of its runs diverged and counts as the worst" in selection.verdict_text
 
 
 def test_the_confirmation_can_overrule_the_search() -> None:
@@ -290,6 +307,71 @@ def test_a_finalist_whose_retraining_failed_is_excluded_with_its_reason() -> Non
     ]
 
 
+def test_a_finalist_of_which_one_group_of_seeds_failed_can_not_win() -> None:
+    plan = planned("t0003", "t0002", seeds=tuple(range(8)), step=4)
+    later = {"seeds": (4, 5, 6, 7)}
+    failed = replace(
+        retrained("c0004", "t0003", (), state="ERROR", **later), reason="diverged", error="3 of 4"
+    )
+    found = results(
+        retrained("c0001", "t0003", GOOD),
+        retrained("c0002", "t0002", MEDIUM),
+        retrained("c0003", BASELINE, MEDIUM),
+        failed,
+        retrained("c0005", "t0002", MEDIUM, **later),
+        retrained("c0006", BASELINE, MEDIUM, **later),
+        plan=plan,
+    )
+    selection = choose(found)
+    assert selection.trial_id == "t0002"
+    assert [(one.trial_id, one.reason) for one in selection.excluded] == [
+        ("t0003", "its confirmation failed: diverged: 3 of 4")
+    ]
+
+
+def test_a_champion_without_a_rival_is_not_excluded_for_its_failure() -> None:
+    failed = replace(retrained("c0001", "t0003", (), state="ERROR"), reason="crashed")
+    found = results(failed, retrained("c0002", BASELINE, BAD), plan=planned("t0003"))
+    selection = choose(found)
+    assert (selection.trial_id, selection.word, selection.excluded) == ("t0003", "unconfirmed", ())
+
+
+def test_until_it_is_complete_the_champion_is_the_searchs_whatever_has_begun() -> None:
+    trials = [searched(f"t000{number}", 30.0) for number in (1, 2, 3)]
+    for done in ((), ("t0002",), ("t0002", "t0003"), ("t0001", "t0003")):
+        begun = [retrained(f"c000{n}", of, GOOD) for n, of in enumerate(done, start=1)]
+        plan = planned("t0001", "t0002", "t0003")
+        selection = choose(results(*begun, trials=trials, plan=plan))
+        assert (selection.word, selection.trial_id) == ("unconfirmed", "t0001")
+        assert selection.search_choice == "t0001"
+
+
+def test_a_named_trial_that_is_being_confirmed_is_not_the_champion_yet() -> None:
+    half = [retrained("c0001", "t0001", GOOD[:2], seeds=(0, 1))]
+    selection = choose(results(*half, plan=planned("t0001")))
+    assert (selection.trial_id, selection.word) == ("t0003", "unconfirmed")
+    assert "it lacks 2 training runs of t0001 and 4 training runs of the baseline" in (
+        selection.verdict_text
+    )
+    whole = [retrained("c0001", "t0001", GOOD), retrained("c0002", BASELINE, BAD)]
+    selection = choose(results(*whole, plan=planned("t0001")))
+    assert (selection.trial_id, selection.word) == ("t0001", "better")
+
+
+def test_an_area_under_a_curve_is_no_mean_to_shrink_from() -> None:
+    objective = replace(OBJECTIVE, score="auc")
+    chosen_by = {"metric": objective.metric, "mode": "max", "score": "auc"}
+    found = results(
+        retrained("c0001", "t0003", GOOD),
+        retrained("c0002", BASELINE, BAD),
+        plan=planned("t0003", objective=chosen_by),
+    )
+    selection = select(found, objective, exists=lambda _: True)
+    assert selection.verdict is not None
+    assert selection.verdict.shrinkage is None
+    assert "search's score" not in selection.verdict_text
+
+
 def test_when_every_finalist_fails_the_searchs_results_stay() -> None:
     found = results(
         retrained("c0001", "t0003", (), state="ERROR"),
@@ -347,7 +429,7 @@ def test_a_confirmed_selection_survives_its_file_and_prints_its_evidence(tmp_pat
     write_selection(tmp_path / "selection.json", selection)
     assert load_selection(tmp_path / "selection.json") == selection
     document = selection.to_best_json("/runs/x", None)
-    for name in ("confirmation", "baseline"):
+    for name in ("confirmation", "baseline", "evaluation"):
         assert {"mean", "iqm", "interval", "prediction", "runs", "episodes", "seeds"} <= (
             document[name].keys()
         )

@@ -130,3 +130,25 @@ def test_what_an_early_look_has_decided_stays_and_others_go_on() -> None:
         looks=LOOKS,
     )
     assert (made.champion, made.verdict, made.tied) == ("t1", "better", ())
+
+
+def test_what_an_early_look_decided_is_dropped_when_the_means_change_places() -> None:
+    early, later = (10.0, 10.1, 9.9, 10.05, 9.95), (40.0, 41.0, 39.0, 40.5, 39.5)
+    finalist = Sample("t1", (*early, *later), 1e5)
+    baseline = Sample("baseline", (20.0, 20.1, 19.9, 20.05, 19.95) * 2, 1e5)
+    first = judge([Sample("t1", early, 1e5)], Sample("baseline", baseline.values[:5], 1e5),
+                  looks=(5, 10))  # fmt: skip
+    assert first.verdict == "worse"
+    for mode, sign in (("max", 1), ("min", -1)):
+        both = [
+            Sample(one.name, tuple(sign * value for value in one.values if value), 1e5)
+            for one in (finalist, baseline)
+        ]
+        assert judge(both[:1], both[1], looks=(5, 10), mode=mode).verdict == "undecided"
+
+
+def test_a_rival_is_named_with_its_interval_and_runs() -> None:
+    best = Sample("t1", (10.0, 11.0, 12.0, 10.5, 11.5), 1e5)
+    rival = Sample("t2", (9.0, 10.5, 11.0, 9.5, 10.0), 1e5)
+    assert "t2 (10; 8." in judge([best, rival], None).text
+    assert "over 5 runs) can't be told from t1." in judge([best, rival], None).text

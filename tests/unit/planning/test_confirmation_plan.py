@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sweeper.errors import SpecError
-from sweeper.planning.plan import SweepPlan, load_plan, training_plan
+from sweeper.planning.plan import SweepPlan, build_plan, load_plan, training_plan
 from sweeper.planning.settings import confirmation_settings
 from sweeper.spec import dump_spec, load_spec
 from sweeper.views.confirmation import describe_confirmation
@@ -108,6 +108,11 @@ def test_a_baseline_may_be_another_specs_configuration(tmp_path: Path) -> None:
     assert plan.confirmation is not None
     assert plan.confirmation.baseline is not None
     assert plan.confirmation.baseline.configuration == {"gamma": 0.8}
+    kept = tmp_path / "kept.yaml"
+    kept.write_text(plan.confirmation.baseline.spec)
+    (tmp_path / "base.yaml").unlink()
+    again = build_plan(plan.spec, kept_baseline=kept)
+    assert again.confirmation == plan.confirmation
     assert plan_of(tmp_path, "selection.baseline=none").confirmation.baseline is None  # type: ignore[union-attr]
 
 

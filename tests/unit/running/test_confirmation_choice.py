@@ -130,6 +130,10 @@ def test_the_user_may_name_a_trial(plan: SweepPlan) -> None:
     alone = choose_confirmation(plan, results_of(builder), named, "finished")
     assert alone is not None
     assert alone.finalists == ("t0001",)
+    for state in (named, LAUNCH):  # the launch's next look, and a later launch
+        later = searched(1.0, 3.0, 2.0)
+        later.apply(alone)
+        assert choose_confirmation(plan, results_of(later), state, "finished") is alone
     chosen = choose_confirmation(plan, results_of(builder), LAUNCH, "finished")
     assert chosen is not None
     builder.apply(chosen)
@@ -179,18 +183,42 @@ def test_what_can_not_be_confirmed(plan: SweepPlan, extension: Extension, words:
     [
         ("4", 6, 6),
         ("[7, 0]", 4, [7, 0, 1, 2]),
-        ("{step: 2, max: 4}", 6, {"step": 2, "max": 6}),
+        ("[7, 0, 5]", 2, [7, 0]),
+        ("{step: 2, max: 4}", 6, 6),
+        ("{step: 5, max: 30}", 7, 7),
     ],
 )
-def test_more_seeds_are_added_in_the_specs_own_way(
+def test_so_many_seeds_are_trained_as_the_user_says(
     tmp_path: Path, given: str, seeds: int, changed: Any
 ) -> None:
     spec = plan_of(tmp_path, f"selection.confirm_seeds={given}").spec
     extension = Extension(is_confirming=True, confirm_seeds=seeds)
-    _, changes = extend_spec(RunPaths(tmp_path), spec, extension, 0.0)
+    builder = searched(1.0, 3.0)
+    _, changes = extend_spec(RunPaths(tmp_path), spec, extension, 0.0, results_of(builder))
     assert changes == {"selection.confirm_seeds": changed}
-    with pytest.raises(UserError, match="less than the run has"):
-        extend_spec(RunPaths(tmp_path), spec, replace(extension, confirm_seeds=1), 0.0)
+    for trial_id, trained in (("c0001", (0, 1)), ("c0002", (2, 3, 4))):
+        lr = {"lr": 0.2}
+        builder.apply(TrialAsked(5.0, trial_id, lr, lr, trained, Stage.CONFIRMATION, "t0002"))
+    few = replace(extension, confirm_seeds=4)
+    with pytest.raises(UserError, match="some were trained on 5 already"):
+        extend_spec(RunPaths(tmp_path), spec, few, 0.0, results_of(builder))
+
+
+@pytest.mark.parametrize(
+    ("scores", "named", "finalists"),
+    [((1.0,), (), 1), ((1.0, 3.0), (), 2), ((1.0, 3.0, 2.0), (), 3), ((1.0, 3.0), ("t0001",), 1)],
+)
+def test_a_run_that_had_none_has_as_many_finalists_as_there_are(
+    tmp_path: Path, scores: tuple[float, ...], named: tuple[str, ...], finalists: int
+) -> None:
+    rates = ", ".join(str(number / 10) for number in range(1, len(scores) + 1))
+    spec = plan_of(
+        tmp_path, f"param_space.lr={{grid_search: [{rates}]}}", "selection.finalists=0"
+    ).spec
+    extension = Extension(is_confirming=True, trials=named)
+    found = results_of(searched(*scores))
+    extended, _ = extend_spec(RunPaths(tmp_path), spec, extension, 0.0, found)
+    assert extended.selection.finalists == finalists
 
 
 def test_the_confirmations_time_is_not_the_searchs(tmp_path: Path) -> None:

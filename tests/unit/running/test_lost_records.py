@@ -68,7 +68,7 @@ def test_a_run_without_its_plan_says_so_once(
     (message,) = caplog.messages
     assert message.endswith(
         "plan.json is missing or damaged, so only trials that were begun are counted; `sweeper "
-        "resume a-20260101-000000` writes it again"
+        f"resume {paths.root}` writes it again"
     )
 
 
@@ -86,7 +86,7 @@ def test_a_finished_run_without_agents_says_what_is_left(
     assert "plan.json was missing; it is written again" in said
     assert caplog.messages == [
         "the champion has no agent: no checkpoint of t0002 is left that is whole; `sweeper best "
-        "torch-ppo` has its configuration, to be trained again"
+        f"{run}` has its configuration, to be trained again"
     ]
     with pytest.raises(UserError, match="has no champion, and no checkpoint is left to make one"):
         evaluate(str(run), str(tmp_path))

@@ -75,8 +75,8 @@ def test_nothing_is_left_of_a_run_whose_trials_have_ended_whatever_its_budgets(r
 
 
 def test_a_killed_launch_whose_end_is_written_late_is_said(root: Path) -> None:
-    assert left(root, {}, *[1.0] * 4, by=None).lines[1] == (
-        "its last launch was killed before it could record its own end; this is recorded now"
+    assert left(root, {}, *[1.0] * 4, by=None).late == (
+        "its last launch was killed before it could record its own end; this is recorded now",
     )
 
 
@@ -156,7 +156,30 @@ def test_a_criterion_or_budget_under_which_nothing_goes_on_is_refused(root: Path
         refuse_without_effect({steps: 800, "budget.env_steps": 9}, over)
     assert str(refused.value) == (
         "nothing left to do in run: 4 of 4 trials finished\n"
-        f"so a new {steps} and budget.env_steps have no effect, and stay as before"
+        f"so a new {steps} and budget.env_steps have no effect, and nothing was changed"
     )
-    refuse_without_effect({"budget.time_s": 60.0, "search.num_samples": 4}, over)
+    refuse_without_effect({"selection.finalists": 3}, over)
     refuse_without_effect({steps: 800}, left(root, {}, 1, 2, goes_on=(GOES_ON,)))
+
+
+def test_what_a_used_up_budget_bars_is_refused_with_what_to_give_beside_it(root: Path) -> None:
+    barred = left(root, {"trials": 2}, 1, 2)
+    reason = (
+        "nothing left to do in run: its 2 trials of budget.trials are begun (2 of 4 trials "
+        "finished); --stop budget.trials=N gives it more, N in all\n"
+    )
+    with pytest.raises(UserError) as refused:
+        refuse_without_effect({"search.num_samples": 20}, barred)
+    assert str(refused.value) == (
+        f"{reason}so a new search.num_samples has no effect, and nothing was changed; give both at "
+        "once"
+    )
+    with pytest.raises(UserError) as refused:
+        refuse_without_effect({}, barred, is_retry_barred=True)
+    assert str(refused.value).endswith(
+        "so --retry-errored has no effect, and nothing was changed; give both at once"
+    )
+    spent = left(root, {"env_steps": 150}, 1, 2)
+    with pytest.raises(UserError) as refused:
+        refuse_without_effect({"budget.env_steps": 180}, spent)
+    assert str(refused.value).endswith("has no effect, and nothing was changed")

@@ -41,6 +41,7 @@ from sweeper.running.resume.state import (
     read_history,
 )
 from sweeper.spec import ExperimentSpec, dump_spec, load_spec
+from sweeper.spec.schedulers import Asha, Scheduler
 from sweeper.spec.sections import Plateau
 
 STOP = {"num_env_steps_sampled_lifetime": 300}
@@ -440,6 +441,27 @@ def test_an_extension_changes_what_it_names_and_says_so(
     assert extended.budget.time_s == 42.5
     assert extended.stop == {"num_env_steps_sampled_lifetime": 900, "episode_return_mean": 100}
     assert extended.param_space == spec.param_space
+
+
+@pytest.mark.parametrize("max_t", [300, 200])
+def test_a_trial_s_length_in_the_scheduler_is_extended_with_that_in_stop(
+    run: RunFolder, spec: ExperimentSpec, max_t: int
+) -> None:
+    scheduler = Scheduler(type="asha").with_options(Asha(max_t=max_t))
+    run.paths.spec.write_text(dump_spec(spec.model_copy(update={"scheduler": scheduler})))
+    bounded = load_spec(run.paths.spec)
+    assert bounded.stop["num_env_steps_sampled_lifetime"] == max_t
+    extension = Extension(stop={"num_env_steps_sampled_lifetime": 900.0})
+    extended, changes = extend_spec(run.paths, bounded, extension, 0.0)
+    assert changes == {"stop.num_env_steps_sampled_lifetime": 900.0, "scheduler.max_t": 900}
+    assert extended.stop["num_env_steps_sampled_lifetime"] == 900
+    longer = bounded.scheduler.options.model_copy(update={"max_t": 900})
+    assert extended.scheduler.options == longer
+    same = Extension(stop={"num_env_steps_sampled_lifetime": float(max_t)})
+    assert extend_spec(run.paths, bounded, same, 0.0) == (bounded, {})
+    fewer = Extension(stop={"num_env_steps_sampled_lifetime": 100.0})
+    with pytest.raises(UserError, match="is less than the run has already"):
+        extend_spec(run.paths, bounded, fewer, 0.0)
 
 
 def test_a_budget_is_extended_by_its_name(run: RunFolder, spec: ExperimentSpec) -> None:

@@ -13,6 +13,7 @@ import pytest
 import sweeper
 from sweeper.errors import ConfigurationRefusedError
 from sweeper.search.distributions import parse_space
+from sweeper.spec.keys.descriptions import describe_key
 from sweeper.spec.keys.names import algorithms, default, defaults, domain
 from sweeper.spec.keys.param_space import check_param_space
 from sweeper.spec.keys.support import BACKENDS, find_support, supports
@@ -125,6 +126,8 @@ def test_the_trainer_takes_its_defaults(key: str) -> None:
         ({"model_config": {"fcnet_activation": "GELU"}}, "model_config.fcnet_activation",
          "must be one of relu, tanh, elu, silu, swish, linear; found 'GELU'; backend: rllib "
          "takes it"),
+        ({"explore": {"uniform": [0, 1]}}, "explore.uniform",
+         "draws numbers, but the value must be true or false; use choice"),
         ({"clip_parm": 0.1}, "clip_parm",
          "unknown hyperparameter of PPO; did you mean clip_param?"),
     ],
@@ -135,6 +138,46 @@ def test_what_torch_does_not_support_is_explained(
     space, _ = parse_space(raw)
     found = list(check_param_space("PPO", space, "torch"))
     assert [(".".join(map(str, one.path)), one.message) for one in found] == [(where, message)]
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "backend", "key", "value", "message"),
+    [
+        ("DQN", "torch", "num_epochs", 4, "must be 1 for DQN; found 4"),
+        ("DQN", "rllib", "num_epochs", 4, "must be 1 for DQN; found 4"),
+        ("DQN", "rllib", "burn_in_len", 4, "must be 0 for DQN; found 4"),
+        ("SAC", "rllib", "minibatch_size", 32, "must be null for SAC; found 32"),
+        ("SAC", "rllib", "shuffle_batch_per_epoch", True, "must be false for SAC; found true"),
+        ("IMPALA", "rllib", "vtrace", False, "must be true for IMPALA; found false"),
+        ("APPO", "rllib", "vtrace", False, "must be true for APPO; found false"),
+        ("APPO", "rllib", "target_worker_clipping", 1.5,
+         "RLlib accepts this key and ignores it: the ratio of behaviour to target policy is cut "
+         "at 2"),
+        ("APPO", "rllib", "target_network_update_freq", -0.5,
+         "must be a number from 0 on; found -0.5"),
+        ("SAC", "rllib", "target_network_update_freq", 0.5,
+         "must be a whole number from 0 on; found 0.5"),
+        ("DQN", "rllib", "target_network_update_freq", 0.5,
+         "must be a whole number from 0 on; found 0.5"),
+    ],
+)  # fmt: skip
+def test_what_rllib_ignores_or_refuses_is_an_error(
+    algorithm: str, backend: str, key: str, value: object, message: str
+) -> None:
+    found = list(check_param_space(algorithm, {key: value}, backend))
+    assert [one.message for one in found] == [message]
+    usual = default(algorithm, (key,), backend)
+    if key in defaults(algorithm, backend):
+        assert not list(check_param_space(algorithm, {key: usual}, backend))
+
+
+@pytest.mark.parametrize("raw", [0.125, 4, {"loguniform": [0.125, 4.0]}, {"choice": [0.5, 2]}])
+def test_appo_counts_its_target_updates_in_passes_of_its_buffer(raw: object) -> None:
+    key = "target_network_update_freq"
+    space, _ = parse_space({key: raw})
+    assert not list(check_param_space("APPO", space, "rllib"))
+    assert "0.125 to 4" in str(describe_key(key, "APPO"))
+    assert describe_key(key, "DQN") == describe_key(key, "SAC") == describe_key(key)
 
 
 def test_torch_takes_schedules_that_rllib_does_not() -> None:

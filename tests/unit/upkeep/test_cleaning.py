@@ -71,6 +71,15 @@ def test_kept_runs_are_never_chosen(tmp_path: Path) -> None:
     assert len(choose_runs(tmp_path, keep=0)) == 4
 
 
+@pytest.mark.parametrize("count", range(6))
+def test_any_number_of_newest_runs_is_kept(tmp_path: Path, count: int) -> None:
+    made = [f"a-2026010{day}-000000" for day in range(1, count + 1)]
+    for name in made:
+        make_run(tmp_path, name, [])
+    for keep in range(2 * count + 2):
+        assert names(choose_runs(tmp_path, keep=keep)) == made[: max(0, count - keep)]
+
+
 def test_a_run_must_meet_all_conditions(tmp_path: Path) -> None:
     make_run(tmp_path, "a-20260101-000000", ["ERROR"], age_s=9 * DAY_S)
     make_run(tmp_path, "b-20260102-000000", ["TERMINATED"], age_s=9 * DAY_S)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 import shutil
 import time
 from importlib import metadata
@@ -8,9 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
 from sweeper import machine
-from sweeper.installation import install_extra, requirements
+from sweeper.installation import install_extra, pip_install, requirements
 from sweeper.results.builder import is_process_alive
 from sweeper.upkeep import doctor
 from sweeper.upkeep.doctor import Check, examine, is_fit
@@ -44,8 +46,49 @@ def test_a_missing_package_fails_with_a_remedy(
     assert check("ray", tmp_path) == Check(
         "ray",
         "failed",
-        "not installed (needs >=2.60,<2.61): pip install 'ray>=2.60,<2.61'",
+        f"not installed (needs >=2.60,<2.61): {pip_install('ray[rllib,tune]>=2.60,<2.61')}",
     )
+
+
+def test_a_remedy_keeps_every_extra_of_the_requirement(
+    installed: dict[str, str | None], tmp_path: Path
+) -> None:
+    for needed in requirements():
+        installed[needed.name] = None
+        command = check(needed.name, tmp_path).detail.partition("): ")[2]
+        named = Requirement(shlex.split(command)[-1])
+        assert (named.name, named.extras, named.specifier) == (
+            needed.name,
+            needed.extras,
+            needed.specifier,
+        )
+
+
+@pytest.mark.parametrize("name", ["lz4", "dm-tree", "tensorboardX"])
+def test_a_package_that_only_an_extra_brings_is_missed(
+    installed: dict[str, str | None], tmp_path: Path, name: str
+) -> None:
+    installed["ray"] = "2.60.0"
+    assert check("ray", tmp_path).status == "ok"
+    installed.update(dict.fromkeys((name, name.replace("-", "_")), None))
+    found = check("ray", tmp_path)
+    assert found.status == "failed"
+    assert found.detail.replace("_", "-").startswith(f"2.60.0 without {name} (needs >=2.60")
+    assert found.detail.endswith(pip_install("ray[rllib,tune]>=2.60,<2.61"))
+
+
+def test_a_ray_without_what_tune_and_rllib_need_is_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A module that fails to import stands for a package that only Ray's extras bring."""
+    (tmp_path / "tree.py").write_text("raise ImportError('No module named tree')")
+    hide = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+    monkeypatch.setattr(doctor, "_TORCH_PROBE", "pass")
+    monkeypatch.setattr(doctor, "_RAY_PROBE", hide + doctor._RAY_PROBE)
+    found = check("local Ray", tmp_path, quick=False)
+    assert found.status == "failed"
+    assert found.detail.startswith("ImportError: No module named tree: ")
+    assert found.detail.endswith(pip_install("ray[rllib,tune]>=2.60,<2.61"))
 
 
 def test_a_version_out_of_range_fails(installed: dict[str, str | None], tmp_path: Path) -> None:

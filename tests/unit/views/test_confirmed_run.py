@@ -11,7 +11,8 @@ from run_folders import add_confirmation, make_run
 from sweeper.errors import UserError
 from sweeper.opened_run import Run, open_run
 from sweeper.upkeep.overview import describe_run, describe_runs
-from sweeper.views.runs import print_best, print_runs, print_status, summarise
+from sweeper.views.runs import print_best, print_runs, summarise
+from sweeper.views.status import print_status
 from sweeper.views.trials import print_trials
 
 
@@ -52,7 +53,7 @@ def test_the_mean_of_all_runs_and_the_agents_value_are_told_apart(
 def test_the_list_shows_the_verdict(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     print_runs(describe_runs(run.results.root.parent), "runs")
     shown = capsys.readouterr().out
-    assert "on fresh seeds 29.7" in shown
+    assert "29.7 (28.2 to 31.2) over 5 fresh runs" in " ".join(shown.split())
     assert "better" in shown
 
 

@@ -26,11 +26,13 @@ from sweeper.formatting import (
 from sweeper.json_values import to_json
 from sweeper.metrics import Objective
 from sweeper.opened_run import Run, open_run
+from sweeper.paths import run_reference
 from sweeper.results.records import SweepResults, TrialRecord
 from sweeper.spec import load_spec
 from sweeper.states import TrialState
-from sweeper.upkeep.overview import describe_run, describe_runs
-from sweeper.views.runs import print_best, print_evaluation, print_runs, print_status, summarise
+from sweeper.upkeep.overview import RunningTrial, RunOverview, describe_run, describe_runs
+from sweeper.views.runs import print_best, print_evaluation, print_runs, summarise
+from sweeper.views.status import print_status
 from sweeper.views.trials import print_trials
 
 
@@ -151,11 +153,14 @@ def test_a_thousand_failures_are_cut_to_twenty_lines(
     print_trials(run_of(*(record(number, error=f"E: {number}") for number in range(1000))))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + 1000 + 1 + 20 + 1
-    assert lines[-1] == "… and 980 more that failed: sweeper logs"
+    assert lines[-1] == "… and 980 more that failed: sweeper logs /runs/x"
 
 
-def test_the_summary_shows_the_winner_failures_and_next_commands(tmp_path: Path) -> None:
+def test_the_summary_shows_the_winner_failures_and_next_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_run(tmp_path, "a-20260101-000000", ["TERMINATED", "ERROR", "PAUSED"], reason="interrupted")
+    monkeypatch.chdir(tmp_path)
     lines = summarise(open_run("last", tmp_path)).splitlines()
     assert lines[0] == "interrupted: 1 of 4 done, 1 failed, 1 paused"
     assert lines[1] == "  best        t0003: episode_return_mean 30 at 500 env steps"
@@ -192,7 +197,7 @@ def test_the_summary_of_a_run_without_trials_says_how_to_resume_it(tmp_path: Pat
     assert summarise(open_run("last", tmp_path)).splitlines() == [
         "interrupted: no trial has started",
         f"  run         {paths.root}",
-        "  go on       sweeper resume a-20260101-000000",
+        f"  go on       sweeper resume {run_reference(paths.root)}",
     ]
 
 
@@ -295,6 +300,30 @@ def test_the_names_of_runs_are_not_broken_in_a_terminal_of_80_columns(
     lines = click.unstyle(capsys.readouterr().out).splitlines()
     assert [line.split()[0] for line in lines[1:] if not line.startswith(" ")] == names
     assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_running_trials_fit_a_terminal_with_nothing_cut(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    parameters = {f"a_long_parameter_of_the_network_{letter}": 0.0001234 for letter in "abcdef"}
+    trials = tuple(
+        RunningTrial(f"t000{n}", parameters, 1234.5, 1, 1_234_567, 12_345.6, deviation=123.4)
+        for n in (1, 2)
+    )
+    print_status(RunOverview(Path("/runs/x"), "running", running=trials))
+    lines = click.unstyle(capsys.readouterr().out).splitlines()
+    assert max(map(len, lines)) <= width
+    table = lines[lines.index("") + 1 :]
+    assert table[0].split() == ["trial", "score", "steps", "steps/s", "parameters"]
+    assert [line.split()[:6] for line in table if line.startswith("t0")] == [
+        [name, "1234", "±123.4,", "1", "frozen", "1,234,567"] for name in ("t0001", "t0002")
+    ]
+    said = "".join(line[table[0].index("parameters") :].strip() for line in table[1:])
+    for name, value in parameters.items():
+        assert said.count(f"{name}={value}") == 2
 
 
 def test_status_shows_the_best_parameters_as_the_other_views_do(

@@ -111,6 +111,19 @@ def test_runs_without_a_wide_gap_are_one_group(values: list[float]) -> None:
     assert find_two_groups([values]) is None
 
 
+@pytest.mark.parametrize(
+    "samples",
+    [
+        [[500.0, 500.0, 500.0, 500.0, 499.8], [180.0, 210.0, 195.0, 220.0, 205.0]],
+        [[-0.3, -0.3, -0.3, -0.3, -0.30000000000000004]],
+        [[0.0, 0.0, 0.0, 0.0, 5e-324]],
+    ],
+    ids=["beside a ceiling", "rounding", "the smallest number"],
+)
+def test_a_gap_that_is_nothing_beside_all_runs_makes_no_groups(samples: list[list[float]]) -> None:
+    assert find_two_groups(samples) is None
+
+
 def test_a_sample_that_only_succeeded_takes_the_stuck_level_from_the_others() -> None:
     lucky, other = [500.0] * 5, [500.0, 490.0, 495.0, 20.0, 498.0]
     groups = find_two_groups([lucky, other])

@@ -417,7 +417,7 @@ def test_learner_metrics_have_rllibs_names():
         ({"model": {"fcnet_hiddens": [8]}}, "model: its name here is model_config"),
         ({"model_config": {"head_fcnet_kernel_initializer": "zeros_"}}, "backend: rllib"),
         ({"num_env_runners": 2}, "num_env_runners.*backend: rllib"),
-        ({"burn_in_len": 2}, "burn_in_len.*backend: rllib"),
+        ({"burn_in_len": 2}, "burn_in_len: must be 0 for DQN"),
         ({"clip_param": 0.2}, "clip_param.*backend: rllib"),
         ({"replay_buffer_config": {"type": "MultiAgentReplayBuffer"}}, "type.*backend: rllib"),
         ({"replay_buffer_config": {"gamma": 1}}, "replay_buffer_config.gamma"),

@@ -54,6 +54,14 @@ def test_env_steps_are_counted_exactly(normalize):
         assert {replica.env_steps for replica in trainer.train()} == {128 * iteration}
 
 
+@pytest.mark.parametrize("points", [[[0, np.inf], [256, 10.0]], [[0, 10.0], [256, np.inf]]])
+def test_training_stays_finite_with_an_infinite_end_of_a_schedule(points):
+    trainer = cartpole(seeds=(0,), vf_clip_param=points)
+    progress, parameters = run(trainer, 4)
+    assert torch.isfinite(parameters).all()
+    assert not any(replica.diverged for row in progress for replica in row)
+
+
 def test_a_restored_trainer_learns_bit_for_bit_the_same_from_the_same_batch(tmp_path):
     trainer = cartpole()
     run(trainer)
