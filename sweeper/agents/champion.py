@@ -7,10 +7,10 @@ tensors are beside it in ``weights.safetensors``. An RLlib agent is in ``checkpo
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from sweeper.environments.spaces import space_to_json
 from sweeper.errors import SweeperError
 from sweeper.json_values import to_json
 from sweeper.paths import CheckpointPaths
-from sweeper.run_files import copy_tree
+from sweeper.run_files import copy_tree, delete_tree
 from sweeper.seals import seal_folder
 from sweeper.spec import ExperimentSpec
 
@@ -85,7 +85,8 @@ def export_champion(champion: Champion, spec: ExperimentSpec, destination: Path)
             destination.rename(temporary / "old")
         made.rename(destination)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            delete_tree(temporary)
     return destination
 
 

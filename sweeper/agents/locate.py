@@ -17,6 +17,9 @@ from sweeper.run_files import read_json
 __all__ = ["AgentPlace", "find_agents", "read_description"]
 
 
+_OF_THE_WINNER = {"trial_id": str, "retrained_as": str, "seed": int, "env_steps": int}
+
+
 @dataclass(frozen=True)
 class AgentPlace:
     """Where an agent is: a folder, and the index of the replica in it."""
@@ -57,6 +60,10 @@ def _check_description(document: Any) -> None:
     cap = document.get("max_episode_steps")
     if cap is not None and (isinstance(cap, bool) or not isinstance(cap, int) or cap < 1):
         raise ValueError("max_episode_steps is no number of steps")
+    for name, kind in _OF_THE_WINNER.items():
+        value = document.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
+            raise ValueError(f"{name} is of another type")
     if "environment" in document:
         EnvironmentSettings.from_json(document["environment"])
     if document.get("backend") != "torch":

@@ -271,7 +271,11 @@ def open_reference(
 
 def print_json(document: Any) -> None:
     """Print data on stdout; it may hold dataclasses and objects with ``to_json``."""
-    text = json.dumps(document, indent=2, allow_nan=False, default=_encode)
+    try:
+        text = json.dumps(document, indent=2, allow_nan=False, default=_encode)
+    except ValueError:  # it holds NaN or an infinity, which JSON lacks
+        plain = json.loads(json.dumps(document, default=_encode))
+        text = json.dumps(to_json(plain), indent=2)
     click.echo(hide_passwords(text))
 
 

@@ -66,8 +66,10 @@ def results(
             raise UserError(f"{parquet} can't be written: there is no folder {parquet.parent}")
         try:
             write_parquet(opened.lineage if lineage else opened.trials, parquet)
-        except OSError as error:  # pyarrow's message names a temporary file
-            reason = os.strerror(error.errno) if error.errno else str(error)
+        except (OSError, ValueError) as error:
+            number = error.errno if isinstance(error, OSError) else None
+            # pyarrow's message names a temporary file.
+            reason = os.strerror(number) if number else str(error)
             raise UserError(f"{parquet} can't be written: {reason}") from error
         app.say(f"wrote {parquet}")
     elif lineage:

@@ -60,7 +60,10 @@ class AgentEvaluation:
     @property
     def mean(self) -> float:
         """The mean return."""
-        return math.fsum(self.returns) / len(self.returns)
+        try:
+            return math.fsum(self.returns) / len(self.returns)
+        except (OverflowError, ValueError):  # beyond the largest float, or both infinities
+            return sum(self.returns) / len(self.returns)
 
 
 @dataclass(frozen=True)

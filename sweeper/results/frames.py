@@ -62,22 +62,43 @@ def lineage_frame(results: SweepResults) -> pd.DataFrame:
 
 
 def write_parquet(frame: pd.DataFrame, path: Path) -> None:
-    """Write a frame to a Parquet file, completely or not at all."""
+    """Write a frame to a Parquet file, completely or not at all.
+
+    A column of values that Parquet can't hold together, or at all, becomes JSON.
+
+    Raises:
+        OSError: the file can't be written.
+    """
     frame = frame.copy(deep=False)
     for column in frame.columns:
-        # A Parquet column has one type; choices such as [64, "auto"] have several.
+        if frame[column].dtype != object:
+            continue
         values = [None if is_nan(value) else value for value in frame[column]]
-        kinds = {type(value) for value in values if value is not None}
-        if len(kinds) > 1 and not kinds <= {int, float, bool}:
+        if not _is_storable(values):
             values = [None if value is None else json.dumps(to_json(value)) for value in values]
-        if frame[column].dtype == object:
-            frame[column] = pd.Series(values, dtype=object, index=frame.index)
+        frame[column] = pd.Series(values, dtype=object, index=frame.index)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         frame.to_parquet(temporary, index=False)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _is_storable(values: list[Any]) -> bool:
+    """Whether the values can be one column: its type, and that of lists and mappings, is one."""
+    import pyarrow
+    from pyarrow import parquet
+
+    kinds = {type(value) for value in values if value is not None}
+    if len(kinds) > 1 and not kinds <= {int, float, bool}:
+        return False
+    try:
+        table = pyarrow.table({"values": pyarrow.array(values, from_pandas=True)})
+        parquet.write_table(table, pyarrow.BufferOutputStream())
+    except (pyarrow.ArrowException, ValueError, OverflowError):
+        return False
+    return True
 
 
 def _parameter_columns(record: TrialRecord, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,13 +13,14 @@ from sweeper.journal import ConfirmationPlanned
 from sweeper.json_values import to_json
 from sweeper.metrics import ENV_STEPS, Objective
 from sweeper.results.exchanges import Exchange, TrialCheckpoint
-from sweeper.results.scoring import Score, env_steps_of, metric_value, score_reports
+from sweeper.results.scoring import Score, env_steps_of, finite_value, score_reports
 from sweeper.states import LaunchEnd, Stage, TrialState
 
 __all__ = [
     "SweepResults",
     "TrialCheckpoint",
     "TrialRecord",
+    "count_states",
     "describe_divergence",
     "describe_error",
     "describe_pruning",
@@ -95,7 +95,7 @@ class TrialRecord:
     def env_steps(self) -> int | None:
         """Env steps per replica, by the last report."""
         steps = env_steps_of(self.last_report)
-        return None if steps is None or not math.isfinite(steps) else int(steps)
+        return None if steps is None else int(steps)
 
     def parameters_at(self, report: int) -> Mapping[str, Any]:
         """What the search, or an exchange, had chosen when the trial made a report, by index.
@@ -131,8 +131,8 @@ class TrialRecord:
 
     @property
     def time_total_s(self) -> float | None:
-        """Seconds of training, by the last report."""
-        return metric_value(self.last_report, "time_total_s")
+        """Seconds of training, by the last report; None if it has no finite number of them."""
+        return finite_value(self.last_report, "time_total_s")
 
 
 @dataclass(frozen=True)
@@ -180,8 +180,7 @@ class SweepResults:
 
     def counts(self) -> dict[TrialState, int]:
         """How many of the search's trials are in each state; states without one are left out."""
-        counts = Counter(record.state for record in self.trials)
-        return {state: counts[state] for state in TrialState if counts[state]}
+        return count_states(self.trials)
 
     @property
     def searched(self) -> tuple[Mapping[str, Any], ...]:
@@ -210,12 +209,18 @@ class SweepResults:
                 "score": judge_trial(record, objective).value,
                 "diverged": record.diverged,
                 ENV_STEPS: record.env_steps,
-                "time_total_s": to_json(record.time_total_s),
+                "time_total_s": record.time_total_s,
                 "error": describe_error(record) or record.error,
                 "log": None if record.log is None else str(record.log),
             }
             for record in self.trials
         ]
+
+
+def count_states(records: Iterable[TrialRecord]) -> dict[TrialState, int]:
+    """How many trials are in each state; states without one are left out."""
+    counts = Counter(record.state for record in records)
+    return {state: counts[state] for state in TrialState if counts[state]}
 
 
 def judge_trial(record: TrialRecord, objective: Objective) -> Score:

@@ -14,8 +14,12 @@ from typing import Any
 from sweeper.metrics import ENV_STEPS, ITERATION, Objective, canonical_metric
 
 __all__ = [
+    "LARGEST_COMPARED",
     "Score",
+    "as_float",
     "env_steps_of",
+    "finite_value",
+    "is_comparable",
     "is_nan",
     "iteration_of",
     "mean_over_steps",
@@ -24,6 +28,9 @@ __all__ = [
 ]
 
 Report = Mapping[str, Any]
+
+LARGEST_COMPARED = 1e50
+"""Of larger values what statistics compute need be no float; no task is meant to give such."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +53,29 @@ def metric_value(report: Report, metric: str) -> float | None:
     value = report.get(metric)
     if value is None:
         value = report.get(canonical_metric(metric))
+    return as_float(value)
+
+
+def as_float(value: Any) -> float | None:
+    """A number as a float; None for anything else, also for a boolean."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
         return float(value)
     except OverflowError:  # a whole number beyond the largest float
-        return math.copysign(math.inf, value)
+        return math.inf if value > 0 else -math.inf
+
+
+def is_comparable(value: Any) -> bool:
+    """Whether statistics can be made of a value: a finite number of a sensible size."""
+    number = as_float(value)
+    return number is not None and abs(number) <= LARGEST_COMPARED
+
+
+def finite_value(report: Report, metric: str) -> float | None:
+    """The same as `metric_value`; None also for NaN and infinities."""
+    value = metric_value(report, metric)
+    return value if value is not None and math.isfinite(value) else None
 
 
 def is_nan(value: Any) -> bool:
@@ -61,8 +85,7 @@ def is_nan(value: Any) -> bool:
 
 def env_steps_of(report: Report) -> float | None:
     """The env steps of a report; None if it has no finite number of them."""
-    steps = metric_value(report, ENV_STEPS)
-    return steps if steps is not None and math.isfinite(steps) else None
+    return finite_value(report, ENV_STEPS)
 
 
 def score_reports(reports: Sequence[Report], objective: Objective) -> Score:

@@ -119,17 +119,20 @@ class Distribution:
 
     def contains(self, value: Any) -> bool:
         """Whether a value can be drawn; for a quantised range, whether it lies in the bounds."""
-        if self.values is not None:
-            return any(is_same(value, one) for one in self.values)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return False
-        if not is_finite(value) or (self.is_integer and value != int(value)):
+        if not self.suits(value) or (self.is_integer and value != int(value)):
             return False
         if self.bounds is None:
             return True
         if self.quantum is None or self.is_integer:
-            return self.bounds[0] <= value <= self.bounds[1]
+            return bool(self.bounds[0] <= value <= self.bounds[1])
         return is_between(value, self.bounds)
+
+    def suits(self, value: Any) -> bool:
+        """Whether a value is one of those to choose from; of a range, any finite number."""
+        if self.values is not None:
+            return any(is_same(value, one) for one in self.values)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and is_finite(value)
 
     def matches(self, value: Any, wanted: Any) -> bool:
         """Whether a drawn value is the wanted one, or one of a list of them."""

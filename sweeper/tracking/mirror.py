@@ -37,6 +37,8 @@ EVENTS_TAG = "sweeper.events"
 LAST_TAG = "sweeper.last_event"
 STATE_TAG = "sweeper.state"
 
+_MAX_STEP = 2**62
+
 # Pruning is no failure; the tag `STATE_TAG` tells pruned trials from others.
 _STATUS = {
     TrialState.TERMINATED: "FINISHED",
@@ -258,9 +260,8 @@ class RunMirror:
 
 
 def env_steps(row: Mapping[str, Any]) -> int:
-    """A row's step in MLflow; 0 if it has none."""
-    value = env_steps_of(row)
-    return int(value) if value is not None and math.isfinite(value) else 0
+    """A row's step in MLflow, whose databases hold 64 bits; 0 if it has none."""
+    return int(min(max(env_steps_of(row) or 0, 0), _MAX_STEP))
 
 
 def to_ms(seconds: float) -> int:

@@ -96,6 +96,7 @@ class SamplerSearch(SearchAlgorithm):
             for path, one in describe_dimensions(param_space).items()
             if path not in self._grid
         }
+        self._free = {path: one.leaf for path, one in self._dimensions.items()}
         self._order = order_dimensions(self._dimensions)
         self._make_factory = partial(SAMPLERS[sampler], self._dimensions, seed, **(options or {}))
         self._seen = Seen(param_space, self._leaves, seed)
@@ -196,7 +197,7 @@ class SamplerSearch(SearchAlgorithm):
         attributes: Mapping[str, Any],
     ) -> None:
         cell = self._find_cell(fixed)
-        values = find_values(parameters, self._dimensions)
+        values = find_values(parameters, self._free)
         self._asked[number] = _Asked(cell, cell.picture.size, values, attributes)
         self._seen.note(configuration_key(parameters))
         self._has_found = True
@@ -205,7 +206,7 @@ class SamplerSearch(SearchAlgorithm):
     def _show(self, number: int) -> None:
         asked = self._asked[number]
         told = self._told.get(number, _RUNNING)
-        values = find_values(told.parameters, self._dimensions) if told.parameters else asked.values
+        values = find_values(told.parameters, self._free) if told.parameters else asked.values
         trial = freeze_trial(
             values,
             self._dimensions,
@@ -250,17 +251,23 @@ class SamplerSearch(SearchAlgorithm):
         return {path: found.get(path) for path in self._grid}, False
 
 
-def find_values(parameters: Mapping[str, Any], leaves: Mapping[Path, Any]) -> dict[Path, Any]:
-    """A trial's values by the paths of a param space; without those that do not apply to it."""
+def find_values(
+    parameters: Mapping[str, Any], leaves: Mapping[Path, Distribution]
+) -> dict[Path, Any]:
+    """A trial's values by the paths of a param space.
+
+    Without those that do not apply to it, and those that damage has put into its record.
+    """
     found: dict[Path, Any] = {}
-    for path in leaves:
+    for path, leaf in leaves.items():
         value: Any = parameters
         for key in path:
             if not isinstance(value, Mapping) or key not in value:
                 break
             value = value[key]
         else:
-            found[path] = value
+            if leaf.suits(value):
+                found[path] = value
     return found
 
 

@@ -449,6 +449,32 @@ def test_a_selection_survives_a_round_trip_through_its_file(tmp_path: Path) -> N
     assert load_selection(tmp_path / "selection.json") == selection
 
 
+OTHERS: list[tuple[str, Any]] = [
+    *(("score", value) for value in (math.nan, math.inf, "9", None, [], True, {"$float": "nan"})),
+    ("score", {"$float": 10**400}),
+    *((name, value) for name in ("trial_id", "metric", "mode") for value in ([], {}, 7, None)),
+    *(("seed", value) for value in (1.5, "1", [1], True)),
+    *(("configuration", value) for value in ([], None, json.loads("[" * 700 + "]" * 700))),
+    *(("excluded", value) for value in (7, [{}], [{"trial_id": [], "reason": "x"}], {"a": 1})),
+    *(("judged", value) for value in (7, [[]], [{"trial_id": "a"}])),
+    *(("verdict", value) for value in (7, {}, {"evidence": []})),
+    *(("agent", value) for value in (7, {"returns": 1}, {"returns": [None]})),
+    ("candidates", 10**400),
+    ("no_such_field", 1),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), OTHERS, ids=lambda part: str(part)[:20])
+def test_a_selection_with_a_part_of_another_type_is_none(
+    tmp_path: Path, name: str, value: Any
+) -> None:
+    path = tmp_path / "selection.json"
+    write_selection(path, choose(trial("a", [9.0]), trial("b", [1.0])))
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    with pytest.raises(UserError, match=r"selection\.json is no selection: "):
+        load_selection(path)
+
+
 def test_a_file_that_is_no_selection_is_the_users_mistake(tmp_path: Path) -> None:
     path = tmp_path / "selection.json"
     path.write_text("[]")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -270,6 +271,22 @@ def test_a_half_written_checkpoint_is_set_aside_and_the_one_before_taken(run: Ru
     (later,) = run.left().continuations  # what was set aside stays
     assert later.checkpoint == again.checkpoint
     assert (damaged.with_name("damaged_checkpoint_000002") / "weights").is_file()
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"])
+def test_a_marker_that_names_no_file_is_damage(run: RunFolder, name: str) -> None:
+    run.launch()
+    run.begin("t0001")
+    for iteration in (1, 2):
+        run.report("t0001", iteration)
+        run.save("t0001", iteration, iteration)
+    folder = run.paths.trial("t0001") / "checkpoint_000002"
+    (folder / "complete.json").write_text(json.dumps({"files": {name: [1, 2]}}))
+    (again,) = run.left().continuations
+    assert again.checkpoint == run.paths.trial("t0001") / "checkpoint_000001"
+    assert "(complete.json: it is damaged), now damaged_checkpoint_000002" in str(
+        describe_missing(again)
+    )
 
 
 def test_a_trial_whose_only_checkpoint_is_damaged_starts_over(run: RunFolder) -> None:
