@@ -142,10 +142,11 @@ def _load_rllib_agent(root: Path, description: Mapping[str, Any], *, trust: bool
 
 
 def _batch_of_one(space: gym.Space[Any], observation: Any) -> Any:
+    """The observation with a batch axis: as `outcomes.find_leaves` has it, or flattened."""
     if isinstance(space, gym.spaces.Dict) and isinstance(observation, Mapping):
         return {key: _batch_of_one(part, observation[key]) for key, part in space.spaces.items()}
-    if isinstance(space, gym.spaces.Tuple) and isinstance(observation, tuple):
-        return tuple(
-            _batch_of_one(part, item) for part, item in zip(space.spaces, observation, strict=True)
-        )
+    if isinstance(space, gym.spaces.Tuple) and isinstance(observation, tuple | list):
+        parts = list(zip(space.spaces, observation, strict=False))
+        if len(parts) == len(observation) == len(space.spaces):
+            return tuple(_batch_of_one(part, item) for part, item in parts)
     return np.asarray(observation)[None]
