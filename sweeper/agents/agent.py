@@ -25,7 +25,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Policy(Protocol):
-    """Acts greedily on batches: `RLlibPolicy` or `TorchPolicy`.
+    """Acts on batches: `RLlibPolicy` or `TorchPolicy`.
 
     Attributes:
         observation_shape: of one observation as an array, flattened for a Dict or Tuple.
@@ -33,13 +33,18 @@ class Policy(Protocol):
 
     observation_shape: tuple[int, ...]
 
-    def act(self, observations: Any) -> np.ndarray[Any, Any]:
-        """Actions ``[batch, ...]`` for observations ``[batch, *observation]``."""
+    def act(
+        self, observations: Any, generator: np.random.Generator | None = None
+    ) -> np.ndarray[Any, Any]:
+        """Actions ``[batch, ...]`` for observations ``[batch, *observation]``.
+
+        Greedy ones, or sampled with a generator.
+        """
 
 
 @dataclass(frozen=True)
 class Agent:
-    """A policy that acts greedily.
+    """A policy, with the spaces that it acts in.
 
     Attributes:
         policy: acts on batches.
@@ -53,21 +58,24 @@ class Agent:
     action_space: gym.Space[Any]
     description: Mapping[str, Any] = field(default_factory=dict)
 
-    def act(self, observation: Any) -> Any:
+    def act(self, observation: Any, generator: np.random.Generator | None = None) -> Any:
         """The action for one observation, as ``env.step`` takes it.
 
         Args:
             observation: an element of the observation space.
+            generator: the action is sampled with it; None: it is the greedy one.
 
         Raises:
-            ValueError: it has another shape.
+            ValueError: it has another shape, or the agent can't explore.
         """
         batch = _batch_of_one(self.observation_space, observation)
-        return self.policy.act(batch)[0]
+        return self.policy.act(batch, generator)[0]
 
-    def act_batch(self, observations: Any) -> np.ndarray[Any, Any]:
+    def act_batch(
+        self, observations: Any, generator: np.random.Generator | None = None
+    ) -> np.ndarray[Any, Any]:
         """The actions for a batch of observations; see `Policy`."""
-        return self.policy.act(observations)
+        return self.policy.act(observations, generator)
 
 
 def load_agent(folder: str | Path, replica: int = 0, *, trust: bool = False) -> Agent:

@@ -190,6 +190,12 @@ class TorchTrainer(abc.ABC):
             "bounds_by_dimension": True,
             "normalisation": list(self._moments()),
             "seeds": list(settings.seeds),
+            # Seeds of replicas that no longer train; agents of earlier versions don't say.
+            "diverged": [
+                seed
+                for seed, is_frozen in zip(settings.seeds, self._learner.is_frozen, strict=True)
+                if is_frozen
+            ],
             "stage": settings.stage,
             "versions": {"torch": torch.__version__, "gymnasium": gymnasium.__version__},
         }
