@@ -462,6 +462,8 @@ def test_a_diverged_replica_is_marked_and_the_others_are_undisturbed(
 
     state = json.loads(json.dumps(trainer.save(tmp_path)))
     trainer.close()
+    if pair.backend == "torch":  # on rllib it has no folder
+        assert json.loads((tmp_path / "agent.json").read_text())["diverged"] == [SEEDS[1]]
     restored = pair.trainer(seeds=SEEDS)
     restored.restore(tmp_path, state)
     (again,) = train(restored, 1)
