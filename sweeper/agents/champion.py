@@ -102,7 +102,12 @@ def _fill_torch_agent(champion: Champion, spec: ExperimentSpec, folder: Path) ->
     write_tensors(
         CheckpointPaths(folder).weights, {name: item[index] for name, item in tensors.items()}
     )
-    return {**description, "seeds": [champion.seed]}
+    is_frozen = champion.seed in description.get("diverged", ())  # only if all of them are
+    return {
+        **description,
+        "seeds": [champion.seed],
+        "diverged": [champion.seed] if is_frozen else [],
+    }
 
 
 def _fill_rllib_agent(champion: Champion, spec: ExperimentSpec, folder: Path) -> dict[str, Any]:

@@ -51,7 +51,7 @@ from sweeper.evidence.record import (
 from sweeper.evidence.ties import find_ties
 from sweeper.evidence.unconfirmed import explain_incomplete
 from sweeper.formatting import count_noun
-from sweeper.metrics import Objective, canonical_metric, examined_metric
+from sweeper.metrics import IS_NEW_EVALUATION, Objective, canonical_metric, examined_metric
 from sweeper.results.ranking import Candidate as Ranked
 from sweeper.results.ranking import best_checkpoint, id_key
 from sweeper.results.records import (
@@ -290,7 +290,7 @@ def check_metric(results: SweepResults, metric: str) -> None:
         UserError: the trials reported other metrics only.
     """
     names = {name for trial in results.trials for report in trial.reports for name in report}
-    names = {name for name in names if not name.startswith("replica/")}
+    names = {name for name in names - {IS_NEW_EVALUATION} if not name.startswith("replica/")}
     if names and not {metric, canonical_metric(metric)} & names:
         nearest = difflib.get_close_matches(metric, names, n=1)
         hint = f" (nearest: {nearest[0]})" if nearest else ""

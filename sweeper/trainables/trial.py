@@ -158,7 +158,7 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
         self._metrics = TrialMetrics(
             len(self.settings.seeds),
             int(self._configuration.get("metrics_num_episodes_for_smoothing", 100)),
-            self.settings.objective.mode,
+            self.settings.objective,
         )
         self._plateau = PlateauWatch(self.settings.plateau)
         self._best = None
@@ -190,7 +190,9 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
             clocked = {**row, **self._clock(started)}
             stopped_by = stopped_by or self._find_end(clocked, is_evaluation=True)
         if stopped_by and settings.confirmation is not None:
-            row |= examine(trainer, settings.confirmation, settings.objective)
+            examined = examine(trainer, settings.confirmation, settings.objective)
+            metrics.record_divergence(examined.results)
+            row = {**self._make_row(), **examined.row}
         if is_due(settings.checkpoint_every_env_steps) or self._record_best(row):
             row["should_checkpoint"] = True
         return {**row, "done": stopped_by is not None, "stopped_by": stopped_by}

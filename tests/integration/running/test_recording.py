@@ -76,7 +76,7 @@ class Launch:
             retries=Retries(1),
             drain=drain,
             objective=Objective("episode_return_mean"),
-            correction=DivergenceCorrection("max"),
+            correction=DivergenceCorrection(Objective()),
             decisions=self.decisions,
             placement=Placement(["127.0.0.1"]),
         )
