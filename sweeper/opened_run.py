@@ -183,10 +183,10 @@ class Run:
 
     @property
     def trials(self) -> pandas.DataFrame:
-        """One row per trial."""
+        """One row per trial: see `results.frames.trials_frame`."""
         from sweeper.results.frames import trials_frame
 
-        return trials_frame(self.results)
+        return trials_frame(self.results, self.objective)
 
     @property
     def history(self) -> pandas.DataFrame:

@@ -77,13 +77,10 @@ def _check_description(document: Any) -> None:
         return
     seeds, diverged = document.get("seeds"), document.get("diverged", [])
     for name, numbers in (("seeds", seeds), ("diverged", diverged)):
-        # An agent outside of a run may have none.
-        if not isinstance(numbers, list):
-            raise ValueError(f"{name} is no list of numbers")
-        if not all(one is None or isinstance(one, int) for one in numbers):
+        if not _are_seeds(numbers):
             raise ValueError(f"{name} is no list of numbers")
     if not seeds:
-        raise ValueError("seeds is no list of numbers")
+        raise ValueError("seeds is empty")
     epsilon = document.get("epsilon", 0.0)
     if isinstance(epsilon, bool) or not isinstance(epsilon, int | float) or not 0 <= epsilon <= 1:
         raise ValueError("epsilon is no number from 0 to 1")
@@ -152,6 +149,12 @@ def find_agents(
             f"{what}; " + (f"it has those of the seeds {known}" if known else "it is one agent")
         )
     return chosen
+
+
+def _are_seeds(numbers: Any) -> bool:
+    """Whether they are seeds; that of an agent outside of a run may be None."""
+    is_list = isinstance(numbers, list)
+    return is_list and all(one is None or isinstance(one, int) for one in numbers)
 
 
 def _read_seed(value: Any) -> int | None:

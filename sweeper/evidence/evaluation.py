@@ -74,7 +74,6 @@ def evaluate(
     """
     folder, run = _find_folder(target, storage)
     description = read_description(folder)
-    champion = None if run is None else _find_champions_runs(run, description)
     does_sample = _find_explore(folder) if explore is None else explore
     agents = find_agents(folder, description, replica)
     recorded, settings = _find_environment(folder, description)
@@ -82,6 +81,7 @@ def evaluate(
     if description.get("backend") != "torch":
         foreign += find_foreign_pickles([folder])
     refuse_foreign(foreign, name=str(folder), trust=trust, say=say)
+    champion = None if run is None else _find_champions_runs(run, description)
     described = describe(settings)
     cap = _find_episode_cap(folder, description, described.max_episode_steps, max_episode_steps)
     now = identify(settings, described)

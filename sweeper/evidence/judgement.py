@@ -70,14 +70,14 @@ def judge_confirmation(
         and all(map(is_comparable, spread.values))
     }
     # An area under a curve, or episodes of exploring agents, are not what the confirmation tells.
-    is_comparable = objective.score != "auc"
-    is_told_alike = is_comparable and objective.metric.startswith("evaluation/")
+    is_score_comparable = objective.score != "auc"
+    is_told_alike = is_score_comparable and objective.metric.startswith("evaluation/")
     samples = [
         replace(
             _to_sample(one),
             search_score=scores.get(one.of),
             search_runs=runs.get(one.of, ()) if is_told_alike else (),
-            is_score_comparable=is_comparable,
+            is_score_comparable=is_score_comparable,
         )
         for one in retrained
     ]

@@ -102,4 +102,4 @@ def _hourly(trials: Sequence[TrialRecord]) -> float | None:
     known = [seconds for seconds in taken if seconds is not None and 0 < seconds < math.inf]
     if not known or at_once < 1:
         return None
-    return 3600 * at_once * len(known) / math.fsum(known)
+    return 3600 * at_once * len(known) / sum(known)
