@@ -182,12 +182,19 @@ def refuse_foreign(
         return
     why = ""
     if find_key() is None:
-        why = f"; this user has no key in {key_path()}, so nothing counts as made here"
+        why = f"; this user has no key{_describe_place()}, so nothing counts as made here"
     raise UserError(
         f"{name} was not made by this user on this machine, or its modules have moved since{why}. "
         f"Going on would do what whoever made it has chosen:\n{steps}\n"
         "nothing was done; if you trust it, add --trust (in Python: trust=True)"
     )
+
+
+def _describe_place() -> str:
+    try:
+        return f" in {key_path()}"
+    except RuntimeError:
+        return " and no home folder for one (HOME or XDG_STATE_HOME names it)"
 
 
 def _lies_in(module: str, folders: Sequence[str], known: Sequence[str]) -> bool:
