@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from sweeper.environments.settings import NormalizeSettings
 from sweeper.errors import ConfigurationRefusedError, UserError
-from sweeper.trainables.contract import EvaluationSettings
+from sweeper.trainables.contract import NON_FINITE_POLICY, EvaluationSettings
 from sweeper.trainables.torch_backend.ppo.trainer import TorchPPOTrainer
 
 CARTPOLE = {
@@ -173,15 +173,16 @@ def test_a_non_finite_policy_never_reaches_the_environment():
     assert [replica.diverged for replica in trainer.train()] == [False, True]
 
 
-def test_a_non_finite_policy_has_diverged_in_its_evaluation():
+def test_a_policy_that_is_not_finite_in_an_evaluation_is_frozen():
     settings = settings_of("ppo_tasks/Identity-v0", seeds=(0, 1), kind="continuous")
     trainer = build_trainer(settings)
     with torch.no_grad():
         trainer._networks.parameters[1] = 1e38
     first, second = trainer.evaluate()
     assert len(first.episode_returns) == 20
-    assert second.diverged
-    assert "not finite" in second.cause
+    assert (second.diverged, second.cause) == (True, NON_FINITE_POLICY)
+    assert [replica.diverged for replica in trainer.train()] == [False, True]
+    assert trainer.evaluate()[1] is None
 
 
 def test_non_finite_gradients_are_made_finite_without_changing_other_replicas():
