@@ -42,7 +42,7 @@ KEYS = (
     "replica/evaluation/episode_return_mean", "replica/num_env_steps_sampled_lifetime",
     "evaluation/episode_return_mean", "stop.num_env_steps_sampled_lifetime", "trials", "concurrent",
     "network", "type", "shape", "low", "n", "hiddens", "id", "module", "kwargs", "versions", "git",
-    "resumed", "lr", "", "a.b", "$float", "crc",
+    "resumed", "lr", "", "a.b", "$float", "crc", "line",
 )  # fmt: skip
 FRAGMENTS = (b"\0", b"\xff", b"\n", b"{", b"}", b"[", b"]", b'"', b",", b":", b"9" * 30, b"\x1b[2J")
 
