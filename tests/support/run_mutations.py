@@ -53,7 +53,7 @@ KEYS = (
     "replica/evaluation/episode_return_mean", "replica/num_env_steps_sampled_lifetime",
     "evaluation/episode_return_mean", "stop.num_env_steps_sampled_lifetime", "trials", "concurrent",
     "network", "type", "shape", "low", "n", "hiddens", "id", "module", "kwargs", "versions", "git",
-    "resumed", "lr", "", "a.b", "$float", "crc", "files", "seal", "seals", "working_directory",
+    "resumed", "lr", "", "a.b", "$float", "crc", "line", "files", "seal", "seals", "working_directory",
     "score", "judged", "excluded", "verdict", "agent", "deviation", "since", "host", "retrained_as",
     "search_paths", "wrappers", "name", "finalists", "baseline", "stop", "objective", "schedules",
     "agent/replica", "agent/episode_returns", "replica/confirmation/episode_return_mean",
