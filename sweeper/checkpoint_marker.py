@@ -14,8 +14,9 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
+from sweeper.json_values import parse_json
 from sweeper.paths import CheckpointPaths, write_atomically
-from sweeper.run_files import open_reading, read_json
+from sweeper.run_files import open_reading, read_json, read_text
 
 __all__ = ["find_damage", "mark_complete"]
 
@@ -77,17 +78,25 @@ def find_damage(folder: Path, *, reads_all: bool = True) -> str | None:
 
 
 def _read_marker(path: Path) -> _Sums:
-    document = read_json(path)
+    document = parse_json(read_text(path), keeps_halves=True)
     files = document.get("files") if isinstance(document, dict) else None
     if not isinstance(files, dict) or not files:
         raise ValueError("it lists no files")
     for name, entry in files.items():
-        place = PurePosixPath(name)
-        is_inside = not place.is_absolute() and ".." not in place.parts
         is_pair = isinstance(entry, list) and len(entry) == 2
-        if not is_inside or not is_pair or not isinstance(entry[0], int):
+        if not _is_name(name) or not is_pair or not isinstance(entry[0], int):
             raise ValueError("it is damaged")
     return {name: (size, checksum) for name, (size, checksum) in files.items()}
+
+
+def _is_name(name: str) -> bool:
+    """Whether a name can be that of a file in the checkpoint."""
+    try:
+        data = os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    place = PurePosixPath(name)
+    return b"\0" not in data and not place.is_absolute() and ".." not in place.parts
 
 
 def _checksum(path: Path) -> int | None:
@@ -135,10 +144,7 @@ def _check_tensors(path: Path) -> None:
         length = int.from_bytes(stream.read(8), "little")
         if length > size:
             raise ValueError("the header is cut off")
-        try:
-            header = json.loads(stream.read(length))
-        except RecursionError:
-            raise ValueError("nested too deeply") from None
+        header = parse_json(stream.read(length).decode("utf-8"))
     header.pop("__metadata__", None)
     ends = [entry["data_offsets"][1] for entry in header.values()]
     if 8 + length + max(ends, default=0) != size:

@@ -29,6 +29,8 @@ __all__ = [
     "short_path",
 ]
 
+_LONGEST_S = 86400e6
+
 _STATE_WORDS: dict[str, str] = {
     TrialState.TERMINATED: "done",
     TrialState.PRUNED: "pruned",
@@ -40,7 +42,11 @@ _STATE_WORDS: dict[str, str] = {
 
 
 def format_duration(seconds: float) -> str:
-    """``42s``, ``3m07s``, ``2h05m``, ``3d04h``."""
+    """``42s``, ``3m07s``, ``2h05m``, ``3d04h``; ``-`` for NaN and infinities."""
+    if not math.isfinite(seconds):
+        return "-"
+    if seconds >= _LONGEST_S:
+        return f"{seconds / 86400:.3g}d"
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole}s"
@@ -127,8 +133,14 @@ def format_bytes(size: float) -> str:
 
 
 def format_clock(moment: float, now: float) -> str:
-    """The time of day, with the date if it is not today: ``14:32``, ``Nov 25 03:10``."""
-    then = datetime.fromtimestamp(moment)
+    """The time of day, with the date if it is not today: ``14:32``, ``Nov 25 03:10``.
+
+    ``-`` for a time that no calendar has.
+    """
+    try:
+        then = datetime.fromtimestamp(moment)
+    except (ValueError, OverflowError, OSError):
+        return "-"
     is_today = then.date() == datetime.fromtimestamp(now).date()
     return f"{then:%H:%M}" if is_today else f"{then:%b %d %H:%M}"
 

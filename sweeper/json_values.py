@@ -1,30 +1,93 @@
 """Values as JSON, which has no NaN, no infinities and no numpy numbers.
 
-Two forms: `encode_json` for our own records, which `decode_json` reads back, and `to_json` for
-people and scripts.
+Two forms: `encode_json` for our own records, which `parse_json` and `decode_json` read back, and
+`to_json` for people and scripts. A record that is read may be damaged, or come from someone else.
+So what none of ours can hold is refused here, once for all readers.
 """
 
 from __future__ import annotations
 
+import json
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["decode_json", "encode_json", "to_json"]
+__all__ = ["LARGEST", "UnfitError", "decode_json", "encode_json", "parse_json", "to_json"]
+
+_MAX_DEPTH = 50  # of a configuration; Python's own limit is a thousand
+LARGEST = int(sys.float_info.max)
+"""Whole numbers beyond it fit no float."""
+_MAX_DIGITS = len(str(LARGEST)) + 1  # one for the sign
+# A call for each whole number would take longer than looking for long ones first.
+_LONG, _TO_ZEROS = b"0" * len(str(LARGEST)), bytes.maketrans(b"123456789", b"000000000")
+_NON_FINITE = {repr(number): number for number in (math.nan, math.inf, -math.inf)}
+
+
+class UnfitError(ValueError):
+    """JSON that is none of our records; the message says why."""
+
+
+def parse_json(text: str, *, keeps_halves: bool = False) -> Any:
+    """Parse a record.
+
+    Args:
+        text: JSON.
+        keeps_halves: keep half surrogate pairs, which JSON can hold and UTF-8 can't, as names of
+            files may; else ``?`` takes their place.
+
+    Raises:
+        UnfitError: it is nested more than 50 deep, or has a whole number beyond the largest float.
+        ValueError: it is no JSON.
+    """
+    has_long = _LONG in text.encode("utf-8", "surrogatepass").translate(_TO_ZEROS)
+    try:
+        document = (_CAREFUL if has_long else _PLAIN).decode(text)
+    except RecursionError:
+        raise UnfitError("nested too deeply") from None
+    if text.count("{") + text.count("[") > _MAX_DEPTH:
+        _check_depth(document, _MAX_DEPTH)
+    if ("\\ud" in text or "\\uD" in text) and not keeps_halves:
+        whole = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
+        document = json.loads(whole)
+    return document
+
+
+def _parse_whole(digits: str) -> int:
+    if len(digits) <= _MAX_DIGITS and abs(number := int(digits)) <= LARGEST:
+        return number
+    raise UnfitError("a number beyond the largest float")
+
+
+_PLAIN, _CAREFUL = json.JSONDecoder(), json.JSONDecoder(parse_int=_parse_whole)
+
+
+def _check_depth(value: Any, room: int) -> None:
+    if not isinstance(value, dict | list):
+        return
+    if not room:
+        raise UnfitError("nested too deeply")
+    for item in value.values() if isinstance(value, dict) else value:
+        _check_depth(item, room - 1)
 
 
 def encode_json(value: Any) -> Any:
     """Encode so that `decode_json` can restore the value.
 
-    Non-finite floats become ``{"$float": "nan"}``, so that text stays text; tuples become lists,
-    numpy's scalars and arrays Python's.
+    Non-finite floats become ``{"$float": "nan"}``, so that text stays text; so do whole numbers
+    beyond the largest float, as infinities. Tuples become lists, numpy's scalars and arrays
+    Python's.
     """
     if isinstance(value, Mapping):
         return {str(key): encode_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [encode_json(item) for item in value]
-    if isinstance(value, bool | int | str) or value is None:
+    if isinstance(value, str) or value is None:
         return value
+    if isinstance(value, int):
+        if -LARGEST <= value <= LARGEST:
+            return value
+        value = math.inf if value > 0 else -math.inf
     if hasattr(value, "tolist") and not isinstance(value, float):
         return encode_json(value.tolist())
     number = float(value)
@@ -32,10 +95,17 @@ def encode_json(value: Any) -> Any:
 
 
 def decode_json(value: Any) -> Any:
-    """Undo `encode_json`, except that tuples stay lists."""
+    """Undo `encode_json`, except that tuples stay lists.
+
+    Raises:
+        UnfitError: ``$float`` holds no number that JSON lacks.
+    """
     if isinstance(value, dict):
         if value.keys() == {"$float"}:
-            return float(value["$float"])
+            name = value["$float"]
+            if not isinstance(name, str) or name not in _NON_FINITE:
+                raise UnfitError("no number in $float")
+            return _NON_FINITE[name]
         return {key: decode_json(item) for key, item in value.items()}
     if isinstance(value, list):
         return [decode_json(item) for item in value]

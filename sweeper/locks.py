@@ -1,4 +1,4 @@
-"""The lock on a run folder: only one process at a time drives a run.
+"""The locks on a run folder: one process at a time drives a run, and one writes its record.
 
 The kernel releases the lock (`flock`) however its owner ends. So it tells whether a run is live
 better than a process id, which means nothing on another host and can be reused. A lock belongs to
@@ -29,7 +29,7 @@ try:
 except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["LockOwner", "is_locked", "read_owner", "run_lock"]
+__all__ = ["LockOwner", "RecordLock", "is_locked", "read_owner", "run_lock"]
 
 _logger = logging.getLogger(__name__)
 
@@ -39,6 +39,8 @@ _held: set[int] = set()
 # `is_locked` holds the lock for a moment, so the first attempt may fail.
 _PATIENCE_S = 1.0
 _RETRY_S = 0.05
+_MAX_PID = 2**31
+_MAX_TIME = 1e11  # seconds; `datetime` knows no year 5138
 _HELD = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
 
 
@@ -87,6 +89,41 @@ def run_lock(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+class RecordLock:
+    """The right to write a run's MLflow record, which one process at a time has.
+
+    It is a lock of the journal, which all of the record is made from. With the run's own lock the
+    run would look live to whoever reads it, and a run in a folder that can't be written has none.
+    """
+
+    def __init__(self, journal: Path) -> None:
+        self._journal = journal
+        self._descriptor: int | None = None
+
+    def take(self) -> bool:
+        """Whether this process has it now; on a file system without locks everybody has it.
+
+        Raises:
+            OSError: the journal is missing, or can't be opened.
+        """
+        if self._descriptor is not None:
+            return True
+        descriptor = open_regular(self._journal)
+        if _try_lock(descriptor, exclusive=True) is False:
+            os.close(descriptor)
+            return False
+        _held.add(descriptor)
+        self._descriptor = descriptor
+        return True
+
+    def release(self) -> None:
+        """Let others have it."""
+        if self._descriptor is not None:
+            _held.discard(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
 def _close_in_child() -> None:
     """Close, in a process that was just forked, what would keep its parent's locks."""
     while _held:
@@ -116,7 +153,7 @@ def _exists(pid: int) -> bool:
     """Whether a process of this host has this id."""
     try:
         os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
+    except ProcessLookupError:
         return False
     except PermissionError:
         return True
@@ -140,9 +177,16 @@ def read_owner(path: Path) -> LockOwner | None:
     """The process that holds the lock or held it last; None if the file names none."""
     try:
         document = read_json(path)
-        return LockOwner(int(document["pid"]), str(document["host"]), float(document["since"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         return None
+    if not isinstance(document, dict):
+        return None
+    pid, host, since = (document.get(name) for name in ("pid", "host", "since"))
+    if not isinstance(pid, int) or not 0 < pid < _MAX_PID or not isinstance(host, str):
+        return None
+    if not isinstance(since, int | float) or not 0 <= since < _MAX_TIME:
+        return None
+    return LockOwner(pid, host, since)
 
 
 def _try_lock(descriptor: int, *, exclusive: bool, patience_s: float = 0.0) -> bool | None:

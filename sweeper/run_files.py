@@ -8,7 +8,7 @@ through a link either. `delete` is the only function that deletes what a journal
 from __future__ import annotations
 
 import errno
-import json
+import itertools
 import os
 import shutil
 import stat
@@ -16,11 +16,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from sweeper.json_values import parse_json
+
 __all__ = [
     "check_tree",
     "copy_file",
     "copy_tree",
     "delete",
+    "delete_tree",
     "is_inside",
     "is_regular",
     "make_empty",
@@ -29,6 +32,7 @@ __all__ = [
     "read_json",
     "read_text",
     "set_aside",
+    "walk_files",
 ]
 
 # None of our records but the journal comes near this; a larger one is not read into memory.
@@ -124,12 +128,9 @@ def read_json(path: Path) -> Any:
 
     Raises:
         OSError: as `read_text`.
-        ValueError: it is no JSON, or nested too deeply to be ours.
+        ValueError: it is no JSON, or none that is ours (see `json_values.parse_json`).
     """
-    try:
-        return json.loads(read_text(path))
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    return parse_json(read_text(path))
 
 
 def make_empty(path: Path) -> None:
@@ -159,9 +160,64 @@ def delete(path: Path, *, below: Path) -> None:
     except FileNotFoundError:
         return
     if is_folder:
-        shutil.rmtree(place)
+        delete_tree(place)
     else:
         place.unlink()
+
+
+def delete_tree(folder: Path) -> None:
+    """Delete a folder with all that is in it; links are deleted, never followed.
+
+    A hostile tree is deeper than a function may call itself, and than a path may be long. So what
+    lies deeper is moved up before it is deleted.
+
+    Raises:
+        OSError: something can't be deleted.
+    """
+    numbers = itertools.count()
+    while folders := _delete_files(folder):
+        for inner in folders:
+            for deeper in _delete_files(inner):
+                names = (folder / f".{number}" for number in numbers)
+                deeper.rename(next(name for name in names if not os.path.lexists(name)))
+            inner.rmdir()
+    folder.rmdir()
+
+
+def _delete_files(folder: Path) -> list[Path]:
+    """Delete what a folder holds but folders, and return these."""
+    folders = []
+    for entry in list(folder.iterdir()):
+        if stat.S_ISDIR(entry.lstat().st_mode):
+            folders.append(entry)
+        else:
+            entry.unlink()
+    return folders
+
+
+def walk_files(
+    folder: Path, on_error: Callable[[OSError], object] | None = None
+) -> Iterator[tuple[Path, os.stat_result]]:
+    """All that a folder holds at any depth but folders, with its status; links are not followed.
+
+    Args:
+        folder: where to begin.
+        on_error: is given what can't be read, which is raised by default.
+
+    Raises:
+        OSError: something can't be read, or lies so deep that its path is too long.
+    """
+    folders = [folder]
+    while folders:
+        try:
+            found = [(entry, entry.lstat()) for entry in folders.pop().iterdir()]
+        except OSError as error:
+            if on_error is None:
+                raise
+            on_error(error)
+            continue
+        folders += [entry for entry, status in found if stat.S_ISDIR(status.st_mode)]
+        yield from (pair for pair in found if not stat.S_ISDIR(pair[1].st_mode))
 
 
 def set_aside(path: Path, *, below: Path) -> Path:
@@ -245,9 +301,12 @@ def copy_tree(source: Path, target: Path) -> None:
     """
     if source.is_symlink():
         _check_regular(source, source.lstat(), is_written=False)
-    target.mkdir()
-    for entry in sorted(source.iterdir()):
-        if stat.S_ISDIR(entry.lstat().st_mode):
-            copy_tree(entry, target / entry.name)
-        else:
-            copy_file(entry, target / entry.name)
+    folders = [(source, target)]
+    while folders:
+        place, copied = folders.pop()
+        copied.mkdir()
+        for entry in sorted(place.iterdir()):
+            if stat.S_ISDIR(entry.lstat().st_mode):
+                folders.append((entry, copied / entry.name))
+            else:
+                copy_file(entry, copied / entry.name)

@@ -16,12 +16,11 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sweeper.paths import CheckpointPaths, write_atomically
-from sweeper.run_files import open_reading, open_regular, read_json
+from sweeper.run_files import open_reading, open_regular, read_json, walk_files
 
 __all__ = ["find_key", "is_folder_sealed", "is_sealed", "key_path", "seal", "seal_folder"]
 
@@ -142,17 +141,9 @@ def _digests(root: Path) -> dict[str, str]:
     left_out = {paths.seal, paths.marker, *(root / name for name in CheckpointPaths.TRAINER_FILES)}
     return {
         path.relative_to(root).as_posix(): _digest(path)
-        for path in _files(root)
+        for path, _ in walk_files(root)
         if path not in left_out and path.suffix != _DATA_SUFFIX
     }
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for entry in sorted(folder.iterdir()):
-        if stat.S_ISDIR(entry.lstat().st_mode):
-            yield from _files(entry)
-        else:
-            yield entry
 
 
 def _digest(path: Path) -> str:

@@ -24,7 +24,7 @@ from sweeper.json_values import to_json
 from sweeper.paths import DEFAULT_STORAGE
 from sweeper.printable import PrintableFormatter, printable
 from sweeper.streams import discard, prepare_streams
-from sweeper.veil import hide_passwords, veil
+from sweeper.veil import hide_passwords
 
 if TYPE_CHECKING:
     from sweeper.api import Run
@@ -94,7 +94,7 @@ changed_environment_option = click.option(
 trust_option = click.option(
     "--trust",
     is_flag=True,
-    help="Run the code of a run that was not made by you on this machine, connect to its servers.",
+    help="Use a run that you did not make on this machine: run its code, connect to its servers.",
 )
 run_argument = click.argument(
     "reference", metavar="[RUN]", default="last", shell_complete=complete_run
@@ -161,7 +161,7 @@ def tell_result(text: str) -> None:
 
 def print_data(text: str) -> None:
     """Print text on stdout as it is, unless a terminal would act on it."""
-    whole = hide_passwords(veil(text))
+    whole = hide_passwords(text)
     _write(sys.stdout, printable(whole) if sys.stdout.isatty() else whole)
 
 
@@ -275,8 +275,12 @@ def open_reference(
 
 def print_json(document: Any) -> None:
     """Print data on stdout; it may hold dataclasses and objects with ``to_json``."""
-    text = json.dumps(document, indent=2, allow_nan=False, default=_encode)
-    _write(sys.stdout, f"{hide_passwords(veil(text))}\n")
+    try:
+        text = json.dumps(document, indent=2, allow_nan=False, default=_encode)
+    except ValueError:  # it holds NaN or an infinity, which JSON lacks
+        plain = json.loads(json.dumps(document, default=_encode))
+        text = json.dumps(to_json(plain), indent=2)
+    _write(sys.stdout, f"{hide_passwords(text)}\n")
 
 
 def _encode(value: Any) -> Any:

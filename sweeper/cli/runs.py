@@ -66,8 +66,10 @@ def results(
             raise UserError(f"{parquet} can't be written: there is no folder {parquet.parent}")
         try:
             write_parquet(opened.lineage if lineage else opened.trials, parquet)
-        except OSError as error:  # pyarrow's message names a temporary file
-            reason = os.strerror(error.errno) if error.errno else str(error)
+        except (OSError, ValueError) as error:
+            number = error.errno if isinstance(error, OSError) else None
+            # pyarrow's message names a temporary file.
+            reason = os.strerror(number) if number else str(error)
             raise UserError(f"{parquet} can't be written: {reason}") from error
         app.say(f"wrote {parquet}")
     elif lineage:
@@ -212,6 +214,11 @@ def logs(
     type=click.IntRange(1),
     help="Cut an episode after N steps.  [default: as in the run]",
 )
+@click.option(
+    "--explore/--greedy",
+    default=None,
+    help="Sample actions, or take the best ones.  [default: as evaluations of the run]",
+)
 @app.changed_environment_option
 @app.trust_option
 def evaluate(
@@ -222,16 +229,18 @@ def evaluate(
     seed: int,
     replica: int | None,
     max_episode_steps: int | None,
+    explore: bool | None,
     allow_changed_environment: bool,
     trust: bool,
 ) -> None:
     """Evaluate agents on episodes that training never saw.
 
-    For a RUN its champion plays; for a trial's checkpoint all its replicas. Shows the mean, the
-    interquartile mean (IQM) and an interval.
+    For a RUN its champion plays; for a trial's checkpoint all its replicas that did not diverge.
+    Shows the mean, the interquartile mean (IQM) and an interval; of several replicas also where
+    one more training run would land.
     """
     from sweeper.evidence import evaluation
-    from sweeper.views.runs import print_evaluation
+    from sweeper.views.evaluation import print_evaluation
 
     evaluated = evaluation.evaluate(
         target,
@@ -240,6 +249,7 @@ def evaluate(
         seed=seed,
         replica=replica,
         max_episode_steps=max_episode_steps,
+        explore=explore,
         allow_changed_environment=allow_changed_environment,
         trust=trust,
         say=app.say,

@@ -18,6 +18,7 @@ from sweeper.journal import ConfirmationPlanned
 from sweeper.metrics import Objective, examined_metric
 from sweeper.results.ranking import rank_trial
 from sweeper.results.records import SweepResults, TrialRecord, describe_error, judge_trial
+from sweeper.results.scoring import is_comparable
 from sweeper.states import TrialState
 
 __all__ = [
@@ -319,7 +320,10 @@ def _find_worst(
 
 
 def _values_by_seed(records: Sequence[TrialRecord], metric: str) -> dict[int, float | None]:
-    """The value of each training run that came to its end; None for a diverged one."""
+    """The value of each training run that came to its end; None for a diverged one.
+
+    One that nothing can be compared with has diverged, too.
+    """
     values: dict[int, float | None] = {}
     for record in records:
         row = record.last_report
@@ -329,8 +333,7 @@ def _values_by_seed(records: Sequence[TrialRecord], metric: str) -> dict[int, fl
         if not len(record.seeds) == len(row[metric]) == len(flags):
             continue  # damaged
         for seed, value, is_diverged in zip(record.seeds, row[metric], flags, strict=True):
-            is_value = value is not None and math.isfinite(value) and not is_diverged
-            values[seed] = value if is_value else None
+            values[seed] = value if is_comparable(value) and not is_diverged else None
     return values
 
 
@@ -340,6 +343,6 @@ def _mean_steps(records: Sequence[TrialRecord]) -> float:
         value
         for record in records
         for value in record.last_report.get("replica/num_env_steps_sampled_lifetime") or ()
-        if value is not None and math.isfinite(value)
+        if is_comparable(value)
     ]
     return math.fsum(steps) / len(steps) if steps else 0.0

@@ -20,6 +20,7 @@ from sweeper.formatting import count_noun
 from sweeper.json_values import decode_json, encode_json, to_json
 from sweeper.paths import write_atomically
 from sweeper.run_files import read_json
+from sweeper.typed_fields import check_fields
 
 __all__ = [
     "Candidate",
@@ -368,6 +369,8 @@ def load_selection(path: Path) -> Selection:
         if document.get("agent") is not None:
             agent = document["agent"]
             document["agent"] = ChosenAgent(**{**agent, "returns": tuple(agent["returns"])})
-        return Selection(**document)
+        selection = Selection(**document)
+        check_fields(selection)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is no selection: {error}") from error
+    return selection

@@ -29,6 +29,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from sweeper.errors import RunError, UserError
 from sweeper.evidence.confirmation import (
@@ -50,7 +51,7 @@ from sweeper.evidence.record import (
 from sweeper.evidence.ties import find_ties
 from sweeper.evidence.unconfirmed import explain_incomplete
 from sweeper.formatting import count_noun
-from sweeper.metrics import Objective, canonical_metric, examined_metric
+from sweeper.metrics import IS_NEW_EVALUATION, Objective, canonical_metric, examined_metric
 from sweeper.results.ranking import Candidate as Ranked
 from sweeper.results.ranking import best_checkpoint, id_key
 from sweeper.results.records import (
@@ -60,7 +61,7 @@ from sweeper.results.records import (
     describe_divergence,
     judge_trial,
 )
-from sweeper.results.scoring import iteration_of, metric_value
+from sweeper.results.scoring import is_comparable, iteration_of, metric_value
 from sweeper.results.spread import spread_of
 
 __all__ = [
@@ -240,12 +241,14 @@ def _choose_agent(
             continue
         if record.of != trial_id or record.is_outdated or index is None:
             continue
-        if index >= min(len(record.seeds), len(values)) or values[index] is None:
+        if index >= min(len(record.seeds), len(values)) or not is_comparable(values[index]):
             continue  # damaged
         kept = [one for one in record.checkpoints if exists(results.resolve(one))]
         if not kept:
             continue
-        returns = tuple(row.get("agent/episode_returns") or ())
+        returns, lengths = (
+            _comparable(row.get(f"agent/episode_{name}")) for name in ("returns", "lengths")
+        )
         found.append(
             ChosenAgent(
                 trial_id=record.trial_id,
@@ -254,7 +257,7 @@ def _choose_agent(
                 checkpoint=str(results.resolve(kept[-1])),
                 chosen_by=values[index],
                 returns=returns,
-                value=_statistic(metric, returns, row.get("agent/episode_lengths") or ()),
+                value=_statistic(metric, returns, lengths),
                 env_steps=record.env_steps,
             )
         )
@@ -262,8 +265,14 @@ def _choose_agent(
     return max(found, key=lambda one: objective.merit(one.chosen_by), default=None)
 
 
+def _comparable(values: Sequence[Any] | None) -> tuple[float, ...]:
+    """What each episode came to; nothing if one of them came to nothing that can be compared."""
+    found = values or ()
+    return tuple(map(float, found)) if all(map(is_comparable, found)) else ()
+
+
 def _statistic(
-    metric: str | None, returns: Sequence[float], lengths: Sequence[int]
+    metric: str | None, returns: Sequence[float], lengths: Sequence[float]
 ) -> float | None:
     name = (metric or "").rpartition("/")[2]
     values = lengths if name == "episode_len_mean" else returns
@@ -281,7 +290,7 @@ def check_metric(results: SweepResults, metric: str) -> None:
         UserError: the trials reported other metrics only.
     """
     names = {name for trial in results.trials for report in trial.reports for name in report}
-    names = {name for name in names if not name.startswith("replica/")}
+    names = {name for name in names - {IS_NEW_EVALUATION} if not name.startswith("replica/")}
     if names and not {metric, canonical_metric(metric)} & names:
         nearest = difflib.get_close_matches(metric, names, n=1)
         hint = f" (nearest: {nearest[0]})" if nearest else ""

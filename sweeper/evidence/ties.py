@@ -10,6 +10,7 @@ from sweeper.evidence.statistics import Moments, welch_p_values
 from sweeper.metrics import Objective
 from sweeper.results.ranking import rank_trial
 from sweeper.results.records import TrialRecord, judge_trial
+from sweeper.results.scoring import LARGEST_COMPARED
 from sweeper.results.spread import Spread, spread_of
 
 __all__ = ["find_ties"]
@@ -35,9 +36,13 @@ def find_ties(trials: Sequence[TrialRecord], objective: Objective) -> frozenset[
     if not others:
         return frozenset()
     spreads = [spread_of(one, objective) for one in (best, *others)]
+    means = np.array([judge_trial(one, objective).value for one in (best, *others)], float)
+    deviations = np.array([(one and one.deviation) or 0.0 for one in spreads])
+    # Welch's test is the same on any scale, and squares of large values are no floats.
+    scale = max(1.0, float(np.abs((means, deviations)).max()) / LARGEST_COMPARED)
     moments = Moments(
-        means=np.array([judge_trial(one, objective).value for one in (best, *others)], float),
-        variances=np.array([_variance(one) for one in spreads]),
+        means=means / scale,
+        variances=(deviations / scale) ** 2,
         numbers=np.array([_number(one) for one in spreads], float),
     )
     chances = welch_p_values(_part(moments, slice(1, None)), _part(moments, slice(0, 1)))
@@ -52,8 +57,3 @@ def _part(moments: Moments, part: slice) -> Moments:
 
 def _number(spread: Spread | None) -> int:
     return 0 if spread is None else len(spread.values)
-
-
-def _variance(spread: Spread | None) -> float:
-    deviation = None if spread is None else spread.deviation
-    return 0.0 if deviation is None else deviation**2

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+import stat
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,12 +19,17 @@ from sweeper.paths import CheckpointPaths, RunPaths, list_runs
 from sweeper.planning.plan import CLOCKS, Estimate, SweepPlan, may_end_early
 from sweeper.results.builder import load_results
 from sweeper.results.records import SweepResults, TrialRecord
+from sweeper.results.scoring import env_steps_of
 from sweeper.results.standing import startup_s
-from sweeper.spec import ExperimentSpec, load_spec
+from sweeper.run_files import walk_files
+from sweeper.spec import ExperimentSpec, load_record
 
 __all__ = ["checkpoint_bytes", "estimate_plan"]
 
 _MAX_RUNS = 10  # the newest
+# Slower is no measurement, but damage.
+_LONGEST_STARTUP_S = 86400.0
+_SLOWEST_STEP_S = 3600.0
 _MIN_TRIALS = 8  # that tell how early trials end
 _MAX_JOURNAL_BYTES = 20_000_000  # larger journals would make a plan take over a second
 
@@ -132,7 +138,7 @@ def _measure_runs(plan: SweepPlan) -> Iterator[_Measured]:
         try:
             if paths.journal.stat().st_size > _MAX_JOURNAL_BYTES:
                 continue
-            spec = load_spec(paths.spec)
+            spec = load_record(paths.spec)
             if not _is_alike(spec, plan.spec):
                 continue
             results = load_results(paths)
@@ -166,15 +172,16 @@ def _ends_alike(other: ExperimentSpec, spec: ExperimentSpec) -> bool:
 def _trial_share(results: SweepResults, spec: ExperimentSpec) -> float | None:
     """The mean share of a whole trial's env steps; None with few trials, or without a length."""
     length = spec.stop.get(ENV_STEPS)
-    done = [record.env_steps or 0 for record in results.trials if record.state.has_succeeded]
+    done = [record for record in results.trials if record.state.has_succeeded]
     if length is None or len(done) < _MIN_TRIALS:
         return None
-    return float(min(1.0, statistics.fmean(done) / length))
+    return statistics.fmean(min(1.0, (record.env_steps or 0) / length) for record in done)
 
 
 def _measure(paths: RunPaths, results: SweepResults, *, keeps_trainer: bool) -> _Measured | None:
     speeds = [speed for record in results.trials if (speed := _step_s(record)) is not None]
-    if not speeds:
+    begun_s = max(map(startup_s, results.trials), default=0.0)
+    if not speeds or not begun_s <= _LONGEST_STARTUP_S:
         return None
     sizes = []
     for record in results.trials:
@@ -185,7 +192,7 @@ def _measure(paths: RunPaths, results: SweepResults, *, keeps_trainer: bool) -> 
             sizes.append(size / max(1, len(record.seeds)))
     return _Measured(
         run=paths.root.name,
-        startup_s=max(startup_s(record) for record in results.trials),
+        startup_s=begun_s,
         step_s=statistics.median(speeds),
         checkpoint_bytes=max(filter(None, sizes), default=None),
         trial_share=None,
@@ -194,15 +201,18 @@ def _measure(paths: RunPaths, results: SweepResults, *, keeps_trainer: bool) -> 
 
 def _step_s(record: TrialRecord) -> float | None:
     """Seconds for one env step of one replica; None without a usable report."""
-    steps, seconds = record.env_steps, record.last_report.get("time_total_s")
-    if not steps or not isinstance(seconds, int | float) or not seconds > 0:
+    steps, seconds = env_steps_of(record.last_report), record.time_total_s
+    if seconds is None or not steps or steps < 0:
         return None
-    trained_s = seconds - startup_s(record)
-    return trained_s / (steps * max(1, len(record.seeds))) if trained_s > 0 else None
+    step_s = (seconds - startup_s(record)) / (steps * max(1, len(record.seeds)))
+    return step_s if 0 < step_s <= _SLOWEST_STEP_S else None
 
 
 def checkpoint_bytes(folder: Path, *, with_trainer: bool) -> int:
     """The size of a checkpoint without its replay memory, whose size follows from the spec."""
     left_out = CheckpointPaths.TRAINER_FILES[-1 if with_trainer else 0 :]
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name not in left_out)
-    return sum(path.stat().st_size for path in files)
+    return sum(
+        status.st_size
+        for path, status in walk_files(folder)
+        if stat.S_ISREG(status.st_mode) and path.name not in left_out
+    )

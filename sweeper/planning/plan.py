@@ -16,6 +16,7 @@ from sweeper.hints import show
 from sweeper.json_values import to_json
 from sweeper.metrics import BOUNDS, ENV_STEPS
 from sweeper.planning.confirmation import PlannedConfirmation, plan_confirmation
+from sweeper.planning.early_ends import note_early_ends
 from sweeper.planning.episode_cap import cap_evaluation
 from sweeper.planning.feasibility import check_feasibility, count_fitting
 from sweeper.planning.proposal import Proposal
@@ -234,6 +235,7 @@ def build_plan(
         notes=(
             *point_notes,
             *note_random_draws(spec),
+            *note_early_ends(spec, _max_trials(spec, trials)),
             *_note_password(spec),
             *_repeats(trials, count(spec.param_space, search.num_samples, points)),
         ),

@@ -51,10 +51,12 @@ def find_rung_warnings(spec: ExperimentSpec) -> Iterator[str]:
             "before they have learned anything"
         )
     elif length is not None and first < FIRST_RUNG_SHARE * length:
-        yield (
-            f"{name} ({first:,}) lies at {first / length:.0%} of a trial: {_EVIDENCE}; leave "
-            "scheduler.grace_period out for 30%"
+        remedy = (
+            "leave scheduler.grace_period out for 30%"
+            if _is_given(spec)
+            else "a scheduler.reduction_factor of 3 puts it at 33%"
         )
+        yield f"{name} ({first:,}) lies at {first / length:.0%} of a trial: {_EVIDENCE}; {remedy}"
 
 
 def _is_given(spec: ExperimentSpec) -> bool:

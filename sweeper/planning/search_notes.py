@@ -14,7 +14,9 @@ from sweeper.results.builder import load_results
 from sweeper.results.ranking import rank_trial
 from sweeper.results.records import TrialRecord, judge_trial
 from sweeper.search.distributions import Distribution, assign, distributions, flatten, is_same
-from sweeper.spec import ExperimentSpec, load_spec
+from sweeper.search.expansion import check_points
+from sweeper.spec import ExperimentSpec, load_record
+from sweeper.spec.keys.names import default
 from sweeper.spec.search import BestOf
 from sweeper.spec.text.yaml import dotted
 
@@ -37,7 +39,7 @@ def resolve_points(spec: ExperimentSpec) -> tuple[ExperimentSpec, tuple[str, ...
         return spec, ()
     try:
         paths = find_run(wanted.from_run, Path(spec.storage))
-        objective = load_spec(paths.spec).objective
+        objective = load_record(paths.spec).objective
         trials = load_results(paths).trials
     except UserError as error:
         raise _refuse(spec, str(error)) from error
@@ -47,7 +49,7 @@ def resolve_points(spec: ExperimentSpec) -> tuple[ExperimentSpec, tuple[str, ...
     for trial in sorted(scored, key=lambda one: rank_trial(one, objective)):
         if len(points) == wanted.top:
             break
-        point = _read_point(spec.param_space, trial)
+        point = _read_point(spec, trial)
         if isinstance(point, str):
             left_out.append(f"{trial.trial_id} ({point})")
         elif point not in points:
@@ -82,24 +84,26 @@ def _shorten(reasons: list[str]) -> str:
     return join_words(shown) if shown else ""
 
 
-def _read_point(space: Mapping[str, Any], trial: TrialRecord) -> dict[str, Any] | str:
+def _read_point(spec: ExperimentSpec, trial: TrialRecord) -> dict[str, Any] | str:
     """A trial's values of what is searched here, nested; or why it can't be tried here."""
-    leaves = dict(flatten(space))
+    leaves = dict(flatten(spec.param_space))
     point: dict[str, Any] = {}
-    theirs = {
-        **dict(_values(trial.configuration, leaves)),
-        **dict(_values(trial.parameters, leaves)),
-    }
     searched = dict(_values(trial.parameters, leaves))
-    for path, value in theirs.items():
+    for path, value in {**dict(_values(trial.configuration, leaves)), **searched}.items():
         leaf, name = leaves.get(path), dotted(path)
         if isinstance(leaf, Distribution):
             if not leaf.contains(value):
                 return f"{name} {show(value)} is outside of {leaf.kind} {show(leaf.args)}"
-            assign(point, path, value)
-        elif path in searched and leaf is not None and not is_same(leaf, value):
-            return f"{name} is {show(value)}, not {show(leaf)}"
-    return point if point else "it has none of the parameters that are searched here"
+            assign(point, path, leaf.own_value(value))
+        elif path in searched:
+            usual = default(spec.algorithm, path, spec.backend)
+            here, whose = (leaf, "") if path in leaves else (usual, ", the default")
+            if not is_same(here, value):
+                return f"{name} is {show(value)}, not {show(here)}{whose}"
+    if not point:
+        return "it has none of the parameters that are searched here"
+    unmet = next(check_points(spec.param_space, [point]), None)
+    return point if unmet is None else unmet.message
 
 
 def _values(

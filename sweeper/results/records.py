@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,17 +13,19 @@ from sweeper.journal import ConfirmationPlanned
 from sweeper.json_values import to_json
 from sweeper.metrics import ENV_STEPS, Objective
 from sweeper.results.exchanges import Exchange, TrialCheckpoint
-from sweeper.results.scoring import Score, env_steps_of, metric_value, score_reports
+from sweeper.results.scoring import Score, env_steps_of, finite_value, score_reports
 from sweeper.states import LaunchEnd, Stage, TrialState
 
 __all__ = [
     "SweepResults",
     "TrialCheckpoint",
     "TrialRecord",
+    "count_states",
     "describe_divergence",
     "describe_error",
     "describe_pruning",
     "judge_trial",
+    "last_number",
 ]
 
 
@@ -48,12 +49,14 @@ class TrialRecord:
         retries: how often it failed and was resumed.
         stage: what it is trained for.
         of: in the confirmation, whom it trains again: a trial's id, or ``baseline``.
+        known: what the search knew when it chose the configuration, as in `TrialAsked`.
         is_outdated: whether the confirmation has since been planned under another rule.
         rung: the last one at which a scheduler compared it, from 1; None: at none.
         exchanges: how often, and when, it took over another trial's weights.
         is_copying: whether it has no checkpoint of its own since the last exchange, and so would
             go on from its donor's.
         waits_since: since when it lets other trials of its population go first.
+        is_asked: whether its configuration is known; False where the journal has lost the line.
     """
 
     trial_id: str
@@ -72,11 +75,13 @@ class TrialRecord:
     retries: int = 0
     stage: Stage = Stage.SEARCH
     of: str = ""
+    known: int | None = None
     is_outdated: bool = False
     rung: int | None = None
     exchanges: tuple[Exchange, ...] = ()
     is_copying: bool = False
     waits_since: float | None = None
+    is_asked: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", TrialState(self.state))
@@ -90,7 +95,7 @@ class TrialRecord:
     def env_steps(self) -> int | None:
         """Env steps per replica, by the last report."""
         steps = env_steps_of(self.last_report)
-        return None if steps is None or not math.isfinite(steps) else int(steps)
+        return None if steps is None else int(steps)
 
     def parameters_at(self, report: int) -> Mapping[str, Any]:
         """What the search, or an exchange, had chosen when the trial made a report, by index.
@@ -126,8 +131,8 @@ class TrialRecord:
 
     @property
     def time_total_s(self) -> float | None:
-        """Seconds of training, by the last report."""
-        return metric_value(self.last_report, "time_total_s")
+        """Seconds of training, by the last report; None if it has no finite number of them."""
+        return finite_value(self.last_report, "time_total_s")
 
 
 @dataclass(frozen=True)
@@ -175,13 +180,17 @@ class SweepResults:
 
     def counts(self) -> dict[TrialState, int]:
         """How many of the search's trials are in each state; states without one are left out."""
-        counts = Counter(record.state for record in self.trials)
-        return {state: counts[state] for state in TrialState if counts[state]}
+        return count_states(self.trials)
 
     @property
     def searched(self) -> tuple[Mapping[str, Any], ...]:
         """What the search chose for its trials, in the order in which they were asked for."""
         return tuple(record.parameters_at(-1) for record in self.trials)
+
+    @property
+    def known(self) -> tuple[int | None, ...]:
+        """What the search knew when it chose each of them."""
+        return tuple(record.known for record in self.trials)
 
     def resolve(self, checkpoint: TrialCheckpoint) -> Path:
         """The absolute folder of a checkpoint."""
@@ -200,7 +209,7 @@ class SweepResults:
                 "score": judge_trial(record, objective).value,
                 "diverged": record.diverged,
                 ENV_STEPS: record.env_steps,
-                "time_total_s": to_json(record.time_total_s),
+                "time_total_s": record.time_total_s,
                 "error": describe_error(record) or record.error,
                 "log": None if record.log is None else str(record.log),
             }
@@ -208,11 +217,28 @@ class SweepResults:
         ]
 
 
+def count_states(records: Iterable[TrialRecord]) -> dict[TrialState, int]:
+    """How many trials are in each state; states without one are left out."""
+    counts = Counter(record.state for record in records)
+    return {state: counts[state] for state in TrialState if counts[state]}
+
+
 def judge_trial(record: TrialRecord, objective: Objective) -> Score:
-    """The score of a trial's reports; a trial in error has none, whatever it reported."""
+    """The score of a trial's reports.
+
+    A trial in error has none, whatever it reported, and neither has one of which nobody knows
+    what was trained.
+    """
+    if not record.is_asked:
+        return Score(None, problem="its configuration is lost: that line of the journal is missing")
     if record.state is TrialState.ERROR:
         return Score(None, problem=f"error: {describe_error(record)}")
     return score_reports(record.reports, objective)
+
+
+def last_number(records: Iterable[TrialRecord]) -> int:
+    """The highest number in the ids of one stage's trials; 0 without any."""
+    return max((int(record.trial_id[1:]) for record in records), default=0)
 
 
 def describe_divergence(record: TrialRecord) -> str | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sweeper.metrics import Objective
 from sweeper.results.records import TrialRecord, judge_trial
-from sweeper.results.scoring import score_reports
+from sweeper.results.scoring import as_float, score_reports
 
 __all__ = ["Spread", "spread_of"]
 
@@ -25,13 +26,18 @@ class Spread:
 
     @property
     def deviation(self) -> float | None:
-        """Their standard deviation, with n - 1; None below two replicas."""
+        """Their standard deviation, with n - 1; None below two replicas, and if it is no float."""
         number = len(self.values)
         if number < 2:
             return None
-        mean = math.fsum(self.values) / number
+        # Scaled by a power of two, which rounds nothing: squares of large values are no floats.
+        scale = 2.0 ** (math.frexp(max(map(abs, self.values)))[1] - 1)
+        scaled = [value / scale for value in self.values]
+        mean = math.fsum(scaled) / number
         # Of a large mean a small spread would be lost in the squares.
-        return math.sqrt(math.fsum((value - mean) ** 2 for value in self.values) / (number - 1))
+        variance = math.fsum((value - mean) ** 2 for value in scaled) / (number - 1)
+        deviation = math.sqrt(variance) * scale
+        return deviation if math.isfinite(deviation) else None
 
 
 def spread_of(record: TrialRecord, objective: Objective) -> Spread | None:
@@ -44,7 +50,7 @@ def spread_of(record: TrialRecord, objective: Objective) -> Spread | None:
     if judged.report is None:
         return None
     name = f"replica/{objective.metric}"
-    values: Sequence[float | None]
+    found: Sequence[Any]
     if objective.score == "auc":
         rows = [row for row in record.reports if isinstance(row.get(name), list)]
         if not rows:
@@ -53,10 +59,10 @@ def spread_of(record: TrialRecord, objective: Objective) -> Spread | None:
         curves = [
             [{**row, objective.metric: row[name][index]} for row in rows] for index in range(number)
         ]
-        values = [score_reports(curve, objective).value for curve in curves]
+        found = [score_reports(curve, objective).value for curve in curves]
     else:
-        found = record.reports[judged.report].get(name)
-        values = found if isinstance(found, list) else []
-    if not values or any(value is None or not math.isfinite(value) for value in values):
-        return None
-    return Spread(tuple(float(value) for value in values if value is not None))
+        row = record.reports[judged.report]
+        found = row[name] if isinstance(row.get(name), list) else []
+    values = tuple(value for one in found if (value := as_float(one)) is not None)
+    is_whole = len(values) == len(found) > 0 and all(map(math.isfinite, values))
+    return Spread(values) if is_whole else None

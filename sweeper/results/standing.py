@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from sweeper.metrics import BOUNDS, Objective
 from sweeper.results.ranking import Rank, rank_trial
 from sweeper.results.records import TrialRecord
-from sweeper.results.scoring import env_steps_of, metric_value
+from sweeper.results.scoring import env_steps_of, finite_value
 from sweeper.spec import ExperimentSpec
 from sweeper.states import TrialState
 
@@ -122,7 +122,8 @@ class Standing:
         ]
         if known:
             lefts.append(self._makespan_s(now, sum(known) / len(known)))
-        return max(0.0, min(lefts)) if lefts else None
+        left_s = min(lefts, default=math.inf)
+        return max(0.0, left_s) if math.isfinite(left_s) else None
 
     def _makespan_s(self, now: float, mean_s: float) -> float:
         """How long the open trials take if each goes to the slot that is free first."""
@@ -158,10 +159,7 @@ def trial_share(report: Mapping[str, Any], stop: Mapping[str, float]) -> float:
     shares = [
         value / limit
         for name, limit in stop.items()
-        if name in BOUNDS
-        and limit > 0
-        and (value := metric_value(report, name)) is not None
-        and math.isfinite(value)
+        if name in BOUNDS and limit > 0 and (value := finite_value(report, name)) is not None
     ]
     return min(1.0, max(shares, default=0.0))
 
@@ -174,7 +172,7 @@ def startup_s(record: TrialRecord) -> float:
     if not record.reports:
         return 0.0
     first = record.reports[0]
-    spent_s, speed = metric_value(first, "time_total_s"), metric_value(first, "env_steps_per_s")
+    spent_s, speed = finite_value(first, "time_total_s"), finite_value(first, "env_steps_per_s")
     steps = env_steps_of(first)
     if spent_s is None or steps is None or speed is None or not speed > 0:
         return 0.0
@@ -196,7 +194,7 @@ def _whole_s(record: TrialRecord, stop: Mapping[str, float]) -> float | None:
     if share <= 0:
         return limit_s if math.isfinite(limit_s) else None
     first = record.reports[0]
-    begun_s, begun_share = metric_value(first, "time_total_s"), trial_share(first, way)
+    begun_s, begun_share = finite_value(first, "time_total_s"), trial_share(first, way)
     if begun_s is None or share <= begun_share:
         begun_s, begun_share = startup_s(record), 0.0
     return min(limit_s, spent_s + (1 - share) * (spent_s - begun_s) / (share - begun_share))

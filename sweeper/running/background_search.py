@@ -23,7 +23,7 @@ class BackgroundSearch(SearchAlgorithm):
     """
 
     def __init__(self, search: SearchAlgorithm) -> None:
-        self.learns = search.learns
+        self.learns, self.follows_order = search.learns, search.follows_order
         self._search = search
         self._thread = ThreadPoolExecutor(1, "sweeper-search", initializer=_block_signals)
         self._chosen: dict[int, Future[Sample | None]] = {}

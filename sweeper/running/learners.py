@@ -57,7 +57,9 @@ class Learners:
             paths: of the run.
             continued: trials that go on in this launch.
         """
-        if self.search.learns:
+        if self.search.learns and self.search.follows_order:
+            self._tell_in_order(paths)
+        elif self.search.learns:
             for trial_id in self.results.trial_ids:
                 self._tell(trial_id)
         if self.scheduler.remembers:
@@ -120,6 +122,14 @@ class Learners:
     def _tell(self, trial_id: str) -> None:
         if self._is_searched(trial_id):
             self.search.tell(observe_trial(self.results.trial(trial_id), self.objective))
+
+    def _tell_in_order(self, paths: RunPaths) -> None:
+        """Tell the search of every report and end, as it was told while the launches went on."""
+        then = ResultsBuilder(paths.root)
+        for event in read_journal(paths.journal):
+            then.apply(event)
+            if isinstance(event, TrialReported | TrialEnded) and self._is_searched(event.trial_id):
+                self.search.tell(observe_trial(then.trial(event.trial_id), self.objective))
 
     def _is_searched(self, trial_id: str) -> bool:
         return self.results.trial(trial_id).stage is Stage.SEARCH

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import random
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from sweeper.metrics import Objective
 from sweeper.schedulers.base import CONTINUE, Action, Decision, Report, Scheduler
@@ -89,15 +89,26 @@ class HalvingScheduler(Scheduler):
 
     def expected_share(self, trials: int) -> float | None:
         """By the quota at each rung, if values come in random order."""
-        share = 1 / self.reduction_factor
         spent = 0.0
-        for ladder, part in zip(self.ladders, self.ladder_shares(), strict=True):
-            left, before = trials * part, 0
-            for rung in ladder.rungs:
-                spent += left * (rung.env_steps - before)
-                left, before = expected_passes(left, share), rung.env_steps
-            spent += left * (self.max_t - before)
+        for ladder, arrivals in self._expected_arrivals(trials):
+            before = 0
+            ends = [*(rung.env_steps for rung in ladder.rungs), self.max_t]
+            for number, end in zip(arrivals, ends, strict=True):
+                spent += number * (end - before)
+                before = end
         return min(1.0, spent / (trials * self.max_t)) if trials else 1.0
+
+    def expected_ends(self, trials: int) -> float | None:
+        """By the quota at each rung, if values come in random order."""
+        return sum(arrivals[-1] for _, arrivals in self._expected_arrivals(trials))
+
+    def _expected_arrivals(self, trials: int) -> Iterator[tuple[Ladder, list[float]]]:
+        """How many trials come to each rung of each ladder, and to the end."""
+        for ladder, part in zip(self.ladders, self.ladder_shares(), strict=True):
+            arrivals = [trials * part]
+            for _ in ladder.rungs:
+                arrivals.append(expected_passes(arrivals[-1], 1 / self.reduction_factor))
+            yield ladder, arrivals
 
     def _due(self, report: Report) -> Rung | None:
         trial_id = report.trial_id

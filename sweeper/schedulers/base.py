@@ -125,6 +125,10 @@ class Scheduler(ABC):
         """The share of the env steps of so many whole trials that will be taken; None: unknown."""
         return None
 
+    def expected_ends(self, trials: int) -> float | None:  # noqa: ARG002
+        """How many of so many trials come to their own end; None: unknown."""
+        return None
+
     def on_end(self, trial_id: str, state: TrialState) -> None:  # noqa: B027 - not all need it
         """A trial is over, or paused until a later launch; by default ignored."""
 

@@ -19,3 +19,7 @@ class FIFOScheduler(Scheduler):
     def expected_share(self, trials: int) -> float | None:  # noqa: ARG002
         """All of them."""
         return 1.0
+
+    def expected_ends(self, trials: int) -> float | None:
+        """All of them."""
+        return trials

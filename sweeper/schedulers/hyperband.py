@@ -33,7 +33,8 @@ class HyperBandScheduler(HalvingScheduler):
         objective: whose values are compared.
         max_t: env steps of a whole trial.
         reduction_factor: one in so many trials passes a rung; the next is so many times further.
-        grace_period: no rung lies below it, so it sets S; by default 30 % of ``max_t``.
+        grace_period: no rung lies below it, so it sets S; by default 30 % of ``max_t``, but low
+            enough for a rung at ``max_t / reduction_factor``.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class HyperBandScheduler(HalvingScheduler):
         reduction_factor: float = 3,
         grace_period: int | None = None,
     ) -> None:
-        first = first_rung(max_t) if grace_period is None else grace_period
+        first = grace_period or first_rung(max_t, at_most=max_t / reduction_factor)
         most = max(0, math.floor(math.log(max_t / first) / math.log(reduction_factor) + 1e-9))
         ladders = [
             tuple(

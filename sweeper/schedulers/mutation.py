@@ -130,29 +130,14 @@ def _step_to_neighbour(leaf: Distribution, value: Any, generator: np.random.Gene
 
 def _scale(leaf: Distribution, value: float, factor: float) -> float | int:
     """The product, clipped into the range; on a grid the nearest other value that way."""
-    scaled = value * factor
-    quantum = _quantum(leaf)
-    lower, upper = leaf.bounds or (-math.inf, math.inf)
+    scaled, quantum = value * factor, leaf.quantum
     if quantum is None:
+        lower, upper = leaf.bounds or (-math.inf, math.inf)
         return float(min(max(scaled, lower), upper))
     here, there = round(value / quantum), round(scaled / quantum)
     if there == here:  # a small number, e.g. 2 x 1.2: one step in the same direction
         there += 1 if scaled > value else -1
-    there = max(there, _index(lower, quantum, up=True)) if math.isfinite(lower) else there
-    there = min(there, _index(upper, quantum, up=False)) if math.isfinite(upper) else there
-    # As a draw is rounded (`search.expansion`), so that equal values are equal.
-    return there * int(quantum) if leaf.is_integer else float(np.round(there) * quantum)
-
-
-def _quantum(leaf: Distribution) -> float | None:
-    if leaf.kind.startswith("q") and len(leaf.args) > 2:
-        return float(leaf.args[2])
-    return 1.0 if leaf.is_integer else None
-
-
-def _index(bound: float, quantum: float, *, up: bool) -> int:
-    scaled = bound / quantum
-    nearest = round(scaled)
-    if math.isclose(scaled, nearest):
-        return nearest
-    return math.ceil(scaled) if up else math.floor(scaled)
+    if leaf.bounds is not None:
+        first, last = leaf.indices
+        there = min(max(there, first), last)
+    return leaf.multiple(there)

@@ -8,11 +8,20 @@ So a trial is at each rung at most once, even if it reports again after a rollba
 
 from __future__ import annotations
 
+import itertools
 import math
 from bisect import insort
 from dataclasses import dataclass, field
 
-__all__ = ["FIRST_RUNG_SHARE", "Ladder", "Rung", "expected_passes", "first_rung", "spaced"]
+__all__ = [
+    "FIRST_RUNG_SHARE",
+    "Ladder",
+    "Rung",
+    "count_ladders",
+    "expected_passes",
+    "first_rung",
+    "spaced",
+]
 
 # Of the env steps of a trial. Rank correlation with the final score was 0.56 at 10 % of them,
 # 0.73 at 30 % and 0.85 at 50 %; keeping the best quarter lost 48 % of the true top 5 % at 10 %,
@@ -20,9 +29,20 @@ __all__ = ["FIRST_RUNG_SHARE", "Ladder", "Rung", "expected_passes", "first_rung"
 FIRST_RUNG_SHARE = 0.3
 
 
-def first_rung(max_t: int) -> int:
-    """Where the first rung lies if the spec does not say: at 30 % of a trial's env steps."""
-    return max(1, math.ceil(round(FIRST_RUNG_SHARE * max_t, 6)))
+def first_rung(max_t: int, at_most: float = math.inf) -> int:
+    """Where the first rung lies if the spec does not say: at 30 % of a trial's env steps.
+
+    Args:
+        max_t: env steps of a whole trial.
+        at_most: a bound that may be lower; a rung lies at 1 at least.
+    """
+    usual = math.ceil(round(FIRST_RUNG_SHARE * max_t, 6))
+    return max(1, usual if usual <= at_most else math.floor(at_most))
+
+
+def count_ladders(first: float, factor: float, *, below: int) -> int:
+    """How many ladders have a rung before a trial's end, if each begins a rung later."""
+    return next(count for count in itertools.count() if first * factor**count >= below)
 
 
 def spaced(first: float, factor: float, *, below: int) -> tuple[int, ...]:

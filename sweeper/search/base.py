@@ -41,12 +41,15 @@ class SearchAlgorithm(ABC):
 
     Pure: it knows no Ray and no files. The queue of a launch (`sweeper.running.tune.queue`) calls
     it in the driver's thread. A later launch of the run makes a new one and tells it of every trial
-    in the journal, in their order, before it asks: so what `ask` returns may depend on nothing but
+    in the journal, before it asks: so what `ask` returns may depend on nothing but
     the arguments it was made with, the number, and what it was told.
     """
 
     # Whether `tell` matters; if not, the replay of the journal is skipped.
     learns: bool = True
+    # Whether the order matters in which it was told: then a replay tells of every report and end
+    # again. If not, of each trial once, as it stands.
+    follows_order: bool = False
 
     @abstractmethod
     def ask(self, number: int) -> Sample | None:

@@ -5,11 +5,21 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from sweeper.hints import nearest, number_hint, show
+from sweeper.hints import nearest, show
+from sweeper.search.kinds import (
+    INTEGER,
+    KINDS,
+    LOG,
+    NORMAL,
+    check_arguments,
+    is_finite,
+    names_code,
+)
+from sweeper.search.quanta import first_index, is_between, is_close, last_index, multiple
 
 __all__ = [
     "KINDS",
@@ -26,25 +36,6 @@ __all__ = [
 ]
 
 Path = tuple[str, ...]
-
-# Names of each kind's arguments; None: a list of values.
-KINDS: Mapping[str, tuple[str, ...] | None] = {
-    "grid_search": None,
-    "choice": None,
-    "uniform": ("lower", "upper"),
-    "quniform": ("lower", "upper", "q"),
-    "loguniform": ("lower", "upper"),
-    "qloguniform": ("lower", "upper", "q"),
-    "randint": ("lower", "upper"),
-    "qrandint": ("lower", "upper", "q"),
-    "lograndint": ("lower", "upper"),
-    "qlograndint": ("lower", "upper", "q"),
-    "randn": ("mean", "sd"),
-    "qrandn": ("mean", "sd", "q"),
-}
-_INTEGER = {"randint", "qrandint", "lograndint", "qlograndint"}
-_LOG = {"loguniform", "qloguniform", "lograndint", "qlograndint"}
-_NORMAL = {"randn", "qrandn"}
 
 
 @dataclass(frozen=True)
@@ -75,10 +66,10 @@ class Distribution:
     @property
     def bounds(self) -> tuple[float, float] | None:
         """The smallest and largest value of a range; None for values and normal distributions."""
-        if self.values is not None or self.kind in _NORMAL:
+        if self.values is not None or self.kind in NORMAL:
             return None
         lower, upper = self.args[0], self.args[1]
-        exclusive = self.kind in _INTEGER and (len(self.args) == 2 or self.args[2] == 1)
+        exclusive = self.kind in INTEGER and (len(self.args) == 2 or self.args[2] == 1)
         return lower, upper - 1 if exclusive else upper
 
     @property
@@ -90,32 +81,78 @@ class Distribution:
             return self.args[0]
         lower, upper = self.bounds
         middle = math.sqrt(lower * upper) if self.is_log else (lower + upper) / 2
-        q = self.args[2] if len(self.args) == 3 else 1 if self.is_integer else None
-        if q is None:
+        if self.quantum is None:
             return min(max(float(f"{middle:.3g}"), lower), upper)
-        return min(max(round(middle / q), math.ceil(lower / q)), math.floor(upper / q)) * q
+        first, last = self.indices
+        return self.multiple(min(max(round(middle / self.quantum), first), last))
 
     @property
     def is_log(self) -> bool:
         """Whether draws are uniform on a log scale."""
-        return self.kind in _LOG
+        return self.kind in LOG
 
     @property
     def is_integer(self) -> bool:
         """Whether draws are integers."""
-        return self.kind in _INTEGER
+        return self.kind in INTEGER
+
+    @property
+    def quantum(self) -> float | None:
+        """What every value is a multiple of; None where values are not quantised."""
+        return self.args[2] if len(self.args) > 2 else 1 if self.is_integer else None
+
+    @property
+    def indices(self) -> tuple[int, int]:
+        """How many quanta the first and the last value of a quantised range have.
+
+        Raises:
+            ValueError: it has no bounds, or no quantum.
+        """
+        if self.bounds is None or self.quantum is None:
+            raise ValueError(f"{self.kind} {self.args} has no first and last multiple")
+        return first_index(self.bounds[0], self.quantum), last_index(self.bounds[1], self.quantum)
+
+    def multiple(self, index: float) -> float | int:
+        """The value of a quantised distribution that is so many quanta."""
+        quantum = self.quantum or 1
+        return int(index * quantum) if self.is_integer else multiple(index, quantum, self.bounds)
 
     def contains(self, value: Any) -> bool:
         """Whether a value can be drawn; for a quantised range, whether it lies in the bounds."""
-        if self.values is not None:
-            return any(is_same(value, one) for one in self.values)
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not self.suits(value) or (self.is_integer and value != int(value)):
             return False
         if self.bounds is None:
-            return math.isfinite(value)
-        if self.is_integer and value != int(value):
-            return False
-        return self.bounds[0] <= value <= self.bounds[1]
+            return True
+        if self.quantum is None or self.is_integer:
+            return bool(self.bounds[0] <= value <= self.bounds[1])
+        return is_between(value, self.bounds)
+
+    def suits(self, value: Any) -> bool:
+        """Whether a value is one of those to choose from; of a range, any finite number."""
+        if self.values is not None:
+            return any(is_same(value, one) for one in self.values)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and is_finite(value)
+
+    def matches(self, value: Any, wanted: Any) -> bool:
+        """Whether a drawn value is the wanted one, or one of a list of them."""
+        listed = [wanted, *(wanted if isinstance(wanted, list) else [])]
+        return any(is_same(self.own_value(value), self.own_value(one)) for one in listed)
+
+    def own_value(self, value: Any) -> Any:
+        """A value as it would be drawn: ``64`` for ``64.0`` where 64 can be chosen."""
+        if not self.contains(value):
+            return value
+        if self.values is not None:
+            equal = (one for one in self.values if is_same(one, value))
+            return copy.deepcopy(min(equal, key=lambda one: repr(one) != repr(value)))
+        if self.is_integer:
+            return int(value)
+        quantum = self.quantum
+        if quantum is None:
+            return float(value)
+        near = self.multiple(round(value / quantum))
+        return near if is_close(near, value) else float(value)
 
     def to_plain(self) -> dict[str, Any]:
         """The distribution as the spec writes it."""
@@ -152,12 +189,19 @@ def parse_space(
         hyperparameters: dotted names of all the algorithm's keys, for hints.
 
     Returns:
-        The space without its wrong leaves, and the problems.
+        The space without its wrong leaves and conditions, and the problems.
     """
     problems: list[SpaceProblem] = []
     space = _parse_mapping(raw, (), problems)
+    broken: list[tuple[Path, Distribution]] = []
+    known = {".".join(path) for path, _ in flatten(space)}
     for path, leaf in distributions(space):
-        problems.extend(_check_condition(path, leaf, space, raw, hyperparameters))
+        found = list(_check_condition(path, leaf, space, raw, hyperparameters))
+        if found or not known.issuperset(leaf.when or {}):
+            broken.append((path, leaf))
+        problems.extend(found)
+    for path, leaf in broken:
+        assign(space, path, replace(leaf, when=None))
     return space, problems
 
 
@@ -210,7 +254,7 @@ def _parse_mapping(
         elif not isinstance(value, Mapping):
             space[key] = copy.deepcopy(value)
         elif not (kinds := value.keys() & KINDS.keys()):
-            message = _names_code(value) or _misspelt(value) or _other_notation(value)
+            message = names_code(value) or _misspelt(value) or _other_notation(value)
             if message is None:
                 space[key] = _parse_mapping(value, here, problems)
         elif not is_distribution(value):
@@ -225,14 +269,6 @@ def _parse_mapping(
         if message is not None:
             problems.append(SpaceProblem(here, message))
     return space
-
-
-def _names_code(value: Mapping[str, Any]) -> str | None:
-    """The refusal of a key whose value Tune would run as code."""
-    name = next((name for name in ("eval", "sample_from") if name in value), None)
-    if name is None:
-        return None
-    return f"{name} is refused: a spec is data and runs no code; write values or a distribution"
 
 
 def _misspelt(value: Mapping[str, Any]) -> str | None:
@@ -269,75 +305,12 @@ def _holds_distribution(value: Any) -> bool:
 
 
 def _parse_distribution(raw: Mapping[str, Any], kind: str) -> Distribution | str:
-    args = raw[kind]
     when = raw.get("when")
     if when is not None and (not isinstance(when, Mapping) or not when):
         return "when is a mapping of other parameters to the values they must have"
     condition = dict(when) if when is not None else None
-    names = KINDS[kind]
-    if not isinstance(args, list):
-        form = "[value, …]" if names is None else f"[{', '.join(names)}]"
-        return f"{kind} takes a list: {kind}: {form}; found {show(args)}"
-    problem = _check_values(kind, args) if names is None else _check_range(kind, args, names)
-    return problem or Distribution(kind, tuple(copy.deepcopy(args)), condition)
-
-
-def _check_values(kind: str, values: list[Any]) -> str | None:
-    if not values:
-        return f"{kind} has no values to take"
-    for value in values:
-        # Tune would take a mapping of these keys for a distribution, or for code to run.
-        if isinstance(value, Mapping) and (value.keys() & (KINDS.keys() | {"eval", "sample_from"})):
-            return _names_code(value) or (
-                f"a value of {kind} can't be a distribution itself; found {show(value)}"
-            )
-    return None
-
-
-def _check_range(kind: str, args: list[Any], names: tuple[str, ...]) -> str | None:
-    form = f"{kind} takes [{', '.join(names)}]"
-    optional = kind == "randn"
-    if len(args) > len(names) or (len(args) < len(names) and not optional):
-        return f"{form}; found {show(args)}"
-    for name, value in zip(names, args, strict=False):
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return f"{form}, all numbers; {name} is {show(value)}{number_hint(value)}"
-        if not math.isfinite(value):
-            return f"{form}, all finite; {name} is {show(value)}"
-        if kind in _INTEGER and not isinstance(value, int):
-            return f"{form}, all integers; {name} is {show(value)}"
-    if kind in _NORMAL:
-        if len(args) > 1 and args[1] <= 0:
-            return f"{form}; sd must be above 0, found {show(args[1])}"
-        return _check_quantum(kind, args, None)
-    lower, upper = args[0], args[1]
-    if lower >= upper:
-        swapped = f"; did you mean [{show(upper)}, {show(lower)}]?" if lower > upper else ""
-        return f"an empty range: {show(lower)} is not below {show(upper)}{swapped}"
-    if kind in _LOG and lower <= 0:
-        return f"a log range must lie above 0; lower is {show(lower)}"
-    return _check_quantum(kind, args, (lower, upper))
-
-
-def _check_quantum(kind: str, args: list[Any], bounds: tuple[float, float] | None) -> str | None:
-    if len(args) < 3:
-        return None
-    q = args[2]
-    if q <= 0:
-        return f"q must be above 0, found {show(q)}"
-    if bounds is None:
-        return None
-    lower, upper = bounds
-    if kind in _INTEGER:
-        if -(-lower // q) > upper // q:
-            return f"no multiple of q={q} lies between {lower} and {upper}"
-        return None
-    for name, bound in (("lower", lower), ("upper", upper)):
-        if not math.isclose(bound / q, round(bound / q)):
-            below = round(math.floor(bound / q) * q, 12)
-            near = f"{show(below)} and {show(round(below + q, 12))} are"
-            return f"{name} ({show(bound)}) is not a multiple of q={show(q)}; {near}"
-    return None
+    problem = check_arguments(kind, raw[kind])
+    return problem or Distribution(kind, tuple(copy.deepcopy(raw[kind])), condition)
 
 
 def _check_condition(
@@ -351,10 +324,12 @@ def _check_condition(
     for name, wanted in (leaf.when or {}).items():
         here = (*path, "when", name)
         if name not in known:
-            if _written(raw, name):
-                continue  # reported already
-            hint = _hint_at_key(name, known, hyperparameters)
-            yield SpaceProblem(here, f"{name} is not in param_space; {hint}")
+            if _written(space, name):
+                what = f"{name} is a mapping; a condition names one of its keys"
+                yield SpaceProblem(here, what)
+            elif not _written(raw, name):  # else it is reported already
+                hint = _hint_at_key(name, known, hyperparameters)
+                yield SpaceProblem(here, f"{name} is not in param_space; {hint}")
             continue
         if _depends_on(name, ".".join(path), known, frozenset()):
             yield SpaceProblem(here, f"the condition goes in a circle over {name}")

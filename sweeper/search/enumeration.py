@@ -27,6 +27,7 @@ class Enumeration(SearchAlgorithm):
         seed: int,
         points: Sequence[Mapping[str, Any]] = (),
         asked: Sequence[Mapping[str, Any]] = (),
+        known: Sequence[int | None] = (),  # noqa: ARG002 - it learns nothing
         objective: Objective,  # noqa: ARG002 - it learns nothing
         options: Mapping[str, Any] | None = None,  # noqa: ARG002 - it has none
     ) -> None:

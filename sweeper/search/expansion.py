@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from sweeper.hints import did_you_mean, show
+from sweeper.search.conditions import explain_unmet, is_ruled_out, pin_parents
 from sweeper.search.distributions import (
     Distribution,
     Path,
@@ -23,7 +24,6 @@ from sweeper.search.distributions import (
     assign,
     distributions,
     flatten,
-    is_same,
 )
 
 __all__ = [
@@ -33,11 +33,8 @@ __all__ = [
     "draw_sample",
     "expand",
     "find_fixed",
-    "grid_index",
-    "is_ruled_out",
     "list_values",
     "make_sample",
-    "quantise",
 ]
 
 
@@ -48,10 +45,13 @@ class Sample:
     Attributes:
         configuration: nested, constants included.
         parameters: only the searched ones, nested.
+        known: how many reports and ends of trials the search had been told of when it chose the
+            point; None where their order does not matter to it.
     """
 
     configuration: dict[str, Any]
     parameters: dict[str, Any]
+    known: int | None = None
 
 
 def count(
@@ -117,10 +117,21 @@ def check_points(
             elif not leaf.contains(value):
                 message = f"{show(value)} is outside of {leaf.kind} {show(leaf.args)}"
                 yield SpaceProblem((number, *path), message)
+            elif unmet := explain_unmet(path, _given(point, leaves), leaves):
+                yield SpaceProblem((number, *path), f"{name} {unmet}")
 
 
 def _pinned(point: Mapping[str, Any], leaves: Mapping[Path, Distribution]) -> dict[Path, Any]:
-    return {path: value for path, value in _point_leaves(point, leaves, ()) if path in leaves}
+    """What a point fixes: its values, and those that their conditions leave no choice of."""
+    return pin_parents(_given(point, leaves), leaves)
+
+
+def _given(point: Mapping[str, Any], leaves: Mapping[Path, Distribution]) -> dict[Path, Any]:
+    return {
+        path: leaves[path].own_value(value)
+        for path, value in _point_leaves(point, leaves, ())
+        if path in leaves
+    }
 
 
 def _point_leaves(
@@ -167,25 +178,6 @@ def _count_grid(
     return sum(1 for _ in _grid(space, leaves, pinned))
 
 
-def is_ruled_out(
-    path: Path,
-    space: Mapping[str, Any],
-    leaves: Mapping[Path, Distribution],
-    values: Mapping[Path, Any],
-) -> bool:
-    """Whether the values known so far make a parameter inactive."""
-    for name, wanted in (leaves[path].when or {}).items():
-        other = tuple(name.split("."))
-        if other in leaves:
-            if is_ruled_out(other, space, leaves, values):
-                return True
-            if other in values and not _holds(values[other], wanted):
-                return True
-        elif not _holds(_value_at(space, other), wanted):
-            return True
-    return False
-
-
 def draw_sample(
     space: Mapping[str, Any],
     leaves: Mapping[Path, Distribution],
@@ -229,68 +221,44 @@ def _draw(leaf: Distribution, generator: np.random.Generator) -> Any:
         args = [*leaf.args, *[0.0, 1.0, None][len(leaf.args) :]]
         mean, sd, q = args
         value = generator.normal(mean, sd, size=1)[0]
-        return float(value) if q is None else quantise(value, q)
+        return float(value) if q is None else leaf.multiple(_round(value, q))
     lower, upper, q = (*leaf.args, None)[:3]
     if q is None:
         return _draw_range(leaf, lower, upper, generator)
-    low, high = grid_index(lower, q, up=True), grid_index(upper, q, up=False)
+    first, last = leaf.indices
     if leaf.is_integer:
-        # A range excludes its upper end, so a quantised draw adds 1 to include it. With q = 1
-        # nothing is quantised and the end stays excluded, as in Tune.
-        index = _draw_range(leaf, int(low), int(high) + (0 if q == 1 else 1), generator)
-        return int(np.multiply(index, q))
-    value = _draw_range(leaf, low * q, high * q, generator)
-    return quantise(value, q)
+        return leaf.multiple(_draw_range(leaf, first, last + 1, generator))
+    return leaf.multiple(_round(_draw_range(leaf, first * q, last * q, generator), q))
 
 
 def list_values(leaf: Distribution, limit: int) -> list[Any] | None:
     """All values that can be drawn; None for more than ``limit``, or for a range of floats."""
     if leaf.values is not None:
         return list(leaf.values)
-    q = leaf.args[2] if len(leaf.args) > 2 else 1 if leaf.is_integer else None
-    if leaf.bounds is None or q is None:
+    if leaf.bounds is None or leaf.quantum is None:
         return None
-    low, high = grid_index(leaf.bounds[0], q, up=True), grid_index(leaf.bounds[1], q, up=False)
-    if high - low >= limit:
+    first, last = leaf.indices
+    if last - first >= limit:
         return None
-    indices = range(int(low), int(high) + 1)
-    return [index * q if leaf.is_integer else quantise(index * q, q) for index in indices]
+    return [leaf.multiple(index) for index in range(first, last + 1)]
 
 
-def quantise(value: float, q: float) -> float:
-    """The nearest multiple of ``q``, as Tune rounds."""
-    return float(np.round(np.divide(value, q)) * q)
+def _round(value: float, q: float) -> float:
+    """How many quanta are nearest to a value, as Tune rounds."""
+    return float(np.round(np.divide(value, q)))
 
 
 def _draw_range(
     leaf: Distribution, lower: float, upper: float, generator: np.random.Generator
 ) -> float | int:
+    """A number from ``lower`` to ``upper``, which a range of integers does not reach."""
     if leaf.is_log:
         # NumPy has no logarithm of an integer beyond 64 bits.
         low, high = float(lower), float(upper)
         drawn = np.exp(generator.uniform(np.log(low), np.log(high), size=1))
-        return int(np.floor(drawn).astype(int)[0]) if leaf.is_integer else float(drawn[0])
+        if leaf.is_integer:
+            return min(max(int(np.floor(drawn).astype(int)[0]), int(lower)), int(upper) - 1)
+        return min(max(float(drawn[0]), low), high)
     if leaf.is_integer:
         return int(generator.integers(int(lower), int(upper), size=1)[0])
     return float(generator.uniform(lower, upper, size=1)[0])
-
-
-def grid_index(bound: float, q: float, *, up: bool) -> float:
-    """The first multiple of ``q`` inside of a bound, divided by ``q``."""
-    scaled = bound / q
-    nearest = round(scaled)
-    if math.isclose(scaled, nearest):
-        return nearest
-    return math.ceil(scaled) if up else math.floor(scaled)
-
-
-def _holds(value: Any, wanted: Any) -> bool:
-    values = [wanted, *(wanted if isinstance(wanted, list) else [])]
-    return any(is_same(value, one) for one in values)
-
-
-def _value_at(space: Mapping[str, Any], path: Path) -> Any:
-    value: Any = space
-    for key in path:
-        value = value[key]
-    return value

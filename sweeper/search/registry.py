@@ -41,6 +41,7 @@ def build_search(
     seed: int,
     points: Sequence[Mapping[str, Any]] = (),
     asked: Sequence[Mapping[str, Any]] = (),
+    known: Sequence[int | None] = (),
     objective: Objective,
     options: Mapping[str, Any] | None = None,
 ) -> SearchAlgorithm:
@@ -53,6 +54,7 @@ def build_search(
         seed: of the generators that draw them.
         points: nested values to begin with.
         asked: parameters of the trials that earlier launches asked for, in order.
+        known: what was known when each of them was chosen, as `Sample.known` has it.
         objective: what ranks the trials.
         options: the algorithm's own, under Optuna's names.
     """
@@ -62,6 +64,7 @@ def build_search(
         seed=seed,
         points=points,
         asked=asked,
+        known=known,
         objective=objective,
         options=options or {},
     )

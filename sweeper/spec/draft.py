@@ -23,7 +23,7 @@ from sweeper.search.distributions import distributions, flatten, parse_space
 from sweeper.spec.finalists import default_finalists
 from sweeper.spec.foreign_files import explain_foreign_file
 from sweeper.spec.keys.descriptions import TOP_LEVEL_KEYS
-from sweeper.spec.keys.infinities import read_infinities
+from sweeper.spec.keys.infinities import read_infinite_points, read_infinities
 from sweeper.spec.keys.names import check_algorithm, defaults
 from sweeper.spec.keys.support import (
     BACKENDS,
@@ -120,6 +120,8 @@ def read_draft(document: Document, *, is_training: bool = False) -> Draft:
     draft.backend = _read_backend(draft)
     draft.seeds = _read_seeds(draft)
     draft.space = _read_space(draft)
+    if draft.algorithm is not None:
+        draft.raw = read_infinite_points(draft.raw, draft.algorithm, draft.backend)
     draft.stop = bound_by_max_t(_read_stop(draft), draft.raw.get("scheduler"))
     for name, model in SECTIONS.items():
         draft.sections[name] = _read_section(draft, name, model)
@@ -222,6 +224,7 @@ def _read_space(draft: Draft) -> dict[str, Any]:
         value = read_infinities(value, draft.algorithm, draft.backend)
     space, problems = parse_space(value, [dotted(path) for path, _ in flatten(known)])
     for problem in problems:
+        draft.broken.add("param_space")
         draft.complain(("param_space", *problem.path), problem.message)
     return space
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sweeper.formatting import count_noun
 from sweeper.metrics import ENV_STEPS, canonical_metric
 from sweeper.schedulers.mutation import find_mutable
 from sweeper.schedulers.pbt import MIN_POPULATION
 from sweeper.search.distributions import distributions
 from sweeper.search.expansion import count
 from sweeper.spec.draft import Draft
+from sweeper.spec.finalists import count_trials
 from sweeper.spec.search import Search
 from sweeper.spec.sections import Budget, Checkpoint, Evaluation, Section, Selection
 from sweeper.spec.text.yaml import KeyPath, dotted
@@ -76,15 +78,20 @@ def _space_can_change(draft: Draft, kind: str) -> Iterator[Finding]:
 def _population_is_large(draft: Draft, search: Search | None, kind: str) -> Iterator[Finding]:
     if search is None or "search" in draft.broken:
         return
+    needs = f"{kind} needs a population of {MIN_POPULATION} trials or more"
     trials = count(draft.space, search.num_samples, search.points)
     if trials < MIN_POPULATION:
-        few = f"{kind} needs a population of {MIN_POPULATION} trials or more; these are {trials}"
-        yield ("search", "num_samples"), f"{few}: the worst of so few may only be unlucky"
+        few = f"{needs}; these are {trials}: the worst of so few may only be unlucky"
+        yield ("search", "num_samples"), few
         return
+    if "param_space" not in draft.broken and any(distributions(draft.space)):
+        distinct = count_trials(draft.space, search, MIN_POPULATION)
+        if distinct < MIN_POPULATION:
+            found = f"the space has {count_noun(distinct, 'configuration')}, each trained once"
+            yield ("param_space",), f"{needs}, and {found}; give more values, or use ranges"
     budget = draft.get(Budget)
     if budget is not None and budget.trials is not None and budget.trials < MIN_POPULATION:
-        few = f"{kind} needs a population of {MIN_POPULATION} trials or more"
-        yield ("budget", "trials"), f"{few}; found {budget.trials}"
+        yield ("budget", "trials"), f"{needs}; found {budget.trials}"
 
 
 def _exchanges_fit(draft: Draft, kind: str, given: int | None) -> Iterator[Finding]:

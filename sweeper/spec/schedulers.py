@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, SerializationInfo, model_serializer
 
-from sweeper.hints import did_you_mean
+from sweeper.hints import did_you_mean, join_words
 from sweeper.metrics import ENV_STEPS
+from sweeper.schedulers.registry import SCHEDULERS
 from sweeper.schedulers.rungs import first_rung
 from sweeper.spec.sections import MAX_NUMBER, AtLeast0, AtLeast1, Positive, Section
 
@@ -31,7 +32,8 @@ __all__ = [
     "resolve_options",
 ]
 
-_Factor = Annotated[float, Field(gt=1, allow_inf_nan=False)]
+# Closer to 1 there would be thousands of rungs.
+_Factor = Annotated[float, Field(ge=1.1, allow_inf_nan=False)]
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 _Half = Annotated[float, Field(gt=0, le=0.5, allow_inf_nan=False)]
 # YAML has lists only.
@@ -192,19 +194,25 @@ def resolve_options(scheduler: Scheduler, stop: Mapping[str, float]) -> dict[str
     if "max_t" in options:
         options["max_t"] = length
     if scheduler.type in RUNGED and options["grace_period"] is None:
-        options["grace_period"] = first_rung(length)
+        # HyperBand's last rung lies there.
+        at_most = length / options["reduction_factor"] if scheduler.type == "hyperband" else length
+        options["grace_period"] = first_rung(length, at_most)
     return options
 
 
 def explain_unknown_option(key: str, options: type[Section]) -> str | None:
-    """What to write instead of an option that a scheduler lacks; None: something similar."""
-    if options is Fifo:
-        owners = [name for name, model in SCHEDULER_OPTIONS.items() if key in model.model_fields]
-        owned = f"an option of {', '.join(owners)}: give the type" if owners else ""
-        hint = did_you_mean(key, ["type"]) or f"; {owned or 'fifo has no options'}"
-        return f"unknown key{hint}"
-    if options in SCHEDULER_OPTIONS.values() and key in ("metric", "mode"):
+    """What to write instead of an option that a scheduler lacks; None: no scheduler's options."""
+    if options not in SCHEDULER_OPTIONS.values():
+        return None
+    if options is not Fifo and key in ("metric", "mode"):
         return f"not an option here; use selection.{key}"
-    if options in SCHEDULER_OPTIONS.values() and key == "time_attr":
+    if options is not Fifo and key == "time_attr":
         return f"not an option here: time is {ENV_STEPS}"
-    return None
+    owners = [name for name in SCHEDULERS if key in SCHEDULER_OPTIONS[name].model_fields]
+    if owners:
+        own = next(name for name, model in SCHEDULER_OPTIONS.items() if model is options)
+        remedy = ": give scheduler.type" if options is Fifo else f", not of {own}"
+        return f"unknown key; an option of {join_words(owners)}{remedy}"
+    known = ["type", *options.model_fields]
+    otherwise = "fifo has no options" if options is Fifo else f"one of {', '.join(known)}"
+    return f"unknown key{did_you_mean(key, known) or f'; {otherwise}'}"

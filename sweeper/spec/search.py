@@ -33,7 +33,12 @@ __all__ = [
     "NoOptions",
     "Search",
     "explain_unknown_search_option",
+    "resolve_search_options",
 ]
+
+
+# TPE draws and weighs them all at once: more would take gigabytes.
+_MAX_CANDIDATES = 100_000
 
 
 class NoOptions(Section):
@@ -45,7 +50,7 @@ class TPE(Section):
 
     n_startup_trials: AtLeast1 = 10
     """Trials drawn at random before the first estimate."""
-    n_ei_candidates: AtLeast1 = 24
+    n_ei_candidates: Annotated[AtLeast1, Field(le=_MAX_CANDIDATES)] = 24
     """Candidates drawn for each configuration, of which the best is taken."""
     multivariate: bool = True
     """Estimate the parameters together rather than each on its own."""
@@ -54,6 +59,17 @@ class TPE(Section):
     has conditions."""
     constant_liar: bool = True
     """Count running trials as bad ones, so that trials at the same time differ."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _go_together(cls, values: Any) -> Any:
+        given = values if isinstance(values, Mapping) else {}
+        if given.get("group") is True and given.get("multivariate") is False:
+            raise ValueError(
+                "group: true estimates parameters together, which multivariate: false forbids; "
+                "leave one of them out"
+            )
+        return values
 
 
 class GP(Section):
@@ -70,10 +86,11 @@ class CMAES(Section):
 
     n_startup_trials: AtLeast1 = 1
     """Trials drawn at random before the first generation."""
-    popsize: Annotated[Whole, Field(ge=2)] | None = None
-    """Trials of a generation; by default 4 + 3 ln(dimensions)."""
-    consider_pruned_trials: bool = False
-    """Learn from pruned trials too, by their last value."""
+    popsize: Annotated[Whole, Field(ge=4)] | None = None
+    """Trials of a generation; at most num_samples."""
+    consider_pruned_trials: bool | None = None
+    """Learn from pruned trials too, by their last value; by default from those that asha and
+    hyperband stop."""
     use_separable_cma: bool = False
     """Adapt each dimension's deviation alone, for spaces of many dimensions."""
     with_margin: bool = False
@@ -191,6 +208,24 @@ class Search(Section):
         if isinstance(self.points_to_evaluate, BestOf):
             written["points_to_evaluate"] = self.points_to_evaluate.model_dump(by_alias=True)
         return {**written, **self.given_options(info.mode)}
+
+
+def resolve_search_options(search: Search, scheduler: str) -> dict[str, Any]:
+    """All options as `sweeper.search.registry.build_search` takes them.
+
+    CMA-ES compares the trials of a generation. Those that ASHA or HyperBand stop lie behind the
+    others, and are most of them: without them it waits for most of a sweep for its first
+    generation. The median rule stops fewer, and Optuna advises against counting these
+    (https://github.com/optuna/optuna/pull/1229).
+
+    Args:
+        search: the section.
+        scheduler: its type.
+    """
+    options = search.options.model_dump()
+    if "consider_pruned_trials" in options and options["consider_pruned_trials"] is None:
+        options["consider_pruned_trials"] = scheduler in ("asha", "hyperband")
+    return options
 
 
 def explain_unknown_search_option(key: str, options: type[Section]) -> str | None:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from sweeper.hints import join_words
 from sweeper.search.distributions import Distribution, distributions
 from sweeper.search.expansion import check_points, list_values
 from sweeper.spec.draft import Draft
-from sweeper.spec.search import BestOf, Search
+from sweeper.spec.search import CMAES, BestOf, Search
 from sweeper.spec.text.yaml import KeyPath, dotted
 
-__all__ = ["points_lie_in_space", "search_fits_space", "sweep_is_finite"]
+__all__ = [
+    "find_modelled_ranges",
+    "points_lie_in_space",
+    "search_fits_space",
+    "sweep_is_finite",
+]
 
 Finding = tuple[KeyPath, str]
 
@@ -42,8 +48,28 @@ def search_fits_space(draft: Draft) -> Iterator[Finding]:
     if not free:
         what = f"{name} has nothing to choose, since every distribution is grid_search"
         yield ("search", "algorithm"), f"{what}; use search.algorithm: grid, or choice and ranges"
-    elif name in _NUMERIC and not any(_is_number(leaf) and leaf.when is None for _, leaf in free):
+    elif name in _NUMERIC and not find_modelled_ranges(draft.space):
         yield ("search", "algorithm"), f"{_explain_discrete(name, free)}; use {_NUMERIC[name]}"
+    if isinstance(search.options, CMAES):
+        yield from _generations_fill(search, search.options)
+        dimensions = find_modelled_ranges(draft.space)
+        if search.options.use_separable_cma and len(dimensions) == 1:
+            what = f"adapts each dimension alone, and {dotted(dimensions[0])} is the only one here"
+            yield ("search", "use_separable_cma"), f"{what}; leave it out"
+
+
+def _generations_fill(search: Search, options: CMAES) -> Iterator[Finding]:
+    if options.popsize is not None and options.popsize > search.num_samples:
+        message = (
+            f"must not be more than search.num_samples, which is {search.num_samples:,}, else no "
+            f"generation is ever whole; found {options.popsize:,}"
+        )
+        yield ("search", "popsize"), message
+
+
+def find_modelled_ranges(space: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The dimensions of CMA-ES: ranges of numbers that every configuration has."""
+    return [path for path, leaf in distributions(space) if _is_number(leaf) and leaf.when is None]
 
 
 def _is_number(leaf: Distribution) -> bool:

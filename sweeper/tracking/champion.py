@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +17,9 @@ import numpy as np
 from sweeper.errors import SweeperError
 from sweeper.evidence.selection import Selection
 from sweeper.paths import CheckpointPaths
-from sweeper.run_files import check_tree, copy_file, copy_tree, is_regular
+from sweeper.run_files import check_tree, copy_file, copy_tree, is_regular, walk_files
 from sweeper.tracking.naming import describe_parameters
+from sweeper.veil import veil
 
 __all__ = ["log_champion"]
 
@@ -98,7 +100,8 @@ def log_champion(
     try:
         _register(client, register_as, present, run_id)
     except MlflowException as error:
-        return [f"MLflow: the champion is not registered as {register_as!r}: {error}"]
+        why = veil(str(error))
+        return [f"MLflow: the champion is not registered as {register_as!r}: {why}"]
     return []
 
 
@@ -125,7 +128,8 @@ def _copy_for_acting(checkpoint: Path, target: Path) -> None:
 def _digest(folder: Path) -> str:
     digest = hashlib.sha256()
     seal = CheckpointPaths(folder).seal  # another user's is another one
-    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path != seal):
+    files = (path for path, status in walk_files(folder) if stat.S_ISREG(status.st_mode))
+    for path in sorted(path for path in files if path != seal):
         digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

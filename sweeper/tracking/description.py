@@ -13,7 +13,7 @@ from sweeper.evidence.selection import Selection
 from sweeper.paths import CheckpointPaths, RunPaths
 from sweeper.planning.plan import SweepPlan
 from sweeper.run_files import read_json
-from sweeper.tracking.naming import describe_parameters, describe_value
+from sweeper.tracking.naming import clip_tag, describe_parameters, describe_value
 
 __all__ = ["SweepDescription", "describe_sweep", "summarise"]
 
@@ -94,10 +94,14 @@ def _provenance(path: Path) -> dict[str, str]:
     except (OSError, ValueError):
         return {}
     tags = {}
-    if version := document.get("versions", {}).get("sweeper"):
-        tags["sweeper.version"] = str(version)
-    if git := document.get("git"):
-        tags["mlflow.source.git.commit"] = str(git.get("commit", ""))
+    versions, git = (
+        part if isinstance(document, dict) and isinstance(part := document.get(name), dict) else {}
+        for name in ("versions", "git")
+    )
+    if version := versions.get("sweeper"):
+        tags["sweeper.version"] = clip_tag(str(version))
+    if git:
+        tags["mlflow.source.git.commit"] = clip_tag(str(git.get("commit", "")))
         tags["sweeper.git.dirty"] = describe_value(bool(git.get("dirty")))
     return tags
 

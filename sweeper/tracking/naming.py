@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sweeper.results.scoring import as_float
 from sweeper.results.spread import Spread
 from sweeper.search.configuration import flatten_parameters
 from sweeper.search.distributions import Distribution
@@ -115,7 +116,8 @@ def clip_tag(value: str) -> str:
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    number = as_float(value)
+    return number is not None and math.isfinite(number)
 
 
 def _clip(text: str, length: int) -> str:

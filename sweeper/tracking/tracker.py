@@ -17,6 +17,7 @@ from pathlib import Path
 from sweeper.errors import UserError
 from sweeper.evidence.selection import Selection
 from sweeper.journal import Event, parse_event
+from sweeper.locks import RecordLock
 from sweeper.paths import RunPaths
 from sweeper.planning.plan import SweepPlan
 from sweeper.run_files import open_reading
@@ -32,7 +33,7 @@ from sweeper.tracking.destination import (
     resolve_uri,
 )
 from sweeper.tracking.record import Record
-from sweeper.veil import hide_references
+from sweeper.veil import hide_references, veil
 
 __all__ = ["MlflowTracker"]
 
@@ -47,6 +48,7 @@ _MAX_RETRY_S = 300.0
 # Read the journal in chunks, so that memory stays flat and `close` is noticed soon.
 _CHUNK_BYTES = 2**18
 _FINISH_S = 15.0
+_TURN_S = 0.1
 
 _REBUILD = "the journal is complete, so the record can be written again from the run folder"
 
@@ -59,7 +61,13 @@ class MlflowTracker:
     """
 
     def __init__(
-        self, plan: SweepPlan, paths: RunPaths, tracking: Tracking, *, artifact_root: Path | None
+        self,
+        plan: SweepPlan,
+        paths: RunPaths,
+        tracking: Tracking,
+        *,
+        artifact_root: Path | None,
+        lock: RecordLock | None = None,
     ) -> None:
         """Set up the tracker; touches neither files nor network.
 
@@ -69,6 +77,7 @@ class MlflowTracker:
             tracking: where to write.
             artifact_root: where a new experiment of an SQLite database stores its files; a
                 server decides for itself.
+            lock: of the record, if the caller has it; else the tracker waits for its turn.
 
         Raises:
             UserError: a variable that the URI refers to is not set.
@@ -83,6 +92,7 @@ class MlflowTracker:
         self._plan, self._paths = plan, paths
         self._register_as = tracking.register_as
         self._journal = _JournalFollower(paths.journal)
+        self._lock = lock or RecordLock(paths.journal)
         self._champion: tuple[Selection, Path | None] | None = None
         self._reason: str = LaunchEnd.FINISHED
         self._deadline = float("inf")
@@ -139,13 +149,41 @@ class MlflowTracker:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             with mlflow_settings(), self._address.login():
+                self._wait_for_turn()
                 self._follow()
         except (UserError, RefusedError) as error:
             self._give_up(str(error))
         except Exception as error:
             # A defect here must not end a sweep that may have run for days.
             _logger.debug("the MLflow tracker failed", exc_info=True)
-            self._give_up(f"{type(error).__name__}: {error}")
+            self._give_up(f"{type(error).__name__}: {veil(str(error))}")
+        finally:
+            self._lock.release()
+
+    def _wait_for_turn(self) -> None:
+        """Wait while another process, such as `sweeper log`, writes the record of this run.
+
+        Raises:
+            RefusedError: it still does so when the time is over.
+        """
+        is_said = False
+        while True:
+            try:
+                if self._lock.take():
+                    return
+            except FileNotFoundError:  # the launch has not begun its journal yet
+                if self._closing.wait(_TURN_S):
+                    return
+                continue
+            if time.monotonic() > self._deadline:
+                raise RefusedError("another process is still writing the record of this run")
+            if not is_said:
+                _logger.warning(
+                    "MLflow: another process is writing the record of this run; the sweep goes on, "
+                    "and its record follows"
+                )
+            is_said = True
+            time.sleep(_TURN_S)
 
     def _give_up(self, why: str) -> None:
         self._given_up = f"nothing more is recorded: {why}"
@@ -223,7 +261,7 @@ class MlflowTracker:
         except Exception as error:
             # Foreign code saves the model; its failure must not cost the rest of the record.
             _logger.debug("the champion could not be logged", exc_info=True)
-            message = f"MLflow: the champion is not logged as a model: {error}"
+            message = f"MLflow: the champion is not logged as a model: {veil(str(error))}"
             _logger.warning("%s", message)
             record.warnings.append(message)
 

@@ -6,9 +6,8 @@ hold a journal, and be neither a link nor live. MLflow's record of the run stays
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
+import stat
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from sweeper.locks import is_locked, run_lock
 from sweeper.paths import RunPaths, find_run, list_runs, run_reference
 from sweeper.results.builder import load_results
 from sweeper.results.records import SweepResults
-from sweeper.run_files import is_regular
+from sweeper.run_files import delete_tree, is_regular, walk_files
 from sweeper.states import LaunchEnd, TrialState
 from sweeper.upkeep.overview import DAMAGED
 
@@ -111,11 +110,11 @@ def delete_run(root: Path) -> None:
         raise UserError(f"{root.name} is not deleted: {problem}")
     with run_lock(paths.lock):  # keeps others from resuming it
         try:
-            for entry in root.iterdir():
+            for entry in list(root.iterdir()):
                 if entry in (paths.journal, paths.lock):
                     continue
                 if entry.is_dir() and not entry.is_symlink():
-                    shutil.rmtree(entry)
+                    delete_tree(entry)
                 else:
                     entry.unlink()
             paths.journal.unlink()
@@ -126,15 +125,10 @@ def delete_run(root: Path) -> None:
 
 
 def folder_bytes(folder: Path) -> int:
-    """The size of all files in a folder; links are not followed."""
-    size = 0
-    for root, _, names in os.walk(folder):
-        for name in names:
-            try:
-                size += (Path(root) / name).lstat().st_size
-            except OSError:  # deleted meanwhile
-                continue
-    return size
+    """The size of all files in a folder that can be read; links are not followed."""
+    # What can't be read was deleted meanwhile, or has a path that is too long.
+    files = walk_files(folder, on_error=lambda _: None)
+    return sum(status.st_size for _, status in files if stat.S_ISREG(status.st_mode))
 
 
 def _read_results(paths: RunPaths) -> SweepResults | None:

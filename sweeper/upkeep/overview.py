@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from sweeper.evidence.selection import NothingToSelect
 from sweeper.metrics import Objective
 from sweeper.opened_run import Run, open_run
 from sweeper.paths import RunPaths, list_runs, run_reference
-from sweeper.results.records import TrialRecord, describe_pruning, judge_trial
+from sweeper.results.records import TrialRecord, count_states, describe_pruning, judge_trial
 from sweeper.results.scoring import metric_value
 from sweeper.results.spread import spread_of
 from sweeper.results.standing import Standing, Workload, describe_workload
@@ -104,9 +103,9 @@ class RunOverview:
 def describe_run(opened: Run) -> RunOverview:
     """Summarise how far a run is."""
     results = opened.results
-    trials = planned(opened.paths, "trials") or len(results.trials)
-    workload = Workload(trials)
+    trials, workload = len(results.trials), Workload(len(results.trials))
     if opened.spec is not None:
+        trials = planned(opened.paths, "trials") or trials
         concurrent = planned(opened.paths, "concurrent") or 1
         workload = describe_workload(opened.spec, trials=trials, concurrent=concurrent)
     standing = Standing(workload, opened.objective)
@@ -160,7 +159,7 @@ def describe_run(opened: Run) -> RunOverview:
         verdict=None if selection is None else selection.word,
         verdict_text=None if selection is None else selection.verdict_text,
         tied=() if selection is None else selection.tied,
-        retrained=Counter(record.state for record in retrained),
+        retrained=count_states(retrained),
         pruned=_last_pruned(results.trials),
     )
 

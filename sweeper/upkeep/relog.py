@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from sweeper.errors import SweeperError, UserError
 from sweeper.evidence.selection import NothingToSelect
+from sweeper.locks import RecordLock, is_locked
 from sweeper.opened_run import Run
-from sweeper.paths import CheckpointPaths
+from sweeper.paths import CheckpointPaths, RunPaths
 from sweeper.planning.plan import SweepPlan
 from sweeper.spec.sections import Tracking
 from sweeper.tracking.tracker import MlflowTracker
@@ -48,8 +49,8 @@ def log_run(
         The URI and the experiment of the record.
 
     Raises:
-        UserError: the run is live, there is no tracking URI, or whoever made the run is not
-            trusted.
+        UserError: the run is live, another process writes its record, there is no tracking URI,
+            or whoever made the run is not trusted.
         SweeperError: not everything could be written.
     """
     spec, paths = opened.spec, opened.paths
@@ -81,8 +82,9 @@ def log_run(
         concurrent=1,
     )
     artifact_root = paths.root.parent.absolute() / "mlartifacts" if uri is None else None
-    tracker = MlflowTracker(plan, paths, tracking, artifact_root=artifact_root)
-    with _without_warnings():
+    lock = RecordLock(paths.journal)
+    tracker = MlflowTracker(plan, paths, tracking, artifact_root=artifact_root, lock=lock)
+    with _taken(lock, paths), _without_warnings():
         tracker.start()
         try:
             selection = opened.selection
@@ -94,6 +96,22 @@ def log_run(
     if problems:
         raise SweeperError("; ".join(problems))
     return f"{hide_references(tracking.uri)}, experiment {tracking.experiment}"
+
+
+@contextmanager
+def _taken(lock: RecordLock, paths: RunPaths) -> Iterator[None]:
+    name = paths.root.name
+    if not lock.take():
+        if is_locked(paths.lock):
+            raise UserError(f"{name} is running and writes its record itself")
+        raise UserError(
+            f"another process is writing the record of {name}; once it has ended, `sweeper log "
+            f"{name}` adds what is missing"
+        )
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -15,5 +15,5 @@ NUMBER, SEED = 10_000, 7
 def test_no_damage_is_answered_with_a_traceback_or_touches_anything_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    findings = run_campaign(tmp_path, NUMBER, SEED, monkeypatch)
+    findings = run_campaign(tmp_path, NUMBER, SEED, monkeypatch, log_every=20)
     assert findings.wrong == []

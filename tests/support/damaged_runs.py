@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -16,10 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from run_folders import add_confirmation
 from run_mutations import extract_run, mutations
 
 from sweeper import api
+from sweeper.checkpoint_marker import mark_complete
 from sweeper.cli.app import main
+from sweeper.evidence.selection import write_selection
+from sweeper.opened_run import open_run
+from sweeper.paths import RunPaths
+from sweeper.run_files import delete_tree
+from sweeper.tracking.destination import import_mlflow
 
 MAX_S = 10.0
 SHORTLY = ("--episodes", "1", "--max-episode-steps", "5")
@@ -32,8 +41,14 @@ VERBS: tuple[tuple[str, ...], ...] = (
     ("results", "RUN"),
     ("results", "RUN", "--json"),
     ("results", "RUN", "--csv"),
+    ("results", "RUN", "--parquet", "OUT/trials.parquet"),
+    ("results", "RUN", "--lineage"),
+    ("results", "RUN", "--stage", "confirmation", "--json"),
     ("best", "RUN"),
-    ("best", "RUN", "--json"),
+    ("best", "RUN", "--threshold", "100", "--json"),
+    ("advise", "RUN"),
+    ("advise", "RUN", "--json"),
+    ("plan", "alike.yaml", "--json"),
     ("logs", "RUN"),
     ("logs", "RUN", "t0001"),
     ("logs", "RUN", "t0001", "-n", "3"),
@@ -42,7 +57,12 @@ VERBS: tuple[tuple[str, ...], ...] = (
     ("evaluate", "RUN/trials/t0002/checkpoint_000008", *SHORTLY),
     ("resume", "RUN", "-q"),
     ("resume", "RUN", "-q", "--stop", "budget.env_steps=900000", "--retry-errored"),
+    ("confirm", "RUN", "-q"),
+    ("stop", "RUN"),
 )  # fmt: skip
+# It takes about a second, most of it in MLflow.
+LOG = ("log", "RUN", "--uri", "sqlite:///OUT/mlflow.db", "--experiment", "fuzz")
+_WRITING = ("resume", "confirm", "evaluate", "stop", "log")
 
 
 class HangError(Exception):
@@ -65,6 +85,7 @@ def run_campaign(
     patch: pytest.MonkeyPatch,
     *,
     verbs_each: int = len(VERBS),
+    log_every: int | None = None,
 ) -> Findings:
     """Call verbs after each of a number of mutations.
 
@@ -74,10 +95,12 @@ def run_campaign(
         seed: of the mutations.
         patch: undone by the caller.
         verbs_each: how many verbs after each mutation, in turn; all by default.
+        log_every: after how many mutations `LOG` is called, too; never by default.
     """
-    pristine = extract_run(place / "pristine")
+    pristine, confirmed = _make_pristine(place)
     storage, victim = place / "runs", place / "victim"
     shutil.copytree(pristine, storage / "whole-20260101-000000")
+    (place / "out").mkdir()
     victim.mkdir()
     (victim / "file").write_text("precious\n")
     run = storage / "damaged-20260102-000000"
@@ -85,16 +108,24 @@ def run_campaign(
     patch.setattr(sys, "path", list(sys.path))
     patch.setattr(api, "run_launch", _end_before_the_launch)
     findings = Findings()
+    if log_every:  # to make a database takes seconds
+        import_mlflow().MlflowClient(tracking_uri="sqlite:///out/mlflow.db").search_experiments()
     before = _snapshot(place, run)
+    generators = [mutations(one, number, seed, victim) for one in (pristine, confirmed)]
     with _alarm():
-        for index, mutation in enumerate(mutations(pristine, number, seed, victim)):
+        for index in range(number):
+            # The same files are changed in either, so each has its own changes.
+            source, mutation = (pristine, confirmed)[index % 2], next(generators[index % 2])
             turn = itertools.islice(itertools.cycle(VERBS), index * verbs_each, None)
-            for words in itertools.islice(turn, verbs_each):
+            verbs = [*itertools.islice(turn, verbs_each)]
+            if log_every and index % log_every == 0:
+                verbs.append(LOG)
+            for words in verbs:
                 if not run.is_dir():
-                    shutil.copytree(pristine, run)
+                    shutil.copytree(source, run)
                     mutation.apply(run)
                 _call(words, run, f"{index}: {mutation}", findings)
-                if words[0] in ("resume", "evaluate"):  # which may write
+                if words[0] in _WRITING:
                     _remove(run)
             _remove(run)
             if _snapshot(place, run) != before:
@@ -103,12 +134,32 @@ def run_campaign(
     return findings
 
 
+def _make_pristine(place: Path) -> tuple[Path, Path]:
+    """A run with all that one may hold, and the same with a confirmation; and a spec like its."""
+    pristine = extract_run(place / "pristine")
+    for checkpoint in pristine.glob("trials/*/checkpoint_*"):
+        mark_complete(checkpoint)
+    (pristine / ".lock").write_text(json.dumps({"pid": 7, "host": "here", "since": 1.0}))
+    confirmed = place / "confirmed" / pristine.name
+    shutil.copytree(pristine, confirmed)
+    add_confirmation(RunPaths(confirmed), judged_by="evaluation/episode_return_mean")
+    (checkpoint,) = pristine.glob("trials/t0002/checkpoint_*")
+    retrained = confirmed / "trials" / "c0001" / "checkpoint_000000"
+    shutil.copytree(checkpoint, retrained, dirs_exist_ok=True)
+    selection = open_run(confirmed).selection
+    assert selection.confirmed is not None
+    write_selection(RunPaths(confirmed).selection, selection)
+    shutil.copy(pristine / "spec.yaml", place / "alike.yaml")
+    return pristine, confirmed
+
+
 def _end_before_the_launch(*arguments: Any) -> Any:
     raise KeyboardInterrupt
 
 
 def _call(words: tuple[str, ...], run: Path, mutation: str, findings: Findings) -> None:
-    arguments = [word.replace("RUN", f"runs/{run.name}") for word in words]
+    names = {"RUN": f"runs/{run.name}", "OUT": "out"}
+    arguments = [re.sub("RUN|OUT", lambda found: names[found[0]], word) for word in words]
     out, err = io.TextIOWrapper(io.BytesIO()), io.StringIO()
     started = time.perf_counter()
     signal.setitimer(signal.ITIMER_REAL, MAX_S)
@@ -170,16 +221,16 @@ def _alarm() -> Iterator[None]:
 
 def _remove(run: Path) -> None:
     if run.is_dir():
-        shutil.rmtree(run)
+        delete_tree(run)
 
 
 def _snapshot(place: Path, run: Path) -> dict[str, Any]:
-    """Names, sizes and times of everything but the damaged run."""
+    """Names, sizes and times of everything but the damaged run, and what verbs are to write."""
     found: dict[str, Any] = {}
     for folder, _, names in os.walk(place):
         for name in names:
             path = Path(folder) / name
-            if run not in path.parents:
+            if run not in path.parents and place / "out" not in path.parents:
                 status = path.lstat()
                 found[str(path)] = (status.st_size, status.st_mtime_ns, status.st_mode)
     return found

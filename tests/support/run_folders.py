@@ -7,20 +7,30 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from sweeper.journal import (
+    ConfirmationPlanned,
     Event,
     Journal,
     LaunchEnded,
     LaunchStarted,
     TrialAsked,
+    TrialCheckpointed,
     TrialEnded,
     TrialReported,
     TrialStarted,
 )
 from sweeper.paths import RunPaths
+from sweeper.results.builder import load_results
 from sweeper.spec import dump_spec, load_spec
+from sweeper.states import Stage, TrialState
 
+CONFIRMED_SEEDS = (0, 1, 2, 3, 4)
+CONFIRMED_VALUES = {
+    "t0002": (28.0, 31.0, 29.0, 30.5, 30.0),
+    "baseline": (9.0, 11.0, 10.0, 10.5, 9.5),
+}
 NOBODY = 2**22 + 1  # above Linux's largest process id
 SPEC = """
 name: made
@@ -97,3 +107,44 @@ def make_run(
     journal.close()
     os.utime(paths.journal, (then, then))
     return paths
+
+
+def add_confirmation(
+    paths: RunPaths, *, judged_by: str = "episode_return_mean", **metrics: Any
+) -> None:
+    """Add the confirmation of t0002 to a run, with metrics in its rows beside those that are."""
+    chosen = load_results(paths).trial("t0002")
+    after = 4e9  # later than everything in the folder
+    journal = Journal(paths.journal)
+    journal.append(LaunchStarted(after, 2, 1, (), stage=Stage.CONFIRMATION))
+    journal.append(
+        ConfirmationPlanned(
+            after, ("t0002",), {"name": "defaults", "configuration": {}}, CONFIRMED_SEEDS, None, 20,
+            {"num_env_steps_sampled_lifetime": 1000},
+            {"metric": judged_by, "mode": "max", "score": "last"}, "finished",
+        )
+    )  # fmt: skip
+    for number, (of, values) in enumerate(CONFIRMED_VALUES.items(), start=1):
+        trial_id = f"c{number:04d}"
+        again = (chosen.configuration, chosen.parameters) if of == "t0002" else ({}, {})
+        row: dict[str, Any] = {
+            "training_iteration": 9,
+            "num_env_steps_sampled_lifetime": 1000,
+            "replica/num_env_steps_sampled_lifetime": [1000] * 5,
+            "confirmation/episode_return_mean": sum(values) / 5,
+            "replica/confirmation/episode_return_mean": list(values),
+            "agent/replica": 1,
+            "agent/episode_returns": [25.0, 27.0],
+            **metrics,
+        }
+        relative = f"trials/{trial_id}/checkpoint_000000"
+        (paths.root / relative).mkdir(parents=True)
+        for event in (
+            TrialAsked(after, trial_id, *again, CONFIRMED_SEEDS, Stage.CONFIRMATION, of),
+            TrialReported(after, trial_id, row),
+            TrialCheckpointed(after, trial_id, relative, row),
+            TrialEnded(after, trial_id, TrialState.TERMINATED, "done"),
+        ):
+            journal.append(event)
+    journal.append(LaunchEnded(after, "finished"))
+    journal.close()

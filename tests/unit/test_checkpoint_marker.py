@@ -85,12 +85,34 @@ def test_without_a_marker_files_must_parse(checkpoint: Path, name: str, damage: 
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"files": {}}', '{"files": {"../x": [1, 2]}}', '{"files": {"a": 1}}']
+    "text",
+    [
+        *("", "{", "[]", "[" * 700 + "]" * 700, '{"files": {"a": [' + "9" * 400 + ", 2]}}"),
+        '{"files": {}}',
+        '{"files": {"../x": [1, 2]}}',
+        '{"files": {"a": 1}}',
+    ],
 )
 def test_a_damaged_marker_is_damage(checkpoint: Path, text: str) -> None:
     mark_complete(checkpoint)
     CheckpointPaths(checkpoint).marker.write_text(text)
     assert (find_damage(checkpoint) or "").startswith("complete.json: ")
+
+
+NAMES = ["a\0b", "\ud800", "a/\udfff/b", "\0", "/etc/passwd", "../x", "a" * 300, "a/" * 3000]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=lambda name: repr(name[:8]))
+def test_a_name_that_no_file_of_it_has_is_damage(checkpoint: Path, name: str) -> None:
+    CheckpointPaths(checkpoint).marker.write_text(json.dumps({"files": {name: [1, 2]}}))
+    damage = find_damage(checkpoint) or ""
+    assert damage == "complete.json: it is damaged" or damage.endswith(": File name too long")
+
+
+def test_a_file_whose_name_is_no_text_is_marked_like_others(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"a\xff")).write_bytes(b"x")
+    mark_complete(tmp_path)
+    assert find_damage(tmp_path) is None
 
 
 def test_files_in_folders_are_marked_too(tmp_path: Path) -> None:

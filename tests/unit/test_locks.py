@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,7 +95,31 @@ def test_a_child_that_outlives_the_owner_does_not_keep_the_lock(tmp_path: Path) 
         os.kill(int(done.stdout), signal.SIGKILL)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", json.dumps({"pid": "x"})])
+OWNER: dict[str, Any] = {"pid": 7, "host": "here", "since": 1.0}
+OTHERS = [
+    {"pid": math.inf}, {"pid": math.nan}, {"pid": 0}, {"pid": -1}, {"pid": 10**400}, {"pid": 2**63},
+    {"pid": 1.5}, {"pid": []}, {"host": 7}, {"host": None}, {"since": 1e20}, {"since": math.nan},
+    {"since": -math.inf}, {"since": -1e11}, {"since": 10**40}, {"since": "x"}, {"since": None},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=lambda other: str(other)[:20])
+def test_a_held_lock_whose_file_is_damaged_is_refused_in_a_sentence(
+    tmp_path: Path, other: dict[str, Any]
+) -> None:
+    lock = tmp_path / "cartpole-1" / ".lock"
+    lock.parent.mkdir()
+    with run_lock(lock):
+        lock.write_text(json.dumps(OWNER | other))
+        assert read_owner(lock) is None
+        with (
+            pytest.raises(UserError, match="cartpole-1 is being run by another process; `sweeper"),
+            run_lock(lock),
+        ):
+            pass
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "[" * 500, json.dumps({"pid": "x"})])
 def test_a_damaged_lock_file_names_no_owner_and_can_be_locked(tmp_path: Path, text: str) -> None:
     lock = tmp_path / ".lock"
     lock.write_text(text)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from deep_trees import deep_tree
 from run_folders import make_run
 
 from sweeper.api import resume
@@ -23,6 +24,7 @@ from sweeper.run_files import (
     open_regular,
     read_json,
     read_text,
+    walk_files,
 )
 from sweeper.upkeep.cleaning import choose_runs, delete_run
 from sweeper.upkeep.overview import describe_runs
@@ -252,3 +254,29 @@ def test_a_stop_request_is_not_made_through_a_link(tmp_path: Path, victim: Path)
     with pytest.raises(OSError, match="it is a link"):
         make_empty(tmp_path / ".stop")
     assert is_untouched(victim)
+
+
+@pytest.mark.parametrize("depth", [1, 3, 1200, 5000])
+def test_a_tree_of_any_depth_is_walked_and_deleted(tmp_path: Path, depth: int) -> None:
+    run = tmp_path / "run"
+    for name in ("a", "b/.0", "b/.1/c", ".0"):
+        (run / name).mkdir(parents=True)
+        (run / name / "file").write_text("x")
+    (run / "link").symlink_to(tmp_path)
+    with deep_tree(run / "b", depth):
+        problems: list[OSError] = []
+        found = [path for path, _ in walk_files(run, problems.append)]
+        is_reachable = depth < 2000
+        assert len(found) == 5 + is_reachable
+        assert bool(problems) == (not is_reachable)
+        delete(run, below=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_deep_tree_is_copied(tmp_path: Path) -> None:
+    (tmp_path / "from").mkdir()
+    (tmp_path / "to").mkdir()
+    with deep_tree(tmp_path / "from"), deep_tree(tmp_path / "to", 1):
+        copy_tree(tmp_path / "from", tmp_path / "to" / "a" / "b")
+        found = [path for path, _ in walk_files(tmp_path / "to" / "a" / "b")]
+        assert [path.name for path in found] == ["file"]

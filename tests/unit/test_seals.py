@@ -8,6 +8,7 @@ from pathlib import Path
 from shutil import copytree
 
 import pytest
+from deep_trees import deep_tree
 
 from sweeper.seals import find_key, is_folder_sealed, is_sealed, key_path, seal, seal_folder
 
@@ -125,3 +126,11 @@ def test_a_link_in_the_place_of_a_file_breaks_the_seal(tmp_path: Path) -> None:
     pickle.rename(tmp_path / "same.pkl")
     pickle.symlink_to(tmp_path / "same.pkl")
     assert not is_folder_sealed(folder)
+
+
+def test_a_tree_without_an_end_is_not_sealed(tmp_path: Path) -> None:
+    folder = make_checkpoint(tmp_path / "checkpoint")
+    for depth in (1200, 3000):
+        with deep_tree(folder, depth):
+            assert not is_folder_sealed(folder)
+    assert is_folder_sealed(folder)

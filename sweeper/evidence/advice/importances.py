@@ -41,6 +41,8 @@ def advise_on_importances(
     found = estimate_importances(
         param_space, [(record.parameters, merit) for record, merit in ordered], level=LEVEL
     )
+    if not found:
+        return Finding(about, False, "No parameter has a value in every trial.")
     numbers = {"parameters": [{**vars(one), "is_real": one.is_real} for one in found]}
     real = [one for one in found if one.is_real]
     if not real:

@@ -17,7 +17,7 @@ from sweeper.evidence.statistics import mean_interval
 from sweeper.formatting import count_noun, format_number
 from sweeper.metrics import BOUNDS, Objective
 from sweeper.results.records import TrialRecord
-from sweeper.results.scoring import env_steps_of
+from sweeper.results.scoring import LARGEST_COMPARED, env_steps_of, is_point
 
 __all__ = ["advise_on_length"]
 
@@ -97,12 +97,14 @@ Curve = tuple[np.ndarray, np.ndarray, np.ndarray]
 def _read(record: TrialRecord, metric: str, sign: float) -> Curve | None:
     """Of every run its first value, the one at three quarters and the last, float64[runs] each.
 
-    More is better. None if the trial has no values there, or one of them is not finite.
+    More is better. None if the trial has no values there, or one of them can't be compared.
     """
     rows = [(steps, row) for row in record.reports if (steps := env_steps_of(row))]
     name = f"replica/{metric}"
     points: list[tuple[float, Mapping[str, float]]] = [
-        (steps / rows[-1][0], row[name]) for steps, row in rows if isinstance(row.get(name), list)
+        (steps / rows[-1][0], row[name])
+        for steps, row in rows
+        if isinstance(row.get(name), list) and is_point(row, metric)
     ]
     if any(row.get("replica/diverged") and any(row["replica/diverged"]) for _, row in rows[-1:]):
         return None
@@ -111,7 +113,7 @@ def _read(record: TrialRecord, metric: str, sign: float) -> Curve | None:
     if not before or not end or len({len(values) for _, values in points}) != 1:
         return None
     table = [np.array(part, dtype=np.float64) for part in ([points[0][1]], before, end)]
-    if not all(np.isfinite(part).all() for part in table):
+    if not all((np.abs(part) <= LARGEST_COMPARED).all() for part in table):  # NaN is not
         return None
     first, middle, last = (sign * part.mean(axis=0) for part in table)
     return first, middle, last

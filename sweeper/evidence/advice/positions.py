@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweeper.results.records import TrialRecord
+from sweeper.results.scoring import as_float
 from sweeper.search.configuration import flatten_parameters
 from sweeper.search.distributions import Distribution, distributions
 
 __all__ = ["Scale", "Side", "largest_by_chance", "list_scales", "list_sides", "savage_scores"]
 
 _MIN_VALUES = 3
+_FURTHEST = 1e6
 _MAX_SHUFFLES, _MIN_SHUFFLES = 1999, 499
 _MAX_CELLS = 4_000_000  # of the table of shuffles
 
@@ -48,16 +50,18 @@ class Scale:
     values: tuple[float, ...] = ()
 
     def position(self, value: Any) -> float:
-        """Where a value lies, from 0 to 1; NaN for one that has no place."""
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        """Where a value lies, from 0 to 1; NaN for one that has no place, or lies far outside."""
+        number = as_float(value)
+        if number is None:
             return math.nan
         if self.values:
-            is_known = value in self.values
-            return self.values.index(value) / (len(self.values) - 1) if is_known else math.nan
-        if self.is_log and value <= 0:
+            is_known = number in self.values
+            return self.values.index(number) / (len(self.values) - 1) if is_known else math.nan
+        if self.is_log and number <= 0:
             return math.nan
         low, high = (math.log(end) if self.is_log else end for end in (self.low, self.high))
-        return ((math.log(value) if self.is_log else value) - low) / (high - low)
+        position = ((math.log(number) if self.is_log else number) - low) / (high - low)
+        return position if abs(position) <= _FURTHEST else math.nan
 
     def value_at(self, position: float) -> float:
         """The value at a position of a range; beyond 0 and 1 it goes on as before."""

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from sweeper.results.scoring import LARGEST_COMPARED
+
 __all__ = [
     "Interval",
     "clopper_pearson",
@@ -67,11 +69,13 @@ def explain_no_interval(values: Sequence[float]) -> str | None:
     """Why a sample bears no interval of its mean; None if it does.
 
     Args:
-        values: of independent runs, finite.
+        values: of independent runs.
     """
     array = np.asarray(values, dtype=np.float64)
     if len(array) < 2:
         return "one value has no spread" if len(array) else "there is no value"
+    if not (np.abs(array) <= LARGEST_COMPARED).all():
+        return f"values beyond {LARGEST_COMPARED:g} bear none"
     # The mean of equal values may have a rounding error.
     if np.ptp(array) <= 1e-12 * max(1.0, abs(float(array.mean()))):
         return f"all {len(array)} values are equal"

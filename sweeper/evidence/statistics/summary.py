@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sweeper.evidence.statistics.intervals import explain_no_interval, mean_interval
 from sweeper.evidence.statistics.limits import find_limits
@@ -44,16 +45,21 @@ def interquartile_mean(values: Sequence[float]) -> float:
     """
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     cut = len(ordered) // 4
-    return float(ordered[cut : len(ordered) - cut].mean())
+    return _mean(ordered[cut : len(ordered) - cut])
 
 
 def summarise_sample(values: Sequence[float]) -> Summary:
     """Summarise independent values.
 
     Args:
-        values: at least one, all finite.
+        values: at least one.
     """
-    mean = float(np.mean(np.asarray(values, dtype=np.float64)))
+    mean = _mean(np.asarray(values, dtype=np.float64))
     interval = find_limits([values]).cut(mean_interval(values))
     ends = None if interval is None else (interval.low, interval.high)
     return Summary(mean, interquartile_mean(values), ends, explain_no_interval(values))
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(values.mean())

@@ -21,7 +21,16 @@ from sweeper.errors import UserError
 from sweeper.metrics import ITERATION, Objective, canonical_metric
 from sweeper.paths import is_run
 from sweeper.results.records import SweepResults, TrialCheckpoint, TrialRecord
-from sweeper.results.scoring import is_nan
+from sweeper.results.scoring import as_float, is_nan
+from sweeper.results.tune_import.files import (
+    find_state,
+    find_trials,
+    is_folder,
+    is_name,
+    parse_mapping,
+    read_file,
+    read_mapping,
+)
 from sweeper.results.tune_import.rows import Row, as_row, finite_time, plain, read_rows
 from sweeper.search.configuration import flatten_parameters
 from sweeper.states import FailureReason, LaunchEnd, TrialState
@@ -35,6 +44,8 @@ _UNRECORDED = "no record of its end"
 # A save follows its report at once. A folder much younger than the last report was copied, so its
 # time means nothing.
 _LONGEST_SAVE_S = 600.0
+_MAX_RETRIES = 2**31
+_MAX_DEPTH = 50  # of a configuration
 _CHECKPOINT = re.compile(r"checkpoint_(\d+)$")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -58,8 +69,8 @@ def is_tune_experiment(folder: Path) -> bool:
     """Whether `open_tune` finds an experiment in a folder; a run of ours does not count."""
     if not folder.is_dir() or is_run(folder):
         return False
-    has_state = _newest_state(folder) is not None
-    return has_state or any(_is_trial(entry) for entry in (folder, *folder.iterdir()))
+    has_state = find_state(folder) is not None
+    return has_state or bool(find_trials(folder))
 
 
 def find_objective(
@@ -92,8 +103,9 @@ def find_objective(
 
 def _recorded_objective(source: Any) -> tuple[str | None, str | None]:
     if isinstance(source, str | Path):
-        path = _newest_state(Path(source))
-        metric = _read_json(path).get("runner_data", {}).get("_metric") if path else None
+        path = find_state(Path(source))
+        runner = read_mapping(path).get("runner_data") if path else None
+        metric = runner.get("_metric") if isinstance(runner, dict) else None
         mode = None
     else:
         analysis = getattr(source, "_experiment_analysis", None)
@@ -109,6 +121,12 @@ class _TuneState:
     trial: Mapping[str, Any] = field(default_factory=dict)
     runtime: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def folder_name(self) -> str:
+        """The name of the trial's folder, which lies in the experiment's and nowhere else."""
+        names = (self.trial.get(key) for key in ("relative_logdir", "trial_id"))
+        return next((str(name) for name in names if is_name(name)), "unknown")
+
 
 def _open_folder(root: Path) -> SweepResults:
     if not is_tune_experiment(root):
@@ -116,18 +134,13 @@ def _open_folder(root: Path) -> SweepResults:
             f"no Ray Tune experiment in {root}: give the folder with experiment_state-*.json, "
             "or with one folder per trial that holds result.json"
         )
-    states = _read_states(root)
-    folders = [root] if _is_trial(root) else [f for f in root.iterdir() if _is_trial(f)]
-    by_name = {state.trial.get("relative_logdir"): state for state in states}
+    by_name = {state.folder_name: state for state in _read_states(root)}
     records = []
-    for folder in folders:
+    for folder in find_trials(root):
         state = by_name.pop(folder.name, None) or _TuneState()
         records.append(_read_trial(root, folder, state))
     # Trials without a file: not started, or failed at the start.
-    records.extend(
-        _read_trial(root, root / str(name or state.trial.get("trial_id")), state)
-        for name, state in by_name.items()
-    )
+    records.extend(_read_trial(root, root / name, state) for name, state in by_name.items())
     return _results(root, records)
 
 
@@ -145,13 +158,17 @@ def _results(root: Path, records: Iterable[TrialRecord]) -> SweepResults:
 
 
 def _read_trial(root: Path, folder: Path, state: _TuneState) -> TrialRecord:
-    rows = read_rows(folder)
+    is_there = folder == root or is_folder(folder)
+    rows = read_rows(folder) if is_there else []
     last_result = state.runtime.get("last_result")
     if not rows and isinstance(last_result, Mapping) and ITERATION in last_result:
         rows = [as_row(last_result)]  # no logger kept a history
     first, last = (rows[0].raw, rows[-1].raw) if rows else ({}, {})
-    configuration = _read_json(folder / "params.json") or plain(state.trial.get("config") or {})
-    error = _read_error(folder / "error.txt")
+    config = state.trial.get("config")
+    configuration = read_mapping(folder / "params.json") if is_there else {}
+    if not configuration and isinstance(config, dict):
+        configuration = {name: plain(value) for name, value in config.items()}
+    error = _read_error(folder / "error.txt") if is_there else None
     status = state.trial.get("status")
     if status is None:
         status = TrialState.ERROR if error else TrialState.TERMINATED if last.get("done") else None
@@ -161,21 +178,23 @@ def _read_trial(root: Path, folder: Path, state: _TuneState) -> TrialRecord:
         reason = _UNRECORDED if status is None else _UNFINISHED
         status = TrialState.PAUSED
     evaluated = state.trial.get("evaluated_params")
+    evaluated = evaluated if isinstance(evaluated, dict) else {}
+    failures = as_float(state.runtime.get("num_failures")) or 0.0
     return TrialRecord(
         trial_id=str(state.trial.get("trial_id") or last.get("trial_id") or folder.name),
         state=TrialState(str(status)),
         reason=reason,
         error=error if is_error else None,
         configuration=configuration,
-        parameters=_nest(plain(evaluated)) if isinstance(evaluated, Mapping) else {},
+        parameters=_nest({name: plain(value) for name, value in evaluated.items()}),
         reports=tuple(row.metrics for row in rows),
-        checkpoints=tuple(_read_checkpoints(root, folder, rows)),
+        checkpoints=tuple(_read_checkpoints(root, folder, rows)) if is_there else (),
         log=folder / "error.txt" if error else None,
-        node=last.get("node_ip"),
+        node=str(last["node_ip"]) if "node_ip" in last else None,
         started=finite_time(state.runtime.get("start_time")) or finite_time(first.get("timestamp")),
         ended=finite_time(state.runtime.get("last_result_time"))
         or finite_time(last.get("timestamp")),
-        retries=max(0, int(state.runtime.get("num_failures") or 0) - is_error),
+        retries=int(min(max(0.0, failures - is_error), _MAX_RETRIES)),
     )
 
 
@@ -205,7 +224,7 @@ def _read_checkpoints(root: Path, folder: Path, rows: Sequence[Row]) -> Iterator
     found = sorted(
         (int(match[1]), entry)
         for entry in folder.glob("checkpoint_*")
-        if (match := _CHECKPOINT.match(entry.name)) and entry.is_dir()
+        if (match := _CHECKPOINT.match(entry.name)) and is_folder(entry)
     )
     owners = _match_reports(found, rows)
     for (_, path), owner in zip(found, owners, strict=True):
@@ -219,8 +238,12 @@ def _match_reports(found: Sequence[tuple[int, Path]], rows: Sequence[Row]) -> li
     narrow it down: the k-th checkpoint was the k-th made, at most one per report, and its
     folder's time lies between its report and the next one.
     """
-    named = {row.raw.get("checkpoint_dir_name"): index for index, row in enumerate(rows)}
-    if any(named_as is not None for named_as in named):
+    named = {
+        name: index
+        for index, row in enumerate(rows)
+        if isinstance(name := row.raw.get("checkpoint_dir_name"), str)
+    }
+    if named:
         return [named.get(path.name) for _, path in found]
     if not found or not rows:
         return [None] * len(found)
@@ -320,21 +343,13 @@ def _history(result: Any) -> list[Row]:
 # --- files and values ------------------------------------------------------------------------
 
 
-def _is_trial(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in ("result.json", "params.json", "error.txt"))
-
-
-def _newest_state(root: Path) -> Path | None:
-    # A resumed experiment has several; the launch's time is in the name.
-    return max(root.glob("experiment_state-*.json"), key=lambda path: path.name, default=None)
-
-
 def _read_states(root: Path) -> list[_TuneState]:
-    path = _newest_state(root)
+    path = find_state(root)
     states = []
-    for pair in _read_json(path).get("trial_data", []) if path else []:
+    pairs = read_mapping(path).get("trial_data", []) if path else []
+    for pair in pairs if isinstance(pairs, list) else []:
         try:
-            trial, runtime = (json.loads(part) for part in pair)
+            trial, runtime = map(parse_mapping, pair)
         except (ValueError, TypeError):
             _logger.warning("%s: a trial's state can't be read", path)
             continue
@@ -342,19 +357,9 @@ def _read_states(root: Path) -> list[_TuneState]:
     return states
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
 def _read_error(path: Path) -> str | None:
-    try:
-        return _last_line(path.read_text(encoding="utf-8", errors="replace")) or "unknown"
-    except OSError:
-        return None
+    text = read_file(path)
+    return None if text is None else _last_line(text) or "unknown"
 
 
 def _last_line(text: str) -> str:
@@ -366,6 +371,8 @@ def _nest(flat: Mapping[str, Any], separator: str = "/") -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for name, value in flat.items():
         *parents, key = name.split(separator)
+        if len(parents) > _MAX_DEPTH:
+            *parents, key = (name,)
         level = nested
         for parent in parents:
             below = level.setdefault(parent, {})

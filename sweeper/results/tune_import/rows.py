@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 import logging
 import math
 from collections.abc import Iterator, Mapping
@@ -11,9 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweeper.json_values import LARGEST, parse_json
 from sweeper.metrics import ITERATION, canonical_metric
+from sweeper.results.scoring import as_float
+from sweeper.results.tune_import.files import read_file
 
 __all__ = ["Row", "as_row", "finite_time", "plain", "read_rows"]
+
+_MAX_TIME = 1e11  # seconds; `datetime` knows no year 5138
 
 _logger = logging.getLogger(__name__)
 
@@ -51,25 +56,29 @@ def read_rows(folder: Path) -> list[Row]:
     rows: list[Row] = []
     for raw in _raw_rows(folder):
         row = as_row(raw)
-        iteration = raw.get(ITERATION)
         # After a failure Tune resumes from the last checkpoint and reports iterations again.
-        while isinstance(iteration, int) and rows and rows[-1].raw.get(ITERATION, -1) >= iteration:
+        while rows and _iteration(raw) <= _iteration(rows[-1].raw):
             rows.pop()
         rows.append(row)
     return rows
 
 
+def _iteration(raw: Mapping[str, Any]) -> float:
+    """A report's iteration; NaN, which is not before any other, if it has none."""
+    iteration = raw.get(ITERATION)
+    return iteration if isinstance(iteration, int) else math.nan
+
+
 def _raw_rows(folder: Path) -> Iterator[Mapping[str, Any]]:
-    try:
-        lines = (folder / "result.json").read_text(encoding="utf-8", errors="replace").split("\n")
-    except OSError:
+    text = read_file(folder / "result.json")
+    if text is None:
         yield from _raw_csv_rows(folder)
         return
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            document = json.loads(line)
+            document = parse_json(line)
         except ValueError:
             _logger.warning("%s:%d: dropped a damaged line", folder / "result.json", number)
             continue
@@ -78,17 +87,18 @@ def _raw_rows(folder: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _raw_csv_rows(folder: Path) -> Iterator[Mapping[str, Any]]:
+    text = read_file(folder / "progress.csv")
+    lines = csv.DictReader(io.StringIO(text or "", newline=""))
     try:
-        stream = (folder / "progress.csv").open(encoding="utf-8", errors="replace", newline="")
-    except OSError:
-        return
-    with stream:
-        for line in csv.DictReader(stream):
+        for line in lines:
             yield {
                 name: _parse_cell(cell)
                 for name, cell in line.items()
                 if isinstance(name, str) and isinstance(cell, str) and cell
             }
+    except csv.Error as error:
+        where = folder / "progress.csv"
+        _logger.warning("%s:%d: damaged, the rest is not read: %s", where, lines.line_num, error)
 
 
 def _parse_cell(cell: str) -> Any:
@@ -96,9 +106,10 @@ def _parse_cell(cell: str) -> Any:
         return cell == "True"
     for kind in (int, float):
         try:
-            return kind(cell)
+            number = kind(cell)
         except ValueError:
-            pass
+            continue
+        return number if isinstance(number, float) or abs(number) <= LARGEST else float(cell)
     return cell
 
 
@@ -107,12 +118,18 @@ def as_row(raw: Mapping[str, Any]) -> Row:
     flat = {
         name: value
         for name, value in _flatten(raw, "")
-        if name not in _BOOKKEEPING and not name.startswith("config/")
+        if name not in _BOOKKEEPING and not name.startswith("config/") and _is_fit(name, value)
     }
     metrics = {canonical_metric(name): value for name, value in flat.items()}
     # If two names become the same, the one that was ours already wins.
     metrics.update({name: value for name, value in flat.items() if canonical_metric(name) == name})
     return Row(raw, metrics)
+
+
+def _is_fit(name: str, value: Any) -> bool:
+    """Whether a value is what its name promises: under ``replica/``, one for each replica."""
+    is_list = isinstance(value, list) and all(isinstance(one, int | float | None) for one in value)
+    return is_list or not name.startswith("replica/")
 
 
 def _flatten(nested: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -142,5 +159,6 @@ def plain(value: Any) -> Any:
 
 
 def finite_time(value: Any) -> float | None:
-    """A finite number as seconds; None for anything else."""
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    """A time in seconds since the epoch; None for anything else."""
+    time = as_float(value)
+    return time if time is not None and 0 <= time <= _MAX_TIME else None

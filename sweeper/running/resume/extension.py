@@ -13,14 +13,19 @@ from sweeper.environments.registry import complete_id
 from sweeper.environments.settings import EnvironmentBuildError
 from sweeper.errors import UserError
 from sweeper.evidence.confirmation import choose_finalists, count_seeds
-from sweeper.metrics import canonical_metric
+from sweeper.metrics import ENV_STEPS, canonical_metric
 from sweeper.paths import RunPaths, run_reference, write_atomically
 from sweeper.results.records import SweepResults
 from sweeper.running.resume.state import History
-from sweeper.spec import ExperimentSpec, dump_spec, load_spec
+from sweeper.spec import ExperimentSpec, dump_spec, load_record
 from sweeper.spec.sections import SeedGroups
 from sweeper.trainables.plateau import PLATEAU
-from sweeper.trust import find_foreign_imports, find_foreign_pickles, find_foreign_servers
+from sweeper.trust import (
+    find_foreign_baseline,
+    find_foreign_environment,
+    find_foreign_pickles,
+    find_foreign_servers,
+)
 
 __all__ = [
     "Extension",
@@ -64,15 +69,15 @@ def load_recorded_spec(paths: RunPaths, history: History) -> ExperimentSpec:
         SpecError: ``spec.yaml`` is broken.
     """
     if not history.specs:  # of a version that did not record it
-        return load_spec(paths.spec)
-    recorded = load_spec(paths.spec, text=history.specs[-1])
+        return load_record(paths.spec)
+    recorded = load_record(paths.spec, text=history.specs[-1])
     if not paths.spec.is_file():
         write_atomically(paths.spec, dump_spec(recorded))
         return recorded
-    written = load_spec(paths.spec)
+    written = load_record(paths.spec)
     # A kill between an extension's first event and its file leaves the earlier file.
     if written == recorded or any(
-        written == load_spec(paths.spec, text=text) for text in history.specs[:-1]
+        written == load_record(paths.spec, text=text) for text in history.specs[:-1]
     ):
         return recorded
     difference = difflib.unified_diff(
@@ -104,12 +109,13 @@ def find_foreign_parts(
         results: with the checkpoints that may be loaded.
     """
     settings, before = spec.environment.settings(), recorded.environment.settings()
-    foreign = find_foreign_imports(settings, paths, recorded=before)
+    foreign = find_foreign_environment(settings, paths, recorded=before)
     if spec.backend == "rllib":
         records = (*results.trials, *results.retrained)
         foreign += find_foreign_pickles(
             paths.root / checkpoint.path for record in records for checkpoint in record.checkpoints
         )
+    foreign += find_foreign_baseline(paths, spec.selection.baseline)
     return foreign + find_foreign_servers(paths, spec.servers)
 
 
@@ -142,7 +148,7 @@ def extend_spec(
     """The extended spec, and the changed values by dotted key.
 
     ``budget.time_s`` counts all launches, so an extension by time sets it to the time spent plus
-    the time given.
+    the time given. ``scheduler.max_t`` grows with ``stop``, as if the spec had left it out.
 
     Args:
         paths: the run's.
@@ -155,6 +161,7 @@ def extend_spec(
         UserError: the extension takes something away, or names a key that the spec does not have.
     """
     changes: dict[str, Any] = {}
+    max_t = spec.scheduler.given_options().get("max_t")
     if extension.num_samples is not None:
         _check_more("--num-samples", extension.num_samples, spec.search.num_samples)
         _check_population(spec, "--num-samples", extension.num_samples, spec.search.num_samples)
@@ -178,11 +185,15 @@ def extend_spec(
             raise UserError(f"--stop {name}: the run has no such criterion; it has: {known}")
         _check_more(f"--stop {name}", value, spec.stop[key])
         changes[f"stop.{key}"] = value
+        if key == ENV_STEPS and max_t is not None:
+            # It bounds trials, too; what was decided by the rungs of the shorter ones stays.
+            changes["scheduler.max_t"] = int(value)
     if extension.is_confirming:
         changes |= _extend_confirmation(spec, extension, results)
     chosen = spec.selection
     present = {
         "search.num_samples": spec.search.num_samples,
+        "scheduler.max_t": max_t,
         "selection.finalists": chosen.finalists,
         "selection.confirm_seeds": _plain_seeds(chosen.confirm_seeds),
     } | {
@@ -194,7 +205,7 @@ def extend_spec(
     if not changes:
         return spec, {}
     overrides = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
-    return load_spec(paths.spec, overrides, text=dump_spec(spec)), changes
+    return load_record(paths.spec, overrides, text=dump_spec(spec)), changes
 
 
 def _extend_confirmation(

@@ -69,7 +69,7 @@ def describe_remaining(plan: SweepPlan, state: LaunchState, before: SweepResults
             lines = [f"nothing left to do in {name}: {what} ({summary}); {how}"]
         elif counts.get(TrialState.ERROR) and not state.continuations:
             lines.append("--retry-errored tries failed trials again")
-        late = ()
+        late: tuple[str, ...] = ()
         if before.ended_by is None:
             ends = [f"the end of {end.trial_id}" for end in state.ends]
             what = join_words([*ends[:_MAX_NAMED], "its own end"], "and")

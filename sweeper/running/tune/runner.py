@@ -34,6 +34,7 @@ from sweeper.running.tune.stage import Launch, find_nodes, record_asked, run_tri
 from sweeper.search.expansion import Sample
 from sweeper.search.registry import build_search
 from sweeper.spec import dump_spec
+from sweeper.spec.search import resolve_search_options
 from sweeper.states import LaunchEnd, Stage
 from sweeper.veil import hide_passwords
 
@@ -76,6 +77,7 @@ def launch(
     """
     drain = Drain(evaluates=plan.spec.evaluation is not None)
     spec = plan.spec
+    spec.environment.settings().learn_secrets()  # which trials may say in their errors
     searches = state.over is None and bool(state.continuations or state.asked < plan.trials)
     with end_on_signals(drain) as install_signals:
         journal.append(
@@ -176,16 +178,17 @@ def _search(launch: Launch) -> str:
 
 
 def _build_learners(launch: Launch) -> Learners:
-    spec = launch.plan.spec
+    spec, results = launch.plan.spec, launch.results.snapshot()
     search = build_search(
         spec.search.algorithm,
         spec.param_space,
         num_samples=spec.search.num_samples,
         seed=spec.search.seed,
         points=spec.search.points,
-        asked=launch.results.snapshot().searched,
+        asked=results.searched,
+        known=results.known,
         objective=spec.objective,
-        options=spec.search.options.model_dump(),
+        options=resolve_search_options(spec.search, spec.scheduler.type),
     )
     if search.learns and launch.plan.concurrent > 1:
         search = BackgroundSearch(search)

@@ -21,7 +21,6 @@ from optuna.distributions import (
 from optuna.trial import Trial
 
 from sweeper.search.distributions import Distribution, Path, distributions, is_same
-from sweeper.search.expansion import grid_index, quantise
 
 __all__ = ["Dimension", "Form", "describe_dimensions", "order_dimensions"]
 
@@ -59,18 +58,11 @@ class Dimension:
         """The parameter's value for what a sampler suggests."""
         if self.values:
             return copy.deepcopy(self.values[suggested])
+        quantum = self.leaf.quantum
         if self._is_normal:
-            mean, deviation, quantum = _normal(self.leaf)
-            value = NormalDist(mean, deviation).inv_cdf(suggested)
-            return value if quantum is None else quantise(value, quantum)
-        quantum = _quantum(self.leaf)
-        if quantum is None:
-            return suggested
-        return (
-            int(suggested * quantum)
-            if self.leaf.is_integer
-            else quantise(suggested * quantum, quantum)
-        )
+            value = NormalDist(*_normal(self.leaf)).inv_cdf(suggested)
+            return value if quantum is None else self.leaf.multiple(round(value / quantum))
+        return suggested if quantum is None else self.leaf.multiple(suggested)
 
     def to_optuna(self, value: Any) -> Any:
         """What a sampler would have suggested for a value of the parameter."""
@@ -78,12 +70,10 @@ class Dimension:
         if isinstance(form, CategoricalDistribution):
             return next(n for n, one in enumerate(self.values) if is_same(one, value))
         if self._is_normal:
-            mean, deviation, _ = _normal(self.leaf)
-            return min(max(NormalDist(mean, deviation).cdf(value), _TAIL), 1 - _TAIL)
-        quantum = _quantum(self.leaf)
+            return min(max(NormalDist(*_normal(self.leaf)).cdf(value), _TAIL), 1 - _TAIL)
+        quantum = self.leaf.quantum
         if quantum is not None:
-            value = round(value / quantum)
-        # A point may be written as a whole number, or lie between two multiples.
+            value = round(value / quantum)  # a point may lie between two multiples
         value = min(max(value, form.low), form.high)
         return int(value) if isinstance(form, IntDistribution) else float(value)
 
@@ -124,21 +114,14 @@ def _describe(name: str, leaf: Distribution) -> Dimension:
         )
     if leaf.bounds is None:
         return Dimension(name, leaf, FloatDistribution(_TAIL, 1 - _TAIL))
+    if leaf.quantum is not None:
+        first, last = leaf.indices
+        return Dimension(name, leaf, IntDistribution(first, last, log=leaf.is_log))
     low, high = leaf.bounds
-    quantum = _quantum(leaf)
-    if quantum is not None:
-        first, last = grid_index(low, quantum, up=True), grid_index(high, quantum, up=False)
-        return Dimension(name, leaf, IntDistribution(int(first), int(last), log=leaf.is_log))
-    if leaf.is_integer:
-        return Dimension(name, leaf, IntDistribution(int(low), int(high), log=leaf.is_log))
     return Dimension(name, leaf, FloatDistribution(float(low), float(high), log=leaf.is_log))
 
 
-def _quantum(leaf: Distribution) -> float | None:
-    return leaf.args[2] if len(leaf.args) > 2 else None
-
-
-def _normal(leaf: Distribution) -> tuple[float, float, float | None]:
+def _normal(leaf: Distribution) -> tuple[float, float]:
+    """A normal distribution's mean and deviation."""
     mean = leaf.args[0] if leaf.args else 0.0
-    deviation = leaf.args[1] if len(leaf.args) > 1 else 1.0
-    return mean, deviation, _quantum(leaf)
+    return mean, leaf.args[1] if len(leaf.args) > 1 else 1.0

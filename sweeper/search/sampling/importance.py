@@ -63,7 +63,7 @@ def estimate_importances(
     level: float = 0.02,
     seed: int = 0,
 ) -> list[Importance]:
-    """The importance of every parameter, the largest first.
+    """The importance of every parameter that all trials have a value of, the largest first.
 
     Args:
         param_space: nested; leaves are constants or distributions.
@@ -93,6 +93,8 @@ def estimate_importances(
         found = evaluate(merits)
         chance = [evaluate(generator.permutation(merits)) for _ in range(_SHUFFLES)]
     names = [*found]
+    if not names:
+        return []
     null = np.array([[one[name] for name in names] for one in chance])
     observed = np.array([found[name] for name in names])
     # Parameters differ in what chance makes of them: a choice of two varies less than a range.

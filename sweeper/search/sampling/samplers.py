@@ -285,7 +285,7 @@ def _stretch(form: Form, share: float) -> Any:
         value = round(math.exp(low + share * (high - low)))
         return min(max(value, form.low), form.high)
     if not form.log:
-        return form.low + share * (form.high - form.low)
+        return min(form.low + share * (form.high - form.low), form.high)
     low, high = math.log(form.low), math.log(form.high)
     return min(max(math.exp(low + share * (high - low)), form.low), form.high)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -14,9 +16,10 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sweeper import states
 from sweeper.metrics import Objective
 from sweeper.search.base import Observation, SearchAlgorithm
+from sweeper.search.conditions import is_ruled_out
 from sweeper.search.distinct import Seen, configuration_key
 from sweeper.search.distributions import Distribution, Path, distributions, is_same
-from sweeper.search.expansion import Sample, draw_sample, find_fixed, is_ruled_out, make_sample
+from sweeper.search.expansion import Sample, draw_sample, find_fixed, make_sample
 from sweeper.search.sampling.dimensions import Dimension, describe_dimensions, order_dimensions
 from sweeper.search.sampling.samplers import SAMPLERS, SamplerFactory
 from sweeper.search.sampling.study import Picture
@@ -65,6 +68,7 @@ class SamplerSearch(SearchAlgorithm):
         seed: of all samplers.
         points: nested values to begin with; what a point lacks is drawn at random.
         asked: parameters of the trials that earlier launches asked for, in order.
+        known: what was known when each of them was chosen, as `Sample.known` has it.
         objective: its mode says whether more is better.
         options: the sampler's, under Optuna's names.
     """
@@ -78,10 +82,11 @@ class SamplerSearch(SearchAlgorithm):
         seed: int,
         points: Sequence[Mapping[str, Any]] = (),
         asked: Sequence[Mapping[str, Any]] = (),
+        known: Sequence[int | None] = (),
         objective: Objective,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        self.learns = sampler != "qmc"
+        self.learns, self.follows_order = sampler != "qmc", sampler == "cmaes"
         self._space, self._objective, self._seed = param_space, objective, seed
         self._num_samples, self._points = num_samples, points
         self._leaves: dict[Path, Distribution] = dict(distributions(param_space))
@@ -91,15 +96,18 @@ class SamplerSearch(SearchAlgorithm):
             for path, one in describe_dimensions(param_space).items()
             if path not in self._grid
         }
+        self._free = {path: one.leaf for path, one in self._dimensions.items()}
         self._order = order_dimensions(self._dimensions)
         self._make_factory = partial(SAMPLERS[sampler], self._dimensions, seed, **(options or {}))
         self._seen = Seen(param_space, self._leaves, seed)
         self._cells: dict[str, _Cell] = {}
         self._places = self._walk()
         self._has_found = False
-        self._earlier = list(asked)
+        self._earlier = list(itertools.zip_longest(asked, known[: len(asked)]))
         self._asked: dict[int, _Asked] = {}
         self._told: dict[int, Observation] = {}
+        self._untaken: deque[Observation] = deque()
+        self._heard = 0
 
     def ask(self, number: int) -> Sample | None:
         """The next configuration of the next point of the grid that has one."""
@@ -109,7 +117,7 @@ class SamplerSearch(SearchAlgorithm):
             if chosen is not None:
                 sample, attributes = chosen
                 self._record(number, fixed, sample.parameters, attributes)
-                return sample
+                return replace(sample, known=self._heard) if self.follows_order else sample
         return None
 
     def tell(self, observation: Observation) -> None:
@@ -117,8 +125,18 @@ class SamplerSearch(SearchAlgorithm):
 
         A trial may have been run with other parameters than were asked for: it counts with those.
         """
+        self._heard += 1
+        if self._earlier:
+            self._untaken.append(observation)  # until `_catch_up` has come to it
+        else:
+            self._take(observation)
+
+    def _take(self, observation: Observation) -> None:
+        before = self._told.get(observation.number, _RUNNING)
         self._told[observation.number] = observation
-        if observation.number in self._asked:
+        # Of a trial that runs, such a sampler wants to know nothing.
+        is_news = not self.follows_order or before.state.is_over or observation.state.is_over
+        if is_news and observation.number in self._asked:
             self._show(observation.number)
 
     def _walk(self) -> Iterator[tuple[dict[Path, Any], bool]]:
@@ -179,7 +197,7 @@ class SamplerSearch(SearchAlgorithm):
         attributes: Mapping[str, Any],
     ) -> None:
         cell = self._find_cell(fixed)
-        values = find_values(parameters, self._dimensions)
+        values = find_values(parameters, self._free)
         self._asked[number] = _Asked(cell, cell.picture.size, values, attributes)
         self._seen.note(configuration_key(parameters))
         self._has_found = True
@@ -188,7 +206,7 @@ class SamplerSearch(SearchAlgorithm):
     def _show(self, number: int) -> None:
         asked = self._asked[number]
         told = self._told.get(number, _RUNNING)
-        values = find_values(told.parameters, self._dimensions) if told.parameters else asked.values
+        values = find_values(told.parameters, self._free) if told.parameters else asked.values
         trial = freeze_trial(
             values,
             self._dimensions,
@@ -199,13 +217,18 @@ class SamplerSearch(SearchAlgorithm):
         asked.cell.picture.put(trial)
 
     def _catch_up(self) -> None:
-        """Record the trials of earlier launches, each as it was when it had ended.
+        """Record the trials of earlier launches, and what was told of them.
 
-        A sampler that notes something at its trials is asked for them again, at the state that
-        it was asked at, as far as one trial ran at a time.
+        A sampler that notes something at its trials is asked for them again, each with what it
+        knew at the time. Journals of earlier versions do not have that: there it knows all trials
+        as they ended, which is right for one trial at a time.
         """
         earlier, self._earlier = self._earlier, []
-        for number, parameters in enumerate(earlier, start=1):
+        taken = 0
+        for number, (parameters, known) in enumerate(earlier, start=1):
+            while self._untaken and (known is None or taken < known):
+                self._take(self._untaken.popleft())
+                taken += 1
             fixed, is_point = self._find_place(parameters)
             attributes: Mapping[str, Any] = {}
             if self._find_cell(fixed).factory.attributes is not None:
@@ -213,27 +236,38 @@ class SamplerSearch(SearchAlgorithm):
                 if again is not None and again[0].parameters == parameters:
                     attributes = again[1]
             self._record(number, fixed, parameters, attributes)
+        while self._untaken:
+            self._take(self._untaken.popleft())
 
     def _find_place(self, parameters: Mapping[str, Any]) -> tuple[dict[Path, Any], bool]:
         """The next place in the walk that the parameters can have come from."""
         found = find_values(parameters, self._leaves)
         for fixed, is_point in self._places:
-            if all(path not in found or is_same(found[path], fixed[path]) for path in fixed):
+            if all(
+                path not in found or is_same(self._leaves[path].own_value(found[path]), value)
+                for path, value in fixed.items()
+            ):
                 return fixed, is_point
         return {path: found.get(path) for path in self._grid}, False
 
 
-def find_values(parameters: Mapping[str, Any], leaves: Mapping[Path, Any]) -> dict[Path, Any]:
-    """A trial's values by the paths of a param space; without those that do not apply to it."""
+def find_values(
+    parameters: Mapping[str, Any], leaves: Mapping[Path, Distribution]
+) -> dict[Path, Any]:
+    """A trial's values by the paths of a param space.
+
+    Without those that do not apply to it, and those that damage has put into its record.
+    """
     found: dict[Path, Any] = {}
-    for path in leaves:
+    for path, leaf in leaves.items():
         value: Any = parameters
         for key in path:
             if not isinstance(value, Mapping) or key not in value:
                 break
             value = value[key]
         else:
-            found[path] = value
+            if leaf.suits(value):
+                found[path] = value
     return found
 
 

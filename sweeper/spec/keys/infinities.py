@@ -13,7 +13,7 @@ from typing import Any
 from sweeper.search.distributions import KINDS, flatten
 from sweeper.spec.keys.names import defaults, domain
 
-__all__ = ["read_infinities"]
+__all__ = ["read_infinite_points", "read_infinities"]
 
 _INFINITIES: Mapping[str, float] = {"inf": math.inf, "-inf": -math.inf}
 
@@ -45,3 +45,16 @@ def read_infinities(space: Mapping[str, Any], algorithm: str, backend: str) -> d
         return value
 
     return {key: read(value, (key,)) for key, value in space.items()}
+
+
+def read_infinite_points(raw: Mapping[str, Any], algorithm: str, backend: str) -> dict[str, Any]:
+    """A document with numbers in the place of such texts in ``search.points_to_evaluate``."""
+    search = raw.get("search")
+    points = search.get("points_to_evaluate") if isinstance(search, Mapping) else None
+    if not isinstance(search, Mapping) or not isinstance(points, list):
+        return dict(raw)
+    read = [
+        read_infinities(point, algorithm, backend) if isinstance(point, Mapping) else point
+        for point in points
+    ]
+    return {**raw, "search": {**search, "points_to_evaluate": read}}

@@ -1,4 +1,7 @@
-"""A coefficient over env steps: constant, or piecewise linear as RLlib's schedules."""
+"""A coefficient over env steps: constant, or piecewise linear as RLlib's schedules.
+
+From or to an infinite value there is no line: the value before it holds up to the next point.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ __all__ = ["Schedule", "is_number", "parse_schedule"]
 
 @dataclass(frozen=True)
 class Schedule:
-    """Values at env steps, linear in between and constant after the last.
+    """Values at env steps, linear between finite ones and constant after the last.
 
     Attributes:
         steps: ascending, the first is 0.
@@ -31,8 +34,11 @@ class Schedule:
         if right == len(self.steps):
             return self.values[-1]
         left = right - 1
+        before, after = self.values[left], self.values[right]
+        if math.isinf(before) or math.isinf(after):
+            return before
         share = (env_steps - self.steps[left]) / (self.steps[right] - self.steps[left])
-        return self.values[left] + share * (self.values[right] - self.values[left])
+        return before + share * (after - before)
 
 
 def parse_schedule(key: str, given: Any) -> Schedule:

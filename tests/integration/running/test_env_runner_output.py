@@ -49,6 +49,6 @@ def test_the_output_of_env_runners_is_kept_and_bounded(tmp_path: Path, ray_folde
     done = sweeper("run", "loud.yaml", "-q", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     outputs = list(ray_folder.glob("ray/session_latest/logs/worker-*.out*"))
-    loud = [path for path in outputs if b"loud xxx" in path.read_bytes()[:2**20]]
+    loud = [path for path in outputs if b"loud xxx" in path.read_bytes()[: 2**20]]
     assert loud
     assert sum(path.stat().st_size for path in loud) < 17 * 2**20  # of 48 MB

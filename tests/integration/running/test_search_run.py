@@ -14,7 +14,12 @@ from killed_sweeps import kill_when
 
 import sweeper
 from sweeper.api import open_run
+from sweeper.journal import read_journal
 from sweeper.opened_run import Run
+from sweeper.results.builder import ResultsBuilder
+from sweeper.running.learners import Learners
+from sweeper.schedulers.fifo import FIFOScheduler
+from sweeper.search.sampling.search import SamplerSearch
 
 SPEC = """
 name: search
@@ -108,3 +113,41 @@ def test_more_samples_go_on_where_a_notebook_s_sweep_of_two_trials_at_a_time_end
     after = asked(open_run(root))
     assert (len(asked(before)), after[:4]) == (4, asked(before))
     assert len({repr(one) for one in after}) == 6
+
+
+def test_the_generations_of_cmaes_are_known_again_from_the_journal_of_two_launches(
+    tmp_path: Path, ray_cluster: None
+) -> None:
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    search = "{algorithm: cmaes, popsize: 4, max_concurrent: 2, num_samples: 9}"
+    before = run_as_a_notebook_does(tmp_path, f"search={search}")
+    root = before.paths.root
+    done = sweeper_here("resume", root.name, "--num-samples", "14", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    run = open_run(root)
+    assert run.spec is not None
+    results = run.results
+    again = SamplerSearch(
+        run.spec.param_space,
+        sampler="cmaes",
+        num_samples=20,
+        seed=run.spec.search.seed,
+        asked=results.searched,
+        known=results.known,
+        objective=run.spec.objective,
+        options=run.spec.search.given_options(),
+    )
+    builder = ResultsBuilder(root)
+    for event in read_journal(run.paths.journal):
+        builder.apply(event)
+    Learners(again, FIFOScheduler(run.spec.objective), run.spec.objective, builder).replay(
+        run.paths
+    )
+    assert again.ask(15) is not None
+    (cell,) = again._cells.values()
+    trials = cell.picture.study.get_trials(deepcopy=False)
+    generations = [trial.system_attrs.get("cma:generation") for trial in trials]
+    first = next(n for n, one in enumerate(generations) if one is not None)
+    assert first < 6
+    assert None not in generations[first:], "what is asked again is what was asked"
+    assert max(generations[first:]) >= 1

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from command_line import sweeper_here
 from run_mutations import extract_run
 from safetensors.torch import load_file, save_file
 
@@ -18,6 +19,7 @@ from sweeper.agents.locate import read_description
 from sweeper.errors import UserError
 from sweeper.evidence import evaluation
 from sweeper.evidence.evaluation import evaluate
+from sweeper.paths import RunPaths
 
 BOX = {"type": "Box", "shape": [4], "dtype": "float32", "low": "-inf", "high": "inf"}
 
@@ -77,7 +79,12 @@ def test_a_named_pipe_is_not_waited_for(champion: Path) -> None:
         load_agent(champion)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "7", '"x"', "[" * 100_000, "\x00"])
+NESTED = ["[" * depth + "]" * depth for depth in (60, 500, 900, 990)]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "7", '"x"', "[" * 100_000, "\x00", *NESTED], ids=lambda one: one[:9]
+)
 def test_a_damaged_description_is_refused(champion: Path, text: str) -> None:
     (champion / "agent.json").write_text(text)
     with pytest.raises(UserError, match=r"agent\.json is damaged: "):
@@ -99,6 +106,8 @@ def test_a_damaged_description_is_refused(champion: Path, text: str) -> None:
         ("action_space", {"type": "Discrete", "n": 0, "start": 0}),
         ("max_episode_steps", "many"),
         ("max_episode_steps", 0),
+        *(("seed", value) for value in (float("nan"), "1", [1], True)),
+        *((name, value) for name in ("trial_id", "retrained_as") for value in ([], 7, {})),
         ("environment", []),
         ("environment", {"id": "CartPole-v1"}),
         ("environment", {"id": 1, "wrappers": [], "search_paths": [], "normalize": {}}),
@@ -128,6 +137,30 @@ def test_a_description_of_another_agent_is_refused(champion: Path, name: str, va
     change(champion, **{name: value})
     with pytest.raises(UserError, match=r"does not fit agent\.json|agent\.json is damaged"):
         load_agent(champion)
+
+
+def test_arguments_that_are_nested_deeper_than_ours_are_refused(champion: Path) -> None:
+    environment = json.loads((champion / "agent.json").read_text())["environment"]
+    for depth in (60, 300, 900):
+        kwargs = {"a": json.loads("[" * depth + "]" * depth)}
+        change(champion, environment={**environment, "kwargs": kwargs})
+        with pytest.raises(UserError, match="damaged: nested too deeply"):
+            evaluate(str(champion), "runs", episodes=1)
+
+
+SELECTIONS = [{"score": float("nan")}, {"trial_id": []}, {"score": 10**400}, {"metric": 7}]
+
+
+@pytest.mark.parametrize("values", SELECTIONS, ids=lambda values: str(values)[:20])
+def test_with_a_damaged_selection_an_evaluation_goes_by_the_journal(
+    champion: Path, values: dict[str, Any]
+) -> None:
+    path = RunPaths(champion.parent).selection
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+    arguments = ("--episodes", "1", "--max-episode-steps", "5", "--json")
+    done = sweeper_here("evaluate", str(champion.parent), *arguments, cwd=champion.parents[1])
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["champion"]["trial_id"] == "t0002"
 
 
 def test_a_later_format_is_named(champion: Path) -> None:

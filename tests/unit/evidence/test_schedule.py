@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,19 @@ def test_values_that_take_schedules_are_repeated_exactly(tmp_path: Path) -> None
     assert "# These weights were trained by t0001, then t0002 from 20,000 env steps on." in (
         file.read_text()
     )
+
+
+def test_an_infinite_value_is_repeated_as_exactly(tmp_path: Path) -> None:
+    more = "vf_clip_param: {choice: [.inf, 100.0, 10.0]}"
+    first, then = ({"lr": 1e-3, "vf_clip_param": one} for one in (math.inf, 10.0))
+    found, file = trace(tmp_path, first, then, more=more)
+    assert found is not None
+    assert found.is_exact
+    file.write_text(found.to_yaml())
+    given = load_spec(file).param_space["vf_clip_param"]
+    schedule = parse_schedule("vf_clip_param", given)
+    values = [schedule.value(steps) for steps in (0, 19_998, 19_999, 20_000, 10**6)]
+    assert values == [math.inf, math.inf, math.inf, 10.0, 10.0]
 
 
 def test_values_that_take_none_are_named(tmp_path: Path) -> None:

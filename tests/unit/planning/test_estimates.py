@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from deep_trees import deep_tree
 
 from sweeper.planning.estimates import estimate_plan
 from sweeper.planning.plan import Estimate, SweepPlan, load_plan
@@ -40,11 +42,11 @@ def estimate_of(*overrides: str) -> Estimate:
 def record_run(
     name: str,
     *overrides: str,
-    seconds: float = 20.0,
+    seconds: Any = 20.0,
     size: int = 250,
     is_whole: bool = True,
     stopped_at: Sequence[int] = (),
-    **metrics: float,
+    **metrics: Any,
 ) -> None:
     """A run folder with one trial of 1,000 env steps, and others that a scheduler stopped."""
     root = Path("runs") / name
@@ -111,6 +113,32 @@ def test_the_newest_run_is_measured() -> None:
     record_run("demo-20261124-100000", seconds=20)
     record_run("demo-20261124-110000", seconds=40)
     assert estimate_of().time_s == pytest.approx(1600)
+
+
+HOSTILE = (
+    *(math.nan, math.inf, -math.inf, 1e300, 1e155, -1.0, 0.0),
+    *(10**400, 10**308, "20", None, [1]),
+)
+
+
+@pytest.mark.parametrize("number", HOSTILE, ids=lambda number: str(number)[:8])
+@pytest.mark.parametrize("metric", ["seconds", STEPS, "env_steps_per_s"])
+def test_a_number_that_is_no_measurement_does_not_keep_a_plan_from_being_made(
+    metric: str, number: Any
+) -> None:
+    record_run("demo-20261124-100000")
+    record_run("demo-20261124-110000", **{metric: number})
+    estimate = estimate_of()
+    assert estimate.time_s is not None
+    assert math.isfinite(estimate.time_s)
+    if metric == "seconds":
+        assert estimate.based_on == "demo-20261124-100000"
+
+
+def test_an_endless_tree_in_a_checkpoint_does_not_keep_a_plan_from_being_made() -> None:
+    record_run("demo-20261124-100000")
+    with deep_tree(Path("runs/demo-20261124-100000/trials/t0001/checkpoint_000001")):
+        assert estimate_of().disk_bytes == 1500
 
 
 def test_replicas_multiply_the_cost_on_rllib() -> None:

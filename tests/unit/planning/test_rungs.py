@@ -61,6 +61,17 @@ def test_without_a_scheduler_every_trial_is_whole() -> None:
     assert (plan.rungs, plan.stopping, plan.expected_share) == ((), "", 1.0)
 
 
+def test_hyperband_has_a_rung_whatever_the_factor() -> None:
+    for factor, rung in ((2, 50_000), (3, 33_334), (4, 25_000), (7.5, 13_334), (1000, 100)):
+        plan = plan_of(f"scheduler={{type: hyperband, reduction_factor: {factor}}}")
+        assert plan.rungs == (rung,)
+        assert plan.expected_share is not None
+        assert plan.expected_share < 1
+    (warning,) = plan_of("scheduler={type: hyperband, reduction_factor: 4}").warnings
+    assert warning.startswith("the first rung (25,000) lies at 25% of a trial: in 27 tables")
+    assert warning.endswith("; a scheduler.reduction_factor of 3 puts it at 33%")
+
+
 def test_max_t_bounds_a_trial_as_stop_does() -> None:
     plan = plan_of("scheduler={type: asha, max_t: 50000}")
     assert plan.spec.stop == {"num_env_steps_sampled_lifetime": 50_000}

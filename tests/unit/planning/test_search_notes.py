@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,11 @@ import pytest
 from run_folders import make_run
 
 from sweeper.errors import SpecError
+from sweeper.journal import Journal, LaunchStarted, TrialAsked, TrialEnded, TrialReported
+from sweeper.paths import RunPaths
 from sweeper.planning.plan import SweepPlan, load_plan
 from sweeper.spec import dump_spec, load_spec
+from sweeper.states import TrialState
 
 SPEC = """
 environment: CartPole-v1
@@ -73,6 +78,76 @@ def test_configurations_outside_of_the_space_are_reported(tmp_path: Path) -> Non
         "of first left out, since they do not lie in this space: t0004 (lr 0.4 is outside of "
         "loguniform [0.01, 0.25]) and t0003 (lr 0.3 is outside of loguniform [0.01, 0.25])",
     )
+
+
+RUN = """
+environment: CartPole-v1
+algorithm: PPO
+param_space: {lr: {grid_search: [0.1]}, gamma: {choice: [0.9, 0.99]}, vf_clip_param: .inf}
+search: {num_samples: 2}
+stop: {num_env_steps_sampled_lifetime: 1000}
+tracking: null
+"""
+
+
+def run_of(folder: Path, *points: dict[str, Any], **constants: Any) -> None:
+    """A finished run whose trials have some parameters, the later ones the better values."""
+    paths = RunPaths(folder / "first")
+    paths.root.mkdir()
+    (folder / "first.yaml").write_text(RUN)
+    paths.spec.write_text(dump_spec(load_spec(folder / "first.yaml")))
+    with closing(Journal(paths.journal)) as journal:
+        journal.append(LaunchStarted(1.0, 1, 1, ("sweeper",)))
+        for number, point in enumerate(points, start=1):
+            trial_id = f"t{number:04d}"
+            row = {"training_iteration": 1, "episode_return_mean": float(number)}
+            journal.append(TrialAsked(1.0, trial_id, {**constants, **point}, point, (0,)))
+            journal.append(TrialReported(1.0, trial_id, row))
+            journal.append(TrialEnded(1.0, trial_id, TrialState.TERMINATED, "done"))
+
+
+def plan_in(folder: Path, space: str) -> SweepPlan:
+    path = folder / "spec.yaml"
+    text = SPEC % ("{loguniform: [0.01, 1]}", "first", 4, folder)
+    path.write_text(text.replace("gamma: {uniform: [0.9, 0.999]}", space))
+    return load_plan(path)
+
+
+def test_what_is_searched_there_and_not_here_must_have_the_default(tmp_path: Path) -> None:
+    run_of(tmp_path, {"lr": 0.1, "gamma": 0.99}, {"lr": 0.2, "gamma": 0.9}, {"lr": 0.3})
+    found = plan_in(tmp_path, "num_epochs: 4")
+    assert points(found) == [{"lr": 0.3}, {"lr": 0.1}]
+    assert found.notes[1] == (
+        "of first left out, since they do not lie in this space: t0002 (gamma is 0.9, not 0.99, "
+        "the default)"
+    )
+    found = plan_in(tmp_path, "gamma: 0.9")
+    assert points(found) == [{"lr": 0.3}, {"lr": 0.2}]
+
+
+def test_an_infinite_constant_is_outside_of_a_range_of_whole_numbers(tmp_path: Path) -> None:
+    run_of(tmp_path, {"lr": 0.1}, {"lr": 0.2, "vf_clip_param": 7.0}, vf_clip_param=math.inf)
+    found = plan_in(tmp_path, "vf_clip_param: {lograndint: [1, 100]}")
+    assert repr(points(found)) == "[{'vf_clip_param': 7, 'lr': 0.2}]"
+    assert "t0001 (vf_clip_param .inf is outside of lograndint [1, 100])" in found.notes[1]
+
+
+def test_a_draw_that_rounding_put_beyond_its_range_lies_in_it(tmp_path: Path) -> None:
+    run_of(tmp_path, {"lr": 0.1, "gamma": 0.30000000000000004})
+    found = plan_in(tmp_path, "gamma: {quniform: [0.1, 0.3, 0.05]}")
+    assert points(found) == [{"lr": 0.1, "gamma": 0.3}]
+
+
+def test_values_that_exclude_each_other_here_are_left_out(tmp_path: Path) -> None:
+    run_of(tmp_path, {"lr": 0.1, "kl_coeff": 0.3}, {"lr": 0.2}, use_kl_loss=False)
+    space = (
+        "use_kl_loss: {choice: [true, false]}, "
+        "kl_coeff: {uniform: [0.1, 0.5], when: {use_kl_loss: true}}"
+    )
+    found = plan_in(tmp_path, space)
+    assert points(found) == [{"use_kl_loss": False, "lr": 0.2}]
+    why = "kl_coeff applies only where use_kl_loss is true, and it is false here"
+    assert f"t0001 ({why})" in found.notes[1]
 
 
 def test_another_constant_than_here_is_outside(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from sweeper.journal import (
 from sweeper.metrics import Objective
 from sweeper.paths import RunPaths
 from sweeper.results.builder import ResultsBuilder, load_results
+from sweeper.running.background_search import BackgroundSearch
 from sweeper.running.learners import Learners, report_to
 from sweeper.schedulers.base import CONTINUE, Action, Decision, Report, Scheduler
 from sweeper.search.base import Observation, SearchAlgorithm
@@ -39,6 +40,12 @@ class Listening(SearchAlgorithm):
 
     def tell(self, observation: Observation) -> None:
         self.told.append(observation)
+
+
+class Following(Listening):
+    """Wants to be told again in the order in which it was told."""
+
+    follows_order = True
 
 
 class FirstRung(Scheduler):
@@ -176,6 +183,33 @@ def test_a_live_search_is_told_after_each_report_and_end(
     assert scheduler.heard == [], "Tune's adapter hands it the reports"
     assert scheduler.final == [("t0001", 300, 6.0)]
     assert scheduler.ended == ["t0002", "t0001", "t0003"]
+
+
+@pytest.mark.parametrize("in_background", [False, True])
+def test_a_search_that_follows_the_order_is_told_again_what_it_was_told(
+    tmp_path: Path, in_background: bool
+) -> None:
+    told = []
+    for live in (True, False):
+        search = Following()
+        told.append(search.told)
+        background = BackgroundSearch(search) if in_background else None
+        folder = tmp_path / str(live)
+        folder.mkdir()
+        learners = Learners(
+            background or search,
+            FirstRung(Objective(METRIC)),
+            Objective(METRIC),
+            ResultsBuilder(folder),
+        )
+        paths = record(learners, folder, live=live)
+        if not live:
+            learners.replay(paths)
+        if background is not None:
+            background.ask(4)  # after everything that it was told
+            background.close()
+    assert [one.number for one in told[0]] == [1, 2, 1, 2, 2, 1, 1, 3]
+    assert told[0] == told[1]
 
 
 def test_events_of_earlier_versions_belong_to_the_search(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +41,7 @@ from sweeper.running.resume.state import (
     read_history,
 )
 from sweeper.spec import ExperimentSpec, dump_spec, load_spec
+from sweeper.spec.schedulers import Asha, Scheduler
 from sweeper.spec.sections import Plateau
 
 STOP = {"num_env_steps_sampled_lifetime": 300}
@@ -144,6 +146,26 @@ def test_finished_trials_stay_and_interrupted_ones_go_on_from_their_last_checkpo
     assert second.metrics == {"training_iteration": 1}
     assert second.last_report["time_total_s"] == 2.0
     assert (third.checkpoint, third.last_checkpoint, third.last_report) == (None, -1, {})
+
+
+def test_a_new_trial_takes_no_id_that_another_had(run: RunFolder) -> None:
+    run.launch()
+    for trial_id in ("t0001", "t0003"):  # an earlier version's journal has lost the second
+        run.finish(trial_id)
+    assert run.left().asked == 3
+
+
+def test_a_trial_whose_configuration_is_lost_keeps_the_run_from_going_on(run: RunFolder) -> None:
+    run.launch()
+    run.finish("t0001")
+    for event in (TrialStarted, TrialReported, TrialEnded):
+        kept = [one for one in run.events if not isinstance(one, TrialAsked)]
+        run.events = [kept[0], *(one for one in kept[1:] if isinstance(one, event))]
+        with pytest.raises(JournalError, match="configuration of t0001 is missing: resuming could"):
+            run.read()
+        run.events = []
+        run.launch()
+        run.finish("t0001")
 
 
 def test_failed_trials_go_on_only_when_asked(run: RunFolder) -> None:
@@ -251,6 +273,22 @@ def test_a_half_written_checkpoint_is_set_aside_and_the_one_before_taken(run: Ru
     assert (damaged.with_name("damaged_checkpoint_000002") / "weights").is_file()
 
 
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"])
+def test_a_marker_that_names_no_file_is_damage(run: RunFolder, name: str) -> None:
+    run.launch()
+    run.begin("t0001")
+    for iteration in (1, 2):
+        run.report("t0001", iteration)
+        run.save("t0001", iteration, iteration)
+    folder = run.paths.trial("t0001") / "checkpoint_000002"
+    (folder / "complete.json").write_text(json.dumps({"files": {name: [1, 2]}}))
+    (again,) = run.left().continuations
+    assert again.checkpoint == run.paths.trial("t0001") / "checkpoint_000001"
+    assert "(complete.json: it is damaged), now damaged_checkpoint_000002" in str(
+        describe_missing(again)
+    )
+
+
 def test_a_trial_whose_only_checkpoint_is_damaged_starts_over(run: RunFolder) -> None:
     run.launch()
     run.begin("t0001")
@@ -353,7 +391,7 @@ def test_the_time_spent_is_that_of_all_launches_without_their_start_up(run: RunF
     run.launch(3)
     run.end("t0001")  # which the launch before was killed in the middle of
     run.time = 6000.0
-    run.tell(TrialStarted, "t0002", "")
+    run.tell(TrialAsked, "t0002", {}, {}, (0,))
     assert run.read()[0].spent_s == 68.0
 
 
@@ -423,6 +461,27 @@ def test_an_extension_changes_what_it_names_and_says_so(
     assert extended.budget.time_s == 42.5
     assert extended.stop == {"num_env_steps_sampled_lifetime": 900, "episode_return_mean": 100}
     assert extended.param_space == spec.param_space
+
+
+@pytest.mark.parametrize("max_t", [300, 200])
+def test_a_trial_s_length_in_the_scheduler_is_extended_with_that_in_stop(
+    run: RunFolder, spec: ExperimentSpec, max_t: int
+) -> None:
+    scheduler = Scheduler(type="asha").with_options(Asha(max_t=max_t))
+    run.paths.spec.write_text(dump_spec(spec.model_copy(update={"scheduler": scheduler})))
+    bounded = load_spec(run.paths.spec)
+    assert bounded.stop["num_env_steps_sampled_lifetime"] == max_t
+    extension = Extension(stop={"num_env_steps_sampled_lifetime": 900.0})
+    extended, changes = extend_spec(run.paths, bounded, extension, 0.0)
+    assert changes == {"stop.num_env_steps_sampled_lifetime": 900.0, "scheduler.max_t": 900}
+    assert extended.stop["num_env_steps_sampled_lifetime"] == 900
+    longer = bounded.scheduler.options.model_copy(update={"max_t": 900})
+    assert extended.scheduler.options == longer
+    same = Extension(stop={"num_env_steps_sampled_lifetime": float(max_t)})
+    assert extend_spec(run.paths, bounded, same, 0.0) == (bounded, {})
+    fewer = Extension(stop={"num_env_steps_sampled_lifetime": 100.0})
+    with pytest.raises(UserError, match="is less than the run has already"):
+        extend_spec(run.paths, bounded, fewer, 0.0)
 
 
 def test_a_budget_is_extended_by_its_name(run: RunFolder, spec: ExperimentSpec) -> None:

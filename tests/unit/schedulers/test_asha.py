@@ -11,7 +11,7 @@ from sweeper.metrics import Objective
 from sweeper.schedulers.asha import AshaScheduler, HalvingScheduler
 from sweeper.schedulers.base import CONTINUE, Action, Decision, Report
 from sweeper.schedulers.hyperband import HyperBandScheduler
-from sweeper.schedulers.rungs import expected_passes, first_rung, spaced
+from sweeper.schedulers.rungs import count_ladders, expected_passes, first_rung, spaced
 
 
 def asha(mode: str = "max", **options: object) -> AshaScheduler:
@@ -114,6 +114,28 @@ def test_the_expected_share_counts_the_quota_and_the_first_ones() -> None:
     assert scheduler.expected_share(1) == 1
     assert scheduler.expected_share(100_000) == pytest.approx(0.3 + 0.25 * 0.7, rel=0.01)
     assert AshaScheduler(Objective(), max_t=2, grace_period=1).expected_share(0) == 1
+
+
+def test_the_expected_number_of_ends_is_what_passes_every_rung() -> None:
+    assert asha(reduction_factor=3).expected_ends(1) == 1
+    assert asha(reduction_factor=3).expected_ends(27_000) == pytest.approx(1000, rel=0.01)
+    patient = HyperBandScheduler(Objective(), max_t=90_000)  # 3 of 5 trials have one rung
+    assert patient.expected_ends(50_000) == pytest.approx(10_000 + 20_000, rel=0.01)
+
+
+def test_a_ladder_that_begins_a_rung_later_must_still_have_one() -> None:
+    for first, factor, below in ((10, 3, 91), (10, 3, 90), (1, 1.1, 10**9), (30, 4, 100)):
+        most = count_ladders(first, factor, below=below)
+        assert spaced(first * factor ** (most - 1), factor, below=below)
+        assert not spaced(first * factor**most, factor, below=below)
+
+
+def test_hyperbands_first_rung_is_low_enough_for_its_factor() -> None:
+    for factor in (2, 3, 3.4, 4, 10, 99.9):
+        for max_t in (100, 1000, 99_999):
+            scheduler = HyperBandScheduler(Objective(), max_t=max_t, reduction_factor=factor)
+            assert scheduler.rung_env_steps
+            assert scheduler.rung_env_steps[0] < max_t
 
 
 def test_what_is_expected_is_what_happens_in_random_order() -> None:

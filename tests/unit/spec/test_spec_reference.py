@@ -108,6 +108,7 @@ NEEDED = {
         f"scheduler.pbt.{key}": ["scheduler.perturbation_interval=20000"]
         for key in script.DATA["scheduler.pbt"]
     },
+    "scheduler.asha.brackets": ["scheduler.grace_period=10000"],
     **{
         f"scheduler.{name}.max_t": ["scheduler.grace_period=20000"]
         for name in ("asha", "hyperband")

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
+from deep_trees import deep_tree
 from run_folders import make_run
 
 from sweeper.errors import SweeperError, UserError
 from sweeper.locks import run_lock
+from sweeper.upkeep import cleaning
 from sweeper.upkeep.cleaning import (
     OldRun,
     choose_runs,
@@ -153,7 +154,7 @@ def test_an_interrupted_deletion_can_be_repeated(
         raise OSError(5, "Input/output error", str(path))
 
     with monkeypatch.context() as broken:
-        broken.setattr(shutil, "rmtree", fail)
+        broken.setattr(cleaning, "delete_tree", fail)
         with pytest.raises(SweeperError, match=r"can't delete .*trials: Input/output error"):
             delete_run(chosen.run)
     (again,) = choose_runs(tmp_path, keep=0)
@@ -173,3 +174,17 @@ def test_the_size_counts_all_files_but_follows_no_links(tmp_path: Path) -> None:
     (tmp_path / "y").write_bytes(b"y" * 234)
     (tmp_path / "link").symlink_to("/")
     assert folder_bytes(tmp_path) == 1234
+
+
+@pytest.mark.parametrize("depth", [1200, 3000])
+def test_a_run_with_a_tree_without_an_end_is_deleted_like_others(
+    tmp_path: Path, depth: int
+) -> None:
+    make_run(tmp_path, "a-20260101-000000")
+    paths = make_run(tmp_path, "b-20260102-000000")
+    paths.champion.mkdir()
+    with deep_tree(paths.champion, depth):
+        found = choose_runs(tmp_path)
+        assert names(found) == ["a-20260101-000000", "b-20260102-000000"]
+        delete_run(paths.root)
+        assert names(choose_runs(tmp_path)) == ["a-20260101-000000"]

@@ -4,32 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from run_folders import make_run
+from run_folders import add_confirmation, make_run
 
 from sweeper.errors import UserError
-from sweeper.journal import (
-    ConfirmationPlanned,
-    Journal,
-    LaunchEnded,
-    LaunchStarted,
-    TrialAsked,
-    TrialCheckpointed,
-    TrialEnded,
-    TrialReported,
-)
 from sweeper.opened_run import Run, open_run
-from sweeper.paths import RunPaths
-from sweeper.states import Stage, TrialState
 from sweeper.upkeep.overview import describe_run, describe_runs
 from sweeper.views.runs import print_best, print_runs, summarise
 from sweeper.views.status import print_status
 from sweeper.views.trials import print_trials
-
-SEEDS = (0, 1, 2, 3, 4)
-VALUES = {"t0002": (28.0, 31.0, 29.0, 30.5, 30.0), "baseline": (9.0, 11.0, 10.0, 10.5, 9.5)}
 
 
 @pytest.fixture
@@ -37,41 +21,6 @@ def run(tmp_path: Path) -> Run:
     paths = make_run(tmp_path, "a-20260101-000000", ["TERMINATED", "TERMINATED"])
     add_confirmation(paths)
     return open_run(paths.root)
-
-
-def add_confirmation(paths: RunPaths) -> None:
-    after = 4e9  # later than everything in the folder
-    journal = Journal(paths.journal)
-    journal.append(LaunchStarted(after, 2, 1, (), stage=Stage.CONFIRMATION))
-    journal.append(
-        ConfirmationPlanned(
-            after, ("t0002",), {"name": "defaults", "configuration": {}}, SEEDS, None, 20,
-            {"num_env_steps_sampled_lifetime": 1000},
-            {"metric": "episode_return_mean", "mode": "max", "score": "last"}, "finished",
-        )
-    )  # fmt: skip
-    for number, (of, values) in enumerate(VALUES.items(), start=1):
-        trial_id, lr = f"c{number:04d}", {"lr": 0.2} if of == "t0002" else {}
-        row: dict[str, Any] = {
-            "training_iteration": 9,
-            "num_env_steps_sampled_lifetime": 1000,
-            "replica/num_env_steps_sampled_lifetime": [1000] * 5,
-            "confirmation/episode_return_mean": sum(values) / 5,
-            "replica/confirmation/episode_return_mean": list(values),
-            "agent/replica": 1,
-            "agent/episode_returns": [25.0, 27.0],
-        }
-        relative = f"trials/{trial_id}/checkpoint_000000"
-        (paths.root / relative).mkdir(parents=True)
-        for event in (
-            TrialAsked(after, trial_id, lr, lr, SEEDS, Stage.CONFIRMATION, of),
-            TrialReported(after, trial_id, row),
-            TrialCheckpointed(after, trial_id, relative, row),
-            TrialEnded(after, trial_id, TrialState.TERMINATED, "done"),
-        ):
-            journal.append(event)
-    journal.append(LaunchEnded(after, "finished"))
-    journal.close()
 
 
 def test_every_view_shows_the_same_verdict(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

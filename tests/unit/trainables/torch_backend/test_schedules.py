@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from sweeper.errors import ConfigurationRefusedError
@@ -21,6 +23,20 @@ def test_a_schedule_is_linear_between_its_points_and_constant_after_them():
         0.0,
         0.0,
     ]
+
+
+@pytest.mark.parametrize(
+    ("points", "values"),
+    [
+        ([[0, math.inf], [99, math.inf], [100, 10.0]], [math.inf, math.inf, math.inf, 10.0, 10.0]),
+        ([[0, math.inf], [100, 10.0]], [math.inf, math.inf, math.inf, 10.0, 10.0]),
+        ([[0, 10.0], [100, math.inf]], [10.0, 10.0, 10.0, math.inf, math.inf]),
+        ([[0, -math.inf], [100, math.inf]], [-math.inf] * 3 + [math.inf] * 2),
+    ],
+)
+def test_an_infinite_value_is_a_step_at_its_points(points, values):
+    schedule = parse_schedule("vf_clip_param", points)
+    assert [schedule.value(steps) for steps in (0, 50, 99, 100, 999)] == values
 
 
 @pytest.mark.parametrize(

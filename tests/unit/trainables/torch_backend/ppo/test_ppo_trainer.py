@@ -54,6 +54,14 @@ def test_env_steps_are_counted_exactly(normalize):
         assert {replica.env_steps for replica in trainer.train()} == {128 * iteration}
 
 
+@pytest.mark.parametrize("points", [[[0, np.inf], [256, 10.0]], [[0, 10.0], [256, np.inf]]])
+def test_training_stays_finite_with_an_infinite_end_of_a_schedule(points):
+    trainer = cartpole(seeds=(0,), vf_clip_param=points)
+    progress, parameters = run(trainer, 4)
+    assert torch.isfinite(parameters).all()
+    assert not any(replica.diverged for row in progress for replica in row)
+
+
 def test_a_restored_trainer_learns_bit_for_bit_the_same_from_the_same_batch(tmp_path):
     trainer = cartpole()
     run(trainer)
@@ -165,14 +173,15 @@ def test_a_non_finite_policy_never_reaches_the_environment():
     assert [replica.diverged for replica in trainer.train()] == [False, True]
 
 
-def test_a_non_finite_policy_is_not_evaluated():
+def test_a_non_finite_policy_has_diverged_in_its_evaluation():
     settings = settings_of("ppo_tasks/Identity-v0", seeds=(0, 1), kind="continuous")
     trainer = build_trainer(settings)
     with torch.no_grad():
         trainer._networks.parameters[1] = 1e38
     first, second = trainer.evaluate()
     assert len(first.episode_returns) == 20
-    assert second is None
+    assert second.diverged
+    assert "not finite" in second.cause
 
 
 def test_non_finite_gradients_are_made_finite_without_changing_other_replicas():
