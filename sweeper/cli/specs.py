@@ -23,7 +23,11 @@ __all__ = ["init", "plan", "schema"]
     help="Where to write; - for stdout.  [default: ENV-ALGORITHM.yaml]",
 )
 def init(env: str, algorithm: str | None, backend: str | None, output: str | None) -> None:
-    """Write a first spec for an environment, with a search space."""
+    """Write a first spec for an environment, with a search space.
+
+    ENV is gymnasium's id, or module:id with a module of yours or of another package:
+    my_envs:Maze-v0.
+    """
     from sweeper.planning.starter import make_starter, write_new
 
     starter = make_starter(env, algorithm, backend, file=None if output == "-" else output)

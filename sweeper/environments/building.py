@@ -127,7 +127,7 @@ def _make(settings: EnvironmentSettings, *, enforces_order: bool) -> gymnasium.E
         message = f"environment {settings.id} needs a package: {summarise(error)}{hint}"
         raise EnvironmentBuildError(("id",), message) from error
     except (gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv) as error:
-        message = explain_unknown_id(settings.id, settings.search_paths)
+        message = explain_unknown_id(settings.id, settings.search_paths, settings.module)
         raise EnvironmentBuildError(("id",), message) from error
     except (gymnasium.error.Error, ImportError) as error:
         message = f"environment {settings.id} can't be made: {summarise(error)}"

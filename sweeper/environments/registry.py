@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import importlib.util
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from sweeper.environments.containment import contained
 from sweeper.environments.modules import import_module
 from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
 from sweeper.hints import did_you_mean, join_words, nearest, show
-from sweeper.installation import install_extra
+from sweeper.installation import install_extra, pip_install
 
 __all__ = [
     "check_id",
@@ -24,9 +26,14 @@ __all__ = [
 ]
 
 # Of a folder that is searched for the module of an id.
-_MAX_MODULES, _MAX_MODULE_BYTES = 200, 1_000_000
-# Ids that only another package registers: whose they are, our extra, and its module.
-_OTHER_PACKAGES = {"ALE/": ("the Atari games", "atari", "ale_py")}
+_MAX_MODULES, _MAX_FOLDERS, _MAX_DEPTH, _MAX_MODULE_BYTES = 200, 200, 3, 1_000_000
+# Ids that only another package registers: whose they are, our extra or the package, its module.
+_OTHER_PACKAGES = {
+    "ALE/": ("the Atari games", "[atari]", "ale_py"),
+    "MiniGrid-": ("MiniGrid's environments", "minigrid", "minigrid"),
+    "BabyAI-": ("BabyAI's environments", "minigrid", "minigrid"),
+    "highway-": ("highway-env's environments", "highway-env", "highway_env"),
+}
 
 
 def register(settings: EnvironmentSettings) -> None:
@@ -81,16 +88,20 @@ def check_id(env_id: str) -> None:
         raise EnvironmentBuildError(("id",), message)
 
 
-def explain_unknown_id(env_id: str, search_paths: Sequence[str] = ()) -> str:
+def explain_unknown_id(
+    env_id: str, search_paths: Sequence[str] = (), given_module: str | None = None
+) -> str:
     """Say that the id is unknown, and name its module, a version that exists or the nearest id.
 
     Args:
         env_id: the id, with or without a module.
         search_paths: folders whose modules are read, not imported, for one that registers it.
+        given_module: what was imported beside the id's own module, if anything.
     """
     module, colon, bare = env_id.rpartition(":")
     if not colon and (hint := _find_registering(env_id, search_paths)):
         return f"unknown environment {show(env_id)}; {hint}"
+    imported = module or given_module
     name, _, version = bare.rpartition("-v")
     known = list(gymnasium.registry)
     versions = [one for one in known if name and one.rpartition("-v")[0].lower() == name.lower()]
@@ -104,14 +115,20 @@ def explain_unknown_id(env_id: str, search_paths: Sequence[str] = ()) -> str:
     else:
         near = nearest(bare, known, cutoff=0.7)
     hint = f"; did you mean {module}{colon}{near}?" if near else ""
-    packages = (
-        f"; {whose} need {install_extra(extra)}, and environment.module: {needed}"
-        for prefix, (whose, extra, needed) in _OTHER_PACKAGES.items()
-        if env_id.startswith(prefix)
-    )
-    return f"unknown environment {show(env_id)}" + (
-        hint or next(packages, "; an environment of your own needs environment.module")
-    )
+    hint = hint or (f"; {imported} registers no such id" if imported else _name_package(env_id))
+    return f"unknown environment {show(env_id)}{hint}"
+
+
+def _name_package(env_id: str) -> str:
+    """Which package registers an id, as far as is known."""
+    for prefix, (whose, package, module) in _OTHER_PACKAGES.items():
+        if env_id.startswith(prefix):
+            if importlib.util.find_spec(module) is not None:
+                return f"; {module} registers {whose}, so write {module}:{env_id}"
+            extra = package.strip("[]")
+            command = pip_install(package) if extra == package else install_extra(extra)
+            return f"; {whose} need {command}; then write {module}:{env_id}"
+    return f"; an environment of your own needs its module, as in my_envs:{show(env_id)[1:-1]}"
 
 
 def _find_registering(name: str, search_paths: Sequence[str]) -> str:
@@ -119,21 +136,36 @@ def _find_registering(name: str, search_paths: Sequence[str]) -> str:
 
     The modules are read and not imported: the user has not asked for any of them.
     """
-    for file in _modules_in(search_paths):
-        ids = _registered_ids(file)
-        if name in ids:
-            return f"{file.name} registers it, so write {file.stem}:{name}"
-        if name == file.stem and ids:
-            ids = sorted(ids)
-            return f"{file.name} registers {join_words(ids[:5])}, so write {name}:{ids[0]}"
+    for folder in dict.fromkeys(map(Path, search_paths)):
+        for file in itertools.islice(_modules_in(folder), _MAX_MODULES):
+            place = file.relative_to(folder)
+            ids, module = _registered_ids(file), _module_name(place)
+            if name in ids:
+                return f"{place} registers it, so write {module}:{name}"
+            if name == module and ids:
+                ids = sorted(ids)
+                return f"{place} registers {join_words(ids[:5])}, so write {name}:{ids[0]}"
     return ""
 
 
-def _modules_in(folders: Sequence[str]) -> Iterator[Path]:
-    for folder in dict.fromkeys(folders):
-        with contextlib.suppress(OSError):
-            files = sorted(file for file in Path(folder).glob("*.py") if file.stem.isidentifier())
-            yield from files[:_MAX_MODULES]
+def _module_name(place: Path) -> str:
+    """The dotted name of a file below a folder that modules are looked up in."""
+    parts = place.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and parts[1:] else parts)
+
+
+def _modules_in(root: Path) -> Iterator[Path]:
+    """The modules of a folder and of its packages, those that lie higher first."""
+    folders, seen = [root], 0
+    while folders and seen < _MAX_FOLDERS:
+        folder, seen = folders.pop(0), seen + 1
+        try:
+            entries = sorted(one for one in folder.iterdir() if one.stem.isidentifier())
+        except OSError:
+            continue
+        yield from (one for one in entries if one.suffix == ".py")
+        if len(folder.relative_to(root).parts) < _MAX_DEPTH:
+            folders += [one for one in entries if not one.suffix and one.is_dir()]
 
 
 def _registered_ids(file: Path) -> list[str]:

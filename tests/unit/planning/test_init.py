@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 import sys
@@ -131,6 +132,114 @@ def test_an_id_without_its_module_is_answered_with_the_module(
     )
     with pytest.raises(UserError, match=re.escape(words)):
         make_starter(env_id)
+
+
+REGISTERING = (
+    "import gymnasium\ngymnasium.register('{}', 'gymnasium.envs.classic_control:CartPoleEnv')\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("place", "env_id", "words"),
+    [
+        (
+            "nested_a/envs.py",
+            "NestedA-v0",
+            "nested_a/envs.py registers it, so write nested_a.envs:",
+        ),
+        ("nested_b/__init__.py", "NestedB-v0", "registers it, so write nested_b:NestedB-v0"),
+        ("nested_c/d/e.py", "NestedC-v0", "so write nested_c.d.e:NestedC-v0"),
+        ("nested_f/envs.py", "nested_f.envs", "so write nested_f.envs:NestedF-v0"),
+    ],
+)
+def test_an_id_of_a_package_is_answered_with_its_module(
+    place: str, env_id: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered = "NestedF-v0" if "." in env_id else env_id
+    Path(place).parent.mkdir(parents=True)
+    Path(place).write_text(REGISTERING.format(registered))
+    with pytest.raises(UserError, match=re.escape(words)) as refused:
+        make_starter(env_id)
+    named = str(refused.value).rpartition("so write ")[2]
+    write_new(Path("spec.yaml"), make_starter(named).text)
+    assert load_plan("spec.yaml").spec.environment.id == named
+
+
+def test_only_folders_that_can_be_packages_are_looked_through() -> None:
+    for place in (".venv/lib", "python3.11/site-packages", "a/b/c/d/e"):
+        Path(place).mkdir(parents=True)
+        Path(place, "hidden.py").write_text(REGISTERING.format("Hidden-v0"))
+    for number in range(300):  # however many there are
+        Path(f"b{number}").mkdir()
+    with pytest.raises(UserError, match="needs its module, as in my_envs:Hidden-v0"):
+        make_starter("Hidden-v0")
+
+
+@pytest.mark.parametrize(
+    ("env_id", "module", "whose"),
+    [
+        ("ALE/Pong-v5", "ale_py", "the Atari games"),
+        ("MiniGrid-Empty-5x5-v0", "minigrid", "MiniGrid's environments"),
+        ("highway-fast-v0", "highway_env", "highway-env's environments"),
+    ],
+)
+def test_an_id_of_a_known_package_is_answered_with_what_init_takes(
+    env_id: str, module: str, whose: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    written = f"write {module}:{env_id}"
+    if importlib.util.find_spec(module) is None:
+        with pytest.raises(UserError, match=rf"{whose} need .* install .*; then {written}$"):
+            make_starter(env_id)
+    (tmp_path / f"{module}.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=f"{module} registers {whose}, so {written}$"):
+        make_starter(env_id)
+
+
+SPACES = """
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+class Seen(gymnasium.Env):
+    action_space = spaces.Discrete(2)
+    def __init__(self{arguments}):
+        self.observation_space = {space}
+    def reset(self, *, seed=None, options=None):
+        return self.observation_space.sample(), {{}}
+    def step(self, action):
+        return self.observation_space.sample(), 0.0, False, False, {{}}
+gymnasium.register('{name}-v0', Seen)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "space", "arguments", "keys"),
+    [
+        ("ByHandPhoto", "spaces.Box(0, 255, (210, 160, 3), 'uint8')", "",
+         "environment.wrappers or param_space.model_config"),
+        ("ByHandText", "spaces.Dict({'seen': spaces.Box(0, 1, (2,)), 'said': spaces.Text(3)})", "",
+         "environment.wrappers"),
+        ("ByHandMatrix", "spaces.Box(0, 1, (5, 5))", "", "environment.wrappers"),
+        ("ByHandSized", "spaces.Box(0, 1, (size,))", ", size", "environment.kwargs"),
+    ],
+)  # fmt: skip
+def test_what_has_to_be_written_by_hand_is_said(
+    name: str, space: str, arguments: str, keys: str
+) -> None:
+    module = f"starter_{name.lower()}"
+    Path(f"{module}.py").write_text(SPACES.format(name=name, space=space, arguments=arguments))
+    with pytest.raises(UserError) as refused:
+        make_starter(f"{module}:{name}-v0")
+    assert str(refused.value).endswith(
+        f"; init can't write that: put {keys} into a spec by hand, beside environment.id: "
+        f'"{module}:{name}-v0" (docs/environments.md has examples)'
+    )
+
+
+def test_an_algorithm_that_does_not_fit_is_not_mended_by_hand() -> None:
+    with pytest.raises(UserError) as refused:
+        make_starter("Pendulum-v1", "DQN")
+    assert "by hand" not in str(refused.value)
 
 
 def test_images_get_the_default_network() -> None:

@@ -248,7 +248,7 @@ def test_a_plain_sweep_has_no_warnings() -> None:
         ("CartPole-v7", "1: environment.id: CartPole has no version 7; there are CartPole-v0 and "
          "CartPole-v1; did you mean CartPole-v1?"),
         ("Frobnicate-v0", "1: environment.id: unknown environment 'Frobnicate-v0'; an "
-         "environment of your own needs environment.module"),
+         "environment of your own needs its module, as in my_envs:Frobnicate-v0"),
         ("{id: CartPole-v1, module: sweeper_nowhere}",
          "1: environment.module: no module named sweeper_nowhere; looked in "),
         ("{id: CartPole-v1, wrappers: [TimeLimt]}",
