@@ -19,7 +19,7 @@ from sweeper.evidence.verdict import Sample, Verdict, judge, undecided
 from sweeper.metrics import Objective
 from sweeper.results.ranking import rank_trial
 from sweeper.results.records import SweepResults, judge_trial
-from sweeper.results.scoring import is_comparable
+from sweeper.results.scoring import bears_statistics
 from sweeper.results.spread import spread_of
 
 __all__ = ["find_undecided", "judge_confirmation"]
@@ -67,17 +67,17 @@ def judge_confirmation(
         for record in results.trials
         if record.trial_id in scores
         and (spread := spread_of(record, objective)) is not None
-        and all(map(is_comparable, spread.values))
+        and all(map(bears_statistics, spread.values))
     }
     # An area under a curve, or episodes of exploring agents, are not what the confirmation tells.
-    is_comparable = objective.score != "auc"
-    is_told_alike = is_comparable and objective.metric.startswith("evaluation/")
+    is_score_comparable = objective.score != "auc"
+    is_told_alike = is_score_comparable and objective.metric.startswith("evaluation/")
     samples = [
         replace(
             _to_sample(one),
             search_score=scores.get(one.of),
             search_runs=runs.get(one.of, ()) if is_told_alike else (),
-            is_score_comparable=is_comparable,
+            is_score_comparable=is_score_comparable,
         )
         for one in retrained
     ]

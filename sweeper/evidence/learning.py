@@ -12,7 +12,7 @@ from sweeper.evidence.confirmation import ran_to_its_end
 from sweeper.evidence.statistics import Curve, area_under_curve, steps_to_threshold
 from sweeper.metrics import Objective
 from sweeper.results.records import SweepResults, TrialRecord
-from sweeper.results.scoring import env_steps_of, is_comparable
+from sweeper.results.scoring import env_steps_of, bears_statistics
 
 __all__ = ["Learning", "find_learning"]
 
@@ -128,7 +128,7 @@ def _curves(reports: Sequence[Mapping[str, Any]], metric: str) -> list[Curve]:
         found = {
             step: float(value)
             for step, values in sorted(points.items())
-            if (value := values[replica]) is not None and is_comparable(value)
+            if (value := values[replica]) is not None and bears_statistics(value)
         }
         if len(found) > 1:
             curves.append(Curve(env_steps=[*found], values=[*found.values()]))

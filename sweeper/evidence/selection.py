@@ -61,7 +61,7 @@ from sweeper.results.records import (
     describe_divergence,
     judge_trial,
 )
-from sweeper.results.scoring import is_comparable, iteration_of, metric_value
+from sweeper.results.scoring import bears_statistics, iteration_of, metric_value
 from sweeper.results.spread import spread_of
 
 __all__ = [
@@ -241,7 +241,7 @@ def _choose_agent(
             continue
         if record.of != trial_id or record.is_outdated or index is None:
             continue
-        if index >= min(len(record.seeds), len(values)) or not is_comparable(values[index]):
+        if index >= min(len(record.seeds), len(values)) or not bears_statistics(values[index]):
             continue  # damaged
         kept = [one for one in record.checkpoints if exists(results.resolve(one))]
         if not kept:
@@ -268,7 +268,7 @@ def _choose_agent(
 def _comparable(values: Sequence[Any] | None) -> tuple[float, ...]:
     """What each episode came to; nothing if one of them came to nothing that can be compared."""
     found = values or ()
-    return tuple(map(float, found)) if all(map(is_comparable, found)) else ()
+    return tuple(map(float, found)) if all(map(bears_statistics, found)) else ()
 
 
 def _statistic(

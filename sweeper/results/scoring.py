@@ -19,7 +19,7 @@ __all__ = [
     "as_float",
     "env_steps_of",
     "finite_value",
-    "is_comparable",
+    "bears_statistics",
     "is_nan",
     "iteration_of",
     "mean_over_steps",
@@ -66,7 +66,7 @@ def as_float(value: Any) -> float | None:
         return math.inf if value > 0 else -math.inf
 
 
-def is_comparable(value: Any) -> bool:
+def bears_statistics(value: Any) -> bool:
     """Whether statistics can be made of a value: a finite number of a sensible size."""
     number = as_float(value)
     return number is not None and abs(number) <= LARGEST_COMPARED
