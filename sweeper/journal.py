@@ -4,14 +4,18 @@ The driver appends an event of `journal_events` as it happens. Tables, selection
 are derived from the sequence. Each line is written with one ``write`` to a descriptor opened with
 ``O_APPEND``, so a kill at any byte damages at most the last line; the reader drops it with a
 warning. `journal_lines` has what a line looks like and what its fields must be.
+
+Lines are numbered, so that a lost one is noticed: a trial without its configuration would be taken
+for one at the defaults, and a trial without any line would give its id to another. Lines of earlier
+versions have no numbers; those that follow them begin at 1.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,10 +35,12 @@ from sweeper.journal_events import (
     TrialStarted,
     decode_event,
     encode_event,
+    read_number,
 )
 from sweeper.journal_lines import LineError, NoLineError, UnknownKindError
 from sweeper.paths import run_reference
 from sweeper.run_files import open_reading, open_regular
+from sweeper.syncing import sync
 
 __all__ = [
     "VERSION",
@@ -58,13 +64,21 @@ __all__ = [
 
 _logger = logging.getLogger(__name__)
 
+_TAIL_BYTES = 2**16
 _LASTING = (ConfirmationPlanned, TrialCheckpointed, TrialEnded, LaunchEnded)
-# Of files and file systems that can't sync.
-_NO_SYNC = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EROFS})
 
 
 class JournalError(SweeperError):
     """The journal is missing, can't be written, or is damaged before its last line."""
+
+    @classmethod
+    def of_damage(cls, path: Path, what: str) -> JournalError:
+        """The refusal to resume by a damaged journal; ``what`` says where and in what way."""
+        return cls(
+            f"{what}: resuming could lose trials or run them twice; restore the file from a copy, "
+            f"or start a new run (`sweeper results {run_reference(path.parent)}` shows what the "
+            "other lines say)"
+        )
 
 
 Listener = Callable[[Event], None]
@@ -89,6 +103,7 @@ class Journal:
         try:
             self._descriptor = open_regular(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             self._end_damaged_line()
+            self._last = _find_last_number(self.path)
         except OSError as error:
             raise JournalError(f"can't write the journal {self.path}: {error.strerror}") from error
 
@@ -100,7 +115,8 @@ class Journal:
         Raises:
             JournalError: it can't be written, e.g. the disk is full; no part of it is left.
         """
-        self._write(encode_event(event))
+        self._write(encode_event(event, self._last + 1))
+        self._last += 1
         if isinstance(event, _LASTING):
             self._sync()
         for listener in tuple(self.listeners):
@@ -122,12 +138,9 @@ class Journal:
             raise JournalError(self.failure) from error
 
     def _sync(self) -> None:
-        """Have the system write what is only in its memory, so that no power loss takes it."""
         try:
-            getattr(os, "fdatasync", os.fsync)(self._descriptor)
+            sync(self._descriptor, only_data=True)
         except OSError as error:
-            if error.errno in _NO_SYNC:
-                return
             self.failure = f"can't write the journal {self.path}: {error.strerror}"
             raise JournalError(self.failure) from error
 
@@ -145,6 +158,26 @@ class Journal:
                     os.write(self._descriptor, b"\n")
 
 
+def _find_last_number(path: Path) -> int:
+    """The number of the last whole line; 0 if it has none, or if there is no line.
+
+    Reads only the file's end.
+    """
+    with open_reading(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        block = _TAIL_BYTES
+        while True:
+            begin = max(0, size - block)
+            stream.seek(begin)
+            lines = stream.read(size - begin).split(b"\n")
+            for line in reversed(lines[1:] if begin else lines):
+                with suppress(LineError):
+                    return read_number(line) or 0
+            if not begin:
+                return 0
+            block *= 4
+
+
 def read_journal(path: Path, *, strict: bool = True) -> Iterator[Event]:
     """Read the events in order.
 
@@ -154,11 +187,11 @@ def read_journal(path: Path, *, strict: bool = True) -> Iterator[Event]:
 
     Args:
         path: the file.
-        strict: False to skip damaged lines, too, with a warning. That is enough to view a run,
-            but not to resume it.
+        strict: False to skip damaged lines and lines that are there twice, too, with a warning
+            that missing lines get as well. That is enough to view a run, but not to resume it.
 
     Raises:
-        JournalError: the file is missing, or, if strict, a line is damaged.
+        JournalError: the file is missing, or, if strict, a line is damaged, missing or repeated.
     """
     try:
         with open_reading(path) as stream:
@@ -168,12 +201,13 @@ def read_journal(path: Path, *, strict: bool = True) -> Iterator[Event]:
     cut = 0
     unknown: set[str] = set()
     version = 0
+    sequence = _Sequence()
     for number, line in enumerate(lines, start=1):
         if not line:
             continue
-        event = None
+        event, place = None, None
         try:
-            event = decode_event(line, version)
+            event, place = decode_event(line, version)
         except NoLineError:
             damage = None
         except UnknownKindError as news:
@@ -182,21 +216,31 @@ def read_journal(path: Path, *, strict: bool = True) -> Iterator[Event]:
                     "%s:%d: events %r of a later version are skipped", path, number, news.kind
                 )
             unknown.add(news.kind)
+            sequence.take(read_number(line))
             continue
         except LineError as error:
             damage = str(error)
-        if cut and not isinstance(event, LaunchStarted):
-            _complain(path, cut, None, strict=strict)
+        # A line that a kill cut off has not used its number up.
+        if cut and not (isinstance(event, LaunchStarted) and sequence.is_next(place)):
+            _complain(path, cut, _DAMAGED, strict=strict)
+            sequence.skipped += 1
             cut = 0
         if event is None:
             if damage is None:
                 cut = number
             else:
-                _complain(path, number, damage, strict=strict)
+                _complain(path, number, _DAMAGED, f" ({damage})", strict=strict)
+                sequence.skipped += 1
             continue
         if cut:
             _logger.warning("%s:%d: dropped an incomplete line", path, cut)
             cut = 0
+        missing = sequence.take(place)
+        if missing < 0:
+            _complain(path, number, _REPEATED, strict=strict)
+            continue
+        if missing > 0:
+            _complain(path, number, _MISSING, f" ({missing:,} before this one)", strict=strict)
         if isinstance(event, LaunchStarted):
             version = event.version
         yield event
@@ -204,22 +248,62 @@ def read_journal(path: Path, *, strict: bool = True) -> Iterator[Event]:
         _logger.warning("%s:%d: dropped an incomplete last line", path, cut)
 
 
-def _complain(path: Path, number: int, damage: str | None, *, strict: bool) -> None:
-    """Refuse a damaged line, or warn of it."""
-    why = "" if damage is None else f" ({damage})"
-    where = f"{path}:{number}: damaged line in the middle of the journal{why}"
+@dataclass
+class _Sequence:
+    """Follows the numbers of the lines.
+
+    Attributes:
+        last: the number of the last line that was read; 0 at the start, and after a line without
+            one, since an earlier version may have continued the journal.
+        skipped: lines since then that could not be read, which is said of each.
+    """
+
+    last: int = 0
+    skipped: int = 0
+
+    def is_next(self, number: int | None) -> bool:
+        """Whether a line follows the last one, with none between them."""
+        return number is None or number == self.last + 1
+
+    def take(self, number: int | None) -> int:
+        """How many lines are missing before the next one; below 0 if it was read before."""
+        if number is None:
+            self.last = self.skipped = 0
+            return 0
+        missing = number - self.last - 1
+        if missing >= 0:
+            missing = max(0, missing - self.skipped)
+            self.last, self.skipped = number, 0
+        return missing
+
+
+_DAMAGED = ("damaged line in the middle of the journal", "skipped, its event is missing")
+_MISSING = ("lines are missing in the middle of the journal", "what they said is not known")
+_REPEATED = ("a line is in the journal twice", "skipped")
+
+
+def _complain(
+    path: Path, number: int, damage: tuple[str, str], details: str = "", *, strict: bool
+) -> None:
+    """Refuse damage, or warn of it.
+
+    Args:
+        path: the journal.
+        number: of the line in the file.
+        damage: what it is, and what it means for the reader.
+        details: of this one.
+        strict: whether it is refused.
+    """
+    what, effect = damage
+    where = f"{path}:{number}: {what}{details}"
     if strict:
-        raise JournalError(
-            f"{where}: resuming could lose trials or run them twice; restore the file from "
-            "a copy, or start a new run "
-            f"(`sweeper results {run_reference(path.parent)}` shows what the other lines say)"
-        )
-    _logger.warning("%s: skipped, its event is missing", where)
+        raise JournalError.of_damage(path, where)
+    _logger.warning("%s: %s", where, effect)
 
 
 def parse_event(line: bytes) -> Event | None:
     """Parse one line of a journal; None if it is no event, e.g. cut off by a kill."""
     try:
-        return decode_event(line, 0)
+        return decode_event(line, 0).event
     except LineError:
         return None

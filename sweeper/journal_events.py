@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from sweeper.journal_lines import (
     LineError,
@@ -16,7 +16,6 @@ from sweeper.journal_lines import (
 )
 from sweeper.json_values import encode_json
 from sweeper.states import Stage, TrialState
-from sweeper.veil import veil
 
 __all__ = [
     "VERSION",
@@ -24,6 +23,7 @@ __all__ = [
     "Event",
     "LaunchEnded",
     "LaunchStarted",
+    "NumberedEvent",
     "TrialAsked",
     "TrialCheckpointed",
     "TrialEnded",
@@ -33,6 +33,7 @@ __all__ = [
     "TrialStarted",
     "decode_event",
     "encode_event",
+    "read_number",
 ]
 
 VERSION = 1
@@ -239,14 +240,31 @@ _EVENTS = {event.kind: event for event in _TYPES}
 _CHECKS = {event: find_checks(event) for event in _TYPES}
 
 
-def encode_event(event: Event) -> bytes:
-    """An event as a line with its checksum, and its line break."""
+class NumberedEvent(NamedTuple):
+    """An event as a line holds it.
+
+    Attributes:
+        event: what happened.
+        number: of the line, from 1, one more than the line before; None in journals of earlier
+            versions.
+    """
+
+    event: Event
+    number: int | None
+
+
+_NUMBER = "line"
+
+
+def encode_event(event: Event, number: int | None = None) -> bytes:
+    """An event as a line with its number and its checksum, and its line break."""
     names = [item.name for item in dataclasses.fields(event)]
-    fields = {name: veil(encode_json(getattr(event, name))) for name in names}
-    return encode_line({"event": event.kind, **fields})
+    fields = {name: encode_json(getattr(event, name)) for name in names}
+    numbered = {} if number is None else {_NUMBER: number}
+    return encode_line({"event": event.kind, **fields, **numbered})
 
 
-def decode_event(line: bytes, version: int) -> Event:
+def decode_event(line: bytes, version: int) -> NumberedEvent:
     """Read one line.
 
     Args:
@@ -270,6 +288,7 @@ def decode_event(line: bytes, version: int) -> Event:
         version = document.setdefault("version", 0)
     if version and not has_checksum:
         raise LineError("its checksum is missing")
+    number = _number_of(document)
     values = {}
     for field_name, check in _CHECKS[kind].items():
         if field_name in document:
@@ -285,4 +304,20 @@ def decode_event(line: bytes, version: int) -> Event:
         raise LineError("path: of another trial")
     if isinstance(event, ConfirmationPlanned) and not (event.seeds and (event.step or 1) > 0):
         raise LineError("no seeds, or none at a time")
-    return event
+    return NumberedEvent(event, number)
+
+
+def read_number(line: bytes) -> int | None:
+    """The number of a line, even of a later version's; None if it has none.
+
+    Raises:
+        LineError: it is damaged.
+    """
+    return _number_of(decode_line(line)[0])
+
+
+def _number_of(document: Mapping[str, Any]) -> int | None:
+    number = document.get(_NUMBER)
+    if number is not None and (type(number) is not int or number < 1):
+        raise LineError(f"{_NUMBER}: no number of a line")
+    return number

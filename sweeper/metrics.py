@@ -12,7 +12,10 @@ from sweeper.errors import UserError
 __all__ = [
     "BOUNDS",
     "ENV_STEPS",
+    "EPISODE_STATISTICS",
+    "EVALUATION",
     "EXAMINED",
+    "IS_NEW_EVALUATION",
     "ITERATION",
     "MODES",
     "NUM_CAPPED_EPISODES",
@@ -21,11 +24,15 @@ __all__ = [
     "canonical_metric",
     "examined_metric",
     "explain_metric",
+    "is_of_evaluation",
+    "repeats_evaluation",
 ]
 
 ENV_STEPS = "num_env_steps_sampled_lifetime"
 ITERATION = "training_iteration"
+EVALUATION = "evaluation/"  # before the name of what an evaluation's episodes came to
 NUM_CAPPED_EPISODES = "evaluation/num_capped_episodes"
+IS_NEW_EVALUATION = "evaluation/is_new"  # of a report; absent before the first evaluation
 EXAMINED = "confirmation/"  # before the name of what a confirmation's episodes came to
 BOUNDS = (ENV_STEPS, "time_total_s", ITERATION)
 MODES = ("max", "min")
@@ -108,7 +115,25 @@ def canonical_metric(name: str) -> str:
     return name
 
 
-_EPISODE_STATISTICS = (
+def is_of_evaluation(metric: str) -> bool:
+    """Whether evaluations tell a metric, by our name."""
+    return metric.startswith(EVALUATION)
+
+
+def repeats_evaluation(metric: str, *, is_evaluation: bool) -> bool:
+    """Whether a report's value of a metric is only that of an evaluation before it.
+
+    Every report has the values of the last evaluation. They are news in one, and no further
+    points of a curve in the others.
+
+    Args:
+        metric: by our name.
+        is_evaluation: whether the report follows an evaluation.
+    """
+    return is_of_evaluation(metric) and not is_evaluation
+
+
+EPISODE_STATISTICS = (
     "episode_return_mean",
     "episode_return_min",
     "episode_return_max",
@@ -121,8 +146,8 @@ def examined_metric(metric: str) -> str | None:
 
     None if episodes can't tell it, as ``learner/total_loss``.
     """
-    name = metric.removeprefix("evaluation/")
-    return f"{EXAMINED}{name}" if name in _EPISODE_STATISTICS else None
+    name = metric.removeprefix(EVALUATION)
+    return f"{EXAMINED}{name}" if name in EPISODE_STATISTICS else None
 
 
 def explain_metric(name: str, learner: Sequence[str] | None, *, has_evaluation: bool) -> str | None:

@@ -7,18 +7,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeper.checkpoint_marker import find_damage
 from sweeper.errors import UserError
 from sweeper.evidence.advice.finding import Advice
 from sweeper.evidence.advice.report import advise
+from sweeper.evidence.current import is_written, select_current
 from sweeper.evidence.learning import Learning, find_learning
 from sweeper.evidence.no_value import explain_no_value
-from sweeper.evidence.selection import NothingToSelect, Selection, check_metric, select
+from sweeper.evidence.selection import NothingToSelect, Selection, check_metric
 from sweeper.evidence.ties import find_ties
-from sweeper.evidence.unconfirmed import explain_unconfirmed
 from sweeper.metrics import Objective, canonical_metric, examined_metric
 from sweeper.opened_champion import OpenedChampion
-from sweeper.paths import CheckpointPaths, RunPaths, find_run, run_reference
+from sweeper.paths import RunPaths, find_run, run_reference
 from sweeper.relocation import relocate
 from sweeper.results.builder import load_results
 from sweeper.results.lineage import lineage_rows
@@ -26,8 +25,8 @@ from sweeper.results.observing import observe_search
 from sweeper.results.records import SweepResults
 from sweeper.results.spread import spread_of
 from sweeper.results.tune_import import experiments as tune_experiments
-from sweeper.run_files import is_regular, read_json
-from sweeper.spec import ExperimentSpec, load_spec
+from sweeper.run_files import is_regular
+from sweeper.spec import ExperimentSpec, load_record
 from sweeper.states import Stage
 
 if TYPE_CHECKING:
@@ -65,16 +64,7 @@ class Run:
         Raises:
             NothingToSelect: no trial has a score.
         """
-        chosen = None if self.spec is None else self.spec.selection
-        return select(
-            self.results,
-            self.objective,
-            exists=_is_usable,
-            solved_at=None if chosen is None else chosen.solved_at,
-            unconfirmed=explain_unconfirmed(
-                self.results, self.objective, finalists=0 if chosen is None else chosen.finalists
-            ),
-        )
+        return select_current(self.results, self.objective, self.spec)
 
     @property
     def best_trial(self) -> str | None:
@@ -152,16 +142,7 @@ class Run:
     @property
     def is_champion_written(self) -> bool:
         """Whether ``champion/`` holds the winner's agent as it was chosen."""
-        selection, chosen = self.selection, self.selection.agent
-        names = ("trial_id", "seed", "env_steps", "retrained_as")
-        try:
-            agent = read_json(CheckpointPaths(self.paths.champion).agent)
-            written = tuple(agent.get(name) for name in names)
-        except (OSError, ValueError, AttributeError):
-            return False
-        if chosen is None:
-            return written == (selection.trial_id, selection.seed, selection.env_steps, None)
-        return written == (selection.trial_id, chosen.seed, chosen.env_steps, chosen.trial_id)
+        return is_written(self.selection, self.paths.champion)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -202,10 +183,10 @@ class Run:
 
     @property
     def trials(self) -> pandas.DataFrame:
-        """One row per trial."""
+        """One row per trial: see `results.frames.trials_frame`."""
         from sweeper.results.frames import trials_frame
 
-        return trials_frame(self.results)
+        return trials_frame(self.results, self.objective)
 
     @property
     def history(self) -> pandas.DataFrame:
@@ -268,11 +249,6 @@ class Run:
         return self.paths.schedule if is_regular(self.paths.schedule) else None
 
 
-def _is_usable(checkpoint: Path) -> bool:
-    """Whether a checkpoint is there and, as far as its files' sizes show, whole."""
-    return checkpoint.is_dir() and find_damage(checkpoint, reads_all=False) is None
-
-
 def open_run(
     reference: str | Path = "last",
     storage: str | Path = "runs",
@@ -297,7 +273,7 @@ def open_run(
     if tune_experiments.is_tune_experiment(folder):
         return open_tune(folder, metric=metric, mode=mode, score=score)
     paths = find_run(str(reference), Path(storage))
-    spec = relocate(paths, load_spec(paths.spec))
+    spec = relocate(paths, load_record(paths.spec))
     objective = spec.objective
     if metric is not None and canonical_metric(metric) != objective.metric:
         objective = Objective(metric=canonical_metric(metric), score=objective.score)

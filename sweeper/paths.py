@@ -15,7 +15,7 @@ from typing import ClassVar
 from sweeper.errors import UserError
 from sweeper.journal_lines import LineError, decode_line
 from sweeper.run_files import check_tree, delete, is_regular, open_reading
-from sweeper.veil import veil
+from sweeper.syncing import sync
 
 __all__ = [
     "DEFAULT_STORAGE",
@@ -288,12 +288,14 @@ def is_trial_id(text: str) -> bool:
 def write_atomically(path: Path, text: str) -> None:
     """Write a file completely or not at all: write a temporary file, then rename it.
 
-    Secrets that this process knows are hidden.
+    Not even a power loss leaves an empty one: the file is on the disk before it has its name.
     """
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(veil(text))
+            stream.write(text)
+            stream.flush()
+            sync(stream.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except BaseException:

@@ -25,9 +25,9 @@ _UNFIT = re.compile(
 def printable(text: str) -> str:
     r"""The text with what a terminal would act on spelled out, as ``\x1b``.
 
-    Colours are taken away, secrets are hidden. Newlines and tabs stay.
+    Colours are taken away, passwords in URIs are hidden. Newlines and tabs stay.
     """
-    text = hide_passwords(veil(text))
+    text = hide_passwords(text)
     if text.isprintable():
         return text
     return _UNFIT.sub(_spell, _COLOUR.sub("", text.replace("\r\n", "\n")))
@@ -39,8 +39,8 @@ def _spell(match: re.Match[str]) -> str:
 
 
 class PrintableFormatter(logging.Formatter):
-    """Formats log records for a terminal."""
+    """Formats log records, of whatever code, for a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as printable text."""
-        return printable(super().format(record))
+        """The record as printable text, without secrets."""
+        return printable(veil(super().format(record)))

@@ -32,7 +32,11 @@ _DATA_SUFFIX = ".safetensors"
 
 
 def key_path() -> Path:
-    """The file of this user's key."""
+    """The file of this user's key.
+
+    Raises:
+        RuntimeError: this user has no home folder.
+    """
     given = os.environ.get("XDG_STATE_HOME", "")
     base = Path(given) if Path(given).is_absolute() else Path.home() / ".local" / "state"
     return base / "sweeper" / "seal.key"

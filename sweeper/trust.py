@@ -1,27 +1,32 @@
-"""Refuse to run the code of a run that somebody else may have made, unless the user trusts it.
+"""Refuse to act on what somebody else may have put into a run, unless the user trusts it.
 
 Reading a run runs no code. Building its environment, training on and loading RLlib's checkpoints
-do, and connecting to the servers that it names sends them data and passwords. A launch seals what
-it uses (`sweeper.seals`); whatever is not sealed is named before it is used, and needs ``trust``.
+do, and connecting to the servers that it names sends them data and passwords. Environments and
+wrappers that everybody has can do harm, too, if whoever made the run chose their arguments: one
+may be the folder that videos are written to. A launch seals what it uses (`sweeper.seals`);
+whatever is not sealed is named before it is used, and needs ``trust``.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
+from sweeper.hints import show
 from sweeper.paths import RunPaths
-from sweeper.run_files import read_json
+from sweeper.references import is_unresolved
+from sweeper.run_files import is_regular, read_json
 from sweeper.seals import find_key, is_folder_sealed, is_sealed, key_path, seal
 from sweeper.sqlite_address import default_tracking_uri, sqlite_path
 
 __all__ = [
-    "find_foreign_imports",
+    "find_foreign_baseline",
+    "find_foreign_environment",
     "find_foreign_pickles",
     "find_foreign_servers",
     "make_seals",
@@ -29,33 +34,43 @@ __all__ = [
     "without_default",
 ]
 
-_ENVIRONMENT, _SERVERS = "environment", "servers"
+_ENVIRONMENT, _SERVERS, _BASELINE = "environment", "servers", "baseline"
+_NO_BASELINE = "none"
+_NO_FILES = (_NO_BASELINE, "defaults")
 _MAX_NAMED = 5
 
 
-def make_seals(settings: EnvironmentSettings, servers: Mapping[str, str | None]) -> dict[str, Any]:
-    """Seals of what a launch imports and connects to, for the run's ``environment.json``.
+def make_seals(
+    settings: EnvironmentSettings, servers: Mapping[str, str | None], baseline: str = _NO_BASELINE
+) -> dict[str, Any]:
+    """Seals of what a launch imports, connects to and reads, for the run's ``environment.json``.
 
     Args:
         settings: of the environment.
         servers: by its key in the spec, such as ``ray.address``, `without_default`; None if there
             is none.
+        baseline: the spec's ``selection.baseline``.
     """
-    documents: dict[str, Any] = {_ENVIRONMENT: _plain(settings), _SERVERS: dict(servers)}
+    documents: dict[str, Any] = {
+        _ENVIRONMENT: _plain(settings),
+        _SERVERS: dict(servers),
+        _BASELINE: baseline,
+    }
     return {kind: seal(kind, document) for kind, document in documents.items()}
 
 
-def find_foreign_imports(
+def find_foreign_environment(
     settings: EnvironmentSettings,
     paths: RunPaths | None,
     checkpoint: Path | None = None,
     *,
     recorded: EnvironmentSettings | None = None,
 ) -> list[str]:
-    """What building an environment imports, in words; empty if this user sealed the environment.
+    """What an environment imports and is told, in words; empty if this user sealed it.
 
     A module that would now be found in a folder that was not recorded came with the run, and may
-    have been changed on the way.
+    have been changed on the way. An argument that is or holds a text may be a path to write to;
+    numbers, truth values and null can't be.
 
     Args:
         settings: of the environment, with the folders where its modules may lie now.
@@ -66,7 +81,8 @@ def find_foreign_imports(
     names = [settings.module, settings.id.rpartition(":")[0]]
     names += [wrapper.name.rpartition(".")[0] for wrapper in settings.wrappers]
     modules = list(dict.fromkeys(name for name in names if name))
-    if not modules:
+    told = [f"give {words}" for words in _find_texts(settings)]
+    if not modules and not told:
         return []
     known = settings if recorded is None else recorded
     if all(_lies_in(module, settings.search_paths, known.search_paths) for module in modules):
@@ -75,7 +91,26 @@ def find_foreign_imports(
         if checkpoint is not None and is_folder_sealed(checkpoint):
             return []
     folders = ", ".join([*settings.search_paths, "Python's path"])
-    return [f"import {', '.join(modules)} (looked up in {folders})"]
+    imports = [f"import {', '.join(modules)} (looked up in {folders})"] if modules else []
+    return imports + told
+
+
+def _find_texts(settings: EnvironmentSettings) -> Iterator[str]:
+    """The arguments that hold a text at any depth, each with who gets it."""
+    owners = [(settings.id, settings.kwargs)]
+    owners += [(f"the wrapper {one.name}", one.kwargs) for one in settings.wrappers]
+    for owner, arguments in owners:
+        for name, value in arguments.items():
+            if _holds_text(value):
+                yield f"{owner} {name}: {show(value)}, which may be a path"
+
+
+def _holds_text(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(_holds_text(one) for pair in value.items() for one in pair)
+    if isinstance(value, list | tuple):
+        return any(map(_holds_text, value))
+    return not (value is None or isinstance(value, bool | int | float))
 
 
 def find_foreign_pickles(checkpoints: Iterable[Path]) -> list[str]:
@@ -101,6 +136,19 @@ def find_foreign_servers(paths: RunPaths, servers: Mapping[str, str | None]) -> 
     return [f"connect to {place} ({key})" for key, place in named.items()]
 
 
+def find_foreign_baseline(paths: RunPaths, baseline: str) -> list[str]:
+    """Which spec a run has one read for its baseline, in words; empty if there is none, or sealed.
+
+    A spec can read other files, and the reader's variables; a copy in the run, which is read
+    instead if there is one, can't.
+    """
+    if baseline in _NO_FILES or is_regular(paths.baseline):
+        return []
+    if _is_sealed(paths, _BASELINE, baseline):
+        return []
+    return [f"read the spec {baseline} (selection.baseline)"]
+
+
 def without_default(servers: Mapping[str, str | None], paths: RunPaths) -> dict[str, str | None]:
     """The servers of a run as they are sealed: its storage's own database moves with the run."""
     usual = default_tracking_uri(str(paths.root.parent))
@@ -108,7 +156,7 @@ def without_default(servers: Mapping[str, str | None], paths: RunPaths) -> dict[
 
 
 def _came_with(place: str, paths: RunPaths) -> bool:
-    database = sqlite_path(place)
+    database = None if is_unresolved(place) else sqlite_path(place)
     return database is not None and database.parent == paths.root.parent.absolute()
 
 
@@ -130,16 +178,23 @@ def refuse_foreign(
         return
     steps = "\n".join(f"  {action}" for action in actions)
     if trust:
-        say(f"{name} is trusted, and its code runs:\n{steps}")
+        say(f"{name} is trusted, so this is done as it says:\n{steps}")
         return
     why = ""
     if find_key() is None:
-        why = f"; this user has no key in {key_path()}, so nothing counts as made here"
+        why = f"; this user has no key{_describe_place()}, so nothing counts as made here"
     raise UserError(
         f"{name} was not made by this user on this machine, or its modules have moved since{why}. "
-        f"Going on would run code of whoever made it:\n{steps}\n"
+        f"Going on would do what whoever made it has chosen:\n{steps}\n"
         "nothing was done; if you trust it, add --trust (in Python: trust=True)"
     )
+
+
+def _describe_place() -> str:
+    try:
+        return f" in {key_path()}"
+    except RuntimeError:
+        return " and no home folder for one (HOME or XDG_STATE_HOME names it)"
 
 
 def _lies_in(module: str, folders: Sequence[str], known: Sequence[str]) -> bool:

@@ -1,8 +1,10 @@
 """Hide secrets in texts: the values of variables that were resolved, and passwords in URIs.
 
 Records keep a reference in the place of a secret. But code that is given one can say it again, in
-an error's text or on standard output. So whatever is written to a record or shown goes through
-`veil`, which knows the values that this process has resolved.
+an error's text, in what it describes of itself, or on standard output. So what such code says goes
+through `veil`, which knows the values that this process has resolved, where it enters: before it
+is part of a record or of a message. Records as a whole do not: a value such as ``hopper`` or
+``trials`` stands in names and paths as well, and these must stay what they are.
 """
 
 from __future__ import annotations
@@ -12,9 +14,9 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, TextIO
 
 __all__ = [
     "HIDDEN",
@@ -23,6 +25,7 @@ __all__ = [
     "hide_passwords",
     "hide_references",
     "remember",
+    "unveiled",
     "veil",
 ]
 
@@ -39,7 +42,7 @@ _pattern: list[re.Pattern[str]] = []
 
 
 def remember(text: str) -> None:
-    """Hide a text from now on, in all that this process writes or shows.
+    """Hide a text from now on, in all that this process passes on of what other code says.
 
     A short text, a number and a path stand in many places where they are no secret, so they stay.
     """
@@ -56,17 +59,9 @@ def remember(text: str) -> None:
     _pattern[:] = [re.compile(parts)]
 
 
-def veil(value: Any) -> Any:
-    """A text with ``***`` in the place of each secret; mappings and lists at any depth."""
-    if not _pattern:
-        return value
-    if isinstance(value, str):
-        return _pattern[0].sub(HIDDEN, value)
-    if isinstance(value, Mapping):
-        return {veil(key): veil(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [veil(item) for item in value]
-    return value
+def veil(text: str) -> str:
+    """What other code said, with ``***`` in the place of each secret."""
+    return _pattern[0].sub(HIDDEN, text) if _pattern else text
 
 
 def hide_passwords(text: str) -> str:
@@ -96,7 +91,7 @@ class VeiledStream(io.TextIOBase):
 
     def write(self, text: str, /) -> int:
         """Write a text."""
-        self.stream.write(cast(str, veil(text)))
+        self.stream.write(veil(text))
         return len(text)
 
     def flush(self) -> None:
@@ -124,3 +119,8 @@ class VeiledStream(io.TextIOBase):
     def buffer(self) -> Any:
         """The other stream's bytes, which are written as they are."""
         return self.stream.buffer
+
+
+def unveiled(stream: TextIO) -> TextIO:
+    """The stream for words of our own, which holds names and paths as they are."""
+    return stream.stream if isinstance(stream, VeiledStream) else stream

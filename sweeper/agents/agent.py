@@ -25,7 +25,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Policy(Protocol):
-    """Acts greedily on batches: `RLlibPolicy` or `TorchPolicy`.
+    """Acts on batches: `RLlibPolicy` or `TorchPolicy`.
 
     Attributes:
         observation_shape: of one observation as an array, flattened for a Dict or Tuple.
@@ -33,13 +33,18 @@ class Policy(Protocol):
 
     observation_shape: tuple[int, ...]
 
-    def act(self, observations: Any) -> np.ndarray[Any, Any]:
-        """Actions ``[batch, ...]`` for observations ``[batch, *observation]``."""
+    def act(
+        self, observations: Any, generator: np.random.Generator | None = None
+    ) -> np.ndarray[Any, Any]:
+        """Actions ``[batch, ...]`` for observations ``[batch, *observation]``.
+
+        Greedy ones, or sampled with a generator.
+        """
 
 
 @dataclass(frozen=True)
 class Agent:
-    """A policy that acts greedily.
+    """A policy, with the spaces that it acts in.
 
     Attributes:
         policy: acts on batches.
@@ -53,21 +58,24 @@ class Agent:
     action_space: gym.Space[Any]
     description: Mapping[str, Any] = field(default_factory=dict)
 
-    def act(self, observation: Any) -> Any:
+    def act(self, observation: Any, generator: np.random.Generator | None = None) -> Any:
         """The action for one observation, as ``env.step`` takes it.
 
         Args:
             observation: an element of the observation space.
+            generator: the action is sampled with it; None: it is the greedy one.
 
         Raises:
-            ValueError: it has another shape.
+            ValueError: it has another shape, or the agent can't explore.
         """
         batch = _batch_of_one(self.observation_space, observation)
-        return self.policy.act(batch)[0]
+        return self.policy.act(batch, generator)[0]
 
-    def act_batch(self, observations: Any) -> np.ndarray[Any, Any]:
+    def act_batch(
+        self, observations: Any, generator: np.random.Generator | None = None
+    ) -> np.ndarray[Any, Any]:
         """The actions for a batch of observations; see `Policy`."""
-        return self.policy.act(observations)
+        return self.policy.act(observations, generator)
 
 
 def load_agent(folder: str | Path, replica: int = 0, *, trust: bool = False) -> Agent:
@@ -142,10 +150,11 @@ def _load_rllib_agent(root: Path, description: Mapping[str, Any], *, trust: bool
 
 
 def _batch_of_one(space: gym.Space[Any], observation: Any) -> Any:
+    """The observation with a batch axis: as `outcomes.find_leaves` has it, or flattened."""
     if isinstance(space, gym.spaces.Dict) and isinstance(observation, Mapping):
         return {key: _batch_of_one(part, observation[key]) for key, part in space.spaces.items()}
-    if isinstance(space, gym.spaces.Tuple) and isinstance(observation, tuple):
-        return tuple(
-            _batch_of_one(part, item) for part, item in zip(space.spaces, observation, strict=True)
-        )
+    if isinstance(space, gym.spaces.Tuple) and isinstance(observation, tuple | list):
+        parts = list(zip(space.spaces, observation, strict=False))
+        if len(parts) == len(observation) == len(space.spaces):
+            return tuple(_batch_of_one(part, item) for part, item in parts)
     return np.asarray(observation)[None]

@@ -29,7 +29,6 @@ from sweeper.paths import CheckpointPaths
 from sweeper.run_files import copy_tree, delete_tree
 from sweeper.seals import seal_folder
 from sweeper.spec import ExperimentSpec
-from sweeper.veil import veil
 
 __all__ = ["Champion", "export_champion"]
 
@@ -80,7 +79,7 @@ def export_champion(champion: Champion, spec: ExperimentSpec, destination: Path)
         if spec.evaluation is not None:
             description["max_episode_steps"] = spec.evaluation.max_episode_steps
         text = json.dumps(description, indent=2, allow_nan=False)
-        CheckpointPaths(made).agent.write_text(veil(text) + "\n", encoding="utf-8")
+        CheckpointPaths(made).agent.write_text(text + "\n", encoding="utf-8")
         seal_folder(made)
         if os.path.lexists(destination):
             destination.rename(temporary / "old")
@@ -103,7 +102,12 @@ def _fill_torch_agent(champion: Champion, spec: ExperimentSpec, folder: Path) ->
     write_tensors(
         CheckpointPaths(folder).weights, {name: item[index] for name, item in tensors.items()}
     )
-    return {**description, "seeds": [champion.seed]}
+    is_frozen = champion.seed in description.get("diverged", ())  # only if all of them are
+    return {
+        **description,
+        "seeds": [champion.seed],
+        "diverged": [champion.seed] if is_frozen else [],
+    }
 
 
 def _fill_rllib_agent(champion: Champion, spec: ExperimentSpec, folder: Path) -> dict[str, Any]:

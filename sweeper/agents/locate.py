@@ -11,10 +11,11 @@ from typing import Any
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.environments.spaces import space_from_json
 from sweeper.errors import UserError
+from sweeper.formatting import count_noun
 from sweeper.paths import CheckpointPaths
 from sweeper.run_files import read_json
 
-__all__ = ["AgentPlace", "find_agents", "read_description"]
+__all__ = ["AgentPlace", "find_agents", "find_diverged", "read_description"]
 
 
 _OF_THE_WINNER = {"trial_id": str, "retrained_as": str, "seed": int, "env_steps": int}
@@ -22,11 +23,17 @@ _OF_THE_WINNER = {"trial_id": str, "retrained_as": str, "seed": int, "env_steps"
 
 @dataclass(frozen=True)
 class AgentPlace:
-    """Where an agent is: a folder, and the index of the replica in it."""
+    """Where an agent is.
+
+    Attributes:
+        index: of the replica in the folder.
+        seed: that it was trained with, if that is known.
+    """
 
     name: str
     folder: Path
     index: int = 0
+    seed: int | None = None
 
 
 def read_description(folder: Path) -> Mapping[str, Any]:
@@ -68,12 +75,15 @@ def _check_description(document: Any) -> None:
         EnvironmentSettings.from_json(document["environment"])
     if document.get("backend") != "torch":
         return
-    seeds = document.get("seeds")
-    # An agent outside of a run may have none.
-    if not isinstance(seeds, list) or not seeds:
-        raise ValueError("seeds is no list of numbers")
-    if not all(seed is None or isinstance(seed, int) for seed in seeds):
-        raise ValueError("seeds is no list of numbers")
+    seeds, diverged = document.get("seeds"), document.get("diverged", [])
+    for name, numbers in (("seeds", seeds), ("diverged", diverged)):
+        if not _are_seeds(numbers):
+            raise ValueError(f"{name} is no list of numbers")
+    if not seeds:
+        raise ValueError("seeds is empty")
+    epsilon = document.get("epsilon", 0.0)
+    if isinstance(epsilon, bool) or not isinstance(epsilon, int | float) or not 0 <= epsilon <= 1:
+        raise ValueError("epsilon is no number from 0 to 1")
     for name in ("observation_space", "action_space"):
         try:
             space_from_json(document[name])
@@ -81,10 +91,26 @@ def _check_description(document: Any) -> None:
             raise ValueError(f"{name} is no space of ours") from error
 
 
+def find_diverged(folder: Path, description: Mapping[str, Any]) -> tuple[int, ...]:
+    """The seeds of a checkpoint's replicas that diverged; empty where that is not recorded.
+
+    Torch's ``agent.json`` names them. Those of RLlib have no folder in the trial's checkpoint,
+    whose own state names them.
+    """
+    if description:
+        return tuple(description.get("diverged", ()))
+    try:
+        state = read_json(CheckpointPaths(folder).state)
+        flags = zip(state["seeds"], state["metrics"]["diverged"], strict=True)
+        return tuple(int(seed) for seed, is_diverged in flags if is_diverged)
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+
+
 def find_agents(
     folder: Path, description: Mapping[str, Any], replica: int | None
 ) -> Sequence[AgentPlace]:
-    """Find a checkpoint's agents.
+    """Find a checkpoint's agents, but for those that diverged.
 
     Args:
         folder: the checkpoint.
@@ -93,19 +119,43 @@ def find_agents(
         replica: only the replica that was trained with this seed.
 
     Raises:
-        UserError: there is no such replica.
+        UserError: there is no such replica, or none that did not diverge.
     """
-    seeds = description.get("seeds") or ()
-    found = [AgentPlace(f"replica_{seed}", folder, index) for index, seed in enumerate(seeds)]
+    diverged = find_diverged(folder, description)
+    found = [
+        AgentPlace(f"replica_{seed}", folder, index, seed)
+        for index, seed in enumerate(description.get("seeds") or ())
+    ]
     if not description:
-        found = [AgentPlace(path.name, path) for path in CheckpointPaths(folder).replicas]
+        found = [
+            AgentPlace(path.name, path, seed=_read_seed(path.name.removeprefix("replica_")))
+            for path in CheckpointPaths(folder).replicas
+        ]
+    elif not found:
+        found = [AgentPlace(folder.name, folder, seed=_read_seed(description.get("seed")))]
+    able = [place for place in found if place.seed is None or place.seed not in diverged]
+    if diverged and not able:
+        number = count_noun(len(diverged), "replica")
+        raise UserError(f"{folder} has no agent to play: {number} diverged, and no other is there")
     if replica is None:
-        return found or [AgentPlace(folder.name, folder)]
-    chosen = [place for place in found if place.name == f"replica_{replica}"]
+        return able or [AgentPlace(folder.name, folder)]
+    chosen = [place for place in able if place.name == f"replica_{replica}"]
     if not chosen:
-        known = ", ".join(place.name.removeprefix("replica_") for place in found)
+        known = ", ".join(str(place.seed) for place in able if place.name != folder.name)
+        what = f"replica {replica} in {folder} diverged and is frozen"
+        if replica not in diverged:
+            what = f"no replica {replica} in {folder}"
         raise UserError(
-            f"no replica {replica} in {folder}; "
-            + (f"it has those of the seeds {known}" if known else "it is one agent")
+            f"{what}; " + (f"it has those of the seeds {known}" if known else "it is one agent")
         )
     return chosen
+
+
+def _are_seeds(numbers: Any) -> bool:
+    """Whether they are seeds; that of an agent outside of a run may be None."""
+    is_list = isinstance(numbers, list)
+    return is_list and all(one is None or isinstance(one, int) for one in numbers)
+
+
+def _read_seed(value: Any) -> int | None:
+    return int(value) if str(value).isdecimal() else None

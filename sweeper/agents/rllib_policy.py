@@ -1,4 +1,4 @@
-"""The greedy policy of an RLlib checkpoint: observations in, actions out.
+"""The policy of an RLlib checkpoint: observations in, actions out.
 
 This file is copied into the champion's MLflow model, so it does not import sweeper. It runs
 RLlib's connector pipelines as saved in the checkpoint, so observations and actions are processed
@@ -11,6 +11,7 @@ checkpoints that you trust.
 from __future__ import annotations
 
 import logging
+import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,6 +62,7 @@ class RLlibPolicy:
         self.module.eval()
         if self.module.is_stateful():
             raise ValueError(f"the policy in {root} has a memory; acting with one needs episodes")
+        self._runner_state = root / "env_runner" / "state.pkl"
         self._env_to_module = _load_pipeline(root, "env_to_module_connector")
         self._module_to_env = _load_pipeline(root, "module_to_env_connector")
         # Else RLlib would update its running statistics with every observation.
@@ -75,12 +77,16 @@ class RLlibPolicy:
             else tuple(self.observation_space.shape)
         )
 
-    def act(self, observations: Any) -> np.ndarray[Any, Any]:
-        """The greedy action for each observation of a batch.
+    def act(
+        self, observations: Any, generator: np.random.Generator | None = None
+    ) -> np.ndarray[Any, Any]:
+        """The action for each observation of a batch.
 
         Args:
             observations: numbers[batch, *observation_shape]; for a Dict or Tuple space also
                 the space's own structure with batched leaves.
+            generator: actions are sampled with it as in evaluations that explore, with the
+                coefficients that schedules had come to. None: greedily.
 
         Returns:
             As the environment takes them, in the dtype of the space: ``[batch]`` for Discrete,
@@ -88,12 +94,12 @@ class RLlibPolicy:
             for other spaces.
 
         Raises:
-            ValueError: the batch has another shape.
+            ValueError: the batch has another shape, or the agent can't explore.
         """
         batch = list(self._split(observations))
         if not batch:
             raise ValueError("an empty batch")
-        actions = self._run(batch)
+        actions = self._run(batch, generator)
         spaces = gym.spaces
         if isinstance(self.action_space, spaces.Discrete | spaces.MultiDiscrete | spaces.Box):
             return np.asarray(actions, dtype=self.action_space.dtype)
@@ -101,7 +107,7 @@ class RLlibPolicy:
         boxed[:] = actions
         return boxed
 
-    def _run(self, batch: Sequence[Any]) -> list[Any]:
+    def _run(self, batch: Sequence[Any], generator: np.random.Generator | None) -> list[Any]:
         # The same steps as `_sample` of rllib/env/single_agent_env_runner.py.
         episodes = []
         for observation in batch:
@@ -113,14 +119,30 @@ class RLlibPolicy:
         common = {
             "rl_module": self.module,
             "episodes": episodes,
-            "explore": False,
+            "explore": generator is not None,
             "shared_data": {},
         }
         inputs = self._env_to_module(batch={}, **common)
-        with torch.no_grad():
-            outputs = self.module.forward_inference(inputs)
-        outputs = self._module_to_env(batch=outputs, **common)
+        with torch.no_grad(), _sampling_with(generator):
+            if generator is None:
+                outputs = self.module.forward_inference(inputs)
+            else:
+                outputs = self.module.forward_exploration(inputs, t=self._trained_env_steps())
+            outputs = self._module_to_env(batch=outputs, **common)
         return list(outputs.get(Columns.ACTIONS_FOR_ENV, outputs[Columns.ACTIONS]))
+
+    def _trained_env_steps(self) -> int:
+        """Where the schedule of an epsilon is; 0 for policies without one."""
+        if not hasattr(self.module, "epsilon_schedule"):
+            return 0
+        try:
+            state = pickle.loads(self._runner_state.read_bytes())  # noqa: S301 - as all of RLlib's
+            return int(state["num_env_steps_sampled_lifetime"])
+        except (OSError, KeyError, TypeError):
+            raise ValueError(
+                f"{self._runner_state} does not say for how many env steps the agent was trained, "
+                "and so not with which epsilon it explores: play it greedily"
+            ) from None
 
     def _split(self, observations: Any) -> Iterator[Any]:
         """Yield each observation in the environment's own form."""
@@ -164,6 +186,17 @@ def _own_deprecations_silenced() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+@contextmanager
+def _sampling_with(generator: np.random.Generator | None) -> Iterator[None]:
+    """Within the block torch draws its random numbers from the generator's next one."""
+    if generator is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(generator.integers(2**63)))
+        yield
 
 
 def _load_pipeline(root: Path, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The greedy policy of a torch agent: observations in, actions out.
+"""The policy of a torch agent: observations in, actions out.
 
 This file is copied into the champion's MLflow model, so it imports neither sweeper nor ray nor
 gymnasium. Loading an agent reads JSON and safetensors; it runs no code from the files.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -75,24 +75,26 @@ class TorchPolicy:
         seen = tuple(self._network["observation_shape"])
         self._has_channels_first = len(seen) == 3 and seen != self.observation_shape
 
-    def act(self, observations: Any) -> Array:
-        """The greedy action for each observation of a batch.
+    def act(self, observations: Any, generator: np.random.Generator | None = None) -> Array:
+        """The action for each observation of a batch.
 
         Args:
             observations: numbers[batch, *observation_shape]; for a Dict or Tuple space also
                 the space's own structure with batched leaves.
+            generator: actions are sampled with it as in evaluations that explore: from the
+                policy's distribution, or with the epsilon that DQN had come to. None: greedily.
 
         Returns:
             Members of the action space, in its dtype: ``[batch]`` for Discrete,
             ``[batch, parts]`` for MultiDiscrete, ``[batch, *shape]`` for Box.
 
         Raises:
-            ValueError: the batch has another shape.
+            ValueError: the batch has another shape, or the agent can't explore.
         """
         outputs = self._run_heads(observations)
         if self.description["algorithm"] == "DQN":
-            return self._choose(self._q_values(outputs))
-        return self._mode(outputs["policy"])
+            return self._count(self._choose_epsilon_greedily(self._q_values(outputs), generator))
+        return self._take(outputs["policy"], generator)
 
     def _run_heads(self, observations: Any) -> dict[str, Array]:
         """The heads' outputs: ``policy`` (or DQN's advantages) and ``value``."""
@@ -161,8 +163,23 @@ class TorchPolicy:
 
     # -- actions ------------------------------------------------------------------------------
 
-    def _choose(self, merits: Array) -> Array:
-        return self._count(merits.argmax(axis=-1))
+    def _choose_epsilon_greedily(
+        self, values: Array, generator: np.random.Generator | None
+    ) -> Array:
+        greedy: Array = values.argmax(axis=-1)
+        if generator is None:
+            return greedy
+        epsilon = self.description.get("epsilon")
+        if epsilon is None:
+            raise ValueError(
+                "agent.json does not say with which epsilon this agent explores; an earlier "
+                "version wrote it: play it greedily"
+            )
+        # One number says whether to explore and, from where it lies below epsilon, with what.
+        points = generator.random(len(values), dtype=np.float32)
+        scale = np.float64(values.shape[-1] / (epsilon if epsilon > 0 else 1.0))
+        explored = (points * scale).astype(np.int64)
+        return np.where(points < epsilon, np.minimum(explored, values.shape[-1] - 1), greedy)
 
     def _count(self, numbers: Array) -> Array:
         """Choices counted from 0 as the space counts them."""
@@ -170,16 +187,21 @@ class TorchPolicy:
         counted: Array = numbers.astype(dtype) + np.asarray(self._actions["start"], dtype=dtype)
         return counted
 
-    def _mode(self, inputs: Array) -> Array:
+    def _take(self, inputs: Array, generator: np.random.Generator | None) -> Array:
         kind = self._actions["type"]
         if kind == "Discrete":
-            return self._choose(inputs)
+            return self._count(_choose([inputs], generator)[:, 0])
         if kind == "MultiDiscrete":
             parts = np.split(inputs, np.cumsum(self._actions["nvec"][:-1]), axis=-1)
-            return self._count(np.stack([part.argmax(axis=-1) for part in parts], axis=-1))
+            return self._count(_choose(parts, generator))
+        size = int(np.prod(self._actions["shape"]))
+        numbers = inputs[:, :size]
+        if generator is not None:
+            noise = generator.standard_normal(numbers.shape, dtype=np.float32)
+            numbers = numbers + np.exp(inputs[:, size:]) * noise
         return _fit_box(
             self._actions,
-            inputs[:, : int(np.prod(self._actions["shape"]))],
+            numbers,
             normalize_actions=self.description["normalize_actions"],
             clip_actions=self.description["clip_actions"],
             by_dimension=self.description.get("bounds_by_dimension", False),
@@ -201,6 +223,20 @@ class TorchPolicy:
         support = np.linspace(head["v_min"], head["v_max"], atoms, dtype=np.float32)
         values: Array = (weights / weights.sum(axis=-1, keepdims=True) * support).sum(axis=-1)
         return values
+
+
+def _choose(logits: Sequence[Array], generator: np.random.Generator | None) -> Array:
+    """The numbers ``int64[batch, parts]`` of the choices that each part's logits stand for."""
+    if generator is None:
+        return np.stack([part.argmax(axis=-1) for part in logits], axis=-1)
+    points = generator.random((len(logits[0]), len(logits)), dtype=np.float32)
+    chosen = []
+    for column, part in enumerate(logits):
+        cumulative = np.exp(part - part.max(axis=-1, keepdims=True)).cumsum(axis=-1)
+        point = points[:, column, None] * cumulative[:, -1:]
+        # Without the last one: by rounding the point may lie beyond it.
+        chosen.append((cumulative[:, :-1] <= point).sum(axis=-1))
+    return np.stack(chosen, axis=-1)
 
 
 def _plain_shape(space: Mapping[str, Any]) -> tuple[int, ...]:

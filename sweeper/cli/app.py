@@ -9,13 +9,12 @@ from __future__ import annotations
 import gc
 import json
 import logging
-import os
 import re
 import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
@@ -24,7 +23,8 @@ from sweeper.errors import SpecError, SweeperError, UserError
 from sweeper.json_values import to_json
 from sweeper.paths import DEFAULT_STORAGE
 from sweeper.printable import PrintableFormatter, printable
-from sweeper.veil import hide_passwords, veil
+from sweeper.streams import discard, prepare_streams
+from sweeper.veil import hide_passwords
 
 if TYPE_CHECKING:
     from sweeper.api import Run
@@ -45,6 +45,7 @@ __all__ = [
     "spec_argument",
     "storage_option",
     "tell",
+    "tell_result",
     "trust_option",
     "verbose_option",
 ]
@@ -104,7 +105,7 @@ overrides_argument = click.argument("overrides", metavar="[KEY=VALUE]...", nargs
 
 def main() -> NoReturn:
     """Run the console script: errors become a message on stderr and an exit code."""
-    _open_closed_streams()
+    prepare_streams()
     # SIGTERM ends a command as Ctrl-C does; a launch installs its own handler.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Ray, torch and MLflow create a million permanent objects. With Python's default thresholds,
@@ -112,6 +113,7 @@ def main() -> NoReturn:
     gc.set_threshold(50_000, 10, 10)
     try:
         code = cli.main(prog_name="sweeper", standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except click.UsageError as error:
@@ -129,8 +131,8 @@ def main() -> NoReturn:
         say("interrupted")
         code = 130
     except BrokenPipeError:
-        # The reader of our output has closed the pipe; nothing more can be written to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output has closed the pipe, and wants no more of it.
+        discard(sys.stdout.fileno())
         code = 0
     except OSError as error:  # missing permissions, a full disk
         where = f"{error.filename}: " if error.filename else ""
@@ -139,32 +141,34 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
-def _open_closed_streams() -> None:
-    """Give closed standard streams (``>&-``) the null device.
-
-    Otherwise the first files that are opened would take their numbers, and get what is printed.
-    """
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115, PTH123 - stays open
-            os.set_inheritable(stream.fileno(), True)
-            setattr(sys, name, stream)
-
-
 def say(text: str) -> None:
     """Print a message on stderr."""
-    click.echo(printable(text), err=True)
+    _write(sys.stderr, f"{printable(text)}\n")
 
 
 def tell(text: str) -> None:
     """Print a line of text on stdout."""
-    click.echo(printable(text))
+    _write(sys.stdout, f"{printable(text)}\n")
+
+
+def tell_result(text: str) -> None:
+    """Print the last line of a command on stdout; that nobody reads it changes no exit code."""
+    try:
+        tell(text)
+    except BrokenPipeError:
+        discard(sys.stdout.fileno())
 
 
 def print_data(text: str) -> None:
     """Print text on stdout as it is, unless a terminal would act on it."""
-    whole = hide_passwords(veil(text)).encode("utf-8", "backslashreplace").decode()
-    click.echo(printable(whole) if sys.stdout.isatty() else whole, nl=False)
+    whole = hide_passwords(text)
+    _write(sys.stdout, printable(whole) if sys.stdout.isatty() else whole)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Write at once; click would take UTF-8 where the user has chosen ASCII."""
+    stream.write(text)
+    stream.flush()
 
 
 def _explain_usage(error: click.UsageError) -> str:
@@ -199,8 +203,8 @@ def _print_version(context: click.Context, _: click.Parameter, value: bool) -> N
         from sweeper.running.provenance import package_versions
 
         versions = package_versions()
-        click.echo(f"sweeper {versions.pop('sweeper')}")
-        click.echo(", ".join(f"{name} {version}" for name, version in versions.items()))
+        tell(f"sweeper {versions.pop('sweeper')}")
+        tell(", ".join(f"{name} {version}" for name, version in versions.items()))
         context.exit()
 
 
@@ -276,7 +280,7 @@ def print_json(document: Any) -> None:
     except ValueError:  # it holds NaN or an infinity, which JSON lacks
         plain = json.loads(json.dumps(document, default=_encode))
         text = json.dumps(to_json(plain), indent=2)
-    click.echo(hide_passwords(veil(text)))
+    _write(sys.stdout, f"{hide_passwords(text)}\n")
 
 
 def _encode(value: Any) -> Any:

@@ -237,7 +237,7 @@ def _report(finished: Run, *, as_json: bool, quiet: bool) -> None:
         }
         app.print_json(document)
     else:
-        app.tell(str(finished.paths.root))
+        app.tell_result(str(finished.paths.root))
     if results.state == LaunchEnd.INTERRUPTED:
         sys.exit(130)
     if results.state == LaunchEnd.DISK_FULL:

@@ -214,6 +214,11 @@ def logs(
     type=click.IntRange(1),
     help="Cut an episode after N steps.  [default: as in the run]",
 )
+@click.option(
+    "--explore/--greedy",
+    default=None,
+    help="Sample actions, or take the best ones.  [default: as evaluations of the run]",
+)
 @app.changed_environment_option
 @app.trust_option
 def evaluate(
@@ -224,16 +229,18 @@ def evaluate(
     seed: int,
     replica: int | None,
     max_episode_steps: int | None,
+    explore: bool | None,
     allow_changed_environment: bool,
     trust: bool,
 ) -> None:
     """Evaluate agents on episodes that training never saw.
 
-    For a RUN its champion plays; for a trial's checkpoint all its replicas. Shows the mean, the
-    interquartile mean (IQM) and an interval.
+    For a RUN its champion plays; for a trial's checkpoint all its replicas that did not diverge.
+    Shows the mean, the interquartile mean (IQM) and an interval; of several replicas also where
+    one more training run would land.
     """
     from sweeper.evidence import evaluation
-    from sweeper.views.runs import print_evaluation
+    from sweeper.views.evaluation import print_evaluation
 
     evaluated = evaluation.evaluate(
         target,
@@ -242,6 +249,7 @@ def evaluate(
         seed=seed,
         replica=replica,
         max_episode_steps=max_episode_steps,
+        explore=explore,
         allow_changed_environment=allow_changed_environment,
         trust=trust,
         say=app.say,

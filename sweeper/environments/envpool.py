@@ -21,6 +21,7 @@ from sweeper.environments.building import EnvironmentDescription, describe
 from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
 from sweeper.hints import did_you_mean, show
 from sweeper.installation import install_extra
+from sweeper.veil import veil
 
 __all__ = ["EnvpoolReplicaEnvs", "check_envpool", "has_envpool", "is_faster_in_envpool"]
 
@@ -199,5 +200,5 @@ def _is_same(ours: Space[Any], theirs: Any, *, is_bounded: bool) -> bool:
 
 
 def _one_line(thing: object) -> str:
-    text = " ".join(str(thing).split())
+    text = " ".join(veil(str(thing)).split())
     return text if len(text) <= 100 else f"{text[:99]}…"

@@ -25,6 +25,7 @@ from sweeper.environments.registry import find_spec
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.environments.spaces import space_from_json, space_to_json
 from sweeper.errors import ConfigurationRefusedError, UserError
+from sweeper.veil import veil
 
 __all__ = [
     "EnvironmentChanges",
@@ -272,7 +273,7 @@ def _record_space(space: gymnasium.Space[Any]) -> dict[str, Any]:
     try:
         return space_to_json(space)
     except ConfigurationRefusedError:
-        return {"type": type(space).__name__, "text": " ".join(str(space).split())}
+        return {"type": type(space).__name__, "text": " ".join(veil(str(space)).split())}
 
 
 def _show_space(document: Mapping[str, Any]) -> str:

@@ -63,13 +63,14 @@ def import_module(name: str, search_paths: Sequence[str] = ()) -> ModuleType:
 
 
 def summarise(error: BaseException) -> str:
-    """Describe an exception in one line."""
+    """Describe another code's exception in one line, without secrets."""
     if isinstance(error, SystemExit):
-        code = "" if error.code is None else repr(error.code)
+        code = "" if error.code is None else veil(repr(error.code))
         return f"it ends the process with sys.exit({code})"
     # gymnasium.make appends where it was raised, with all its arguments.
-    text = " ".join(str(error).split()).partition(" was raised from the environment creator")[0]
-    return str(veil(f"{type(error).__name__}: {text}" if text else type(error).__name__))
+    text = " ".join(veil(str(error)).split())
+    text = text.partition(" was raised from the environment creator")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _add_to_path(folder: str) -> None:

@@ -381,6 +381,8 @@ def _is_scalar(value: Any, kinds: str) -> bool:
 
 
 def _describe(value: Any) -> str:
+    if isinstance(value, str) and len(value) > 36:  # cut short, a secret would not be known
+        return f"a text of {len(value)} characters"
     if value is None or isinstance(value, bool | int | float | str | np.generic):
         text = repr(value)
         return text if len(text) <= 40 else f"{text[:39]}…"
@@ -392,5 +394,7 @@ def _describe(value: Any) -> str:
 
 
 def _short(space: _Space) -> str:
+    if not type(space).__module__.startswith("gymnasium."):
+        return f"a {type(space).__name__}"
     text = " ".join(str(space).split())
     return text if len(text) <= 60 else f"{text[:59]}…"

@@ -21,6 +21,7 @@ from sweeper.environments.outcomes import (
     RewardMeter,
     find_meter,
 )
+from sweeper.veil import veil
 
 __all__ = ["NOTHING_FOUND", "Probe", "explain_state", "find_statistics", "probe"]
 
@@ -52,10 +53,10 @@ def probe(env: gymnasium.Env[Any, Any]) -> Probe:
         first = _play(env, meters, notes)
         states = [_numbers(meter.env) for meter in meters]
         if time.monotonic() - began > _LIMIT_S / 2:
-            return Probe(notes=tuple(notes))
+            return Probe(notes=tuple(map(veil, notes)))
         second = _play(env, meters, notes)
     except EnvironmentFault as fault:
-        return Probe(str(fault))
+        return Probe(veil(str(fault)))
     except _StepFailed as failed:
         return Probe(str(failed))
     # From the environment outwards: the first level that differs is what makes the difference.
@@ -68,7 +69,7 @@ def probe(env: gymnasium.Env[Any, Any]) -> Probe:
         who = f"the wrapper {name}" if number else "the environment"
         notes[f"reset again with the same seed, {who} gives another episode"] = None
         break
-    return Probe(notes=tuple(notes))
+    return Probe(notes=tuple(map(veil, notes)))
 
 
 class _StepFailed(Exception):  # noqa: N818 - carries the words of a user's error

@@ -31,6 +31,7 @@ from sweeper.environments.outcomes import (
 from sweeper.environments.registry import find_spec, register
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
+from sweeper.veil import veil
 
 __all__ = [
     "build_vector_env",
@@ -93,7 +94,7 @@ def explain_native(
     envs.close()
     for name, (own, other) in pairs.items():
         if own != other:
-            text = " ".join(str(other).split())
+            text = " ".join(veil(str(other)).split())
             return (
                 f"the vector version of {settings.id} has another {name} space, {text}, than the "
                 f"environment itself; {remedy}"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from sweeper.errors import UserError
-from sweeper.evidence.record import load_selection
-from sweeper.paths import find_run, is_run
+from sweeper.evidence.record import Selection
+from sweeper.metrics import is_of_evaluation
+from sweeper.spec import ExperimentSpec
 
-__all__ = ["ChampionsRuns", "describe_champion"]
+__all__ = ["ChampionsRuns", "describe_champion", "does_explore"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,8 @@ class ChampionsRuns:
         deviation: their standard deviation; without a confirmation that of the search's replicas.
         replicas: how many of the search's replicas have a score.
         is_confirmed: whether the mean is the confirmation's.
+        explore: whether the episodes behind the mean were played with sampled actions, as those
+            while training are.
     """
 
     trial_id: str
@@ -39,22 +40,22 @@ class ChampionsRuns:
     deviation: float | None
     replicas: int
     is_confirmed: bool
+    explore: bool
 
 
 def describe_champion(
-    target: str, storage: str, description: Mapping[str, Any]
-) -> ChampionsRuns | None:
-    """What all training runs of the champion's configuration came to; None if no run is played."""
-    folder = Path(target)
-    if folder.is_dir() and not is_run(folder):
-        return None
-    paths = find_run(target, Path(storage))
-    try:
-        selection = load_selection(paths.selection)
-    except UserError:
-        return None
+    selection: Selection, spec: ExperimentSpec, description: Mapping[str, Any]
+) -> ChampionsRuns:
+    """What all training runs of the champion's configuration came to.
+
+    Args:
+        selection: of the run.
+        spec: of the run.
+        description: of the agent that played.
+    """
     evidence = selection.evidence
     is_confirmed = selection.confirmed is not None and evidence is not None
+    is_evaluated = is_confirmed or is_of_evaluation(selection.metric)
     return ChampionsRuns(
         trial_id=selection.trial_id,
         played=str(description.get("retrained_as") or selection.trial_id),
@@ -67,4 +68,10 @@ def describe_champion(
         else selection.deviation,
         replicas=selection.replicas,
         is_confirmed=is_confirmed,
+        explore=does_explore(spec) if is_evaluated else True,
     )
+
+
+def does_explore(spec: ExperimentSpec) -> bool:
+    """Whether a run's evaluations, and its confirmation's episodes, sample their actions."""
+    return spec.evaluation is not None and spec.evaluation.explore

@@ -18,7 +18,7 @@ from sweeper.journal import ConfirmationPlanned
 from sweeper.metrics import Objective, examined_metric
 from sweeper.results.ranking import rank_trial
 from sweeper.results.records import SweepResults, TrialRecord, describe_error, judge_trial
-from sweeper.results.scoring import bears_statistics
+from sweeper.results.scoring import is_comparable
 from sweeper.states import TrialState
 
 __all__ = [
@@ -333,7 +333,7 @@ def _values_by_seed(records: Sequence[TrialRecord], metric: str) -> dict[int, fl
         if not len(record.seeds) == len(row[metric]) == len(flags):
             continue  # damaged
         for seed, value, is_diverged in zip(record.seeds, row[metric], flags, strict=True):
-            values[seed] = value if bears_statistics(value) and not is_diverged else None
+            values[seed] = value if is_comparable(value) and not is_diverged else None
     return values
 
 
@@ -343,6 +343,6 @@ def _mean_steps(records: Sequence[TrialRecord]) -> float:
         value
         for record in records
         for value in record.last_report.get("replica/num_env_steps_sampled_lifetime") or ()
-        if bears_statistics(value)
+        if is_comparable(value)
     ]
     return math.fsum(steps) / len(steps) if steps else 0.0

@@ -19,7 +19,7 @@ from sweeper.evidence.verdict import Sample, Verdict, judge, undecided
 from sweeper.metrics import Objective
 from sweeper.results.ranking import rank_trial
 from sweeper.results.records import SweepResults, judge_trial
-from sweeper.results.scoring import bears_statistics
+from sweeper.results.scoring import is_comparable
 from sweeper.results.spread import spread_of
 
 __all__ = ["find_undecided", "judge_confirmation"]
@@ -67,7 +67,7 @@ def judge_confirmation(
         for record in results.trials
         if record.trial_id in scores
         and (spread := spread_of(record, objective)) is not None
-        and all(map(bears_statistics, spread.values))
+        and all(map(is_comparable, spread.values))
     }
     # An area under a curve, or episodes of exploring agents, are not what the confirmation tells.
     is_score_comparable = objective.score != "auc"

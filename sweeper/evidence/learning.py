@@ -12,7 +12,7 @@ from sweeper.evidence.confirmation import ran_to_its_end
 from sweeper.evidence.statistics import Curve, area_under_curve, steps_to_threshold
 from sweeper.metrics import Objective
 from sweeper.results.records import SweepResults, TrialRecord
-from sweeper.results.scoring import env_steps_of, bears_statistics
+from sweeper.results.scoring import env_steps_of, is_comparable, is_point
 
 __all__ = ["Learning", "find_learning"]
 
@@ -120,7 +120,7 @@ def _curves(reports: Sequence[Mapping[str, Any]], metric: str) -> list[Curve]:
     points: dict[float, Sequence[float | None]] = {}
     for report in reports:
         steps, values = env_steps_of(report), report.get(name)
-        if steps is not None and isinstance(values, list):
+        if steps is not None and isinstance(values, list) and is_point(report, metric):
             points[steps] = values  # of several reports at the same env steps the last one
     number = min((len(values) for values in points.values()), default=0)
     curves = []
@@ -128,7 +128,7 @@ def _curves(reports: Sequence[Mapping[str, Any]], metric: str) -> list[Curve]:
         found = {
             step: float(value)
             for step, values in sorted(points.items())
-            if (value := values[replica]) is not None and bears_statistics(value)
+            if (value := values[replica]) is not None and is_comparable(value)
         }
         if len(found) > 1:
             curves.append(Curve(env_steps=[*found], values=[*found.values()]))

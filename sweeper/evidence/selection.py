@@ -51,7 +51,7 @@ from sweeper.evidence.record import (
 from sweeper.evidence.ties import find_ties
 from sweeper.evidence.unconfirmed import explain_incomplete
 from sweeper.formatting import count_noun
-from sweeper.metrics import Objective, canonical_metric, examined_metric
+from sweeper.metrics import IS_NEW_EVALUATION, Objective, canonical_metric, examined_metric
 from sweeper.results.ranking import Candidate as Ranked
 from sweeper.results.ranking import best_checkpoint, id_key
 from sweeper.results.records import (
@@ -61,7 +61,7 @@ from sweeper.results.records import (
     describe_divergence,
     judge_trial,
 )
-from sweeper.results.scoring import bears_statistics, iteration_of, metric_value
+from sweeper.results.scoring import is_comparable, iteration_of, metric_value
 from sweeper.results.spread import spread_of
 
 __all__ = [
@@ -241,7 +241,7 @@ def _choose_agent(
             continue
         if record.of != trial_id or record.is_outdated or index is None:
             continue
-        if index >= min(len(record.seeds), len(values)) or not bears_statistics(values[index]):
+        if index >= min(len(record.seeds), len(values)) or not is_comparable(values[index]):
             continue  # damaged
         kept = [one for one in record.checkpoints if exists(results.resolve(one))]
         if not kept:
@@ -268,7 +268,7 @@ def _choose_agent(
 def _comparable(values: Sequence[Any] | None) -> tuple[float, ...]:
     """What each episode came to; nothing if one of them came to nothing that can be compared."""
     found = values or ()
-    return tuple(map(float, found)) if all(map(bears_statistics, found)) else ()
+    return tuple(map(float, found)) if all(map(is_comparable, found)) else ()
 
 
 def _statistic(
@@ -290,7 +290,7 @@ def check_metric(results: SweepResults, metric: str) -> None:
         UserError: the trials reported other metrics only.
     """
     names = {name for trial in results.trials for report in trial.reports for name in report}
-    names = {name for name in names if not name.startswith("replica/")}
+    names = {name for name in names - {IS_NEW_EVALUATION} if not name.startswith("replica/")}
     if names and not {metric, canonical_metric(metric)} & names:
         nearest = difflib.get_close_matches(metric, names, n=1)
         hint = f" (nearest: {nearest[0]})" if nearest else ""

@@ -132,7 +132,8 @@ def _find_baseline(spec: ExperimentSpec, kept: Path | None) -> Baseline | None:
     if name == "none":
         return None
     if name != "defaults":
-        return replace(_read_baseline(spec, kept or Path(name)), name=name)
+        found = _read_baseline(spec, kept or Path(name), is_record=kept is not None)
+        return replace(found, name=name)
     if not list(distributions(spec.param_space)):
         return None  # nothing is searched, so the finalist is the baseline
     baseline = Baseline(name, constants(spec.param_space))
@@ -147,13 +148,13 @@ def _find_baseline(spec: ExperimentSpec, kept: Path | None) -> Baseline | None:
     return baseline
 
 
-def _read_baseline(spec: ExperimentSpec, path: Path) -> Baseline:
+def _read_baseline(spec: ExperimentSpec, path: Path, *, is_record: bool) -> Baseline:
     if not path.is_file():
         raise _refuse(
             spec,
             f"must be defaults, none, or the file of a spec; there is no file {show(str(path))}",
         )
-    reading = read_spec(path, is_training=True)
+    reading = read_spec(path, is_training=True, is_record=is_record)
     if reading.spec is None:
         first = reading.problems[0]
         more = len(reading.problems) - 1

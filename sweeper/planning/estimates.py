@@ -22,7 +22,7 @@ from sweeper.results.records import SweepResults, TrialRecord
 from sweeper.results.scoring import env_steps_of
 from sweeper.results.standing import startup_s
 from sweeper.run_files import walk_files
-from sweeper.spec import ExperimentSpec, load_spec
+from sweeper.spec import ExperimentSpec, load_record
 
 __all__ = ["checkpoint_bytes", "estimate_plan"]
 
@@ -138,7 +138,7 @@ def _measure_runs(plan: SweepPlan) -> Iterator[_Measured]:
         try:
             if paths.journal.stat().st_size > _MAX_JOURNAL_BYTES:
                 continue
-            spec = load_spec(paths.spec)
+            spec = load_record(paths.spec)
             if not _is_alike(spec, plan.spec):
                 continue
             results = load_results(paths)

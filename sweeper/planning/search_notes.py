@@ -15,7 +15,7 @@ from sweeper.results.ranking import rank_trial
 from sweeper.results.records import TrialRecord, judge_trial
 from sweeper.search.distributions import Distribution, assign, distributions, flatten, is_same
 from sweeper.search.expansion import check_points
-from sweeper.spec import ExperimentSpec, load_spec
+from sweeper.spec import ExperimentSpec, load_record
 from sweeper.spec.keys.names import default
 from sweeper.spec.search import BestOf
 from sweeper.spec.text.yaml import dotted
@@ -39,7 +39,7 @@ def resolve_points(spec: ExperimentSpec) -> tuple[ExperimentSpec, tuple[str, ...
         return spec, ()
     try:
         paths = find_run(wanted.from_run, Path(spec.storage))
-        objective = load_spec(paths.spec).objective
+        objective = load_record(paths.spec).objective
         trials = load_results(paths).trials
     except UserError as error:
         raise _refuse(spec, str(error)) from error

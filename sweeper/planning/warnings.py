@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from sweeper.environments.building import EnvironmentDescription
 from sweeper.environments.random_play import ends_within
 from sweeper.hints import show
-from sweeper.metrics import ENV_STEPS
+from sweeper.metrics import BOUNDS, ENV_STEPS
 from sweeper.planning.action_bounds import find_unbounded_actions
 from sweeper.planning.early_ends import warn_of_early_ends
 from sweeper.planning.episode_cap import default_episode_cap
@@ -39,6 +39,7 @@ def find_warnings(
         yield from _unfinished_episodes(spec, environment)
         yield from _unreachable_solution(spec, environment)
     yield from _bounds(spec, trials)
+    yield from _areas(spec, trials)
     yield from _iterations(spec)
     yield from _repetitions(spec, trials)
     yield from _concurrency(spec, trials)
@@ -128,6 +129,18 @@ def _bounds(spec: ExperimentSpec, trials: int) -> Iterator[str]:
         yield (
             "the clock ends trials, so slower ones train less; for equal budgets "
             f"give stop.{ENV_STEPS}"
+        )
+
+
+def _areas(spec: ExperimentSpec, trials: int) -> Iterator[str]:
+    """Areas under curves of different lengths: who ends early is judged by the beginning alone."""
+    ends = [f"stop.{name}" for name in spec.stop if name not in BOUNDS]
+    ends += [] if spec.plateau is None else ["stop.plateau"]
+    if spec.selection.score == "auc" and ends and trials > 1:
+        yield (
+            f"selection.score is auc, and {' and '.join(ends)} may end trials at different env "
+            "steps: means over curves of different lengths do not compare; leave that out, or "
+            "take selection.score: last"
         )
 
 

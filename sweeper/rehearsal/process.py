@@ -26,6 +26,7 @@ from sweeper.planning.plan import SweepPlan
 from sweeper.rehearsal.cost import choose_probes
 from sweeper.rehearsal.measurements import Rehearsal, read_result
 from sweeper.spec import dump_spec
+from sweeper.veil import veil
 
 __all__ = ["processes_below", "rehearse_plan"]
 
@@ -122,7 +123,7 @@ def _listen(
         line = messages.readline()
         if not line:
             text = errors.read_text(encoding="utf-8", errors="replace")
-            reason = last_line(text) or f"exit code {process.wait()}"
+            reason = last_line(veil(text)) or f"exit code {process.wait()}"
             raise RunError(f"the rehearsal ended while {doing}: {reason}")
         message: dict[str, Any] = json.loads(line)
         if "result" in message:

@@ -43,6 +43,7 @@ from sweeper.search.expansion import Sample
 from sweeper.spec import ExperimentSpec, load_spec
 from sweeper.trainables.contract import TrialDivergedError, TrialSettings
 from sweeper.trainables.trial import SweepTrial, trial_class
+from sweeper.veil import veil
 
 __all__ = ["main"]
 
@@ -115,7 +116,7 @@ class _Worker:
     def _describe(self, error: Exception) -> dict[str, Any]:
         return {
             "doing": self._doing,
-            "error": " ".join(str(error).split()) or type(error).__name__,
+            "error": " ".join(veil(str(error)).split()) or type(error).__name__,
             "place": _find_place(error),
             "is_its_own": isinstance(error, ConfigurationRefusedError | TrialDivergedError),
         }

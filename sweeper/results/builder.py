@@ -165,7 +165,9 @@ class ResultsBuilder:
         trial = self._trials.get(trial_id)
         if trial is None:
             log = RunPaths(self._root).trial_log(trial_id)
-            record = TrialRecord(trial_id, TrialState.PENDING, log=log)
+            is_search = trial_id.startswith("t")
+            stage = Stage.SEARCH if is_search else Stage.CONFIRMATION
+            record = TrialRecord(trial_id, TrialState.PENDING, log=log, stage=stage, is_asked=False)
             trial = self._trials[trial_id] = _OpenTrial(record)
         self._records.pop(trial_id, None)
         match event:
@@ -181,6 +183,7 @@ class ResultsBuilder:
             case TrialAsked():
                 trial.change(configuration=event.configuration, parameters=event.parameters)
                 trial.change(seeds=event.seeds, stage=event.stage, of=event.of, known=event.known)
+                trial.change(is_asked=True)
                 self._open.add(trial_id)
             case TrialStarted():
                 first = event.time if trial.record.started is None else trial.record.started

@@ -1,7 +1,8 @@
 """Count a diverged replica with the worst value that any replica of the run has reported.
 
-A trial knows only its own replicas and counts a diverged one with their worst value. The driver
-sees all trials and puts in the run's worst before the report is recorded.
+That holds for every metric of episodes; a loss is the mean of the others. A trial knows only its
+own replicas and counts a diverged one with their worst value. The driver sees all trials and puts
+in the run's worst before the report is recorded.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from sweeper.episode_metrics import combine_replicas, is_of_episodes, pick_worst
+from sweeper.metrics import Objective
+
 __all__ = ["DivergenceCorrection"]
 
 _PREFIX = "replica/"
@@ -17,10 +21,10 @@ _DIVERGED = "replica/diverged"
 
 
 class DivergenceCorrection:
-    """Corrects a run's reports, in their order; ``mode`` tells which value is worst."""
+    """Corrects a run's reports, in their order; the objective says which value is worst."""
 
-    def __init__(self, mode: str) -> None:
-        self._pick_worst = min if mode == "max" else max
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
         self._worst: dict[str, float] = {}
 
     def apply(self, metrics: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -36,21 +40,23 @@ class DivergenceCorrection:
             metric = name.removeprefix(_PREFIX)
             if metric == name or metric not in metrics or not isinstance(values, list):
                 continue
+            if not is_of_episodes(metric):
+                continue
+            pick = pick_worst(metric, self._objective)
             flags = diverged or [False] * len(values)
             if len(flags) != len(values):  # a report of another program
                 continue
             for value, is_diverged in zip(values, flags, strict=True):
                 if not is_diverged and _is_finite(value):
-                    self._worst[metric] = self._pick_worst(value, self._worst.get(metric, value))
-            # Correct only means over the replicas; env steps are a minimum over them, and stay.
-            if any(flags) and metric.endswith("episode_return_mean") and metric in self._worst:
+                    self._worst[metric] = pick(value, self._worst.get(metric, value))
+            if any(flags) and metric in self._worst:
                 counted = [
                     self._worst[metric] if is_diverged else value
                     for value, is_diverged in zip(values, flags, strict=True)
                 ]
                 corrected[name] = counted
                 if None not in counted:
-                    corrected[metric] = sum(counted) / len(counted)
+                    corrected[metric] = combine_replicas(metric, counted)
         return corrected
 
 

@@ -3,35 +3,54 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from sweeper.json_values import to_json
+from sweeper.metrics import Objective
 from sweeper.results.lineage import lineage_rows
-from sweeper.results.records import SweepResults, TrialRecord
+from sweeper.results.records import SweepResults, TrialRecord, judge_trial
 from sweeper.results.scoring import is_nan
+from sweeper.results.spread import spread_of
 from sweeper.search.configuration import flatten_parameters
 
 __all__ = ["history_frame", "lineage_frame", "trials_frame", "write_parquet"]
 
 
-def trials_frame(results: SweepResults) -> pd.DataFrame:
-    """One row per trial: state, parameters under their dotted names, the last metrics.
+# Columns of `trials_frame` that are ours, whatever a trial reports.
+_OWN = (
+    *("trial_id", "of", "seeds", "state", "reason", "error", "score", "deviation", "replicas"),
+    *("retries", "started", "ended"),
+)
 
-    A parameter with the name of a metric is in the column ``config.<name>``.
+
+def trials_frame(results: SweepResults, objective: Objective) -> pd.DataFrame:
+    """One row per trial: state, score, parameters under their dotted names, the last metrics.
+
+    - ``score`` (float64): by the objective; NaN for a trial without one.
+    - ``deviation`` (float64): of its replicas' own scores, with n - 1; NaN below two.
+    - ``replicas`` (int64): how many have a score of their own.
+    - ``of`` and ``seeds`` (text), of a confirmation's trials: whom it trains again, and on which
+      seeds, as ``[0, 1, 2]``.
+
+    A parameter with the name of a metric, or of a column above, is in the column
+    ``config.<name>``; a metric with the name of such a column in ``metric.<name>``.
     """
     rows = [
         {
             "trial_id": record.trial_id,
+            **({"of": record.of, "seeds": json.dumps(record.seeds)} if record.of else {}),
             "state": str(record.state),
             "reason": record.reason,
             "error": record.error,
-            **_parameter_columns(record, record.parameters),
-            **record.last_report,
+            **_score_columns(record, objective),
+            **_parameter_columns(record, record.parameters, _OWN),
+            **{f"metric.{k}" if k in _OWN else k: v for k, v in record.last_report.items()},
             "retries": record.retries,
             "started": record.started,
             "ended": record.ended,
@@ -39,6 +58,16 @@ def trials_frame(results: SweepResults) -> pd.DataFrame:
         for record in results.trials
     ]
     return pd.DataFrame(rows, columns=None if rows else ["trial_id", "state", "reason", "error"])
+
+
+def _score_columns(record: TrialRecord, objective: Objective) -> dict[str, Any]:
+    score, spread = judge_trial(record, objective).value, spread_of(record, objective)
+    deviation = None if spread is None else spread.deviation
+    return {
+        "score": math.nan if score is None else score,
+        "deviation": math.nan if deviation is None else deviation,
+        "replicas": 0 if spread is None else len(spread.values),
+    }
 
 
 def history_frame(results: SweepResults) -> pd.DataFrame:
@@ -101,8 +130,10 @@ def _is_storable(values: list[Any]) -> bool:
     return True
 
 
-def _parameter_columns(record: TrialRecord, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _parameter_columns(
+    record: TrialRecord, parameters: Mapping[str, Any], others: Container[str] = ()
+) -> dict[str, Any]:
     return {
-        f"config.{name}" if name in record.last_report else name: value
+        f"config.{name}" if name in record.last_report or name in others else name: value
         for name, value in flatten_parameters(parameters).items()
     }

@@ -25,6 +25,7 @@ __all__ = [
     "describe_error",
     "describe_pruning",
     "judge_trial",
+    "last_number",
 ]
 
 
@@ -55,6 +56,7 @@ class TrialRecord:
         is_copying: whether it has no checkpoint of its own since the last exchange, and so would
             go on from its donor's.
         waits_since: since when it lets other trials of its population go first.
+        is_asked: whether its configuration is known; False where the journal has lost the line.
     """
 
     trial_id: str
@@ -79,6 +81,7 @@ class TrialRecord:
     exchanges: tuple[Exchange, ...] = ()
     is_copying: bool = False
     waits_since: float | None = None
+    is_asked: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", TrialState(self.state))
@@ -221,10 +224,21 @@ def count_states(records: Iterable[TrialRecord]) -> dict[TrialState, int]:
 
 
 def judge_trial(record: TrialRecord, objective: Objective) -> Score:
-    """The score of a trial's reports; a trial in error has none, whatever it reported."""
+    """The score of a trial's reports.
+
+    A trial in error has none, whatever it reported, and neither has one of which nobody knows
+    what was trained.
+    """
+    if not record.is_asked:
+        return Score(None, problem="its configuration is lost: that line of the journal is missing")
     if record.state is TrialState.ERROR:
         return Score(None, problem=f"error: {describe_error(record)}")
     return score_reports(record.reports, objective)
+
+
+def last_number(records: Iterable[TrialRecord]) -> int:
+    """The highest number in the ids of one stage's trials; 0 without any."""
+    return max((int(record.trial_id[1:]) for record in records), default=0)
 
 
 def describe_divergence(record: TrialRecord) -> str | None:

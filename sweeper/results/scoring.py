@@ -11,7 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.metrics import ENV_STEPS, ITERATION, Objective, canonical_metric
+from sweeper.metrics import (
+    ENV_STEPS,
+    IS_NEW_EVALUATION,
+    ITERATION,
+    Objective,
+    canonical_metric,
+    repeats_evaluation,
+)
 
 __all__ = [
     "LARGEST_COMPARED",
@@ -19,8 +26,9 @@ __all__ = [
     "as_float",
     "env_steps_of",
     "finite_value",
-    "bears_statistics",
+    "is_comparable",
     "is_nan",
+    "is_point",
     "iteration_of",
     "mean_over_steps",
     "metric_value",
@@ -39,7 +47,7 @@ class Score:
 
     Attributes:
         value: the score; None if there is none.
-        report: index of that report; for ``auc`` the last one with a value.
+        report: index of that report; for ``auc`` that of the curve's last point.
         problem: why there is no score.
     """
 
@@ -66,7 +74,7 @@ def as_float(value: Any) -> float | None:
         return math.inf if value > 0 else -math.inf
 
 
-def bears_statistics(value: Any) -> bool:
+def is_comparable(value: Any) -> bool:
     """Whether statistics can be made of a value: a finite number of a sensible size."""
     number = as_float(value)
     return number is not None and abs(number) <= LARGEST_COMPARED
@@ -88,6 +96,16 @@ def env_steps_of(report: Report) -> float | None:
     return finite_value(report, ENV_STEPS)
 
 
+def is_point(report: Report, metric: str) -> bool:
+    """Whether a report is a point of a metric's curve, and does not repeat the one before.
+
+    Reports of earlier versions, and those of other programs, don't tell whether they follow an
+    evaluation: each is one.
+    """
+    is_evaluation = bool(report.get(IS_NEW_EVALUATION, True))
+    return not repeats_evaluation(canonical_metric(metric), is_evaluation=is_evaluation)
+
+
 def score_reports(reports: Sequence[Report], objective: Objective) -> Score:
     """The score that a trial's reports earn.
 
@@ -95,8 +113,8 @@ def score_reports(reports: Sequence[Report], objective: Objective) -> Score:
     - ``best``: the best finite value, the earliest of equals. It is optimistic, because it picks
       the luckiest moment.
     - ``auc``: the mean over env steps: the area under the piecewise linear curve (trapezoids)
-      divided by the steps from its first to its last value. Without env steps, over iterations.
-      There is no score if any value is not finite.
+      divided by the steps from its first to its last point (`is_point`). Without env steps, over
+      iterations. There is no score if any value is not finite.
 
     Args:
         reports: in the order of training.
@@ -111,6 +129,7 @@ def score_reports(reports: Sequence[Report], objective: Objective) -> Score:
         (index, value)
         for index, report in enumerate(reports)
         if (value := metric_value(report, metric)) is not None
+        and (score != "auc" or is_point(report, metric))
     ]
     if not values:
         return Score(None, problem=f"never reported {metric}")

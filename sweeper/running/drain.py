@@ -111,7 +111,8 @@ def end_on_signals(drain: Drain) -> Iterator[Callable[[], None]]:
         drain.reason = LaunchEnd.INTERRUPTED
         # A signal handler can't log: the lock may be held.
         text = f"\ninterrupted: {drain.describe()}; again to end at once\n"
-        os.write(sys.stderr.fileno(), text.encode())
+        with suppress(OSError):  # nobody reads it any more
+            os.write(sys.stderr.fileno(), text.encode())
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     previous = {number: signal.signal(number, handle) for number in numbers}

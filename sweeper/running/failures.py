@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from sweeper.errors import ConfigurationRefusedError
 from sweeper.formatting import last_line
 from sweeper.states import FailureReason
+from sweeper.veil import veil
 
 __all__ = ["Failure", "Retries", "Retry", "describe_failure", "explain_tune_failure"]
 
@@ -17,7 +18,7 @@ _MAX_ERROR = 300
 # What Tune puts before each failure in a trial's error file (ray/tune/experiment/trial.py).
 _FAILURE_HEAD = re.compile(r"^Failure # \d+ .*$", re.MULTILINE)
 # The class of an error of ours, whose message says everything.
-_OUR_CLASS = re.compile(r"^sweeper\.[\w.]+Error: ")
+_OUR_CLASS = re.compile(r"^sweeper\.[\w.*]+Error: ")
 # Tune keeps only the text: Ray's own errors are known by their words (ray/exceptions.py), others
 # by their class.
 _MARKS = (
@@ -77,13 +78,16 @@ def explain_tune_failure(error: BaseException) -> str:
             "Ray's process for the cluster's state (the GCS) has died or does not answer; a new "
             "launch starts another one"
         )
-    return f"Ray Tune failed: {last_line(text) or type(error).__name__}"
+    return f"Ray Tune failed: {last_line(veil(text)) or type(error).__name__}"
 
 
 def describe_failure(text: str, iteration: float | None = None) -> Failure:
-    """The newest failure in what Tune wrote of a trial's failures, the newest last."""
+    """The newest failure in what Tune wrote of a trial's failures, the newest last.
+
+    This is where the words of an environment, or of any other code, enter the journal.
+    """
     newest = _FAILURE_HEAD.split(text)[-1]
-    line = _OUR_CLASS.sub("", last_line(newest))
+    line = _OUR_CLASS.sub("", last_line(veil(newest)))
     error = line[:_MAX_ERROR] or "no error text was left"
     reasons = (reason for mark, reason in _MARKS if mark in newest)
     return Failure(next(reasons, FailureReason.CRASHED), error, iteration)

@@ -179,9 +179,13 @@ def write_provenance(plan: SweepPlan, paths: RunPaths) -> None:
     environment = describe_environment(tuple(sys.argv), plan.spec.seeds)
     if first := _read_environment(paths):
         environment = {**first, "resumed": [*first.get("resumed", []), environment]}
-    servers = without_default(plan.spec.servers, paths)
-    environment["seals"] = make_seals(plan.spec.environment.settings(), servers)
-    write_atomically(paths.spec, dump_spec(plan.spec))
+    spec = plan.spec
+    environment["seals"] = make_seals(
+        spec.environment.settings(),
+        without_default(spec.servers, paths),
+        spec.selection.baseline,
+    )
+    write_atomically(paths.spec, dump_spec(spec))
     baseline = None if plan.confirmation is None else plan.confirmation.baseline
     if baseline is not None and baseline.spec:
         write_atomically(paths.baseline, baseline.spec)

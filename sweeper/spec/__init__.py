@@ -5,6 +5,22 @@ reads each section, ``rules`` check how they fit each other, and ``experiment`` 
 ``keys`` knows the hyperparameters and what each backend supports.
 """
 
-from sweeper.spec.experiment import ExperimentSpec, Reading, dump_spec, load_spec, parse, read_spec
+from sweeper.spec.experiment import (
+    ExperimentSpec,
+    Reading,
+    dump_spec,
+    load_record,
+    load_spec,
+    parse,
+    read_spec,
+)
 
-__all__ = ["ExperimentSpec", "Reading", "dump_spec", "load_spec", "parse", "read_spec"]
+__all__ = [
+    "ExperimentSpec",
+    "Reading",
+    "dump_spec",
+    "load_record",
+    "load_spec",
+    "parse",
+    "read_spec",
+]

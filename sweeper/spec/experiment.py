@@ -40,7 +40,15 @@ from sweeper.veil import hide_beginnings
 if TYPE_CHECKING:
     from sweeper.planning.plan import SweepPlan
 
-__all__ = ["ExperimentSpec", "Reading", "dump_spec", "load_spec", "parse", "read_spec"]
+__all__ = [
+    "ExperimentSpec",
+    "Reading",
+    "dump_spec",
+    "load_record",
+    "load_spec",
+    "parse",
+    "read_spec",
+]
 
 # Sections that may be written as a bare text, and the key it stands for.
 _SHORTHANDS = {"environment": "id", "scheduler": "type"}
@@ -170,6 +178,7 @@ def read_spec(
     *,
     is_training: bool = False,
     text: str | None = None,
+    is_record: bool = False,
 ) -> Reading:
     """Read a spec and report its problems instead of raising them.
 
@@ -178,6 +187,7 @@ def read_spec(
         overrides: ``key.path=value`` each, the value in YAML.
         is_training: whether one configuration is trained, so ``num_samples`` may be missing.
         text: used instead of the file's content.
+        is_record: whether it is what a run recorded, and may come from somebody else.
     """
     document = load_document(
         Path(path),
@@ -187,6 +197,7 @@ def read_spec(
         is_leaf=is_distribution,
         is_untyped=lambda path: path[:2] in _UNTYPED,
         is_spec=lambda text: not text.strip() or _SPEC_KEY.search(text) is not None,
+        is_record=is_record,
     )
     return _read(document, is_training=is_training)
 
@@ -200,6 +211,20 @@ def load_spec(
         SpecError: with all problems, each at its line.
     """
     return _whole(read_spec(path, overrides, text=text))
+
+
+def load_record(
+    path: Path, overrides: Sequence[str] = (), *, text: str | None = None
+) -> ExperimentSpec:
+    """Read the spec that a run recorded, with the arguments of `read_spec`.
+
+    Run folders are handed on, so what stands in one is not trusted: it reads no other file, and
+    no environment variable is put in its place.
+
+    Raises:
+        SpecError: with all problems, each at its line.
+    """
+    return _whole(read_spec(path, overrides, text=text, is_record=True))
 
 
 def parse(document: Document | Mapping[str, Any]) -> ExperimentSpec:

@@ -19,6 +19,7 @@ from sweeper.evidence.selection import Selection
 from sweeper.paths import CheckpointPaths
 from sweeper.run_files import check_tree, copy_file, copy_tree, is_regular, walk_files
 from sweeper.tracking.naming import describe_parameters
+from sweeper.veil import veil
 
 __all__ = ["log_champion"]
 
@@ -99,7 +100,8 @@ def log_champion(
     try:
         _register(client, register_as, present, run_id)
     except MlflowException as error:
-        return [f"MLflow: the champion is not registered as {register_as!r}: {error}"]
+        why = veil(str(error))
+        return [f"MLflow: the champion is not registered as {register_as!r}: {why}"]
     return []
 
 

@@ -99,10 +99,14 @@ class RunMirror:
     _retries: int = 0
     _changes: dict[str, Any] = field(default_factory=dict)
     _seeds: tuple[int, ...] = ()
-    _iteration: float = -math.inf
+    # How far the rows in MLflow go: by iterations, and by env steps once it has copied another
+    # trial, whose iterations it then goes on from.
+    _position: float = -math.inf
+    _highest_steps: float = -math.inf
+    _has_copied: bool = False
     # What MLflow shows as the last report's evaluation; None if it may be from before a rollback.
     _shown: Mapping[str, float] | None = None
-    # Iterations at which MLflow shows the evaluation that wound the trial up.
+    # Positions at which MLflow shows the evaluation that wound the trial up.
     _wound_up: set[float] = field(default_factory=set)
 
     def feed(self, event: Event, *, keep_metrics: bool = True) -> bool:
@@ -198,34 +202,43 @@ class RunMirror:
                 self._take_end(event, keep_metrics)
 
     def _take_report(self, event: TrialReported, keep_metrics: bool) -> None:
-        values = scalar_metrics(event.metrics)
-        evaluation = {name: v for name, v in values.items() if name.startswith(_EVALUATION)}
         causes = event.metrics.get("replica/diverged_because") or ()
         if (cause := next(filter(None, causes), None)) is not None:
             self.new_tags["sweeper.diverged_because"] = clip_tag(str(cause))
-        if (event.decision or {}).get("action") == "copy":  # parameters can't be written twice
-            self.new_tags["sweeper.exchange"] = clip_tag(str((event.decision or {}).get("reason")))
-        iteration = iteration_of(event.metrics)
-        is_forced = False
+        decision = event.decision or {}
+        if decision.get("rung") is not None:
+            self.new_tags["sweeper.rung"] = str(decision["rung"])
         self.last_report = event
-        if event.decision is not None and event.decision.get("rung") is not None:
-            self.new_tags["sweeper.rung"] = str(event.decision["rung"])
-        if iteration is not None and iteration <= self._iteration:
+        self._take_values(event, keep_metrics)
+        if decision.get("action") == "copy":
+            # A tag, because parameters can't be written twice.
+            self.new_tags["sweeper.exchange"] = clip_tag(str(decision.get("reason")))
+            self._has_copied, self._position = True, self._highest_steps
+            self._wound_up.clear()
+
+    def _take_values(self, event: TrialReported, keep_metrics: bool) -> None:
+        values = scalar_metrics(event.metrics)
+        evaluation = {name: v for name, v in values.items() if name.startswith(_EVALUATION)}
+        steps = env_steps_of(event.metrics)
+        position = steps if self._has_copied else iteration_of(event.metrics)
+        is_forced = False
+        if position is not None and position <= self._position:
             # MLflow can't replace a value, and two at one step draw a comb. So the first values
             # of a step that is trained again after a rollback stay. Only where an evaluation
             # wound the trial up, the newest value must be the one that the results keep.
             if event.replaces:
-                self._wound_up.add(iteration)
+                self._wound_up.add(position)
             else:
                 self._shown = None
-                if iteration not in self._wound_up:
+                if position not in self._wound_up:
                     return
                 if evaluation:
-                    self._wound_up.discard(iteration)
+                    self._wound_up.discard(position)
             values = {} if evaluation == self._shown else evaluation
             is_forced = True
-        elif iteration is not None:
-            self._iteration = iteration
+        elif position is not None:
+            self._position = position
+            self._highest_steps = max(self._highest_steps, steps or 0)
         self._shown = evaluation
         if keep_metrics:
             self._add_metrics(event, values)

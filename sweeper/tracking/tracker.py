@@ -33,7 +33,7 @@ from sweeper.tracking.destination import (
     resolve_uri,
 )
 from sweeper.tracking.record import Record
-from sweeper.veil import hide_references
+from sweeper.veil import hide_references, veil
 
 __all__ = ["MlflowTracker"]
 
@@ -156,7 +156,7 @@ class MlflowTracker:
         except Exception as error:
             # A defect here must not end a sweep that may have run for days.
             _logger.debug("the MLflow tracker failed", exc_info=True)
-            self._give_up(f"{type(error).__name__}: {error}")
+            self._give_up(f"{type(error).__name__}: {veil(str(error))}")
         finally:
             self._lock.release()
 
@@ -261,7 +261,7 @@ class MlflowTracker:
         except Exception as error:
             # Foreign code saves the model; its failure must not cost the rest of the record.
             _logger.debug("the champion could not be logged", exc_info=True)
-            message = f"MLflow: the champion is not logged as a model: {error}"
+            message = f"MLflow: the champion is not logged as a model: {veil(str(error))}"
             _logger.warning("%s", message)
             record.warnings.append(message)
 

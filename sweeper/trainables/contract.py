@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from sweeper.environments.outcomes import SeededEpisodes
 from sweeper.environments.settings import EnvironmentSettings, WrapperSettings
 from sweeper.errors import SweeperError
@@ -21,6 +23,7 @@ from sweeper.trainables.plateau import Plateau
 
 __all__ = [
     "MAX_EPISODE_STEPS",
+    "NON_FINITE_POLICY",
     "EnvironmentFailedError",
     "EvaluationResult",
     "EvaluationSettings",
@@ -34,6 +37,8 @@ __all__ = [
 # The longest episode in common use, half an hour of Atari: Machado et al., 2018.
 MAX_EPISODE_STEPS = 27_000
 _MAX_EVALUATION_ENVS = 20
+# Why a replica diverges in an evaluation, if its environments are not to blame.
+NON_FINITE_POLICY = "its policy's outputs in an evaluation are not finite"
 
 
 class TrialDivergedError(SweeperError):
@@ -186,11 +191,16 @@ class EvaluationResult:
 
     Attributes:
         num_capped: how many of them reached ``max_episode_steps``; None if there is no cap.
+        diverged: something was not finite: the environment's rewards or observations, or the
+            policy's outputs. There are no episodes then, and the replica is frozen from now on.
+        cause: what that was, in words.
     """
 
     episode_returns: tuple[float, ...]
     episode_lengths: tuple[int, ...]
     num_capped: int | None = None
+    diverged: bool = False
+    cause: str | None = None
 
     @classmethod
     def count(
@@ -200,6 +210,8 @@ class EvaluationResult:
         max_episode_steps: int | None = None,
     ) -> EvaluationResult:
         """The result of each sub-environment's first episodes, as many as its quota.
+
+        It diverged if their returns are so large that they, or their mean, are not finite.
 
         Args:
             finished: (return, length) of each sub-environment's episodes, in order.
@@ -211,10 +223,19 @@ class EvaluationResult:
             for played, quota in zip(finished, quotas, strict=True)
             for episode in played[:quota]
         ]
+        returns = tuple(value for value, _ in counted)
+        with np.errstate(all="ignore"):
+            if not np.isfinite(np.mean(returns)):
+                return cls.failed("its returns in an evaluation are too large for a finite mean")
         lengths = tuple(length for _, length in counted)
         cap = max_episode_steps
         num_capped = None if cap is None else sum(length >= cap for length in lengths)
-        return cls(tuple(value for value, _ in counted), lengths, num_capped)
+        return cls(returns, lengths, num_capped)
+
+    @classmethod
+    def failed(cls, cause: str) -> EvaluationResult:
+        """The result of a replica that diverged in the evaluation."""
+        return cls((), (), diverged=True, cause=cause)
 
 
 class ReplicaTrainer(Protocol):
@@ -226,7 +247,8 @@ class ReplicaTrainer(Protocol):
     - A replica's random numbers depend on its seed and stage only, not on the replicas beside it.
       A repeated run gives the same numbers bit for bit.
     - Env steps are those that the environments took; an autoreset is none.
-    - A diverged replica is frozen and does not disturb the others.
+    - A replica that diverges, in training or in an evaluation, is frozen and does not disturb the
+      others.
     - Evaluations play the same held-out episodes every time and do not disturb training.
     - A restored trainer has the saved weights and counters, and begins new episodes. Its
       hyperparameters are those that it was built with, from the first update on.
@@ -239,7 +261,12 @@ class ReplicaTrainer(Protocol):
         ...
 
     def evaluate(self, examination: Examination | None = None) -> list[EvaluationResult | None]:
-        """Evaluate every replica; None for a diverged one, and for one that does not play."""
+        """Evaluate every replica.
+
+        Returns:
+            One result per replica; None for one that had diverged before, or does not play. One
+            that diverges in the evaluation is frozen, and says so in its result.
+        """
         ...
 
     def save(self, folder: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from sweeper.trainables.contract import (
     ReplicaTrainer,
 )
 
-__all__ = ["AGENT_STAGE", "CONFIGURATION_STAGE", "examine"]
+__all__ = ["AGENT_STAGE", "CONFIGURATION_STAGE", "Examined", "examine"]
 
 CONFIGURATION_STAGE = "evaluation"
 AGENT_STAGE = "agent evaluation"
@@ -35,46 +36,62 @@ _STATISTICS: Mapping[str, Callable[[EvaluationResult], float]] = {
 }
 
 
+@dataclass(frozen=True)
+class Examined:
+    """What an examination came to.
+
+    Attributes:
+        row: columns for the trial's last row: ``confirmation/<statistic>`` over the replicas,
+            ``replica/confirmation/<statistic>`` with None for a replica without a value
+            (diverged), and ``agent/…`` for the best replica: its index, and the return of each of
+            its episodes. Without any value only the lists.
+        results: of each replica, None for one that did not play.
+    """
+
+    row: Mapping[str, Any]
+    results: tuple[EvaluationResult | None, ...]
+
+
 def examine(
     trainer: ReplicaTrainer, settings: EvaluationSettings, objective: Objective
-) -> dict[str, Any]:
+) -> Examined:
     """Judge a trainer's replicas, and the best of them again.
+
+    One that diverges in the second episodes is not the best one after all.
 
     Args:
         trainer: trained to its end.
         settings: how many episodes, and how they are played.
         objective: what decides which replica is the best.
-
-    Returns:
-        Columns for the trial's last row: ``confirmation/<statistic>`` over the replicas,
-        ``replica/confirmation/<statistic>`` with None for a replica without a value (diverged), and
-        ``agent/…`` for the best replica: its index, and the return of each of its episodes. Without
-        any value only the lists.
     """
     results = trainer.evaluate(Examination(settings, CONFIGURATION_STAGE))
-    row: dict[str, Any] = {}
-    for name, statistic in _STATISTICS.items():
-        values = [_finite(result, statistic) for result in results]
-        row[f"replica/{EXAMINED}{name}"] = values
-        present = [value for value in values if value is not None]
-        if present:
-            row[f"{EXAMINED}{name}"] = float(np.mean(present))
-    best = _find_best(row, objective)
-    if best is None:
-        return row
-    again = trainer.evaluate(Examination(settings, AGENT_STAGE, (best,)))[best]
+    while True:
+        row = _describe(results)
+        best = _find_best(row, objective)
+        if best is None:
+            return Examined(row, tuple(results))
+        again = trainer.evaluate(Examination(settings, AGENT_STAGE, (best,)))[best]
+        if again is None or not again.diverged:
+            break
+        results[best] = again
     row["agent/replica"] = best
     if again is not None:
         row["agent/episode_returns"] = list(again.episode_returns)
         row["agent/episode_lengths"] = list(again.episode_lengths)
+    return Examined(row, tuple(results))
+
+
+def _describe(results: Sequence[EvaluationResult | None]) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for name, statistic in _STATISTICS.items():
+        values = [
+            None if result is None or result.diverged else statistic(result) for result in results
+        ]
+        row[f"replica/{EXAMINED}{name}"] = values
+        present = [value for value in values if value is not None]
+        if present:
+            row[f"{EXAMINED}{name}"] = float(np.mean(present))
     return row
-
-
-def _finite(
-    result: EvaluationResult | None, statistic: Callable[[EvaluationResult], float]
-) -> float | None:
-    value = None if result is None else statistic(result)
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _find_best(row: Mapping[str, Any], objective: Objective) -> int | None:

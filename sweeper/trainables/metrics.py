@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from sweeper.metrics import ENV_STEPS, NUM_CAPPED_EPISODES
+from sweeper.episode_metrics import combine_replicas, pick_worst
+from sweeper.metrics import ENV_STEPS, IS_NEW_EVALUATION, NUM_CAPPED_EPISODES, Objective
 from sweeper.trainables.contract import EvaluationResult, ReplicaProgress, TrialDivergedError
 
 __all__ = ["TrialMetrics"]
 
-RETURN_MEAN = "episode_return_mean"
-EVALUATION_RETURN_MEAN = "evaluation/episode_return_mean"
+_Episodes: TypeAlias = Sequence[tuple[float, int]]
+"""Return and length of each."""
+
+_TRAINING: Mapping[str, Callable[[_Episodes], float]] = {
+    "episode_return_mean": lambda episodes: float(np.mean([value for value, _ in episodes])),
+    "episode_return_min": lambda episodes: min(value for value, _ in episodes),
+    "episode_return_max": lambda episodes: max(value for value, _ in episodes),
+    "episode_len_mean": lambda episodes: float(np.mean([length for _, length in episodes])),
+}
+# In the order in which a replica's last evaluation is kept.
+_EVALUATION = ("evaluation/episode_return_mean", "evaluation/episode_len_mean")
 
 
 class TrialMetrics:
@@ -23,21 +33,27 @@ class TrialMetrics:
 
     ``episode_return_mean``, ``_min``, ``_max`` and ``episode_len_mean`` are computed over each
     replica's last ``smoothing_episodes`` finished episodes, then averaged over replicas (or their
-    minimum, maximum). They are absent until each replica has finished an episode.
-    ``num_episodes`` counts the episodes that ended in this iteration, of all replicas. A return
-    that is not finite is the environment's fault, and its replica counts as diverged.
+    minimum, maximum). They are absent until each replica has finished an episode. Those below
+    ``evaluation/`` repeat the last evaluation; ``evaluation/is_new`` says whether the row follows
+    one. The replicas' own values are below ``replica/``.
+    ``num_episodes`` counts the episodes that ended in this iteration, of all replicas.
     ``evaluation/num_capped_episodes`` counts those of all replicas; absent without a cap.
 
-    A diverged replica counts with the worst value that any replica of the trial has reported. The
-    driver, which knows the whole run, replaces it by the worst value of the run
-    (`sweeper.results.divergence`); ``replica/diverged`` in the row marks it.
+    In all metrics of episodes a diverged replica counts with the worst value that any replica of
+    the trial has reported. The driver, which knows the whole run, replaces it by the worst value
+    of the run (`sweeper.results.divergence`); ``replica/diverged`` in the row marks it.
 
     Args:
-        mode: ``max`` or ``min``, the better direction.
+        objective: how trials are judged, which says what is worst.
     """
 
-    def __init__(self, replicas: int, smoothing_episodes: int = 100, mode: str = "max") -> None:
-        self._pick_worst = min if mode == "max" else max
+    def __init__(
+        self,
+        replicas: int,
+        smoothing_episodes: int = 100,
+        objective: Objective | None = None,
+    ) -> None:
+        self._objective = objective or Objective()
         self._episodes: list[deque[tuple[float, int]]] = [
             deque(maxlen=smoothing_episodes) for _ in range(replicas)
         ]
@@ -46,6 +62,7 @@ class TrialMetrics:
         self._causes: list[str | None] = [None] * replicas
         self._evaluations: list[tuple[float, float] | None] = [None] * replicas
         self._capped: list[int | None] = [None] * replicas
+        self._is_evaluated = False
         self._worst: dict[str, float] = {}
         self._learner: dict[str, float] = {}
         self._new_env_steps = 0
@@ -74,6 +91,7 @@ class TrialMetrics:
         """
         self._new_env_steps = sum(p.env_steps for p in progress) - sum(self._env_steps)
         self._new_episodes = sum(len(p.episode_returns) for p in progress)
+        self._is_evaluated = False
         for index, replica in enumerate(progress):
             self._env_steps[index] = replica.env_steps
             self._diverged[index] = self._diverged[index] or replica.diverged
@@ -81,42 +99,42 @@ class TrialMetrics:
             self._episodes[index].extend(
                 zip(replica.episode_returns, replica.episode_lengths, strict=True)
             )
-            if not self._diverged[index]:
-                self._note_worst(RETURN_MEAN, self._return_mean(index))
+            self._note_worsts(index)
         self._learner = _mean_by_key(
             replica.learner or {} for replica in progress if not replica.diverged
         )
         self._refuse_majority()
 
     def record_evaluation(self, results: Sequence[EvaluationResult | None]) -> None:
-        """Record one evaluation; a replica without a result keeps its last one.
+        """Record one evaluation; a replica that did not play, or diverged in it, has none.
 
-        A return that is not finite is the environment's fault, and freezes the replica.
+        Raises:
+            TrialDivergedError: more than half of the replicas have diverged.
+        """
+        self._is_evaluated = True
+        for index, result in enumerate(results):
+            if result is None or result.diverged:
+                continue
+            returns, lengths = result.episode_returns, result.episode_lengths
+            self._evaluations[index] = float(np.mean(returns)), float(np.mean(lengths))
+            self._capped[index] = result.num_capped
+            self._note_worsts(index)
+        self.record_divergence(results)
+
+    def record_divergence(self, results: Sequence[EvaluationResult | None]) -> None:
+        """Record which replicas diverged in an evaluation, and nothing else of it.
 
         Raises:
             TrialDivergedError: more than half of the replicas have diverged.
         """
         for index, result in enumerate(results):
-            if result is None:
-                continue
-            mean = float(np.mean(result.episode_returns))
-            if not math.isfinite(mean):
+            if result is not None and result.diverged:
                 self._diverged[index] = True
-                cause = f"the environment gave a return of {mean} in an evaluation"
-                self._causes[index] = self._causes[index] or cause
-                continue
-            self._evaluations[index] = (mean, float(np.mean(result.episode_lengths)))
-            self._capped[index] = result.num_capped
-            self._note_worst(EVALUATION_RETURN_MEAN, mean)
+                self._causes[index] = self._causes[index] or result.cause
         self._refuse_majority()
 
     def row(self, *, train_time_s: float) -> dict[str, Any]:
         """The flat row of metrics of the iteration recorded last."""
-        replicas = range(len(self._episodes))
-        returns = [self._count(RETURN_MEAN, i, self._return_mean(i)) for i in replicas]
-        evaluations = [evaluation and evaluation[0] for evaluation in self._evaluations]
-        counted = [self._count(EVALUATION_RETURN_MEAN, i, evaluations[i]) for i in replicas]
-        windows = [self._episodes[i] for i in replicas if not self._diverged[i]]
         row: dict[str, Any] = {
             ENV_STEPS: self.env_steps,
             "num_episodes": self._new_episodes,
@@ -129,20 +147,13 @@ class TrialMetrics:
             row["num_diverged_replicas"] = sum(self._diverged)
         if any(self._causes):
             row["replica/diverged_because"] = list(self._causes)
-        if (mean := _mean(returns)) is not None and all(windows):
-            finished = [episode for window in windows for episode in window]
-            row[RETURN_MEAN] = mean
-            row["episode_return_min"] = min(value for value, _ in finished)
-            row["episode_return_max"] = max(value for value, _ in finished)
-            row["episode_len_mean"] = float(
-                np.mean([np.mean([length for _, length in window]) for window in windows])
-            )
-            row["replica/" + RETURN_MEAN] = returns
-        if (mean := _mean(counted)) is not None:
-            row[EVALUATION_RETURN_MEAN] = mean
-            lengths = [evaluation[1] for evaluation in self._evaluations if evaluation]
-            row["evaluation/episode_len_mean"] = float(np.mean(lengths))
-            row["replica/" + EVALUATION_RETURN_MEAN] = counted
+        for metric in _TRAINING:
+            row |= self._over_replicas(metric)
+        evaluated: dict[str, Any] = {}
+        for metric in _EVALUATION:
+            evaluated |= self._over_replicas(metric)
+        if evaluated:
+            row |= {**evaluated, IS_NEW_EVALUATION: self._is_evaluated}
             capped = [number for number in self._capped if number is not None]
             if capped:
                 row[NUM_CAPPED_EPISODES] = sum(capped)
@@ -157,6 +168,7 @@ class TrialMetrics:
             "causes": self._causes,
             "evaluations": self._evaluations,
             "capped": self._capped,
+            "is_evaluated": self._is_evaluated,
             "worst": self._worst,
         }
 
@@ -167,10 +179,14 @@ class TrialMetrics:
             window.extend((float(value), int(length)) for value, length in episodes)
         self._env_steps = [int(steps) for steps in state["env_steps"]]
         self._diverged = [bool(diverged) for diverged in state["diverged"]]
-        self._causes = list(state.get("causes", self._causes))  # older checkpoints have none
+        # Older checkpoints lack the causes and the next two.
+        self._causes = list(state.get("causes", self._causes))
+        self._is_evaluated = bool(state.get("is_evaluated", False))
         self._evaluations = [pair and (pair[0], pair[1]) for pair in state["evaluations"]]
-        self._capped = list(state.get("capped", self._capped))  # absent in older checkpoints
+        self._capped = list(state.get("capped", self._capped))
         self._worst = dict(state["worst"])
+        for index in range(len(self._episodes)):  # older checkpoints have that of returns alone
+            self._note_worsts(index)
 
     def _refuse_majority(self) -> None:
         number, replicas = sum(self._diverged), len(self._diverged)
@@ -182,21 +198,32 @@ class TrialMetrics:
             f"{number} of {replicas} replicas diverged{why if cause is None else f': {cause}'}"
         )
 
-    def _return_mean(self, index: int) -> float | None:
-        window = self._episodes[index]
-        return float(np.mean([value for value, _ in window])) if window else None
+    def _find(self, metric: str, index: int) -> float | None:
+        if metric in _TRAINING:
+            window = self._episodes[index]
+            return _TRAINING[metric](window) if window else None
+        evaluation = self._evaluations[index]
+        return None if evaluation is None else evaluation[_EVALUATION.index(metric)]
 
-    def _note_worst(self, metric: str, value: float | None) -> None:
-        if value is not None and math.isfinite(value):
-            self._worst[metric] = self._pick_worst(value, self._worst.get(metric, value))
+    def _note_worsts(self, index: int) -> None:
+        if self._diverged[index]:
+            return
+        for metric in (*_TRAINING, *_EVALUATION):
+            value = self._find(metric, index)
+            if value is not None and math.isfinite(value):
+                pick = pick_worst(metric, self._objective)
+                self._worst[metric] = pick(value, self._worst.get(metric, value))
 
-    def _count(self, metric: str, index: int, value: float | None) -> float | None:
-        return self._worst.get(metric) if self._diverged[index] else value
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    present = [value for value in values if value is not None]
-    return float(np.mean(present)) if len(present) == len(values) else None
+    def _over_replicas(self, metric: str) -> dict[str, Any]:
+        """The trial's value and its replicas'; empty until each replica has one."""
+        values = [
+            self._worst.get(metric) if is_diverged else self._find(metric, index)
+            for index, is_diverged in enumerate(self._diverged)
+        ]
+        present = [value for value in values if value is not None]
+        if len(present) < len(values):
+            return {}
+        return {metric: combine_replicas(metric, present), f"replica/{metric}": present}
 
 
 def _mean_by_key(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:

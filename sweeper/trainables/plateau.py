@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from sweeper.metrics import is_of_evaluation, repeats_evaluation
+
 __all__ = ["PLATEAU", "Plateau", "PlateauWatch", "describe_plateau"]
 
 # The reason of a trial's end starts with this word.
@@ -51,8 +53,8 @@ def describe_plateau(plateau: Plateau) -> str:
 class PlateauWatch:
     """Follows one trial's values of the metric.
 
-    Reports without a value don't count. An evaluation's metric counts only in the report of an
-    evaluation: the rows in between repeat its value, and every trial would look flat.
+    Reports without a value don't count, nor those that repeat the last evaluation: every trial
+    would look flat.
     """
 
     def __init__(self, plateau: Plateau | None) -> None:
@@ -71,8 +73,10 @@ class PlateauWatch:
             The reason to end the trial, or None.
         """
         plateau = self._plateau
-        if plateau is None or plateau.metric.startswith("evaluation/") != is_evaluation:
+        if plateau is None or repeats_evaluation(plateau.metric, is_evaluation=is_evaluation):
             return None
+        if is_evaluation and not is_of_evaluation(plateau.metric):
+            return None  # the iteration's own report had the value already
         value = row.get(plateau.metric)
         if not isinstance(value, int | float):
             return None

@@ -11,6 +11,8 @@ from sweeper.states import Stage
 
 __all__ = ["STAGES", "Purpose", "derive_seed", "seed_sequence", "start_anew"]
 
+_WORD = 2**32
+
 # The integers are part of every recorded result: append, never renumber.
 STAGES: Mapping[str, int] = {
     Stage.SEARCH: 0,
@@ -31,7 +33,21 @@ class Purpose(IntEnum):
 
 def seed_sequence(seed: int, stage: str, purpose: Purpose) -> np.random.SeedSequence:
     """The root of one generator of one replica; distinct arguments never share a stream."""
-    return np.random.SeedSequence([seed, STAGES[stage], int(purpose)])
+    words = [seed % _WORD, STAGES[stage], int(purpose)]
+    if seed >= _WORD:
+        # numpy strings all entries together as words of 32 bits, and fills up to four with zeros:
+        # the upper words of such a seed would be another's stage. Behind the fourth word, how many
+        # of them there are, which no other sequence has other than 0, they meet nothing.
+        upper = _upper_words(seed)
+        words += [len(upper), *upper]
+    return np.random.SeedSequence(words)
+
+
+def _upper_words(seed: int) -> list[int]:
+    words = []
+    while seed := seed // _WORD:
+        words.append(seed % _WORD)
+    return words
 
 
 def derive_seed(seed: int, stage: str, purpose: Purpose) -> int:

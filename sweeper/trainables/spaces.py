@@ -20,6 +20,7 @@ from sweeper.spec.keys.support import (
     supports,
 )
 from sweeper.trainables.contract import TrialSettings
+from sweeper.veil import veil
 
 __all__ = ["can_act", "check_spaces", "explain_spaces", "shorten"]
 
@@ -63,8 +64,8 @@ def check_spaces(
 
 
 def shorten(space: Space) -> str:
-    """A space in at most 60 characters."""
-    text = " ".join(str(space).split())
+    """A space, as it describes itself, in at most 60 characters without secrets."""
+    text = " ".join(veil(str(space)).split())
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 

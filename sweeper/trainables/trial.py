@@ -124,7 +124,7 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
                 "plateau": self._plateau.state(),
             }
             CheckpointPaths(Path(checkpoint_dir)).state.write_text(
-                veil(json.dumps(state)), encoding="utf-8"
+                json.dumps(state), encoding="utf-8"
             )
             mark_complete(Path(checkpoint_dir))
 
@@ -158,7 +158,7 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
         self._metrics = TrialMetrics(
             len(self.settings.seeds),
             int(self._configuration.get("metrics_num_episodes_for_smoothing", 100)),
-            self.settings.objective.mode,
+            self.settings.objective,
         )
         self._plateau = PlateauWatch(self.settings.plateau)
         self._best = None
@@ -190,7 +190,9 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
             clocked = {**row, **self._clock(started)}
             stopped_by = stopped_by or self._find_end(clocked, is_evaluation=True)
         if stopped_by and settings.confirmation is not None:
-            row |= examine(trainer, settings.confirmation, settings.objective)
+            examined = examine(trainer, settings.confirmation, settings.objective)
+            metrics.record_divergence(examined.results)
+            row = {**self._make_row(), **examined.row}
         if is_due(settings.checkpoint_every_env_steps) or self._record_best(row):
             row["should_checkpoint"] = True
         return {**row, "done": stopped_by is not None, "stopped_by": stopped_by}
@@ -248,22 +250,28 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
 
     @contextlib.contextmanager
     def _explaining_errors(self) -> Iterator[None]:
-        """Print the traceback to the trial's log, and raise an error of one line."""
+        """Print the traceback to the trial's log, and raise an error of one line.
+
+        Ray and Tune log and write down what is raised: of what other code said only that line.
+        """
         try:
             yield
         except USER_ERRORS as error:
             with contextlib.suppress(OSError):  # the disk may be full
                 print(veil(traceback.format_exc()), end="", file=sys.stderr)  # noqa: T201
                 sys.stderr.flush()
-            if isinstance(error, SweeperError) or _is_from_ray(error):
+            if _is_from_ray(error):
                 raise
+            if isinstance(error, SweeperError):
+                raise error from None
             if isinstance(error, SystemExit):
-                why = f"SystemExit: the environment called sys.exit({error.code!r})"
-                raise TrialFailedError(why) from error
+                code = veil(repr(error.code))
+                why = f"SystemExit: the environment called sys.exit({code})"
+                raise TrialFailedError(why) from None
             root = _find_root(error)
             name = "MemoryError" if _is_out_of_memory(root) else type(root).__name__
-            text = veil(" ".join(str(root).split()))
-            raise TrialFailedError(f"{name}: {text[:400]}" if text else name) from error
+            text = " ".join(veil(str(root)).split())
+            raise TrialFailedError(f"{name}: {text[:400]}" if text else name) from None
 
     def _redirect_output(self) -> None:
         """Append the process's stdout and stderr, even of C libraries, to the trial's log."""

@@ -19,6 +19,7 @@ from typing import Any
 
 from sweeper.formatting import format_number
 from sweeper.run_files import open_reading, open_regular
+from sweeper.veil import unveiled
 
 __all__ = ["TrialLog", "cut_middle", "describe_report"]
 
@@ -60,12 +61,12 @@ class TrialLog:
             self._thread = threading.Thread(target=self._watch, name="sweeper-log", daemon=True)
             self._thread.start()
         now = datetime.now().astimezone().isoformat(timespec="seconds")
-        print(f"{now} trial {trial_id} in process {os.getpid()}", flush=True)  # noqa: T201
+        _say(f"{now} trial {trial_id} in process {os.getpid()}")
 
     def report(self, row: Mapping[str, Any]) -> None:
         """Print the metrics of a report in one line, if the output is a trial's log."""
         if self._path is not None:
-            print(describe_report(row), flush=True)  # noqa: T201
+            _say(describe_report(row))
 
     def _watch(self) -> None:
         pause = threading.Event()
@@ -76,6 +77,10 @@ class TrialLog:
                     cut_middle(path, head_bytes=_HEAD_BYTES, tail_bytes=_TAIL_BYTES)
             except OSError as error:
                 _logger.debug("can't bound the log %s: %s", path, error)
+
+
+def _say(words: str) -> None:
+    print(words, file=unveiled(sys.stdout), flush=True)
 
 
 def describe_report(row: Mapping[str, Any]) -> str:

@@ -217,7 +217,7 @@ def _check_ray_folders() -> Iterator[Check]:
     else:
         found = _check_folder("Ray's session", Path(folder), f"set {RAY_FOLDER}")
         yield replace(found, detail=f"{found.detail}; {why}") if why else found
-    yield _check_folder("Ray's token", Path.home(), "set HOME to a folder that can be written")
+    yield _check_home()
     shared = Path("/dev/shm")  # noqa: S108
     if shared.is_dir():
         size = shutil.disk_usage(shared).free
@@ -225,6 +225,15 @@ def _check_ray_folders() -> Iterator[Check]:
         if size < _SHARED_MEMORY_BYTES:
             detail += ": Ray will use /tmp, which is slower; in a container, --shm-size=256m"
         yield Check("shared memory", "warning" if size < _SHARED_MEMORY_BYTES else "ok", detail)
+
+
+def _check_home() -> Check:
+    """Check the folder where Ray keeps its token, and we the key that runs are sealed with."""
+    remedy = "set HOME to a folder that can be written"
+    try:
+        return _check_folder("Ray's token", Path.home(), remedy)
+    except RuntimeError:  # no HOME, and no entry among the system's users
+        return Check("Ray's token", "failed", f"this user has no home folder; {remedy}")
 
 
 def _check_folder(

@@ -26,6 +26,7 @@ from sweeper.results.scoring import metric_value
 from sweeper.results.spread import spread_of
 from sweeper.results.standing import trial_share
 from sweeper.search.configuration import flatten_parameters
+from sweeper.streams import forgiving
 from sweeper.views.console import PrintableConsole
 from sweeper.views.scores import describe_score
 from sweeper.views.varied import Column, fit_columns
@@ -153,7 +154,8 @@ class _DivertedStderr:
 
     def __init__(self) -> None:
         self._descriptor = sys.stderr.fileno()
-        self.terminal = os.fdopen(os.dup(self._descriptor), "w", encoding="utf-8")
+        # The terminal may be closed while the sweep goes on.
+        self.terminal = forgiving(os.dup(self._descriptor), sys.stderr.encoding, closes=True)
         self._thread: threading.Thread | None = None
         self._has_ended = False
 

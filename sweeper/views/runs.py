@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from sweeper.evidence.champions_runs import ChampionsRuns
 from sweeper.evidence.record import Selection
 from sweeper.formatting import (
     count_noun,
@@ -36,12 +35,12 @@ from sweeper.upkeep.overview import RunOverview, planned
 from sweeper.views.advice import advice_rows
 from sweeper.views.confirmation import describe_stage
 from sweeper.views.console import color_state, make_console, make_table, print_pairs, print_text
+from sweeper.views.evaluation import describe_cap
 from sweeper.views.logs import TrialLog, tail_lines
 from sweeper.views.scores import evidence_rows, learning_rows, spread_words
 from sweeper.views.status import MAX_WIDTH, describe_best, resume_command
 
-if TYPE_CHECKING:  # `evaluation` imports Ray, which no table needs
-    from sweeper.evidence.evaluation import Evaluation
+if TYPE_CHECKING:
     from sweeper.upkeep.cleaning import OldRun
     from sweeper.upkeep.doctor import Check
 
@@ -49,7 +48,6 @@ __all__ = [
     "headline",
     "print_best",
     "print_check",
-    "print_evaluation",
     "print_logs",
     "print_old_runs",
     "print_runs",
@@ -180,50 +178,6 @@ def print_old_runs(runs: Sequence[OldRun]) -> None:
     make_console().print(table)
 
 
-def print_evaluation(evaluation: Evaluation) -> None:
-    """Print the mean, IQM and interval of an evaluation, and the mean of each agent."""
-    summary = evaluation.summary
-    if summary.interval is None:
-        interval = f"none: {summary.interval_reason}"
-    else:
-        low, high = map(format_number, summary.interval)
-        interval = f"{low} to {high} (95 %, over {evaluation.unit})"
-    rows = [
-        ("checkpoint", short_path(evaluation.folder)),
-        ("environment", evaluation.environment),
-        *(("", f"{change} since the training") for change in evaluation.environment_changes),
-        ("episodes", f"{evaluation.episodes} each, seed {evaluation.seed}"),
-        ("mean", format_number(summary.mean)),
-        ("IQM", format_number(summary.iqm)),
-        ("interval", interval),
-    ]
-    if evaluation.num_capped:
-        played = evaluation.episodes * len(evaluation.agents)
-        words = _describe_cap(evaluation.max_episode_steps)
-        rows.append(("cut", f"{evaluation.num_capped} of {played} episodes {words}"))
-    if len(evaluation.agents) > 1:
-        rows += [(agent.name, format_number(agent.mean)) for agent in evaluation.agents]
-    if evaluation.champion is not None:
-        rows += _describe_champion(evaluation.champion)
-    print_pairs(make_console(), rows)
-
-
-def _describe_champion(champion: ChampionsRuns) -> Iterator[tuple[str, str]]:
-    """Which replica has played, and what its configuration comes to."""
-    seed = "" if champion.seed is None else f"seed {champion.seed} of "
-    yield "played", f"one replica: {seed}{champion.played}, the agent in champion/"
-    mean, spread = format_number(champion.mean), ""
-    if not champion.is_confirmed:
-        spread = spread_words(champion.deviation, champion.replicas) or " over all its replicas"
-        yield "its trial", f"{champion.trial_id}: {champion.metric} {mean}{spread}"
-        return
-    if champion.deviation is not None:
-        spread = f" ±{format_number(champion.deviation)}"
-    runs = ", ".join(format_number(value) for value in champion.runs)
-    number = count_noun(len(champion.runs), "training run")
-    yield "configuration", f"{champion.trial_id}: {mean}{spread} over {number} ({runs})"
-
-
 def print_check(check: Check) -> None:
     """Print one line of `sweeper doctor`."""
     colours = {"ok": "green", "warning": "yellow", "failed": "bold red"}
@@ -291,11 +245,5 @@ def _describe_capped(opened: Run) -> str | None:
         return None
     evaluation = opened.spec.evaluation
     played = evaluation.episodes * len(record.seeds)
-    words = _describe_cap(evaluation.max_episode_steps)
+    words = describe_cap(evaluation.max_episode_steps)
     return f"{number:g} of {played} evaluation episodes of {record.trial_id} {words}"
-
-
-def _describe_cap(cap: int | None) -> str:
-    if cap is None:
-        return "went on beyond the environment's time limit and count with what they had earned"
-    return f"reached max_episode_steps ({cap:,}) and count with what they had earned"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sweeper.evidence.learning import Learning
 from sweeper.evidence.record import ChosenAgent, Selection
-from sweeper.evidence.samples import Evidence
+from sweeper.evidence.samples import Evidence, Solved
 from sweeper.formatting import count_noun, format_number, format_score
 from sweeper.metrics import Objective, examined_metric
 from sweeper.results.records import TrialRecord, judge_trial
@@ -18,6 +18,7 @@ __all__ = [
     "describe_evidence",
     "describe_runs",
     "describe_score",
+    "describe_solved",
     "evidence_rows",
     "learning_rows",
     "objective_of",
@@ -106,6 +107,18 @@ def describe_runs(evidence: Evidence) -> str:
     values = ["failed" if value is None else format_number(value) for value in evidence.runs]
     more = len(values) - _MAX_RUNS
     return ", ".join(values[:_MAX_RUNS]) + (f" and {more} more" if more > 0 else "")
+
+
+def describe_solved(solved: Solved) -> str:
+    """``4 of 5 runs at 475 or better; of endlessly many, 28 to 99 % (95 %)``."""
+    low, high, level = (
+        f"{100 * share:.0f}"
+        for share in (solved.interval.low, solved.interval.high, solved.interval.level)
+    )
+    return (
+        f"{solved.number} of {count_noun(solved.runs, 'run')} at {format_number(solved.at)} or "
+        f"better; of endlessly many, {low} to {high} % ({level} %)"
+    )
 
 
 def describe_agent(agent: ChosenAgent) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 
-import click
 from rich.table import Table
 from rich.text import Text
 
@@ -70,7 +69,7 @@ def print_trials(opened: Run) -> None:
             console.print(_table([*_FIXED, "parameters"], fixed, last="p"))
     else:
         for line in _align(headings, rows):
-            click.echo(printable(line))
+            print(printable(line))  # noqa: T201
     print_text(console, f"score: {objective.score} {objective.metric}, {objective.mode}", "dim")
     for line in _explain_marks(records, objective, ties):
         print_text(console, line, "dim")

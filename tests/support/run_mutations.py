@@ -17,6 +17,7 @@ from random import Random
 from typing import Any
 
 from sweeper.journal_lines import encode_line
+from sweeper.paths import RunPaths
 
 DATA = Path(__file__).parents[1] / "data" / "old_runs"
 
@@ -85,6 +86,18 @@ def extract_run(storage: Path, name: str = "torch-ppo") -> Path:
     documents[0]["version"] = 1
     journal.write_bytes(b"".join(map(encode_line, documents)))
     return storage / name
+
+
+def change_spec(run: Path, change: dict[str, str]) -> None:
+    """Change texts in a run's spec and in its journal's, as who made the run could."""
+    paths = RunPaths(run)
+    documents = [json.loads(line) for line in paths.journal.read_bytes().splitlines()]
+    for old, new in change.items():
+        text = paths.spec.read_text()
+        assert old in text
+        paths.spec.write_text(text.replace(old, new))
+        documents[0]["spec"] = documents[0]["spec"].replace(old, new)
+    paths.journal.write_bytes(b"".join(map(encode_line, documents)))
 
 
 def mutations(run: Path, number: int, seed: int, victim: Path) -> Iterator[Mutation]:

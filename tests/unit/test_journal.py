@@ -262,7 +262,7 @@ def lines_without_checksums(path: Path) -> bytes:
     """What a version without checksums would have written."""
     documents = [json.loads(line) for line in path.read_bytes().splitlines()]
     old = [
-        {key: value for key, value in document.items() if key not in ("crc", "version")}
+        {key: value for key, value in document.items() if key not in ("crc", "version", "line")}
         for document in documents
     ]
     return b"".join(json.dumps(document).encode() + b"\n" for document in old)
@@ -301,6 +301,128 @@ def test_no_flipped_bit_passes_unseen(tmp_path: Path) -> None:
         if at < last_line:
             with pytest.raises(JournalError, match="damaged line"):
                 list(read_journal(path))
+
+
+# -- lost lines --------------------------------------------------------------------------------
+
+
+def lines_of(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines(keepends=True)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("at", range(len(EVENTS) - 1))
+def test_a_lost_line_is_noticed(
+    at: int, count: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    write(path, EVENTS)
+    count = min(count, len(EVENTS) - 1 - at)  # nobody can tell that the last one is missing
+    lines = lines_of(path)
+    path.write_bytes(b"".join([*lines[:at], *lines[at + count :]]))
+    words = rf"journal\.jsonl:{at + 1}: lines are missing .*\({count} before this one\)"
+    with pytest.raises(JournalError, match=words):
+        list(read_journal(path))
+    with caplog.at_level(logging.WARNING):
+        assert list(read_journal(path, strict=False)) == [*EVENTS[:at], *EVENTS[at + count :]]
+    assert caplog.text.count("lines are missing") == 1
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 1), (2, 3), (2, 5), (9, 10)])
+def test_a_repeated_line_is_noticed_and_read_once(
+    first: int, last: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    write(path, EVENTS)
+    lines = lines_of(path)
+    path.write_bytes(b"".join([*lines[:last], *lines[first:]]))
+    with pytest.raises(JournalError, match=rf"journal\.jsonl:{last + 1}: a line .* twice:"):
+        list(read_journal(path))
+    with caplog.at_level(logging.WARNING):
+        assert list(read_journal(path, strict=False)) == EVENTS
+    assert caplog.text.count("twice: skipped") == last - first
+
+
+def test_a_damaged_line_is_told_once_and_not_as_missing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    write(path, EVENTS)
+    lines = lines_of(path)
+    lines[0], lines[4], lines[7] = lines[0].replace(b"7", b"8"), b"\0\n", b"{\n"
+    path.write_bytes(b"".join(lines))
+    kept = [event for number, event in enumerate(EVENTS) if number not in (0, 4, 7)]
+    with caplog.at_level(logging.WARNING):
+        assert list(read_journal(path, strict=False)) == kept
+    assert "missing in the middle" not in caplog.text
+    assert caplog.text.count("damaged line") == 3
+
+
+def test_a_whole_line_before_a_launch_that_was_damaged_later_was_not_cut_off(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    second = LaunchStarted(10.0, launch=2, pid=8, command=("sweeper", "resume"))
+    write(path, [*EVENTS[:4], second])
+    lines = lines_of(path)
+    path.write_bytes(b"".join([*lines[:3], lines[3][:-9] + b"\n", lines[4]]))
+    with pytest.raises(JournalError, match=r"journal\.jsonl:4: damaged"):
+        list(read_journal(path))
+
+
+def test_the_numbers_go_on_where_a_journal_was_cut(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    write(path, EVENTS)
+    path.write_bytes(b"".join(lines_of(path)[:6]))
+    second = LaunchStarted(10.0, launch=2, pid=8, command=("sweeper", "resume"))
+    write(path, [second])
+    assert list(read_journal(path)) == [*EVENTS[:6], second]
+    assert json.loads(lines_of(path)[6])["line"] == 7
+
+
+def test_an_unwritten_line_uses_no_number_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+        with pytest.raises(JournalError, match="full"):
+            journal.append(EVENTS[0])
+    journal.append(EVENTS[0])
+    journal.close()
+    assert json.loads((tmp_path / "journal.jsonl").read_text())["line"] == 1
+
+
+@pytest.mark.parametrize("size", [10, 70_000, 300_000])
+def test_only_the_end_of_a_journal_is_read_for_its_last_number(size: int, tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    write(path, [*EVENTS[:3], TrialRetried(4.0, "t0001", "x" * size)])
+    write(path, [EVENTS[3]])
+    assert [json.loads(line)["line"] for line in lines_of(path)] == [1, 2, 3, 4, 5]
+
+
+def test_numbers_begin_where_an_earlier_version_ended(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    write(path, EVENTS[:5])
+    path.write_bytes(lines_without_checksums(path))
+    write(path, [LaunchStarted(10.0, 2, 8, ("sweeper", "resume")), *EVENTS[5:]])
+    assert [json.loads(line).get("line") for line in lines_of(path)][4:7] == [None, 1, 2]
+    assert len(list(read_journal(path))) == len(EVENTS) + 1
+    lines = lines_of(path)
+    path.write_bytes(b"".join([*lines[:5], *lines[6:]]))
+    with pytest.raises(JournalError, match="lines are missing"):
+        list(read_journal(path))
+
+
+@pytest.mark.parametrize("number", [0, -1, True, "1", 1.5, [], 10**400])
+def test_a_number_that_is_none_is_damage(number: Any, tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    document = {"event": "launch_ended", "time": 1.0, "reason": "finished", "line": number}
+    path.write_bytes(encode_line(document) * 2)
+    with pytest.raises(JournalError):
+        list(read_journal(path))
+    list(read_journal(path, strict=False))
+    Journal(path).close()
 
 
 WRONG: list[tuple[type[Event], str, Any]] = [

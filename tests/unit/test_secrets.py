@@ -5,25 +5,44 @@ The run of a whole sweep with a secret is in ``tests/integration/running/test_se
 
 from __future__ import annotations
 
+import io
 import json
+import logging
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from gymnasium import Space
 
 from sweeper import references, veil
-from sweeper.environments.building import build_env
+from sweeper.environments.building import EnvironmentDescription, build_env, describe
+from sweeper.environments.identity import identify
+from sweeper.environments.modules import summarise
 from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
 from sweeper.errors import SpecError, UserError
 from sweeper.hints import show
-from sweeper.journal_events import TrialRetried, decode_event, encode_event
+from sweeper.journal_events import (
+    VERSION,
+    LaunchStarted,
+    TrialAsked,
+    TrialCheckpointed,
+    TrialEnded,
+    TrialReported,
+    decode_event,
+    encode_event,
+)
 from sweeper.paths import write_atomically
-from sweeper.printable import printable
+from sweeper.printable import PrintableFormatter, printable
+from sweeper.running.failures import describe_failure, explain_tune_failure
 from sweeper.running.provenance import describe_environment
 from sweeper.spec import ExperimentSpec, dump_spec, load_spec
 from sweeper.spec.experiment import parse
 from sweeper.spec.text.scalars import parse_scalar
+from sweeper.states import TrialState
 from sweeper.tracking.credentials import find_address
+from sweeper.trainables.spaces import shorten
 
 SECRET = "hunter2-é\"quoted'"  # noqa: S105 - no real one
 SPEC = """
@@ -252,29 +271,96 @@ def test_hiding_takes_no_longer_for_a_hostile_text() -> None:
 # -- what code says ----------------------------------------------------------------------------
 
 
-def test_what_a_process_knows_is_veiled_wherever_it_writes(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    settings = EnvironmentSettings("CartPole-v1", {"token": "${env:TOKEN}"})
-    with pytest.raises(EnvironmentBuildError):
-        build_env(settings)
-    said: dict[str, Any] = {"error": f"ValueError: refused {SECRET!r} and {SECRET}", "n": 3}
-    write_atomically(tmp_path / "record.json", json.dumps(said))
-    write_atomically(tmp_path / "text.yaml", f"x: {SECRET}\n")
-    line = encode_event(TrialRetried(1.0, "t0001", said["error"]))
-    event = decode_event(line.strip(), 1)
-    print(SECRET, file=veil.VeiledStream(__import__("sys").stdout))
-    texts = [(tmp_path / name).read_text() for name in ("record.json", "text.yaml")]
-    for text in (
-        *texts,
-        line.decode(),
-        str(event),
-        printable(said["error"]),
-        capsys.readouterr()[0],
+class Telling(Space[Any]):
+    """A space of somebody else's, which describes itself with a secret."""
+
+    def __repr__(self) -> str:
+        return f"Telling({SECRET})"
+
+    def sample(self, mask: Any = None, probability: Any = None) -> Any:
+        return 0
+
+    def contains(self, x: Any) -> bool:
+        return True
+
+
+def printed() -> str:
+    stream = io.StringIO()
+    print("with", SECRET, file=veil.VeiledStream(stream))
+    return stream.getvalue()
+
+
+def logged() -> str:
+    words = ("mine", logging.WARNING, "mine.py", 1, "logged %s", (SECRET,), None)
+    return PrintableFormatter("%(message)s").format(logging.LogRecord(*words))
+
+
+def described() -> str:
+    spaces = EnvironmentDescription(Telling(), Telling(), None)
+    return str(identify(EnvironmentSettings("CartPole-v1"), spaces).to_json())
+
+
+@pytest.mark.parametrize(
+    "say",
+    [
+        printed,
+        logged,
+        described,
+        lambda: summarise(ValueError(f"refused {SECRET!r} and\n{SECRET}")),
+        lambda: summarise(SystemExit(SECRET)),
+        lambda: describe_failure(f"Traceback\nTrialFailedError: no {SECRET}").error,
+        lambda: describe_failure(f"Traceback\n{'x' * 290}{SECRET}").error,
+        lambda: explain_tune_failure(RuntimeError(f"no {SECRET}")),
+        lambda: shorten(Telling()),
+    ],
+)
+def test_what_other_code_says_is_veiled_where_it_enters(say: Callable[[], str]) -> None:
+    veil.remember(SECRET)
+    assert "hunter2" not in say()
+    assert "***" in say()
+
+
+def test_a_secret_of_several_lines_is_veiled_in_one_line() -> None:
+    key = "-----BEGIN KEY-----\nhunter2hunter2\n-----END KEY-----"
+    veil.remember(key)
+    for said in (
+        summarise(ValueError(f"bad {key}")),
+        describe_failure(f"Traceback\nValueError: bad {key}").error,
     ):
-        assert "hunter2" not in text
-        assert "***" in text
-    assert json.loads(texts[0])["n"] == 3
+        assert "hunter2" not in said
+        assert "END" not in said
+
+
+# Values that stand in names, paths, states and metrics, too.
+COMMON = ("hopper", "evaluation", "trials", "search", "weights", "checkpoint", "TERMINATED")
+
+
+@pytest.mark.parametrize("secret", COMMON)
+def test_no_name_in_a_record_is_taken_for_a_secret(secret: str, tmp_path: Path) -> None:
+    veil.remember(secret)
+    place = "trials/t0001/checkpoint_000000"
+    events = [
+        LaunchStarted(1.0, 1, 7, ("sweeper", "run", "hopper.yaml"), spec="name: hopper-ppo\n"),
+        TrialAsked(2.0, "t0001", {"search": "weights"}, {"hopper": 1}, (0,)),
+        TrialReported(3.0, "t0001", {"evaluation/x": 1.0}, stopped_by="evaluation/x >= 1"),
+        TrialCheckpointed(4.0, "t0001", place, {"evaluation/x": 1.0}),
+        TrialEnded(5.0, "t0001", TrialState.TERMINATED, "evaluation/x >= 1"),
+    ]
+    for number, event in enumerate(events, start=1):
+        line = encode_event(event, number)
+        assert decode_event(line.strip(), VERSION) == (event, number)
+    text = f"name: {secret}-ppo\n{secret}: {{weights.safetensors: 1}}\n"
+    write_atomically(tmp_path / "record.yaml", text)
+    assert (tmp_path / "record.yaml").read_text() == text
+    assert printable(f"runs/{secret}-ppo: {secret}") == f"runs/{secret}-ppo: {secret}"
+
+
+def test_our_own_line_in_a_trial_s_log_keeps_its_names(capfd: pytest.CaptureFixture[str]) -> None:
+    veil.remember("evaluation")
+    stream = veil.VeiledStream(sys.stdout)
+    print("own evaluation", file=veil.unveiled(stream), flush=True)
+    print("an evaluation", file=stream, flush=True)
+    assert capfd.readouterr().out == "own evaluation\nan ***\n"
 
 
 @pytest.mark.parametrize("text", ["", "a", "runs", "12345678", "0.001234", "/home/me/data"])
@@ -308,3 +394,31 @@ def test_an_error_of_the_environment_does_not_show_its_secret(
     )
     with pytest.raises(EnvironmentBuildError, match=r"\$\{env:TOKEN\}.*no such token: \*\*\*"):
         build_env(settings)
+
+
+def test_what_an_environment_returns_is_described_without_its_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "returning_env.py").write_text(
+        "import gymnasium, numpy as np\n"
+        "from gymnasium import spaces\n"
+        "class Returning(gymnasium.Env):\n"
+        "    observation_space = spaces.Box(-1, 1, (2,), np.float32)\n"
+        "    action_space = spaces.Discrete(2)\n"
+        "    def __init__(self, token):\n"
+        "        self.token = token\n"
+        "    def reset(self, *, seed=None, options=None):\n"
+        "        return np.zeros(2, np.float32), {}\n"
+        "    def step(self, action):\n"
+        "        return np.zeros(2, np.float32), self.token, False, False, {}\n"
+        "gymnasium.register('Returning-v0', entry_point=Returning)\n"
+    )
+    for secret in ("hunter2-short", "hunter2-" + "long" * 40):
+        monkeypatch.setenv("TOKEN", secret)
+        settings = EnvironmentSettings(
+            "Returning-v0", {"token": "${env:TOKEN}"}, (), "returning_env", (str(tmp_path),)
+        )
+        fault = describe(settings).probe.fault
+        assert fault is not None
+        assert "as reward" in fault
+        assert "hunter2" not in fault

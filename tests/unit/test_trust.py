@@ -15,19 +15,18 @@ from typing import Any
 
 import pytest
 from command_line import sweeper_here
-from run_mutations import extract_run
+from run_mutations import change_spec, extract_run
 
 from sweeper.agents.agent import load_agent
 from sweeper.environments.settings import EnvironmentSettings, WrapperSettings
 from sweeper.errors import UserError
-from sweeper.journal_lines import encode_line
 from sweeper.paths import RunPaths
 from sweeper.relocation import relocate
 from sweeper.running.launch import write_provenance
 from sweeper.running.provenance import describe_environment
 from sweeper.seals import seal_folder
 from sweeper.spec import load_spec
-from sweeper.trust import find_foreign_imports, find_foreign_servers, make_seals
+from sweeper.trust import find_foreign_environment, find_foreign_servers, make_seals
 
 EVIL = """
 from pathlib import Path
@@ -63,18 +62,6 @@ class _Touch:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (self.mark,)
-
-
-def change_spec(run: Path, change: dict[str, str]) -> None:
-    """Change texts in a run's spec and in its journal's, as who made the run could."""
-    paths = RunPaths(run)
-    documents = [json.loads(line) for line in paths.journal.read_bytes().splitlines()]
-    for old, new in change.items():
-        text = paths.spec.read_text()
-        assert old in text
-        paths.spec.write_text(text.replace(old, new))
-        documents[0]["spec"] = documents[0]["spec"].replace(old, new)
-    paths.journal.write_bytes(b"".join(map(encode_line, documents)))
 
 
 @pytest.fixture
@@ -114,15 +101,16 @@ def test_a_module_that_came_with_a_moved_run_is_foreign(
     paths.environment.write_text(json.dumps({"seals": make_seals(recorded, {})}))
     now = replace(recorded, search_paths=(str(tmp_path / "moved"), *folders, str(Path.cwd())))
     (tmp_path / "project" / "mine.py").touch()
-    assert find_foreign_imports(now, paths, recorded=recorded) == []  # where it was recorded
+    assert find_foreign_environment(now, paths, recorded=recorded) == []  # where it was recorded
     (tmp_path / "elsewhere" / "mine").mkdir()
-    assert find_foreign_imports(now, paths, recorded=recorded) == []  # which comes first
+    assert find_foreign_environment(now, paths, recorded=recorded) == []  # which comes first
     (tmp_path / "moved" / "mine.py").touch()
-    (action,) = find_foreign_imports(now, paths, recorded=recorded)
+    (action,) = find_foreign_environment(now, paths, recorded=recorded)
     assert action.startswith(f"import mine.envs (looked up in {tmp_path}/moved, ")
     (tmp_path / "moved" / "mine.py").unlink()
     (tmp_path / "project" / "mine.py").unlink()
-    assert find_foreign_imports(now, paths, recorded=recorded) != []  # only in the working folder
+    # Now only in the working folder.
+    assert find_foreign_environment(now, paths, recorded=recorded) != []
 
 
 @pytest.mark.parametrize("words", READING, ids=" ".join)
@@ -145,7 +133,7 @@ def test_a_verb_that_runs_code_refuses_and_names_it(words: tuple[str, ...], plac
 def test_a_trusted_run_says_what_it_imports_and_goes_on(place: Path) -> None:
     code, said = run_verb(("evaluate", "RUN", "--episodes", "1", "--trust"), place)
     assert code == 0, said
-    assert "is trusted, and its code runs:\n  import evil_" in said
+    assert "is trusted, so this is done as it says:\n  import evil_" in said
     assert (place / "mark").exists()
 
 
@@ -211,6 +199,83 @@ def test_a_server_that_somebody_else_named_is_not_connected_to(tmp_path: Path) -
     assert not (tmp_path / "mine.db").exists()
 
 
+# -- arguments that may be paths ---------------------------------------------------------------
+
+
+def record_video(run: Path, folder: Path) -> None:
+    """Have the run's environment write videos to a folder, as who made the run could."""
+    wrapped = "environment:\n  id: CartPole-v1\n  kwargs: {render_mode: rgb_array}\n  wrappers:\n"
+    wrapped += f"  - RecordVideo: {{video_folder: {folder}}}"
+    change_spec(run, {"environment: {id: CartPole-v1}": wrapped})
+    for agent in run.rglob("agent.json"):
+        document = json.loads(agent.read_text())
+        document["environment"] |= {
+            "kwargs": {"render_mode": "rgb_array"},
+            "wrappers": [{"name": "RecordVideo", "kwargs": {"video_folder": str(folder)}}],
+        }
+        agent.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize("words", RUNNING, ids=" ".join)
+def test_a_wrapper_writes_to_no_folder_that_somebody_else_named(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    victim = tmp_path / "home" / "x"
+    record_video(extract_run(tmp_path / "runs"), victim)
+    code, said = run_verb(words, tmp_path)
+    assert code == 2, said
+    assert f"give the wrapper RecordVideo video_folder: '{str(victim)[:20]}" in said
+    assert "give CartPole-v1 render_mode: 'rgb_array', which may be a path" in said
+    assert "add --trust" in said
+    assert not victim.parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "is_named"),
+    [
+        *(("x", True), ("", True), (["a"], True), ({"a": 1}, True), ([[{"b": [None, "c"]}]], True)),
+        *((1, False), (0.5, False), (True, False), (None, False), ([1, [2.0, None]], False)),
+        *(([], False), ({}, False)),
+    ],
+)
+@pytest.mark.parametrize("place", ["environment", "wrapper"])
+def test_an_argument_that_holds_a_text_is_named(place: str, value: Any, is_named: bool) -> None:
+    given = {"n": 1, "there": value}
+    if place == "wrapper":
+        settings = EnvironmentSettings("CartPole-v1", {}, (WrapperSettings("Clip", given),))
+    else:
+        settings = EnvironmentSettings("CartPole-v1", given, (WrapperSettings("Flatten"),))
+    found = find_foreign_environment(settings, None)
+    assert len(found) == is_named
+    owner = "CartPole-v1" if place == "environment" else "the wrapper Clip"
+    assert all(one.startswith(f"give {owner} there: ") for one in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("b.yaml", "read the spec RUN/b.yaml (selection.baseline)"),
+        # The copy that a launch keeps, which is read as the run's own spec is.
+        ("baseline.yaml", "is for another environment: '${env:PRIVATE}'"),
+    ],
+)
+def test_a_baseline_that_somebody_else_named_reads_no_variable(
+    name: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRIVATE", "s3cr3t-Zq9")
+    run = extract_run(tmp_path / "runs")
+    (run / name).write_text(
+        "environment: {id: '${env:PRIVATE}'}\nalgorithm: PPO\nstop: {time_total_s: 1}\n"
+    )
+    change_spec(
+        run, {"finalists: 0": "finalists: 1", "baseline: defaults": f"baseline: {run / 'b.yaml'}"}
+    )
+    code, said = run_verb(("resume", "RUN", "-q"), tmp_path)
+    assert code == 2
+    assert words.replace("RUN", str(run)) in " ".join(said.split())
+    assert "s3cr3t" not in said
+
+
 # -- what this user made -----------------------------------------------------------------------
 
 OWN = EnvironmentSettings(
@@ -237,7 +302,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunPaths:
 def test_an_own_run_needs_no_trust_wherever_it_lies(own: RunPaths, tmp_path: Path) -> None:
     moved = RunPaths(Path(shutil.copytree(own.root, tmp_path / "elsewhere" / "renamed")))
     for paths in (own, moved):
-        assert find_foreign_imports(OWN, paths) == []
+        assert find_foreign_environment(OWN, paths) == []
         assert find_foreign_servers(paths, SERVERS) == []
 
 
@@ -254,14 +319,14 @@ def test_an_own_run_needs_no_trust_wherever_it_lies(own: RunPaths, tmp_path: Pat
 )
 def test_an_own_run_that_was_changed_needs_trust(changed: dict[str, Any], own: RunPaths) -> None:
     settings = EnvironmentSettings(**{**vars(OWN), **changed})
-    assert find_foreign_imports(settings, own) != []
+    assert find_foreign_environment(settings, own) != []
 
 
 def test_a_relative_folder_counts_where_the_run_was_made(
     own: RunPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(own.root)
-    assert find_foreign_imports(OWN, own) != []
+    assert find_foreign_environment(OWN, own) != []
 
 
 @pytest.mark.parametrize("key", SERVERS)
@@ -298,8 +363,8 @@ def test_the_servers_of_an_own_run_stay_its_own_where_it_is_moved(
 
 def test_a_sealed_agent_brings_its_environment_with_it(tmp_path: Path) -> None:
     (tmp_path / "agent.json").write_text(json.dumps({"environment": OWN.to_json()}))
-    assert find_foreign_imports(OWN, None, tmp_path) != []
+    assert find_foreign_environment(OWN, None, tmp_path) != []
     seal_folder(tmp_path)
-    assert find_foreign_imports(OWN, None, tmp_path) == []
+    assert find_foreign_environment(OWN, None, tmp_path) == []
     (tmp_path / "agent.json").write_text(json.dumps({"environment": {**OWN.to_json(), "id": "x"}}))
-    assert find_foreign_imports(OWN, None, tmp_path) != []
+    assert find_foreign_environment(OWN, None, tmp_path) != []

@@ -17,7 +17,7 @@ from sweeper.evidence.statistics import mean_interval
 from sweeper.formatting import count_noun, format_number
 from sweeper.metrics import BOUNDS, Objective
 from sweeper.results.records import TrialRecord
-from sweeper.results.scoring import LARGEST_COMPARED, env_steps_of
+from sweeper.results.scoring import LARGEST_COMPARED, env_steps_of, is_point
 
 __all__ = ["advise_on_length"]
 
@@ -102,7 +102,9 @@ def _read(record: TrialRecord, metric: str, sign: float) -> Curve | None:
     rows = [(steps, row) for row in record.reports if (steps := env_steps_of(row))]
     name = f"replica/{metric}"
     points: list[tuple[float, Mapping[str, float]]] = [
-        (steps / rows[-1][0], row[name]) for steps, row in rows if isinstance(row.get(name), list)
+        (steps / rows[-1][0], row[name])
+        for steps, row in rows
+        if isinstance(row.get(name), list) and is_point(row, metric)
     ]
     if any(row.get("replica/diverged") and any(row["replica/diverged"]) for _, row in rows[-1:]):
         return None

@@ -17,7 +17,7 @@ from sweeper.evidence.advice.length import advise_on_length
 from sweeper.evidence.advice.ranges import advise_on_ranges
 from sweeper.metrics import Objective
 from sweeper.results.records import SweepResults, TrialRecord, judge_trial
-from sweeper.results.scoring import bears_statistics
+from sweeper.results.scoring import is_comparable
 from sweeper.results.spread import spread_of
 from sweeper.states import TrialState
 
@@ -82,7 +82,7 @@ def _runs(trials: Sequence[TrialRecord], objective: Objective) -> Iterator[tuple
     """What each run of each configuration came to."""
     for one in trials:
         spread = spread_of(one, objective)
-        if spread is not None and all(map(bears_statistics, spread.values)):
+        if spread is not None and all(map(is_comparable, spread.values)):
             yield spread.values
 
 
@@ -102,4 +102,4 @@ def _hourly(trials: Sequence[TrialRecord]) -> float | None:
     known = [seconds for seconds in taken if seconds is not None and 0 < seconds < math.inf]
     if not known or at_once < 1:
         return None
-    return 3600 * at_once * len(known) / math.fsum(known)
+    return 3600 * at_once * len(known) / sum(known)

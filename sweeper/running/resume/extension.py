@@ -17,10 +17,15 @@ from sweeper.metrics import ENV_STEPS, canonical_metric
 from sweeper.paths import RunPaths, run_reference, write_atomically
 from sweeper.results.records import SweepResults
 from sweeper.running.resume.state import History
-from sweeper.spec import ExperimentSpec, dump_spec, load_spec
+from sweeper.spec import ExperimentSpec, dump_spec, load_record
 from sweeper.spec.sections import SeedGroups
 from sweeper.trainables.plateau import PLATEAU
-from sweeper.trust import find_foreign_imports, find_foreign_pickles, find_foreign_servers
+from sweeper.trust import (
+    find_foreign_baseline,
+    find_foreign_environment,
+    find_foreign_pickles,
+    find_foreign_servers,
+)
 
 __all__ = [
     "Extension",
@@ -64,15 +69,15 @@ def load_recorded_spec(paths: RunPaths, history: History) -> ExperimentSpec:
         SpecError: ``spec.yaml`` is broken.
     """
     if not history.specs:  # of a version that did not record it
-        return load_spec(paths.spec)
-    recorded = load_spec(paths.spec, text=history.specs[-1])
+        return load_record(paths.spec)
+    recorded = load_record(paths.spec, text=history.specs[-1])
     if not paths.spec.is_file():
         write_atomically(paths.spec, dump_spec(recorded))
         return recorded
-    written = load_spec(paths.spec)
+    written = load_record(paths.spec)
     # A kill between an extension's first event and its file leaves the earlier file.
     if written == recorded or any(
-        written == load_spec(paths.spec, text=text) for text in history.specs[:-1]
+        written == load_record(paths.spec, text=text) for text in history.specs[:-1]
     ):
         return recorded
     difference = difflib.unified_diff(
@@ -104,12 +109,13 @@ def find_foreign_parts(
         results: with the checkpoints that may be loaded.
     """
     settings, before = spec.environment.settings(), recorded.environment.settings()
-    foreign = find_foreign_imports(settings, paths, recorded=before)
+    foreign = find_foreign_environment(settings, paths, recorded=before)
     if spec.backend == "rllib":
         records = (*results.trials, *results.retrained)
         foreign += find_foreign_pickles(
             paths.root / checkpoint.path for record in records for checkpoint in record.checkpoints
         )
+    foreign += find_foreign_baseline(paths, spec.selection.baseline)
     return foreign + find_foreign_servers(paths, spec.servers)
 
 
@@ -199,7 +205,7 @@ def extend_spec(
     if not changes:
         return spec, {}
     overrides = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
-    return load_spec(paths.spec, overrides, text=dump_spec(spec)), changes
+    return load_record(paths.spec, overrides, text=dump_spec(spec)), changes
 
 
 def _extend_confirmation(

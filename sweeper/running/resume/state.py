@@ -20,6 +20,7 @@ from sweeper.environments.identity import EnvironmentIdentity
 from sweeper.journal import (
     ConfirmationPlanned,
     Event,
+    JournalError,
     LaunchStarted,
     Listener,
     TrialAsked,
@@ -30,7 +31,7 @@ from sweeper.journal import (
 )
 from sweeper.metrics import ITERATION
 from sweeper.paths import CheckpointPaths, RunPaths
-from sweeper.results.records import SweepResults, TrialCheckpoint, TrialRecord
+from sweeper.results.records import SweepResults, TrialCheckpoint, TrialRecord, last_number
 from sweeper.run_files import delete, set_aside
 from sweeper.states import Stage, TrialState
 from sweeper.trainables.milestones import find_met_criterion
@@ -88,7 +89,7 @@ class LaunchState:
 
     Attributes:
         launch: its number, from 1.
-        asked: how many configurations earlier launches asked for.
+        asked: how many configurations earlier launches asked for, by the highest id.
         continuations: trials that go on, in the order of their ids.
         ends: of trials that were over when a kill kept their end from being recorded; to be
             recorded now.
@@ -149,7 +150,9 @@ def read_history(paths: RunPaths, listeners: Sequence[Listener] = ()) -> History
     last: Event | None = None
     environment: EnvironmentIdentity | None = None
     confirming, is_searching = set[str](), True
+    known = set[str]()
     for event in read_journal(paths.journal):
+        _check_known(event, known, paths)
         if isinstance(event, TrialAsked) and event.stage is Stage.CONFIRMATION:
             confirming.add(event.trial_id)
         if isinstance(event, LaunchStarted):
@@ -181,6 +184,19 @@ def read_history(paths: RunPaths, listeners: Sequence[Listener] = ()) -> History
     return History(
         launches, tuple(specs), frozenset(open_trials), frozenset(owed), spent_s, environment
     )
+
+
+def _check_known(event: Event, known: set[str], paths: RunPaths) -> None:
+    """Check that a trial was asked for before anything else is said of it.
+
+    Raises:
+        JournalError: it was not: it would go on at the defaults.
+    """
+    if isinstance(event, TrialAsked):
+        known.add(event.trial_id)
+    elif isinstance(event, TrialEvent) and event.trial_id not in known:
+        what = f"{paths.journal}: the line with the configuration of {event.trial_id} is missing"
+        raise JournalError.of_damage(paths.journal, what)
 
 
 def _trial_of(event: Event) -> str | None:
@@ -254,7 +270,7 @@ def find_remaining(
     return LaunchState(
         reopened=tuple(reopened),
         launch=history.launches + 1,
-        asked=len(results.trials),
+        asked=last_number(results.trials),
         continuations=tuple(continuations),
         ends=tuple(ends),
         lost=tuple(lost),

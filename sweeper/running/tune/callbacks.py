@@ -39,6 +39,7 @@ from sweeper.running.tune.queue import TrialQueue, Unsaved
 from sweeper.schedulers.base import Action, Decision
 from sweeper.seals import seal_folder
 from sweeper.states import FailureReason, LaunchEnd, TrialState
+from sweeper.syncing import sync_tree
 
 __all__ = ["JournalCallback", "LimitsCallback"]
 
@@ -139,16 +140,20 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
         self._leaving[trial.trial_id] = action in (Action.COPY, Action.PAUSE)
 
     def on_checkpoint(self, trial: Any, checkpoint: Any, **info: Any) -> None:  # noqa: ARG002
-        """A checkpoint of the trial is complete."""
-        row = trial.last_result
+        """A checkpoint of the trial is complete.
+
+        It is on the disk before the journal says so, since the one before is deleted then.
+        """
+        row, folder = trial.last_result, Path(checkpoint.path)
         with suppress(OSError):  # without a seal it can be loaded all the same, if trusted
-            seal_folder(Path(checkpoint.path))
+            seal_folder(folder)
+        self._sync(folder)
         recorded = (ITERATION, ENV_STEPS, "time_total_s", self.objective.metric)
         self._append(
             TrialCheckpointed(
                 time=time.time(),
                 trial_id=trial.trial_id,
-                path=Path(checkpoint.path).relative_to(self.paths.root).as_posix(),
+                path=folder.relative_to(self.paths.root).as_posix(),
                 metrics={name: row[name] for name in recorded if name in row},
             )
         )
@@ -237,6 +242,14 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
     def time_out(self, trial_id: str) -> None:
         """Note that a trial is being ended because it reported nothing for too long."""
         self._timed_out.add(trial_id)
+
+    def _sync(self, folder: Path) -> None:
+        """Have a checkpoint written to the disk; the launch ends if that fails."""
+        try:
+            sync_tree(folder, below=self.paths.trials)
+        except OSError as error:
+            self.journal.failure = f"can't write the checkpoint {folder}: {error.strerror}"
+            raise JournalError(self.journal.failure) from error
 
     def _append(self, event: Event) -> None:
         """Write an event, unless an earlier one could not be written.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sweeper.evidence.confirmation import Group, Member
 from sweeper.planning.settings import confirmation_settings
+from sweeper.results.records import last_number
 from sweeper.running.confirmation import choose_confirmation, find_next_group
 from sweeper.running.limits import Limits
 from sweeper.running.resume.state import continue_trial
@@ -77,7 +78,7 @@ def _train(launch: Launch, group: Group, *, episodes: int) -> None:
         launch.paths, results, spec.objective, Budget(), spec.resources.timeout_s, drain
     )
     placement = find_nodes()
-    begun = len(results.snapshot().retrained)  # outdated ones included
+    begun = last_number(results.snapshot().retrained)  # outdated ones included
 
     def note_asked(trial_id: str, sample: Sample) -> None:  # noqa: ARG001
         member = group.members[int(trial_id.removeprefix(_PREFIX)) - begun - 1]

@@ -77,6 +77,7 @@ def launch(
     """
     drain = Drain(evaluates=plan.spec.evaluation is not None)
     spec = plan.spec
+    spec.environment.settings().learn_secrets()  # which trials may say in their errors
     searches = state.over is None and bool(state.continuations or state.asked < plan.trials)
     with end_on_signals(drain) as install_signals:
         journal.append(

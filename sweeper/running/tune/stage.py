@@ -131,7 +131,7 @@ def run_trials(
     """
     spec, journal, drain = launch.plan.spec, launch.journal, launch.drain
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(queue.max_concurrent)
-    correction = DivergenceCorrection(spec.objective.mode)
+    correction = DivergenceCorrection(spec.objective)
     results = launch.results.snapshot()
     for record in (*results.trials, *results.retrained):
         for report in record.reports:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import copy
 import os
-import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sweeper.errors import Location, Problem
-from sweeper.hints import nearest, show
-from sweeper.spec.text.interpolation import escape_late, interpolate
+from sweeper.hints import show
+from sweeper.spec.text.files import Unreadable, read_file, read_record
+from sweeper.spec.text.interpolation import escape_late, interpolate, keep_references
 from sweeper.spec.text.scalars import TOO_LARGE, is_too_large
 from sweeper.spec.text.yaml import KeyPath, dotted, is_index, locate, parse_yaml
 
@@ -20,7 +20,6 @@ __all__ = ["COMMAND_LINE", "Document", "load_document", "plain_document"]
 
 COMMAND_LINE = "command line"
 
-_MAX_BYTES = 1 << 20
 _MAX_EXTENDS = 20
 
 _Locations = dict[KeyPath, Location]
@@ -83,6 +82,7 @@ def load_document(
     is_leaf: Callable[[Mapping[str, Any]], bool] = lambda _: False,
     is_untyped: Callable[[KeyPath], bool] = lambda _: False,
     is_spec: Callable[[str], bool] = lambda _: True,
+    is_record: bool = False,
 ) -> Document:
     """Read a spec with all that it extends, set the overrides, resolve the references.
 
@@ -99,13 +99,18 @@ def load_document(
             pass as a text.
         is_spec: whether the text of a file that is extended can be a spec. If it is something
             else, nothing of it is repeated: an unknown spec may name any file.
+        is_record: whether it is a run's own record, which may come from somebody else: no link is
+            followed, `extends` is refused, and references stay as they are.
     """
-    composer = _Composer(shorthands or {}, is_leaf, is_untyped, is_spec, text)
+    composer = _Composer(shorthands or {}, is_leaf, is_untyped, is_spec, text, is_record)
     data = composer.read_chain(path)
     if data is None:
         return Document({}, composer.locations, tuple(composer.problems), path)
     for override in overrides:
         composer.override(data, override)
+    if is_record:
+        kept, problems = keep_references(data), tuple(composer.problems)
+        return Document(kept, composer.locations, problems, path, composer.is_partial)
     resolved, unresolved, texts = interpolate(data, composer.locations)
     problems = (*composer.problems, *unresolved)
     return Document(resolved, composer.locations, problems, path, composer.is_partial, texts)
@@ -118,6 +123,7 @@ class _Composer:
     is_untyped: Callable[[KeyPath], bool]
     is_spec: Callable[[str], bool]
     text: str | None = None
+    is_record: bool = False
     locations: _Locations = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     is_partial: bool = False
@@ -160,6 +166,11 @@ class _Composer:
         parent = data.pop("extends", None)
         if parent is None:
             return None, origin
+        if self.is_record:
+            message = "a run's record extends no other file, so none was read; take this key out"
+            self._complain(origin, "extends", message)
+            self.is_partial = True
+            return None, origin
         if not isinstance(parent, str) or not parent:
             message = f"must be the file of the spec to start from; found {show(parent)}"
             self._complain(origin, "extends", message)
@@ -171,9 +182,10 @@ class _Composer:
         self, path: Path, origin: Location, key: str
     ) -> tuple[dict[str, Any], _Locations] | None:
         # A given text extends no file.
-        text = _read_text(path) if self.text is None else self.text
+        read = read_record if self.is_record else read_file
+        text = read(path) if self.text is None else self.text
         whole = Location(str(path))
-        if isinstance(text, _Unreadable):
+        if isinstance(text, Unreadable):
             if text.line:
                 self._complain(Location(str(path), text.line), "", text.reason)
             else:
@@ -316,41 +328,6 @@ def _expand_shorthands(
 
 def _is_fragment(override: str) -> bool:
     return override.startswith("=") or bool(set(override) & set("[]{},"))
-
-
-@dataclass(frozen=True)
-class _Unreadable:
-    reason: str
-    line: int = 0
-
-
-def _read_text(path: Path) -> str | _Unreadable:
-    try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            return _Unreadable("this is a folder; give the spec's file")
-        if not stat.S_ISREG(status.st_mode):
-            return _Unreadable("this is no regular file")
-        if status.st_size > _MAX_BYTES:
-            return _Unreadable(f"the file has {status.st_size} bytes; a spec has at most 1 MiB")
-        data = path.read_bytes()
-        return data.decode("utf-8-sig")
-    except FileNotFoundError:
-        return _Unreadable(f"there is no such file{_nearest_file(path)}")
-    except UnicodeDecodeError as error:
-        reason = f"not UTF-8 text (byte {data[error.start]:#04x}); save the file as UTF-8"
-        return _Unreadable(reason, data[: error.start].count(b"\n") + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        return _Unreadable(f"can't be read: {getattr(error, 'strerror', None) or error}")
-
-
-def _nearest_file(path: Path) -> str:
-    try:
-        names = [entry.name for entry in path.parent.iterdir() if entry.suffix in {".yaml", ".yml"}]
-    except OSError:
-        return ""
-    near = nearest(path.name, names)
-    return f"; did you mean {path.parent / near}?" if near else ""
 
 
 def _get(holder: Any, key: str | int) -> Any:

@@ -14,7 +14,7 @@ from sweeper.references import escape
 from sweeper.spec.text.scalars import parse_scalar
 from sweeper.spec.text.yaml import KeyPath, dotted, is_index, locate
 
-__all__ = ["escape_late", "interpolate"]
+__all__ = ["escape_late", "interpolate", "keep_references"]
 
 # Free texts that may be secrets: variables are put in their places when they are used, by
 # `sweeper.references`, and not before.
@@ -60,6 +60,26 @@ def escape_late(data: dict[str, Any]) -> None:
             holder = holder.get(key) if isinstance(holder, dict) else None
         if isinstance(holder, dict) and last in holder:
             holder[last] = escape(holder[last])
+
+
+def keep_references(data: dict[str, Any]) -> dict[str, Any]:
+    """What a run recorded of its spec: nothing in it is looked up, whoever wrote it.
+
+    A launch resolves what is not late, and records ``$${`` for each ``${`` that is left. A
+    reference there was put in by somebody else, who must not learn the reader's variables: it is
+    a text like any other.
+    """
+    return {key: _unescape(value, (key,)) for key, value in data.items()}
+
+
+def _unescape(value: Any, path: KeyPath) -> Any:
+    if isinstance(value, dict):
+        return {key: _unescape(item, (*path, key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_unescape(item, (*path, number)) for number, item in enumerate(value)]
+    if isinstance(value, str) and not _is_late(path):
+        return value.replace("$${", "${")
+    return value
 
 
 def _is_late(path: KeyPath) -> bool:

@@ -24,6 +24,7 @@ from sweeper.errors import ConfigurationRefusedError
 from sweeper.spec.keys.foreign import SECOND_NAMES, dead_reason, explain_foreign_name, renamed_to
 from sweeper.trainables.contract import TrialSettings
 from sweeper.trainables.rllib_backend.connectors import connect_actions, connect_observations
+from sweeper.veil import veil
 
 __all__ = [
     "EPISODE_LENGTHS",
@@ -103,7 +104,7 @@ def build_algorithm_config(
         raise
     except Exception as error:  # RLlib raises ValueError, TypeError, KeyError, …
         advice = "To suppress all validation errors"  # of no use in a spec
-        text = " ".join(str(error).partition(advice)[0].split())
+        text = " ".join(veil(str(error)).partition(advice)[0].split())
         raise ConfigurationRefusedError(
             f"{settings.algorithm} refuses this configuration: {text[:400] or type(error).__name__}"
         ) from error

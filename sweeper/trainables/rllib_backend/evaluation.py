@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import torch
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 
 from sweeper.environments.settings import EnvironmentSettings
-from sweeper.trainables.contract import EvaluationResult, EvaluationSettings
+from sweeper.trainables.contract import (
+    NON_FINITE_POLICY,
+    EvaluationResult,
+    EvaluationSettings,
+)
 from sweeper.trainables.rllib_backend.config import make_return_counter, set_environment
 
 __all__ = ["Evaluator", "module_state"]
@@ -45,9 +51,21 @@ class Evaluator:
         self._runner = type(algorithm.env_runner)(config=config, worker_index=0, num_workers=0)
         # Set on the runner's own copy: the constructor deep-copies the config, and `finished`.
         self._runner.config.callbacks(on_episode_end=record)
+        self._env_steps = 0
+        self._guard(self._runner.module)
 
-    def play(self, algorithm: Algorithm, env_seed: int) -> EvaluationResult:
-        """Play all episodes, the same ones for the same seed."""
+    def play(self, algorithm: Algorithm, env_seed: int, env_steps: int) -> EvaluationResult:
+        """Play all episodes, the same ones for the same seed.
+
+        Args:
+            algorithm: whose policy plays.
+            env_seed: of the environments.
+            env_steps: that it was trained for: where the schedule of an exploration is.
+
+        Raises:
+            FloatingPointError: the policy's outputs are not finite.
+        """
+        self._env_steps = env_steps
         runner = self._runner
         runner.set_state(
             {
@@ -71,6 +89,35 @@ class Evaluator:
     def close(self) -> None:
         """Close the environments."""
         self._runner.stop()
+
+    def _guard(self, module: Any) -> None:
+        """Have a module refuse outputs that are not finite, and explore as it did last.
+
+        Its env runner would begin schedules anew, and greedy actions can't show such outputs.
+        """
+
+        def guard(name: str) -> None:
+            forward = getattr(module, name)
+
+            def guarded(*args: Any, **kwargs: Any) -> Any:
+                if "t" in kwargs:
+                    kwargs["t"] = self._env_steps
+                outputs = forward(*args, **kwargs)
+                _refuse_non_finite(outputs)
+                return outputs
+
+            setattr(module, name, guarded)
+
+        for name in ("forward_inference", "forward_exploration", "compute_q_values"):
+            if hasattr(module, name):
+                guard(name)
+
+
+def _refuse_non_finite(outputs: Mapping[str, Any]) -> None:
+    for output in outputs.values():
+        is_float = isinstance(output, torch.Tensor) and output.is_floating_point()
+        if is_float and not torch.isfinite(output).all():
+            raise FloatingPointError(NON_FINITE_POLICY)
 
 
 def module_state(algorithm: Algorithm, *, inference_only: bool) -> Any:

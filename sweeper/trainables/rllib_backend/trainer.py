@@ -36,6 +36,7 @@ from sweeper.errors import ConfigurationRefusedError
 from sweeper.paths import CheckpointPaths
 from sweeper.spec.keys.support import supports
 from sweeper.trainables.contract import (
+    NON_FINITE_POLICY,
     EnvironmentFailedError,
     EvaluationResult,
     EvaluationSettings,
@@ -53,6 +54,7 @@ from sweeper.trainables.rllib_backend.evaluation import Evaluator, module_state
 from sweeper.trainables.rllib_backend.schedules import follow_schedules
 from sweeper.trainables.seeding import Purpose, derive_seed, seed_sequence, start_anew
 from sweeper.trainables.spaces import check_spaces
+from sweeper.veil import veil
 
 __all__ = ["RLlibTrainer"]
 
@@ -110,7 +112,10 @@ class RLlibTrainer:
         return [self._train_replica(replica) for replica in self._replicas]
 
     def evaluate(self, examination: Examination | None = None) -> list[EvaluationResult | None]:
-        """Play the held-out episodes, the same ones at every evaluation."""
+        """Play the held-out episodes, the same ones at every evaluation.
+
+        Replicas that diverge in it are frozen.
+        """
         if examination is None:
             settings = self._settings.evaluation or EvaluationSettings()
             examination = Examination(settings, self._settings.stage)
@@ -168,7 +173,7 @@ class RLlibTrainer:
             except Exception as error:
                 fault = _find_fault(error)
                 if fault is not None:
-                    replica.cause = f"{self._name(replica)}: {fault}"
+                    replica.cause = f"{self._name(replica)}: {veil(str(fault))}"
                     if not hasattr(fault, "is_non_finite"):
                         raise EnvironmentFailedError(replica.cause) from error
                 # Non-finite weights show in the first action sampled from them.
@@ -180,10 +185,13 @@ class RLlibTrainer:
         new_env_steps = sampled.get(NUM_ENV_STEPS_SAMPLED, 0)
         if math.isfinite(new_env_steps):  # NaN: separate env runners delivered none
             replica.env_steps += int(new_env_steps)
-        if not result or _has_diverged(algorithm, learner):
+        returns, lengths = _finished_episodes(sampled)
+        if not np.isfinite(returns).all():  # below a wrapper that hides it
+            replica.cause = f"{self._name(replica)}: an episode's return is not finite"
+            returns, lengths = [], []
+        if not result or replica.cause is not None or _has_diverged(algorithm, learner):
             replica.diverged = True
             self._drop(replica)
-        returns, lengths = _finished_episodes(sampled)
         return ReplicaProgress(
             env_steps=replica.env_steps,
             episode_returns=tuple(returns),
@@ -211,15 +219,32 @@ class RLlibTrainer:
             # (BipedalWalker), and a wrapper can carry something on.
             evaluator = Evaluator(algorithm, settings, self._settings.environment)
             try:
-                return evaluator.play(algorithm, env_seed)
+                result = evaluator.play(algorithm, env_seed, replica.env_steps)
             except Exception as error:
-                fault = _find_fault(error)
-                if fault is None:
-                    raise
-                words = f"{self._name(replica)}, in an evaluation: {fault}"
-                raise EnvironmentFailedError(words) from error
+                result = EvaluationResult.failed(self._explain_failure(replica, error))
             finally:
                 evaluator.close()
+        if result.diverged:
+            replica.diverged, replica.cause = True, result.cause
+            self._drop(replica)
+        return result
+
+    def _explain_failure(self, replica: _Replica, error: Exception) -> str:
+        """Why a replica diverged in an evaluation.
+
+        Raises:
+            EnvironmentFailedError: the environment returned what it must not.
+            Exception: the error itself, if it tells of nothing that is not finite.
+        """
+        fault = _find_fault(error)
+        if fault is None:
+            if not _is_numeric_failure(error):
+                raise error
+            return NON_FINITE_POLICY
+        words = f"{self._name(replica)}, in an evaluation: {veil(str(fault))}"
+        if not hasattr(fault, "is_non_finite"):
+            raise EnvironmentFailedError(words) from error
+        return words
 
     def _training_seed(self, replica: _Replica) -> int:
         """A new seed for every restart, or environments would repeat their first episodes."""

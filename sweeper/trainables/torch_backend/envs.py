@@ -21,6 +21,7 @@ from sweeper.spec.keys.support import find_support
 from sweeper.trainables.contract import EnvironmentFailedError, TrialSettings
 from sweeper.trainables.generators import Generators
 from sweeper.trainables.seeding import Purpose, derive_seed
+from sweeper.veil import veil
 
 __all__ = ["ReplicaEnvs", "SeparateReplicaEnvs", "open_replica_envs"]
 
@@ -76,7 +77,7 @@ class SeparateReplicaEnvs:
                 with self._generators[replica].swapped_in():
                     observations, _ = self.vector_envs[replica].reset(seed=seed)
             except EnvironmentFault as fault:
-                raise EnvironmentFailedError(f"{self._names[replica]}: {fault}") from fault
+                raise self._explain(replica, fault) from fault
             yield observations
 
     def step(
@@ -108,13 +109,16 @@ class SeparateReplicaEnvs:
                 else:
                     *outcome, infos = self.vector_envs[replica].step(actions[replica])
             except EnvironmentFault as fault:
-                raise EnvironmentFailedError(f"{self._names[replica]}: {fault}") from fault
+                raise self._explain(replica, fault) from fault
             yield *outcome, infos.get(OWN_REWARD, outcome[1])
 
     def close(self) -> None:
         """Close the environments."""
         for envs in self.vector_envs:
             envs.close()
+
+    def _explain(self, replica: int, fault: EnvironmentFault) -> EnvironmentFailedError:
+        return EnvironmentFailedError(f"{self._names[replica]}: {veil(str(fault))}")
 
 
 ReplicaEnvs = EnvpoolReplicaEnvs | SeparateReplicaEnvs

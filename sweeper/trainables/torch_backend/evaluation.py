@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sweeper.environments.spaces import ObservationEncoder
 from sweeper.trainables.contract import (
+    NON_FINITE_POLICY,
     EvaluationResult,
     EvaluationSettings,
     TrialSettings,
@@ -19,6 +20,7 @@ from sweeper.trainables.contract import (
 from sweeper.trainables.seeding import Purpose, derive_seed, seed_sequence
 from sweeper.trainables.torch_backend.distributions import ActionDistribution
 from sweeper.trainables.torch_backend.envs import ReplicaEnvs, open_replica_envs
+from sweeper.trainables.torch_backend.non_finite import find_non_finite, make_finite
 
 __all__ = ["HeldOutEpisodes"]
 
@@ -49,6 +51,8 @@ class HeldOutEpisodes:
         """
         return open_replica_envs(self._settings, len(self._quotas), is_first=False)
 
+    # What is not finite freezes a replica; numpy's warnings would add nothing.
+    @np.errstate(all="ignore")
     def play(
         self,
         envs: ReplicaEnvs,
@@ -70,7 +74,8 @@ class HeldOutEpisodes:
             skipped: ``bool[replicas]``, replicas that don't play.
 
         Returns:
-            One result per replica; None if it was skipped or its policy is not finite.
+            One result per replica; None if it was skipped. A replica diverged if its policy or
+            what its environments returned was not finite.
         """
         quotas, generators = self._quotas, None
         seeds, stage = self._settings.seeds, self._settings.stage
@@ -82,19 +87,25 @@ class HeldOutEpisodes:
         raw = np.zeros((len(envs), len(quotas), *encoder.shape), dtype=encoder.dtype)
         for replica, observations in enumerate(envs.reset(self._env_seeds)):
             raw[replica] = encoder.encode(observations)
+        playing = [replica for replica in range(len(envs)) if not skipped[replica]]
         finished: list[list[list[tuple[float, int]]]] = [
             [[] for _ in quotas] for _ in range(len(envs))
         ]
         returns, lengths = np.zeros(raw.shape[:2]), np.zeros(raw.shape[:2], dtype=np.int64)
         resetting = np.zeros(raw.shape[:2], dtype=np.bool_)
-        skipped = skipped.copy()
-        playing = [replica for replica in range(len(envs)) if not skipped[replica]]
-        while playing:
-            with np.errstate(all="ignore"):
-                inputs = policy(normalise(raw))
+        rewards, own = np.zeros((2, *raw.shape[:2]))
+        causes = self._find_faults((rewards, own), raw, playing, lengths - 1)
+        while playing := [
+            replica
+            for replica in playing
+            if replica not in causes
+            and any(len(p) < q for p, q in zip(finished[replica], quotas, strict=True))
+        ]:
+            inputs = policy(normalise(raw))
             for replica in playing:  # environments may crash on NaN actions
-                skipped[replica] = not np.isfinite(inputs[replica]).all()
-            playing = [replica for replica in playing if not skipped[replica]]
+                if not np.isfinite(inputs[replica]).all():
+                    causes[replica] = NON_FINITE_POLICY
+            playing = [replica for replica in playing if replica not in causes]
             if generators is None:
                 actions = distribution.mode(inputs)
             else:
@@ -102,12 +113,13 @@ class HeldOutEpisodes:
                 for replica in playing:
                     distribution.draw_noise(generators[replica], noise[replica])
                 actions = distribution.sample(inputs, noise)
+            before = np.where(resetting, -1, lengths)
             outcomes = envs.step(distribution.to_env(actions), playing)
             for replica, outcome in zip(playing, outcomes, strict=True):
-                observations, _, terminated, truncated, scores = outcome
+                observations, rewards[replica], terminated, truncated, own[replica] = outcome
                 raw[replica] = encoder.encode(observations)
                 real = ~resetting[replica]
-                returns[replica] += scores * real
+                returns[replica] += own[replica] * real
                 lengths[replica] += real
                 resetting[replica] = ended = (terminated | truncated) & real
                 for env in np.flatnonzero(ended):
@@ -115,12 +127,31 @@ class HeldOutEpisodes:
                     finished[replica][env].append(episode)
                 returns[replica][ended] = 0
                 lengths[replica][ended] = 0
-            playing = [
-                replica
-                for replica in playing
-                if any(len(p) < q for p, q in zip(finished[replica], quotas, strict=True))
-            ]
+            causes |= self._find_faults((rewards, own), raw, playing, before)
         return [
-            None if skip else EvaluationResult.count(played, quotas, self._max_episode_steps)
-            for skip, played in zip(skipped, finished, strict=True)
+            None
+            if skipped[replica]
+            else EvaluationResult.failed(causes[replica])
+            if replica in causes
+            else EvaluationResult.count(played, quotas, self._max_episode_steps)
+            for replica, played in enumerate(finished)
         ]
+
+    def _find_faults(
+        self,
+        rewards: tuple[Array, Array],
+        observations: Array,
+        replicas: Sequence[int],
+        lengths: Array,
+    ) -> dict[int, str]:
+        """Whose environments returned what is not finite, and what; that is made finite."""
+        faults = find_non_finite(rewards, observations, replicas=replicas, lengths=lengths)
+        for replica in faults:
+            for array in (*rewards, observations):
+                make_finite(array[replica])
+        settings = self._settings
+        return {
+            replica: f"{settings.environment.id} returned {fault} in an evaluation (seed "
+            f"{settings.seeds[replica]})"
+            for replica, fault in faults.items()
+        }

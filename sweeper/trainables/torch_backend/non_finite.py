@@ -15,7 +15,7 @@ Array = NDArray[Any]
 
 
 def find_non_finite(
-    rewards: Array, observations: Array, *, replicas: Sequence[int], lengths: Array
+    rewards: Sequence[Array], observations: Array, *, replicas: Sequence[int], lengths: Array
 ) -> dict[int, str]:
     """Say what is not finite in a step, by replica.
 
@@ -23,17 +23,17 @@ def find_non_finite(
     warnings.
 
     Args:
-        rewards: ``float[replicas, envs]``.
+        rewards: of the environment and below its wrappers, ``float[replicas, envs]`` each.
         observations: ``[replicas, envs, ...]``.
         replicas: the ones that took the step.
-        lengths: env steps of the episodes before it, ``int[replicas, envs]``.
+        lengths: env steps of the episodes before it, ``int[replicas, envs]``; -1 for a reset.
     """
     is_float = observations.dtype.kind == "f"
-    if math.isfinite(np.add.reduce(rewards, axis=None)) and (
-        not is_float or math.isfinite(np.add.reduce(observations, axis=None))
-    ):
+    looked_at = [*rewards, observations] if is_float else rewards
+    if all(math.isfinite(np.add.reduce(array, axis=None)) for array in looked_at):
         return {}
-    arrays = [("a reward", rewards)] + [("an observation", observations)] * is_float
+    arrays = [("a reward", array) for array in rewards]
+    arrays += [("an observation", observations)] * is_float
     found: dict[int, str] = {}
     for replica in replicas:
         for name, array in arrays:
@@ -42,7 +42,9 @@ def find_non_finite(
                 env = wrong[0, 0]
                 value = float(array[replica][tuple(wrong[0])])
                 what = f"{name} of {value}" if name == "a reward" else f"{name} with {value}"
-                found[replica] = f"{what} in step {lengths[replica, env] + 1:,} of an episode"
+                step = lengths[replica, env] + 1
+                where = f"in step {step:,} of an episode" if step else "at a reset"
+                found[replica] = f"{what} {where}"
     return found
 
 

@@ -79,7 +79,10 @@ class TorchTrainer(abc.ABC):
             self._opened = opened.pop_all()  # closed by `close`, or here if building fails
 
     def evaluate(self, examination: Examination | None = None) -> list[EvaluationResult | None]:
-        """Play the held-out episodes, the same ones at every evaluation."""
+        """Play the held-out episodes, the same ones at every evaluation.
+
+        Replicas that diverge in it are frozen.
+        """
         held_out, skipped = self._held_out, self._learner.is_frozen
         if examination is not None:
             held_out = HeldOutEpisodes(
@@ -90,7 +93,7 @@ class TorchTrainer(abc.ABC):
             plays = [examination.includes(index) for index in range(len(skipped))]
             skipped = skipped | ~np.array(plays)
         with held_out.open_envs() as envs:
-            return held_out.play(
+            results = held_out.play(
                 envs,
                 self._policy,
                 encoder=self._encoder,
@@ -98,6 +101,10 @@ class TorchTrainer(abc.ABC):
                 normalise=self._normalise,
                 skipped=skipped,
             )
+        diverged = np.array([result is not None and result.diverged for result in results])
+        if diverged.any():
+            self._learner.freeze(diverged)
+        return results
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write agent.json, weights.safetensors and trainer.safetensors.
@@ -183,6 +190,12 @@ class TorchTrainer(abc.ABC):
             "bounds_by_dimension": True,
             "normalisation": list(self._moments()),
             "seeds": list(settings.seeds),
+            # Seeds of replicas that no longer train; agents of earlier versions don't say.
+            "diverged": [
+                seed
+                for seed, is_frozen in zip(settings.seeds, self._learner.is_frozen, strict=True)
+                if is_frozen
+            ],
             "stage": settings.stage,
             "versions": {"torch": torch.__version__, "gymnasium": gymnasium.__version__},
         }

@@ -62,6 +62,36 @@ class Counted(Corridor):
         return super().step(action)
 
 
+class Failing(Corridor):
+    """Returns what is not finite in the episode of one seed.
+
+    Args:
+        fault: ``reward``, ``observation`` or ``reset``.
+        seed: of that episode.
+    """
+
+    def __init__(self, fault: str, seed: int) -> None:
+        super().__init__()
+        self.fault, self.seed, self.is_failing = fault, seed, False
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict]:
+        observation, info = super().reset(seed=seed)
+        if seed is not None:
+            self.is_failing = seed == self.seed
+        if self.is_failing and self.fault == "reset":
+            observation = np.full_like(observation, np.inf)
+        return observation, info
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        observation, reward, *rest = super().step(action)
+        if self.is_failing and self.fault == "observation":
+            observation = np.full_like(observation, np.nan)
+        elif self.is_failing and self.fault == "reward":
+            reward = np.nan
+        return observation, reward, *rest
+
+
 gymnasium.register("Corridor-v0", entry_point=Corridor, max_episode_steps=20)
+gymnasium.register("Failing-v0", entry_point=Failing, max_episode_steps=20)
 gymnasium.register("Crashing-v0", entry_point=Crashing, max_episode_steps=20)
 gymnasium.register("Counted-v0", entry_point=Counted, max_episode_steps=20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,7 +76,7 @@ class Launch:
             retries=Retries(1),
             drain=drain,
             objective=Objective("episode_return_mean"),
-            correction=DivergenceCorrection("max"),
+            correction=DivergenceCorrection(Objective()),
             decisions=self.decisions,
             placement=Placement(["127.0.0.1"]),
         )
@@ -87,8 +88,13 @@ class Launch:
         self.trial.last_result = row
 
     def save(self, number: int) -> None:
-        checkpoint = tune.Checkpoint(str(self.paths.trial("t0001") / f"checkpoint_{number:06d}"))
-        self.recorder.on_checkpoint(self.trial, checkpoint)
+        folder = self.paths.trial("t0001") / f"checkpoint_{number:06d}"
+        (folder / "replica_0").mkdir(parents=True)
+        (folder / "replica_0" / "state").touch()
+        self.announce(folder)
+
+    def announce(self, folder: Path) -> None:
+        self.recorder.on_checkpoint(self.trial, tune.Checkpoint(str(folder)))
 
     def ends(self) -> list[tuple[str, str]]:
         events = read_journal(self.paths.journal)
@@ -161,6 +167,38 @@ def test_a_trial_whose_checkpoint_could_not_be_recorded_does_not_end_as_if_it_ha
         launch.recorder.on_trial_complete(launch.trial)
     events = list(read_journal(launch.paths.journal))
     assert not any(isinstance(event, TrialCheckpointed | TrialEnded) for event in events)
+
+
+def test_a_checkpoint_is_on_the_disk_before_the_journal_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch = Launch(tmp_path)
+    launch.report(1)
+    synced: list[str] = []
+    sync = os.fsync
+
+    def watch(descriptor: int) -> None:
+        assert b"trial_checkpointed" not in launch.paths.journal.read_bytes()
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink().relative_to(tmp_path)))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    launch.save(0)
+    assert b"trial_checkpointed" in launch.paths.journal.read_bytes()
+    place = "trials/t0001/checkpoint_000000"
+    files = {f"{place}/seal.json", f"{place}/replica_0", f"{place}/replica_0/state"}
+    assert {*files, place, "trials/t0001", "trials"} <= set(synced)
+
+
+def test_a_checkpoint_that_is_not_on_the_disk_is_not_announced(tmp_path: Path) -> None:
+    launch = Launch(tmp_path)
+    launch.report(2, MET)
+    with pytest.raises(JournalError, match=r"can't write the checkpoint .*No such file"):
+        launch.announce(launch.paths.trial("t0001") / "checkpoint_000000")
+    with pytest.raises(JournalError, match="can't write the checkpoint"):
+        launch.recorder.on_trial_complete(launch.trial)
+    assert b"trial_checkpointed" not in launch.paths.journal.read_bytes()
+    assert launch.ends() == []
 
 
 def test_a_trial_that_fails_while_the_launch_ends_keeps_its_error(tmp_path: Path) -> None:

@@ -22,10 +22,16 @@ import pytest
 from safetensors.numpy import load_file
 
 from sweeper.environments.settings import EnvironmentSettings
-from sweeper.metrics import ENV_STEPS, explain_metric
+from sweeper.metrics import ENV_STEPS, IS_NEW_EVALUATION, explain_metric
 from sweeper.spec.keys.support import find_support
-from sweeper.trainables.contract import EvaluationSettings, ReplicaProgress, TrialSettings
+from sweeper.trainables.contract import (
+    EvaluationSettings,
+    Examination,
+    ReplicaProgress,
+    TrialSettings,
+)
 from sweeper.trainables.metrics import TrialMetrics
+from sweeper.trainables.seeding import Purpose, derive_seed
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -78,8 +84,11 @@ NUMBERS = {
 }  # fmt: skip
 LISTS = {
     f"replica/{name}"
-    for name in (ENV_STEPS, "episode_return_mean", "evaluation/episode_return_mean")
-}
+    for name in (
+        ENV_STEPS, "episode_return_mean", "episode_return_min", "episode_return_max",
+        "episode_len_mean", "evaluation/episode_return_mean", "evaluation/episode_len_mean",
+    )
+}  # fmt: skip
 TUNES_OWN = {
     "config", "date", "done", "hostname", "iterations_since_restore", "node_ip", "pid",
     "should_checkpoint", "stopped_by", "time_since_restore", "time_this_iter_s", "timestamp",
@@ -221,7 +230,8 @@ def journey(pair: Pair, start_trial: Factory, tmp_path_factory: pytest.TempPathF
 def test_a_row_is_flat_finite_and_of_the_promised_types(pair: Pair, journey: Journey) -> None:
     last = {key: value for key, value in journey.rows[-1].items() if key not in TUNES_OWN}
     learner = {key.removeprefix("learner/") for key in last if key.startswith("learner/")}
-    assert last.keys() == WHOLE | NUMBERS | LISTS | {f"learner/{key}" for key in learner}
+    names = WHOLE | NUMBERS | LISTS | {IS_NEW_EVALUATION}
+    assert last.keys() == names | {f"learner/{key}" for key in learner}
     assert learner >= LEARNER[pair.algorithm]
     assert {type(last[key]) for key in WHOLE} == {int}
     scalars = NUMBERS | {f"learner/{key}" for key in learner}
@@ -235,18 +245,18 @@ def test_a_row_is_flat_finite_and_of_the_promised_types(pair: Pair, journey: Jou
 
 def test_every_reported_metric_can_be_named_in_a_spec(pair: Pair, journey: Journey) -> None:
     for row in journey.rows:
-        for key in row.keys() - TUNES_OWN - LISTS:
+        for key in row.keys() - TUNES_OWN - LISTS - {IS_NEW_EVALUATION}:
             if pair.backend == "torch" or not key.startswith("learner/"):
                 learner = find_support(pair.backend, pair.algorithm).learner_metrics
                 assert explain_metric(key, learner, has_evaluation=True) is None
 
 
-def test_a_trials_value_is_the_mean_or_minimum_of_its_replicas(journey: Journey) -> None:
+def test_a_trials_value_is_the_mean_or_an_end_of_its_replicas(journey: Journey) -> None:
+    ends = {ENV_STEPS: min, "episode_return_min": min, "episode_return_max": max}
     for row in journey.rows:
-        assert row[ENV_STEPS] == min(row[f"replica/{ENV_STEPS}"])
-        for key in LISTS - {f"replica/{ENV_STEPS}"}:
-            if key in row:
-                assert row[key.removeprefix("replica/")] == pytest.approx(np.mean(row[key]))
+        for key in LISTS & row.keys():
+            name = key.removeprefix("replica/")
+            assert row[name] == pytest.approx(ends.get(name, np.mean)(row[key]))
 
 
 def test_a_metric_once_reported_is_reported_from_then_on(journey: Journey) -> None:
@@ -262,6 +272,10 @@ def test_a_trial_evaluates_when_due_and_at_its_end(journey: Journey) -> None:
     first = next(index for index, value in enumerate(steps) if value >= 128)
     evaluated = ["evaluation/episode_return_mean" in row for row in journey.rows]
     assert evaluated == [index >= first for index in range(len(steps))]
+    news = [row.get(IS_NEW_EVALUATION) for row in journey.rows if IS_NEW_EVALUATION in row]
+    assert (len(news), news[0], news[-1]) == (sum(evaluated), True, True)
+    changes = [row["evaluation/episode_return_mean"] for row in journey.rows[first:]]
+    assert all(new or a == b for a, b, new in zip(changes, changes[1:], news[1:], strict=False))
     last = journey.rows[-1]
     assert last["stopped_by"] == f"{ENV_STEPS} >= 192"
     assert steps[-2] < 192 <= steps[-1]
@@ -448,6 +462,8 @@ def test_a_diverged_replica_is_marked_and_the_others_are_undisturbed(
 
     state = json.loads(json.dumps(trainer.save(tmp_path)))
     trainer.close()
+    if pair.backend == "torch":  # on rllib it has no folder
+        assert json.loads((tmp_path / "agent.json").read_text())["diverged"] == [SEEDS[1]]
     restored = pair.trainer(seeds=SEEDS)
     restored.restore(tmp_path, state)
     (again,) = train(restored, 1)
@@ -456,6 +472,46 @@ def test_a_diverged_replica_is_marked_and_the_others_are_undisturbed(
     for index in (0, 2):  # they begin new episodes, not the first ones again
         assert again[index].env_steps > third[index].env_steps
         assert again[index].episode_returns != beside[0][index].episode_returns
+
+
+FAULTS = {
+    "reward": "reward of nan",
+    "observation": "observation",
+    "reset": "observation",
+    "policy": "its policy's outputs in an evaluation are not finite",
+}
+
+
+@pytest.mark.parametrize("stage", ["search", "evaluation"], ids=["own", "examination"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_is_not_finite_in_an_evaluation_freezes_its_replica_alone(
+    pair: Pair, envs_folder: Path, fault: str, stage: str
+) -> None:
+    seed = derive_seed(5, stage, Purpose.EVALUATION_ENVIRONMENTS)
+    environment = EnvironmentSettings(
+        "Failing-v0",
+        kwargs={"fault": fault, "seed": seed},
+        module="corridor_envs",
+        search_paths=(str(envs_folder),),
+    )
+    played = EvaluationSettings(episodes=2)
+    asked = None if stage == "search" else Examination(played, stage)
+    trainer = pair.trainer(seeds=SEEDS, environment=environment, evaluation=played)
+    trainer.train()
+    if fault == "policy":
+        pair.break_replica(trainer, 1)
+    results = trainer.evaluate(asked)
+    assert [result.diverged for result in results] == [False, True, False]
+    assert FAULTS[fault] in results[1].cause
+    assert fault == "policy" or "in an evaluation" in results[1].cause
+    again = trainer.evaluate(asked)
+    assert again == [results[0], None, results[2]]
+    before, after = trainer.train(), trainer.train()
+    assert [replica.diverged for replica in before] == [False, True, False]
+    assert [b.env_steps > a.env_steps for a, b in zip(before, after, strict=True)] == [
+        *(True, False, True)
+    ]
+    trainer.close()
 
 
 def test_a_crash_in_the_environment_is_the_trials_error(

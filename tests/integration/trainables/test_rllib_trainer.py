@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from sweeper.agents.agent import load_agent
 from sweeper.environments.settings import EnvironmentSettings, WrapperSettings
 from sweeper.errors import ConfigurationRefusedError
 from sweeper.trainables.contract import EvaluationSettings, ReplicaProgress, TrialSettings
@@ -103,6 +104,52 @@ def test_an_evaluation_is_greedy_unless_it_explores() -> None:
         trainer.close()
     # An untrained policy that always takes its greedy action falls over at once.
     assert max(returns[False]) < max(returns[True])
+
+
+EPSILON = [[0, 1.0], [80, 0.0]]  # greedy after the first iteration
+
+
+def test_an_evaluation_that_explores_has_the_epsilon_of_its_env_steps() -> None:
+    returns = []
+    for explore in (True, False):
+        evaluation = EvaluationSettings(episodes=12, every_env_steps=None, explore=explore)
+        trainer = make_trainer(
+            make_settings("DQN", evaluation=evaluation), DQN | {"epsilon": EPSILON}
+        )
+        fresh = trainer.evaluate()[0].episode_returns
+        trainer.train()
+        returns.append((fresh, trainer.evaluate()[0].episode_returns))
+        trainer.close()
+    (explored, late), (greedy, trained) = returns
+    assert explored != greedy
+    assert late == trained
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "epsilon", "share"),
+    [("DQN", 1.0, 0.5), ("DQN", EPSILON, 0.0), ("PPO", None, 0.5)],
+    ids=["random", "greedy by now", "PPO"],
+)
+def test_a_checkpoint_explores_as_the_trainer_would(
+    tmp_path: Path, algorithm: str, epsilon: Any, share: float
+) -> None:
+    more = {} if epsilon is None else {"epsilon": epsilon}
+    trainer = make_trainer(make_settings(algorithm), CONFIGURATIONS[algorithm] | more)
+    trainer.train()
+    trainer.save(tmp_path)
+    trainer.close()
+    agent = load_agent(tmp_path / "replica_0", trust=True)
+    observations = np.random.default_rng(1).uniform(-1, 1, (300, 4)).astype(np.float32)
+    random.seed(7)
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    explored = agent.act_batch(observations, np.random.default_rng(5))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert (explored == agent.act_batch(observations, np.random.default_rng(5))).all()
+    if share:
+        assert (explored != agent.act_batch(observations, np.random.default_rng(6))).any()
+    greedy = agent.act_batch(observations)
+    assert np.mean(explored != greedy) == pytest.approx(share, abs=0.15)
 
 
 def evaluate(env_id: str, vectorization: str = "auto", **evaluation: Any):

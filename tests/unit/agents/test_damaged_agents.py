@@ -152,7 +152,7 @@ SELECTIONS = [{"score": float("nan")}, {"trial_id": []}, {"score": 10**400}, {"m
 
 
 @pytest.mark.parametrize("values", SELECTIONS, ids=lambda values: str(values)[:20])
-def test_a_damaged_selection_leaves_an_evaluation_without_its_words(
+def test_with_a_damaged_selection_an_evaluation_goes_by_the_journal(
     champion: Path, values: dict[str, Any]
 ) -> None:
     path = RunPaths(champion.parent).selection
@@ -160,7 +160,7 @@ def test_a_damaged_selection_leaves_an_evaluation_without_its_words(
     arguments = ("--episodes", "1", "--max-episode-steps", "5", "--json")
     done = sweeper_here("evaluate", str(champion.parent), *arguments, cwd=champion.parents[1])
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["champion"] is None
+    assert json.loads(done.stdout)["champion"]["trial_id"] == "t0002"
 
 
 def test_a_later_format_is_named(champion: Path) -> None:

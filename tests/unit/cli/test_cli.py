@@ -7,6 +7,7 @@ import re
 import resource
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,20 @@ def test_an_unwritable_file_is_a_one_line_error(call: Any) -> None:
     Path("taken").mkdir()
     error = call("results", "--parquet", "taken").error
     assert error == "error: taken can't be written: Is a directory\n"
+
+
+def test_a_table_in_a_file_has_the_score_that_was_asked_for(call: Any) -> None:
+    import pandas as pd
+
+    make_run(Path("runs"), "made-20260101-000000", ["TERMINATED", "TERMINATED"])
+    asked = ("--metric", "env_steps_per_s", "--mode", "min")
+    call("results", "--parquet", "trials.parquet", *asked)
+    printed = pd.read_csv(StringIO(call("results", "--csv", *asked).out))
+    for table in (printed, pd.read_parquet("trials.parquet")):
+        assert table["score"].tolist() == [25.0, 25.0]
+        assert table["replicas"].tolist() == [0, 0]
+    plain = pd.read_csv(StringIO(call("results", "--csv").out))
+    assert plain["score"].tolist() == [10.0, 20.0]
 
 
 def test_an_invalid_or_missing_tracking_uri_is_a_one_line_error(call: Any) -> None:

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
 from sweeper.environments.vector import build_vector_env
 from sweeper.errors import UserError
-from sweeper.evidence.evaluation import play_episodes
+from sweeper.evidence.episodes import play_episodes
 from sweeper.trainables.contract import EvaluationSettings
 
 
@@ -94,7 +94,7 @@ def test_the_remedy_works():
 
 
 class Player:
-    def act_batch(self, observations):
+    def act_batch(self, observations, generator):
         return np.zeros(len(observations), int)
 
 

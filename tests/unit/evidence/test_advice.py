@@ -14,10 +14,11 @@ from command_line import sweeper_here
 from run_folders import make_run
 
 from sweeper.evidence.advice.effort import advise_on_effort, find_reliability, turning_point
+from sweeper.evidence.advice.length import advise_on_length
 from sweeper.evidence.advice.positions import savage_scores
 from sweeper.evidence.advice.report import advise
 from sweeper.metrics import Objective
-from sweeper.results.records import SweepResults
+from sweeper.results.records import SweepResults, TrialRecord
 from sweeper.states import FailureReason, TrialState
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
@@ -302,3 +303,20 @@ def test_the_command_says_what_the_data_do_not_bear(tmp_path: Path) -> None:
     assert {one["about"] for one in document["nothing"]} == {
         "ranges", "length", "effort", "importance",
     }  # fmt: skip
+
+
+def test_reports_that_repeat_an_evaluation_do_not_hide_what_was_gained() -> None:
+    metric = "evaluation/episode_return_mean"
+    # (env steps, value of each run, whether it was just evaluated)
+    rows = [(300, 0.0, True), (660, 0.0, False), (700, 50.0, True), (1000, 80.0, True)]
+    reports = tuple(
+        {
+            "num_env_steps_sampled_lifetime": steps,
+            "evaluation/is_new": is_new,
+            f"replica/{metric}": [value + run for run in range(4)],
+        }
+        for steps, value, is_new in rows
+    )
+    reason = "num_env_steps_sampled_lifetime >= 1000"
+    record = TrialRecord("t0001", "TERMINATED", reason=reason, reports=reports)
+    assert advise_on_length([record], Objective(metric)).numbers["gain"] == 30.0

@@ -13,13 +13,9 @@ from run_folders import make_run
 from sweeper.environments.building import describe
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
-from sweeper.evidence.evaluation import (
-    AgentEvaluation,
-    Evaluation,
-    _find_episode_cap,
-    evaluate,
-    play_episodes,
-)
+from sweeper.evidence.episodes import play_episodes
+from sweeper.evidence.evaluation import _find_episode_cap, evaluate
+from sweeper.evidence.played import AgentEvaluation, Evaluation
 
 
 class Lottery(gymnasium.Env[Any, Any]):
@@ -61,11 +57,11 @@ class Yes:
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def act(self, observation: Any) -> Any:
+    def act(self, observation: Any, generator: np.random.Generator | None) -> Any:
         assert observation["x"].shape == (1,)
         return 1
 
-    def act_batch(self, observations: Any) -> Any:
+    def act_batch(self, observations: Any, generator: np.random.Generator | None) -> Any:
         self.batches.append(len(observations))
         return np.ones(len(observations), dtype=np.int64)
 

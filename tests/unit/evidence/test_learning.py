@@ -68,6 +68,19 @@ def test_what_is_minimised_is_reached_from_above() -> None:
     assert found.steps == (2000,)
 
 
+def test_reports_that_repeat_an_evaluation_are_no_points() -> None:
+    values = [0.0, 0.0, 0.0, 100.0]  # evaluated at the first and the last
+    reports = trial("t0001", [[value] for value in values]).reports
+    marked = tuple(
+        {**report, "evaluation/is_new": number in (0, 3)} for number, report in enumerate(reports)
+    )
+    record = replace(trial("t0001", [[0.0]]), reports=marked)
+    alone = SweepResults(root=Path(), trials=(record,))
+    found = find_learning(alone, "t0001", Objective(METRIC), 90.0, is_confirmed=False)
+    assert found is not None
+    assert found.areas == (50.0,)
+
+
 @pytest.mark.parametrize("rows", [[[5.0, 6.0]], [[None, None], [None, None]]], ids=str)
 def test_without_a_curve_nothing_is_said(rows: list[list[float | None]]) -> None:
     alone = SweepResults(root=Path(), trials=(trial("t0001", rows),))

@@ -5,6 +5,7 @@ import json
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from sweeper.evidence.selection import (
 from sweeper.metrics import Objective, canonical_metric
 from sweeper.results.records import SweepResults, TrialCheckpoint, TrialRecord, judge_trial
 from sweeper.results.scoring import metric_value, score_reports
+from sweeper.results.spread import Spread, spread_of
 
 METRIC = "episode_return_mean"
 ROOT = Path("/runs/x")
@@ -108,6 +110,44 @@ def test_the_area_is_the_mean_over_env_steps_not_over_reports() -> None:
     ]
     area = score_reports(reports, Objective(metric=METRIC, score="auc")).value
     assert area == pytest.approx((5.0 * 100 + 10.0 * 300) / 400)
+
+
+EVALUATED = "evaluation/episode_return_mean"
+
+
+def evaluated(steps: int, value: float, *, is_new: bool) -> dict[str, Any]:
+    return {
+        EVALUATED: value,
+        f"replica/{EVALUATED}": [value, value + 2],
+        "evaluation/is_new": is_new,
+        "episode_return_mean": float(steps),
+        "num_env_steps_sampled_lifetime": steps,
+    }
+
+
+@pytest.mark.parametrize("batch", [10, 20, 50, 100])
+def test_reports_that_repeat_an_evaluation_are_no_points_of_its_curve(batch: int) -> None:
+    # Evaluated at 100, 200 and 300; one of equal value counts as well.
+    values = {100: 0.0, 200: 10.0, 300: 10.0}
+    reports = [
+        evaluated(steps, values[steps // 100 * 100], is_new=steps in values)
+        for steps in range(100, 301, batch)
+    ]
+    objective = Objective(metric=EVALUATED, score="auc")
+    assert score_reports(reports, objective).value == 7.5
+    record = TrialRecord("a", "TERMINATED", reports=tuple(reports))
+    assert spread_of(record, objective) == Spread((7.5, 9.5))
+    theirs = replace(objective, metric="evaluation/env_runners/episode_return_mean")
+    assert score_reports(reports, theirs).value == 7.5
+    training = Objective(metric="episode_return_mean", score="auc")
+    assert score_reports(reports, training).value == 200.0
+
+
+def test_the_area_of_an_earlier_versions_reports_has_all_of_them_as_points() -> None:
+    reports = [evaluated(100 * n, value, is_new=False) for n, value in enumerate([0, 0, 10], 1)]
+    for report in reports:
+        del report["evaluation/is_new"]
+    assert score_reports(reports, Objective(metric=EVALUATED, score="auc")).value == 2.5
 
 
 def test_the_area_of_one_report_is_its_value() -> None:

@@ -211,6 +211,27 @@ def test_probable_mistakes_are_warnings(
     assert [warning for warning in plan_of(tmp_path, **changes).warnings if words in warning]
 
 
+@pytest.mark.parametrize(
+    ("score", "stop", "words"),
+    [
+        ("auc", "{episode_return_mean: 475}", "stop.episode_return_mean may end trials"),
+        ("auc", "{plateau: {metric: episode_return_mean}}", "stop.plateau may end trials"),
+        ("auc", "{}", None),
+        ("auc", "{training_iteration: 5}", None),
+        ("last", "{episode_return_mean: 475}", None),
+    ],
+)
+def test_areas_under_curves_of_different_lengths_are_a_warning(
+    tmp_path: Path, score: str, stop: str, words: str | None
+) -> None:
+    space = {"param_space": "{lr: {uniform: [1e-5, 1e-4]}}", "search": "{num_samples: 4}"}
+    bounded = f"{{num_env_steps_sampled_lifetime: 10000, {stop[1:-1]}}}"
+    plan = plan_of(tmp_path, **space, selection=f"{{score: {score}}}", stop=bounded)
+    found = [one for one in plan.warnings if "selection.score is auc" in one]
+    assert len(found) == (words is not None)
+    assert all(words in one for one in found)
+
+
 def test_a_plain_sweep_has_no_warnings() -> None:
     for path in CONFIGS.glob("*.yaml"):
         assert build_plan(load_spec(path)).warnings == ()

@@ -34,6 +34,7 @@ from sweeper.results.builder import (
 )
 from sweeper.results.frames import history_frame, trials_frame, write_parquet
 from sweeper.results.records import SweepResults, describe_pruning
+from sweeper.states import Stage
 
 NOBODY = 2**22 + 1  # above Linux's largest process id
 
@@ -294,11 +295,57 @@ def test_the_trials_frame_has_dotted_parameters_and_the_last_metrics() -> None:
         asked("t0001", lr=0.1, model_config={"fcnet_hiddens": [64]}), started("t0001"),
         reported(1, 3.0), reported(2, 4.0), asked("t0002", lr=0.2),
     )  # fmt: skip
-    frame = trials_frame(results)
+    frame = trials_frame(results, Objective())
     assert list(frame["lr"]) == [0.1, 0.2]
     assert frame["model_config.fcnet_hiddens"][0] == [64]
     assert frame["episode_return_mean"][0] == 4.0
     assert math.isnan(frame["episode_return_mean"][1])
+
+
+def test_the_trials_frame_has_the_score_by_the_objective_and_its_spread(tmp_path: Path) -> None:
+    rows = [
+        {"training_iteration": n, "loss": loss, "replica/loss": [loss - 1, loss + 1], **more}
+        for n, loss, more in ((1, 3.0, {}), (2, 5.0, {"score": "foreign", "seeds": 7}))
+    ]
+    results = fold(
+        asked("t0001", state=0.1), started("t0001"), asked("t0002", state=0.2),
+        *(TrialReported(3.0, "t0001", row) for row in rows),
+    )  # fmt: skip
+    frame = trials_frame(results, Objective("loss", "min", "best"))
+    assert frame["score"].tolist()[0] == 3.0
+    assert frame["deviation"].tolist()[0] == pytest.approx(math.sqrt(2))
+    assert frame["replicas"].tolist() == [2, 0]
+    assert frame[["score", "deviation"]].iloc[1].isna().all()
+    columns = ["score", "deviation", "replicas"]
+    assert [str(frame[name].dtype) for name in columns] == ["float64", "float64", "int64"]
+    assert trials_frame(results, Objective("loss", "max", "best"))["score"][0] == 5.0
+    # What others call the same stays beside it.
+    assert frame["metric.score"][0] == "foreign"
+    assert frame["metric.seeds"][0] == 7
+    assert frame["config.state"].tolist() == [0.1, 0.2]
+    assert frame["state"].tolist() == ["PAUSED", "PAUSED"]
+    none = trials_frame(results, Objective("nothing"))
+    assert [str(none[name].dtype) for name in columns] == ["float64", "float64", "int64"]
+
+
+def test_the_frame_of_a_confirmation_says_whom_it_trains_again_and_on_which_seeds(
+    tmp_path: Path,
+) -> None:
+    import pandas as pd
+
+    search = fold(asked("t0001"), started("t0001"), reported(1, 3.0))
+    assert not {"of", "seeds"} & set(trials_frame(search, Objective()))
+    again = [
+        TrialAsked(1.0, trial_id, {}, {}, (0, 7), stage=Stage.CONFIRMATION, of=of)
+        for trial_id, of in (("c0001", "t0001"), ("c0002", "baseline"))
+    ]
+    results = fold(*again)
+    frame = trials_frame(replace(results, trials=results.retrained), Objective())
+    write_parquet(frame, tmp_path / "trials.parquet")
+    for table in (frame, pd.read_parquet(tmp_path / "trials.parquet")):
+        assert table["of"].tolist() == ["t0001", "baseline"]
+        assert table["seeds"].tolist() == ["[0, 7]", "[0, 7]"]
+    assert 'c0002,baseline,"[0, 7]"' in frame.to_csv(index=False)
 
 
 def test_the_history_frame_has_a_row_per_report() -> None:
@@ -310,7 +357,7 @@ def test_the_history_frame_has_a_row_per_report() -> None:
 
 
 def test_a_run_without_trials_has_empty_frames() -> None:
-    assert list(trials_frame(fold()).columns)[:2] == ["trial_id", "state"]
+    assert list(trials_frame(fold(), Objective()).columns)[:2] == ["trial_id", "state"]
     assert len(history_frame(fold())) == 0
 
 
@@ -321,7 +368,7 @@ def test_parquet_takes_choices_of_mixed_types(tmp_path: Path) -> None:
         asked("t0001", minibatch_size=64), asked("t0002", minibatch_size="auto"),
         asked("t0003", minibatch_size=[1, 2]), started("t0001"), reported(1, 3.0),
     )  # fmt: skip
-    frame = trials_frame(results)
+    frame = trials_frame(results, Objective())
     write_parquet(frame, tmp_path / "trials.parquet")
     written = pd.read_parquet(tmp_path / "trials.parquet")
     assert list(written["minibatch_size"]) == ["64", '"auto"', "[1, 2]"]

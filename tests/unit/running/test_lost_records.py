@@ -12,7 +12,10 @@ from run_mutations import extract_run
 
 from sweeper.api import resume
 from sweeper.errors import UserError
+from sweeper.evidence.confirmation import choose_finalists
 from sweeper.evidence.evaluation import evaluate
+from sweeper.journal import JournalError
+from sweeper.journal_lines import encode_line
 from sweeper.opened_run import open_run
 from sweeper.paths import RunPaths
 from sweeper.planning.plan import SweepPlan, load_plan
@@ -97,3 +100,53 @@ def test_a_dead_gcs_is_named_in_our_words() -> None:
     assert explain_tune_failure(RuntimeError(text)).startswith("Ray's process for the cluster's")
     assert explain_tune_failure(ValueError("a\nb")) == "Ray Tune failed: b"
     assert explain_tune_failure(ValueError()) == "Ray Tune failed: ValueError"
+
+
+# -- lines of the journal ----------------------------------------------------------------------
+
+
+def change_lines(paths: RunPaths, what: str, trial_id: str, *, is_numbered: bool) -> None:
+    """Lose or damage the line that asked for a trial."""
+    lines = paths.journal.read_bytes().splitlines(keepends=True)
+    if not is_numbered:
+        documents = [json.loads(line) for line in lines]
+        lines = [
+            encode_line({key: value for key, value in one.items() if key not in ("line", "crc")})
+            for one in documents
+        ]
+    (at,) = (
+        number
+        for number, line in enumerate(lines)
+        if b'"trial_asked"' in line and trial_id.encode() in line
+    )
+    lines[at] = b"" if what == "lost" else lines[at].replace(b"lr", b"lx")
+    paths.journal.write_bytes(b"".join(lines))
+
+
+@pytest.mark.parametrize("is_numbered", [True, False])
+@pytest.mark.parametrize("what", ["lost", "damaged"])
+def test_a_trial_that_nobody_can_train_again_does_not_win(
+    what: str, is_numbered: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = make_run(tmp_path, "a-20260101-000000", ["TERMINATED"] * 3)  # t0003 is the best
+    change_lines(paths, what, "t0003", is_numbered=is_numbered)
+    with caplog.at_level(logging.WARNING):
+        opened = open_run(paths.root)
+    assert len(caplog.messages) == (what == "damaged" or is_numbered)
+    assert opened.selection.trial_id == "t0002"
+    assert opened.selection.configuration == {"lr": 0.2}
+    assert [(one.trial_id, one.reason) for one in opened.selection.excluded] == [
+        ("t0003", "its configuration is lost: that line of the journal is missing")
+    ]
+    assert choose_finalists(opened.results, opened.objective, 3) == ("t0002", "t0001")
+    assert opened.best["configuration"] == {"lr": 0.2}
+    with pytest.raises(JournalError, match="resuming could lose trials or run them twice"):
+        resume(paths.root)
+
+
+def test_a_trial_that_left_no_line_behind_is_noticed(tmp_path: Path) -> None:
+    paths = make_run(tmp_path, "a-20260101-000000", ["TERMINATED"] * 3)
+    lines = paths.journal.read_bytes().splitlines(keepends=True)
+    paths.journal.write_bytes(b"".join(line for line in lines if b"t0002" not in line))
+    with pytest.raises(JournalError, match=r"lines are missing .*\(4 before this one\): resuming"):
+        resume(paths.root)

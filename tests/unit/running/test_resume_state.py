@@ -148,6 +148,26 @@ def test_finished_trials_stay_and_interrupted_ones_go_on_from_their_last_checkpo
     assert (third.checkpoint, third.last_checkpoint, third.last_report) == (None, -1, {})
 
 
+def test_a_new_trial_takes_no_id_that_another_had(run: RunFolder) -> None:
+    run.launch()
+    for trial_id in ("t0001", "t0003"):  # an earlier version's journal has lost the second
+        run.finish(trial_id)
+    assert run.left().asked == 3
+
+
+def test_a_trial_whose_configuration_is_lost_keeps_the_run_from_going_on(run: RunFolder) -> None:
+    run.launch()
+    run.finish("t0001")
+    for event in (TrialStarted, TrialReported, TrialEnded):
+        kept = [one for one in run.events if not isinstance(one, TrialAsked)]
+        run.events = [kept[0], *(one for one in kept[1:] if isinstance(one, event))]
+        with pytest.raises(JournalError, match="configuration of t0001 is missing: resuming could"):
+            run.read()
+        run.events = []
+        run.launch()
+        run.finish("t0001")
+
+
 def test_failed_trials_go_on_only_when_asked(run: RunFolder) -> None:
     run.launch()
     run.begin("t0001")
@@ -371,7 +391,7 @@ def test_the_time_spent_is_that_of_all_launches_without_their_start_up(run: RunF
     run.launch(3)
     run.end("t0001")  # which the launch before was killed in the middle of
     run.time = 6000.0
-    run.tell(TrialStarted, "t0002", "")
+    run.tell(TrialAsked, "t0002", {}, {}, (0,))
     assert run.read()[0].spent_s == 68.0
 
 

@@ -115,6 +115,48 @@ def test_a_repeated_report_adds_its_new_evaluation_only() -> None:
     assert mirror.last_report.metrics["evaluation/score"] == 8.0
 
 
+def _row(steps: int, iteration: int, value: float = 1.0, **more: object) -> TrialReported:
+    row = {**_report(iteration, value).metrics, "num_env_steps_sampled_lifetime": steps}
+    return replace(_report(iteration), time=float(steps), metrics=row, **more)  # type: ignore[arg-type]
+
+
+COPY = {"decision": {"action": "copy", "donor": "t0002", "reason": "ranks 4 of 4"}}
+
+
+def _steps_of(*events: Event) -> list[int]:
+    drawn = _fed(ASKED, STARTED, *events).new_metrics
+    return [step for name, _, _, step in drawn if name == "score"]
+
+
+@pytest.mark.parametrize("donors", [2, 4, 9], ids=["fewer", "as many", "more"])
+def test_a_copy_goes_on_from_other_iterations_and_loses_no_row(donors: int) -> None:
+    own = [_row(100 * number, number) for number in (1, 2, 3)]
+    copying = _row(400, 4, **COPY)
+    # From a checkpoint at 350 env steps.
+    after = [_row(350 + 50 * number, donors + number) for number in (1, 2, 3)]
+    assert _steps_of(*own, copying, STARTED, *after) == [100, 200, 300, 400, 450, 500]
+    # Resumed before its first checkpoint since, and then, with that copy lost, from its own.
+    again = [*after, STARTED, *after, _row(550, donors + 4)]
+    assert _steps_of(*own, copying, STARTED, *again) == [100, 200, 300, 400, 450, 500, 550]
+    lost = [*after, STARTED, *own[1:], copying, STARTED, *after, _row(550, donors + 4)]
+    assert _steps_of(*own, copying, STARTED, *lost) == [100, 200, 300, 400, 450, 500, 550]
+
+
+def test_a_second_copy_goes_on_where_the_first_one_ended() -> None:
+    rows = [_row(100, 1, **COPY), _row(200, 30, **COPY), _row(200, 2), _row(300, 3)]
+    assert _steps_of(*rows) == [100, 200, 300]
+
+
+def test_a_copy_that_is_wound_up_has_the_newest_evaluation() -> None:
+    def evaluated(row: TrialReported, value: float) -> TrialReported:
+        return replace(row, metrics={**row.metrics, "evaluation/score": value})
+
+    rows = (_row(100, 8, **COPY), evaluated(_row(200, 3), 5.0))
+    ended = replace(evaluated(_row(200, 3), 6.0), replaces=True)
+    assert _evaluations(*rows, ended) == [(5.0, 200), (6.0, 200)]
+    assert _evaluations(*rows, replace(rows[1], replaces=True)) == [(5.0, 200)]
+
+
 def _evaluated(iteration: int, value: float, *, time: float, ends: bool = False) -> TrialReported:
     row = {**_report(iteration).metrics, "evaluation/score": value}
     return TrialReported(time, "t0001", row, replaces=ends)

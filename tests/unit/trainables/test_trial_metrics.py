@@ -7,9 +7,8 @@ import json
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from sweeper.metrics import Objective
 from sweeper.trainables.contract import EvaluationResult, ReplicaProgress, TrialDivergedError
 from sweeper.trainables.metrics import TrialMetrics
 
@@ -93,22 +92,54 @@ def test_an_evaluation_is_repeated_in_later_rows() -> None:
     assert metrics.row(train_time_s=1)["evaluation/episode_return_mean"] == 2.0
 
 
-@given(st.lists(st.floats(-1e6, 1e6), max_size=4), st.sampled_from([math.nan, math.inf]))
-def test_a_return_that_is_not_finite_freezes_its_replica_and_is_named(
-    returns: list[float], broken: float
-) -> None:
-    metrics = TrialMetrics(replicas=2)
-    metrics.record_training([progress(10, 1.0), progress(10, 2.0)])
-    metrics.record_evaluation([evaluation(1.0), evaluation(2.0)])
-    metrics.record_training([progress(20, 1.0), progress(20, vf_loss=math.nan)])
-    metrics.record_evaluation([evaluation(*returns, broken), evaluation(2.0)])
+def test_a_replica_that_diverges_in_an_evaluation_counts_as_the_worst_and_is_explained() -> None:
+    metrics = TrialMetrics(replicas=3)
+    for returns in ((5.0, 2.0, 3.0), (9.0, 8.0, 7.0)):
+        metrics.record_training([progress(10, value) for value in returns])
+        metrics.record_evaluation([evaluation(value) for value in returns])
+    failed = EvaluationResult.failed("a reward of nan")
+    metrics.record_evaluation([failed, evaluation(8.0), evaluation(7.0)])
     row = metrics.row(train_time_s=1)
-    assert row["replica/diverged"] == [True, False]
-    first, second = row["replica/diverged_because"]
-    assert first == f"the environment gave a return of {broken} in an evaluation"
-    assert second is None
-    assert row["replica/evaluation/episode_return_mean"] == [1.0, 2.0]
-    assert "learner/vf_loss" not in row
+    assert row["replica/diverged"] == [True, False, False]
+    assert row["replica/diverged_because"] == ["a reward of nan", None, None]
+    # Neither the value of its last evaluation, nor none at all.
+    assert row["replica/evaluation/episode_return_mean"] == [2.0, 8.0, 7.0]
+    # As before, if it had diverged in training already.
+    metrics.record_training([progress(10, diverged=True), progress(30), progress(30)])
+    metrics.record_evaluation([None, evaluation(1.0), evaluation(1.0)])
+    assert metrics.row(train_time_s=1)["replica/evaluation/episode_return_mean"] == [1.0] * 3
+
+
+def test_a_divergence_in_the_first_evaluation_leaves_the_trial_a_value() -> None:
+    metrics = TrialMetrics(replicas=3)
+    metrics.record_training([progress(10, 1.0)] * 3)
+    metrics.record_evaluation([evaluation(4.0), EvaluationResult.failed("x"), evaluation(6.0)])
+    assert metrics.row(train_time_s=1)["replica/evaluation/episode_return_mean"] == [4.0, 4.0, 6.0]
+
+
+def test_when_most_replicas_diverge_in_an_evaluation_the_trial_fails_with_the_cause() -> None:
+    metrics = TrialMetrics(replicas=2)
+    metrics.record_training([progress(10, 1.0)] * 2)
+    failed = EvaluationResult.failed("an odd reward")
+    metrics.record_divergence([failed, None])
+    with pytest.raises(TrialDivergedError, match="2 of 2 replicas diverged: an odd reward"):
+        metrics.record_evaluation([None, failed])
+
+
+def test_a_row_says_whether_it_follows_an_evaluation() -> None:
+    metrics = TrialMetrics(replicas=1)
+    metrics.record_training([progress(10)])
+    assert "evaluation/is_new" not in metrics.row(train_time_s=1)
+    metrics.record_evaluation([evaluation(1.0)])
+    assert metrics.row(train_time_s=1)["evaluation/is_new"] is True
+    metrics.record_training([progress(20)])
+    assert metrics.row(train_time_s=1)["evaluation/is_new"] is False
+
+
+def test_values_that_are_not_finite_are_no_learner_metrics() -> None:
+    metrics = TrialMetrics(replicas=1)
+    metrics.record_training([progress(20, vf_loss=math.nan)])
+    assert "learner/vf_loss" not in metrics.row(train_time_s=1)
 
 
 def test_when_most_replicas_are_frozen_the_trial_fails_with_the_cause() -> None:
@@ -125,10 +156,51 @@ def test_when_most_replicas_are_frozen_the_trial_fails_with_the_cause() -> None:
 
 
 def test_with_mode_min_a_diverged_replica_counts_as_the_maximum_seen() -> None:
-    metrics = TrialMetrics(replicas=3, mode="min")
+    metrics = TrialMetrics(replicas=3, objective=Objective(mode="min"))
     metrics.record_training([progress(10, 100.0), progress(10, 500.0), progress(10, 300.0)])
     metrics.record_training([progress(20, diverged=True), progress(20), progress(20)])
     assert metrics.row(train_time_s=1)["replica/episode_return_mean"] == [500.0, 500.0, 300.0]
+
+
+EPISODES = ("episode_return_min", "episode_return_max", "episode_len_mean")
+
+
+@pytest.mark.parametrize(
+    ("objective", "longest"),
+    [(Objective(), False), (Objective("episode_len_mean", "min"), True)],
+)
+def test_every_metric_of_episodes_has_the_replicas_values_and_their_worst(
+    objective: Objective, longest: bool
+) -> None:
+    metrics = TrialMetrics(replicas=3, objective=objective)
+    metrics.record_training([progress(10, 1.0, 4.0), progress(10, 5.0), progress(10, 9.0, 2.0, 7)])
+    metrics.record_evaluation([EvaluationResult((1.0,), (length,)) for length in (20, 30, 40)])
+    row = metrics.row(train_time_s=1)
+    assert [row[f"replica/{name}"] for name in EPISODES] == [
+        [1.0, 5.0, 2.0], [4.0, 5.0, 9.0], [10.5, 10.0, 11.0]
+    ]  # fmt: skip
+    metrics.record_training([progress(10, diverged=True), progress(20), progress(20)])
+    row = metrics.row(train_time_s=1)
+    length, evaluated = (11.0, 40.0) if longest else (10.0, 20.0)
+    assert [row[f"replica/{name}"] for name in EPISODES] == [
+        [1.0, 5.0, 2.0], [4.0, 5.0, 9.0], [length, 10.0, 11.0]
+    ]  # fmt: skip
+    assert row["replica/evaluation/episode_len_mean"] == [evaluated, 30.0, 40.0]
+    assert row["evaluation/episode_len_mean"] == (evaluated + 70) / 3
+    assert [row[name] for name in EPISODES] == [1.0, 9.0, (length + 21) / 3]
+
+
+def test_a_checkpoint_of_an_earlier_version_knows_the_worst_of_all_metrics() -> None:
+    metrics = TrialMetrics(replicas=3)
+    metrics.record_training([progress(10, 1.0), progress(10, 5.0), progress(10, 9.0)])
+    metrics.record_evaluation([evaluation(1.0), evaluation(2.0), evaluation(3.0)])
+    state = json.loads(json.dumps(metrics.state()))
+    state["diverged"] = [True, False, False]
+    state["worst"] = {"episode_return_mean": 1.0, "evaluation/episode_return_mean": 1.0}
+    older = TrialMetrics(replicas=3)
+    older.restore(state)
+    assert older.row(train_time_s=1)["replica/evaluation/episode_len_mean"] == [1.0] * 3
+    assert older.row(train_time_s=1)["replica/episode_len_mean"] == [10.0] * 3
 
 
 def test_a_diverged_replica_counts_as_the_worst_seen_and_not_in_env_steps() -> None:

@@ -11,7 +11,7 @@ import click
 import pytest
 from run_folders import make_run
 
-from sweeper.evidence.evaluation import AgentEvaluation, Evaluation
+from sweeper.evidence.played import AgentEvaluation, Evaluation
 from sweeper.formatting import (
     describe_counts,
     fold_parameters,
@@ -31,7 +31,8 @@ from sweeper.results.records import SweepResults, TrialRecord
 from sweeper.spec import load_spec
 from sweeper.states import TrialState
 from sweeper.upkeep.overview import RunningTrial, RunOverview, describe_run, describe_runs
-from sweeper.views.runs import print_best, print_evaluation, print_runs, summarise
+from sweeper.views.evaluation import print_evaluation
+from sweeper.views.runs import print_best, print_runs, summarise
 from sweeper.views.status import print_status
 from sweeper.views.trials import print_trials
 

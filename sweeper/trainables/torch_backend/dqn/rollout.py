@@ -110,7 +110,7 @@ class ReplayCollector:
             self._observations[replica] = self._store.pack(observations)
             is_active[replica] = True
             ended[replica] = terminated[replica] | truncated
-        self._drop_faulty(active, rewards, is_active)
+        self._drop_faulty(active, (rewards, scores), is_active)
         has_reset = self._resetting & is_active
         is_real = ~self._resetting & is_active
         ended &= is_real
@@ -122,13 +122,16 @@ class ReplayCollector:
         if len(ended[0]) == 1 and ended.any():
             self._reset_at_once(ended)
 
-    def _drop_faulty(self, active: list[int], rewards: Array, is_active: Mask) -> None:
+    def _drop_faulty(
+        self, active: list[int], rewards: tuple[Array, Array], is_active: Mask
+    ) -> None:
         """Forget the step of replicas whose environments returned what is not finite."""
         lengths, seen = self._episodes.lengths, self._observations
         faults = find_non_finite(rewards, seen, replicas=active, lengths=lengths)
         for replica in faults:
             is_active[replica] = False
-            rewards[replica] = 0
+            for array in rewards:
+                array[replica] = 0
             make_finite(seen[replica])
         self.faults |= faults
 

@@ -91,9 +91,12 @@ class TorchDQNTrainer(TorchTrainer):
 
     def evaluate(self, examination: Examination | None = None) -> list[EvaluationResult | None]:
         """Play the held-out episodes, if exploring then with the current epsilon."""
-        epsilon = self._dqn.epsilon.value(self._collector.steps)
-        self._distribution = dataclasses.replace(self._distribution, epsilon=epsilon)
+        self._distribution = dataclasses.replace(self._distribution, epsilon=self._epsilon)
         return super().evaluate(examination)
+
+    @property
+    def _epsilon(self) -> float:
+        return self._dqn.epsilon.value(self._collector.steps)
 
     def _save_collected(self, folder: Path) -> dict[str, Any]:
         """With ``checkpoint_replay`` in the settings, write the replay memories too."""
@@ -178,6 +181,7 @@ class TorchDQNTrainer(TorchTrainer):
             "num_atoms": head.atoms,
             "v_min": head.v_min,
             "v_max": head.v_max,
+            "epsilon": self._epsilon,  # agents of earlier versions have none
         }
 
 

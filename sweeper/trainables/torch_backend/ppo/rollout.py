@@ -225,7 +225,8 @@ class RolloutCollector:
     def _drop_faulty(self, active: list[int], missing: Array) -> None:
         """Leave out replicas whose environments returned what is not finite."""
         lengths = self._episodes.lengths
-        faults = find_non_finite(self._rewards, self._raw, replicas=active, lengths=lengths)
+        rewards = self._rewards, self._scores
+        faults = find_non_finite(rewards, self._raw, replicas=active, lengths=lengths)
         for replica in faults:
             self.has_failed[replica], missing[replica] = True, 0
             self._rewards[replica] = self._scores[replica] = 0

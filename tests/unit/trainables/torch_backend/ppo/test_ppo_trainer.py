@@ -173,14 +173,15 @@ def test_a_non_finite_policy_never_reaches_the_environment():
     assert [replica.diverged for replica in trainer.train()] == [False, True]
 
 
-def test_a_non_finite_policy_is_not_evaluated():
+def test_a_non_finite_policy_has_diverged_in_its_evaluation():
     settings = settings_of("ppo_tasks/Identity-v0", seeds=(0, 1), kind="continuous")
     trainer = build_trainer(settings)
     with torch.no_grad():
         trainer._networks.parameters[1] = 1e38
     first, second = trainer.evaluate()
     assert len(first.episode_returns) == 20
-    assert second is None
+    assert second.diverged
+    assert "not finite" in second.cause
 
 
 def test_non_finite_gradients_are_made_finite_without_changing_other_replicas():

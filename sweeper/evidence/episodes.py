@@ -1,0 +1,141 @@
+"""Play whole episodes with an agent, each on an environment seed of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from sweeper.agents.agent import Agent
+from sweeper.environments.building import build_env
+from sweeper.environments.containment import USER_ERRORS, contained, seed_process
+from sweeper.environments.modules import summarise
+from sweeper.environments.outcomes import OWN_REWARD, CheckedEnv, EnvironmentFault
+from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
+from sweeper.errors import UserError
+from sweeper.trainables.examination import AGENT_STAGE
+from sweeper.trainables.seeding import Purpose, seed_sequence
+from sweeper.veil import veil
+
+__all__ = ["action_generator", "play_episodes"]
+
+_MAX_ENVS = 20
+_MAX_SMALL_ENVS = 100  # of observations of at most so many numbers:
+_SMALL = 1000
+
+
+def action_generator(seed: int, trained_with: int | None) -> np.random.Generator:
+    """The generator that an agent's actions are sampled with.
+
+    Args:
+        seed: of the episodes.
+        trained_with: the agent's seed, if it is known: each replica has a stream of its own.
+    """
+    root = seed_sequence(seed, AGENT_STAGE, Purpose.EVALUATION_ACTIONS)
+    key = 0 if trained_with is None else trained_with + 1
+    return np.random.default_rng(np.random.SeedSequence(root.entropy, spawn_key=(key,)))
+
+
+def play_episodes(
+    player: Agent,
+    settings: EnvironmentSettings,
+    *,
+    episodes: int,
+    seed: int,
+    max_episode_steps: int | None = None,
+    generator: np.random.Generator | None = None,
+) -> tuple[list[float], list[int]]:
+    """Play whole episodes; the n-th always has the same seed, however they are distributed.
+
+    Args:
+        player: acts.
+        settings: of the environment.
+        episodes: how many. Each counts once; short ones, which end first, are not preferred.
+        seed: which episodes.
+        max_episode_steps: an episode is cut after so many steps; None: by the environment only.
+        generator: actions are sampled with it, over all episodes; None: they are greedy.
+
+    Returns:
+        Returns, in the rewards below all wrappers, and lengths, one per episode, in order.
+
+    Raises:
+        UserError: the environment returned what it must not.
+    """
+    sequence = seed_sequence(seed, AGENT_STAGE, Purpose.EVALUATION_ENVIRONMENTS)
+    seeds = [int(word >> 1) for word in sequence.generate_state(episodes)]
+    with contained():
+        seed_process(seeds[0])  # for environments without a generator of their own
+        return _play(player, settings, seeds, max_episode_steps, generator)
+
+
+def _play(
+    player: Agent,
+    settings: EnvironmentSettings,
+    seeds: Sequence[int],
+    max_episode_steps: int | None,
+    generator: np.random.Generator | None,
+) -> tuple[list[float], list[int]]:
+    episodes = len(seeds)
+    envs = _build_envs(settings, episodes)
+    returns, lengths = [0.0] * episodes, [0] * episodes
+    try:
+        waiting = iter(range(episodes))
+        playing: list[tuple[Any, int, Any]] = []
+        for env, episode in zip(envs, waiting, strict=False):
+            with _explaining(settings):
+                observation = env.reset(seed=seeds[episode])[0]
+            playing.append((env, episode, observation))
+        while playing:
+            actions = _act(player, [observation for _, _, observation in playing], generator)
+            going_on = []
+            for (env, episode, _), action in zip(playing, actions, strict=True):
+                with _explaining(settings):
+                    observation, reward, terminated, truncated, info = env.step(action)
+                returns[episode] += float(info.get(OWN_REWARD, reward))
+                lengths[episode] += 1
+                is_cut = lengths[episode] == max_episode_steps
+                if not (terminated or truncated or is_cut):
+                    going_on.append((env, episode, observation))
+                elif (following := next(waiting, None)) is not None:
+                    with _explaining(settings):
+                        observation, _ = env.reset(seed=seeds[following])
+                    going_on.append((env, following, observation))
+            playing = going_on
+    finally:
+        for env in envs:
+            env.close()
+    return returns, lengths
+
+
+def _build_envs(settings: EnvironmentSettings, episodes: int) -> list[gymnasium.Env[Any, Any]]:
+    """Build environments to play in side by side; one, if a process can hold no more."""
+    envs = [build_env(settings)]
+    shape = envs[0].observation_space.shape
+    is_small = shape is not None and math.prod(shape) <= _SMALL
+    number = min(episodes, _MAX_SMALL_ENVS if is_small else _MAX_ENVS)
+    with contextlib.suppress(EnvironmentBuildError):
+        envs.extend(build_env(settings) for _ in range(number - 1))
+    return [CheckedEnv(env, refuses_non_finite=True) for env in envs]
+
+
+@contextlib.contextmanager
+def _explaining(settings: EnvironmentSettings) -> Iterator[None]:
+    try:
+        yield
+    except EnvironmentFault as fault:
+        raise UserError(f"{settings.id}: {veil(str(fault))}") from fault
+    except USER_ERRORS as error:
+        raise UserError(f"environment {settings.id} failed: {summarise(error)}") from error
+
+
+def _act(
+    player: Agent, observations: Sequence[Any], generator: np.random.Generator | None
+) -> Sequence[Any]:
+    first = observations[0]
+    if isinstance(first, np.ndarray):
+        return list(player.act_batch(np.stack(observations), generator))
+    return [player.act(observation, generator) for observation in observations]
