@@ -37,7 +37,7 @@ class TrialMetrics:
     ``evaluation/`` repeat the last evaluation; ``evaluation/is_new`` says whether the row follows
     one. The replicas' own values are below ``replica/``.
     ``num_episodes`` counts the episodes that ended in this iteration, of all replicas.
-    ``evaluation/num_capped_episodes`` counts those of all replicas; absent without a cap.
+    ``evaluation/num_capped_episodes`` counts those of all that played; absent without a cap.
 
     In all metrics of episodes a diverged replica counts with the worst value that any replica of
     the trial has reported. The driver, which knows the whole run, replaces it by the worst value
@@ -154,7 +154,8 @@ class TrialMetrics:
             evaluated |= self._over_replicas(metric)
         if evaluated:
             row |= {**evaluated, IS_NEW_EVALUATION: self._is_evaluated}
-            capped = [number for number in self._capped if number is not None]
+            played = zip(self._capped, self._diverged, strict=True)
+            capped = [number for number, frozen in played if number is not None and not frozen]
             if capped:
                 row[NUM_CAPPED_EPISODES] = sum(capped)
         return row
