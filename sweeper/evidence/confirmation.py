@@ -311,12 +311,8 @@ def _find_worst(
         for value in values
     )
     judged = (value for values in found for value in values.values())
-    finite = [
-        float(value)
-        for value in (*reported, *judged)
-        if isinstance(value, int | float) and math.isfinite(value)
-    ]
-    return min(finite, key=objective.merit, default=None)
+    known = [float(value) for value in (*reported, *judged) if is_comparable(value)]
+    return min(known, key=objective.merit, default=None)
 
 
 def _values_by_seed(records: Sequence[TrialRecord], metric: str) -> dict[int, float | None]:
