@@ -16,7 +16,10 @@ SPEC = """
 environment: CartPole-v1
 algorithm: PPO
 seeds: 1
-param_space: {lr: {uniform: [1.0e-4, 1.0e-3]}, train_batch_size_per_learner: 100, minibatch_size: 50}
+param_space:
+  lr: {uniform: [1.0e-4, 1.0e-3]}
+  train_batch_size_per_learner: 100
+  minibatch_size: 50
 search: {num_samples: 4}
 selection: {finalists: 0}
 stop: {num_env_steps_sampled_lifetime: 400}
