@@ -41,7 +41,7 @@ codecs.register_error(PLAIN, _spell)
 class _ForgivingFile(io.FileIO):
     """A file whose writes never fail: what can't be written is dropped."""
 
-    def write(self, data: Any, /) -> int | None:  # type: ignore[override]
+    def write(self, data: Any, /) -> int:
         """Write bytes; after the reader has gone, all that uses the descriptor is dropped."""
         try:
             return super().write(data)
