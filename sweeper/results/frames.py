@@ -24,13 +24,15 @@ __all__ = ["history_frame", "lineage_frame", "trials_frame", "write_parquet"]
 
 # Columns of `trials_frame` that are ours, whatever a trial reports.
 _OWN = (
-    *("trial_id", "of", "seeds", "state", "reason", "error", "score", "deviation", "replicas"),
+    *("trial_id", "of", "seeds", "state", "score", "deviation", "replicas", "reason", "error"),
     *("retries", "started", "ended"),
 )
 
 
 def trials_frame(results: SweepResults, objective: Objective) -> pd.DataFrame:
     """One row per trial: state, score, parameters under their dotted names, the last metrics.
+
+    What the search varied stands between ``error`` and the metrics.
 
     - ``score`` (float64): by the objective; NaN for a trial without one.
     - ``deviation`` (float64): of its replicas' own scores, with n - 1; NaN below two.
@@ -46,9 +48,9 @@ def trials_frame(results: SweepResults, objective: Objective) -> pd.DataFrame:
             "trial_id": record.trial_id,
             **({"of": record.of, "seeds": json.dumps(record.seeds)} if record.of else {}),
             "state": str(record.state),
+            **_score_columns(record, objective),
             "reason": record.reason,
             "error": record.error,
-            **_score_columns(record, objective),
             **_parameter_columns(record, record.parameters, _OWN),
             **{f"metric.{k}" if k in _OWN else k: v for k, v in record.last_report.items()},
             "retries": record.retries,

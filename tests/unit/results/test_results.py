@@ -297,6 +297,10 @@ def test_the_trials_frame_has_dotted_parameters_and_the_last_metrics() -> None:
     )  # fmt: skip
     frame = trials_frame(results, Objective())
     assert list(frame["lr"]) == [0.1, 0.2]
+    # As the notebook that goes through a run's results finds them.
+    columns = list(frame.columns)
+    between = slice(columns.index("error") + 1, columns.index("training_iteration"))
+    assert columns[between] == ["lr", "model_config.fcnet_hiddens"]
     assert frame["model_config.fcnet_hiddens"][0] == [64]
     assert frame["episode_return_mean"][0] == 4.0
     assert math.isnan(frame["episode_return_mean"][1])
