@@ -127,9 +127,9 @@ def as_row(raw: Mapping[str, Any]) -> Row:
 
 
 def _is_fit(name: str, value: Any) -> bool:
-    """Whether a value is what its name promises: under ``replica/``, one for each replica."""
+    """Whether a value is what our name promises: under ``replica/``, one for each replica."""
     is_list = isinstance(value, list) and all(isinstance(one, int | float | None) for one in value)
-    return is_list or not name.startswith("replica/")
+    return is_list or not canonical_metric(name).startswith("replica/")
 
 
 def _flatten(nested: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

@@ -151,6 +151,8 @@ def test_a_trials_state_of_another_form(experiment: Experiment, value: Any) -> N
 def test_a_report_of_another_form(experiment: Experiment, value: Any) -> None:
     experiment.rows[1] += [{**row(1, 3), name: value} for name in row(1, 3)]
     experiment.rows[1] += [{**row(1, 3), name: value} for name in ("replica/diverged", "a/b")]
+    for name in ("diverged", "diverged_because", "episode_return_mean"):
+        experiment.rows[2].append({**row(2, 3), "env_runners": {f"replica/{name}": value}})
     experiment.rows[1].append(value)
     experiment.params = value
     experiment.write()
