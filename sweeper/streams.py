@@ -43,20 +43,22 @@ class _ForgivingFile(io.FileIO):
 
     def write(self, data: Any, /) -> int:
         """Write bytes; after the reader has gone, all that uses the descriptor is dropped."""
+        rest = memoryview(data).cast("B")
+        size = len(rest)
         try:
-            return super().write(data)
+            while rest:
+                rest = rest[super().write(rest) :]
         except OSError as error:
             if error.errno in _GONE:
                 discard(self.fileno())
-            return len(memoryview(data).cast("B"))
+        return size
 
 
 def forgiving(descriptor: int, encoding: str, *, closes: bool) -> TextIO:
     """A text stream on a descriptor whose writes never fail, and that may close it in the end."""
-    raw = _ForgivingFile(descriptor, "w", closefd=closes)
-    return io.TextIOWrapper(
-        io.BufferedWriter(raw), encoding=encoding, errors=PLAIN, line_buffering=True
-    )
+    # Without a buffer between them, which would write a second time what a signal interrupts.
+    raw: Any = _ForgivingFile(descriptor, "w", closefd=closes)
+    return io.TextIOWrapper(raw, encoding=encoding, errors=PLAIN, line_buffering=True)
 
 
 def discard(descriptor: int) -> None:
