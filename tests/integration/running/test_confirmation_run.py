@@ -136,7 +136,7 @@ def test_what_can_not_be_confirmed_is_said(killed: tuple[Path, Path]) -> None:
     for option, words in (
         (("--trial", "t0009"), "has no trial t0009"),
         (("--finalists", "3"), "must not be more than the trials"),
-        (("--seeds", "2"), "is less than the run has already"),
+        (("--seeds", "2"), "some were trained on 4 already"),
     ):
         done = sweeper_here("confirm", *option, cwd=folder)
         assert (done.returncode, words in done.stderr) == (2, True), done.stderr
