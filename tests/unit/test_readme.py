@@ -25,6 +25,22 @@ def test_the_readme_names_every_verb() -> None:
         assert f"sweeper {verb}" in README, verb
 
 
+def test_the_pages_name_no_verb_and_no_option_that_is_not_there() -> None:
+    pages = [README, *(path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md"))]
+    pages += [path.read_text(encoding="utf-8") for path in (ROOT / "configs").rglob("*.yaml")]
+    commands = [one for page in pages for one in re.findall(r"\bsweeper ([a-z]+) ([^`|\n]*)", page)]
+    checked = 0
+    for verb, rest in commands:
+        options = re.findall(r"(?<![\w-])--?[a-z][\w-]*", rest)
+        if verb in cli.commands:
+            known = {name for one in cli.commands[verb].params for name in one.opts}
+            assert set(options) <= known | {"--help"}, (verb, rest)
+            checked += len(options)
+        else:
+            assert not options, (verb, rest)
+    assert checked > 10
+
+
 def test_the_readme_leaves_nothing_to_fill_in() -> None:
     assert "@@" not in README
 
