@@ -44,6 +44,7 @@ class Climbing(SearchAlgorithm):
         seed: int,
         points: Sequence[Mapping[str, Any]],
         asked: Sequence[Mapping[str, Any]],
+        known: Sequence[int | None],
         objective: Objective,
         options: Mapping[str, Any],
     ) -> None:
