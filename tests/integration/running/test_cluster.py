@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import ray
 from decisions import check_decisions
 from ray.cluster_utils import Cluster
+from ray.experimental import internal_kv
 
 from sweeper.api import open_run
 from sweeper.journal import TrialEnded, TrialRetried, read_journal
@@ -69,6 +71,8 @@ def cluster() -> Iterator[Cluster]:
     made.add_node(num_cpus=3, object_store_memory=memory)
     yield made
     made.shutdown()
+    if ray.is_initialized():  # by other tests of this process; the shutdown forgot their store
+        internal_kv._initialize_internal_kv(ray._private.worker.global_worker.gcs_client)
 
 
 def sweep(folder: Path, *options: str) -> tuple[RunPaths, str]:
