@@ -40,7 +40,7 @@ def mark_complete(folder: Path) -> None:
         if path.is_file()
     }
     text = json.dumps({"version": _VERSION, "files": files}, indent=1)
-    write_atomically(CheckpointPaths(folder).marker, text + "\n")
+    write_atomically(CheckpointPaths(folder).marker, text + "\n", syncs=False)
 
 
 def find_damage(folder: Path, *, reads_all: bool = True) -> str | None:

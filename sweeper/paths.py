@@ -285,17 +285,22 @@ def is_trial_id(text: str) -> bool:
     return re.fullmatch(r"[tc]\d{4,}", text) is not None
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str, *, syncs: bool = True) -> None:
     """Write a file completely or not at all: write a temporary file, then rename it.
 
-    Not even a power loss leaves an empty one: the file is on the disk before it has its name.
+    Args:
+        path: the file.
+        text: its contents.
+        syncs: have it on the disk before it has its name, so that not even a power loss leaves an
+            empty one. False for a part of something that is synced as a whole.
     """
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(text)
             stream.flush()
-            sync(stream.fileno())
+            if syncs:
+                sync(stream.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except BaseException:

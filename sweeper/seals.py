@@ -116,7 +116,8 @@ def seal_folder(folder: Path) -> None:
     """
     mark = seal(_FOLDER, _digests(folder))
     if mark is not None:
-        write_atomically(CheckpointPaths(folder).seal, json.dumps({"seal": mark}) + "\n")
+        text = json.dumps({"seal": mark}) + "\n"
+        write_atomically(CheckpointPaths(folder).seal, text, syncs=False)
 
 
 def is_folder_sealed(folder: Path) -> bool:

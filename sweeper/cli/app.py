@@ -138,6 +138,7 @@ def main() -> NoReturn:
         where = f"{error.filename}: " if error.filename else ""
         say(f"error: {where}{error.strerror or error}")
         code = 1
+    gc.freeze()  # or Python looks through all of them once more before it ends, for a second
     sys.exit(code)
 
 

@@ -32,9 +32,12 @@ from sweeper.trainables.plateau import PlateauWatch
 from sweeper.trainables.trial_log import TrialLog
 from sweeper.veil import VeiledStream, veil
 
-__all__ = ["SweepTrial", "TrialFailedError", "trial_class"]
+__all__ = ["SETTINGS", "SweepTrial", "TrialFailedError", "trial_class"]
 
 _logger = logging.getLogger(__name__)
+
+# In Tune's config: the settings of a trial that has others than its class.
+SETTINGS = "sweeper_settings"
 
 _STATE_VERSION = 1
 
@@ -46,8 +49,10 @@ class TrialFailedError(SweeperError):
 class SweepTrial(tune.Trainable):  # type: ignore[misc]
     """Trains one configuration: the constants of `settings`, and Tune's ``config`` over them.
 
-    Use a subclass made by `trial_class`. Tune calls `setup` or `reset_config`, then `step` until
-    a result is ``done``, and `save_checkpoint` after a result with ``should_checkpoint``.
+    Use a subclass made by `trial_class`; settings in ``config[SETTINGS]`` take the place of the
+    subclass's: the trials of the next stage use the same process. Tune calls `setup` or
+    `reset_config`, then `step` until a result is ``done``, and `save_checkpoint` after a result
+    with ``should_checkpoint``.
 
     The trainer is built in the first step or restore. An invalid configuration is then an error
     of a step: Tune treats errors in a constructor or a reset differently.
@@ -58,13 +63,13 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
     After `wind_up` a step repeats the last row with an evaluation, and ``replaces`` is true.
     """
 
-    settings: ClassVar[TrialSettings]
+    settings: TrialSettings
     log_root: ClassVar[str | None] = None
 
     @classmethod
     def default_resource_request(cls, config: Mapping[str, Any]) -> Any:
         """The resources of the trial's process and of its own env runners and learners."""
-        settings = cls.settings
+        settings = config.get(SETTINGS, cls.settings)
         configuration = merge_configuration(settings.constants, config)
         main = {"CPU": settings.cpus, "GPU": settings.gpus}
         # RLlib places env runner k of every Algorithm in bundle k, so replicas share a bundle.
@@ -82,14 +87,15 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
             [{key: amount for key, amount in bundle.items() if amount} for bundle in bundles]
         )
 
-    def setup(self, config: Mapping[str, Any]) -> None:
+    def setup(self, config: dict[str, Any]) -> None:
         """Start with a configuration; Tune calls it once per actor."""
         self._trainer: ReplicaTrainer | None = None
         self._best: float | None = None
         self._log = TrialLog()
+        self.config.pop(SETTINGS, None)  # or every report has them
         self._start(config)
 
-    def reset_config(self, new_config: Mapping[str, Any]) -> bool:
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start another trial in the same process."""
         self.cleanup()
         self._start(new_config)
@@ -151,7 +157,8 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
             trainer, self._trainer = self._trainer, None
             trainer.close()
 
-    def _start(self, config: Mapping[str, Any]) -> None:
+    def _start(self, config: dict[str, Any]) -> None:
+        self.settings = config.pop(SETTINGS, type(self).settings)
         self._redirect_output()
         self.settings.environment.learn_secrets()
         self._configuration = merge_configuration(self.settings.constants, config)

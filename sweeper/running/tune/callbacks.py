@@ -31,11 +31,11 @@ from sweeper.results.builder import ResultsBuilder
 from sweeper.results.divergence import DivergenceCorrection
 from sweeper.running.drain import Drain
 from sweeper.running.failures import Failure, Retries, describe_failure
-from sweeper.running.limits import Limits
 from sweeper.running.resume.remaining import describe_missing
 from sweeper.running.resume.state import continue_trial
 from sweeper.running.tune.placement import Placement
-from sweeper.running.tune.queue import TrialQueue, Unsaved
+from sweeper.running.tune.relay import StageRelay
+from sweeper.running.tune.unsaved import Unsaved
 from sweeper.schedulers.base import Action, Decision
 from sweeper.seals import seal_folder
 from sweeper.states import FailureReason, LaunchEnd, TrialState
@@ -79,7 +79,7 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
 
     Args:
         results: the state of the run, updated by the journal with each event.
-        queue: takes trials that are tried again.
+        relay: knows the stage, whose queue takes trials that are tried again.
         objective: whose metric is recorded with every checkpoint.
         correction: what diverged replicas count for.
         decisions: the scheduler's last one on each trial, by the trial's id.
@@ -88,13 +88,12 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
     journal: Journal
     paths: RunPaths
     results: ResultsBuilder
-    queue: TrialQueue
+    relay: StageRelay
     retries: Retries
     drain: Drain
     objective: Objective
     correction: DivergenceCorrection
     decisions: Mapping[str, Decision]
-    placement: Placement
     _stopped_by: dict[str, str] = field(default_factory=dict)
     _pruned: dict[str, str] = field(default_factory=dict)
     _leaving: dict[str, bool] = field(default_factory=dict)
@@ -108,12 +107,12 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
         self.drain.running.add(trial_id)
         self._stopped_by.pop(trial_id, None)
         self._pruned.pop(trial_id, None)
-        node = self.placement.note_start(trial)
+        node = self._placement.note_start(trial)
         self._append(TrialStarted(time=time.time(), trial_id=trial_id, node=node))
 
     def on_trial_result(self, trial: Any, result: dict[str, Any], **info: Any) -> None:  # noqa: ARG002
         """The trial reported."""
-        self.placement.note_report(trial.trial_id)
+        self._placement.note_report(trial.trial_id)
         stopped_by = result.get("stopped_by")
         if stopped_by:
             self._stopped_by[trial.trial_id] = stopped_by
@@ -172,7 +171,7 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
         if self._leaving.pop(trial_id, False):
             self.drain.running.discard(trial_id)
             again = continue_trial(self.results.trial(trial_id), self.paths)
-            self.queue.put_back(again)
+            self.relay.stage.queue.put_back(again)
         elif trial_id in self._pruned:
             self._end(trial_id, TrialState.PRUNED, self._pruned[trial_id])
         else:
@@ -195,7 +194,7 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
             self._end(trial_id, TrialState.PAUSED, self.drain.reason or LaunchEnd.DISK_FULL)
             return
         retry = self.retries.decide(trial_id, failure)
-        where = self.placement.note_failure(trial_id, failure, text)
+        where = self._placement.note_failure(trial_id, failure, text)
         if retry is None:
             self._end(trial_id, TrialState.ERROR, failure.reason, failure.error + where)
         elif self.drain.reason:
@@ -210,7 +209,7 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
             again = continue_trial(self.results.trial(trial_id), self.paths)
             if missing := describe_missing(again):
                 _logger.warning("%s goes on from an earlier state: %s", trial_id, missing)
-            self.queue.put_back(again, delay_s=retry.delay_s, alone=retry.alone)
+            self.relay.stage.queue.put_back(again, delay_s=retry.delay_s, alone=retry.alone)
 
     def on_experiment_end(self, **info: Any) -> None:  # noqa: ARG002
         """Record the trials that are not over as interrupted.
@@ -226,6 +225,10 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
             else:
                 self._end(trial_id, TrialState.PAUSED, self.drain.reason or LaunchEnd.INTERRUPTED)
 
+    @property
+    def _placement(self) -> Placement:
+        return self.relay.stage.placement
+
     def _is_saved(self, trial_id: str) -> bool:
         """Whether the trial's last report has a checkpoint."""
         record = self.results.trial(trial_id)
@@ -237,7 +240,7 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
         usage = shutil.disk_usage(self.paths.root)
         # Whatever could not be written whole has been deleted, so some room is free again.
         is_tight = usage.free < min(_TIGHT_BYTES, _TIGHT_PART * usage.total)
-        return is_tight or not self.placement.has_several_nodes
+        return is_tight or not self._placement.has_several_nodes
 
     def time_out(self, trial_id: str) -> None:
         """Note that a trial is being ended because it reported nothing for too long."""
@@ -271,18 +274,18 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
 
 @dataclass(eq=False)
 class LimitsCallback(Unsaved, tune.Callback):  # type: ignore[misc]
-    """Checks a launch's limits at every turn of Tune's loop."""
+    """Checks the stage's limits at every turn of Tune's loop."""
 
-    limits: Limits
-    queue: TrialQueue
+    relay: StageRelay
     journal: JournalCallback
     drain: Drain
     _ray_seen: float = field(default_factory=time.monotonic)
 
     def on_step_end(self, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
         """Check the limits."""
-        self.limits.tick(
-            close_queue=self.queue.close, end_trial=lambda trial_id: self._kill(trials, trial_id)
+        stage = self.relay.stage
+        stage.limits.tick(
+            close_queue=stage.queue.close, end_trial=lambda trial_id: self._kill(trials, trial_id)
         )
         self._check_ray()
         if len(trials) > _MAX_TRIALS:

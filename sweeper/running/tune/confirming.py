@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Generator
 from dataclasses import dataclass
 
 from sweeper.evidence.confirmation import Group, Member
@@ -12,7 +13,8 @@ from sweeper.running.confirmation import choose_confirmation, find_next_group
 from sweeper.running.limits import Limits
 from sweeper.running.resume.state import continue_trial
 from sweeper.running.tune.queue import TrialQueue
-from sweeper.running.tune.stage import Launch, find_nodes, record_asked, run_trials, trial_storage
+from sweeper.running.tune.relay import StageTrials
+from sweeper.running.tune.stage import Launch, find_nodes, record_asked, trial_storage
 from sweeper.schedulers.fifo import FIFOScheduler
 from sweeper.search.base import Observation, SearchAlgorithm
 from sweeper.search.expansion import Sample
@@ -26,12 +28,15 @@ _logger = logging.getLogger(__name__)
 _PREFIX = "c"  # of the trials' ids
 
 
-def carry_out_confirmation(launch: Launch, search_end: str) -> str:
+def carry_out_confirmation(launch: Launch, search_end: str) -> Generator[StageTrials, None, str]:
     """Confirm the finalists of a search, as far as that is not done yet.
 
     Args:
         launch: within a Ray session.
         search_end: how the search ended.
+
+    Yields:
+        The trials of one group of seeds after the other.
 
     Returns:
         The same, or why the confirmation ended before it was complete.
@@ -51,7 +56,7 @@ def carry_out_confirmation(launch: Launch, search_end: str) -> str:
     while group := find_next_group(plan, results.snapshot(), state, search_end, again):
         if launch.drain.reason is not None:
             return launch.drain.reason
-        _train(launch, group, episodes=planned.episodes)
+        yield _make_trials(launch, group, episodes=planned.episodes)
         again -= set(group.begun)
         if launch.drain.reason is not None and _is_open(launch, group):
             return launch.drain.reason
@@ -70,7 +75,7 @@ def _is_open(launch: Launch, group: Group) -> bool:
     return not is_begun or not all(one.state.is_over for one in trials)
 
 
-def _train(launch: Launch, group: Group, *, episodes: int) -> None:
+def _make_trials(launch: Launch, group: Group, *, episodes: int) -> StageTrials:
     plan, results, drain = launch.plan, launch.results, launch.drain
     spec = plan.spec
     # The search's budget is the search's.
@@ -101,8 +106,7 @@ def _train(launch: Launch, group: Group, *, episodes: int) -> None:
         find_avoided=placement.find_avoided,
         prefix=_PREFIX,
     )
-    run_trials(
-        launch,
+    return StageTrials(
         confirmation_settings(plan, seeds=group.seeds, episodes=episodes),
         queue,
         placement=placement,

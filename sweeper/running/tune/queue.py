@@ -19,7 +19,6 @@ from ray.train._internal.session import _TrainingResult
 from ray.train._internal.storage import StorageContext
 from ray.tune.experiment import Experiment, Trial
 from ray.tune.experiment.experiment import _convert_to_experiment_list
-from ray.tune.search import SearchAlgorithm as TuneSearchAlgorithm
 
 from sweeper.running.drain import Drain
 from sweeper.running.resume.state import Continuation
@@ -27,8 +26,10 @@ from sweeper.running.tune.nodes import can_hold
 from sweeper.search.base import SearchAlgorithm
 from sweeper.search.expansion import Sample
 from sweeper.states import LaunchEnd
+from sweeper.trainables.contract import TrialSettings
+from sweeper.trainables.trial import SETTINGS
 
-__all__ = ["TrialQueue", "Unsaved", "name_trial"]
+__all__ = ["TrialQueue", "name_trial"]
 
 _NODE_LABEL = "ray.io/node-id"  # which Ray gives every node
 
@@ -66,15 +67,8 @@ class _PlacedTrial(Trial):  # type: ignore[misc]
             )
 
 
-class Unsaved:
-    """A part of Tune, which Tune pickles into a file that nothing of ours reads."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-
 @dataclass(eq=False)
-class TrialQueue(Unsaved, TuneSearchAlgorithm):  # type: ignore[misc]
+class TrialQueue:
     """Interrupted trials first, then new ones from the search algorithm.
 
     A trial that failed and is tried again is put back here rather than left to Tune, and becomes
@@ -111,6 +105,7 @@ class TrialQueue(Unsaved, TuneSearchAlgorithm):  # type: ignore[misc]
     _alive: set[str] = field(default_factory=set)
     _alone: str | None = None
     _experiment: dict[str, Any] = field(default_factory=dict)
+    _settings: TrialSettings | None = None
 
     def __post_init__(self) -> None:
         self._limit = self.trials if self.max_trials is None else min(self.trials, self.max_trials)
@@ -141,13 +136,19 @@ class TrialQueue(Unsaved, TuneSearchAlgorithm):  # type: ignore[misc]
         not_before = time.monotonic() + delay_s
         self._waiting.append(_Waiting(continuation, not_before, alone))
 
-    def add_configurations(self, experiments: Experiment | list[Experiment]) -> None:
-        """Keep what Tune made of the trainable and its resources."""
-        self._experiment = _convert_to_experiment_list(experiments)[0].spec
+    def begin(self, experiment: Experiment | list[Experiment], settings: TrialSettings) -> None:
+        """Make Tune's trials from now on.
+
+        Args:
+            experiment: what Tune made of the trainable and its resources.
+            settings: what this queue's trials share.
+        """
+        self._experiment = _convert_to_experiment_list(experiment)[0].spec
+        self._settings = settings
 
     def next_trial(self) -> Trial | None:
         """The next trial, or None while as many are alive as may be."""
-        if self.is_finished() or len(self._alive) >= self.max_concurrent or self._alone:
+        if self._is_finished or len(self._alive) >= self.max_concurrent or self._alone:
             return None
         again = self._take_waiting(is_last=False)
         if again is not None:
@@ -160,20 +161,20 @@ class TrialQueue(Unsaved, TuneSearchAlgorithm):  # type: ignore[misc]
         again = self._take_waiting(is_last=True)
         return None if again is None else self._continue(again)
 
-    def on_trial_complete(
-        self,
-        trial_id: str,
-        result: dict[str, Any] | None = None,  # noqa: ARG002
-        error: bool = False,  # noqa: ARG002
-    ) -> None:
+    def note_end(self, trial_id: str) -> None:
         """Make room for the next trial."""
         self._alive.discard(trial_id)
         if self._alone == trial_id:
             self._alone = None
 
-    def is_finished(self) -> bool:
-        """Whether no trial is left; at once when the launch is to end, or Tune would wait."""
-        if self._finished or self.drain.reason:
+    @property
+    def is_over(self) -> bool:
+        """Whether no trial is left, and all that were handed out are over."""
+        return not self._alive and self._is_finished
+
+    @property
+    def _is_finished(self) -> bool:
+        if self.drain.reason:
             return True
         return not self._has_more and not self._waiting
 
@@ -224,7 +225,7 @@ class TrialQueue(Unsaved, TuneSearchAlgorithm):  # type: ignore[misc]
         self._alive.add(trial_id)
         trial = _PlacedTrial(
             self._experiment["run"],
-            config=dict(parameters),
+            config={**parameters, SETTINGS: self._settings},
             trial_id=trial_id,
             storage=self.checkpoints,
             evaluated_params=dict(parameters),

@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 # Sets Ray's environment variables, so it comes before anything that imports Ray.
@@ -30,7 +30,8 @@ from sweeper.running.limits import Limits
 from sweeper.running.resume.state import LaunchState
 from sweeper.running.tune.confirming import carry_out_confirmation
 from sweeper.running.tune.queue import TrialQueue
-from sweeper.running.tune.stage import Launch, find_nodes, record_asked, run_trials, trial_storage
+from sweeper.running.tune.relay import StageTrials
+from sweeper.running.tune.stage import Launch, find_nodes, record_asked, run_stages, trial_storage
 from sweeper.search.expansion import Sample
 from sweeper.search.registry import build_search
 from sweeper.spec import dump_spec
@@ -107,9 +108,7 @@ def launch(
                 variables = spec.environment.settings().variables
                 with ray_session(spec.ray.address, install_signals, variables):
                     try:
-                        if searches:
-                            reason = drain.reason or _search(parts)
-                        reason = carry_out_confirmation(parts, reason)
+                        reason = run_stages(parts, _make_stages(parts, reason, searches=searches))
                         journal.append(LaunchEnded(time=time.time(), reason=reason))
                     except BaseException:
                         drain.is_concluding = True
@@ -123,8 +122,17 @@ def launch(
     return reason
 
 
-def _search(launch: Launch) -> str:
-    """Run the search; returns how it ended."""
+def _make_stages(
+    launch: Launch, reason: str, *, searches: bool
+) -> Generator[StageTrials, None, str]:
+    """The search if it is not over, then the confirmation; returns how the launch ended."""
+    if searches:
+        reason = launch.drain.reason or (yield from _search(launch))
+    return (yield from carry_out_confirmation(launch, reason))
+
+
+def _search(launch: Launch) -> Generator[StageTrials, None, str]:
+    """Make the search's trials; returns how it ended."""
     plan, state, drain, results = launch.plan, launch.state, launch.drain, launch.results
     spec = plan.spec
     limits = Limits(
@@ -160,8 +168,7 @@ def _search(launch: Launch) -> str:
     if background is not None:
         background.prepare(state.asked + 1)  # while Tune starts
     try:
-        run_trials(
-            launch,
+        yield StageTrials(
             trial_settings(plan),
             queue,
             placement=placement,

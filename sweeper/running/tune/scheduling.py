@@ -16,19 +16,21 @@ from sweeper.results.divergence import DivergenceCorrection
 from sweeper.results.exchanges import TrialCheckpoint
 from sweeper.running.drain import Drain
 from sweeper.running.learners import report_to
-from sweeper.running.tune.queue import Unsaved
-from sweeper.schedulers.base import CONTINUE, Action, Decision, Scheduler
+from sweeper.running.tune.relay import StageRelay
+from sweeper.running.tune.unsaved import Unsaved
+from sweeper.schedulers.base import CONTINUE, Action, Decision
 
 __all__ = ["DrainStopper", "SchedulerAdapter"]
 
 
 @dataclass(eq=False)
 class SchedulerAdapter(Unsaved, TuneFIFOScheduler):  # type: ignore[misc]
-    """Asks the launch's scheduler; once the drain is on, pauses and so saves whoever reports.
+    """Asks the stage's scheduler; once the drain is on, pauses and so saves whoever reports.
 
     A trial that the search's budget ends is evaluated before it is paused.
 
     Args:
+        relay: knows the stage.
         objective: whose values the scheduler goes by.
         correction: what diverged replicas count for, as in the journal.
         find_donor: the checkpoint that a decision to copy means; None if it is gone.
@@ -37,7 +39,7 @@ class SchedulerAdapter(Unsaved, TuneFIFOScheduler):  # type: ignore[misc]
         decisions: the last one on each trial, by the trial's id.
     """
 
-    scheduler: Scheduler
+    relay: StageRelay
     objective: Objective
     correction: DivergenceCorrection
     drain: Drain
@@ -69,9 +71,10 @@ class SchedulerAdapter(Unsaved, TuneFIFOScheduler):  # type: ignore[misc]
     def _decide(self, trial: Trial, result: dict[str, Any]) -> Decision:
         if result.get("replaces"):
             return CONTINUE  # decided on when it was reported first
-        metrics = self.correction.apply(result) if self.scheduler.remembers else result
+        scheduler = self.relay.stage.scheduler
+        metrics = self.correction.apply(result) if scheduler.remembers else result
         parameters = trial.evaluated_params or {}
-        decision = report_to(self.scheduler, trial.trial_id, metrics, self.objective, parameters)
+        decision = report_to(scheduler, trial.trial_id, metrics, self.objective, parameters)
         if decision.action is Action.COPY and self.find_donor(decision) is None:
             gone = f"{decision.donor}'s checkpoint is gone, so nothing is copied"
             return Decision(Action.CONTINUE, gone, rung=decision.rung)

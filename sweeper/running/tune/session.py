@@ -37,8 +37,11 @@ os.environ.setdefault("RAY_ROTATION_MAX_BYTES", str(8 * 2**20))
 os.environ.setdefault("RAY_ROTATION_BACKUP_COUNT", "1")
 
 import ray
+
+# isort: split
+import psutil  # which comes with Ray, and is found once that is imported
 from ray._private import utils as ray_utils
-from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET
+from ray._private.ray_constants import PROCESS_TYPE_RAYLET
 from ray._private.services import canonicalize_bootstrap_address_or_die
 from ray.experimental import internal_kv
 from ray.job_config import JobConfig
@@ -175,22 +178,31 @@ def _shared(variables: Sequence[str], *, is_own: bool = False) -> Iterator[None]
 
 
 def _end_without_waiting() -> None:
-    """Make `ray.shutdown` kill processes at once that have SIGTERM blocked.
+    """Make `ray.shutdown` kill this machine's processes of Ray at once.
 
-    It waits a second for each of five processes. Two of these waits are needed: the raylet's agents
-    end only while the control store still answers.
+    It waits a second for each of five that have SIGTERM blocked. The raylet's agents end by
+    themselves only some time after it, if the control store still answers, so they are killed too.
     """
     node = ray._private.worker._global_node
     if node is None or not node.is_head():
         return
-    kill, kill_type = node.kill_all_processes, node._kill_process_type
+    kill = node.kill_all_processes
 
     def kill_quickly(**_: Any) -> None:
-        for process_type in (PROCESS_TYPE_RAYLET, PROCESS_TYPE_GCS_SERVER):
-            kill_type(process_type, check_alive=False, allow_graceful=True)
+        raylets = [one.process for one in node.all_processes.get(PROCESS_TYPE_RAYLET, ())]
+        below = [child for raylet in raylets for child in _find_descendants(raylet.pid)]
         kill(check_alive=False, allow_graceful=False)
+        for child in below:
+            with suppress(psutil.Error):
+                child.kill()
 
     node.kill_all_processes = kill_quickly
+
+
+def _find_descendants(pid: int) -> list[psutil.Process]:
+    with suppress(psutil.Error):
+        return list(psutil.Process(pid).children(recursive=True))
+    return []
 
 
 class _OwnPathJobConfig(JobConfig):  # type: ignore[misc]

@@ -1,11 +1,12 @@
-"""The trials of one stage on Ray Tune, be it the search or the confirmation."""
+"""A launch's stages on Ray Tune: the search, and the groups of the confirmation."""
 
 from __future__ import annotations
 
 import functools
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 
 # Sets Ray's environment variables, so it comes before anything that imports Ray.
@@ -16,7 +17,7 @@ from ray import tune
 from ray.train._internal.storage import StorageContext
 
 from sweeper.errors import RunError
-from sweeper.journal import Journal, Listener, TrialAsked
+from sweeper.journal import Journal, TrialAsked
 from sweeper.paths import RunPaths, run_reference
 from sweeper.planning.plan import SweepPlan
 from sweeper.results.builder import ResultsBuilder
@@ -25,20 +26,18 @@ from sweeper.results.exchanges import TrialCheckpoint
 from sweeper.results.scoring import env_steps_of
 from sweeper.running.drain import Drain, watchdog
 from sweeper.running.failures import Retries, explain_tune_failure
-from sweeper.running.limits import Limits
 from sweeper.running.resume.state import LaunchState, is_resumable
 from sweeper.running.tune.callbacks import JournalCallback, LimitsCallback
 from sweeper.running.tune.placement import Placement
-from sweeper.running.tune.queue import TrialQueue
+from sweeper.running.tune.relay import StageRelay, Stages, StageTrials, workers_kept
 from sweeper.running.tune.scheduling import SchedulerAdapter
 from sweeper.running.tune.tuner import build_tuner
-from sweeper.schedulers.base import Decision, Scheduler
+from sweeper.schedulers.base import Decision
 from sweeper.search.expansion import Sample
 from sweeper.states import Stage
-from sweeper.trainables.contract import TrialSettings
 from sweeper.trainables.trial import trial_class
 
-__all__ = ["Launch", "find_nodes", "record_asked", "run_trials", "trial_storage"]
+__all__ = ["Launch", "find_nodes", "record_asked", "run_stages", "trial_storage"]
 
 
 @dataclass(frozen=True)
@@ -105,39 +104,41 @@ def record_asked(
     )
 
 
-def run_trials(
-    launch: Launch,
-    settings: TrialSettings,
-    queue: TrialQueue,
-    *,
-    placement: Placement,
-    scheduler: Scheduler,
-    limits: Limits,
-    listeners: Sequence[Listener] = (),
-) -> None:
-    """Run a queue's trials until none is left, or until the drain is over.
+def run_stages(launch: Launch, made: Generator[StageTrials, None, str]) -> str:
+    """Run the trials of one stage after the other.
+
+    As many as possible in one of Tune's experiments. One that the search's budget ends is over,
+    and the next stage begins another.
 
     Args:
         launch: which they are part of.
-        settings: what all of them share.
-        queue: hands them out.
-        placement: the nodes that they run on.
-        scheduler: decides which of them go on.
-        limits: which end them.
-        listeners: hear of the journal's events meanwhile, after the limits.
+        made: as in `Stages`.
+
+    Returns:
+        How the launch ended.
 
     Raises:
         RunError: Ray or the journal's disk failed.
     """
-    spec, journal, drain = launch.plan.spec, launch.journal, launch.drain
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(queue.max_concurrent)
+    with closing(Stages(made, launch.journal)) as stages:
+        while stages.end is None:
+            stage = stages.take()
+            if stage is not None:
+                _run_experiment(launch, StageRelay(stage, stages, launch.drain))
+    return stages.end
+
+
+def _run_experiment(launch: Launch, relay: StageRelay) -> None:
+    spec, plan, journal, drain = launch.plan.spec, launch.plan, launch.journal, launch.drain
+    confirmed = 0 if plan.confirmation is None else plan.confirmation.concurrent
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(plan.concurrent, confirmed))
     correction = DivergenceCorrection(spec.objective)
     results = launch.results.snapshot()
     for record in (*results.trials, *results.retrained):
         for report in record.reports:
             correction.apply(report)
     adapter = SchedulerAdapter(
-        scheduler,
+        relay,
         objective=spec.objective,
         correction=correction,
         drain=drain,
@@ -147,29 +148,23 @@ def run_trials(
         journal,
         launch.paths,
         results=launch.results,
-        queue=queue,
+        relay=relay,
         retries=Retries(spec.resources.retries),
         drain=drain,
         objective=spec.objective,
         correction=correction,
         decisions=adapter.decisions,
-        placement=placement,
     )
     tuner = build_tuner(
-        trial_class(settings, launch.paths.root),
-        queue=queue,
+        trial_class(relay.stage.settings, launch.paths.root),
+        relay=relay,
         scheduler=adapter,
         drain=drain,
-        callbacks=[recorder, LimitsCallback(limits, queue, recorder, drain)],
+        callbacks=[recorder, LimitsCallback(relay, recorder, drain)],
         folder=launch.paths.tune / f"launch_{launch.state.launch}",
     )
-    heard: list[Listener] = [limits, *listeners]
-    journal.listeners += heard
-    try:
+    with workers_kept():
         _fit(launch, tuner)
-    finally:
-        # A listener that failed is no longer among them.
-        journal.listeners[:] = [one for one in journal.listeners if one not in heard]
 
 
 def _find_donor(launch: Launch, decision: Decision) -> TrialCheckpoint | None:

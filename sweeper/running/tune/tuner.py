@@ -11,7 +11,8 @@ from ray import tune
 from sweeper.errors import UserError
 from sweeper.planning.plan import SweepPlan
 from sweeper.running.drain import Drain
-from sweeper.running.tune.queue import TrialQueue, name_trial
+from sweeper.running.tune.queue import name_trial
+from sweeper.running.tune.relay import StageRelay
 from sweeper.running.tune.scheduling import DrainStopper, SchedulerAdapter
 from sweeper.search.distributions import Distribution
 
@@ -48,17 +49,17 @@ def _to_tune(value: Any, path: str) -> Any:
 def build_tuner(
     trainable: type[tune.Trainable],
     *,
-    queue: TrialQueue,
+    relay: StageRelay,
     scheduler: SchedulerAdapter,
     drain: Drain,
     callbacks: Sequence[tune.Callback],
     folder: Path,
 ) -> tune.Tuner:
-    """A Tuner that runs the queue's trials and writes its own state under ``folder``."""
+    """A Tuner that runs the relay's trials and writes its own state under ``folder``."""
     return tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=queue,
+            search_alg=relay,
             scheduler=scheduler,
             reuse_actors=True,
             trial_dirname_creator=name_trial,

@@ -38,7 +38,7 @@ def write_agent(folder: Path, agent: Mapping[str, Any], tensors: Mapping[str, Te
     """Write an agent into an existing folder."""
     write_tensors(CheckpointPaths(folder).weights, tensors)
     text = json.dumps(to_json(agent), indent=2, allow_nan=False)
-    write_atomically(CheckpointPaths(folder).agent, text + "\n")
+    write_atomically(CheckpointPaths(folder).agent, text + "\n", syncs=False)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -2,8 +2,8 @@
 
 Every intermediate lives in a reused buffer. A minibatch has its rows side by side,
 ``[replicas, encoders, units, rows]``: the first layer of both encoders is one product, and no later
-array has a handful of outputs as its innermost axis. Products and tanh are numpy's, on the tensors'
-own memory: its BLAS writes into strided views, and its tanh is much faster than torch's.
+array has a handful of outputs as its innermost axis. Products are numpy's, on the tensors' own
+memory: its BLAS writes into strided views.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ __all__ = ["PackedMlp", "activate", "backward_activation", "can_pack"]
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+
+_MANY = 8192
 
 
 def can_pack(architecture: Architecture) -> bool:
@@ -259,8 +261,14 @@ class _Buffers:
 
 
 def activate(array: Array, activation: str) -> None:
-    """Apply tanh, relu or nothing in place."""
-    if activation == "tanh":
+    """Apply tanh, relu or nothing in place.
+
+    Of many numbers tanh is computed as ``2 sigmoid(2x) - 1``, to within 2e-7. With AVX2, 80,000
+    of them took 100 us so, 208 by numpy's tanh and 267 by torch's.
+    """
+    if activation == "tanh" and array.size >= _MANY:
+        torch.from_numpy(array).mul_(2).sigmoid_().mul_(2).sub_(1)
+    elif activation == "tanh":
         np.tanh(array, out=array)
     elif activation == "relu":
         np.maximum(array, 0, out=array)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from ray import tune
 from ray.train._internal.storage import StorageContext
 
+from sweeper.environments.settings import EnvironmentSettings
 from sweeper.journal import (
     Journal,
     JournalError,
@@ -27,11 +29,16 @@ from sweeper.results.builder import ResultsBuilder
 from sweeper.results.divergence import DivergenceCorrection
 from sweeper.running.drain import Drain
 from sweeper.running.failures import Retries
+from sweeper.running.limits import Limits
 from sweeper.running.tune.callbacks import JournalCallback
 from sweeper.running.tune.placement import Placement
 from sweeper.running.tune.queue import TrialQueue
+from sweeper.running.tune.relay import StageRelay, Stages, StageTrials
 from sweeper.schedulers.base import Action, Decision
+from sweeper.schedulers.fifo import FIFOScheduler
 from sweeper.search.enumeration import Enumeration
+from sweeper.spec.sections import Budget
+from sweeper.trainables.contract import TrialSettings
 
 MET = "num_env_steps_sampled_lifetime >= 200"
 
@@ -60,27 +67,42 @@ class Launch:
         self.journal.append(LaunchStarted(1.0, 1, 1, ("sweeper",)))
         self.journal.append(TrialAsked(1.0, self.trial.trial_id, {}, {}, (0,)))
         self.drain = drain = Drain()
-        storage = StorageContext(str(self.root), experiment_dir_name="trials")
+        stages = Stages(self._make_stages(), self.journal)
+        stage = stages.take()
+        assert stage is not None
         self.recorder = JournalCallback(
             self.journal,
             self.paths,
             results=results,
-            queue=TrialQueue(
-                Enumeration({}, num_samples=1, seed=0, objective=Objective()),
-                trials=1,
-                on_ask=lambda *_: None,
-                max_concurrent=1,
-                checkpoints=storage,
-                drain=drain,
-            ),
+            relay=StageRelay(stage, stages, drain),
             retries=Retries(1),
             drain=drain,
             objective=Objective("episode_return_mean"),
             correction=DivergenceCorrection(Objective()),
             decisions=self.decisions,
-            placement=Placement(["127.0.0.1"]),
         )
         self.recorder.on_trial_start(self.trial)
+
+    def _make_stages(self) -> Generator[StageTrials, None, str]:
+        objective = Objective()
+        settings = TrialSettings("PPO", "torch", EnvironmentSettings("CartPole-v1"), {}, (0,))
+        queue = TrialQueue(
+            Enumeration({}, num_samples=1, seed=0, objective=objective),
+            trials=1,
+            on_ask=lambda *_: None,
+            max_concurrent=1,
+            checkpoints=StorageContext(str(self.root), experiment_dir_name="trials"),
+            drain=self.drain,
+        )
+        results = ResultsBuilder(self.root)
+        yield StageTrials(
+            settings,
+            queue,
+            placement=Placement(["127.0.0.1"]),
+            scheduler=FIFOScheduler(objective),
+            limits=Limits(self.paths, results, objective, Budget(), None, self.drain),
+        )
+        return "finished"
 
     def report(self, iteration: int, stopped_by: str | None = None) -> None:
         row = {"training_iteration": iteration, "num_env_steps_sampled_lifetime": 100 * iteration}
