@@ -11,7 +11,12 @@ from typing import Any
 
 import gymnasium
 
-from sweeper.environments.containment import USER_ERRORS, contained, settings_restored
+from sweeper.environments.containment import (
+    USER_ERRORS,
+    close_quietly,
+    contained,
+    settings_restored,
+)
 from sweeper.environments.modules import import_module, summarise
 from sweeper.environments.outcomes import RewardMeter
 from sweeper.environments.probing import NOTHING_FOUND, Probe, explain_state, find_statistics, probe
@@ -79,13 +84,13 @@ def build_env(
             try:
                 env = RewardMeter(constructors[position](env, **wrapper.arguments))
             except USER_ERRORS as error:
-                env.close()
+                close_quietly(env.close)
                 around = f"wrapper {wrapper.name} can't be put around {settings.id}"
                 message = f"{around}: {summarise(error)}{_find_remedy(error)}"
                 raise EnvironmentBuildError(("wrappers", position), message) from error
     statistics = find_statistics(env)
     if statistics is not None:
-        env.close()
+        close_quietly(env.close)
         names = [wrapper.name.rpartition(".")[2] for wrapper in settings.wrappers]
         key = ("wrappers", names.index(statistics)) if statistics in names else ("id",)
         raise EnvironmentBuildError(key, explain_state(statistics))
@@ -111,7 +116,7 @@ def describe(settings: EnvironmentSettings) -> EnvironmentDescription:
             message = f"environment {settings.id} has no spaces: {summarise(error)}"
             raise EnvironmentBuildError(("id",), message) from error
         finally:
-            env.close()
+            close_quietly(env.close)
 
 
 def _make(settings: EnvironmentSettings, *, enforces_order: bool) -> gymnasium.Env[Any, Any]:

@@ -10,18 +10,28 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from sweeper.veil import VeiledStream
+from sweeper.veil import VeiledStream, veil
 
-__all__ = ["USER_ERRORS", "contained", "seed_process", "settings_restored"]
+__all__ = ["USER_ERRORS", "close_quietly", "contained", "seed_process", "settings_restored"]
+
+_logger = logging.getLogger(__name__)
 
 # What a user's code may raise: a script ends the process, as argparse does at a wrong argument.
 USER_ERRORS = (Exception, SystemExit)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def close_quietly(close: Callable[[], object]) -> None:
+    """Close an environment; what that raises is only logged, since nothing depends on it."""
+    try:
+        close()
+    except USER_ERRORS as error:
+        _logger.info("an environment can't be closed: %s", veil(repr(error)))
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
 from sweeper.environments.building import build_env
-from sweeper.environments.containment import seed_process
+from sweeper.environments.containment import close_quietly, seed_process
 from sweeper.environments.modules import summarise
 from sweeper.environments.outcomes import CheckedEnv
 from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
@@ -47,7 +47,8 @@ def build_side_by_side(
                     f"failed: {error}"
                 )
                 raise EnvironmentBuildError(("vectorization",), message) from error
-            envs.append(opened.enter_context(contextlib.closing(env)))
+            envs.append(env)
+            opened.callback(close_quietly, env.close)
         opened.pop_all()
         return envs
 

@@ -6,7 +6,7 @@ import time
 import warnings
 
 from sweeper.environments.building import build_env
-from sweeper.environments.containment import USER_ERRORS, contained
+from sweeper.environments.containment import USER_ERRORS, close_quietly, contained
 from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
 
 __all__ = ["ends_within"]
@@ -39,5 +39,5 @@ def ends_within(settings: EnvironmentSettings, steps: int) -> bool:
         except USER_ERRORS:  # an environment can raise anything, and its trials will say so
             return False
         finally:
-            env.close()
+            close_quietly(env.close)
     return False

@@ -17,7 +17,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array
 from numpy.typing import NDArray
 
-from sweeper.environments.containment import USER_ERRORS
+from sweeper.environments.containment import USER_ERRORS, close_quietly
 from sweeper.environments.instances import build_in_processes, build_side_by_side
 from sweeper.environments.modules import summarise
 from sweeper.environments.outcomes import (
@@ -91,7 +91,7 @@ def explain_native(
         "observation": (observation, envs.single_observation_space),
         "action": (action, envs.single_action_space),
     }
-    envs.close()
+    close_quietly(envs.close)
     for name, (own, other) in pairs.items():
         if own != other:
             text = " ".join(veil(str(other)).split())
@@ -136,7 +136,7 @@ def _build_native(settings: EnvironmentSettings, num_envs: int) -> VectorEnv:
     envs = _make_native(settings, num_envs)
     mode = envs.metadata.get("autoreset_mode")
     if mode not in (AutoresetMode.NEXT_STEP, AutoresetMode.NEXT_STEP.value):
-        envs.close()
+        close_quietly(envs.close)
         raise UserError(
             f"the vector environment of {settings.id} does not say that it resets at the next "
             f"step (its metadata's autoreset_mode is {mode}); use vectorization: sync"

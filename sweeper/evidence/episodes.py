@@ -12,7 +12,7 @@ import numpy as np
 
 from sweeper.agents.agent import Agent
 from sweeper.environments.building import build_env
-from sweeper.environments.containment import USER_ERRORS, contained, seed_process
+from sweeper.environments.containment import USER_ERRORS, close_quietly, contained, seed_process
 from sweeper.environments.modules import summarise
 from sweeper.environments.outcomes import OWN_REWARD, CheckedEnv, EnvironmentFault
 from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
@@ -107,7 +107,7 @@ def _play(
             playing = going_on
     finally:
         for env in envs:
-            env.close()
+            close_quietly(env.close)
     return returns, lengths
 
 

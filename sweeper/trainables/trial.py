@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import importlib
 import json
 import logging
@@ -40,6 +41,7 @@ _logger = logging.getLogger(__name__)
 SETTINGS = "sweeper_settings"
 
 _STATE_VERSION = 1
+_CLOSE_S = 60.0
 
 
 class TrialFailedError(SweeperError):
@@ -97,9 +99,23 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start another trial in the same process."""
-        self.cleanup()
+        self.rest()
         self._start(new_config)
         return True
+
+    def rest(self) -> None:
+        """Give back what the trial holds, since the process may wait for the next one for hours.
+
+        What its environments' `close` raises is only logged. One that never returns would keep
+        the next trial waiting: the process ends instead, and that trial begins in another.
+        """
+        faulthandler.dump_traceback_later(_CLOSE_S, exit=True, file=2)
+        try:
+            self.cleanup()
+        except USER_ERRORS:
+            print(veil(traceback.format_exc()), end="", file=sys.stderr)  # noqa: T201
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
     def step(self) -> dict[str, Any]:
         """Train one iteration, evaluate if due, and decide whether the trial is over."""

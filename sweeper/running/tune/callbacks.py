@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ from sweeper.paths import RunPaths
 from sweeper.results.builder import ResultsBuilder
 from sweeper.results.divergence import DivergenceCorrection
 from sweeper.running.drain import Drain
-from sweeper.running.failures import Failure, Retries, describe_failure
+from sweeper.running.failures import Failure, Retries, Retry, describe_failure
 from sweeper.running.resume.remaining import describe_missing
 from sweeper.running.resume.state import continue_trial
 from sweeper.running.tune.placement import Placement
@@ -49,6 +50,7 @@ _TIGHT_BYTES = 5 * 2**30
 _TIGHT_PART = 0.2
 _MAX_TRIALS = 200
 _RAY_EVERY_S = 5.0
+_OF_A_NEW_WORKER = "its creation task"  # in Ray's words for an actor that could not begin
 
 # Tune adds these to each row; the journal has them elsewhere, or nothing reads them.
 _TUNE_KEYS = frozenset(
@@ -99,6 +101,7 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
     _leaving: dict[str, bool] = field(default_factory=dict)
     _open: set[str] = field(default_factory=set)
     _timed_out: set[str] = field(default_factory=set)
+    _lost: Counter[str] = field(default_factory=Counter)
 
     def on_trial_start(self, trial: Any, **info: Any) -> None:  # noqa: ARG002
         """A worker began or resumed the trial."""
@@ -167,7 +170,9 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
 
         One that copies another, or lets others go first, is put back and goes on.
         """
-        trial_id = trial.trial_id
+        trial_id, worker = trial.trial_id, trial.temporary_state.ray_actor
+        if worker is not None:
+            worker.rest.remote()
         if self._leaving.pop(trial_id, False):
             self.drain.running.discard(trial_id)
             again = continue_trial(self.results.trial(trial_id), self.paths)
@@ -193,8 +198,12 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
             self.drain.request(LaunchEnd.DISK_FULL)
             self._end(trial_id, TrialState.PAUSED, self.drain.reason or LaunchEnd.DISK_FULL)
             return
-        retry = self.retries.decide(trial_id, failure)
-        where = self._placement.note_failure(trial_id, failure, text)
+        if self._lost_resting_worker(trial_id, failure, text):
+            retry: Retry | None = Retry(0.0)
+            where = ""
+        else:
+            retry = self.retries.decide(trial_id, failure)
+            where = self._placement.note_failure(trial_id, failure, text)
         if retry is None:
             self._end(trial_id, TrialState.ERROR, failure.reason, failure.error + where)
         elif self.drain.reason:
@@ -224,6 +233,18 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
                 self._end(trial_id, TrialState.PRUNED, self._pruned[trial_id])
             else:
                 self._end(trial_id, TrialState.PAUSED, self.drain.reason or LaunchEnd.INTERRUPTED)
+
+    def _lost_resting_worker(self, trial_id: str, failure: Failure, text: str) -> bool:
+        """Whether a worker had died, unnoticed, before this trial could take it up.
+
+        No fault of the trial's. So many can have died as can run at a time.
+        """
+        if failure.reason is not FailureReason.WORKER_DIED or trial_id in self.drain.running:
+            return False
+        if _OF_A_NEW_WORKER in text:
+            return False
+        self._lost[trial_id] += 1
+        return self._lost[trial_id] <= self.relay.stage.queue.max_concurrent
 
     @property
     def _placement(self) -> Placement:

@@ -148,7 +148,7 @@ class TrialQueue:
 
     def next_trial(self) -> Trial | None:
         """The next trial, or None while as many are alive as may be."""
-        if self._is_finished or len(self._alive) >= self.max_concurrent or self._alone:
+        if self.is_finished or len(self._alive) >= self.max_concurrent or self._alone:
             return None
         again = self._take_waiting(is_last=False)
         if again is not None:
@@ -170,10 +170,16 @@ class TrialQueue:
     @property
     def is_over(self) -> bool:
         """Whether no trial is left, and all that were handed out are over."""
-        return not self._alive and self._is_finished
+        return not self._alive and self.is_finished
 
     @property
-    def _is_finished(self) -> bool:
+    def has_lone_trial(self) -> bool:
+        """Whether a trial runs, or waits to run, while no other does."""
+        return self._alone is not None or any(waiting.alone for waiting in self._waiting)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether no trial is left to hand out, as things stand."""
         if self.drain.reason:
             return True
         return not self._has_more and not self._waiting

@@ -6,6 +6,7 @@ each would begin with new workers, and so would every group of seeds of the conf
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from sweeper.running.tune.unsaved import Unsaved
 from sweeper.schedulers.base import Scheduler
 from sweeper.trainables.contract import TrialSettings
 
-__all__ = ["StageRelay", "StageTrials", "Stages", "workers_kept"]
+__all__ = ["StageRelay", "StageTrials", "Stages", "Workers", "workers_kept"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +40,7 @@ class StageTrials:
         scheduler: decides which of them go on.
         limits: which end them.
         listeners: hear of the journal's events meanwhile, after the limits.
+        is_last: no stage follows.
     """
 
     settings: TrialSettings
@@ -47,6 +49,7 @@ class StageTrials:
     scheduler: Scheduler
     limits: Limits
     listeners: Sequence[Listener] = ()
+    is_last: bool = False
 
 
 class Stages:
@@ -59,10 +62,12 @@ class Stages:
 
     Attributes:
         end: how the launch ended; None before that.
+        failure: what was raised while a stage was made.
     """
 
     def __init__(self, made: Generator[StageTrials, None, str], journal: Journal) -> None:
         self.end: str | None = None
+        self.failure: Exception | None = None
         self._made = made
         self._journal = journal
         self._heard: list[Listener] = []
@@ -75,6 +80,9 @@ class Stages:
         except StopIteration as stop:
             self.end = stop.value
             return None
+        except Exception as error:
+            self.failure = error
+            raise
         self._heard = [stage.limits, *stage.listeners]
         self._journal.listeners += self._heard
         return stage
@@ -134,30 +142,44 @@ class StageRelay(Unsaved, TuneSearchAlgorithm):  # type: ignore[misc]
         self.stage.queue.note_end(trial_id)
 
     def is_finished(self) -> bool:
-        """Whether no trial is left; at once when the launch is to end, or Tune would wait."""
-        return bool(self._finished or self._drain.reason) or self._is_over
+        """Whether no trial is left to begin; at once when the launch is to end, or Tune would wait.
+
+        As soon as it is true, Tune lets workers go whose trials are over.
+        """
+        if self._finished or self._drain.reason or self._is_over:
+            return True
+        return self.stage.is_last and self.stage.queue.is_finished
 
 
 @contextmanager
-def workers_kept() -> Iterator[None]:
+def workers_kept(relay: StageRelay) -> Iterator[None]:
     """Within the block an experiment keeps every worker whose trial is over for another trial."""
     theirs = tune_controller._ObjectCache
-    tune_controller._ObjectCache = _Workers
+    tune_controller._ObjectCache = functools.partial(Workers, relay)
     try:
         yield
     finally:
         tune_controller._ObjectCache = theirs
 
 
-class _Workers(_ObjectCache):  # type: ignore[misc]
-    """Waiting workers, by what they take up. Tune's own class keeps one, or what trials wait for.
+class Workers(_ObjectCache):  # type: ignore[misc]
+    """Resting workers, by what they take up. Tune's own class keeps one, or what trials wait for.
 
-    All stay as long as no trial waits for anything, since it can't wait for what they take up.
+    All stay as long as no trial waits for anything, since it can't wait for what they take up. One
+    that has run out of memory waits for that, too.
     """
+
+    def __init__(self, relay: StageRelay, **options: Any) -> None:
+        super().__init__(**options)
+        self._relay = relay
+
+    @property
+    def _keeps_all(self) -> bool:
+        return not self.total_max_objects and not self._relay.stage.queue.has_lone_trial
 
     def cache_object(self, key: Any, obj: Any) -> bool:
         """Keep a worker; returns whether it stays."""
-        if self.total_max_objects:
+        if not self._keeps_all:
             return bool(super().cache_object(key, obj))
         self._cached_objects[key].append(obj)
         self._num_cached_objects += 1
@@ -165,5 +187,5 @@ class _Workers(_ObjectCache):  # type: ignore[misc]
 
     def flush_cached_objects(self, force_all: bool = False) -> Iterator[Any]:
         """Let go of the workers that no trial waits for, or of all."""
-        if force_all or self.total_max_objects:
+        if force_all or not self._keeps_all:
             yield from super().flush_cached_objects(force_all)

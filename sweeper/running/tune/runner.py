@@ -175,6 +175,7 @@ def _search(launch: Launch) -> Generator[StageTrials, None, str]:
             scheduler=learners.scheduler,
             limits=limits,
             listeners=[learners],
+            is_last=plan.confirmation is None,
         )
     finally:
         if background is not None:

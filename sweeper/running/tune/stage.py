@@ -124,7 +124,12 @@ def run_stages(launch: Launch, made: Generator[StageTrials, None, str]) -> str:
         while stages.end is None:
             stage = stages.take()
             if stage is not None:
-                _run_experiment(launch, StageRelay(stage, stages, launch.drain))
+                try:
+                    _run_experiment(launch, StageRelay(stage, stages, launch.drain))
+                except RunError:
+                    if stages.failure is not None:  # which is not Ray's
+                        raise stages.failure from None
+                    raise
     return stages.end
 
 
@@ -163,7 +168,7 @@ def _run_experiment(launch: Launch, relay: StageRelay) -> None:
         callbacks=[recorder, LimitsCallback(relay, recorder, drain)],
         folder=launch.paths.tune / f"launch_{launch.state.launch}",
     )
-    with workers_kept():
+    with workers_kept(relay):
         _fit(launch, tuner)
 
 

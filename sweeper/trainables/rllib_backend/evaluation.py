@@ -10,6 +10,7 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 
+from sweeper.environments.containment import close_quietly
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.trainables.contract import (
     NON_FINITE_POLICY,
@@ -88,7 +89,7 @@ class Evaluator:
 
     def close(self) -> None:
         """Close the environments."""
-        self._runner.stop()
+        close_quietly(self._runner.stop)
 
     def _guard(self, module: Any) -> None:
         """Have a module refuse outputs that are not finite, and explore as it did last.

@@ -14,6 +14,7 @@ from typing import Any
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
+from sweeper.environments.containment import close_quietly
 from sweeper.environments.envpool import EnvpoolReplicaEnvs
 from sweeper.environments.outcomes import OWN_REWARD, EnvironmentFault
 from sweeper.environments.vector import build_vector_env, choose_vectorization
@@ -115,7 +116,7 @@ class SeparateReplicaEnvs:
     def close(self) -> None:
         """Close the environments."""
         for envs in self.vector_envs:
-            envs.close()
+            close_quietly(envs.close)
 
     def _explain(self, replica: int, fault: EnvironmentFault) -> EnvironmentFailedError:
         return EnvironmentFailedError(f"{self._names[replica]}: {veil(str(fault))}")
@@ -161,6 +162,7 @@ def open_replica_envs(
             with own.swapped_in():
                 is_alone = is_first and not vector_envs
                 envs = build_vector_env(environment, num_envs, is_first=is_alone)
-            vector_envs.append(opened.enter_context(contextlib.closing(envs)))
+            opened.callback(close_quietly, envs.close)
+            vector_envs.append(envs)
         names = [f"{environment.id}, seed {seed}" for seed in settings.seeds]
         yield SeparateReplicaEnvs(vector_envs, names)

@@ -7,6 +7,7 @@ import resource
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -50,6 +51,7 @@ class Trial:
     trial_id: str = "t0001"
     last_result: dict[str, Any] = field(default_factory=dict)
     error_file: Path | None = None
+    temporary_state: Any = field(default_factory=lambda: SimpleNamespace(ray_actor=None))
 
 
 @dataclass
@@ -59,6 +61,7 @@ class Launch:
     root: Path
     trial: Trial = field(default_factory=Trial)
     decisions: dict[str, Decision] = field(default_factory=dict)
+    retries: int = 1
 
     def __post_init__(self) -> None:
         self.paths = RunPaths(self.root)
@@ -75,7 +78,7 @@ class Launch:
             self.paths,
             results=results,
             relay=StageRelay(stage, stages, drain),
-            retries=Retries(1),
+            retries=Retries(self.retries),
             drain=drain,
             objective=Objective("episode_return_mean"),
             correction=DivergenceCorrection(Objective()),
@@ -103,6 +106,11 @@ class Launch:
             limits=Limits(self.paths, results, objective, Budget(), None, self.drain),
         )
         return "finished"
+
+    def fail(self, text: str) -> None:
+        self.trial.error_file = self.root / "error.txt"
+        self.trial.error_file.write_text(text)
+        self.recorder.on_trial_error(self.trial)
 
     def report(self, iteration: int, stopped_by: str | None = None) -> None:
         row = {"training_iteration": iteration, "num_env_steps_sampled_lifetime": 100 * iteration}
@@ -227,11 +235,31 @@ def test_a_trial_that_fails_while_the_launch_ends_keeps_its_error(tmp_path: Path
     launch = Launch(tmp_path)
     launch.report(1)
     launch.drain.request("budget.time_s")
-    launch.trial.error_file = tmp_path / "error.txt"
-    launch.trial.error_file.write_text(
-        "sweeper.trainables.trial.TrialFailedError: OSError: the simulator went away"
-    )
-    launch.recorder.on_trial_error(launch.trial)
+    launch.fail("sweeper.trainables.trial.TrialFailedError: OSError: the simulator went away")
     (end,) = (one for one in read_journal(launch.paths.journal) if isinstance(one, TrialEnded))
     assert (end.state, end.reason) == ("PAUSED", "budget.time_s")
     assert end.error == "OSError: the simulator went away"
+
+
+DEAD = "ray.exceptions.ActorDiedError: The actor is dead because its worker process has died."
+
+
+def test_a_worker_that_died_while_it_rested_costs_the_next_trial_no_retry(tmp_path: Path) -> None:
+    launch = Launch(tmp_path, retries=0)
+    launch.drain.running.clear()  # the trial was handed out, and could not start
+    launch.fail(DEAD)
+    assert launch.ends() == []
+    launch.fail(DEAD)  # no more can have died than may run at a time, which is one here
+    assert launch.ends() == [("ERROR", "the worker died")]
+
+
+@pytest.mark.parametrize("is_new", [False, True])
+def test_a_worker_that_dies_while_it_trains_or_starts_costs_a_retry(
+    tmp_path: Path, is_new: bool
+) -> None:
+    launch = Launch(tmp_path, retries=0)
+    if is_new:
+        launch.drain.running.clear()
+    text = "The actor died because of an error raised in its creation task" if is_new else DEAD
+    launch.fail(text)
+    assert launch.ends() == [("ERROR", "the worker died")]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from command_line import sweeper_here
 
 from sweeper.journal import TrialAsked, read_journal
 from sweeper.opened_run import open_run
-from sweeper.running.tune.relay import _Workers
+from sweeper.running.tune.relay import Workers
 
 ENVIRONMENT = """
 import os
@@ -21,6 +24,8 @@ class Noting(CartPoleEnv):
         super().__init__()
         if ray.is_initialized() and ray.get_runtime_context().get_actor_id():
             open(os.path.join(folder, f"worker_{os.getpid()}"), "a").close()
+    def close(self):
+        raise RuntimeError("there is no display to close")
 
 gymnasium.register("Noting-v0", entry_point=Noting, max_episode_steps=100)
 """
@@ -44,7 +49,7 @@ tracking: null
 """
 
 
-def test_the_confirmation_is_trained_by_the_workers_of_the_search(
+def test_the_confirmation_is_trained_by_the_workers_of_the_search_whatever_closing_raises(
     tmp_path: Path, ray_cluster: None
 ) -> None:
     (tmp_path / "noting_envs.py").write_text(ENVIRONMENT)
@@ -57,8 +62,18 @@ def test_the_confirmation_is_trained_by_the_workers_of_the_search(
     assert 1 <= len(list(tmp_path.glob("worker_*"))) <= 2
 
 
+@dataclass
+class Queue:
+    has_lone_trial: bool = False
+
+
+def make_workers(queue: Queue) -> Workers:
+    relay: Any = SimpleNamespace(stage=SimpleNamespace(queue=queue))
+    return Workers(relay, may_keep_one=True)
+
+
 def test_workers_stay_while_no_trial_waits_for_what_they_hold() -> None:
-    workers = _Workers(may_keep_one=True)
+    workers = make_workers(Queue())
     assert all(workers.cache_object("one core", name) for name in ("a", "b"))
     assert list(workers.flush_cached_objects()) == []
     workers.increase_max("one core")  # a trial waits, and can have one of them
@@ -72,3 +87,12 @@ def test_workers_stay_while_no_trial_waits_for_what_they_hold() -> None:
     workers.decrease_max("two cores")
     assert workers.cache_object("one core", "d")
     assert list(workers.flush_cached_objects(force_all=True)) == ["d"]
+
+
+def test_a_trial_that_ran_out_of_memory_shares_it_with_no_resting_worker() -> None:
+    queue = Queue()
+    workers = make_workers(queue)
+    assert all(workers.cache_object("one core", name) for name in ("a", "b", "c"))
+    queue.has_lone_trial = True
+    assert list(workers.flush_cached_objects()) == ["a", "b"]  # it can take up the third
+    assert not workers.cache_object("one core", "d")

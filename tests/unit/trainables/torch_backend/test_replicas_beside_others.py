@@ -19,7 +19,7 @@ ITERATIONS = 4
 MODEL = {"fcnet_hiddens": [8]}
 
 
-def build(algorithm, seeds, envs):
+def build(algorithm, seeds, envs, model=MODEL):
     if algorithm == "PPO":
         return ppo_tasks.build_trainer(
             ppo_tasks.settings_of("CartPole-v1", seeds=seeds),
@@ -29,7 +29,7 @@ def build(algorithm, seeds, envs):
             lr=[[0, 1e-2], [400, 1e-3]],
             clip_param=[[0, 0.3], [400, 0.1]],
             entropy_coeff=[[0, 0.1], [400, 0.0]],
-            model_config=MODEL,
+            model_config=model,
         )
     return dqn_tasks.build_trainer(
         dqn_tasks.settings_of("CartPole-v1", seeds=seeds),
@@ -42,7 +42,7 @@ def build(algorithm, seeds, envs):
         # Priorities would carry the rounding of TD errors into the draws.
         replay_buffer_config={"type": "EpisodeReplayBuffer", "capacity": 300},
         min_sample_timesteps_per_iteration=120,
-        model_config=MODEL,
+        model_config=model,
     )
 
 
@@ -76,3 +76,14 @@ def test_a_replica_trains_beside_others_as_alone(algorithm, envs, with_frozen):
             assert replace(one, learner=None) == replace(many[replica], learner=None)
             # With another number of replicas sums may be rounded in another order.
             assert one.learner == pytest.approx(many[replica].learner, rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("units", [51, 64])
+def test_how_many_are_beside_it_decides_on_no_replica_s_arithmetic(units):
+    """Of 40 rows, 51 units are too few for the faster tanh, but not those of three replicas."""
+    model = {"fcnet_hiddens": [units]}
+    beside, _ = train(build("PPO", SEEDS, 4, model))
+    for replica in (1, 2):
+        alone, _ = train(build("PPO", SEEDS[replica : replica + 1], 4, model))
+        for (one,), many in zip(alone, beside, strict=True):
+            assert replace(one, learner=None) == replace(many[replica], learner=None)
