@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.errors import SpecError
@@ -375,7 +375,6 @@ plain = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.dictionaries(st.text("abc", min_size=1, max_size=3), plain, max_size=4), texts)
 def test_any_values_survive_the_round_trip(
     tmp_path_factory: pytest.TempPathFactory, kwargs: dict[str, Any], env_id: str
