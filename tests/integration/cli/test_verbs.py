@@ -63,8 +63,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
             seen.relogged = sweeper_here("log", cwd=seen.folder)
             os.kill(process.pid, signal.SIGINT)
             _, seen.stderr = process.communicate(timeout=120)
-            rest, _ = follower.communicate(timeout=30)
-            seen.followed = first + rest
+            # Not `communicate`: it loses what was read together with the first line.
+            seen.followed = first + follower.stdout.read()
     return seen
 
 
