@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import started, sweeper, sweeper_here
+from command_line import started, sweeper_here
 
 SPEC = """
 name: watched
@@ -152,7 +152,7 @@ def test_an_unreachable_server_is_a_one_line_error(watched: Watched) -> None:
 
 
 def test_doctor_starts_ray(tmp_path: Path) -> None:
-    done = sweeper("doctor", "--json", cwd=tmp_path)
+    done = sweeper_here("doctor", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     assert checks["local Ray"] == {
