@@ -212,7 +212,7 @@ class Seen(gymnasium.Env):
     def reset(self, *, seed=None, options=None):
         return self.observation_space.sample(), {{}}
     def step(self, action):
-        return self.observation_space.low, 0.0, False, False, {{}}
+        return self.observation_space.sample(), 0.0, False, False, {{}}
 gymnasium.register('{name}-v0', Seen)
 """
 
@@ -256,7 +256,7 @@ def test_images_get_the_default_network() -> None:
         "    def reset(self, *, seed=None, options=None):\n"
         "        return self.observation_space.low, {}\n"
         "    def step(self, action):\n"
-        "        return self.observation_space.sample(), 0.0, False, False, {}\n"
+        "        return self.observation_space.low, 0.0, False, False, {}\n"
         "gymnasium.register('StarterImage-v0', Image)\n"
     )
     starter = make_starter("starter_image:StarterImage-v0")

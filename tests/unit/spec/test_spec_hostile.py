@@ -79,7 +79,7 @@ HOSTILE = {
     "a million unknown keys": _fill(lambda n: f"k{n}: 1\n"),
     "one key a hundred thousand times": _fill(lambda _: "seeds: 1\n"),
     "seeds without number": "seeds: [" + "1, " * 9000 + "2]\n",
-    **{f"{name} without number": _many(name, 4000) for name in MANY},
+    **{f"{name} without number": _many(name, 2000) for name in MANY},
     "a key of a megabyte": LEAST + "k" * _MUCH + ": 1\n",
     "a name of a megabyte": LEAST + "name: " + "n" * _MUCH + "\n",
     "an environment of a megabyte": LEAST.replace("CartPole-v1", "e" * _MUCH),
