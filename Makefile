@@ -73,8 +73,8 @@ chaos: $(STAMP) ## Kill sweeps at random moments and resume them; 200 short ones
 	$(BIN)/python tests/chaos/kill_campaign.py --learning --trials 20 --driver-kills 10 --worker-kills 5
 	$(BIN)/python tests/chaos/short_launches.py
 
-acceptance: $(STAMP) ## Run the slow tier: real learning, the benchmarks' short forms
-	$(BIN)/python -m pytest tests -m acceptance --timeout 3600
+acceptance: $(STAMP) ## Run the slow tier: real learning, the benchmarks' short forms, many examples
+	$(BIN)/python -m pytest tests -m 'acceptance or hypothesis' --hypothesis-profile long --timeout 3600
 
 constraints: $(STAMP) ## Pin the installed versions in constraints.txt
 	$(BIN)/python -m pip freeze --exclude-editable | $(BIN)/python tools/merge_constraints.py

@@ -1,11 +1,25 @@
-"""What every test leaves behind as it found it."""
+"""What every test leaves behind as it found it, and what keeps thousands of them short."""
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# `make acceptance` draws with the long one. A machine may be busy, so no clock decides.
+_NO_CLOCK = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("short", max_examples=25, **_NO_CLOCK)
+settings.register_profile("long", max_examples=400, **_NO_CLOCK)
+settings.load_profile("short")
+
+
+def pytest_collection_finish() -> None:
+    """Keep the collector of garbage from going through all that the imports have made."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

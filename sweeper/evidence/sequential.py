@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 from sweeper.evidence.statistics import welch_p_value
 
@@ -159,6 +159,8 @@ def _simpson(grid: np.ndarray) -> np.ndarray:
 def _bound(
     grid: np.ndarray, density: np.ndarray, step: float, spent: float, deviation: float
 ) -> float:
+    from scipy import optimize  # takes a third of a second
+
     weights = density * _simpson(grid)
 
     def excess(bound: float) -> float:

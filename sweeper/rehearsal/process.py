@@ -36,6 +36,7 @@ _logger = logging.getLogger(__name__)
 # the greater of a fixed time and a multiple of the requested seconds.
 _PATIENCE_S = 120.0
 _PATIENCE = 5.0
+_END_S = 10.0  # for the kernel to end killed processes on a busy machine
 _WORKER = "from sweeper.rehearsal.worker import main; main()"
 
 
@@ -104,11 +105,39 @@ def _run_worker(folder: Path, patience_s: float, plan: SweepPlan) -> Mapping[str
             try:
                 return _listen(process, messages, errors, patience_s, plan)
             finally:
-                below = processes_below(process.pid)
-                process.kill()
-                for child in below:
-                    with contextlib.suppress(ProcessLookupError, PermissionError):
-                        os.kill(child, signal.SIGKILL)
+                _end_with_all_below(process.pid)
+
+
+def _end_with_all_below(process: int) -> None:
+    """Kill a process and its descendants, and wait for their end.
+
+    All are stopped before the first is killed: Ray starts workers at any moment, and one that is
+    started meanwhile, or still runs, would write to the folder that is deleted next.
+    """
+    stopped = set[int]()
+    while new := {process, *processes_below(process)} - stopped:
+        for one in new:
+            _send(one, signal.SIGSTOP)
+        stopped |= new
+    for one in stopped:
+        _send(one, signal.SIGKILL)
+    deadline = time.monotonic() + _END_S
+    while any(map(_is_running, stopped)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def _send(process: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(process, number)
+
+
+def _is_running(process: int) -> bool:
+    """Whether a process still exists and is no zombie; False without Linux's ``/proc``."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state not in "ZX"
 
 
 def _listen(

@@ -63,7 +63,8 @@ def sweeper_here(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]
     Training uses the running Ray, as in a notebook, so such a test needs `ray_cluster`. A module
     of environments needs a name that no other test uses.
     """
-    out, err = io.StringIO(), io.StringIO()
+    written, err = io.BytesIO(), io.StringIO()
+    out = io.TextIOWrapper(written, encoding="utf-8", newline="")
     code: object = 0
     with _restored(), chdir(cwd), redirect_stdout(out), redirect_stderr(err):
         sys.argv = ["sweeper", *arguments]
@@ -71,8 +72,9 @@ def sweeper_here(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]
             main()
         except SystemExit as end:
             code = end.code or 0
+    out.flush()
     assert isinstance(code, int)
-    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+    return subprocess.CompletedProcess(arguments, code, written.getvalue().decode(), err.getvalue())
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.journal import (
@@ -243,7 +243,6 @@ _values = st.recursive(
     metrics=st.dictionaries(st.text(), _values, max_size=4),
     trial_id=st.from_regex(r"[tc][0-9]{1,9}", fullmatch=True),
 )
-@settings(max_examples=60, deadline=None)
 def test_any_metrics_survive_the_journal(
     tmp_path_factory: pytest.TempPathFactory, metrics: dict[str, object], trial_id: str
 ) -> None:

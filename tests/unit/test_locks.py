@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import multiprocessing
@@ -8,14 +9,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sweeper import locks
 from sweeper.errors import UserError
 from sweeper.locks import is_locked, read_owner, run_lock
+from sweeper.run_files import open_regular
 
 HOLD = (
     "import sys, time\n"
@@ -25,6 +29,28 @@ HOLD = (
     "    print('held', flush=True)\n"
     "    time.sleep(60)\n"
 )
+
+
+@pytest.fixture(autouse=True)
+def _little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that is held is refused after two attempts, not after a second of them."""
+    monkeypatch.setattr(locks, "_PATIENCE_S", 0.01)
+    monkeypatch.setattr(locks, "_RETRY_S", 0.01)
+
+
+def test_a_look_of_another_process_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "_PATIENCE_S", 60.0)
+    lock = tmp_path / ".lock"
+    lock.touch()
+    looking = open_regular(lock)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    ended = threading.Timer(0.05, os.close, [looking])
+    ended.start()
+    with run_lock(lock):
+        assert is_locked(lock)
+    ended.join()
 
 
 def test_the_lock_is_held_in_the_block_and_only_there(tmp_path: Path) -> None:

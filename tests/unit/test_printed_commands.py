@@ -130,6 +130,7 @@ def test_a_command_that_is_shown_finds_the_run(
     action: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sweeper.locks._PATIENCE_S", 0.0)
     paths = make_run(
         tmp_path / storage, _RUN, ["TERMINATED", "ERROR", "PAUSED"], reason="interrupted"
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from sweeper.cli import main
 from sweeper.journal import Journal, TrialAsked, TrialEnded, TrialReported
 from sweeper.streams import PLAIN, forgiving
 
-SWEEPER = [sys.executable, "-m", "sweeper"]
 NAME = "made-20260101-000000"
 
 
@@ -120,28 +118,3 @@ def test_words_to_a_full_disk_are_dropped() -> None:
     stream = forgiving(os.open("/dev/full", os.O_WRONLY), "utf-8", closes=True)
     print("dropped", file=stream, flush=True)
     stream.close()
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "out"),
-    [
-        (("plan", "nowhere.yaml"), 2, ""),
-        (("clean", NAME, "--yes"), 0, NAME),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
-)
-@pytest.mark.parametrize("kind", ["a closed pipe", "a full disk"])
-def test_a_stderr_that_takes_nothing_changes_neither_code_nor_output(
-    runs: Path, words: tuple[str, ...], code: int, out: str, kind: str
-) -> None:
-    reading, writing = os.pipe()
-    os.close(reading)
-    with Path("/dev/full").open("w") as full:
-        stderr = writing if kind == "a closed pipe" else full
-        done = subprocess.run(
-            [*SWEEPER, *words], cwd=runs, stdout=subprocess.PIPE, stderr=stderr, text=True
-        )
-    os.close(writing)
-    assert done.returncode == code
-    assert out in done.stdout
-    assert (runs / "runs" / NAME).exists() == (words[0] != "clean")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special
+from scipy import special
 
 from sweeper.evidence.statistics.intervals import Interval
 
@@ -115,6 +115,8 @@ def probability_interval(
         second: how many the second has.
         level: e.g. 0.95.
     """
+    from scipy import optimize  # takes a third of a second
+
     z = float(special.ndtri((1 + level) / 2))
     extra = (first + second) / 2 - 1
 

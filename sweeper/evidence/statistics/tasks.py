@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from sweeper.evidence.statistics.intervals import Interval
 
@@ -84,6 +83,7 @@ def bootstrap_interval(
     tasks = [np.asarray(runs, dtype=np.float64) for runs in runs_of_task.values()]
     if min(map(len, tasks)) < MIN_BOOTSTRAP_RUNS or all(np.ptp(task) == 0 for task in tasks):
         return None
+    from scipy import stats  # takes half a second
 
     def compute(*samples: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
         pooled = np.concatenate(samples, axis=axis)

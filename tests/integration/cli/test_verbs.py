@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import started, sweeper, sweeper_here
+from command_line import started, sweeper_here
 
 SPEC = """
 name: watched
@@ -63,8 +63,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
             seen.relogged = sweeper_here("log", cwd=seen.folder)
             os.kill(process.pid, signal.SIGINT)
             _, seen.stderr = process.communicate(timeout=120)
-            rest, _ = follower.communicate(timeout=30)
-            seen.followed = first + rest
+            # Not `communicate`: it loses what was read together with the first line.
+            seen.followed = first + follower.stdout.read()
     return seen
 
 
@@ -152,7 +152,7 @@ def test_an_unreachable_server_is_a_one_line_error(watched: Watched) -> None:
 
 
 def test_doctor_starts_ray(tmp_path: Path) -> None:
-    done = sweeper("doctor", "--json", cwd=tmp_path)
+    done = sweeper_here("doctor", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     assert checks["local Ray"] == {

@@ -116,8 +116,18 @@ FAST_ON_RLLIB = {
 }  # fmt: skip
 
 
-def is_fast(case: Case, backend: str) -> bool:
-    return case.name != "CarRacing" and (backend == "torch" or case.name in FAST_ON_RLLIB)
+# RLlib's connectors are the same for both of its algorithms, so one is enough for most cases.
+FAST_WITH_DQN_ON_RLLIB = {
+    "sees Dict", "sees Discrete from 3", "sees byte image, channels first",
+    "acts in Discrete from -2, int32", "episodes of endless", "CartPole",
+}  # fmt: skip
+
+
+def is_fast(case: Case, algorithm: str, backend: str) -> bool:
+    if case.name == "CarRacing" or backend == "torch":
+        return case.name != "CarRacing"
+    is_alike = algorithm == "DQN" and case.refusal(algorithm, backend) is None
+    return case.name in (FAST_WITH_DQN_ON_RLLIB if is_alike else FAST_ON_RLLIB)
 
 
 def tasks(*, refused: bool | None = None) -> list[Any]:
@@ -126,7 +136,7 @@ def tasks(*, refused: bool | None = None) -> list[Any]:
         pytest.param(
             Task(case, algorithm, backend),
             id=str(Task(case, algorithm, backend)),
-            marks=[] if is_fast(case, backend) else [pytest.mark.acceptance],
+            marks=[] if is_fast(case, algorithm, backend) else [pytest.mark.acceptance],
         )
         for algorithm, backend in PAIRS
         for case in TABLE

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import sweeper
+from command_line import sweeper, sweeper_here
 
 TASK = """
 import os
@@ -88,7 +89,7 @@ evaluation: {episodes: 5, every_env_steps: 512}
 CLOCKS = {"time", "s"}  # parts of the names of what is measured by the clock
 
 
-def run_of(folder: Path, name: str) -> dict[str, Any]:
+def run_of(folder: Path, name: str, sweeper: Callable[..., Any]) -> dict[str, Any]:
     """Everything that plan, run and evaluate say about numbers."""
     spec = folder / f"{name}.yaml"
     environment = f"{{id: {name.capitalize()}-v0, module: {name}_env}}"
@@ -124,9 +125,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_loud_module_changes_no_number(folder: Path) -> None:
-    quiet = run_of(folder, "quiet")
+def test_a_loud_module_changes_no_number(ray_cluster: None, folder: Path) -> None:
+    quiet = run_of(folder, "quiet", sweeper_here)
     for name in SCRIPTS:
         (folder / f"{name}.py").write_text("raise SystemExit('a script of mine')\n", "utf-8")
-    assert run_of(folder, "loud") == quiet
+    assert run_of(folder, "loud", sweeper) == quiet
     assert len(quiet["rows"]) >= 4

@@ -164,11 +164,11 @@ def test_an_interrupted_rehearsal_leaves_nothing_behind(tmp_path: Path, temporar
             time.sleep(0.2)
         below = processes_below(process.pid)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert out == ""
     assert err.splitlines()[-1] == "interrupted"
-    deadline = time.monotonic() + 10  # for the kernel to reap them
+    deadline = time.monotonic() + 60  # for the kernel to reap them
     while any(_is_alive(one) for one in below):
         assert time.monotonic() < deadline
         time.sleep(0.1)

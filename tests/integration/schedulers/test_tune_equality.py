@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ray.tune.schedulers import ASHAScheduler, MedianStoppingRule, TrialScheduler
 from report_streams import Curve, curves
@@ -69,7 +69,6 @@ def _row(report: Report) -> dict[str, float]:
     grace=st.sampled_from([10, 15, 20]),
     factor=st.sampled_from([2, 3, 4]),
 )
-@settings(max_examples=200, deadline=None)
 def test_asha_is_tunes(
     trials: list[Curve], order: list[int], mode: str, grace: int, factor: int
 ) -> None:
@@ -90,7 +89,6 @@ def test_asha_is_tunes(
 
 
 @given(values=st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=40), factor=st.floats(1.1, 10))
-@settings(max_examples=200, deadline=None)
 def test_the_cut_off_is_bit_for_bit_tunes(values: list[float], factor: float) -> None:
     theirs = ASHAScheduler(
         time_attr="env_steps",
@@ -120,7 +118,6 @@ def test_the_cut_off_is_bit_for_bit_tunes(values: list[float], factor: float) ->
     grace=st.sampled_from([10, 20, 30]),
     samples=st.integers(1, 4),
 )
-@settings(max_examples=200, deadline=None)
 def test_the_median_rule_is_tunes(
     trials: list[Curve], order: list[int], mode: str, grace: int, samples: int
 ) -> None:

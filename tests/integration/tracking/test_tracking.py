@@ -498,7 +498,7 @@ def test_a_missing_server_never_holds_up_the_sweep(
             began = time.perf_counter()
             for _ in range(10_000):
                 tracker(event)
-            assert time.perf_counter() - began < 1.0
+            assert time.perf_counter() - began < 20  # one attempt each would take hours
             began = time.perf_counter()
             (warning,) = tracker.close("finished")
             assert time.perf_counter() - began < 30

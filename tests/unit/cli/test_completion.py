@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import sweeper_here
 from run_folders import make_run
 
 from sweeper.cli import cli
@@ -15,19 +16,15 @@ from sweeper.cli.completion import SHELLS, completion_script
 
 def complete(words: str, cwd: Path) -> list[str]:
     """The kind and value of each candidate that bash gets for an input line."""
-    code = "import sys; sys.argv[0] = 'sweeper'; from sweeper.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={
-            **os.environ,
-            "_SWEEPER_COMPLETE": "bash_complete",
-            "COMP_WORDS": words,
-            "COMP_CWORD": str(len(words.split()) - (not words.endswith(" "))),
-        },
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-    )
+    shell = {
+        "_SWEEPER_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - (not words.endswith(" "))),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in shell.items():
+            patch.setenv(name, value)
+        done = sweeper_here(cwd=cwd)
     assert done.stderr == ""
     return done.stdout.split()
 
@@ -75,31 +72,6 @@ def test_specs_are_completed_with_yaml_files(folder: Path) -> None:
 def test_commands_and_options_are_completed(folder: Path) -> None:
     assert complete("sweeper res", folder)[0] == "plain,results"
     assert "plain,--metric" in complete("sweeper best --", folder)
-
-
-def test_completion_imports_nothing_heavy(folder: Path) -> None:
-    code = (
-        "import sys, atexit\n"
-        "sys.argv[0] = 'sweeper'\n"
-        "heavy = {'ray', 'torch', 'mlflow', 'pandas', 'numpy', 'gymnasium', 'rich'}\n"
-        "atexit.register(lambda: print(heavy & sys.modules.keys(), file=sys.stderr))\n"
-        "from sweeper.cli import main\n"
-        "main()\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={
-            **os.environ,
-            "_SWEEPER_COMPLETE": "bash_complete",
-            "COMP_WORDS": "sweeper status ",
-            "COMP_CWORD": "2",
-        },
-        cwd=folder,
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout.startswith("plain,last")
-    assert done.stderr == "set()\n"
 
 
 @pytest.mark.parametrize("shell", SHELLS)

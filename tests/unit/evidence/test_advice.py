@@ -49,17 +49,17 @@ def found(planted, results: SweepResults, about: str, **options):
 
 def test_noise_gets_hardly_any_advice(planted) -> None:
     counts: Counter[str] = Counter()
-    for seed in range(100):
+    for seed in range(40):
         given = planted.advise_on(named(planted, "pure noise"), 24, seed, is_brief=True).given
         wrong = [one.about for one in given if not one.text.startswith("More seeds")]
         counts.update(wrong)
         counts["any"] += bool(wrong)
-    assert counts["any"] <= 12  # two questions of 2 % each: 4 on average
+    assert counts["any"] <= 6  # two questions of 2 % each: 1.6 on average
     assert counts["effort"] == 0
 
 
 def test_a_task_that_everything_solves_gets_no_advice_at_all(planted) -> None:
-    advice = planted.advise_on(named(planted, "pure noise, flat at a ceiling"), 24, 0)
+    advice = planted.advise_on(named(planted, "pure noise, flat at a ceiling"), 12, 0)
     assert advice.given == ()
     assert [one.about for one in advice.silent] == [
         "failures", "ranges", "length", "effort", "importance",
@@ -143,7 +143,7 @@ def test_a_range_where_trials_diverge_is_blamed(planted) -> None:
 
 def test_failures_without_a_pattern_blame_no_range(planted) -> None:
     blamed = 0
-    for seed in range(25):
+    for seed in range(10):
         results = drawn(planted, "pure noise", seed)
         failed = tuple(
             replace(one, state=TrialState.ERROR, reason=FailureReason.OUT_OF_MEMORY)
@@ -155,20 +155,20 @@ def test_failures_without_a_pattern_blame_no_range(planted) -> None:
         assert "6 of 32 trials failed: out of memory, t0001 first" in finding.text
         assert "search.max_concurrent" in finding.text
         blamed += bool(finding.numbers["ranges"])
-    assert blamed <= 3
+    assert blamed <= 2
 
 
 def test_seeds_or_configurations_follows_what_scores_are_made_of(planted) -> None:
     answers = {"own": Counter(), "luck": Counter()}
-    for seed in range(20):
+    for seed in range(8):
         own = drawn(planted, "configurations differ by 2 deviations", seed)
         luck = drawn(planted, "pure noise", seed, number=64)
         for name, results in (("own", own), ("luck", luck)):
             finding = found(planted, results, "effort")
             answers[name][finding.text[:10] if finding.is_advice else "nothing"] += 1
-    assert answers["own"]["More confi"] >= 18
+    assert answers["own"]["More confi"] >= 7
     assert answers["own"]["More seeds"] == answers["luck"]["More confi"] == 0
-    assert answers["luck"]["More seeds"] >= 10
+    assert answers["luck"]["More seeds"] >= 4
 
 
 @pytest.mark.parametrize("pause_s", [0.0, 86_400.0])
@@ -221,7 +221,7 @@ def test_a_parameter_that_matters_lies_above_the_noise_floor(planted) -> None:
 
 def test_no_parameter_of_a_search_of_noise_matters(planted) -> None:
     kind = named(planted, "pure noise")
-    given = [one.about for seed in range(2) for one in planted.advise_on(kind, 16, seed).given]
+    given = [one.about for one in planted.advise_on(kind, 16, 0).given]
     assert "importance" not in given
 
 

@@ -6,6 +6,7 @@ import importlib.util
 import re
 import shlex
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ from click.testing import CliRunner
 
 from sweeper.cli import cli
 from sweeper.errors import UserError
-from sweeper.planning.plan import load_plan
-from sweeper.planning.starter import make_starter, write_new
+from sweeper.planning.plan import SweepPlan, load_plan
+from sweeper.planning.starter import Starter, make_starter, write_new
 from sweeper.search.distributions import distributions
 from sweeper.spec.keys.names import default
 
@@ -31,11 +32,16 @@ def _a_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
 
 
-@pytest.mark.parametrize(("env_id", "algorithm"), PAIRS)
-def test_a_starter_plans_without_changes_or_warnings(env_id: str, algorithm: str) -> None:
+@cache
+def planned(env_id: str, algorithm: str) -> tuple[Starter, SweepPlan]:
     starter = make_starter(env_id, algorithm)
     write_new(Path("spec.yaml"), starter.text)
-    plan = load_plan("spec.yaml")
+    return starter, load_plan("spec.yaml")
+
+
+@pytest.mark.parametrize(("env_id", "algorithm"), PAIRS)
+def test_a_starter_plans_without_changes_or_warnings(env_id: str, algorithm: str) -> None:
+    starter, plan = planned(env_id, algorithm)
     assert plan.warnings == ()
     assert plan.trials == 30
     assert plan.spec.evaluation is not None
@@ -47,8 +53,7 @@ def test_a_starter_plans_without_changes_or_warnings(env_id: str, algorithm: str
 def test_learning_rates_are_searched_on_a_log_scale_in_a_usual_range(
     env_id: str, algorithm: str
 ) -> None:
-    write_new(Path("spec.yaml"), make_starter(env_id, algorithm).text)
-    spec = load_plan("spec.yaml").spec
+    spec = planned(env_id, algorithm)[1].spec
     rates = [leaf for path, leaf in distributions(spec.param_space) if path[-1].endswith("lr")]
     assert rates
     for leaf in rates:
@@ -249,9 +254,9 @@ def test_images_get_the_default_network() -> None:
         "    observation_space = gymnasium.spaces.Box(0, 255, (84, 84, 3), 'uint8')\n"
         "    action_space = gymnasium.spaces.Discrete(2)\n"
         "    def reset(self, *, seed=None, options=None):\n"
-        "        return self.observation_space.sample(), {}\n"
+        "        return self.observation_space.low, {}\n"
         "    def step(self, action):\n"
-        "        return self.observation_space.sample(), 0.0, False, False, {}\n"
+        "        return self.observation_space.low, 0.0, False, False, {}\n"
         "gymnasium.register('StarterImage-v0', Image)\n"
     )
     starter = make_starter("starter_image:StarterImage-v0")

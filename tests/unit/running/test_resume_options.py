@@ -1,5 +1,7 @@
 """Every option of resume, and every two of them, at every way in which a run can have ended.
 
+The acceptance tier has every two of them at every end; here each end has a quarter of them.
+
 An option starts a launch, which records it, or is refused: it is never dropped.
 """
 
@@ -65,7 +67,8 @@ _OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "--stop budget.no_improvement_trials": {"stop": {"budget.no_improvement_trials": 5}},
     "--retry-errored": {"retry_errored": True},
 }
-_CHOICES = [(), *itertools.combinations(_OPTIONS, 1), *itertools.combinations(_OPTIONS, 2)]
+_ALONE = [(), *itertools.combinations(_OPTIONS, 1)]
+_PAIRS = [*itertools.combinations(_OPTIONS, 2)]
 
 
 class Begun(Exception):  # noqa: N818
@@ -110,12 +113,22 @@ def try_resume(paths: RunPaths, extension: Extension) -> tuple[str, str]:
     return "nothing", "\n".join(said)
 
 
+@pytest.mark.parametrize(("index", "end"), [*enumerate(_ENDS)], ids=list(_ENDS))
+def test_no_option_is_dropped(tmp_path: Path, index: int, end: str) -> None:
+    check_options(tmp_path, end, [*_ALONE, *_PAIRS[index % 4 :: 4]])
+
+
+@pytest.mark.acceptance
 @pytest.mark.parametrize("end", _ENDS)
-def test_no_option_is_dropped(tmp_path: Path, end: str) -> None:
-    paths = make_ended(tmp_path, end)
+def test_no_two_options_are_dropped(tmp_path: Path, end: str) -> None:
+    check_options(tmp_path, end, _PAIRS)
+
+
+def check_options(storage: Path, end: str, choices: Sequence[tuple[str, ...]]) -> None:
+    paths = make_ended(storage, end)
     has_failed = FAILED in _ENDS[end][0]
     before = paths.journal.read_bytes(), paths.spec.read_bytes()
-    found = {options: try_resume(paths, extend(options)) for options in _CHOICES}
+    found = {options: try_resume(paths, extend(options)) for options in choices}
     assert (paths.journal.read_bytes(), paths.spec.read_bytes()) == before
     for options, (outcome, said) in found.items():
         # Where no trial failed, there is nothing to try again, and that is no mistake.

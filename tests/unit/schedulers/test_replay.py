@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from report_streams import Curve, Step, curves, replay, train
 
@@ -37,7 +37,6 @@ TESTED = [name for name in SCHEDULERS if name in OPTIONS]
     cut=st.integers(0, 100),
     mode=st.sampled_from(["max", "min"]),
 )
-@settings(max_examples=60, deadline=None)
 def test_a_resumed_sweep_decides_like_an_uninterrupted_one(
     name: str, trials: list[Curve], order: list[int], cut: int, mode: str
 ) -> None:
@@ -54,7 +53,6 @@ def test_a_resumed_sweep_decides_like_an_uninterrupted_one(
 
 @pytest.mark.parametrize("name", TESTED)
 @given(trials=curves(trials=5), cut=st.integers(0, 100), redone=st.integers(1, 3))
-@settings(max_examples=60, deadline=None)
 def test_training_again_what_was_reported_before_a_kill_changes_no_decision(
     name: str, trials: list[Curve], cut: int, redone: int
 ) -> None:
@@ -78,7 +76,6 @@ def test_training_again_what_was_reported_before_a_kill_changes_no_decision(
 
 @pytest.mark.parametrize("name", TESTED)
 @given(trials=curves())
-@settings(max_examples=40, deadline=None)
 def test_a_trial_without_a_value_is_withheld(name: str, trials: list[Curve]) -> None:
     build = builder(name, "max")
     scheduler, disturbed = build(), build()
@@ -92,7 +89,6 @@ def test_a_trial_without_a_value_is_withheld(name: str, trials: list[Curve]) -> 
 
 @pytest.mark.parametrize("name", TESTED)
 @given(trials=curves(), order=st.lists(st.integers(0, 7), max_size=48))
-@settings(max_examples=40, deadline=None)
 def test_a_trial_better_than_all_others_is_never_stopped(
     name: str, trials: list[Curve], order: list[int]
 ) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.search.distinct import count_distinct, expand_distinct
@@ -47,7 +47,6 @@ def test_a_space_of_two_gives_both_and_no_more(seed: int) -> None:
     assert len(parameters_of(TWO, 1_000_000, seed)) == 2
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     raw=st.sampled_from([TWO, MIXED, CONDITIONAL, SMALL]),
     number=st.integers(1, 30),

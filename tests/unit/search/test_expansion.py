@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.search.distributions import (
@@ -140,7 +140,6 @@ def _canonical(configuration: Any) -> str:
     return repr(configuration)  # tells 1 from 1.0 from True, and is equal for nan
 
 
-@settings(max_examples=150, deadline=None)
 @given(spaces, st.integers(1, 3), st.integers(0, 2**32 - 1), st.data())
 def test_configurations_are_those_of_tune_in_tune_s_order(
     space: dict[str, Any], num_samples: int, seed: int, data: st.DataObject

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from effort import count_calls
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -170,13 +170,17 @@ def test_a_large_file_is_refused_unread(tmp_path: Path) -> None:
     assert message == "FILE: the file has 52428800 bytes; a spec has at most 1 MiB"
 
 
+def messages_at_once(folder: Path, lines: list[str]) -> list[str]:
+    path, found = write(folder, "\n".join(lines)), list[str]()
+    assert count_calls(lambda: found.extend(messages(load(path)))) < 5_000_000
+    return found
+
+
 def test_exploding_aliases_are_refused_quickly(tmp_path: Path) -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
-    started = time.process_time()
-    (message,) = messages(load(write(tmp_path, "\n".join(lines))))
+    (message,) = messages_at_once(tmp_path, lines)
     assert "more than 10000 values" in message
-    assert time.process_time() - started < 2
 
 
 def _quoted_reference(number: int) -> str:
@@ -186,21 +190,13 @@ def _quoted_reference(number: int) -> str:
 def test_exploding_references_are_refused_quickly(tmp_path: Path) -> None:
     lines = ["a0: [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: [{', '.join([_quoted_reference(n - 1)] * 10)}]" for n in range(1, 12)]
-    started = time.process_time()
-    assert any(
-        "too large" in message for message in messages(load(write(tmp_path, "\n".join(lines))))
-    )
-    assert time.process_time() - started < 2
+    assert any("too large" in message for message in messages_at_once(tmp_path, lines))
 
 
 def test_exploding_texts_are_refused_quickly(tmp_path: Path) -> None:
     lines = ["a0: " + "x" * 100]
     lines += [f"a{n}: " + f"${{a{n - 1}}}" * 10 for n in range(1, 12)]
-    started = time.process_time()
-    assert any(
-        "too large" in message for message in messages(load(write(tmp_path, "\n".join(lines))))
-    )
-    assert time.process_time() - started < 2
+    assert any("too large" in message for message in messages_at_once(tmp_path, lines))
 
 
 def test_aliases_copy_what_they_stand_for(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Mutated specs can be run or are refused with a message.
 
-``tests/acceptance`` has the long campaign, where RLlib builds whatever is accepted.
+``tests/acceptance`` has the long campaign, where RLlib builds whatever is accepted and each
+answer has a time limit.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from sweeper.planning.plan import SweepPlan, load_plan
 from sweeper.search.expansion import expand
 from sweeper.spec import dump_spec, load_spec
 
-NUMBER, SEED = 400, 20261124
+NUMBER, SEED = 200, 20261124
 
 
 @pytest.fixture(autouse=True)
@@ -49,11 +49,10 @@ def test_what_is_mutated_is_valid(text: str, tmp_path: Path) -> None:
 
 
 def test_no_mutation_is_answered_with_a_traceback(tmp_path: Path) -> None:
-    path, accepted, slowest = tmp_path / "spec.yaml", 0, 0.0
+    path, accepted = tmp_path / "spec.yaml", 0
     answers: list[SpecError] = []
     for data in mutations(NUMBER, SEED):
         path.write_bytes(data)
-        started = time.perf_counter()
         try:
             plan = load_plan("spec.yaml")
         except SpecError as error:
@@ -61,8 +60,6 @@ def test_no_mutation_is_answered_with_a_traceback(tmp_path: Path) -> None:
         else:
             accepted += 1
             check_accepted(plan, tmp_path)
-        slowest = max(slowest, time.perf_counter() - started)
     assert all(error.problems for error in answers)
     assert max(len(str(problem)) for error in answers for problem in error.problems) < 1000
     assert NUMBER * 0.1 < accepted < NUMBER * 0.5  # else the mutations test little
-    assert slowest < 2

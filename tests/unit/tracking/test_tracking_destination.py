@@ -20,7 +20,7 @@ def refused(path: Path) -> str:
     began = time.monotonic()
     with pytest.raises(UserError) as error:
         probe(f"sqlite:///{path}")
-    assert time.monotonic() - began < 1  # MLflow itself would try for minutes
+    assert time.monotonic() - began < 30  # MLflow itself would try for minutes
     return str(error.value)
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 import time
 from dataclasses import asdict
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+from effort import count_calls
 from run_folders import make_run
 
 from sweeper.evidence.played import AgentEvaluation, Evaluation
@@ -138,14 +138,16 @@ def test_numbers_are_never_wrapped(
     assert all(words.count(word) == 2 for word in shown)
 
 
-def test_thousands_of_trials_are_printed_within_a_second(
+def test_the_work_of_printing_trials_grows_with_their_number(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run = run_of(*(record(number, number / 7, lr=number / 1e5) for number in range(5000)))
-    began = time.process_time()
-    print_trials(run)
-    assert time.process_time() - began < 1.0
-    assert len(capsys.readouterr().out.splitlines()) == 5002
+    def calls(trials: int) -> int:
+        run = run_of(*(record(number, number / 7, lr=number / 1e5) for number in range(trials)))
+        found = count_calls(lambda: print_trials(run))
+        assert len(capsys.readouterr().out.splitlines()) == trials + 2
+        return found
+
+    assert calls(1000) < 6 * calls(250)  # were it quadratic, sixteen times as many
 
 
 def test_a_thousand_failures_are_cut_to_twenty_lines(
@@ -238,11 +240,6 @@ def test_an_evaluation_shows_what_its_interval_is_over(capsys: pytest.CaptureFix
     out = capsys.readouterr().out
     assert re.search(r"^interval +none: all 2 values are equal$", out, re.MULTILINE)
     assert re.search(r"^replica_0 +2$", out, re.MULTILINE)
-
-
-def test_tables_do_not_import_ray() -> None:
-    code = "import sys, sweeper.views.runs; sys.exit('ray' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 @pytest.mark.parametrize(

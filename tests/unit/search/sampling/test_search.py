@@ -92,17 +92,17 @@ def test_a_sweep_killed_before_any_trial_goes_on_as_if_it_had_not_been(
     name: str, kind: str
 ) -> None:
     options = {} if name == "qmc" else FEW
-    whole = sweep(name, SPACES[kind], 30, options=options)
-    assert len(whole) == 30
+    whole = sweep(name, SPACES[kind], 18, options=options)
+    assert len(whole) == 18
     observed = [observe(number, parameters) for number, parameters in enumerate(whole, start=1)]
-    for cut in range(30):
+    for cut in range(18):
         later = build(name, SPACES[kind], asked=whole[:cut], options=options)
         for observation in observed[:cut]:
             later.tell(observation)
         sample = later.ask(cut + 1)
         assert sample is not None
         assert sample.parameters == whole[cut]
-    assert sweep(name, SPACES[kind], 30, [11, 23], options=options) == whole
+    assert sweep(name, SPACES[kind], 18, [7, 14], options=options) == whole
 
 
 def test_a_gaussian_process_goes_on_as_well() -> None:

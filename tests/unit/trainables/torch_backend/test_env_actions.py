@@ -9,7 +9,7 @@ import numpy as np
 import ppo_tasks
 import pytest
 from gymnasium import spaces
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.agents.agent import load_agent
@@ -56,7 +56,6 @@ def boxes(draw):
     return spaces.Box(low, high, dtype=dtype.type)
 
 
-@settings(deadline=None, max_examples=400)
 @given(space=boxes(), normalize_actions=st.booleans(), clip_actions=st.booleans(), data=st.data())
 def test_every_action_lies_in_its_box(space, normalize_actions, clip_actions, data):
     columns = int(np.prod(space.shape))
@@ -86,7 +85,6 @@ def test_every_action_lies_in_its_box(space, normalize_actions, clip_actions, da
     np.testing.assert_array_equal(flat[:, ~is_scaled], plain[:, ~is_scaled])
 
 
-@settings(deadline=None)
 @given(space=boxes())
 def test_bounds_and_middle_are_reached_where_both_are_finite(space):
     columns = int(np.prod(space.shape))
@@ -142,7 +140,6 @@ def choices(draw):
     return spaces.MultiDiscrete(sizes, start=starts, dtype=dtype)
 
 
-@settings(deadline=None)
 @given(space=choices(), seed=st.integers(0, 100))
 def test_every_choice_lies_in_its_space(space, seed):
     distribution = build_distribution(space)

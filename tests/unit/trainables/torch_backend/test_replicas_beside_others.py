@@ -15,7 +15,7 @@ import ppo_tasks
 import pytest
 
 SEEDS = (3, 4, 5)
-ITERATIONS = 4
+ITERATIONS = 3
 MODEL = {"fcnet_hiddens": [8]}
 
 
@@ -61,7 +61,7 @@ def train(trainer):
 
 
 @pytest.mark.parametrize("with_frozen", [False, True], ids=["", "frozen"])
-@pytest.mark.parametrize("envs", [1, 2, 4, 8])
+@pytest.mark.parametrize("envs", [1, 3, 8])
 @pytest.mark.parametrize("algorithm", ["PPO", "DQN"])
 def test_a_replica_trains_beside_others_as_alone(algorithm, envs, with_frozen):
     together = build(algorithm, SEEDS, envs)
@@ -69,7 +69,7 @@ def test_a_replica_trains_beside_others_as_alone(algorithm, envs, with_frozen):
         together._learner.freeze(np.arange(3) == 0)
     beside, is_out_of_step = train(together)
     assert is_out_of_step or envs == 1
-    for replica in (1, 2):
+    for replica in (2,) if with_frozen else (1, 2):
         alone, _ = train(build(algorithm, SEEDS[replica : replica + 1], envs))
         assert any(one.episode_returns for (one,) in alone)
         for (one,), many in zip(alone, beside, strict=True):

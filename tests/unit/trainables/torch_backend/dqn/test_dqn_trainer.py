@@ -48,7 +48,7 @@ def parameters_of(trainer):
     return trainer._networks.online.parameters.detach().clone()
 
 
-def run(trainer, iterations=3):
+def run(trainer, iterations=2):
     progress = [trainer.train() for _ in range(iterations)]
     return progress, parameters_of(trainer)
 
@@ -81,9 +81,9 @@ def test_replay_bounded_by_the_trials_env_steps_changes_nothing():
         for stop in (None, {"num_env_steps_sampled_lifetime": 590})
     )
     assert bounded._buffer._kinds.size < 0.03 * whole._buffer._kinds.size
-    progress, parameters = run(bounded)
+    progress, parameters = run(bounded, 3)
     assert progress[-1][0].env_steps >= 590
-    assert torch.equal(parameters, run(whole)[1])
+    assert torch.equal(parameters, run(whole, 3)[1])
     # Nothing was overwritten.
     np.testing.assert_array_equal(bounded._buffer._filled, whole._buffer._filled)
 
@@ -287,9 +287,9 @@ def test_a_diverged_replica_is_frozen_and_the_others_train_as_before(kind):
     healthy, sick = cartpole(replay_buffer_config=replay), cartpole(replay_buffer_config=replay)
     envs = sick._envs.vector_envs
     envs[1] = ExplodingRewards(envs[1], after=300)
-    expected, parameters = run(healthy, 5)
-    progress, sick_parameters = run(sick, 5)
-    assert [p[1].diverged for p in progress] == [False, True, True, True, True]
+    expected, parameters = run(healthy, 3)
+    progress, sick_parameters = run(sick, 3)
+    assert [p[1].diverged for p in progress] == [False, True, True]
     assert torch.isfinite(sick_parameters).all()
     assert torch.equal(parameters[[0, 2]], sick_parameters[[0, 2]])
     for ours, theirs in zip(expected, progress, strict=True):

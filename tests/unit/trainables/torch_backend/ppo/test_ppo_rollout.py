@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ppo_tasks import settings_of
 
@@ -38,7 +38,6 @@ def policy(observations):
     return np.zeros((*observations.shape[:2], 2), dtype=np.float32)
 
 
-@settings(deadline=None, max_examples=25)
 @given(envs=st.integers(1, 5), steps=st.integers(1, 7), max_length=st.integers(1, 6))
 def test_every_step_is_in_exactly_one_fragment_and_no_reset_is(envs, steps, max_length):
     collector = build_collector(envs=envs, steps=steps, max_length=max_length)
