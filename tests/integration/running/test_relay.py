@@ -94,5 +94,6 @@ def test_a_trial_that_ran_out_of_memory_shares_it_with_no_resting_worker() -> No
     workers = make_workers(queue)
     assert all(workers.cache_object("one core", name) for name in ("a", "b", "c"))
     queue.has_lone_trial = True
-    assert list(workers.flush_cached_objects()) == ["a", "b"]  # it can take up the third
-    assert not workers.cache_object("one core", "d")
+    assert list(workers.flush_cached_objects()) == ["a", "b", "c"]
+    assert workers.cache_object("one core", "d")  # which it takes up
+    assert not workers.cache_object("one core", "e")
