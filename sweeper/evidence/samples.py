@@ -23,7 +23,7 @@ from sweeper.evidence.statistics import (
     two_group_interval,
 )
 
-__all__ = ["Evidence", "Sample", "Solved", "weigh_sample"]
+__all__ = ["Evidence", "Sample", "Solved", "keep_promise", "weigh_sample"]
 
 
 @dataclass(frozen=True)
@@ -204,8 +204,7 @@ def weigh_sample(
         prediction = prediction_interval(values, level)
     interval, prediction = limits.cut(interval), limits.cut(prediction)
     if interval is not None:
-        method = f"{interval.method}, {promise}" if promise else interval.method
-        interval, reason = replace(interval, level=level, method=method), None
+        interval, reason = keep_promise(interval, level, promise), None
     if solved_at is not None and values:
         sign = 1 if mode == "max" else -1
         number = sum(sign * value >= sign * solved_at for value in values)
@@ -229,6 +228,12 @@ def weigh_sample(
         search_score=sample.search_score,
         diverged=sample.diverged,
     )
+
+
+def keep_promise(interval: Interval, level: float, promise: str) -> Interval:
+    """An interval of a higher level, as what it promises: a lower level over several of them."""
+    method = f"{interval.method}, {promise}" if promise else interval.method
+    return replace(interval, level=level, method=method)
 
 
 def interval_from_json(document: Mapping[str, Any], key: str) -> Interval | None:

@@ -35,6 +35,7 @@ class Outcome:
         more_seeds: that would settle it.
         missing: what the confirmation lacks, in words.
         metric: its name.
+        mode: whether ``max`` or ``min`` of it is better.
         level: of the intervals.
     """
 
@@ -52,6 +53,7 @@ class Outcome:
     more_seeds: int | None
     missing: tuple[str, ...]
     metric: str
+    mode: str
     level: float
 
 
@@ -96,15 +98,36 @@ def _main(outcome: Outcome) -> list[str]:
     )
     if outcome.verdict == "undecided":
         return [
-            f"Undecided: no difference between {name} and the baseline is shown: {numbers}.",
+            f"Undecided: {_leaning(champion, baseline, outcome.mode)}: {numbers}.",
             *_beats(outcome),
             *_more_seeds(outcome.more_seeds),
-            "So far that is not enough to prefer it to the baseline.",
+            _so_far(champion, baseline, outcome.mode),
         ]
     sentences = [f"{name} is {outcome.verdict} than the baseline: {numbers}."]
     if outcome.verdict == "worse":
         sentences.append("The sweep found nothing better: use the baseline.")
     return sentences
+
+
+def _leaning(champion: Evidence, baseline: Evidence, mode: str) -> str:
+    """What an undecided comparison looks like."""
+    name, lead = champion.name, _lead(champion, baseline, mode)
+    if not lead:
+        return f"{name} and the baseline do equally well so far"
+    looks = "better" if lead > 0 else "worse"
+    return f"{name} looks {looks} than the baseline, but chance may explain it"
+
+
+def _so_far(champion: Evidence, baseline: Evidence, mode: str) -> str:
+    if _lead(champion, baseline, mode) > 0:
+        return f"So far {champion.name} is a bet, not a proven gain."
+    return f"So far nothing speaks for {champion.name} over the baseline."
+
+
+def _lead(champion: Evidence, baseline: Evidence, mode: str) -> float:
+    """By how much the champion's mean is better."""
+    lead = (champion.mean or 0.0) - (baseline.mean or 0.0)
+    return lead if mode == "max" else -lead
 
 
 def _beats(outcome: Outcome) -> list[str]:
@@ -115,7 +138,7 @@ def _beats(outcome: Outcome) -> list[str]:
         low, high = outcome.probability_interval.low, outcome.probability_interval.high
         limits = f" ({_whole(low)} to {_whole(high)} %)"
     share = f"{_whole(outcome.probability)} %{limits}"
-    return [f"Of pairs of runs, {outcome.champion.name}'s is the better one in {share}."]
+    return [f"A run of {outcome.champion.name} beats one of the baseline in {share} of all pairs."]
 
 
 def _more_seeds(number: int | None) -> list[str]:
@@ -123,10 +146,10 @@ def _more_seeds(number: int | None) -> list[str]:
         return []
     if number >= MAX_MORE_SEEDS:
         return [
-            f"If they differ, then by too little for {MAX_MORE_SEEDS} more runs of each to show."
+            f"If they differ, then by too little for {MAX_MORE_SEEDS} more runs of both to show."
         ]
     runs = count_noun(number, "more run")
-    return [f"A difference as large as the one seen would take about {runs} of each to show."]
+    return [f"If they differ as much as these runs do, about {runs} of both would likely show it."]
 
 
 def _failures(outcome: Outcome) -> list[str]:
@@ -138,7 +161,8 @@ def _failures(outcome: Outcome) -> list[str]:
     diverged = outcome.champion.diverged
     if diverged:
         verb = "counts" if diverged == 1 else "count"
-        sentences.append(f"{diverged} of its runs diverged and {verb} as the worst.")
+        name = outcome.champion.name
+        sentences.append(f"{diverged} of {name}'s runs diverged and {verb} as the worst.")
     return sentences
 
 
@@ -151,23 +175,33 @@ def _other_finalists(outcome: Outcome) -> list[str]:
         return [f"{name} is better than the {rest}."]
     ranked = {one.name: one for one in outcome.finalists}
     tied = [f"{other} ({_short_numbers(ranked[other])})" for other in outcome.tied]
-    sentences = [f"{_join(tied)} can't be told from {name}."]
+    sentences = [f"{_join(tied)} may be better or worse than {name}."]
     chosen = [one for one in outcome.finalists if one.name in (name, *outcome.tied)]
     parts = []
     steps = [one.env_steps for one in chosen]
     if max(steps) > _NOTABLE * min(steps):
         parts.append(f"{outcome.cheapest} is the cheapest ({format_number(min(steps))} env steps)")
-    spreads = [one.deviation for one in chosen if one.deviation is not None]
-    if outcome.steadiest is not None and max(spreads) > _NOTABLE * min(spreads):
-        least, most = map(format_number, (min(spreads), max(spreads)))
-        verb = "" if parts else "is "
-        parts.append(
-            f"{outcome.steadiest} {verb}the steadiest (standard deviation {least}, of others up "
-            f"to {most})"
-        )
+    parts += _steadiest(outcome, chosen)
     if parts:
         sentences.append(f"Of these {len(chosen)}, {' and '.join(parts)}.")
     return sentences
+
+
+def _steadiest(outcome: Outcome, chosen: Sequence[Evidence]) -> list[str]:
+    """Whose runs varied least, beside the champion's or else the one that varied most."""
+    spread = {one.name: one for one in chosen if one.deviation is not None}
+    if outcome.steadiest is None or len(spread) < 2:
+        return []
+    least, other = spread[outcome.steadiest], spread.get(outcome.champion.name)
+    if other is None or other is least:
+        other = max(spread.values(), key=lambda one: one.deviation or 0.0)
+    if (other.deviation or 0.0) <= _NOTABLE * (least.deviation or 0.0):
+        return []
+    runs = count_noun(len(least.finished), "run")
+    return [
+        f"{least.name} varied least (standard deviation {format_number(least.deviation)} over "
+        f"{runs}; {other.name}'s {format_number(other.deviation)} over {len(other.finished)})"
+    ]
 
 
 def _solved(outcome: Outcome) -> list[str]:
@@ -179,9 +213,10 @@ def _solved(outcome: Outcome) -> list[str]:
     against = ""
     if other is not None:
         against = f" and {other.number or 'none'} of the baseline's {other.runs}"
+    name = outcome.champion.name
     return [
-        f"{solved.number} of its {solved.runs} runs{against} ended at {format_number(solved.at)} "
-        f"or better; of endlessly many of its runs, {share} would "
+        f"{solved.number} of {name}'s {solved.runs} runs{against} ended at "
+        f"{format_number(solved.at)} or better; in the long run {share} of {name}'s would "
         f"({_percent(solved.interval.level)} interval)."
     ]
 
@@ -200,25 +235,42 @@ def _shrinkage(outcome: Outcome) -> list[str]:
             f"The search's score, {format_number(score)}, is of episodes while training, and about "
             f"{size} {word}."
         ]
-    word = "high" if is_higher else "low"
-    return [f"The search's score, {format_number(score)}, was about {size} too {word}."]
+    word = "higher" if is_higher else "lower"
+    return [f"The search's score, {format_number(score)}, is about {size} {word} than that mean."]
 
 
 def _two_groups(outcome: Outcome) -> list[str]:
     values, number = sorted(outcome.champion.finished), outcome.champion.in_lower_group
     if number is None or outcome.champion.prediction is None:
         return []
+    name = outcome.champion.name
     if number in (0, len(values)):
         group, other = ("lower", "upper") if number else ("upper", "lower")
         return [
-            f"Runs in this environment fall into two groups; all {len(values)} of its runs are in "
+            f"Runs in this environment fall into two groups; all {len(values)} of {name}'s are in "
             f"the {group} one, but up to {_elsewhere(outcome)} % of runs may end in the {other}."
         ]
-    low, high = (sum(part) / len(part) for part in (values[:number], values[number:]))
+    low, high = (_ends(group) for group in (values[:number], values[number:]))
     return [
-        f"Its runs fall into two groups: {number} of {len(values)} ended near "
-        f"{format_number(low)}, the others near {format_number(high)}."
+        f"{name}'s runs fall into two groups: {number} of {len(values)} ended {low}, the others "
+        f"{high}{_lower_of_baseline(outcome)}."
     ]
+
+
+def _lower_of_baseline(outcome: Outcome) -> str:
+    baseline = outcome.baseline
+    if baseline is None or baseline.in_lower_group is None or not baseline.finished:
+        return ""
+    number, runs = baseline.in_lower_group, len(baseline.finished)
+    share = {0: f"none of {runs}", runs: f"all {runs}"}.get(number, f"{number} of {runs}")
+    where = "did so badly" if outcome.mode == "max" else "were in the lower group"
+    return f"; of the baseline's, {share} {where}"
+
+
+def _ends(group: Sequence[float]) -> str:
+    """Where a group of runs ended, in ascending order."""
+    least, most = format_number(group[0]), format_number(group[-1])
+    return f"at {least}" if least == most else f"between {least} and {most}"
 
 
 def _next_run(outcome: Outcome) -> str:
@@ -229,7 +281,7 @@ def _next_run(outcome: Outcome) -> str:
         if (prediction.low, prediction.high) == (min(values), max(values)):
             where = f", the lowest and the highest of its {len(values)} runs"
         if prediction.level < outcome.level - 1e-9:
-            limit = "; so few that differ so much allow no surer promise"
+            limit = f"; its {len(values)} runs allow no surer promise"
         return (
             f"One more training run of {champion.name} would land between "
             f"{format_number(prediction.low)} and {format_number(prediction.high)}{where} "
@@ -296,9 +348,7 @@ def _level(outcome: Outcome, *shown: Evidence) -> str:
         return ""
     noun = "intervals" if len(intervals) > 1 else "interval"
     _, comma, promise = intervals[0].method.partition(", over ")  # the champion's
-    kept = f" that hold over {promise.replace(' over ', ' ')}" if comma else ""
-    if len(intervals) == 1:
-        kept = kept.replace("hold", "holds")
+    kept = f", widened for {promise.replace(' over ', ' ')}" if comma else ""
     return f" ({_percent(outcome.level)} {noun}{kept})"
 
 

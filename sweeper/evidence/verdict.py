@@ -22,7 +22,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.evidence.samples import Evidence, Sample, interval_from_json, weigh_sample
+from sweeper.evidence.samples import (
+    Evidence,
+    Sample,
+    interval_from_json,
+    keep_promise,
+    weigh_sample,
+)
 from sweeper.evidence.sentences import MAX_MORE_SEEDS, Outcome, describe_outcome
 from sweeper.evidence.sequential import Pair, compare_pairs, look_levels, reaches_a_decision
 from sweeper.evidence.statistics import (
@@ -175,7 +181,9 @@ def judge(
     probability = interval = more_seeds = None
     if values and other:
         probability = probability_of_improvement(values, other, mode=mode)
-        interval = probability_interval(probability, len(values), len(other), level)
+        own_level, promise = _widen(level, len(finalists), sizes)
+        interval = probability_interval(probability, len(values), len(other), own_level)
+        interval = keep_promise(interval, level, promise)
         if word == "undecided":
             alpha = (1 - level) / len(finalists)
             more_seeds = more_runs_to_tell(values, other, alpha=alpha)
@@ -199,6 +207,7 @@ def judge(
         more_seeds=more_seeds,
         missing=tuple(missing),
         metric=metric,
+        mode=mode,
         level=level,
     )
     return Verdict(
@@ -339,18 +348,13 @@ def _weigh(
     limits = find_limits(runs, substituted=sum(one.diverged for one in everyone))
 
     def weigh(sample: Sample, number: int) -> Evidence:
-        alpha = 1 - simultaneous_level(level, number)
-        words = [f"over {number} finalists"] if number > 1 else []
-        words += [f"over {len(looks)} looks"] if len(looks) > 1 else []
+        look_level, promise = _widen(level, number, looks)
         return weigh_sample(
             sample,
             mode=mode,
             level=level,
-            # Of the last look, the least strict one, at every look: a confirmation ends because
-            # samples differ, not because of one sample's mean, which biases its interval little
-            # (benchmarks/coverage.py, designs).
-            look_level=1 - look_levels(alpha, looks)[-1],
-            promise=" and ".join(words),
+            look_level=look_level,
+            promise=promise,
             groups=groups,
             limits=limits,
             solved_at=solved_at,
@@ -358,6 +362,19 @@ def _weigh(
 
     evidence = {sample.name: weigh(sample, len(finalists)) for sample in finalists}
     return evidence | ({baseline.name: weigh(baseline, 1)} if baseline else {})
+
+
+def _widen(level: float, finalists: int, looks: tuple[int, ...]) -> tuple[float, str]:
+    """The level of an interval that keeps another over all finalists and looks, and this in words.
+
+    It is that of the last look, the least strict one, at every look: a confirmation ends because
+    samples differ, not because of one sample's mean, which biases its interval little
+    (benchmarks/coverage.py, designs).
+    """
+    alpha = 1 - simultaneous_level(level, finalists)
+    words = [f"over {finalists} finalists"] if finalists > 1 else []
+    words += [f"over {len(looks)} looks"] if len(looks) > 1 else []
+    return 1 - look_levels(alpha, looks)[-1], " and ".join(words)
 
 
 def _searched(samples: Sequence[Sample]) -> list[tuple[float, ...]]:

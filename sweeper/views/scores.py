@@ -65,7 +65,7 @@ def evidence_rows(selection: Selection) -> Iterator[tuple[str, str]]:
             yield "baseline", f"{describe_evidence(selection.baseline)}, {words}"
             yield "baseline's runs", describe_runs(selection.baseline)
     if selection.agent is not None:
-        yield "saved agent", describe_agent(selection.agent)
+        yield "saved agent", describe_agent(selection.agent, selection.trial_id)
 
 
 def learning_rows(learning: Learning | None) -> Iterator[tuple[str, str]]:
@@ -73,11 +73,11 @@ def learning_rows(learning: Learning | None) -> Iterator[tuple[str, str]]:
     if learning is None:
         return
     number, reached = len(learning.areas), learning.reached
-    words = f"while training, {len(reached)} of {count_noun(number, 'run')}"
+    words = f"at least once in training, {len(reached)} of {count_noun(number, 'run')}"
     if reached:
         ends = " to ".join(dict.fromkeys(format_number(end) for end in (reached[0], reached[-1])))
         median = learning.median_steps
-        middle = "" if median is None else f", half of all by {format_number(median)}"
+        middle = "" if median is None else f", half of all {number} by {format_number(median)}"
         words += f", after {ends} env steps{middle}"
     yield f"reached {format_number(learning.threshold)}", f"{words} ({learning.metric})"
     document = learning.to_json()
@@ -110,21 +110,21 @@ def describe_runs(evidence: Evidence) -> str:
 
 
 def describe_solved(solved: Solved) -> str:
-    """``4 of 5 runs at 475 or better; of endlessly many, 28 to 99 % (95 %)``."""
+    """``4 of 5 runs at 475 or better; in the long run 28 to 99 % (95 %)``."""
     low, high, level = (
         f"{100 * share:.0f}"
         for share in (solved.interval.low, solved.interval.high, solved.interval.level)
     )
     return (
         f"{solved.number} of {count_noun(solved.runs, 'run')} at {format_number(solved.at)} or "
-        f"better; of endlessly many, {low} to {high} % ({level} %)"
+        f"better; in the long run {low} to {high} % ({level} %)"
     )
 
 
-def describe_agent(agent: ChosenAgent) -> str:
+def describe_agent(agent: ChosenAgent, champion: str) -> str:
     """The agent's own value, and whose it is: one replica's, not its configuration's mean."""
-    where = f"the best of the confirmation's runs (seed {agent.seed} of {agent.trial_id})"
+    where = f"the best of {champion}'s runs (seed {agent.seed} of {agent.trial_id})"
     if agent.value is None:
         return where
     episodes = count_noun(len(agent.returns), "fresh episode")
-    return f"{format_number(agent.value)} over {episodes}: {where}, not what a new run would give"
+    return f"{format_number(agent.value)} over {episodes}: {where}; expect less of a new one"

@@ -247,7 +247,7 @@ def test_a_diverged_run_is_not_solved_even_where_all_others_are() -> None:
     assert selection.evidence is not None
     assert selection.evidence.solved is not None
     assert (selection.evidence.solved.number, selection.evidence.solved.runs) == (3, 4)
-    assert "1 of its runs diverged and counts as the worst" in selection.verdict_text
+    assert "'s runs diverged and counts as the worst" in selection.verdict_text
 
 
 def test_the_confirmation_can_overrule_the_search() -> None:

@@ -39,14 +39,14 @@ CASES = {
         "better",
         (
             "t0007 is better than the baseline: mean return 485.6 (477.4 to 493.8) over 10 "
-            "runs, against 296 (275 to 317) over 10 runs (95 % intervals that hold over 3 "
-            "finalists). t0003 (480.6; 469.3 to 491.9 over 10 runs) can't be told from t0007. Of "
-            "these 2, t0003 is the cheapest (60,000 env steps) and t0007 the steadiest "
-            "(standard deviation 8.909, of others up to 12.28). 9 of its 10 runs and none of the "
-            "baseline's 10 ended at 475 or better; of endlessly many of its runs, 49 to 100 "
-            "% would (95 % interval). "
-            "The search's score, 499, was about 13.4 too high. One more training run of t0007 "
-            "would land between 464.5 and 506.7 (95 %)."
+            "runs, against 296 (275 to 317) over 10 runs (95 % intervals, widened for 3 "
+            "finalists). t0003 (480.6; 469.3 to 491.9 over 10 runs) may be better or worse "
+            "than t0007. Of these 2, t0003 is the cheapest (60,000 env steps) and t0007 "
+            "varied least (standard deviation 8.909 over 10 runs; t0003's 12.28 over 10). 9 "
+            "of t0007's 10 runs and none of the baseline's 10 ended at 475 or better; in the "
+            "long run 49 to 100 % of t0007's would (95 % interval). The search's score, 499, "
+            "is about 13.4 higher than that mean. One more training run of t0007 would land "
+            "between 464.5 and 506.7 (95 %)."
         ),
     ),
     "better, without a tie": Case(
@@ -56,10 +56,10 @@ CASES = {
         "better",
         (
             "t0007 is better than the baseline: mean return 485.6 (478.1 to 493.1) over 10 "
-            "runs, against 296 (275 to 317) over 10 runs (95 % intervals that hold over 2 "
-            "finalists). t0007 is better than the other finalist. The search's score, 499, "
-            "was about 13.4 too high. One more training run of t0007 would land between 464.5 "
-            "and 506.7 (95 %)."
+            "runs, against 296 (275 to 317) over 10 runs (95 % intervals, widened for 2 "
+            "finalists). t0007 is better than the other finalist. The search's score, 499, is "
+            "about 13.4 higher than that mean. One more training run of t0007 would land "
+            "between 464.5 and 506.7 (95 %)."
         ),
     ),
     "undecided": Case(
@@ -68,14 +68,14 @@ CASES = {
         {},
         "undecided",
         (
-            "Undecided: no difference between t0007 and the baseline is shown: mean return "
-            "485.6 (478.1 to 493.1) over 10 runs, against 471.9 (458.7 to 485.1) over 10 runs "
-            "(95 % intervals that hold over 2 finalists). Of pairs of runs, t0007's is the "
-            "better one in 74 % (49 to 89 %). A difference as large as the one seen would "
-            "take about 14 more runs of each to show. So far that is not enough to prefer it "
-            "to the baseline. t0007 is better than the other finalist. The search's score, "
-            "499, was about 13.4 too high. One more training run of t0007 would land between "
-            "464.5 and 506.7 (95 %)."
+            "Undecided: t0007 looks better than the baseline, but chance may explain it: mean "
+            "return 485.6 (478.1 to 493.1) over 10 runs, against 471.9 (458.7 to 485.1) over "
+            "10 runs (95 % intervals, widened for 2 finalists). A run of t0007 beats one of "
+            "the baseline in 74 % (45 to 91 %) of all pairs. If they differ as much as these "
+            "runs do, about 14 more runs of both would likely show it. So far t0007 is a bet, "
+            "not a proven gain. t0007 is better than the other finalist. The search's score, "
+            "499, is about 13.4 higher than that mean. One more training run of t0007 would "
+            "land between 464.5 and 506.7 (95 %)."
         ),
     ),
     "undecided, after two of six looks": Case(
@@ -84,13 +84,13 @@ CASES = {
         {"looks": (5, 10, 15, 20, 25, 30)},
         "undecided",
         (
-            "Undecided: no difference between t0007 and the baseline is shown: mean return "
-            "485.6 (477.8 to 493.4) over 10 runs, against 471.9 (455.7 to 488.1) over 10 runs "
-            "(95 % intervals that hold over 6 looks). Of pairs of runs, t0007's is the better "
-            "one in 74 % (49 to 89 %). A difference as large as the one seen would take about "
-            "10 more runs of each to show. So far that is not enough to prefer it to the "
-            "baseline. The search's score, 499, was about 13.4 too high. One more training "
-            "run of t0007 would land between 464.5 and 506.7 (95 %)."
+            "Undecided: t0007 looks better than the baseline, but chance may explain it: mean "
+            "return 485.6 (477.8 to 493.4) over 10 runs, against 471.9 (455.7 to 488.1) over "
+            "10 runs (95 % intervals, widened for 6 looks). A run of t0007 beats one of the "
+            "baseline in 74 % (44 to 91 %) of all pairs. If they differ as much as these runs "
+            "do, about 10 more runs of both would likely show it. So far t0007 is a bet, not "
+            "a proven gain. The search's score, 499, is about 13.4 higher than that mean. One "
+            "more training run of t0007 would land between 464.5 and 506.7 (95 %)."
         ),
     ),
     "worse": Case(
@@ -101,9 +101,9 @@ CASES = {
         (
             "t0011 is worse than the baseline: mean return 408.6 (395.1 to 422.1) over 10 "
             "runs, against 485.6 (479.2 to 492) over 10 runs (95 % intervals). The sweep "
-            "found nothing better: use the baseline. The search's score, 492, was about 83.4 "
-            "too high. One more training run of t0011 would land between 363.7 and 453.5 (95 "
-            "%)."
+            "found nothing better: use the baseline. The search's score, 492, is about 83.4 "
+            "higher than that mean. One more training run of t0011 would land between 363.7 "
+            "and 453.5 (95 %)."
         ),
     ),
     "one finalist, no baseline": Case(
@@ -114,8 +114,8 @@ CASES = {
         (
             "t0007 is the only finalist; its mean return is 485.6 (479.2 to 492) over 10 runs "
             "(95 % interval). There is no baseline to hold it against. The search's score, "
-            "499, was about 13.4 too high. One more training run of t0007 would land between "
-            "464.5 and 506.7 (95 %)."
+            "499, is about 13.4 higher than that mean. One more training run of t0007 would "
+            "land between 464.5 and 506.7 (95 %)."
         ),
     ),
     "every run of the baseline failed": Case(
@@ -125,10 +125,10 @@ CASES = {
         "undecided",
         (
             "t0007 has the best mean return of 2 finalists: 485.6 (478.1 to 493.1) over 10 "
-            "runs (95 % interval that holds over 2 finalists). All 10 runs of the baseline "
+            "runs (95 % interval, widened for 2 finalists). All 10 runs of the baseline "
             "failed, so there is nothing to hold it against. t0007 is better than the other "
-            "finalist. The search's score, 499, was about 13.4 too high. One more training "
-            "run of t0007 would land between 464.5 and 506.7 (95 %)."
+            "finalist. The search's score, 499, is about 13.4 higher than that mean. One more "
+            "training run of t0007 would land between 464.5 and 506.7 (95 %)."
         ),
     ),
     "every run of the finalists failed": Case(
@@ -149,10 +149,10 @@ CASES = {
         "better",
         (
             "t0007 is better than the baseline: mean return 485.6 (478.1 to 493.1) over 10 "
-            "runs, against 296 (275 to 317) over 10 runs (95 % intervals that hold over 2 "
+            "runs, against 296 (275 to 317) over 10 runs (95 % intervals, widened for 2 "
             "finalists). t0003 could not win: 7 of 10 runs failed. The search's score, 499, "
-            "was about 13.4 too high. One more training run of t0007 would land between 464.5 "
-            "and 506.7 (95 %)."
+            "is about 13.4 higher than that mean. One more training run of t0007 would land "
+            "between 464.5 and 506.7 (95 %)."
         ),
     ),
     "interrupted": Case(
@@ -163,9 +163,9 @@ CASES = {
         (
             "Unconfirmed: the confirmation is not complete; it lacks 6 of 10 runs of t0003. "
             "t0007 is the champion by its search score; so far its mean return is 485.6 "
-            "(478.1 to 493.1) over 10 runs (95 % interval that holds over 2 finalists). The "
-            "search's score, 499, was about 13.4 too high. One more training run of t0007 "
-            "would land between 464.5 and 506.7 (95 %)."
+            "(478.1 to 493.1) over 10 runs (95 % interval, widened for 2 finalists). The "
+            "search's score, 499, is about 13.4 higher than that mean. One more training run "
+            "of t0007 would land between 464.5 and 506.7 (95 %)."
         ),
     ),
     "interrupted before the first run": Case(
@@ -186,12 +186,12 @@ CASES = {
         {"solved_at": 475},
         "undecided",
         (
-            "Undecided: no difference between t0007 and the baseline is shown: mean return "
-            "500 in each of 10 runs, against 500 in each of 10 runs. So far that is not "
-            "enough to prefer it to the baseline. 10 of its 10 runs and 10 of the baseline's "
-            "10 ended at 475 or better; of endlessly many of its runs, 69 to 100 % would (95 "
-            "% interval). The search's score was 500 too. One more training run of t0007 "
-            "would most likely end at 500 too, but up to 31 % of runs may not."
+            "Undecided: t0007 and the baseline do equally well so far: mean return 500 in "
+            "each of 10 runs, against 500 in each of 10 runs. So far nothing speaks for t0007 "
+            "over the baseline. 10 of t0007's 10 runs and 10 of the baseline's 10 ended at "
+            "475 or better; in the long run 69 to 100 % of t0007's would (95 % interval). The "
+            "search's score was 500 too. One more training run of t0007 would most likely end "
+            "at 500 too, but up to 31 % of runs may not."
         ),
     ),
     "some runs got stuck": Case(
@@ -201,13 +201,14 @@ CASES = {
         "better",
         (
             "t0007 is better than the baseline: mean return 196.1 (106.1 to 272.5) over 10 "
-            "runs, against -148.5 (-161.7 to -26.61) over 10 runs (95 % intervals). 8 of its "
-            "10 runs and none of the baseline's 10 ended at 200 or better; of endlessly many "
-            "of its runs, 44 to 97 % would (95 % interval). The search's score, 251, was "
-            "about 54.9 too high. Its runs fall into two groups: 2 of 10 ended near -6, the "
-            "others near 246.6. One more training run of t0007 would land between -20 and "
-            "255, the lowest and the highest of its 10 runs (82 %; so few that differ so much "
-            "allow no surer promise)."
+            "runs, against -148.5 (-161.7 to -26.61) over 10 runs (95 % intervals). 8 of "
+            "t0007's 10 runs and none of the baseline's 10 ended at 200 or better; in the "
+            "long run 44 to 97 % of t0007's would (95 % interval). The search's score, 251, "
+            "is about 54.9 higher than that mean. t0007's runs fall into two groups: 2 of 10 "
+            "ended between -20 and 8, the others between 238 and 255; of the baseline's, all "
+            "10 did so badly. One more training run of t0007 would land between -20 and 255, "
+            "the lowest and the highest of its 10 runs (82 %; its 10 runs allow no surer "
+            "promise)."
         ),
     ),
     "only another finalist got stuck": Case(
@@ -220,15 +221,14 @@ CASES = {
         "better",
         (
             "t0007 is better than the baseline: mean return 246 (30.8 to 257.2) over 5 runs, "
-            "against -144 (-172.6 to 59.98) over 5 runs (95 % intervals that hold over 2 "
-            "finalists). t0003 (194.4; 7.594 to 381.2 over 5 runs) can't be told from t0007. Of "
-            "these 2, t0007 is the steadiest (standard deviation 7.176, of others up to 120). "
-            "The search's score, 251, was about 5 too high. Runs in this environment fall into "
-            "two groups; all 5 of its runs are in the upper one, but up to 52 % of runs may "
-            "end in the lower. "
-            "One more training run of t0007 would land between 238 and 255, the lowest and "
-            "the highest of its 5 runs (67 %; so few that differ so much allow no surer "
-            "promise)."
+            "against -144 (-172.6 to 59.98) over 5 runs (95 % intervals, widened for 2 "
+            "finalists). t0003 (194.4; 7.594 to 381.2 over 5 runs) may be better or worse "
+            "than t0007. Of these 2, t0007 varied least (standard deviation 7.176 over 5 "
+            "runs; t0003's 120 over 5). The search's score, 251, is about 5 higher than that "
+            "mean. Runs in this environment fall into two groups; all 5 of t0007's are in the "
+            "upper one, but up to 52 % of runs may end in the lower. One more training run of "
+            "t0007 would land between 238 and 255, the lowest and the highest of its 5 runs "
+            "(67 %; its 5 runs allow no surer promise)."
         ),
     ),
     "a metric to minimise": Case(
@@ -239,8 +239,9 @@ CASES = {
         (
             "t0007 is better than the baseline: mean episode length 10.5 (9.112 to 11.89) "
             "over 5 runs, against 21.2 (18.81 to 23.59) over 5 runs (95 % intervals). 1 of "
-            "its runs diverged and counts as the worst. The search's score, 8, was about 2.5 "
-            "too low. One more training run of t0007 would land between 7.1 and 13.9 (95 %)."
+            "t0007's runs diverged and counts as the worst. The search's score, 8, is about "
+            "2.5 lower than that mean. One more training run of t0007 would land between 7.1 "
+            "and 13.9 (95 %)."
         ),
     ),
     "one run each": Case(
@@ -249,10 +250,10 @@ CASES = {
         {"metric": "learner/total_loss"},
         "undecided",
         (
-            "Undecided: no difference between t0007 and the baseline is shown: mean "
-            "learner/total_loss 10 in 1 run, against 20 in 1 run. So far that is not enough "
-            "to prefer it to the baseline. The search's score, 8, was about 2 too low. One "
-            "run can't say where another training run of t0007 would land."
+            "Undecided: t0007 looks worse than the baseline, but chance may explain it: mean "
+            "learner/total_loss 10 in 1 run, against 20 in 1 run. So far nothing speaks for "
+            "t0007 over the baseline. The search's score, 8, is about 2 lower than that mean. "
+            "One run can't say where another training run of t0007 would land."
         ),
     ),
     "hardly any difference": Case(
@@ -261,13 +262,13 @@ CASES = {
         {},
         "undecided",
         (
-            "Undecided: no difference between t0007 and the baseline is shown: mean return "
-            "3.002 (1.035 to 4.969) over 5 runs, against 3 (1.037 to 4.963) over 5 runs (95 % "
-            "intervals). Of pairs of runs, t0007's is the better one in 52 % (22 to 81 %). If "
-            "they differ, then by too little for 1000 more runs of each to show. So far that "
-            "is not enough to prefer it to the baseline. The search's score, 8, was about 5 "
-            "too high. One more training run of t0007 would land between -1.817 and 7.821 (95 "
-            "%)."
+            "Undecided: t0007 looks better than the baseline, but chance may explain it: mean "
+            "return 3.002 (1.035 to 4.969) over 5 runs, against 3 (1.037 to 4.963) over 5 "
+            "runs (95 % intervals). A run of t0007 beats one of the baseline in 52 % (22 to "
+            "81 %) of all pairs. If they differ, then by too little for 1000 more runs of "
+            "both to show. So far t0007 is a bet, not a proven gain. The search's score, 8, "
+            "is about 5 higher than that mean. One more training run of t0007 would land "
+            "between -1.817 and 7.821 (95 %)."
         ),
     ),
 }

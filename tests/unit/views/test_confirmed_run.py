@@ -45,9 +45,7 @@ def test_the_mean_of_all_runs_and_the_agents_value_are_told_apart(
     assert "29.7 (" in rows["on fresh seeds"]
     assert "10 (" in rows["baseline"]
     value = rows["saved agent"].strip()
-    assert value.startswith(
-        "26 over 2 fresh episodes: the best of the confirmation's runs (seed 1 of "
-    )
+    assert value.startswith("26 over 2 fresh episodes: the best of t0002's runs (seed 1 of ")
 
 
 def test_the_list_shows_the_verdict(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,7 +113,8 @@ def test_a_threshold_shows_how_soon_the_runs_got_there(
     print_best(learned, 25.0)
     shown = " ".join(capsys.readouterr().out.split())
     assert (
-        "reached 25 while training, 4 of 5 runs, after 1000 env steps, half of all by 1000" in shown
+        "reached 25 at least once in training, 4 of 5 runs, after 1000 env steps, half of all 5 by "
+        "1000" in shown
     )
     assert (
         "mean in training 19 ±2.236 over 5 runs: the mean of episode_return_mean over env steps"
