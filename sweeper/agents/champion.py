@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file  # without torch, whose import takes seconds
 
 from sweeper import installation
 from sweeper.agents.locate import read_description
@@ -26,7 +28,7 @@ from sweeper.environments.spaces import space_to_json
 from sweeper.errors import SweeperError
 from sweeper.json_values import to_json
 from sweeper.paths import CheckpointPaths
-from sweeper.run_files import copy_tree, delete_tree
+from sweeper.run_files import copy_tree, delete_tree, open_reading
 from sweeper.seals import seal_folder
 from sweeper.spec import ExperimentSpec
 
@@ -91,17 +93,20 @@ def export_champion(champion: Champion, spec: ExperimentSpec, destination: Path)
 
 
 def _fill_torch_agent(champion: Champion, spec: ExperimentSpec, folder: Path) -> dict[str, Any]:  # noqa: ARG001
-    from sweeper.trainables.torch_backend.checkpoints import read_tensors, write_tensors
-
     checkpoint = champion.checkpoint
     description = dict(read_description(checkpoint))
     if not description:
         raise SweeperError(f"the champion's checkpoint {checkpoint} is not there")
-    tensors = read_tensors(CheckpointPaths(checkpoint).weights)
-    index = slice(champion.replica, champion.replica + 1)
-    write_tensors(
-        CheckpointPaths(folder).weights, {name: item[index] for name, item in tensors.items()}
+    weights, index = (
+        CheckpointPaths(checkpoint).weights,
+        slice(champion.replica, champion.replica + 1),
     )
+    try:
+        open_reading(weights).close()  # `load_file` would wait for a named pipe
+        arrays = {name: array[index] for name, array in load_file(weights).items()}
+        save_file(arrays, CheckpointPaths(folder).weights)
+    except (OSError, SafetensorError) as error:
+        raise SweeperError(f"the champion's {weights} can't be copied: {error}") from error
     is_frozen = champion.seed in description.get("diverged", ())  # only if all of them are
     return {
         **description,
