@@ -92,18 +92,17 @@ def _play(
         while playing:
             actions = _act(player, [observation for _, _, observation in playing], generator)
             going_on = []
-            for (env, episode, _), action in zip(playing, actions, strict=True):
-                with _explaining(settings):
+            with _explaining(settings):  # once for all of them: it takes longer than some steps
+                for (env, episode, _), action in zip(playing, actions, strict=True):
                     observation, reward, terminated, truncated, info = env.step(action)
-                returns[episode] += float(info.get(OWN_REWARD, reward))
-                lengths[episode] += 1
-                is_cut = lengths[episode] == max_episode_steps
-                if not (terminated or truncated or is_cut):
-                    going_on.append((env, episode, observation))
-                elif (following := next(waiting, None)) is not None:
-                    with _explaining(settings):
+                    returns[episode] += float(info.get(OWN_REWARD, reward))
+                    lengths[episode] += 1
+                    is_cut = lengths[episode] == max_episode_steps
+                    if not (terminated or truncated or is_cut):
+                        going_on.append((env, episode, observation))
+                    elif (following := next(waiting, None)) is not None:
                         observation, _ = env.reset(seed=seeds[following])
-                    going_on.append((env, following, observation))
+                        going_on.append((env, following, observation))
             playing = going_on
     finally:
         for env in envs:
@@ -113,12 +112,12 @@ def _play(
 
 def _build_envs(settings: EnvironmentSettings, episodes: int) -> list[gymnasium.Env[Any, Any]]:
     """Build environments to play in side by side; one, if a process can hold no more."""
-    envs = [build_env(settings)]
+    envs = [build_env(settings, enforces_order=False)]
     shape = envs[0].observation_space.shape
     is_small = shape is not None and math.prod(shape) <= _SMALL
     number = min(episodes, _MAX_SMALL_ENVS if is_small else _MAX_ENVS)
     with contextlib.suppress(EnvironmentBuildError):
-        envs.extend(build_env(settings) for _ in range(number - 1))
+        envs.extend(build_env(settings, enforces_order=False) for _ in range(number - 1))
     return [CheckedEnv(env, refuses_non_finite=True) for env in envs]
 
 
