@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,11 @@ _NO_CLOCK = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("short", max_examples=25, **_NO_CLOCK)
 settings.register_profile("long", max_examples=400, **_NO_CLOCK)
 settings.load_profile("short")
+
+
+# A shell without job control has what it starts in the background ignore Ctrl-C, and so would all
+# that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:

@@ -165,7 +165,7 @@ def test_where_one_more_run_would_land_and_how_many_solved_it_is_shown(
 ) -> None:
     out = text_of(of_means(480.0, 470.0, 490.0, 485.0, 300.0, solved_at=475.0), capsys)
     assert re.search(r"one more run 300 to 490 \(67 %; 5 runs .* allow no higher level\)", out)
-    assert "solved 3 of 5 runs at 475 or better; of endlessly many, 15 to 95 % (95 %)" in out
+    assert "solved 3 of 5 runs at 475 or better; in the long run 15 to 95 % (95 %)" in out
     assert "one more run no interval: all 2 values are equal" in text_of(of_means(3, 3), capsys)
 
 
