@@ -114,7 +114,6 @@ class RewardMeter(gymnasium.Wrapper):  # type: ignore[misc]
 
 _PLAIN_NUMBERS = frozenset({float, int, np.float32, np.float64})
 _PLAIN_BOOLS = frozenset({bool, np.bool_})
-_FEW = 32
 
 
 class CheckedEnv(gymnasium.Wrapper):  # type: ignore[misc]
@@ -186,7 +185,7 @@ class CheckedEnv(gymnasium.Wrapper):  # type: ignore[misc]
             and type(truncated) in _PLAIN_BOOLS
             and type(info) is dict
             and math.isfinite(reward)
-            and _are_finite(observation)
+            and bool(np.isfinite(observation).all())
         )
 
     def _check_finite(self, method: str, observation: Any, reward: Any) -> None:
@@ -196,12 +195,6 @@ class CheckedEnv(gymnasium.Wrapper):  # type: ignore[misc]
             raise NonFiniteFault(f"{method} returned a reward of {float(reward)}")
         if not _is_finite(self.observation_space, observation):
             raise NonFiniteFault(f"{method} returned an observation that is not finite")
-
-
-def _are_finite(numbers: np.ndarray[Any, Any]) -> bool:
-    if numbers.size <= _FEW:  # numpy takes five times as long for so few
-        return all(map(math.isfinite, numbers.ravel().tolist()))
-    return bool(np.isfinite(numbers).all())
 
 
 def find_meter(env: gymnasium.Env[Any, Any]) -> RewardMeter | None:

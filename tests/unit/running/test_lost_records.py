@@ -17,7 +17,7 @@ from sweeper.evidence.evaluation import evaluate
 from sweeper.journal import JournalError
 from sweeper.journal_lines import encode_line
 from sweeper.opened_run import open_run
-from sweeper.paths import RunPaths
+from sweeper.paths import RunPaths, run_reference
 from sweeper.planning.plan import SweepPlan, load_plan
 from sweeper.running.failures import explain_tune_failure
 from sweeper.running.launch import restore_plan, write_provenance
@@ -71,7 +71,7 @@ def test_a_run_without_its_plan_says_so_once(
     (message,) = caplog.messages
     assert message.endswith(
         "plan.json is missing or damaged, so only trials that were begun are counted; `sweeper "
-        f"resume {paths.root}` writes it again"
+        f"resume {run_reference(paths.root)}` writes it again"
     )
 
 
@@ -89,7 +89,7 @@ def test_a_finished_run_without_agents_says_what_is_left(
     assert "plan.json was missing; it is written again" in said
     assert caplog.messages == [
         "the champion has no agent: no checkpoint of t0002 is left that is whole; `sweeper best "
-        f"{run}` has its configuration, to be trained again"
+        f"{run_reference(run)}` has its configuration, to be trained again"
     ]
     with pytest.raises(UserError, match="has no champion, and no checkpoint is left to make one"):
         evaluate(str(run), str(tmp_path))
