@@ -97,10 +97,8 @@ def _fill_torch_agent(champion: Champion, spec: ExperimentSpec, folder: Path) ->
     description = dict(read_description(checkpoint))
     if not description:
         raise SweeperError(f"the champion's checkpoint {checkpoint} is not there")
-    weights, index = (
-        CheckpointPaths(checkpoint).weights,
-        slice(champion.replica, champion.replica + 1),
-    )
+    weights = CheckpointPaths(checkpoint).weights
+    index = slice(champion.replica, champion.replica + 1)
     try:
         open_reading(weights).close()  # `load_file` would wait for a named pipe
         arrays = {name: array[index] for name, array in load_file(weights).items()}

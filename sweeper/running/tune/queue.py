@@ -1,9 +1,7 @@
-"""The queue that hands Ray Tune one trial after the other, under our ids.
+"""The queue of a stage's trials, which Ray Tune is handed one after the other, under our ids.
 
-Tune is given a search *algorithm* rather than a searcher, because only the former may choose
-trial ids and the checkpoint that a trial starts from (`ray.tune.search.search_generator`
-generates ids of its own). The queue never hands out more than may run at once: a configuration
-is asked for as late as possible, and nothing waits in Tune's own queue.
+It never hands out more than may run at once: a configuration is asked for as late as possible, and
+nothing waits in Tune's own queue. `relay` stands between it and Tune.
 """
 
 from __future__ import annotations

@@ -2,6 +2,10 @@
 
 A worker takes seconds of a core to import what trains. Were every stage an experiment of its own,
 each would begin with new workers, and so would every group of seeds of the confirmation.
+
+Tune is given a search *algorithm* rather than a searcher, because only the former may choose trial
+ids and the checkpoint that a trial starts from (`ray.tune.search.search_generator` generates ids of
+its own).
 """
 
 from __future__ import annotations
