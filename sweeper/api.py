@@ -31,6 +31,7 @@ from sweeper.running.launch import (
     run_launch,
     write_provenance,
 )
+from sweeper.running.resume.configurations import check_configurations
 from sweeper.running.resume.extension import (
     Extension,
     complete_environment,
@@ -158,6 +159,7 @@ def resume(
         history = read_history(paths, [builder.apply])
         before = builder.snapshot(is_live=False)
         was = load_recorded_spec(paths, history)
+        check_configurations(was, before, paths)
         as_run = relocate(paths, was)
         foreign = find_foreign_parts(paths, was, as_run, before)
         refuse_foreign(foreign, name=paths.root.name, trust=trust, say=say)

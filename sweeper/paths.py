@@ -88,10 +88,10 @@ class RunPaths:
         """Check that Ray will write and read in this folder only.
 
         Raises:
-            UserError: a folder or a file of the trials is a link, or no file at all.
+            UserError: a folder or a file of the trials, or of Tune's, is a link or no file at all.
         """
         try:
-            check_tree(self.root, (self.trials.name,), depth=2)
+            check_tree(self.root, (self.trials.name, self.tune.name))
         except OSError as error:
             raise UserError(
                 f"{error.filename}: {error.strerror}; a run can only go on in folders and files "

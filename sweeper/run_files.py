@@ -255,32 +255,27 @@ def _locate(path: Path, below: Path) -> Path:
     return parent / parts[-1]
 
 
-def check_tree(root: Path, names: tuple[str, ...], *, depth: int) -> None:
-    """Check that a run folder is made of folders and regular files down to a depth.
+def check_tree(root: Path, names: tuple[str, ...]) -> None:
+    """Check that parts of a run folder are made of folders and regular files, at any depth.
 
     Ray writes there by paths that follow links, so it must not find any.
 
     Args:
         root: the run folder, which may itself be reached through a link.
-        names: the entries of it to check.
-        depth: 0 for these alone, 1 for what is in them as well, and so on.
+        names: the entries of it to check; one may be missing.
 
     Raises:
-        OSError: one is a link, a named pipe or a device.
+        OSError: one is a link, a named pipe or a device, or a name is a file's.
     """
-    for entry in _walk([root / name for name in names], depth):
+    for entry in (root / name for name in names):
+        if not os.path.lexists(entry):
+            continue
         status = entry.lstat()
         if not stat.S_ISDIR(status.st_mode):
             _check_regular(entry, status, is_written=False)
-
-
-def _walk(entries: list[Path], depth: int) -> Iterator[Path]:
-    for entry in entries:
-        if not os.path.lexists(entry):
-            continue
-        yield entry
-        if depth and stat.S_ISDIR(entry.lstat().st_mode):
-            yield from _walk(sorted(entry.iterdir()), depth - 1)
+            raise NotADirectoryError(errno.ENOTDIR, "it is a file, not a folder", str(entry))
+        for path, inner in walk_files(entry):
+            _check_regular(path, inner, is_written=False)
 
 
 def copy_file(source: Path, target: Path) -> None:

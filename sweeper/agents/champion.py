@@ -29,7 +29,7 @@ from sweeper.errors import SweeperError
 from sweeper.json_values import to_json
 from sweeper.paths import CheckpointPaths
 from sweeper.run_files import copy_tree, delete_tree, open_reading
-from sweeper.seals import seal_folder
+from sweeper.seals import is_folder_sealed, seal_folder
 from sweeper.spec import ExperimentSpec
 
 __all__ = ["Champion", "export_champion"]
@@ -82,7 +82,8 @@ def export_champion(champion: Champion, spec: ExperimentSpec, destination: Path)
             description["max_episode_steps"] = spec.evaluation.max_episode_steps
         text = json.dumps(description, indent=2, allow_nan=False)
         CheckpointPaths(made).agent.write_text(text + "\n", encoding="utf-8")
-        seal_folder(made)
+        if is_folder_sealed(champion.checkpoint):  # else it came from elsewhere, and stays foreign
+            seal_folder(made)
         if os.path.lexists(destination):
             destination.rename(temporary / "old")
         made.rename(destination)
@@ -92,7 +93,7 @@ def export_champion(champion: Champion, spec: ExperimentSpec, destination: Path)
     return destination
 
 
-def _fill_torch_agent(champion: Champion, spec: ExperimentSpec, folder: Path) -> dict[str, Any]:  # noqa: ARG001
+def _fill_torch_agent(champion: Champion, spec: ExperimentSpec, folder: Path) -> dict[str, Any]:
     checkpoint = champion.checkpoint
     description = dict(read_description(checkpoint))
     if not description:
@@ -108,6 +109,7 @@ def _fill_torch_agent(champion: Champion, spec: ExperimentSpec, folder: Path) ->
     is_frozen = champion.seed in description.get("diverged", ())  # only if all of them are
     return {
         **description,
+        "environment": spec.environment.settings().to_json(),  # a checkpoint can name any other
         "seeds": [champion.seed],
         "diverged": [champion.seed] if is_frozen else [],
     }

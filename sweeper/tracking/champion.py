@@ -24,7 +24,6 @@ from sweeper.veil import veil
 __all__ = ["log_champion"]
 
 _NAME = "champion"
-_MAX_DEPTH = 50
 _DIGEST_TAG = "sweeper.digest"
 _MODEL_CODE = Path(__file__).with_name("champion_model.py")
 # What an agent of each backend needs to act: the file with the policy, and distributions.
@@ -66,7 +65,7 @@ def log_champion(
     from mlflow.exceptions import MlflowException
 
     try:
-        check_tree(folder.parent, (folder.name,), depth=_MAX_DEPTH)
+        check_tree(folder.parent, (folder.name,))
     except OSError as error:
         message = f"the champion is not uploaded: {error.filename}: {error.strerror}"
         raise SweeperError(message) from error

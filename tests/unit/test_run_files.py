@@ -234,7 +234,18 @@ def test_every_verb_that_reads_answers_at_once(
 
 
 @pytest.mark.parametrize("make", KINDS[:2])
-@pytest.mark.parametrize("name", ["trials", "trials/t0001", "trials/t0001/log.txt"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "trials",
+        "trials/t0001",
+        "trials/t0001/log.txt",
+        "trials/t0009/checkpoint_000000/agent.json",
+        "trials/c0001/checkpoint_000000/replica_0/learner_group/state.pkl",
+        "tune",
+        "tune/launch_1",
+    ],
+)
 def test_a_run_whose_trials_are_links_does_not_go_on(
     tmp_path: Path, victim: Path, make: Make, name: str
 ) -> None:
@@ -242,7 +253,8 @@ def test_a_run_whose_trials_are_links_does_not_go_on(
     if (paths.root / name).is_dir():
         (paths.root / name).rename(tmp_path / "away")
     else:
-        (paths.root / name).unlink()
+        (paths.root / name).unlink(missing_ok=True)
+    (paths.root / name).parent.mkdir(parents=True, exist_ok=True)
     make(paths.root / name, victim)
     with pytest.raises(UserError, match=r"(?s)it is a .*so nothing was touched"):
         resume(paths.root)

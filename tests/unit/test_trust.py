@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,16 @@ from command_line import sweeper_here
 from run_mutations import change_spec, extract_run
 
 from sweeper.agents.agent import load_agent
+from sweeper.api import confirm, resume
 from sweeper.environments.settings import EnvironmentSettings, WrapperSettings
 from sweeper.errors import UserError
+from sweeper.journal import JournalError
+from sweeper.journal_lines import encode_line
 from sweeper.paths import RunPaths
 from sweeper.relocation import relocate
 from sweeper.running.launch import write_provenance
 from sweeper.running.provenance import describe_environment
-from sweeper.seals import seal_folder
+from sweeper.seals import is_folder_sealed, seal_folder
 from sweeper.spec import load_spec
 from sweeper.trust import find_foreign_environment, find_foreign_servers, make_seals
 
@@ -197,6 +200,75 @@ def test_a_server_that_somebody_else_named_is_not_connected_to(tmp_path: Path) -
     code, said = run_verb(("log", "RUN"), tmp_path)
     assert code == 2, said
     assert not (tmp_path / "mine.db").exists()
+
+
+CALL = {"type": "subprocess.call", "args": ["touch", "mark"]}
+
+
+def change_event(run: Path, kind: str, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the first event of a kind, with a checksum that fits, as who made the run could."""
+    journal = RunPaths(run).journal
+    documents = [json.loads(line) for line in journal.read_bytes().splitlines()]
+    change(next(one for one in documents if one["event"] == kind))
+    journal.write_bytes(b"".join(map(encode_line, documents)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda event: event["parameters"].update(replay_buffer_config=CALL),
+        lambda event: event["configuration"].update(replay_buffer_config=CALL),
+        lambda event: event["configuration"].update(replay_buffer_config={**CALL, "capacity": 9}),
+        lambda event: event["parameters"].update(callbacks_class="evil.Callbacks"),
+        lambda event: event["parameters"].update(grad_clip_by="evil"),
+        lambda event: event["parameters"].update(model_config={"custom": ["evil"]}),
+        lambda event: event["configuration"].update(lr=["evil"]),
+    ],
+)
+@pytest.mark.parametrize("name", ["rllib-dqn", "torch-ppo"])
+@pytest.mark.parametrize("verb", [resume, confirm])
+def test_a_recorded_configuration_is_one_that_a_spec_can_have(
+    verb: Callable[..., object],
+    name: str,
+    change: Callable[[dict[str, Any]], object],
+    tmp_path: Path,
+) -> None:
+    run = extract_run(tmp_path / "runs", name)
+    change_event(run, "trial_asked", change)
+    with pytest.raises(JournalError, match=r"t0001: [a-z_.]+: .*restore the file from a copy"):
+        verb(run, trust=True)
+
+
+def test_a_champion_is_no_way_around_the_seals(tmp_path: Path) -> None:
+    run = extract_run(tmp_path / "runs")
+    module = f"evil_{tmp_path.name}"[:40].replace("-", "_")
+    (run / f"{module}.py").write_text(EVIL.format(mark=str(tmp_path / "mark"), module=module))
+    for agent in (run / "trials").rglob("agent.json"):
+        document = json.loads(agent.read_text())
+        document["environment"] |= {
+            "id": f"{module}-v0",
+            "module": module,
+            "search_paths": [str(run)],
+            "wrappers": [{"name": "RecordVideo", "kwargs": {"video_folder": str(tmp_path / "x")}}],
+        }
+        agent.write_text(json.dumps(document))
+    (run / "selection.json").unlink()
+    shutil.rmtree(run / "champion")
+    resume(run)  # which writes both again
+    assert json.loads((run / "champion" / "agent.json").read_text())["environment"]["id"] == (
+        "CartPole-v1"
+    )
+    assert not is_folder_sealed(run / "champion"), "it is somebody else's as before"
+    code, said = run_verb(("evaluate", "RUN", "--episodes", "1"), tmp_path)
+    assert code == 0, said
+    assert not (tmp_path / "mark").exists()
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_recorded_number_may_be_any(tmp_path: Path) -> None:
+    run = extract_run(tmp_path / "runs")
+    change_event(run, "trial_asked", lambda event: event["parameters"].update(lr=-1.0))
+    resume(run)  # there is nothing left to do
 
 
 # -- arguments that may be paths ---------------------------------------------------------------

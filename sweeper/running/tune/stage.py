@@ -24,6 +24,7 @@ from sweeper.results.builder import ResultsBuilder
 from sweeper.results.divergence import DivergenceCorrection
 from sweeper.results.exchanges import TrialCheckpoint
 from sweeper.results.scoring import env_steps_of
+from sweeper.run_files import delete
 from sweeper.running.drain import Drain, watchdog
 from sweeper.running.failures import Retries, explain_tune_failure
 from sweeper.running.resume.state import LaunchState, is_resumable
@@ -80,7 +81,7 @@ def record_asked(
     stage: Stage,
     of: str = "",
 ) -> None:
-    """Write into the journal which configuration a new trial has.
+    """Write into the journal which configuration a new trial has; its folder begins empty.
 
     Args:
         launch: which it is part of.
@@ -90,6 +91,9 @@ def record_asked(
         stage: what it is trained for.
         of: as in `TrialAsked`.
     """
+    # Of a trial that the journal has lost, or put there by whoever made the run: Ray would write
+    # through its links, and what is in it would count as the trial's own.
+    delete(launch.paths.trial(trial_id), below=launch.paths.trials)
     launch.journal.append(
         TrialAsked(
             time=time.time(),

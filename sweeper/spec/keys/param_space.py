@@ -21,7 +21,7 @@ from sweeper.spec.keys.names import (
 )
 from sweeper.spec.keys.support import REFERENCE_BACKEND, find_support
 
-__all__ = ["check_param_space"]
+__all__ = ["check_param_space", "check_values"]
 
 KeyPath = tuple[str | int, ...]
 _NESTED = ("model_config", "replay_buffer_config")
@@ -32,6 +32,14 @@ def check_param_space(
     algorithm: str, space: Mapping[str, Any], backend: str = REFERENCE_BACKEND
 ) -> Iterator[SpaceProblem]:
     """All problems of a param space: constants, choices, bounds of ranges, combinations."""
+    yield from check_values(algorithm, space, backend)
+    yield from check_combinations(algorithm, space, backend)
+
+
+def check_values(
+    algorithm: str, space: Mapping[str, Any], backend: str = REFERENCE_BACKEND
+) -> Iterator[SpaceProblem]:
+    """The problems of single keys; what fits no other key is not looked at."""
     subject = _Subject(algorithm, backend)
     for key, value in space.items():
         if key not in subject.defaults:
@@ -40,7 +48,6 @@ def check_param_space(
             yield from _check_nested(subject, key, value)
         else:
             yield from _check_leaf(subject, (key,), value)
-    yield from check_combinations(algorithm, space, backend)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ import pytest
 
 from sweeper.agents.champion import Champion
 from sweeper.errors import SweeperError, UserError
+from sweeper.seals import seal_folder
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -208,6 +210,7 @@ def trial_checkpoint(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None
     folder = tmp_path_factory.mktemp("trial") / "checkpoint_000000"
     algorithm.save_to_path(str(folder / "replica_7"))
     algorithm.stop()
+    seal_folder(folder)  # as a launch does
     return folder
 
 
@@ -279,6 +282,19 @@ def test_the_agent_plays_its_environment(trial_checkpoint: Path, tmp_path: Path)
     assert steps >= 1
 
 
+def test_a_champion_from_somebody_elses_checkpoint_needs_trust_as_that_does(
+    trial_checkpoint: Path, tmp_path: Path
+) -> None:
+    from sweeper.agents.agent import load_agent
+
+    theirs = shutil.copytree(trial_checkpoint, tmp_path / "checkpoint_000000")
+    (theirs / "seal.json").unlink()
+    champion = export(theirs, tmp_path / "champion")
+    with pytest.raises(UserError, match="unpickle"):
+        load_agent(champion)
+    assert load_agent(champion, trust=True).act(np.zeros(4, np.float32)) in (0, 1)
+
+
 def test_a_bare_checkpoint_is_an_agent_too(
     trial_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,7 +344,7 @@ def test_a_policy_with_a_memory_is_exported_and_refuses_to_act(tmp_path: Path) -
     folder = export(tmp_path / "trial", tmp_path / "champion")
     assert json.loads((folder / "agent.json").read_text())["action_space"]["n"] == 2
     with pytest.raises(UserError, match="has a memory"):
-        load_agent(folder)
+        load_agent(folder, trust=True)
 
 
 def test_exporting_again_replaces_the_older_agent(trial_checkpoint: Path, tmp_path: Path) -> None:

@@ -200,12 +200,16 @@ def test_a_finished_run_has_nothing_left_until_it_is_given_more(
     assert sweeper_here("resume", cwd=tmp_path).returncode == 0
     assert (agent.read_text(), journal.read_bytes()) == (whole, written)
 
+    planted = RunPaths(journal.parent).trial("t0003") / "checkpoint_000000" / "agent.json"
+    planted.parent.mkdir(parents=True)
+    planted.write_text("of a trial that the journal does not know")
     more = sweeper_here(
         *("resume", "--num-samples", "3", "--stop", "num_env_steps_sampled_lifetime=800"),
         cwd=tmp_path,
     )
     assert more.returncode == 0, more.stderr
     assert status(tmp_path)["trials"] == 3
+    assert not planted.exists() or "journal does not know" not in planted.read_text()
     extended = rows(tmp_path)
     assert [row["num_env_steps_sampled_lifetime"] for row in extended] == [800, 800, 800]
     # What a run of three would have been from the start.
