@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 
+from sweeper.agents.locate import read_description
+from sweeper.environments.spaces import space_from_json
 from sweeper.errors import SweeperError
 from sweeper.evidence.selection import Selection
 from sweeper.paths import CheckpointPaths
@@ -21,7 +24,7 @@ from sweeper.run_files import check_tree, copy_file, copy_tree, is_regular, walk
 from sweeper.tracking.naming import describe_parameters
 from sweeper.veil import veil
 
-__all__ = ["log_champion"]
+__all__ = ["describe_torch_agent", "log_champion"]
 
 _NAME = "champion"
 _DIGEST_TAG = "sweeper.digest"
@@ -147,12 +150,9 @@ def _save(target: Path, checkpoint: Path, model: Any, run_id: str) -> None:
     from mlflow.models import Model, ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    from sweeper.agents.agent import load_agent
-
-    code, requirements = _RLLIB if CheckpointPaths(checkpoint).is_rllib else _TORCH
-    policy = load_agent(checkpoint, trust=True).policy  # a copy; whoever calls has asked
-    example = np.zeros((1, *policy.observation_shape), np.float32)
-    actions = policy.act(example)
+    is_rllib = CheckpointPaths(checkpoint).is_rllib
+    code, requirements = _RLLIB if is_rllib else _TORCH
+    example, actions = _try(checkpoint) if is_rllib else describe_torch_agent(checkpoint)
     outputs = None
     if actions.dtype != np.dtype(object):
         outputs = Schema([TensorSpec(actions.dtype, (-1, *actions.shape[1:]))])
@@ -177,6 +177,31 @@ def _save(target: Path, checkpoint: Path, model: Any, run_id: str) -> None:
             for name in requirements
         ],
     )
+
+
+def _try(checkpoint: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """A batch of one observation, and the agent's actions."""
+    from sweeper.agents.agent import load_agent
+
+    policy = load_agent(checkpoint, trust=True).policy  # a copy; whoever calls has asked
+    example = np.zeros((1, *policy.observation_shape), np.float32)
+    return example, policy.act(example)
+
+
+def describe_torch_agent(
+    checkpoint: Path,
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """A batch of one observation, and one of actions, of the shapes and dtypes that an agent takes.
+
+    By its spaces alone, since the import of torch would take two seconds at the end of every run.
+    """
+    description = read_description(checkpoint)
+    observations = space_from_json(description["observation_space"])
+    actions = space_from_json(description["action_space"])
+    shape = observations.shape
+    if isinstance(observations, spaces.Dict | spaces.Tuple):
+        shape = (spaces.flatdim(observations),)
+    return np.zeros((1, *shape), np.float32), np.zeros((1, *actions.shape), actions.dtype)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from gymnasium import spaces
 from sweeper.agents.agent import load_agent
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.evidence.evaluation import evaluate
+from sweeper.tracking.champion import describe_torch_agent
 from sweeper.trainables.contract import TrialSettings
 from sweeper.trainables.torch_backend.ppo.trainer import TorchPPOTrainer
 
@@ -76,6 +77,9 @@ def test_lists_in_the_place_of_tuples_and_arrays_can_be_played(tmp_path: Path, f
     trainer.close()
     assert evaluate(str(tmp_path), "runs", episodes=3, trust=True).agents[0].returns == (5.0,) * 3
     agent = load_agent(tmp_path)
+    described, actions = describe_torch_agent(tmp_path)
+    acted = agent.policy.act(described)
+    assert (acted.shape, acted.dtype) == (actions.shape, actions.dtype)
     flat = spaces.flatten(SPACES["pair"], (1, np.array([0.5, 0.25], np.float32)))
     if form == "pair":
         assert agent.act(list(flat)) == agent.act(flat) == agent.act(OBSERVATIONS[form])

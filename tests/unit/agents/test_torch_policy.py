@@ -14,6 +14,7 @@ import pytest
 
 from sweeper.agents.torch_policy import TorchPolicy
 from sweeper.environments.settings import EnvironmentSettings
+from sweeper.tracking.champion import describe_torch_agent
 from sweeper.trainables.contract import TrialSettings
 from sweeper.trainables.torch_backend.ppo.trainer import TorchPPOTrainer
 
@@ -66,6 +67,9 @@ def test_it_acts_as_the_trainer_acts(
         envs = gym.make_vec(env, num_envs=20, vectorization_mode="sync")
         observations, _ = envs.reset(seed=1)
         envs.close()
+        described, actions = describe_torch_agent(tmp_path)
+        acted = TorchPolicy(tmp_path).act(described)
+        assert (acted.shape, acted.dtype) == (actions.shape, actions.dtype)
         for replica in (0, 1):
             np.testing.assert_allclose(
                 TorchPolicy(tmp_path, replica).act(observations),
