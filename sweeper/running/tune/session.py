@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from sweeper.errors import UserError
@@ -41,6 +41,7 @@ import ray
 # isort: split
 import psutil  # which comes with Ray, and is found once that is imported
 from ray._private import utils as ray_utils
+from ray._private.node import Node
 from ray._private.ray_constants import PROCESS_TYPE_RAYLET
 from ray._private.services import canonicalize_bootstrap_address_or_die
 from ray.experimental import internal_kv
@@ -114,7 +115,10 @@ def ray_session(
         # Ray replaces the caller's SIGTERM handler by its own, which exits. The mask is not enough:
         # the system delivers the signal to any thread that has not blocked it, numpy's for example,
         # and Python then calls whatever handler is set.
-        with _replaced(ray_utils, "set_sigterm_handler", lambda _: None):
+        with (
+            _replaced(ray_utils, "set_sigterm_handler", lambda _: None),
+            _without_servants(address),
+        ):
             ray.init(**_arguments(address))
     except Exception as error:  # a start that takes too long raises a bare `Exception`
         if address is None:
@@ -226,6 +230,23 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
         yield
     finally:
         setattr(owner, name, theirs)
+
+
+@contextmanager
+def _without_servants(address: str | None) -> Iterator[None]:
+    """Start a local Ray without the processes that nothing here uses.
+
+    Ray's API server, which without a dashboard sends usage statistics alone, is waited for: about
+    a second of each start. The monitor is the autoscaler's, and the log monitor reads the workers'
+    logs for the driver.
+    """
+    unused = [] if address is not None else ["start_api_server", "start_monitor"]
+    if unused and not _is_verbose():
+        unused.append("start_log_monitor")
+    with ExitStack() as stack:
+        for name in unused:
+            stack.enter_context(_replaced(Node, name, lambda _, **__: None))
+        yield
 
 
 def _is_verbose() -> bool:
