@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote
 
 from sweeper.hints import show
 from sweeper.references import is_unresolved
-from sweeper.sqlite_address import sqlite_path, sqlite_query, sqlite_uri
+from sweeper.sqlite_address import place_in
 from sweeper.veil import remember
 
 __all__ = ["absolute_path", "check_tracking_uri", "find_password", "split_login"]
@@ -17,6 +17,12 @@ __all__ = ["absolute_path", "check_tracking_uri", "find_password", "split_login"
 _STORES = "sqlite:///FILE, http(s)://HOST:PORT, or a database's URI"
 _DATABASES = {"postgresql", "mysql", "mssql", "http", "https"}
 _SECRET = re.compile(r"pass|token|secret|key", re.IGNORECASE)
+_VARIABLE = r"\$\{[^${}]*\}"  # has a colon, but not the one between user and password
+_USER = re.compile(rf"(?:{_VARIABLE}|[^:])*")
+_NAME = rf"(?:{_VARIABLE}|[^:/@])*"
+# After such a beginning an @ is part of a path. A port counts for servers only: in a database's
+# URI SQLAlchemy takes the same for a password.
+_HOST = re.compile(rf"https?://{_NAME}(:[0-9]*)?/|[^:/]+://{_NAME}/")
 
 _passwords: dict[str, str] = {}
 """The passwords of the URIs that this process has read, by what is recorded of the URI."""
@@ -39,7 +45,7 @@ def check_tracking_uri(value: Any) -> Any:
     if is_file:
         if rest == "/:memory:" or rest[1:].startswith("${"):
             return value
-        return sqlite_uri(absolute_path(str(sqlite_path(value))), sqlite_query(value))
+        return _from_anywhere(rest[1:])
     secrets = [name for name, text in _query(value) if _SECRET.search(name) and text]
     if any(not is_unresolved(dict(_query(value))[name]) for name in secrets):
         raise ValueError(
@@ -47,6 +53,14 @@ def check_tracking_uri(value: Any) -> Any:
             "place"
         )
     return _without_password(value)
+
+
+def _from_anywhere(path: str) -> str:
+    """The URI of a database's file that is the same from any working directory."""
+    home, _, rest = path.partition("/")
+    if home.startswith("~"):
+        return place_in(absolute_path(home), rest.lstrip("/"))
+    return place_in(Path.cwd(), path)
 
 
 def _query(uri: str) -> list[tuple[str, str]]:
@@ -58,7 +72,9 @@ def _without_password(uri: str) -> str:
     scheme, login, rest = split_login(uri)
     if login is None:
         return uri
-    user, _, password = login.partition(":")
+    found = _USER.match(login)
+    user = found[0] if found is not None else ""
+    password = login[len(user) + 1 :]
     if not password or is_unresolved(password):
         return uri
     recorded = f"{scheme}://{user}@{rest}"
@@ -74,11 +90,16 @@ def find_password(uri: str) -> str | None:
 
 
 def split_login(uri: str) -> tuple[str, str | None, str]:
-    """Scheme, ``user:password`` (None if there is no login) and the rest of a URI."""
+    """Scheme, ``user:password`` (None if there is no login) and the rest of a URI.
+
+    A path may hold an @, too; that of an SQLite database is all there is.
+    """
     scheme, _, rest = uri.partition("://")
     place, mark, query = rest.partition("?")
     login, at, host = place.rpartition("@")
-    return scheme, login if at else None, f"{host}{mark}{query}"
+    if not at or _HOST.match(uri):
+        return scheme, None, rest
+    return scheme, login, f"{host}{mark}{query}"
 
 
 def absolute_path(path: str) -> Path:

@@ -188,6 +188,10 @@ def test_a_secret_can_t_be_a_hyperparameter(tmp_path: Path) -> None:
         ("http://me:p1@h", "http://me@h", ("http://h", "p1")),
         ("http://me@h", "http://me@h", ("http://h", None)),
         ("http://h:5000", "http://h:5000", ("http://h:5000", None)),
+        ("http://h:5000/a@b", "http://h:5000/a@b", ("http://h:5000/a@b", None)),
+        ("http://me:pa55@h:5000/a", "http://me@h:5000/a", ("http://h:5000/a", "pa55")),
+        ("postgresql://h/a@b", "postgresql://h/a@b", ("postgresql://h/a@b", None)),
+        ("http://me@corp:pa55@h", "http://me@corp@h", ("http://h", "pa55")),
         (
             "postgresql+psycopg2://me:pa55-w0rd@h/db",
             "postgresql+psycopg2://me@h/db",
@@ -210,6 +214,17 @@ def test_a_password_is_used_and_not_recorded(
     address = find_address(recorded)
     assert address.uri == used[0]
     assert used[1] is None or used[1] == (address.password or used[1])
+
+
+def test_a_user_may_be_a_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ME", "ada")
+    for login in ("${env:ME}", "${env:ME}:pa55-w0rd"):
+        text = SPEC.replace("me:${env:TOKEN}@host:5000", f"{login}@host:5000")
+        tracking = load(tmp_path, text).tracking
+        assert tracking is not None
+        assert tracking.uri == "http://${env:ME}@host:5000"
+        assert find_address(tracking.uri).user == "ada"
+    assert find_address(tracking.uri).password == "pa55-w0rd"  # noqa: S105
 
 
 def test_a_later_launch_takes_the_password_from_mlflows_variable(
