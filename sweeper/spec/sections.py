@@ -66,6 +66,11 @@ def _dotted(value: Any) -> Any:
     return value
 
 
+def _path(value: Any) -> Any:
+    """A file or folder by its absolute path: a run can be resumed from another directory."""
+    return str(absolute_path(value)) if isinstance(value, str) and value else value
+
+
 class Section(BaseModel):
     """Base of all sections: immutable, strict about types, closed to unknown keys."""
 
@@ -119,8 +124,9 @@ class Environment(Section):
     module: Annotated[str, BeforeValidator(_dotted)] | None = None
     """A Python module that registers the id; looked up beside the spec, then in the working
     directory, then on Python's path."""
-    search_paths: list[Text] = []
-    """Folders to look for modules in; usually recorded by a run."""
+    search_paths: list[Annotated[Text, BeforeValidator(_path)]] = []
+    """Folders to look for modules in, relative to the working directory; usually recorded by a
+    run."""
     vectorization: Literal["auto", "sync", "async", "vector_entry_point", "envpool"] = "auto"
     """How the environments of a replica are stepped; auto never changes the simulator."""
     normalize: Normalize = Normalize()
@@ -219,10 +225,7 @@ _BASELINES = ("defaults", "none")
 
 
 def _baseline(value: Any) -> Any:
-    """A file by its absolute path: a run can be resumed from another working directory."""
-    if not isinstance(value, str) or not value or value in _BASELINES:
-        return value
-    return str(absolute_path(value))
+    return value if value in _BASELINES else _path(value)
 
 
 class Selection(Section):

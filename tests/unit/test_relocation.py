@@ -24,24 +24,31 @@ gymnasium.register("{id}-v0", "gymnasium.envs.classic_control:CartPoleEnv", max_
 """
 SPEC = """\
 name: mine
-environment: {{id: {id}-v0, module: {module}}}
+environment: {{id: {id}-v0, module: {module}{paths}}}
 algorithm: PPO
 stop: {{num_env_steps_sampled_lifetime: 100}}
 """
 
 
 def make_project(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, module: str, more: str = ""
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+    more: str = "",
+    *,
+    modules: str = "",
+    search_path: str = "",
 ) -> Path:
     """A project with a module, a spec and a finished run without trials; returns the run's folder.
 
     What was the working directory then is not any more.
     """
-    folder.mkdir()
+    Path(folder, modules).mkdir(parents=True)
     monkeypatch.chdir(folder)
     env_id = module.replace("_", "").title()
-    Path(f"{module}.py").write_text(MODULE.format(id=env_id))
-    Path("spec.yaml").write_text(SPEC.format(id=env_id, module=module) + more)
+    Path(modules, f"{module}.py").write_text(MODULE.format(id=env_id))
+    paths = f", search_paths: ['{search_path}']" if search_path else ""
+    Path("spec.yaml").write_text(SPEC.format(id=env_id, module=module, paths=paths) + more)
     spec = load_spec("spec.yaml")
     paths = RunPaths(Path(spec.storage).absolute() / "mine-20260101-000000")
     paths.root.mkdir(parents=True)
@@ -116,6 +123,29 @@ def test_modules_are_found_after_the_project_was_moved(
     settings = load_spec(paths.spec).environment.settings()
     found = find_modules(settings, paths, "runs")
     assert list(found.search_paths) == spec.environment.search_paths
+
+
+SEARCH_PATHS = ("envs", "./envs/", "../project/envs", "~/project/envs", "{}/project/envs")
+
+
+@pytest.mark.parametrize("number", range(len(SEARCH_PATHS)), ids=SEARCH_PATHS)
+def test_a_folder_of_modules_that_the_spec_names_is_found_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    written = SEARCH_PATHS[number].format(tmp_path)
+    root = make_project(
+        tmp_path / "project", monkeypatch, f"named_{number}", modules="envs", search_path=written
+    )
+    paths = RunPaths(root)
+    recorded = load_spec(paths.spec)
+    assert Path(recorded.environment.search_paths[0]).samefile(tmp_path / "project" / "envs")
+    assert dump_spec(recorded) == paths.spec.read_text()
+    assert build_plan(relocate(paths, recorded)).trials == 1
+    (tmp_path / "project").rename(tmp_path / "moved")
+    paths = RunPaths(tmp_path / "moved" / "runs" / root.name)
+    moved = relocate(paths, load_spec(paths.spec)).environment.search_paths[0]
+    assert moved == str(tmp_path / "moved" / "envs")
 
 
 def test_a_copy_uses_its_own_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
