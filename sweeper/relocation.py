@@ -41,7 +41,7 @@ def relocate(paths: RunPaths, spec: ExperimentSpec) -> ExperimentSpec:
 
 
 def find_modules(
-    settings: EnvironmentSettings, paths: RunPaths, storage: str
+    settings: EnvironmentSettings, paths: RunPaths | None, storage: str = ""
 ) -> EnvironmentSettings:
     """The environment of a run, with the folders where its modules may lie now.
 
@@ -50,13 +50,13 @@ def find_modules(
 
     Args:
         settings: as recorded.
-        paths: the run's.
+        paths: the run's; None for an agent that lies in none.
         storage: as recorded.
     """
     recorded = settings.search_paths
     if not recorded:
         return settings
-    moved = _moved_with(recorded, paths, storage)
+    moved = () if paths is None else _moved_with(recorded, paths, storage)
     folders = dict.fromkeys((*moved, *recorded, os.path.normpath(Path.cwd())))
     return replace(settings, search_paths=tuple(folders))
 

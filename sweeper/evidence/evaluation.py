@@ -234,9 +234,8 @@ def _find_environment(
     run = _find_run_of(folder)
     if "environment" in description:
         recorded = EnvironmentSettings.from_json(description["environment"])
-        if run is None:
-            return recorded, recorded
-        return recorded, find_modules(recorded, run, load_record(run.spec).storage)
+        storage = "" if run is None else load_record(run.spec).storage
+        return recorded, find_modules(recorded, run, storage)
     if run is not None:
         spec = load_record(run.spec)
         return spec.environment.settings(), relocate(run, spec).environment.settings()

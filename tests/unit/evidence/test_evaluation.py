@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import gymnasium
 import numpy as np
 import pytest
 from run_folders import make_run
+from run_mutations import extract_run
 
 from sweeper.environments.building import describe
 from sweeper.environments.settings import EnvironmentSettings
@@ -16,6 +19,7 @@ from sweeper.errors import UserError
 from sweeper.evidence.episodes import play_episodes
 from sweeper.evidence.evaluation import _find_episode_cap, evaluate
 from sweeper.evidence.played import AgentEvaluation, Evaluation
+from sweeper.seals import seal_folder
 
 
 class Lottery(gymnasium.Env[Any, Any]):
@@ -193,3 +197,52 @@ def test_a_damaged_description_is_an_error_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "agent.json").write_text("{")
     with pytest.raises(UserError, match=r"agent.json is damaged: "):
         evaluate(str(tmp_path), str(tmp_path))
+
+
+@pytest.fixture
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An agent out of its run, with a module that was recorded in a folder beside it."""
+    champion = extract_run(tmp_path / "theirs") / "champion"
+    folder = shutil.copytree(champion, tmp_path / "agent")
+    described = json.loads((folder / "agent.json").read_text())
+    described["environment"] |= {
+        "id": "Alone-v0",
+        "module": "alone_env",
+        "search_paths": [str(tmp_path / "before")],
+    }
+    (folder / "agent.json").write_text(json.dumps(described))
+    seal_folder(folder)
+    (tmp_path / "before").mkdir()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    return folder
+
+
+@pytest.fixture
+def _forgotten() -> Iterator[None]:
+    yield
+    sys.modules.pop("alone_env", None)
+    gymnasium.registry.pop("Alone-v0", None)
+
+
+MODULE = """\
+import gymnasium
+gymnasium.register("Alone-v0", "gymnasium.envs.classic_control:CartPoleEnv", max_episode_steps=9)
+"""
+
+
+@pytest.mark.usefixtures("_forgotten")
+def test_the_module_of_an_agent_alone_is_found_here_and_asked_for(alone: Path) -> None:
+    Path("alone_env.py").write_text(MODULE)
+    with pytest.raises(UserError, match=r"import alone_env \(looked up in .*/before, .*/here"):
+        evaluate(str(alone), "runs", episodes=1)
+    assert "alone_env" not in sys.modules
+    assert len(evaluate(str(alone), "runs", episodes=1, trust=True).agents) == 1
+
+
+@pytest.mark.usefixtures("_forgotten")
+def test_where_it_was_recorded_the_module_of_an_agent_alone_comes_first(alone: Path) -> None:
+    (alone.parent / "before" / "alone_env.py").write_text(MODULE)
+    Path("alone_env.py").write_text("raise RuntimeError")
+    assert len(evaluate(str(alone), "runs", episodes=1).agents) == 1
