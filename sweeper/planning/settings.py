@@ -28,7 +28,7 @@ def confirmation_settings(
     watched = [*spec.stop, *([] if spec.plateau is None else [spec.plateau.metric])]
     is_watched = any(name.startswith("evaluation/") for name in watched)
     played = settings.evaluation or EvaluationSettings(
-        max_episode_steps=_find_cap(plan, default_episode_cap(spec))
+        max_episode_steps=_find_cap(plan, default_episode_cap(spec)), time_limit=plan.time_limit
     )
     # Each episode in a sub-environment of its own, where that is one array operation for all.
     is_native = spec.support.builds_vector_envs and (
@@ -76,13 +76,15 @@ def _evaluation(plan: SweepPlan) -> EvaluationSettings | None:
     if plan.spec.evaluation is None:
         return None
     settings = EvaluationSettings(**plan.spec.evaluation.model_dump())
-    return replace(settings, max_episode_steps=_find_cap(plan, settings.max_episode_steps))
+    cap = _find_cap(plan, settings.max_episode_steps)
+    return replace(settings, max_episode_steps=cap, time_limit=plan.time_limit)
 
 
 def _find_cap(plan: SweepPlan, asked: int | None) -> int | None:
-    """Where evaluation episodes are cut; None if the environment surely ends them before.
+    """Where evaluation episodes are cut; None if the environment's own limit ends them before.
 
-    A wrapper can hide that the environment's own limit was reached, and go on for ever.
+    A wrapper can hide that it was reached, and go on for ever. What a registration brings along
+    can, too, but a cap would slow down all others: the evaluators refuse such an episode.
     """
     limit = plan.time_limit
     if limit is None or (asked is not None and asked < limit):

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from sweeper.environments.outcomes import SeededEpisodes
+from sweeper.environments.outcomes import EnvironmentFault, SeededEpisodes
 from sweeper.environments.settings import EnvironmentSettings, WrapperSettings
 from sweeper.errors import SweeperError
 from sweeper.metrics import Objective
@@ -61,6 +61,7 @@ class EvaluationSettings:
         max_episode_steps: an episode is cut after so many steps and counts with what it has
             earned; None: the environment ends its episodes itself.
         max_envs: sub-environments of a replica, at most.
+        time_limit: the environment's own, in steps; None: it has none.
     """
 
     episodes: int = 20
@@ -68,6 +69,7 @@ class EvaluationSettings:
     explore: bool = False
     max_episode_steps: int | None = None
     max_envs: int = _MAX_EVALUATION_ENVS
+    time_limit: int | None = None
 
     @property
     def quotas(self) -> list[int]:
@@ -99,6 +101,32 @@ class EvaluationSettings:
             environment,
             wrappers=(*environment.wrappers, *added),
             vectorization=environment.vectorization if takes_wrappers else "sync",
+        )
+
+    def refuse_endless(self, steps: int, environment: EnvironmentSettings) -> None:
+        """Refuse an episode that goes on far beyond the environment's time limit.
+
+        Args:
+            steps: of the episode, so far.
+            environment: as it is played.
+
+        Raises:
+            EnvironmentFault: something hides the limit, and the episode would never end.
+        """
+        limit = self.time_limit
+        if limit is None or self.max_episode_steps is not None:
+            return
+        if steps <= max(limit, MAX_EPISODE_STEPS):
+            return
+        why = (
+            "a wrapper of its registration hides that; give environment.wrappers: "
+            f"[{{TimeLimit: {{max_episode_steps: {limit}}}}}]"
+        )
+        if environment.vectorization in ("vector_entry_point", "envpool"):
+            why = "its vector version does not keep to that; use vectorization: sync"
+        raise EnvironmentFault(
+            f"an episode has not ended after {steps:,} steps, though the time limit is {limit:,}: "
+            f"{why}"
         )
 
 

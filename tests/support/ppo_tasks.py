@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from gymnasium.vector.utils import batch_space
 
 from sweeper.environments.settings import EnvironmentSettings, NormalizeSettings
 from sweeper.trainables.contract import TrialSettings
@@ -173,8 +176,31 @@ class Picture(gym.Env):
         return observation, float(action == self._side), True, False, {}
 
 
+class Endless(gym.vector.VectorEnv):
+    """The vector version of `Picture`, whose episodes never end."""
+
+    metadata: ClassVar = {"autoreset_mode": gym.vector.AutoresetMode.NEXT_STEP}
+
+    def __init__(self, num_envs=1, **_):
+        self.num_envs = num_envs
+        self.single_observation_space = Picture.observation_space
+        self.single_action_space = Picture.action_space
+        self.observation_space = batch_space(Picture.observation_space, num_envs)
+        self.action_space = batch_space(Picture.action_space, num_envs)
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(self.observation_space.shape, dtype=np.uint8), {}
+
+    def step(self, actions):
+        ended = np.zeros(self.num_envs, dtype=np.bool_)
+        return *self.reset()[:1], np.zeros(self.num_envs), ended, ended, {}
+
+
 for _task in (Identity, TwoSteps, Counting, Scaled, Strict, Picture):
     gym.register(f"ppo_tasks/{_task.__name__}-v0", entry_point=_task)
+gym.register(
+    "ppo_tasks/Endless-v0", entry_point=Picture, vector_entry_point=Endless, max_episode_steps=9
+)
 
 
 def settings_of(env_id, *, seeds=(0,), normalize=None, evaluation=None, **kwargs):

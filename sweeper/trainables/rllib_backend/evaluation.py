@@ -33,8 +33,7 @@ class Evaluator:
         settings: EvaluationSettings,
         environment: EnvironmentSettings,
     ) -> None:
-        self._explore = settings.explore
-        self._max_episode_steps = settings.max_episode_steps
+        self._settings = settings
         self._quotas = settings.quotas
         self._finished: list[list[tuple[float, int]]] = [[] for _ in self._quotas]
         finished, sum_rewards = self._finished, make_return_counter()
@@ -46,7 +45,7 @@ class Evaluator:
         config = algorithm.config.copy(copy_frozen=False)
         config.env_runners(num_env_runners=0, num_envs_per_env_runner=len(self._quotas))
         config.in_evaluation = True
-        fixed = settings.fix_episodes(environment)
+        self._environment = fixed = settings.fix_episodes(environment)
         if fixed is not environment:
             set_environment(config, fixed)
         self._runner = type(algorithm.env_runner)(config=config, worker_index=0, num_workers=0)
@@ -65,6 +64,7 @@ class Evaluator:
 
         Raises:
             FloatingPointError: the policy's outputs are not finite.
+            EnvironmentFault: an episode that has a time limit does not end.
         """
         self._env_steps = env_steps
         runner = self._runner
@@ -83,9 +83,11 @@ class Evaluator:
             len(done) < quota for done, quota in zip(self._finished, self._quotas, strict=True)
         ):
             steps = _CHUNK_STEPS * len(self._quotas)
-            runner.sample(num_timesteps=steps, explore=self._explore)
+            played = runner.sample(num_timesteps=steps, explore=self._settings.explore)
+            self._settings.refuse_endless(max(one.t for one in played), self._environment)
             runner.get_metrics()  # frees the data of finished episodes
-        return EvaluationResult.count(self._finished, self._quotas, self._max_episode_steps)
+        cap = self._settings.max_episode_steps
+        return EvaluationResult.count(self._finished, self._quotas, cap)
 
     def close(self) -> None:
         """Close the environments."""

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sweeper.environments.outcomes import EnvironmentFault
 from sweeper.environments.spaces import ObservationEncoder
 from sweeper.trainables.contract import (
     NON_FINITE_POLICY,
+    EnvironmentFailedError,
     EvaluationResult,
     EvaluationSettings,
     TrialSettings,
@@ -26,19 +28,19 @@ __all__ = ["HeldOutEpisodes"]
 
 Array = NDArray[Any]
 
+_LENGTHS_EVERY = 1000  # steps from one look at the episodes' lengths to the next
+
 
 class HeldOutEpisodes:
     """The episodes that replicas are evaluated on: never trained on, always the same ones."""
 
     def __init__(self, settings: TrialSettings) -> None:
-        evaluation = settings.evaluation or EvaluationSettings()
+        self._evaluation = evaluation = settings.evaluation or EvaluationSettings()
         self._quotas = evaluation.quotas
         self._env_seeds = [
             derive_seed(seed, settings.stage, Purpose.EVALUATION_ENVIRONMENTS)
             for seed in settings.seeds
         ]
-        self._is_exploring = evaluation.explore
-        self._max_episode_steps = evaluation.max_episode_steps
         self._settings = dataclasses.replace(
             settings, environment=evaluation.fix_episodes(settings.environment)
         )
@@ -76,10 +78,14 @@ class HeldOutEpisodes:
         Returns:
             One result per replica; None if it was skipped. A replica diverged if its policy or
             what its environments returned was not finite.
+
+        Raises:
+            EnvironmentFailedError: an environment returned what it must not, or an episode that
+                has a time limit does not end.
         """
         quotas, generators = self._quotas, None
         seeds, stage = self._settings.seeds, self._settings.stage
-        if self._is_exploring:  # new generators for each evaluation
+        if self._evaluation.explore:  # new generators for each evaluation
             generators = [
                 np.random.default_rng(seed_sequence(seed, stage, Purpose.EVALUATION_ACTIONS))
                 for seed in seeds
@@ -95,6 +101,7 @@ class HeldOutEpisodes:
         resetting = np.zeros(raw.shape[:2], dtype=np.bool_)
         rewards, own = np.zeros((2, *raw.shape[:2]))
         causes = self._find_faults((rewards, own), raw, playing, lengths - 1)
+        steps = 0
         while playing := [
             replica
             for replica in playing
@@ -128,14 +135,27 @@ class HeldOutEpisodes:
                 returns[replica][ended] = 0
                 lengths[replica][ended] = 0
             causes |= self._find_faults((rewards, own), raw, playing, before)
+            steps += 1
+            if steps % _LENGTHS_EVERY == 0:
+                self._refuse_endless(lengths)
         return [
             None
             if skipped[replica]
             else EvaluationResult.failed(causes[replica])
             if replica in causes
-            else EvaluationResult.count(played, quotas, self._max_episode_steps)
+            else EvaluationResult.count(played, quotas, self._evaluation.max_episode_steps)
             for replica, played in enumerate(finished)
         ]
+
+    def _refuse_endless(self, lengths: NDArray[np.int64]) -> None:
+        environment, longest = self._settings.environment, lengths.max(axis=1)
+        replica = int(longest.argmax())
+        try:
+            self._evaluation.refuse_endless(int(longest[replica]), environment)
+        except EnvironmentFault as fault:
+            seed = self._settings.seeds[replica]
+            words = f"{environment.id}, seed {seed}, in an evaluation: {fault}"
+            raise EnvironmentFailedError(words) from fault
 
     def _find_faults(
         self,

@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import WrapperSpec
 
 
 class Corridor(gymnasium.Env[np.ndarray, int]):
@@ -91,7 +92,21 @@ class Failing(Corridor):
         return observation, reward, *rest
 
 
+class Hiding(gymnasium.Wrapper):
+    """Never says that an episode has ended."""
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        observation, reward, _, _, info = self.env.step(action)
+        return observation, reward, False, False, info
+
+
 gymnasium.register("Corridor-v0", entry_point=Corridor, max_episode_steps=20)
+gymnasium.register(
+    "Hiding-v0",
+    entry_point=Corridor,
+    max_episode_steps=20,
+    additional_wrappers=(WrapperSpec("Hiding", f"{__name__}:Hiding", {}),),
+)
 gymnasium.register("Failing-v0", entry_point=Failing, max_episode_steps=20)
 gymnasium.register("Crashing-v0", entry_point=Crashing, max_episode_steps=20)
 gymnasium.register("Counted-v0", entry_point=Counted, max_episode_steps=20)

@@ -25,6 +25,7 @@ from sweeper.environments.settings import EnvironmentSettings
 from sweeper.metrics import ENV_STEPS, IS_NEW_EVALUATION, explain_metric
 from sweeper.spec.keys.support import find_support
 from sweeper.trainables.contract import (
+    EnvironmentFailedError,
     EvaluationSettings,
     Examination,
     ReplicaProgress,
@@ -523,6 +524,27 @@ def test_a_crash_in_the_environment_is_the_trials_error(
     with pytest.raises(Exception, match=r"^OSError: the simulator went away$") as raised:
         start_trial(environment=environment).train()
     assert type(raised.value).__name__ == "TrialFailedError"
+
+
+@pytest.mark.parametrize("episodes", [2, 23])
+def test_an_episode_that_hides_its_time_limit_ends_the_evaluation(
+    pair: Pair, envs_folder: Path, monkeypatch: pytest.MonkeyPatch, episodes: int
+) -> None:
+    monkeypatch.setattr("sweeper.trainables.contract.MAX_EPISODE_STEPS", 100)
+    environment = EnvironmentSettings(
+        "Hiding-v0", module="corridor_envs", search_paths=(str(envs_folder),)
+    )
+    played = EvaluationSettings(episodes, time_limit=20)
+    trainer = pair.trainer(seeds=(4,), environment=environment, evaluation=played)
+    words = r"Hiding-v0, seed 4, in an evaluation: .* though the time limit is 20: a wrapper of its"
+    for asked in (None, Examination(played, "evaluation")):
+        with pytest.raises(EnvironmentFailedError, match=words) as raised:
+            trainer.evaluate(asked)
+        assert len(str(raised.value)) < 300
+    cut = Examination(replace(played, max_episode_steps=30), "evaluation")
+    (result,) = trainer.evaluate(cut)
+    assert result.episode_lengths == (30,) * episodes
+    trainer.close()
 
 
 # --- DQN only ----------------------------------------------------------------------------------

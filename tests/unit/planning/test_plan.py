@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -488,6 +489,12 @@ def test_a_wrapper_that_hides_the_end_of_episodes_can_t_make_an_evaluation_endle
         shaped, environment=json.dumps({"id": "Shaped-v0", "module": "own_shaped"}), evaluation="{}"
     )
     assert trial_settings(unwrapped).evaluation.max_episode_steps is None
+    # The evaluators watch over it, in the confirmation's episodes too.
+    assert trial_settings(unwrapped).evaluation.time_limit == 9
+    unseen = replace(unwrapped, spec=unwrapped.spec.model_copy(update={"evaluation": None}))
+    for one in (unwrapped, unseen):
+        confirmed = confirmation_settings(one, seeds=(1,), episodes=3).confirmation
+        assert (confirmed.max_episode_steps, confirmed.time_limit) == (None, 9)
 
 
 _LOW, _HIGH = "low=np.array([-1, -np.inf, -np.inf, 0])", "high=np.array([1, np.inf, 2, np.inf])"

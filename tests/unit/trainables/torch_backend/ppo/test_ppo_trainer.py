@@ -16,7 +16,11 @@ from safetensors.torch import load_file
 
 from sweeper.environments.settings import NormalizeSettings
 from sweeper.errors import ConfigurationRefusedError, UserError
-from sweeper.trainables.contract import NON_FINITE_POLICY, EvaluationSettings
+from sweeper.trainables.contract import (
+    NON_FINITE_POLICY,
+    EnvironmentFailedError,
+    EvaluationSettings,
+)
 from sweeper.trainables.torch_backend.ppo.trainer import TorchPPOTrainer
 
 CARTPOLE = {
@@ -325,6 +329,16 @@ def test_evaluation_episodes_without_an_end_are_cut_and_count_as_they_are():
         assert result.episode_lengths == (30,) * 24
         assert result.num_capped == 24
         assert all(-3000 <= value <= -30 for value in result.episode_returns)
+
+
+def test_a_vector_version_that_ignores_its_time_limit_ends_the_evaluation(monkeypatch):
+    monkeypatch.setattr("sweeper.trainables.contract.MAX_EPISODE_STEPS", 100)
+    asked = {"episodes": 3, "time_limit": 9}
+    words = "though the time limit is 9: its vector version .*; use vectorization: sync"
+    with pytest.raises(EnvironmentFailedError, match=words):
+        evaluate("ppo_tasks/Endless-v0", "vector_entry_point", **asked)
+    for result in evaluate("ppo_tasks/Endless-v0", "sync", **asked):
+        assert result.episode_lengths == (1, 1, 1)
 
 
 @pytest.mark.parametrize("vectorization", ["auto", "async", "vector_entry_point"])
