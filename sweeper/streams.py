@@ -11,11 +11,12 @@ import codecs
 import errno
 import io
 import os
+import select
 import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-__all__ = ["PLAIN", "discard", "forgiving", "prepare_streams"]
+__all__ = ["PLAIN", "discard", "forgiving", "has_reader", "prepare_streams"]
 
 PLAIN = "sweeper.plain"
 """An error handler of encodings: what can't be encoded is spelled out in ASCII."""
@@ -66,6 +67,13 @@ def discard(descriptor: int) -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, descriptor)
     os.close(null)
+
+
+def has_reader(stream: TextIO) -> bool:
+    """Whether somebody may still read what is written; true of a file, too."""
+    poll = select.poll()
+    poll.register(stream, select.POLLOUT)
+    return not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def prepare_streams() -> None:

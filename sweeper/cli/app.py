@@ -6,13 +6,15 @@ messages and progress to stderr.
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import logging
 import re
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
@@ -23,7 +25,7 @@ from sweeper.errors import SpecError, SweeperError, UserError
 from sweeper.json_values import to_json
 from sweeper.paths import DEFAULT_STORAGE
 from sweeper.printable import PrintableFormatter, printable
-from sweeper.streams import discard, prepare_streams
+from sweeper.streams import discard, has_reader, prepare_streams
 from sweeper.veil import hide_passwords
 
 if TYPE_CHECKING:
@@ -112,8 +114,9 @@ def main() -> NoReturn:
     # collecting garbage among them takes a fifth of the CPU time until a sweep starts.
     gc.set_threshold(50_000, 10, 10)
     try:
-        code = cli.main(prog_name="sweeper", standalone_mode=False)
-        sys.stdout.flush()
+        with _until_reader_goes():
+            code = cli.main(prog_name="sweeper", standalone_mode=False)
+            sys.stdout.flush()
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except click.UsageError as error:
@@ -130,9 +133,7 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         say("interrupted")
         code = 130
-    except BrokenPipeError:
-        # The reader of our output has closed the pipe, and wants no more of it.
-        discard(sys.stdout.fileno())
+    except _ReaderGone:
         code = 0
     except OSError as error:  # missing permissions, a full disk
         where = f"{error.filename}: " if error.filename else ""
@@ -140,6 +141,28 @@ def main() -> NoReturn:
         code = 1
     gc.freeze()  # or Python looks through all of them once more before it ends, for a second
     sys.exit(code)
+
+
+class _ReaderGone(Exception):  # noqa: N818 - no error of anybody's
+    """Whoever reads our output has closed the pipe, and wants no more of it."""
+
+
+@contextmanager
+def _until_reader_goes() -> Iterator[None]:
+    """End a command as soon as nobody reads its output any more.
+
+    Click takes every broken pipe for that, and ends the process with code 1.
+
+    Raises:
+        _ReaderGone: nobody does.
+    """
+    try:
+        yield
+    except BrokenPipeError as error:
+        if has_reader(sys.stdout):
+            raise OSError(errno.EIO, "a pipe to another process is broken") from error
+        discard(sys.stdout.fileno())
+        raise _ReaderGone from None
 
 
 def say(text: str) -> None:
@@ -211,6 +234,16 @@ def _print_version(context: click.Context, _: click.Parameter, value: bool) -> N
 
 class _Commands(click.Group):
     """Lists the commands by section, in the order of use; click sorts them alphabetically."""
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        """Read the arguments; see `click.Command.make_context`."""
+        with _until_reader_goes():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; see `click.Group.invoke`."""
+        with _until_reader_goes():
+            return super().invoke(ctx)
 
     def format_commands(
         self,

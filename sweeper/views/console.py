@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -38,6 +40,11 @@ _COLOURS = {
 
 class PrintableConsole(Console):
     """A console on which no text can do more than be read; see `sweeper.printable`."""
+
+    def on_broken_pipe(self) -> None:
+        """Let the error through, as any other write does; rich would end the process."""
+        self.quiet = True
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None

@@ -66,15 +66,60 @@ def test_a_closed_stream_causes_no_traceback(
     assert "Traceback" not in done.stderr
 
 
-def test_a_closed_pipe_causes_no_traceback(tmp_path: Path) -> None:
-    make_run(tmp_path / "runs", NAME)
-    done = subprocess.run(
-        ["sh", "-c", '"$0" -m sweeper results --json | head -c 1', sys.executable],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--help",
+        "--version",
+        "results",
+        "results --json",
+        "results --csv",
+        "best",
+        "status --json",
+        "list",
+        "logs t0002",
+        "doctor",
+        "schema",
+        "plan spec.yaml",
+        "completion bash",
+    ],
+)
+def test_a_reader_that_has_gone_is_no_failure(tmp_path: Path, words: str) -> None:
+    make_run(tmp_path / "runs", NAME, ["TERMINATED", "ERROR"])
+    (tmp_path / "spec.yaml").write_text(
+        "environment: CartPole-v1\nalgorithm: PPO\nstop: {num_env_steps_sampled_lifetime: 100}\n"
     )
-    assert done.stderr == ""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [*SWEEPER, *words.split()], cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_reader_that_has_read_enough_is_no_failure(tmp_path: Path) -> None:
+    make_run(tmp_path / "runs", NAME)
+    script = 'set -o pipefail; "$0" -m sweeper results --json | head -c 1'
+    done = subprocess.run(
+        ["bash", "-c", script, sys.executable], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[", "")
+
+
+def test_another_broken_pipe_is_an_error(tmp_path: Path) -> None:
+    """Such as that to a process of Ray's: the command has not done what it should."""
+    script = (
+        "from sweeper.cli import cli, main\n"
+        "def fail(**_): raise BrokenPipeError(32, 'Broken pipe')\n"
+        "cli.commands['list'].callback = fail\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "list"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr == "error: a pipe to another process is broken\n"
 
 
 @pytest.mark.parametrize(
