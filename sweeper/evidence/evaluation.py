@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -187,12 +188,13 @@ def _explain_stale(paths: RunPaths, selection: Selection) -> str:
     checkpoint = selection.checkpoint if chosen is None else chosen.checkpoint
     seed = selection.seed if chosen is None else chosen.seed
     remedy = (
-        f"and no checkpoint of it is left; `sweeper best {name}` has its configuration, to be "
-        "trained again"
+        f"and no checkpoint of it is left; `sweeper best {run_reference(paths.root)}` has its "
+        "configuration, to be trained again"
     )
     if checkpoint is not None:
         replica = "" if seed is None else f" --replica {seed}"
-        remedy = f"whose agent is in its checkpoint: `sweeper evaluate {checkpoint}{replica}`"
+        place = shlex.quote(str(checkpoint))
+        remedy = f"whose agent is in its checkpoint: `sweeper evaluate {place}{replica}`"
     return (
         f"champion/ of {name} holds the agent of an earlier choice; now the champion is "
         f"{selection.trial_id}, {remedy}"

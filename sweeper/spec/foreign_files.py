@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 __all__ = ["explain_foreign_file"]
 
+_MAX_NAME = 80
 _TUNE = (
     "env is environment, run is algorithm, config is param_space and num_samples is "
     "search.num_samples here, all at the top level"
@@ -42,5 +44,6 @@ def explain_foreign_file(data: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def _explain(what: str, how: str, env: object = None) -> str:
-    name = env if isinstance(env, str) else "ENVIRONMENT"
+    is_name = isinstance(env, str) and env.isprintable() and len(env) <= _MAX_NAME
+    name = shlex.quote(str(env)) if is_name else "ENVIRONMENT"
     return f"{what}: {how}; `sweeper init {name}` writes a spec to start from"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,7 +13,7 @@ from sweeper.errors import SweeperError, UserError
 from sweeper.evidence.selection import NothingToSelect
 from sweeper.locks import RecordLock, is_locked
 from sweeper.opened_run import Run
-from sweeper.paths import CheckpointPaths, RunPaths
+from sweeper.paths import CheckpointPaths, RunPaths, run_reference
 from sweeper.planning.plan import SweepPlan
 from sweeper.spec.sections import Tracking
 from sweeper.tracking.tracker import MlflowTracker
@@ -84,7 +85,9 @@ def log_run(
     artifact_root = paths.root.parent.absolute() / "mlartifacts" if uri is None else None
     lock = RecordLock(paths.journal)
     tracker = MlflowTracker(plan, paths, tracking, artifact_root=artifact_root, lock=lock)
-    with _taken(lock, paths), _without_warnings():
+    asked = {"--uri": uri and tracking.uri, "--experiment": experiment}
+    options = "".join(f" {name} {shlex.quote(text)}" for name, text in asked.items() if text)
+    with _taken(lock, paths, options), _without_warnings():
         tracker.start()
         try:
             selection = opened.selection
@@ -99,14 +102,14 @@ def log_run(
 
 
 @contextmanager
-def _taken(lock: RecordLock, paths: RunPaths) -> Iterator[None]:
+def _taken(lock: RecordLock, paths: RunPaths, options: str) -> Iterator[None]:
     name = paths.root.name
     if not lock.take():
         if is_locked(paths.lock):
             raise UserError(f"{name} is running and writes its record itself")
         raise UserError(
             f"another process is writing the record of {name}; once it has ended, `sweeper log "
-            f"{name}` adds what is missing"
+            f"{run_reference(paths.root)}{options}` adds what is missing"
         )
     try:
         yield

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -13,26 +15,30 @@ from pathlib import Path
 import click
 import pytest
 from run_folders import make_run
+from run_mutations import extract_run
 
 from sweeper.api import request_stop
-from sweeper.errors import SweeperError
+from sweeper.errors import SweeperError, UserError
 from sweeper.evidence.evaluation import evaluate
 from sweeper.journal import read_journal
-from sweeper.locks import run_lock
+from sweeper.locks import RecordLock, run_lock
 from sweeper.opened_run import open_run
 from sweeper.paths import RunPaths, find_run
 from sweeper.running.confirmation import refuse_confirmation
 from sweeper.running.resume.extension import Extension, load_recorded_spec
 from sweeper.running.resume.state import History
 from sweeper.spec import dump_spec, load_spec
+from sweeper.spec.foreign_files import explain_foreign_file
 from sweeper.upkeep.cleaning import choose_runs
 from sweeper.upkeep.overview import describe_run
+from sweeper.upkeep.relog import log_run
 from sweeper.views.runs import summarise
 from sweeper.views.status import print_status
 from sweeper.views.trials import print_trials
 
 _COMMAND = re.compile(r"sweeper (?:resume|stop|results|best|logs|log|ui|confirm) [^`\n]+")
 _RUN = "a-20260101-000000"
+STORAGES = ("runs", "our runs/pendulum")
 
 
 def _delete(paths: RunPaths) -> None:
@@ -100,6 +106,15 @@ def _lose_plan(paths: RunPaths) -> None:
     describe_run(open_run(paths.root))
 
 
+def _log_beside_another(paths: RunPaths) -> None:
+    lock = RecordLock(paths.journal)
+    assert lock.take()
+    try:
+        log_run(open_run(paths.root), uri="sqlite:///our db/mlflow.db", experiment="my experiment")
+    finally:
+        lock.release()
+
+
 def _evaluate(paths: RunPaths) -> None:
     evaluate(str(paths.root), "runs")
 
@@ -116,10 +131,11 @@ _ACTIONS: dict[str, Callable[[RunPaths], object]] = {
     "a changed spec": _change_spec,
     "a lost plan": _lose_plan,
     "an evaluation without an agent": _evaluate,
+    "a record beside another": _log_beside_another,
 }
 
 
-@pytest.mark.parametrize("storage", ["runs", "our runs/pendulum"])
+@pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("action", _ACTIONS)
 def test_a_command_that_is_shown_finds_the_run(
     tmp_path: Path,
@@ -145,3 +161,43 @@ def test_a_command_that_is_shown_finds_the_run(
         reference = shlex.split(command)[2]
         assert find_run(reference, Path("runs")) == paths
         assert reference == (_RUN if storage == "runs" else f"{storage}/{_RUN}")
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_checkpoint_that_is_shown_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = extract_run(tmp_path / storage)
+    path = run / "champion" / "agent.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "trial_id": "t0001"}))
+    checkpoint = run / "trials" / "t0002" / "checkpoint_000008"
+
+    def say_stale() -> list[str]:
+        with pytest.raises(UserError, match="the agent of an earlier choice") as refused:
+            evaluate(str(run), "runs")
+        _, command, _ = str(refused.value).split("`")
+        return shlex.split(command)
+
+    assert say_stale() == ["sweeper", "evaluate", str(checkpoint), "--replica", "1"]
+    shutil.rmtree(checkpoint)
+    *words, reference = say_stale()
+    assert words == ["sweeper", "best"]
+    assert find_run(reference, Path("runs")) == RunPaths(run)
+
+
+@pytest.mark.parametrize(
+    ("env", "shown"),
+    [
+        ("CartPole-v1", "CartPole-v1"),
+        ("my envs:Maze; x", "my envs:Maze; x"),
+        ("a\nb", "ENVIRONMENT"),
+        ("x" * 500, "ENVIRONMENT"),
+        (7, "ENVIRONMENT"),
+    ],
+)
+def test_another_program_s_environment_is_one_word_of_the_command(env: object, shown: str) -> None:
+    found = explain_foreign_file({"mine": {"run": "PPO", "env": env, "stop": {}}})
+    assert found is not None
+    _, command, _ = found[1].split("`")
+    assert shlex.split(command) == ["sweeper", "init", shown]

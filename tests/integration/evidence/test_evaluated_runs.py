@@ -19,6 +19,7 @@ from sweeper.evidence.played import AgentEvaluation, Evaluation, Yardstick
 from sweeper.evidence.record import load_selection, write_selection
 from sweeper.evidence.samples import Sample
 from sweeper.evidence.verdict import judge
+from sweeper.paths import run_reference
 from sweeper.spec import load_spec
 from sweeper.views.evaluation import print_evaluation
 
@@ -208,5 +209,6 @@ def test_where_no_checkpoint_of_the_champion_is_left_it_says_so(run: Path) -> No
     path = run / "champion" / "agent.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "trial_id": "t0001"}))
     shutil.rmtree(run / "trials/t0002/checkpoint_000008")
-    with pytest.raises(UserError, match="no checkpoint of it is left; `sweeper best torch-ppo`"):
+    command = f"`sweeper best {run_reference(run)}`"
+    with pytest.raises(UserError, match=f"no checkpoint of it is left; {re.escape(command)}"):
         evaluated(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -51,7 +52,7 @@ def test_two_that_log_a_run_at_once_write_it_once(tmp_path: Path, run: RunPaths)
         said = "".join(err for _, err in ends if err.startswith("error"))
         assert said == (
             f"error: another process is writing the record of {NAME}; once it has ended, `sweeper "
-            f"log {NAME}` adds what is missing\n"
+            f"{' '.join(command)}` adds what is missing\n"
         )
     assert recorded(tmp_path) == {"": 1, "t0001": 1, "t0002": 1}
 
@@ -59,14 +60,19 @@ def test_two_that_log_a_run_at_once_write_it_once(tmp_path: Path, run: RunPaths)
 def test_who_logs_a_run_is_told_who_writes_its_record(tmp_path: Path, run: RunPaths) -> None:
     lock = RecordLock(run.journal)
     assert lock.take()
-    said = sweeper_here(*arguments(tmp_path), cwd=tmp_path)
+    odd = ("log", NAME, "--uri", "sqlite:///our db/mlflow.db", "--experiment", "my experiment")
+    said = sweeper_here(*odd, cwd=tmp_path)
     assert (said.returncode, said.stderr.count("\n")) == (2, 1)
     assert "another process is writing the record of" in said.stderr
+    _, command, _ = said.stderr.split("`")
     with run_lock(run.lock):
         said = sweeper_here(*arguments(tmp_path), cwd=tmp_path)
     assert said.stderr == f"error: {NAME} is running and writes its record itself\n"
     lock.release()
-    assert sweeper_here(*arguments(tmp_path), cwd=tmp_path).returncode == 0
+    done = sweeper_here(*shlex.split(command)[1:], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "our db" / "mlflow.db").exists()
+    assert "experiment my experiment" in done.stderr
 
 
 def test_writing_the_record_does_not_make_a_run_live(tmp_path: Path, run: RunPaths) -> None:
