@@ -28,7 +28,7 @@ from sweeper.references import find_names
 from sweeper.search.distinct import count_distinct
 from sweeper.search.distributions import Distribution, constants, distributions
 from sweeper.search.expansion import count
-from sweeper.spec import ExperimentSpec, read_spec
+from sweeper.spec import ExperimentSpec, dump_value, read_spec
 from sweeper.spec.keys.names import default
 from sweeper.spec.keys.param_space import check_param_space
 from sweeper.spec.schedulers import Scheduler as SchedulerSection
@@ -293,7 +293,7 @@ def _training_note(path: tuple[str, ...], leaf: Distribution, value: Any, algori
     usual = f"{algorithm}'s default, {show(value)}"
     if leaf.contains(value):
         return f"{dotted(path)} is searched; training takes {usual}"
-    inside = shlex.quote(f"param_space.{dotted(path)}={show(leaf.middle)}")
+    inside = shlex.quote(f"param_space.{dotted(path)}={dump_value(leaf.middle)}")
     return (
         f"{dotted(path)} is searched in {show(leaf.to_plain())}, so {usual}, which training takes, "
         f"lies outside; for a value of the search's give one, as in {inside}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -44,6 +45,7 @@ __all__ = [
     "ExperimentSpec",
     "Reading",
     "dump_spec",
+    "dump_value",
     "load_record",
     "load_spec",
     "parse",
@@ -310,6 +312,19 @@ def dump_spec(spec: ExperimentSpec) -> str:
         default_flow_style=None,
         width=100,
     )
+
+
+def dump_value(value: Any) -> str:
+    """A value as YAML in one line, whole, as an override takes it."""
+    text = yaml.dump(
+        [value],
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=True,
+        width=math.inf,
+    )
+    return text.strip()[1:-1]
 
 
 def _plain_environment(environment: Environment) -> dict[str, Any]:

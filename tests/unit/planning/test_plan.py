@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from sweeper.errors import SpecError
 from sweeper.planning import feasibility
 from sweeper.planning.plan import SweepPlan, build_plan, load_plan, training_plan
 from sweeper.planning.settings import confirmation_settings, trial_settings
+from sweeper.search.distributions import distributions
 from sweeper.spec import ExperimentSpec, dump_spec, load_spec
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -681,6 +683,44 @@ def test_training_takes_the_defaults_of_searched_parameters(tmp_path: Path) -> N
         "num_epochs is searched; training takes PPO's default, 30",
     )
     assert load_spec(_written(tmp_path, dump_spec(plan.spec))) == plan.spec
+
+
+SCHEDULE = [[step * 1000, round(0.1 / (1 + step), 6)] for step in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("name", "space"),
+    [
+        ("lr", f"{{choice: [{SCHEDULE}]}}"),
+        ("lr", "{loguniform: [1.0e-4, 1.0e-2]}"),
+        ("grad_clip", "{uniform: [0.1, 0.7]}"),
+        ("model_config.fcnet_hiddens", f"{{choice: [{[64] * 20}, {[32] * 20}]}}"),
+        ("model_config.fcnet_activation", "{choice: [relu]}"),
+        ("model_config", "{choice: [{fcnet_hiddens: [64, 64], fcnet_activation: relu}]}"),
+        ("use_kl_loss", "{choice: [false]}"),
+        ("num_epochs", "{randint: [1, 4]}"),
+    ],
+)
+def test_the_override_that_training_suggests_is_taken_as_a_shell_passes_it(
+    tmp_path: Path, name: str, space: str
+) -> None:
+    *outer, last = name.split(".")
+    nested = f"{{{last}: {space}}}"
+    for key in reversed(outer):
+        nested = f"{{{key}: {nested}}}"
+    path = tmp_path / "spec.yaml"
+    spec_of(tmp_path, param_space=nested, search="{num_samples: 2}")
+    (note,) = load_plan(path, is_training=True).notes
+    _, found, command = note.partition(", as in ")
+    assert found, note
+    (override,) = shlex.split(command)
+    plan = load_plan(path, [override], is_training=True)
+    assert plan.notes == ()
+    given = plan.spec.param_space
+    for key in name.split("."):
+        given = given[key]
+    (leaf,) = [leaf for _, leaf in distributions(load_spec(path).param_space)]
+    assert given == leaf.middle
 
 
 def test_training_needs_no_number_of_samples(
