@@ -31,6 +31,7 @@ from sweeper.running.launch import (
     run_launch,
     write_provenance,
 )
+from sweeper.running.ray_folder import check_ray_folder
 from sweeper.running.resume.configurations import check_configurations
 from sweeper.running.resume.extension import (
     Extension,
@@ -102,7 +103,9 @@ def execute(plan: SweepPlan, *, progress: ProgressFactory | None = None) -> Run:
     says why.
     """
     spec = plan.spec
-    if spec.ray.address is not None:
+    if spec.ray.address is None:
+        check_ray_folder()
+    else:
         from sweeper.running.tune.session import check_cluster
 
         check_cluster(spec.ray.address)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from sweeper.errors import UserError
 
-__all__ = ["RAY_FOLDER", "choose_ray_folder"]
+__all__ = ["RAY_FOLDER", "check_ray_folder", "choose_ray_folder"]
 
 RAY_FOLDER = "RAY_TMPDIR"
 
@@ -39,6 +40,17 @@ def choose_ray_folder(environ: Mapping[str, str]) -> tuple[str, str]:
     if not (Path(_USUAL).is_dir() and os.access(_USUAL, os.W_OK | os.X_OK)):
         _check_length("TMPDIR", temporary)
     return _USUAL, f"TMPDIR, {temporary}, is too long for Ray's sockets"
+
+
+def check_ray_folder() -> None:
+    """Find out whether a local Ray has room for its sockets, before a run folder is made.
+
+    Raises:
+        UserError: it has not, and is not running yet.
+    """
+    ray = sys.modules.get("ray")
+    if ray is None or not ray.is_initialized():
+        choose_ray_folder(os.environ)
 
 
 def _fits(folder: str) -> bool:

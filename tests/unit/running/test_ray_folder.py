@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from sweeper.api import execute
 from sweeper.errors import UserError
+from sweeper.planning.plan import load_plan
 from sweeper.running import ray_folder
-from sweeper.running.ray_folder import choose_ray_folder
+from sweeper.running.ray_folder import check_ray_folder, choose_ray_folder
 
 LONG = "/scratch/" + "x" * 31
 ROOM = "/scratch/" + "x" * 30
 USUAL = ray_folder._USUAL
 UMLAUTS = "/" + "ä" * 20
+SPEC = "environment: CartPole-v1\nalgorithm: PPO\nstop: {num_env_steps_sampled_lifetime: 100}\n"
 SOCKET = "ray/session_2026-11-29_14-04-20_883156_4194304/sockets/plasma_store"
 
 
@@ -44,6 +49,30 @@ def test_what_can_t_be_replaced_is_refused_with_a_remedy(monkeypatch: pytest.Mon
     monkeypatch.setattr(ray_folder, "_USUAL", "/nowhere-at-all")
     with pytest.raises(UserError, match=f"TMPDIR is {LONG}, {words}"):
         choose_ray_folder({"TMPDIR": LONG})
+
+
+@pytest.mark.parametrize("name", ["RAY_TMPDIR", "TMPDIR"])
+def test_a_refused_folder_leaves_no_run_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ray_folder, "_USUAL", "/nowhere-at-all")
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv(name, LONG)
+    Path("spec.yaml").write_text(SPEC)
+    with pytest.raises(UserError, match=f"{name} is {LONG}"):
+        execute(load_plan("spec.yaml"))
+    assert not Path("runs").exists()
+
+
+def test_a_ray_that_runs_already_has_its_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", LONG)
+    running = SimpleNamespace(is_initialized=lambda: True)
+    monkeypatch.setitem(sys.modules, "ray", running)
+    check_ray_folder()
+    running.is_initialized = lambda: False
+    with pytest.raises(UserError, match="RAY_TMPDIR is"):
+        check_ray_folder()
 
 
 def test_ray_takes_what_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
