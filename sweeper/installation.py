@@ -13,6 +13,7 @@ import sys
 import tomllib
 from functools import cache
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,18 @@ def install_extra(extra: str) -> str:
 
 def pip_install(*arguments: str) -> str:
     """The command that installs something for the Python that runs this, as a shell takes it."""
-    return f"{_find_pip()} install {shlex.join(arguments)}"
+    return f"{_find_installer()} {shlex.join(arguments)}"
+
+
+def _find_installer() -> str:
+    """The command's beginning; virtual environments of uv's, and others, have no pip."""
+    if find_spec("pip") is not None:
+        return f"{_find_pip()} install"
+    if shutil.which("uv") is not None:
+        return f"uv pip install --python {_name_python()}"
+    python = _name_python("python", "python3")
+    pip = f"{python} -m pip install"
+    return pip if find_spec("ensurepip") is None else f"{python} -m ensurepip && {pip}"
 
 
 def _find_pip() -> str:
@@ -117,12 +129,16 @@ def _find_pip() -> str:
     pip = shutil.which("pip")
     if pip is not None and _is_this_python(_read_interpreter(Path(pip))):
         return "pip"
+    return f"{_name_python('python', 'python3')} -m pip"
+
+
+def _name_python(*names: str) -> str:
+    """This Python, by one of some names if the path finds it, else by its own path."""
     here = os.path.relpath(sys.executable)
-    texts = ("python", "python3", here, sys.executable)
-    known = [text for text in texts if _is_this_python(shutil.which(text))]
+    known = [text for text in (*names, here) if _is_this_python(shutil.which(text))]
     # A relative path that leads out of the working directory is no help, however short.
-    fit = [text for text in known if not text.startswith(os.pardir)] or [sys.executable]
-    return f"{shlex.quote(min(fit, key=len))} -m pip"
+    fit = [text for text in known if not text.startswith(os.pardir)]
+    return shlex.quote(min([*fit, sys.executable], key=len))
 
 
 def _read_interpreter(script: Path) -> str | None:

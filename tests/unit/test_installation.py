@@ -136,6 +136,37 @@ def test_the_python_is_named_as_shortly_as_it_is_found(
     assert pip_install("x") == "pip install x"
 
 
+@pytest.mark.parametrize(
+    ("missing", "has_uv", "begin"),
+    [
+        (("pip",), True, "uv pip install --python {}"),
+        (("pip",), False, "{} -m ensurepip && {} -m pip install"),
+        (("pip", "ensurepip"), False, "{} -m pip install"),
+        ((), True, "{} -m pip install"),
+    ],
+)
+def test_a_python_without_pip_is_helped_by_what_there_is(
+    environment: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    missing: tuple[str, ...],
+    has_uv: bool,
+    begin: str,
+) -> None:
+    """Virtual environments of uv's have none."""
+    monkeypatch.setattr(
+        installation, "find_spec", lambda name: None if name in missing else "there"
+    )
+    write_pip(environment / "other" / "bin", f"#!{environment}/other/bin/python")
+    if has_uv:
+        uv = environment / "other" / "bin" / "uv"
+        uv.write_text("#!/bin/sh\n")
+        uv.chmod(0o755)
+    python = f"{environment}/ours/bin/python"
+    assert pip_install("x[y]") == f"{begin.format(python, python)} 'x[y]'"
+    monkeypatch.chdir(environment)
+    assert pip_install("x") == f"{begin.format('ours/bin/python', 'ours/bin/python')} x"
+
+
 def test_the_command_installs_for_this_python() -> None:
     """As a shell runs it here, whatever pip the path has."""
     command = pip_install("x").removesuffix(" install x")
