@@ -17,6 +17,7 @@ from ray.train._internal.session import _TrainingResult
 from ray.train._internal.storage import StorageContext
 from ray.tune.experiment import Experiment, Trial
 from ray.tune.experiment.experiment import _convert_to_experiment_list
+from ray.tune.registry import get_trainable_cls
 
 from sweeper.running.drain import Drain
 from sweeper.running.resume.state import Continuation
@@ -42,10 +43,20 @@ class _Waiting:
 
 
 class _PlacedTrial(Trial):  # type: ignore[misc]
-    """A trial that is kept off some nodes, as long as there is room elsewhere."""
+    """A trial that is kept off some nodes, as long as there is room elsewhere.
 
+    Attributes:
+        trainable: what it runs. Tune would fetch and unpickle it for every trial.
+        avoided: the nodes.
+    """
+
+    trainable: type | None = None
     avoided: frozenset[str] = frozenset()
     placement_group_factory: Any
+
+    def get_trainable_cls(self) -> type | None:
+        """What the trial runs."""
+        return self.trainable
 
     def create_placement_group_factory(self) -> None:
         """Take what the trainable asks for, away from the avoided nodes."""
@@ -103,6 +114,7 @@ class TrialQueue:
     _alive: set[str] = field(default_factory=set)
     _alone: str | None = None
     _experiment: dict[str, Any] = field(default_factory=dict)
+    _trainable: type | None = None
     _settings: TrialSettings | None = None
 
     def __post_init__(self) -> None:
@@ -142,6 +154,7 @@ class TrialQueue:
             settings: what this queue's trials share.
         """
         self._experiment = _convert_to_experiment_list(experiment)[0].spec
+        self._trainable = get_trainable_cls(self._experiment["run"])
         self._settings = settings
 
     def next_trial(self) -> Trial | None:
@@ -239,7 +252,9 @@ class TrialQueue:
             max_failures=0,
             trial_name_creator=name_trial,
             trial_dirname_creator=name_trial,
+            stub=True,  # Tune would look its trainable up
         )
+        trial.trainable = self._trainable
         # Tune would give a trial that is made again in the same launch a folder of another name.
         trial.relative_logdir = trial.storage.trial_dir_name = trial_id
         trial.avoided = self.find_avoided(trial_id)

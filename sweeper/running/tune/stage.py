@@ -33,6 +33,7 @@ from sweeper.running.tune.placement import Placement
 from sweeper.running.tune.relay import StageRelay, Stages, StageTrials, workers_kept
 from sweeper.running.tune.scheduling import SchedulerAdapter
 from sweeper.running.tune.tuner import build_tuner
+from sweeper.running.tune.unsaved import trials_left_out
 from sweeper.schedulers.base import Decision
 from sweeper.search.expansion import Sample
 from sweeper.states import Stage
@@ -172,7 +173,7 @@ def _run_experiment(launch: Launch, relay: StageRelay) -> None:
         callbacks=[recorder, LimitsCallback(relay, recorder, drain)],
         folder=launch.paths.tune / f"launch_{launch.state.launch}",
     )
-    with workers_kept(relay):
+    with workers_kept(relay), trials_left_out():
         _fit(launch, tuner)
 
 

@@ -59,6 +59,8 @@ def test_a_refused_folder_leaves_no_run_behind(
     monkeypatch.setattr(ray_folder, "_USUAL", "/nowhere-at-all")
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
     monkeypatch.setenv(name, LONG)
+    # Ray may be running in this process, for other tests.
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False))
     Path("spec.yaml").write_text(SPEC)
     with pytest.raises(UserError, match=f"{name} is {LONG}"):
         execute(load_plan("spec.yaml"))
