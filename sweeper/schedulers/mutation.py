@@ -74,7 +74,7 @@ class Mutation:
         if leaf.values is not None:
             return _step_to_neighbour(leaf, value, generator)
         factor = self.factors[int(generator.integers(2))]
-        if value == 0:  # which no factor changes
+        if value == 0 and factor != 1:  # which no factor changes
             return _draw(leaf, generator)
         return _scale(leaf, value, factor)
 
@@ -131,6 +131,8 @@ def _step_to_neighbour(leaf: Distribution, value: Any, generator: np.random.Gene
 def _scale(leaf: Distribution, value: float, factor: float) -> float | int:
     """The product, clipped into the range; on a grid the nearest other value that way."""
     scaled, quantum = value * factor, leaf.quantum
+    if scaled == value:
+        return value
     if quantum is None:
         lower, upper = leaf.bounds or (-math.inf, math.inf)
         return float(min(max(scaled, lower), upper))

@@ -94,6 +94,23 @@ def test_a_small_whole_number_still_moves() -> None:
     assert scaled({"quniform": [0.1, 1.0, 0.1]}, 0.1, 1.2) == pytest.approx(0.2)
 
 
+@pytest.mark.parametrize(
+    ("leaf", "value"),
+    [
+        ({"randint": [1, 10]}, 5),
+        ({"lograndint": [1, 100]}, 1),
+        ({"qrandint": [4, 20, 4]}, 8),
+        ({"quniform": [0.1, 1.0, 0.1]}, 0.3),
+        ({"quniform": [-1.0, 1.0, 0.5]}, -0.5),
+        ({"uniform": [0, 1]}, 0.5),
+        ({"uniform": [0, 1]}, 0.0),
+        ({"randint": [0, 10]}, 0),
+    ],
+)
+def test_a_factor_of_1_changes_no_number(leaf: dict[str, Any], value: float) -> None:
+    assert repr(scaled(leaf, value, 1)) == repr(value)
+
+
 def test_a_zero_is_drawn_anew() -> None:
     assert 0 < scaled({"uniform": [0, 1]}, 0, 1.2) < 1
 
