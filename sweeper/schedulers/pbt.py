@@ -141,6 +141,14 @@ class PBTScheduler(Scheduler):
         """A trial that has ended is neither compared nor copied."""
         self._members.setdefault(trial_id, _Member()).is_over = state.is_over
 
+    def expected_share(self, trials: int) -> float | None:  # noqa: ARG002
+        """All of them: no trial is stopped."""
+        return 1.0
+
+    def expected_ends(self, trials: int) -> float | None:
+        """All of them."""
+        return trials
+
     def on_reopen(self, trial_id: str) -> None:
         """From now on the trial is waited for again: the run was extended."""
         if trial_id in self._members:

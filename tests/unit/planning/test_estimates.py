@@ -258,6 +258,16 @@ def test_trials_that_a_quota_ends_early_take_the_expected_share_of_the_time() ->
     assert estimate_of("scheduler=median").is_upper_bound, "nobody knows how many it ends"
 
 
+@pytest.mark.parametrize("scheduler", ["fifo", "{type: pbt, perturbation_interval: 1000}"])
+def test_a_scheduler_that_stops_no_trial_sets_no_bound(scheduler: str) -> None:
+    record_run("a-20260101-000000")
+    plan = plan_of(f"scheduler={scheduler}")
+    assert plan.expected_share == 1
+    assert plan.estimate is not None
+    assert (plan.estimate.time_s, plan.estimate.is_upper_bound) == (pytest.approx(800), False)
+    assert estimate_of(f"scheduler={scheduler}", "stop.episode_return_mean=475").is_upper_bound
+
+
 @pytest.mark.parametrize("rule", ["scheduler=median", "stop.episode_return_mean=475"])
 def test_where_nobody_knows_how_early_trials_end_an_earlier_run_of_the_same_rules_tells(
     rule: str,
