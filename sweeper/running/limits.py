@@ -24,7 +24,7 @@ from sweeper.results.exchanges import count_env_steps
 from sweeper.results.records import SweepResults, TrialRecord, judge_trial
 from sweeper.running.drain import Drain
 from sweeper.spec.sections import Budget
-from sweeper.states import LaunchEnd
+from sweeper.states import LaunchEnd, TrialState
 
 __all__ = ["Limits", "Usage"]
 
@@ -44,7 +44,8 @@ class Usage:
 
     Attributes:
         env_steps: of all trials and replicas together.
-        without_improvement: trials in a row that ended without a new best score.
+        without_improvement: trials in a row that ended without a new best score. A pruned trial
+            has none: what it had reached by then says little of the score at the end.
     """
 
     def __init__(self, objective: Objective) -> None:
@@ -86,7 +87,7 @@ class Usage:
     def count_end(self, record: TrialRecord) -> None:
         """Count a trial that ended without a failure."""
         merit = self._objective.merit(judge_trial(record, self._objective).value)
-        if merit > self._best:
+        if record.state is TrialState.TERMINATED and merit > self._best:
             self._best = merit
             self.without_improvement = 0
         else:

@@ -164,7 +164,7 @@ class Budget(Section):
     trials: AtLeast1 | None = None
     """Trials to start; those that run go on to their own end."""
     no_improvement_trials: AtLeast1 | None = None
-    """No trial starts after so many in a row without a new best score."""
+    """No trial starts after so many in a row without a new best score; a pruned trial sets none."""
 
 
 class Evaluation(Section):

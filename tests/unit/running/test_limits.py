@@ -48,7 +48,15 @@ class Launch:
         self.limits._ticked = self.limits._disk_seen = 0.0
         self.limits.tick(close_queue=self.closed.append, end_trial=self.killed.append)
 
-    def trial(self, trial_id: str, value: float, *, steps: int = 100, end: bool = True) -> None:
+    def trial(
+        self,
+        trial_id: str,
+        value: float,
+        *,
+        steps: int = 100,
+        end: bool = True,
+        state: str = "TERMINATED",
+    ) -> None:
         row = {
             "training_iteration": 1,
             "episode_return_mean": value,
@@ -61,7 +69,7 @@ class Launch:
             TrialReported(2.0, trial_id, row),
         )
         if end:
-            self.tell(TrialEnded(3.0, trial_id, "TERMINATED", "done"))
+            self.tell(TrialEnded(3.0, trial_id, state, "done"))
 
 
 def test_nothing_ends_a_launch_without_limits(tmp_path: Path) -> None:
@@ -118,6 +126,26 @@ def test_trials_without_improvement_close_the_queue_and_let_the_rest_run(
     launch.tick()
     assert launch.closed == ["budget.no_improvement_trials"]
     assert launch.drain.reason is None
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_a_pruned_trial_is_no_improvement_and_sets_no_mark_for_others(
+    tmp_path: Path, mode: str
+) -> None:
+    sign = 1 if mode == "max" else -1
+    ends = [(5.0, "TERMINATED"), (50.0, "PRUNED"), (6.0, "TERMINATED"), (7.0, "PRUNED")]
+    launch = Launch(tmp_path, mode, no_improvement_trials=2)
+    for number, (value, state) in enumerate(ends, start=1):
+        launch.trial(f"t{number:04d}", sign * value, state=state)
+        launch.tick()
+    assert launch.closed == [], "the third is better than all that came to their own end"
+    later = Launch(tmp_path, mode, no_improvement_trials=2)
+    later.builder = later.limits.results = launch.builder
+    later.limits.catch_up(launch.builder.snapshot())
+    for one in (launch, later):
+        one.trial("t0005", sign * 60.0, state="PRUNED")
+        one.tick()
+        assert one.closed == ["budget.no_improvement_trials"]
 
 
 def test_a_trial_that_never_scores_is_no_improvement(tmp_path: Path) -> None:
