@@ -130,8 +130,8 @@ def build_study(
 class StudyLog:
     """A search as a journal of Optuna's, kept up to date trial by trial.
 
-    Optuna never changes a trial that is over, and no trial's number. Where the search did, or
-    the file holds something else, it is written anew.
+    Optuna never changes a trial that is over, takes no intermediate value back, and changes no
+    trial's number. Where the search did, or the file holds something else, it is written anew.
 
     Args:
         path: the file.
@@ -181,16 +181,19 @@ class StudyLog:
 
     def _update(self, storage: BaseStorage, trial_id: int, frozen: FrozenTrial) -> None:
         before = storage.get_trial(trial_id)
-        is_same = before.params == frozen.params
+        known, values = before.intermediate_values, frozen.intermediate_values
+        # A trial that goes on from an earlier checkpoint has lost its reports from after it.
+        is_same = before.params == frozen.params and known.keys() <= values.keys()
         if before.state.is_finished():
+            is_same = is_same and known == values
             if not is_same or (before.state, before.value) != (frozen.state, frozen.value):
                 self._open_anew()
             return
         if not is_same:
             self._open_anew()
             return
-        for step, value in frozen.intermediate_values.items():
-            if before.intermediate_values.get(step) != value:
+        for step, value in values.items():
+            if known.get(step) != value:
                 storage.set_trial_intermediate_value(trial_id, step, value)
         if frozen.state.is_finished():
             storage.set_trial_state_values(trial_id, frozen.state, frozen.values)

@@ -140,6 +140,26 @@ def test_a_trial_that_goes_on_after_its_end_has_the_file_written_anew(tmp_path: 
     assert load(path)[3].value == 9.0
 
 
+@pytest.mark.parametrize("state", [TrialState.RUNNING, TrialState.TERMINATED, TrialState.PRUNED])
+@pytest.mark.parametrize("is_reopened", [False, True])
+def test_values_of_an_attempt_that_was_rolled_back_leave_the_file(
+    tmp_path: Path, state: TrialState, is_reopened: bool
+) -> None:
+    path = tmp_path / "optuna.log"
+    log = log_at(path)
+    log.open(observations(2))
+    third = observations(3)[-1].parameters
+    log.write(Observation(3, third, TrialState.RUNNING, ((10, 1.0), (20, 2.0), (35, 3.0))))
+    if is_reopened:
+        log = log_at(path)
+        log.open(observations(2))
+    for steps in ((10, 20), (10, 20, 30)):
+        values = tuple((step, step / 10) for step in steps)
+        log.write(Observation(3, third, state, values, 2.0))
+        assert load(path)[2].intermediate_values == dict(values)
+    assert [one.number for one in load(path)] == [0, 1, 2]
+
+
 def test_nothing_is_wrong_with_the_space() -> None:
     assert PROBLEMS == []
 
