@@ -184,7 +184,10 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
             self._end(trial_id, TrialState.TERMINATED, reason)
 
     def on_trial_error(self, trial: Any, **info: Any) -> None:  # noqa: ARG002
-        """The trial failed; decide whether it is tried again."""
+        """The trial failed; decide whether it is tried again.
+
+        Not if the scheduler had stopped it: then it failed while it was being saved.
+        """
         trial_id = trial.trial_id
         text = _read_error(trial)
         failure = describe_failure(text, (trial.last_result or {}).get(ITERATION))
@@ -193,9 +196,14 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
             failure = Failure(
                 FailureReason.TIMEOUT, "reported nothing for too long", failure.iteration
             )
-        if failure.reason is FailureReason.NO_SPACE and self._is_full():
+        is_full = failure.reason is FailureReason.NO_SPACE and self._is_full()
+        if is_full:
             # Every trial is affected and none is to blame.
             self.drain.request(LaunchEnd.DISK_FULL)
+        if trial_id in self._pruned:
+            self._end(trial_id, TrialState.PRUNED, self._pruned[trial_id])
+            return
+        if is_full:
             self._end(trial_id, TrialState.PAUSED, self.drain.reason or LaunchEnd.DISK_FULL)
             return
         if self._lost_resting_worker(trial_id, failure, text):

@@ -26,7 +26,7 @@ from sweeper.journal import (
 )
 from sweeper.metrics import Objective
 from sweeper.paths import RunPaths
-from sweeper.results.builder import ResultsBuilder
+from sweeper.results.builder import ResultsBuilder, load_results
 from sweeper.results.divergence import DivergenceCorrection
 from sweeper.running.drain import Drain
 from sweeper.running.failures import Retries
@@ -39,6 +39,7 @@ from sweeper.schedulers.base import Action, Decision
 from sweeper.schedulers.fifo import FIFOScheduler
 from sweeper.search.enumeration import Enumeration
 from sweeper.spec.sections import Budget
+from sweeper.states import TrialState
 from sweeper.trainables.contract import TrialSettings
 
 MET = "num_env_steps_sampled_lifetime >= 200"
@@ -164,6 +165,29 @@ def test_a_trial_that_the_scheduler_stopped_is_pruned_whatever_happens_after_its
     ]
     launch.recorder.on_experiment_end()  # Ray died meanwhile
     assert launch.ends() == [("PRUNED", "1 < 2, the cut-off of rung 1")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ray.exceptions.ActorDiedError: The actor is dead because its worker process has died.",
+        "sweeper.trainables.trial.TrialFailedError: OSError: [Errno 28] No space left on device",
+        "sweeper.trainables.trial.TrialFailedError: RuntimeError: it can't be pickled",
+    ],
+)
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_pruned_trial_stays_pruned_if_it_fails_while_it_is_saved(
+    tmp_path: Path, text: str, retries: int
+) -> None:
+    launch = Launch(tmp_path, retries=retries)
+    launch.decisions["t0001"] = Decision(Action.STOP, "1 < 2, the cut-off of rung 1", rung=1)
+    launch.report(1)
+    launch.fail(text)
+    launch.recorder.on_experiment_end()
+    assert launch.ends() == [("PRUNED", "1 < 2, the cut-off of rung 1")]
+    assert launch.drain.running == set()
+    (record,) = load_results(launch.paths).trials
+    assert (record.state, record.retries) == (TrialState.PRUNED, 0)
 
 
 def test_the_report_that_met_a_criterion_has_no_decision_of_an_earlier_one(tmp_path: Path) -> None:
