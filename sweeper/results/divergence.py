@@ -2,7 +2,8 @@
 
 That holds for every metric of episodes; a loss is the mean of the others. A trial knows only its
 own replicas and counts a diverged one with their worst value. The driver sees all trials and puts
-in the run's worst before the report is recorded.
+in the run's worst before the report is recorded. What has been reported counts for good, even if
+the trial goes on from an earlier checkpoint.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweeper.episode_metrics import combine_replicas, is_of_episodes, pick_worst
+from sweeper.journal import TrialReported, read_journal
 from sweeper.metrics import Objective
+from sweeper.paths import RunPaths
 
 __all__ = ["DivergenceCorrection"]
 
@@ -26,6 +29,12 @@ class DivergenceCorrection:
     def __init__(self, objective: Objective) -> None:
         self._objective = objective
         self._worst: dict[str, float] = {}
+
+    def replay(self, paths: RunPaths) -> None:
+        """Learn from all reports that earlier launches of a run recorded."""
+        for event in read_journal(paths.journal):
+            if isinstance(event, TrialReported):
+                self.apply(event.metrics)
 
     def apply(self, metrics: Mapping[str, Any]) -> Mapping[str, Any]:
         """Learn from a report, and return it with the run's worst for diverged replicas.

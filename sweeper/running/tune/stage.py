@@ -125,12 +125,14 @@ def run_stages(launch: Launch, made: Generator[StageTrials, None, str]) -> str:
     Raises:
         RunError: Ray or the journal's disk failed.
     """
+    correction = DivergenceCorrection(launch.plan.spec.objective)
+    correction.replay(launch.paths)
     with closing(Stages(made, launch.journal)) as stages:
         while stages.end is None:
             stage = stages.take()
             if stage is not None:
                 try:
-                    _run_experiment(launch, StageRelay(stage, stages, launch.drain))
+                    _run_experiment(launch, StageRelay(stage, stages, launch.drain), correction)
                 except RunError:
                     if stages.failure is not None:  # which is not Ray's
                         raise stages.failure from None
@@ -138,15 +140,10 @@ def run_stages(launch: Launch, made: Generator[StageTrials, None, str]) -> str:
     return stages.end
 
 
-def _run_experiment(launch: Launch, relay: StageRelay) -> None:
+def _run_experiment(launch: Launch, relay: StageRelay, correction: DivergenceCorrection) -> None:
     spec, plan, journal, drain = launch.plan.spec, launch.plan, launch.journal, launch.drain
     confirmed = 0 if plan.confirmation is None else plan.confirmation.concurrent
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(plan.concurrent, confirmed))
-    correction = DivergenceCorrection(spec.objective)
-    results = launch.results.snapshot()
-    for record in (*results.trials, *results.retrained):
-        for report in record.reports:
-            correction.apply(report)
     adapter = SchedulerAdapter(
         relay,
         objective=spec.objective,
