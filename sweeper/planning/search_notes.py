@@ -13,10 +13,11 @@ from sweeper.paths import find_run
 from sweeper.results.builder import load_results
 from sweeper.results.ranking import rank_trial
 from sweeper.results.records import TrialRecord, judge_trial
-from sweeper.search.distributions import Distribution, assign, distributions, flatten, is_same
+from sweeper.search.conditions import is_ruled_out
+from sweeper.search.distributions import assign, distributions, flatten, is_same
 from sweeper.search.expansion import check_points
 from sweeper.spec import ExperimentSpec, load_record
-from sweeper.spec.keys.names import default
+from sweeper.spec.keys.names import default, defaults
 from sweeper.spec.search import BestOf
 from sweeper.spec.text.yaml import dotted
 
@@ -39,17 +40,18 @@ def resolve_points(spec: ExperimentSpec) -> tuple[ExperimentSpec, tuple[str, ...
         return spec, ()
     try:
         paths = find_run(wanted.from_run, Path(spec.storage))
-        objective = load_record(paths.spec).objective
+        earlier = load_record(paths.spec)
         trials = load_results(paths).trials
     except UserError as error:
         raise _refuse(spec, str(error)) from error
+    objective = earlier.objective
     scored = [trial for trial in trials if judge_trial(trial, objective).value is not None]
     points: list[dict[str, Any]] = []
     taken, left_out = [], []
     for trial in sorted(scored, key=lambda one: rank_trial(one, objective)):
         if len(points) == wanted.top:
             break
-        point = _read_point(spec, trial)
+        point = _read_point(spec, earlier, trial)
         if isinstance(point, str):
             left_out.append(f"{trial.trial_id} ({point})")
         elif point not in points:
@@ -84,24 +86,39 @@ def _shorten(reasons: list[str]) -> str:
     return join_words(shown) if shown else ""
 
 
-def _read_point(spec: ExperimentSpec, trial: TrialRecord) -> dict[str, Any] | str:
-    """A trial's values of what is searched here, nested; or why it can't be tried here."""
+def _read_point(
+    spec: ExperimentSpec, earlier: ExperimentSpec, trial: TrialRecord
+) -> dict[str, Any] | str:
+    """What a trial had of all that is searched here, nested; or why it can't be tried here.
+
+    Args:
+        spec: of the new run.
+        earlier: of the trial's run.
+        trial: of that run.
+    """
     leaves = dict(flatten(spec.param_space))
-    point: dict[str, Any] = {}
+    ours = dict(distributions(spec.param_space))
     searched = dict(_values(trial.parameters, leaves))
-    for path, value in {**dict(_values(trial.configuration, leaves)), **searched}.items():
-        leaf, name = leaves.get(path), dotted(path)
-        if isinstance(leaf, Distribution):
-            if not leaf.contains(value):
-                return f"{name} {show(value)} is outside of {leaf.kind} {show(leaf.args)}"
-            assign(point, path, leaf.own_value(value))
-        elif path in searched:
+    given = {**dict(_values(trial.configuration, leaves)), **searched}
+    for path, value in searched.items():
+        if path not in ours:
             usual = default(spec.algorithm, path, spec.backend)
-            here, whose = (leaf, "") if path in leaves else (usual, ", the default")
+            here, whose = (leaves[path], "") if path in leaves else (usual, ", the default")
             if not is_same(here, value):
-                return f"{name} is {show(value)}, not {show(here)}{whose}"
-    if not point:
+                return f"{dotted(path)} is {show(value)}, not {show(here)}{whose}"
+    if not ours.keys() & given.keys():
         return "it has none of the parameters that are searched here"
+    theirs = {**dict(_values(defaults(earlier.algorithm, earlier.backend), leaves)), **given}
+    values = {path: theirs[path] for path in ours if path in theirs}
+    point: dict[str, Any] = {}
+    for path, value in values.items():
+        if path not in given and is_ruled_out(path, spec.param_space, ours, values):
+            continue
+        leaf, whose = ours[path], "" if path in given else ", the default,"
+        if not leaf.contains(value):
+            outside = f"is outside of {leaf.kind} {show(leaf.args)}"
+            return f"{dotted(path)} {show(value)}{whose} {outside}"
+        assign(point, path, leaf.own_value(value))
     unmet = next(check_points(spec.param_space, [point]), None)
     return point if unmet is None else unmet.message
 

@@ -46,7 +46,7 @@ def test_the_best_of_a_run_come_first(tmp_path: Path, reference: str) -> None:
     make_run(tmp_path, "first", ["TERMINATED", "TERMINATED", "ERROR", "PRUNED"])
     found = plan(tmp_path, reference.format(folder=tmp_path))
     # The third failed; the fourth was stopped early, and the others ran to their own ends.
-    assert points(found) == [{"lr": 0.2}, {"lr": 0.1}]
+    assert points(found) == [{"lr": 0.2, "gamma": 0.99}, {"lr": 0.1, "gamma": 0.99}]
     assert found.notes == (
         "the best 2 configurations of first by its episode_return_mean come first: t0002 and t0001",
     )
@@ -58,7 +58,7 @@ def test_what_is_recorded_does_not_need_the_other_run(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "first")
     (tmp_path / "recorded.yaml").write_text(dump_spec(found.spec))
     assert load_spec(tmp_path / "recorded.yaml") == found.spec
-    assert load_spec(tmp_path / "recorded.yaml").search.points == [{"lr": 0.1}]
+    assert load_spec(tmp_path / "recorded.yaml").search.points == [{"lr": 0.1, "gamma": 0.99}]
 
 
 def test_a_spec_that_names_a_run_survives_a_round_trip(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_spec_that_names_a_run_survives_a_round_trip(tmp_path: Path) -> None:
 def test_configurations_outside_of_the_space_are_reported(tmp_path: Path) -> None:
     make_run(tmp_path, "first", ["TERMINATED"] * 4)
     found = plan(tmp_path, top=3, lr="{loguniform: [0.01, 0.25]}")
-    assert points(found) == [{"lr": 0.2}, {"lr": 0.1}]
+    assert [point["lr"] for point in points(found)] == [0.2, 0.1]
     assert found.notes == (
         "the best 2 configurations of first by its episode_return_mean come first: t0002 and "
         "t0001; 3 were asked for",
@@ -125,10 +125,61 @@ def test_what_is_searched_there_and_not_here_must_have_the_default(tmp_path: Pat
     assert points(found) == [{"lr": 0.3}, {"lr": 0.2}]
 
 
+@pytest.mark.parametrize(
+    ("space", "constants", "point"),
+    [
+        ("gamma: {uniform: [0.9, 0.999]}", {}, {"gamma": 0.99}),
+        ("gamma: {uniform: [0.9, 0.999]}", {"gamma": 0.95}, {"gamma": 0.95}),
+        ("gamma: {grid_search: [0.9, 0.99]}", {}, {"gamma": 0.99}),
+        ("num_epochs: {randint: [1, 40]}", {}, {"num_epochs": 30}),
+        ("grad_clip: {choice: [0.5, null]}", {}, {"grad_clip": None}),
+        (
+            "model_config: {fcnet_hiddens: {choice: [[64], [8, 8]]}}",
+            {"model_config": {"fcnet_hiddens": [8, 8]}},
+            {"model_config": {"fcnet_hiddens": [8, 8]}},
+        ),
+        (
+            "kl_coeff: {uniform: [0.1, 0.5], when: {use_kl_loss: true}}, "
+            "use_kl_loss: {choice: [true, false]}",
+            {},
+            {"kl_coeff": 0.2, "use_kl_loss": True},
+        ),
+        (
+            "kl_coeff: {uniform: [0.5, 0.6], when: {use_kl_loss: true}}, "
+            "use_kl_loss: {choice: [true, false]}",
+            {"use_kl_loss": False},
+            {"use_kl_loss": False},
+        ),
+    ],
+)
+def test_what_is_searched_here_and_not_there_has_the_value_that_it_had_there(
+    tmp_path: Path, space: str, constants: dict[str, Any], point: dict[str, Any]
+) -> None:
+    run_of(tmp_path, {"lr": 0.1}, {"lr": 0.2}, **constants)
+    assert points(plan_in(tmp_path, space)) == [{"lr": 0.2, **point}, {"lr": 0.1, **point}]
+
+
+def test_a_default_that_lies_outside_of_what_is_searched_here_is_said(tmp_path: Path) -> None:
+    run_of(tmp_path, {"lr": 0.1}, {"lr": 0.2, "gamma": 0.95})
+    found = plan_in(tmp_path, "gamma: {uniform: [0.9, 0.98]}")
+    assert points(found) == [{"lr": 0.2, "gamma": 0.95}]
+    why = "gamma 0.99, the default, is outside of uniform [0.9, 0.98]"
+    assert found.notes[1].endswith(f"since they do not lie in this space: t0001 ({why})")
+
+
+def test_the_defaults_are_those_of_the_earlier_run(tmp_path: Path) -> None:
+    run_of(tmp_path, {"lr": 0.1})
+    text = RUN.replace("PPO", "IMPALA").replace(", vf_clip_param: .inf", "")
+    (tmp_path / "first.yaml").write_text(text)
+    RunPaths(tmp_path / "first").spec.write_text(dump_spec(load_spec(tmp_path / "first.yaml")))
+    found = plan_in(tmp_path, "vf_loss_coeff: {uniform: [0.1, 1]}")
+    assert points(found) == [{"lr": 0.1, "vf_loss_coeff": 0.5}]
+
+
 def test_an_infinite_constant_is_outside_of_a_range_of_whole_numbers(tmp_path: Path) -> None:
     run_of(tmp_path, {"lr": 0.1}, {"lr": 0.2, "vf_clip_param": 7.0}, vf_clip_param=math.inf)
     found = plan_in(tmp_path, "vf_clip_param: {lograndint: [1, 100]}")
-    assert repr(points(found)) == "[{'vf_clip_param': 7, 'lr': 0.2}]"
+    assert repr(points(found)) == "[{'lr': 0.2, 'vf_clip_param': 7}]"
     assert "t0001 (vf_clip_param .inf is outside of lograndint [1, 100])" in found.notes[1]
 
 
