@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from sweeper.search.conditions import find_deciding
 from sweeper.search.distributions import Distribution, Path, distributions, is_same
 from sweeper.search.expansion import Sample, draw_sample, list_values
 
-__all__ = ["Mutation", "find_mutable"]
+__all__ = ["Mutation", "find_gates", "find_mutable"]
 
 _TRIES = 20  # until a configuration is found whose values go together
 
@@ -82,16 +83,28 @@ class Mutation:
 def find_mutable(space: Mapping[str, Any], is_held: Callable[[Path], bool]) -> list[Path]:
     """The searched parameters that may change while a trial trains, in the space's order.
 
-    Those are single values (no lists or mappings) that have another value to take and that do
-    not go with the weights.
+    Those are single values (no lists or mappings) that have another value to take, that do not go
+    with the weights, and that decide over no parameter that does.
     """
+    gates = find_gates(space, is_held)
     return [
         path
         for path, leaf in distributions(space)
         if not is_held(path)
+        and path not in gates
         and not any(isinstance(value, list | dict) for value in leaf.values or ())
         and _has_several(leaf)
     ]
+
+
+def find_gates(space: Mapping[str, Any], is_held: Callable[[Path], bool]) -> dict[Path, Path]:
+    """The searched parameters that decide whether one applies that goes with the weights.
+
+    Returns:
+        The latter by the former; one of them if there are several.
+    """
+    leaves = dict(distributions(space))
+    return {gate: path for path in leaves if is_held(path) for gate in find_deciding(path, leaves)}
 
 
 def _has_several(leaf: Distribution) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from sweeper.hints import join_words, show
 from sweeper.search.distributions import Distribution, Path, is_same
 
-__all__ = ["explain_unmet", "is_ruled_out", "pin_parents"]
+__all__ = ["explain_unmet", "find_deciding", "is_ruled_out", "pin_parents"]
 
 Leaves = Mapping[Path, Distribution]
 Values = Mapping[Path, Any]
@@ -58,6 +58,13 @@ def explain_unmet(path: Path, values: Values, leaves: Leaves) -> str | None:
         if not parent.matches(pinned[other], wanted):
             return f"{needs}, and it is {show(pinned[other])} here"
     return None
+
+
+def find_deciding(path: Path, leaves: Leaves) -> Iterator[Path]:
+    """The searched parameters whose values decide whether a parameter applies."""
+    for other, wanted in _needed(path, leaves):
+        if not _always_holds(leaves[other], wanted):
+            yield other
 
 
 def _needed(path: Path, leaves: Leaves) -> Iterator[tuple[Path, Any]]:

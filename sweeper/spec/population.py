@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from sweeper.formatting import count_noun
 from sweeper.metrics import ENV_STEPS, canonical_metric
-from sweeper.schedulers.mutation import find_mutable
+from sweeper.schedulers.mutation import find_gates, find_mutable
 from sweeper.schedulers.pbt import MIN_POPULATION
-from sweeper.search.distributions import distributions
+from sweeper.search.distributions import Path, distributions
 from sweeper.search.expansion import count
 from sweeper.spec.draft import Draft
 from sweeper.spec.finalists import count_trials
+from sweeper.spec.keys.support import Support
 from sweeper.spec.search import Search
 from sweeper.spec.sections import Budget, Checkpoint, Evaluation, Section, Selection
 from sweeper.spec.text.yaml import KeyPath, dotted
 
-__all__ = ["check_population"]
+__all__ = ["check_population", "explain_kept"]
 
 Finding = tuple[KeyPath, str]
+
+
+def explain_kept(space: Mapping[str, Any], support: Support) -> dict[Path, str]:
+    """The searched parameters that a population never varies, in the space's order, and why.
+
+    Args:
+        space: nested; leaves are constants or distributions.
+        support: of the algorithm.
+    """
+
+    def is_held(path: Path) -> bool:
+        return support.why_held(path) is not None
+
+    mutable, gates = find_mutable(space, is_held), find_gates(space, is_held)
+    return {
+        path: support.why_held(path)
+        or (f"{dotted(gates[path])} depends on it" if path in gates else "it has one value only")
+        for path, _ in distributions(space)
+        if path not in mutable
+    }
 
 
 def check_population(draft: Draft, kind: str, options: Section) -> Iterator[Finding]:
@@ -66,11 +88,9 @@ def _space_can_change(draft: Draft, kind: str) -> Iterator[Finding]:
         elif kind == "pb2" and leaf.bounds is None:
             what = f"pb2 varies ranges of numbers, not {leaf.kind}"
             yield here, f"{what}; use uniform or loguniform"
-    why_held = draft.support.why_held
-    if leaves and not listed and not find_mutable(draft.space, lambda path: bool(why_held(path))):
-        reasons = [
-            f"{dotted(path)}: {why_held(path) or 'it has one value only'}" for path, _ in leaves
-        ]
+    kept = explain_kept(draft.space, draft.support)
+    if leaves and not listed and len(kept) == len(leaves):
+        reasons = [f"{dotted(path)}: {why}" for path, why in kept.items()]
         message = f"{kind} has nothing to vary while trials train ({'; '.join(reasons)})"
         yield ("param_space",), f"{message}; search another parameter, e.g. lr"
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from sweeper.formatting import count_noun
 from sweeper.hints import join_words
 from sweeper.planning.plan import SweepPlan
-from sweeper.schedulers.mutation import find_mutable
-from sweeper.search.distributions import Path, distributions
+from sweeper.search.distributions import distributions
+from sweeper.spec.population import explain_kept
 from sweeper.spec.schedulers import PBT
 from sweeper.spec.text.yaml import dotted
 
@@ -30,21 +30,16 @@ def describe_population(plan: SweepPlan) -> Iterator[str]:
         f"a population of {count_noun(plan.max_trials, 'trial')} (pbt): every {interval:,} env "
         f"steps{since} {exchange}, all replicas together"
     )
-    why_held = spec.support.why_held
-
-    def is_held(path: Path) -> bool:
-        return why_held(path) is not None
-
-    mutable = find_mutable(spec.param_space, is_held)
+    kept = explain_kept(spec.param_space, spec.support)
+    mutable = [path for path, _ in distributions(spec.param_space) if path not in kept]
     up, down = options.perturbation_factors
     yield (
         f"it goes on with other values of {join_words(list(map(dotted, mutable)), 'and')}: times "
         f"{up:g} or {down:g} or the next in a list, and with {options.resample_probability:.0%} "
         "drawn anew; always inside the range"
     )
-    kept = [path for path, _ in distributions(spec.param_space) if path not in mutable]
     if kept:
-        names = "; ".join(f"{dotted(path)} ({why_held(path) or 'one value'})" for path in kept)
+        names = "; ".join(f"{dotted(path)} ({why})" for path, why in kept.items())
         yield f"copied with the weights and never varied: {names}"
     if spec.checkpoint.every_env_steps is not None:
         yield f"a checkpoint every {spec.checkpoint.every_env_steps:,} env steps, for the exchanges"

@@ -67,6 +67,44 @@ def test_values_stay_inside_their_ranges_over_many_copies(
                 assert leaf.contains(parameters[path[0]]), path
 
 
+HELD: dict[str, Any] = {
+    "lr": {"loguniform": [1e-5, 1e-2]},
+    "entropy_coeff": {"choice": [0.0, 0.01, 0.1], "when": {"use_kl_loss": [True, False]}},
+    "use_kl_loss": {"choice": [True, False]},
+    "kl_coeff": {"uniform": [0.1, 1.0], "when": {"use_kl_loss": True}},
+    "use_critic": {"choice": [True, False]},
+    "vf_loss_coeff": {"choice": [0.5, 1.0], "when": {"use_critic": True}},
+    "model_config": {
+        "vf_share_layers": {"choice": [True, False], "when": {"vf_loss_coeff": 0.5}},
+        "free_log_std": {"choice": [True, False], "when": {"entropy_coeff": [0.0, 0.01, 0.1]}},
+    },
+}
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0, 1))
+def test_what_goes_with_the_weights_neither_changes_nor_comes_nor_goes(
+    seed: int, resampled: float
+) -> None:
+    parsed = space(HELD)
+
+    def goes_with_weights(path: tuple[str, ...]) -> bool:
+        return path[0] in ("kl_coeff", "model_config")
+
+    def held_of(parameters: dict[str, Any]) -> dict[str, Any]:
+        return {key: parameters.get(key) for key in ("kl_coeff", "model_config")}
+
+    mutation = Mutation(parsed, goes_with_weights, resampled)
+    draws = generator(seed)
+    donor = next(expand(parsed, 1, seed)).parameters
+    for _ in range(8):
+        copied = mutation.mutate(donor, draws)
+        assert held_of(copied) == held_of(donor)
+        assert copied.keys() == donor.keys()
+        donor = copied
+    # What always applies depends on nothing: its condition's other parameter may change.
+    assert find_mutable(parsed, goes_with_weights) == [("lr",), ("entropy_coeff",)]
+
+
 @given(st.integers(0, 2**32 - 1))
 def test_the_same_generator_gives_the_same_values(seed: int) -> None:
     parsed = space()

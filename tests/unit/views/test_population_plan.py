@@ -60,6 +60,21 @@ def test_it_names_what_goes_with_the_weights_and_who_waits(tmp_path: Path) -> No
     )
 
 
+def test_it_names_what_decides_over_what_goes_with_the_weights(tmp_path: Path) -> None:
+    more = (
+        "use_kl_loss: {choice: [true, false]}\n"
+        "  kl_coeff: {uniform: [0.1, 1], when: {use_kl_loss: true}}\n"
+        "  vf_loss_coeff: {choice: [1.0]}"
+    )
+    lines = describe(read(tmp_path, more=more))
+    assert "with other values of lr and gamma: times" in lines[1]
+    assert lines[2] == (
+        "copied with the weights and never varied: use_kl_loss (kl_coeff depends on it); kl_coeff "
+        "(it adapts while a trial trains, and goes on from the checkpoint); vf_loss_coeff (it has "
+        "one value only)"
+    )
+
+
 def test_another_scheduler_is_no_population(tmp_path: Path) -> None:
     spec = read(tmp_path, scheduler="fifo")
     assert describe(spec) == []
