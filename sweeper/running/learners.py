@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sweeper.journal import (
@@ -69,7 +69,8 @@ class Learners:
                     self._reopen(launches.pop(0))
                 self._note_parameters(event)
                 if isinstance(event, TrialReported) and self._is_decided_on(event):
-                    self.scheduler.on_report(self._report(event))
+                    report = replace(self._report(event), is_copyable=_recall_copy(event))
+                    self.scheduler.on_report(report)
                 self._note_end(event)
                 if isinstance(event, TrialReported):
                     self._note_copy(event)
@@ -135,6 +136,13 @@ class Learners:
         return self.results.trial(trial_id).stage is Stage.SEARCH
 
 
+def _recall_copy(event: TrialReported) -> Callable[[str, int], bool]:
+    """What the scheduler was told when it asked for checkpoints, by what it decided then."""
+    decision = event.decision or {}
+    copied = (decision.get("donor"), decision.get("donor_env_steps"))
+    return lambda trial_id, env_steps: (trial_id, env_steps) == copied
+
+
 def _find_started(paths: RunPaths) -> list[list[str]]:
     """The trials that each launch began or took up again."""
     launches: list[list[str]] = []
@@ -152,6 +160,8 @@ def report_to(
     metrics: Mapping[str, Any],
     objective: Objective,
     parameters: Mapping[str, Any] | None = None,
+    *,
+    is_copyable: Callable[[str, int], bool],
 ) -> Decision:
     """Hand a scheduler a report as it is recorded, diverged replicas already corrected.
 
@@ -161,8 +171,10 @@ def report_to(
         metrics: the flat row.
         objective: whose values the scheduler goes by.
         parameters: what the search chose, nested.
+        is_copyable: as in `Report`.
     """
-    return scheduler.on_report(scheduler_report(trial_id, metrics, parameters or {}, objective))
+    report = scheduler_report(trial_id, metrics, parameters or {}, objective)
+    return scheduler.on_report(replace(report, is_copyable=is_copyable))
 
 
 def scheduler_report(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -23,6 +23,10 @@ class Action(Enum):
     PAUSE = "pause"  # it is saved and goes on once others have had their turn
 
 
+def _always(trial_id: str, env_steps: int) -> bool:  # noqa: ARG001
+    return True
+
+
 @dataclass(frozen=True)
 class Report:
     """A row of metrics, as a scheduler sees it.
@@ -32,12 +36,15 @@ class Report:
         env_steps: real env steps of each replica.
         value: the objective's, over all replicas, finite; None while the trial has none.
         parameters: what the search chose, nested.
+        is_copyable: whether the checkpoint of a trial at so many env steps is whole, to be asked
+            before a `COPY`; in a replay, whether it was when the report was decided on.
     """
 
     trial_id: str
     env_steps: int
     value: float | None
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    is_copyable: Callable[[str, int], bool] = field(default=_always, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ class Scheduler(ABC):
     Pure: it knows no Ray and no files. Tune's adapter (`sweeper.running.tune.scheduling`) calls it
     in the driver's thread. A later launch of the run makes a new one and replays the journal's
     events through the same methods, in their order. So a decision may depend only on the arguments
-    of the constructor and on earlier calls. A subclass takes its options as keyword arguments.
+    of the constructor and on the calls so far. A subclass takes its options as keyword arguments.
 
     Args:
         objective: says whether more of a value is better.

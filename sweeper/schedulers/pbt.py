@@ -7,13 +7,13 @@ own; its mutations leave the declared ranges, and it depends on the order of arr
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from sweeper.hints import show
+from sweeper.hints import join_words, show
 from sweeper.metrics import Objective
 from sweeper.schedulers.base import CONTINUE, Action, Decision, Report, Scheduler
 from sweeper.schedulers.mutation import Mutation
@@ -121,7 +121,7 @@ class PBTScheduler(Scheduler):
         decision = None
         # One that was still open when the trial reached the next; older ones are skipped.
         for number in range(exchange, max(self._first, exchange - 1, member.decided + 1) - 1, -1):
-            decision = decision or self._decide(report.trial_id, number)
+            decision = decision or self._decide(report, number)
         if decision is not None and decision.action is Action.COPY:
             return decision
         if exchange > before and self._is_ahead(exchange):
@@ -165,8 +165,9 @@ class PBTScheduler(Scheduler):
             member.scores.setdefault(exchange, report.value)
         return member
 
-    def _decide(self, trial_id: str, exchange: int) -> Decision | None:
+    def _decide(self, report: Report, exchange: int) -> Decision | None:
         """What becomes of the trial at the exchange; None while that is open."""
+        trial_id = report.trial_id
         member = self._members[trial_id]
         values = self._rank(exchange)
         if trial_id not in values:
@@ -186,7 +187,12 @@ class PBTScheduler(Scheduler):
             return None
         entropy = [self._seed, _number(trial_id), exchange]
         generator = np.random.default_rng(np.random.SeedSequence(entropy))
-        donor = ready[int(generator.integers(len(ready)))]
+        donor = _pick(ready, saved, report, generator)
+        if donor is None:
+            member.decided = exchange
+            whose = join_words(ready, "or")
+            gone = f"{rank}; no checkpoint of {whose} is whole any more, so nothing is copied"
+            return Decision(Action.CONTINUE, gone, rung=exchange)
         given, env_steps = self._members[donor].parameters, saved[donor]
         parameters = self._mutation.mutate(given, generator)
         changes = [
@@ -239,6 +245,21 @@ class PBTScheduler(Scheduler):
     def _living(self) -> int:
         """How many trials have not ended, those that have not begun among them."""
         return self._population - sum(one.is_over for one in self._members.values())
+
+
+def _pick(
+    trials: Sequence[str],
+    saved: Mapping[str, int],
+    report: Report,
+    generator: np.random.Generator,
+) -> str | None:
+    """One of the trials, each as likely, whose checkpoint is whole; None if that of none is."""
+    left = list(trials)
+    while left:
+        donor = left.pop(int(generator.integers(len(left))))
+        if report.is_copyable(donor, saved[donor]):
+            return donor
+    return None
 
 
 def _number(trial_id: str) -> int:

@@ -345,9 +345,9 @@ def continue_trial(record: TrialRecord, paths: RunPaths, *, is_sure: bool = True
 
 
 def is_resumable(paths: RunPaths, checkpoint: TrialCheckpoint) -> bool:
-    """Whether a recorded checkpoint has all that training needs and, by its sizes, is whole."""
+    """Whether a recorded checkpoint has all that training needs, and its files are whole."""
     folder = paths.root / checkpoint.path
-    return CheckpointPaths(folder).has_trainer and find_damage(folder, reads_all=False) is None
+    return CheckpointPaths(folder).has_trainer and find_damage(folder) is None
 
 
 def _set_aside(path: Path, paths: RunPaths) -> str:

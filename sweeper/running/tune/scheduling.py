@@ -13,7 +13,6 @@ from ray.tune.stopper import Stopper
 
 from sweeper.metrics import Objective
 from sweeper.results.divergence import DivergenceCorrection
-from sweeper.results.exchanges import TrialCheckpoint
 from sweeper.running.drain import Drain
 from sweeper.running.learners import report_to
 from sweeper.running.tune.relay import StageRelay
@@ -33,7 +32,7 @@ class SchedulerAdapter(Unsaved, TuneFIFOScheduler):  # type: ignore[misc]
         relay: knows the stage.
         objective: whose values the scheduler goes by.
         correction: what diverged replicas count for, as in the journal.
-        find_donor: the checkpoint that a decision to copy means; None if it is gone.
+        has_checkpoint: whether a trial's checkpoint at so many env steps can be gone on from.
 
     Attributes:
         decisions: the last one on each trial, by the trial's id.
@@ -43,7 +42,7 @@ class SchedulerAdapter(Unsaved, TuneFIFOScheduler):  # type: ignore[misc]
     objective: Objective
     correction: DivergenceCorrection
     drain: Drain
-    find_donor: Callable[[Decision], TrialCheckpoint | None] = lambda _: None
+    has_checkpoint: Callable[[str, int], bool] = lambda *_: False
     decisions: dict[str, Decision] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -74,11 +73,14 @@ class SchedulerAdapter(Unsaved, TuneFIFOScheduler):  # type: ignore[misc]
         scheduler = self.relay.stage.scheduler
         metrics = self.correction.apply(result) if scheduler.remembers else result
         parameters = trial.evaluated_params or {}
-        decision = report_to(scheduler, trial.trial_id, metrics, self.objective, parameters)
-        if decision.action is Action.COPY and self.find_donor(decision) is None:
-            gone = f"{decision.donor}'s checkpoint is gone, so nothing is copied"
-            return Decision(Action.CONTINUE, gone, rung=decision.rung)
-        return decision
+        return report_to(
+            scheduler,
+            trial.trial_id,
+            metrics,
+            self.objective,
+            parameters,
+            is_copyable=self.has_checkpoint,
+        )
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:  # noqa: ARG002
         """Always None: Tune starts pending trials itself, and paused ones must stay paused.

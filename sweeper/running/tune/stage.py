@@ -22,7 +22,6 @@ from sweeper.paths import RunPaths, run_reference
 from sweeper.planning.plan import SweepPlan
 from sweeper.results.builder import ResultsBuilder
 from sweeper.results.divergence import DivergenceCorrection
-from sweeper.results.exchanges import TrialCheckpoint
 from sweeper.results.scoring import env_steps_of
 from sweeper.run_files import delete
 from sweeper.running.drain import Drain, watchdog
@@ -34,7 +33,6 @@ from sweeper.running.tune.relay import StageRelay, Stages, StageTrials, workers_
 from sweeper.running.tune.scheduling import SchedulerAdapter
 from sweeper.running.tune.tuner import build_tuner
 from sweeper.running.tune.unsaved import trials_left_out
-from sweeper.schedulers.base import Decision
 from sweeper.search.expansion import Sample
 from sweeper.states import Stage
 from sweeper.trainables.trial import trial_class
@@ -149,7 +147,7 @@ def _run_experiment(launch: Launch, relay: StageRelay, correction: DivergenceCor
         objective=spec.objective,
         correction=correction,
         drain=drain,
-        find_donor=functools.partial(_find_donor, launch),
+        has_checkpoint=functools.partial(_has_checkpoint, launch),
     )
     recorder = JournalCallback(
         journal,
@@ -174,13 +172,12 @@ def _run_experiment(launch: Launch, relay: StageRelay, correction: DivergenceCor
         _fit(launch, tuner)
 
 
-def _find_donor(launch: Launch, decision: Decision) -> TrialCheckpoint | None:
-    """The checkpoint that a decision to copy means, if it is whole."""
-    donor = launch.results.trial(str(decision.donor))
-    for checkpoint in reversed(donor.checkpoints):
-        if env_steps_of(checkpoint.metrics) == decision.donor_env_steps:
-            return checkpoint if is_resumable(launch.paths, checkpoint) else None
-    return None
+def _has_checkpoint(launch: Launch, trial_id: str, env_steps: int) -> bool:
+    """Whether a trial's last checkpoint at so many env steps is whole."""
+    for checkpoint in reversed(launch.results.trial(trial_id).checkpoints):
+        if env_steps_of(checkpoint.metrics) == env_steps:
+            return is_resumable(launch.paths, checkpoint)
+    return False
 
 
 def _fit(launch: Launch, tuner: tune.Tuner) -> None:

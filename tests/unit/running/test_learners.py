@@ -20,7 +20,7 @@ from sweeper.metrics import Objective
 from sweeper.paths import RunPaths
 from sweeper.results.builder import ResultsBuilder, load_results
 from sweeper.running.background_search import BackgroundSearch
-from sweeper.running.learners import Learners, report_to
+from sweeper.running.learners import Learners, scheduler_report
 from sweeper.schedulers.base import CONTINUE, Action, Decision, Report, Scheduler
 from sweeper.search.base import Observation, SearchAlgorithm
 from sweeper.search.expansion import Sample
@@ -157,7 +157,8 @@ def test_a_replayed_scheduler_decides_as_it_did(
     ], "not the report with which a trial met its own criterion, nor another stage's"
     assert scheduler.final == [("t0001", 300, 6.0)]
     assert scheduler.ended == ["t0002", "t0001", "t0003"]
-    decision = report_to(scheduler, "t0005", row(2, 4.0), learners.objective)
+    report = scheduler_report("t0005", row(2, 4.0), {}, learners.objective)
+    decision = scheduler.on_report(report)
     assert decision == Decision(Action.STOP, "4 < 5")
 
 

@@ -185,7 +185,6 @@ def test_a_donors_damaged_checkpoint_is_not_taken_and_stays_where_it_is(copied: 
         "t0001's checkpoint is damaged (the contents of trainer.safetensors have changed)"
     )
     assert folder.is_dir()
-    (folder / "trainer.safetensors").write_text("")
     origin = copied.trial("t0002").origin
     assert origin is not None
     assert origin.checkpoint is not None
@@ -370,18 +369,23 @@ class Fixed(SearchAlgorithm):
         return None
 
 
+def replay(run: Population, scheduler: Scheduler) -> None:
+    """Tell a scheduler what a later launch's is told."""
+    journal = Journal(run.paths.journal)
+    for event in run.events:
+        journal.append(event)
+    journal.close()
+    builder = ResultsBuilder(run.paths.root)
+    for event in read_journal(run.paths.journal):
+        builder.apply(event)
+    Learners(Fixed(), scheduler, OBJECTIVE, builder).replay(run.paths)
+
+
 def test_a_replay_hears_of_checkpoints_and_of_the_values_of_the_time(copied: Population) -> None:
     copied.start("t0002")
     copied.report("t0002", 3, 12.0)
-    journal = Journal(copied.paths.journal)
-    for event in copied.events:
-        journal.append(event)
-    journal.close()
-    builder = ResultsBuilder(copied.paths.root)
-    for event in read_journal(copied.paths.journal):
-        builder.apply(event)
     scheduler = Listening(OBJECTIVE)
-    Learners(Fixed(), scheduler, OBJECTIVE, builder).replay(copied.paths)
+    replay(copied, scheduler)
     assert [one for one in scheduler.heard if one[0] == "t0002"] == [
         ("t0002", 100, {"lr": 0.2}),
         ("t0002", 100),
@@ -389,3 +393,26 @@ def test_a_replay_hears_of_checkpoints_and_of_the_values_of_the_time(copied: Pop
         ("t0002", 300, {"lr": 0.2}),
         ("t0002", 300, {"lr": 0.4}),
     ]
+
+
+class Asking(Listening):
+    """Asks at each report for checkpoints."""
+
+    def on_report(self, report: Report) -> Decision:
+        whole = [steps for steps in (100, 200) if report.is_copyable("t0001", steps)]
+        self.heard.append((report.trial_id, report.env_steps, whole))
+        assert not report.is_copyable("t0002", 200)
+        return CONTINUE
+
+
+def test_a_replay_knows_a_checkpoint_as_whole_if_it_was_copied_whatever_became_of_it(
+    copied: Population,
+) -> None:
+    decision = {"action": "continue", "reason": "no checkpoint is whole any more", "rung": 1}
+    copied.report("t0001", 3, 9.0, decision=decision)
+    shutil.rmtree(copied.paths.root / "trials")
+    scheduler = Asking(OBJECTIVE)
+    replay(copied, scheduler)
+    reports = [one for one in scheduler.heard if len(one) == 3]
+    assert [(name, steps) for name, steps, whole in reports if whole] == [("t0002", 300)]
+    assert [whole for _, steps, whole in reports if steps == 300] == [[200], []]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -32,12 +34,23 @@ def population(
 
 
 def report(
-    scheduler: PBTScheduler, number: int, value: float | None, env_steps: int = INTERVAL
+    scheduler: PBTScheduler,
+    number: int,
+    value: float | None,
+    env_steps: int = INTERVAL,
+    *,
+    lost: Collection[str] = (),
 ) -> Decision:
-    """Report, and save the trial where it goes on."""
+    """Report, and save the trial where it goes on; the checkpoints of some trials are lost."""
     trial_id = f"t{number:04d}"
     decision = scheduler.on_report(
-        Report(trial_id, env_steps, value, {**PARAMETERS, "num_epochs": number})
+        Report(
+            trial_id,
+            env_steps,
+            value,
+            {**PARAMETERS, "num_epochs": number},
+            is_copyable=lambda donor, _: donor not in lost,
+        )
     )
     if decision.action is not Action.COPY:
         scheduler.on_checkpoint(trial_id, env_steps)
@@ -112,6 +125,37 @@ def test_a_copy_is_no_donor_until_it_is_saved() -> None:
     assert report(scheduler, 2, 20.0, 3 * INTERVAL + 400).donor == "t0001"
 
 
+def test_a_donor_whose_checkpoint_is_lost_is_not_copied() -> None:
+    scheduler = population(8)
+    for number in range(8, 1, -1):
+        report(scheduler, number, 10.0 * number)
+    one_lost = report(scheduler, 1, 10.0, lost={"t0008"})
+    assert (one_lost.action, one_lost.donor) == (Action.COPY, "t0007")
+    scheduler = population(8)
+    for number in range(8, 1, -1):
+        report(scheduler, number, 10.0 * number)
+    decision = report(scheduler, 1, 10.0, lost={"t0007", "t0008"})
+    assert (decision.action, decision.rung) == (Action.CONTINUE, 1)
+    assert decision.reason == (
+        "ranks 8 of 8 at 1,000 env steps; no checkpoint of t0007 or t0008 is whole any more, so "
+        "nothing is copied"
+    )
+
+
+def test_a_trial_that_could_copy_nobody_stays_what_it_was() -> None:
+    """It is compared at the next exchange by its own values, and can be copied there."""
+    scheduler, other = population(), population(burn_in_period=2 * INTERVAL)
+    for one in (scheduler, other):
+        for number in (4, 3, 2, 1):
+            report(one, number, 10.0 * number, lost={"t0004"})
+        report(one, 1, 99.0, 2 * INTERVAL)
+        for number in (4, 3):
+            report(one, number, 10.0 * number, 2 * INTERVAL)
+    decisions = [report(one, 2, 20.0, 2 * INTERVAL) for one in (scheduler, other)]
+    assert decisions[0] == decisions[1]
+    assert (decisions[0].action, decisions[0].donor) == (Action.COPY, "t0001")
+
+
 def test_a_population_that_was_over_and_is_given_more_env_steps_advances_together() -> None:
     scheduler = population(concurrent=1)
     for number in (1, 2, 3, 4):
@@ -176,20 +220,30 @@ Events = list[tuple[int, int, float | None]]
         max_size=60,
     ),
     st.integers(0, 60),
+    st.sets(st.integers(1, 6)),
 )
-def test_a_replay_decides_the_same_and_goes_on_the_same(events: Events, killed_at: int) -> None:
+def test_a_replay_decides_the_same_and_goes_on_the_same(
+    events: Events, killed_at: int, lost: set[int]
+) -> None:
     """A second scheduler is told what the first one was told, as `resume` does."""
     told: list[tuple[str, tuple[Any, ...]]] = []
     one = population(6)
     state = {number: (0, dict(PARAMETERS)) for number in range(1, 7)}
 
+    def is_whole(trial_id: str, env_steps: int) -> bool:
+        return int(trial_id[1:]) not in lost or env_steps % 2 == 0
+
+    def recalled(decision: Decision) -> Callable[[str, int], bool]:
+        copied = (decision.donor, decision.donor_env_steps)
+        return lambda trial_id, env_steps: (trial_id, env_steps) == copied
+
     def play(scheduler: PBTScheduler, events: Events) -> list[Decision]:
         decided = []
         for number, steps, value in events:
             trial_id, (at, parameters) = f"t{number:04d}", state[number]
-            given = Report(trial_id, at + steps, value, parameters)
+            given = Report(trial_id, at + steps, value, parameters, is_copyable=is_whole)
             decision = scheduler.on_report(given)
-            told.append(("on_report", (given,)))
+            told.append(("on_report", (replace(given, is_copyable=recalled(decision)),)))
             decided.append(decision)
             if decision.action is Action.COPY:
                 assert decision.donor != trial_id
