@@ -224,7 +224,7 @@ def build_plan(
         selection = spec.selection.model_copy(update={"finalists": finalists})
         spec = spec.model_copy(update={"selection": selection})
     time_limit = None if described is None else described.max_episode_steps
-    scheduler = make_scheduler(spec, population=_max_trials(spec, trials), concurrent=concurrent)
+    scheduler = make_scheduler(spec, population=_max_trials(spec, trials))
     return SweepPlan(
         spec=spec if time_limit is not None else cap_evaluation(spec),
         trials=trials,

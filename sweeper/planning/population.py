@@ -16,15 +16,12 @@ __all__ = ["find_population_warnings", "population_options"]
 _FEW_MEMBERS = 6
 
 
-def population_options(
-    spec: ExperimentSpec, *, population: int, concurrent: int
-) -> dict[str, Any] | None:
+def population_options(spec: ExperimentSpec, *, population: int) -> dict[str, Any] | None:
     """All arguments of `PBTScheduler` but the objective; None for another scheduler.
 
     Args:
         spec: what is run.
         population: how many trials there are in all.
-        concurrent: how many of them run at a time.
     """
     if not isinstance(spec.scheduler.options, PBT):
         return None
@@ -41,7 +38,6 @@ def population_options(
         "seed": spec.search.seed,
         "param_space": spec.param_space,
         "population": population,
-        "concurrent": concurrent,
         "is_held": is_held,
         "allows": allows,
     }

@@ -12,17 +12,14 @@ from sweeper.spec.schedulers import resolve_options
 __all__ = ["make_scheduler"]
 
 
-def make_scheduler(
-    spec: ExperimentSpec, *, population: int = MIN_POPULATION, concurrent: int = MIN_POPULATION
-) -> Scheduler:
+def make_scheduler(spec: ExperimentSpec, *, population: int = MIN_POPULATION) -> Scheduler:
     """A scheduler that has not been told of any trial.
 
     Args:
         spec: what is run.
-        population: how many trials there are in all; matters only to PBT, like the next.
-        concurrent: how many of them run at a time.
+        population: how many trials there are in all; matters only to PBT.
     """
-    options = population_options(spec, population=population, concurrent=concurrent)
+    options = population_options(spec, population=population)
     if options is None:
         options = resolve_options(spec.scheduler, spec.stop)
     return build_scheduler(spec.scheduler.type, spec.objective, options)

@@ -14,6 +14,7 @@ from sweeper.journal import (
     TrialCheckpointed,
     TrialEnded,
     TrialReported,
+    TrialRetried,
     TrialStarted,
     read_journal,
 )
@@ -49,6 +50,7 @@ class Learners:
     objective: Objective
     results: ResultsBuilder
     _parameters: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    _running: set[str] = field(default_factory=set)
 
     def replay(self, paths: RunPaths, continued: Iterable[str] = ()) -> None:
         """Learn from everything that earlier launches recorded.
@@ -66,14 +68,12 @@ class Learners:
             launches = _find_started(paths)
             for event in read_journal(paths.journal):
                 if isinstance(event, LaunchStarted):
+                    self._rest(sorted(self._running))
                     self._reopen(launches.pop(0))
-                self._note_parameters(event)
                 if isinstance(event, TrialReported) and self._is_decided_on(event):
                     report = replace(self._report(event), is_copyable=_recall_copy(event))
                     self.scheduler.on_report(report)
-                self._note_end(event)
-                if isinstance(event, TrialReported):
-                    self._note_copy(event)
+                self._note(event)
             self._reopen(continued)
 
     def __call__(self, event: Event) -> None:
@@ -81,10 +81,7 @@ class Learners:
         if isinstance(event, TrialReported | TrialEnded) and self.search.learns:
             self._tell(event.trial_id)
         if self.scheduler.remembers:
-            self._note_parameters(event)
-            self._note_end(event)
-            if isinstance(event, TrialReported):
-                self._note_copy(event)
+            self._note(event)
 
     def _reopen(self, trial_ids: Iterable[str]) -> None:
         for trial_id in trial_ids:
@@ -94,6 +91,32 @@ class Learners:
     def _is_decided_on(self, event: TrialReported) -> bool:
         """Whether the scheduler was asked: not where the trial had met a criterion of its own."""
         return not (event.stopped_by or event.replaces) and self._is_searched(event.trial_id)
+
+    def _note(self, event: Event) -> None:
+        """Have the scheduler learn from an event all but the reports that it decides on."""
+        self._note_parameters(event)
+        self._note_worker(event)
+        self._note_end(event)
+        if isinstance(event, TrialReported):
+            self._note_copy(event)
+
+    def _note_worker(self, event: Event) -> None:
+        """Take in whether a trial has a worker."""
+        if isinstance(event, TrialStarted) and self._is_searched(event.trial_id):
+            self._running.add(event.trial_id)
+            self.scheduler.on_start(event.trial_id)
+        elif isinstance(event, TrialEnded):
+            self._running.discard(event.trial_id)
+        elif isinstance(event, TrialRetried) or (
+            isinstance(event, TrialReported) and _gives_up_worker(event)
+        ):
+            self._rest([event.trial_id])
+
+    def _rest(self, trial_ids: Iterable[str]) -> None:
+        for trial_id in trial_ids:
+            if trial_id in self._running:
+                self._running.discard(trial_id)
+                self.scheduler.on_rest(trial_id)
 
     def _note_end(self, event: Event) -> None:
         if isinstance(event, TrialReported) and event.stopped_by:
@@ -134,6 +157,11 @@ class Learners:
 
     def _is_searched(self, trial_id: str) -> bool:
         return self.results.trial(trial_id).stage is Stage.SEARCH
+
+
+def _gives_up_worker(event: TrialReported) -> bool:
+    """Whether the scheduler decided that the trial goes on later, or from another's checkpoint."""
+    return (event.decision or {}).get("action") in (Action.COPY.value, Action.PAUSE.value)
 
 
 def _recall_copy(event: TrialReported) -> Callable[[str, int], bool]:

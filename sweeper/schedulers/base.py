@@ -116,6 +116,12 @@ class Scheduler(ABC):
     def on_final_report(self, report: Report) -> None:  # noqa: B027 - not all need it
         """A trial has met a stop criterion of its own with this report; by default ignored."""
 
+    def on_start(self, trial_id: str) -> None:  # noqa: B027 - not all need it
+        """A worker takes the trial up, for the first time or again; by default ignored."""
+
+    def on_rest(self, trial_id: str) -> None:  # noqa: B027 - not all need it
+        """The trial has lost its worker, and waits to be taken up again; by default ignored."""
+
     def on_checkpoint(self, trial_id: str, env_steps: int) -> None:  # noqa: B027 - not all need it
         """A checkpoint of the trial at so many env steps is complete; by default ignored."""
 

@@ -40,6 +40,7 @@ class _Member:
         reached: the last exchange that it has reached.
         decided: the last exchange that was decided for it.
         saved: env steps of its newest checkpoint; None while it has none of its present weights.
+        is_running: whether it has a worker.
         is_over: whether it has ended for good.
     """
 
@@ -49,6 +50,7 @@ class _Member:
     reached: int = 0
     decided: int = 0
     saved: int | None = None
+    is_running: bool = False
     is_over: bool = False
 
     def value_at(self, exchange: int) -> float | None:
@@ -66,8 +68,9 @@ class PBTScheduler(Scheduler):
     trial has gone on to the next but one. Only a checkpoint made at the exchange or later is
     copied, so a trial waits for its donor's to be complete.
 
-    With fewer trials at a time than there are in the population, a trial that reaches an exchange
-    before the others pauses, so that the population advances together.
+    A trial that reaches an exchange pauses while one that is behind has no worker, so that the
+    population advances together however few trials run at a time. That may be fewer than was
+    planned: of a cluster's workers nobody knows beforehand how many are free.
 
     Every random choice comes from ``SeedSequence([seed, trial, exchange])``.
 
@@ -76,7 +79,6 @@ class PBTScheduler(Scheduler):
         seed: of the search.
         param_space: nested; leaves are constants or distributions.
         population: how many trials there are in all.
-        concurrent: how many of them run at a time.
         perturbation_interval: env steps from one exchange to the next.
         burn_in_period: env steps before the first exchange.
         quantile_fraction: the share that copies, and the share that is copied.
@@ -93,7 +95,6 @@ class PBTScheduler(Scheduler):
         seed: int,
         param_space: Mapping[str, Any],
         population: int,
-        concurrent: int,
         perturbation_interval: int,
         burn_in_period: int = 0,
         quantile_fraction: float = 0.25,
@@ -103,7 +104,7 @@ class PBTScheduler(Scheduler):
         allows: Callable[[Mapping[str, Any]], bool] = lambda _: True,
     ) -> None:
         super().__init__(objective)
-        self._seed, self._population, self._concurrent = seed, population, concurrent
+        self._seed, self._population = seed, population
         self._interval, self._share = perturbation_interval, quantile_fraction
         self._first = max(1, math.ceil(burn_in_period / perturbation_interval))
         self._mutation = Mutation(
@@ -113,7 +114,7 @@ class PBTScheduler(Scheduler):
 
     def on_report(self, report: Report) -> Decision:
         """Let the trial go on, pause, or copy a better one."""
-        before = self._members.get(report.trial_id, _Member()).reached
+        before = self._member(report.trial_id).reached
         member = self._take(report)
         exchange = report.env_steps // self._interval
         if exchange < self._first:
@@ -133,13 +134,22 @@ class PBTScheduler(Scheduler):
         """Take in the value of a trial that is about to end."""
         self._take(report)
 
+    def on_start(self, trial_id: str) -> None:
+        """From now on nobody pauses for the trial."""
+        self._member(trial_id).is_running = True
+
+    def on_rest(self, trial_id: str) -> None:
+        """From now on those ahead of the trial pause for it."""
+        self._member(trial_id).is_running = False
+
     def on_checkpoint(self, trial_id: str, env_steps: int) -> None:
         """From now on the trial can be copied there."""
-        self._members.setdefault(trial_id, _Member()).saved = env_steps
+        self._member(trial_id).saved = env_steps
 
     def on_end(self, trial_id: str, state: TrialState) -> None:
         """A trial that has ended is neither compared nor copied."""
-        self._members.setdefault(trial_id, _Member()).is_over = state.is_over
+        member = self._member(trial_id)
+        member.is_over, member.is_running = state.is_over, False
 
     def expected_share(self, trials: int) -> float | None:  # noqa: ARG002
         """All of them: no trial is stopped."""
@@ -154,8 +164,11 @@ class PBTScheduler(Scheduler):
         if trial_id in self._members:
             self._members[trial_id].is_over = False
 
+    def _member(self, trial_id: str) -> _Member:
+        return self._members.setdefault(trial_id, _Member())
+
     def _take(self, report: Report) -> _Member:
-        member = self._members.setdefault(report.trial_id, _Member())
+        member = self._member(report.trial_id)
         member.is_over = False
         member.env_steps, member.parameters = report.env_steps, report.parameters
         exchange = report.env_steps // self._interval
@@ -234,12 +247,10 @@ class PBTScheduler(Scheduler):
 
     def _is_ahead(self, exchange: int) -> bool:
         """Whether a trial at the exchange gives up its place to those that are behind."""
-        if self._concurrent >= self._living:
-            return False
-        there = [
-            one for one in self._members.values() if not one.is_over and one.reached >= exchange
-        ]
-        return len(there) < self._living
+        return self._population > len(self._members) or any(
+            one.reached < exchange and not one.is_running and not one.is_over
+            for one in self._members.values()
+        )
 
     @property
     def _living(self) -> int:

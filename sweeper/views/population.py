@@ -46,5 +46,5 @@ def describe_population(plan: SweepPlan) -> Iterator[str]:
     if plan.concurrent < plan.max_trials:
         yield (
             f"only {plan.concurrent} of {plan.max_trials} run at a time, so a trial that reaches "
-            "an exchange is saved and waits until the others are there"
+            "an exchange is saved and waits until each of the others is there, too, or runs"
         )

@@ -35,11 +35,16 @@ _NODE_LABEL = "ray.io/node-id"  # which Ray gives every node
 
 @dataclass(frozen=True)
 class _Waiting:
-    """A trial that is to be taken up again."""
+    """A trial that is to be taken up again.
+
+    Attributes:
+        after: trials that had been handed out before it was put back, and had no worker yet.
+    """
 
     continuation: Continuation
     not_before: float = 0.0
     alone: bool = False
+    after: frozenset[str] = frozenset()
 
 
 class _PlacedTrial(Trial):  # type: ignore[misc]
@@ -83,7 +88,8 @@ class TrialQueue:
     A trial that failed and is tried again is put back here rather than left to Tune, and becomes
     a new Tune trial of the same id. So it can wait, and it starts from the checkpoint that the
     journal names. The same happens to a trial that goes on from another's checkpoint, and to one
-    that lets the others of its population go first: these wait behind all new trials.
+    that lets the others of its population go first: these wait behind all new trials, and until
+    all that were handed out before have a worker. Tune would give a free one to whoever came last.
 
     Args:
         search: chooses configurations; it has been told of earlier launches' trials.
@@ -144,7 +150,8 @@ class TrialQueue:
     ) -> None:
         """Have a trial taken up again, after a delay, or while no other runs."""
         not_before = time.monotonic() + delay_s
-        self._waiting.append(_Waiting(continuation, not_before, alone))
+        after = frozenset(self._alive - self.drain.running)
+        self._waiting.append(_Waiting(continuation, not_before, alone, after))
 
     def begin(self, experiment: Experiment | list[Experiment], settings: TrialSettings) -> None:
         """Make Tune's trials from now on.
@@ -212,8 +219,11 @@ class TrialQueue:
     def _take_waiting(self, *, is_last: bool) -> _Waiting | None:
         """The next trial to take up again, of those that let others go first or of the rest."""
         now = time.monotonic()
+        without_worker = self._alive - self.drain.running
         for index, waiting in enumerate(self._waiting):
             if (waiting.continuation.waits_since is not None) is not is_last:
+                continue
+            if is_last and waiting.after & without_worker:
                 continue
             if waiting.not_before <= now and not (waiting.alone and self._alive):
                 return self._waiting.pop(index)

@@ -200,7 +200,5 @@ def _build_learners(launch: Launch) -> Learners:
     )
     if search.learns and launch.plan.concurrent > 1:
         search = BackgroundSearch(search)
-    scheduler = make_scheduler(
-        spec, population=launch.plan.max_trials, concurrent=launch.plan.concurrent
-    )
+    scheduler = make_scheduler(spec, population=launch.plan.max_trials)
     return Learners(search, scheduler, spec.objective, launch.results)

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 from command_line import sweeper_here
+from decisions import check_decisions
 from killed_sweeps import kill_when
 
 from sweeper.api import open_run
-from sweeper.journal import TrialReported, read_journal
+from sweeper.journal import TrialEnded, TrialReported, read_journal
 from sweeper.opened_run import Run
 from sweeper.planning.plan import training_plan
 from sweeper.results.lineage import trace_ancestry
@@ -35,6 +37,7 @@ stop: {num_env_steps_sampled_lifetime: 1200}
 selection: {finalists: 0}
 tracking: null
 """
+STEPS = "num_env_steps_sampled_lifetime"
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -44,6 +47,7 @@ def test_a_population_that_is_killed_at_an_exchange_comes_to_the_same(tmp_path: 
     resumed = sweeper_here("resume", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     run = open_run(paths.root)
+    check_decisions(run.paths)
     done = sweeper_here("run", "spec.yaml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     undisturbed = open_run(done.stdout.strip())
@@ -67,7 +71,7 @@ def test_a_population_that_is_killed_at_an_exchange_comes_to_the_same(tmp_path: 
         if isinstance(event, TrialReported) and event.trial_id == first["trial_id"]
     ]
     decided = [(event.decision or {}).get("action") for event in ours].index("copy")
-    went_on_at = ours[decided + 1].metrics["num_env_steps_sampled_lifetime"]
+    went_on_at = ours[decided + 1].metrics[STEPS]
     assert went_on_at == first["donor_env_steps"] + 200
 
     ancestry = trace_ancestry(run.results, run.selection.trial_id)
@@ -90,3 +94,24 @@ def decisions(run: Run) -> list[tuple[str, dict[str, Any]]]:
             if one not in found:
                 found.append(one)
     return found
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_population_that_is_larger_than_the_cluster_advances_together(tmp_path: Path) -> None:
+    """Six trials at a time are planned, and Ray has two cores."""
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    address = ray.get_runtime_context().gcs_address
+    larger = ("search={num_samples: 6, max_concurrent: 6, seed: 1}", f"ray.address={address}")
+    done = sweeper_here("run", "spec.yaml", *larger, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    run = open_run(done.stdout.strip())
+    assert {record.state for record in run.results.trials} == {TrialState.TERMINATED}
+    compared = set[str]()
+    for event in read_journal(run.paths.journal):
+        if isinstance(event, TrialEnded):
+            break
+        if isinstance(event, TrialReported) and event.metrics[STEPS] >= 400:
+            compared.add(event.trial_id)
+    assert len(compared) == 6, "before the first trial ends all have come to the first exchange"
+    assert run.lineage_rows
+    check_decisions(run.paths)

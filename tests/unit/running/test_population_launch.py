@@ -17,6 +17,7 @@ from sweeper.journal import (
     TrialCheckpointed,
     TrialEnded,
     TrialReported,
+    TrialRetried,
     TrialStarted,
     read_journal,
 )
@@ -393,6 +394,72 @@ def test_a_replay_hears_of_checkpoints_and_of_the_values_of_the_time(copied: Pop
         ("t0002", 300, {"lr": 0.2}),
         ("t0002", 300, {"lr": 0.4}),
     ]
+
+
+class Minding(Scheduler):
+    """Knows which trials have a worker."""
+
+    def __init__(self, objective: Objective) -> None:
+        super().__init__(objective)
+        self.running: set[str] = set()
+        self.heard: list[set[str]] = []
+
+    def on_report(self, report: Report) -> Decision:
+        self.heard.append(set(self.running))
+        return CONTINUE
+
+    def on_start(self, trial_id: str) -> None:
+        self.running.add(trial_id)
+
+    def on_rest(self, trial_id: str) -> None:
+        self.running.remove(trial_id)
+
+    def on_end(self, trial_id: str, state: TrialState) -> None:
+        self.running.discard(trial_id)
+
+
+def test_a_scheduler_knows_which_trials_have_a_worker_live_and_in_a_replay(
+    run: Population,
+) -> None:
+    live, replayed = Minding(OBJECTIVE), Minding(OBJECTIVE)
+    learners = Learners(Fixed(), live, OBJECTIVE, run.builder)
+    names = [f"t{number:04d}" for number in range(1, 6)]
+    told = 0
+
+    def report(trial_id: str, iteration: int, **more: Any) -> None:
+        """Report, after the scheduler of the launch has decided on it."""
+        nonlocal told
+        for event in run.events[told:]:
+            learners(event)
+        live.on_report(Report(trial_id, 100 * iteration, 1.0))
+        told = len(run.events)
+        run.report(trial_id, iteration, 1.0, **more)
+
+    for name in names:
+        run.begin(name, 0.1)
+    report("t0001", 1, decision={"action": "pause", "reason": "waits", "rung": 1})
+    run.save("t0005", 1)
+    report("t0005", 1)
+    copied = {"action": "copy", "donor": "t0005", "donor_env_steps": 100, "parameters": {}}
+    report("t0002", 1, decision=copied)
+    report("t0005", 2)
+    run.tell(TrialRetried(run.tick(), "t0003", "crashed"))
+    run.start("t0001")
+    report("t0005", 3)
+    run.tell(TrialEnded(run.tick(), "t0004", TrialState.TERMINATED, "done"))
+    report("t0005", 4)
+    assert live.heard == [
+        set(names),
+        set(names[1:]),
+        set(names[1:]),
+        set(names[2:]),
+        {"t0001", "t0004", "t0005"},
+        {"t0001", "t0005"},
+    ]
+    run.tell(LaunchStarted(run.tick(), 2, 1, ()))
+    replay(run, replayed)
+    assert replayed.heard == live.heard
+    assert replayed.running == set(), "a new launch has no workers yet"
 
 
 class Asking(Listening):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,16 +22,19 @@ INTERVAL = 1000
 
 
 def population(
-    count: int = 4, *, concurrent: int | None = None, mode: str = "max", **options: Any
+    count: int = 4, *, running: int | None = None, mode: str = "max", **options: Any
 ) -> PBTScheduler:
-    return PBTScheduler(
+    """A population of which the first trials have a worker, by default all."""
+    scheduler = PBTScheduler(
         Objective(mode=mode),
         seed=0,
         param_space=parse_space(RAW)[0],
         population=count,
-        concurrent=count if concurrent is None else concurrent,
         **{"perturbation_interval": INTERVAL, **options},
     )
+    for number in range(1, (count if running is None else running) + 1):
+        scheduler.on_start(f"t{number:04d}")
+    return scheduler
 
 
 def report(
@@ -157,7 +161,7 @@ def test_a_trial_that_could_copy_nobody_stays_what_it_was() -> None:
 
 
 def test_a_population_that_was_over_and_is_given_more_env_steps_advances_together() -> None:
-    scheduler = population(concurrent=1)
+    scheduler = population()
     for number in (1, 2, 3, 4):
         scheduler.on_final_report(Report(f"t{number:04d}", INTERVAL, 10.0 * number, PARAMETERS))
         scheduler.on_checkpoint(f"t{number:04d}", INTERVAL)
@@ -197,18 +201,73 @@ def test_failed_trials_are_not_waited_for_and_few_are_not_compared() -> None:
 
 
 def test_with_fewer_at_a_time_whoever_is_ahead_waits_for_the_others() -> None:
-    scheduler = population(concurrent=1)
-    first = [report(scheduler, number, 10.0 * number) for number in (1, 2, 3, 4)]
+    scheduler = population(running=0)
+    first = [take_turn(scheduler, number) for number in (1, 2, 3, 4)]
     assert actions(first) == [Action.PAUSE] * 3 + [Action.CONTINUE]
     assert first[0].reason == "waits at 1,000 env steps for the others"
     # It goes on, is compared, and does not wait again before the next exchange.
+    scheduler.on_rest("t0004")
+    scheduler.on_start("t0002")
     assert report(scheduler, 2, 20.0, INTERVAL + 200).action is Action.CONTINUE
     assert report(scheduler, 2, 20.0, 2 * INTERVAL).action is Action.PAUSE
 
 
+def take_turn(scheduler: PBTScheduler, number: int, env_steps: int = INTERVAL) -> Decision:
+    """Begin, report, and make room again unless the trial goes on."""
+    trial_id = f"t{number:04d}"
+    scheduler.on_start(trial_id)
+    decision = report(scheduler, number, 10.0 * number, env_steps)
+    if decision.action is not Action.CONTINUE:
+        scheduler.on_rest(trial_id)
+    return decision
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 5, 8])
+def test_however_few_workers_there_are_nobody_ends_before_all_have_been_compared(
+    workers: int,
+) -> None:
+    """Those that wait are taken up once all others have had a worker, as by the queue."""
+    scheduler, end = population(8, running=0), 3 * INTERVAL
+    at = dict.fromkeys(range(1, 9), 0)
+    waiting, running, copies = list(at), list[int](), 0
+    while waiting or running:
+        while waiting and len(running) < workers:
+            running.append(waiting.pop(0))
+            scheduler.on_start(f"t{running[-1]:04d}")
+        number = running.pop(0)
+        at[number] += INTERVAL // 2
+        trial_id = f"t{number:04d}"
+        if at[number] == end:
+            assert min(at.values()) >= INTERVAL, "else it trained to its end alone"
+            scheduler.on_final_report(Report(trial_id, end, 10.0 * number, PARAMETERS))
+            scheduler.on_end(trial_id, TrialState.TERMINATED)
+            continue
+        decision = report(scheduler, number, 10.0 * number, at[number])
+        if decision.action is Action.CONTINUE:
+            running.append(number)
+            continue
+        assert workers < 8 or decision.action is Action.COPY, "nobody waits if all can run"
+        copies += decision.action is Action.COPY
+        at[number] = decision.donor_env_steps or at[number]
+        scheduler.on_rest(trial_id)
+        waiting.append(number)
+    assert copies
+
+
+def test_a_trial_that_is_tried_again_is_waited_for_and_a_failed_one_is_not() -> None:
+    scheduler = population()
+    scheduler.on_rest("t0002")
+    assert report(scheduler, 1, 10.0).action is Action.PAUSE
+    scheduler.on_start("t0002")
+    assert report(scheduler, 3, 30.0).action is Action.CONTINUE
+    scheduler.on_rest("t0002")
+    scheduler.on_end("t0002", TrialState.ERROR)
+    assert report(scheduler, 4, 40.0).action is Action.CONTINUE
+
+
 def test_with_all_at_a_time_nobody_waits() -> None:
-    scheduler = population(concurrent=4)
-    assert report(scheduler, 1, 10.0).action is Action.CONTINUE
+    assert report(population(), 1, 10.0).action is Action.CONTINUE
+    assert report(population(running=3), 1, 10.0).action is Action.PAUSE
 
 
 Events = list[tuple[int, int, float | None]]
@@ -227,7 +286,8 @@ def test_a_replay_decides_the_same_and_goes_on_the_same(
 ) -> None:
     """A second scheduler is told what the first one was told, as `resume` does."""
     told: list[tuple[str, tuple[Any, ...]]] = []
-    one = population(6)
+    one = population(6, running=0)
+    running = set[str]()
     state = {number: (0, dict(PARAMETERS)) for number in range(1, 7)}
 
     def is_whole(trial_id: str, env_steps: int) -> bool:
@@ -237,29 +297,40 @@ def test_a_replay_decides_the_same_and_goes_on_the_same(
         copied = (decision.donor, decision.donor_env_steps)
         return lambda trial_id, env_steps: (trial_id, env_steps) == copied
 
+    def tell(scheduler: PBTScheduler, name: str, *arguments: Any) -> None:
+        getattr(scheduler, name)(*arguments)
+        told.append((name, arguments))
+
     def play(scheduler: PBTScheduler, events: Events) -> list[Decision]:
         decided = []
         for number, steps, value in events:
             trial_id, (at, parameters) = f"t{number:04d}", state[number]
+            if trial_id not in running:
+                running.add(trial_id)
+                tell(scheduler, "on_start", trial_id)
             given = Report(trial_id, at + steps, value, parameters, is_copyable=is_whole)
             decision = scheduler.on_report(given)
             told.append(("on_report", (replace(given, is_copyable=recalled(decision)),)))
             decided.append(decision)
+            if decision.action in (Action.COPY, Action.PAUSE):
+                running.discard(trial_id)
+                tell(scheduler, "on_rest", trial_id)
             if decision.action is Action.COPY:
                 assert decision.donor != trial_id
                 state[number] = (decision.donor_env_steps or 0, dict(decision.parameters or {}))
                 continue
             state[number] = (at + steps, parameters)
             if at // INTERVAL < (at + steps) // INTERVAL:
-                scheduler.on_checkpoint(trial_id, at + steps)
-                told.append(("on_checkpoint", (trial_id, at + steps)))
+                tell(scheduler, "on_checkpoint", trial_id, at + steps)
         return decided
 
     first = play(one, events[:killed_at])
-    before, kept = dict(state), list(told)
+    before, kept, working = dict(state), list(told), set(running)
     uninterrupted = play(one, events[killed_at:])
-    other = population(6)
+    other = population(6, running=0)
     again = [getattr(other, name)(*arguments) for name, arguments in kept]
     assert [one for one in again if one is not None] == first
     state.update(before)
+    running.clear()
+    running.update(working)
     assert play(other, events[killed_at:]) == uninterrupted

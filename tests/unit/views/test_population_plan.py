@@ -56,7 +56,7 @@ def test_it_names_what_goes_with_the_weights_and_who_waits(tmp_path: Path) -> No
     )
     assert lines[-1] == (
         "only 2 of 8 run at a time, so a trial that reaches an exchange is saved and waits until "
-        "the others are there"
+        "each of the others is there, too, or runs"
     )
 
 
@@ -78,7 +78,7 @@ def test_it_names_what_decides_over_what_goes_with_the_weights(tmp_path: Path) -
 def test_another_scheduler_is_no_population(tmp_path: Path) -> None:
     spec = read(tmp_path, scheduler="fifo")
     assert describe(spec) == []
-    assert population_options(spec, population=8, concurrent=2) is None
+    assert population_options(spec, population=8) is None
     assert spec.perturbation_interval is None
 
 
@@ -97,7 +97,7 @@ def test_the_exchanges_have_the_rhythm_of_the_checkpoints_and_the_other_way_roun
 
 def test_its_values_go_with_the_rest_of_the_configuration(tmp_path: Path) -> None:
     spec = read(tmp_path, more="minibatch_size: {randint: [100, 4001]}")
-    options = population_options(spec, population=8, concurrent=2)
+    options = population_options(spec, population=8)
     assert options is not None
     assert options["allows"]({"lr": 1e-3, "minibatch_size": 4000})
     assert not options["allows"]({"lr": 1e-3, "minibatch_size": 4001})
