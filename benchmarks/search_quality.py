@@ -14,6 +14,7 @@ seed of its own, and the same one for every method:
     python benchmarks/search_quality.py                     # all tables, all methods
     python benchmarks/search_quality.py ppo_cartpole --methods random tpe --repeats 10
     python benchmarks/search_quality.py --short             # a minute: few methods, small budgets
+    python benchmarks/search_quality.py --methods gp --in-full   # gp's rows, beside random search
 """
 
 from __future__ import annotations
@@ -159,6 +160,7 @@ class Plan:
     Attributes:
         repeats: of each method; slow ones have a third.
         budgets: that the tables show.
+        in_full: slow methods have all repeats and budgets, too.
     """
 
     tables: Sequence[str]
@@ -168,6 +170,7 @@ class Plan:
     budgets: tuple[int, ...]
     held_out: int
     score: str
+    in_full: bool = False
 
     def tasks(self, table: str, workers: int) -> list[Task]:
         """All sweeps of one printed table, those of a method one after the other."""
@@ -179,12 +182,15 @@ class Plan:
 
     def repeats_of(self, method: str) -> int:
         """How many sweeps of a method are simulated."""
-        return max(1, self.repeats // 3) if METHODS[method].is_slow else self.repeats
+        return max(1, self.repeats // 3) if self._is_cut(method) else self.repeats
 
     def measured(self, method: str) -> tuple[float, ...]:
         """Every budget at which a sweep of the method is read: twice a trial."""
-        last = min(self.budgets[-1], 16) if METHODS[method].is_slow else self.budgets[-1]
+        last = min(self.budgets[-1], 16) if self._is_cut(method) else self.budgets[-1]
         return tuple(half / 2 for half in range(1, 2 * last + 1))
+
+    def _is_cut(self, method: str) -> bool:
+        return METHODS[method].is_slow and not self.in_full
 
 
 def measure(plan: Plan, pool: ProcessPoolExecutor, table: str, workers: int) -> dict[str, Measured]:
@@ -215,6 +221,7 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, default=_HELD_OUT, help="seeds that only judge")
     parser.add_argument("--score", choices=SCORES, default="last", help="what a trial is worth")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="sweeps at a time")
+    parser.add_argument("--in-full", action="store_true", help="cut slow methods short in nothing")
     parser.add_argument("--short", action="store_true", help="a minute: say whether it works")
     arguments = parser.parse_args()
     tables = arguments.tables or recorded
@@ -230,6 +237,7 @@ def main() -> None:
         BUDGETS,
         arguments.held_out,
         arguments.score,
+        arguments.in_full,
     )
     if arguments.short:
         chosen = [name for name in _SHORT if name in plan.methods]

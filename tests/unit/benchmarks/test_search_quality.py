@@ -302,6 +302,21 @@ def test_the_same_repeat_gives_the_same_numbers_again(monkeypatch: pytest.Monkey
     assert quality.run_task(replace(task, repeat=5)) != first
 
 
+@pytest.mark.parametrize("in_full", [False, True])
+def test_a_slow_method_is_cut_short_unless_it_is_asked_for_in_full(in_full: bool) -> None:
+    quality = load("search_quality")
+    methods = ("random", "gp")
+    plan = quality.Plan(["small"], methods, 30, [4], (2, 32), 2, "last", in_full=in_full)
+    tasks = plan.tasks("small", 4)
+    counts = {name: sum(task.method == name for task in tasks) for name in methods}
+    assert counts == {"random": 30, "gp": 30 if in_full else 10}
+    last = {name: plan.measured(name)[-1] for name in methods}
+    assert last == {"random": 32, "gp": 32 if in_full else 16}
+    # The same repeat has the same seeds for both, so that differences are paired.
+    repeats = {name: [task.repeat for task in tasks if task.method == name] for name in methods}
+    assert repeats["gp"] == repeats["random"][: counts["gp"]]
+
+
 def test_what_init_offers_takes_as_many_env_steps_as_sixteen_whole_trials() -> None:
     spec = parse(parse_yaml(make_starter("CartPole-v1").text, "starter").value)
     table = load("result_table").load_table("ppo_cartpole")
