@@ -46,6 +46,11 @@ class _Waiting:
     alone: bool = False
     after: frozenset[str] = frozenset()
 
+    @property
+    def is_last(self) -> bool:
+        """Whether it lets the others of its population go first."""
+        return self.continuation.waits_since is not None and not self.alone
+
 
 class _PlacedTrial(Trial):  # type: ignore[misc]
     """A trial that is kept off some nodes, as long as there is room elsewhere.
@@ -221,7 +226,7 @@ class TrialQueue:
         now = time.monotonic()
         without_worker = self._alive - self.drain.running
         for index, waiting in enumerate(self._waiting):
-            if (waiting.continuation.waits_since is not None) is not is_last:
+            if waiting.is_last is not is_last:
                 continue
             if is_last and waiting.after & without_worker:
                 continue

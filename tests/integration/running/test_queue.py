@@ -47,10 +47,12 @@ def take(queue: TrialQueue) -> list[str]:
     return [trial.trial_id for trial in iter(queue.next_trial, None)]
 
 
-def put_back(queue: TrialQueue, trial_id: str, *, waits_since: float | None) -> None:
+def put_back(
+    queue: TrialQueue, trial_id: str, *, waits_since: float | None, alone: bool = False
+) -> None:
     queue.drain.running.discard(trial_id)
     queue.note_end(trial_id)
-    queue.put_back(Continuation(trial_id, {}, waits_since=waits_since))
+    queue.put_back(Continuation(trial_id, {}, waits_since=waits_since), alone=alone)
 
 
 def test_a_trial_that_lets_others_go_first_waits_until_all_of_them_have_a_worker(
@@ -88,3 +90,19 @@ def test_a_trial_that_failed_does_not_wait_for_others(queue: TrialQueue) -> None
     queue.drain.running.add("t0001")
     put_back(queue, "t0001", waits_since=None)
     assert take(queue) == ["t0001"]
+
+
+@pytest.mark.parametrize("waits_since", [None, 1.0])
+def test_a_trial_that_ran_out_of_memory_runs_as_soon_as_no_other_does(
+    queue: TrialQueue, waits_since: float | None
+) -> None:
+    """Even one that had let others go first, and had no worker again when it failed."""
+    names = take(queue)
+    put_back(queue, names[0], waits_since=waits_since, alone=True)
+    put_back(queue, names[1], waits_since=2.0)
+    assert take(queue) == []
+    for name in names[2:]:
+        queue.note_end(name)
+    assert take(queue) == [names[0]]
+    queue.note_end(names[0])
+    assert take(queue) == [names[1]]
