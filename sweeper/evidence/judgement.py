@@ -109,7 +109,7 @@ def _to_sample(retrained: Retrained) -> Sample:
         values=retrained.values,
         env_steps=retrained.env_steps,
         diverged=retrained.diverged,
-        can_win=retrained.failure is None,
+        failure=retrained.failure,
     )
 
 

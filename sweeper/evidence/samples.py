@@ -40,7 +40,7 @@ class Sample:
         search_runs: the values of its runs in the search, if known, and if told by episodes as the
             others are. They are no evidence of the mean, for they chose the finalist, but show
             whether runs get stuck.
-        can_win: False if a part of its training failed for good.
+        failure: why a part of its training failed for good, so that it can't win; None if none did.
         is_score_comparable: False if the search's score is another quantity than the values, such
             as an area under a curve.
 
@@ -54,7 +54,7 @@ class Sample:
     search_score: float | None = None
     diverged: int = 0
     search_runs: tuple[float, ...] = ()
-    can_win: bool = True
+    failure: str | None = None
     is_score_comparable: bool = True
 
     def __post_init__(self) -> None:
@@ -108,6 +108,7 @@ class Evidence:
         env_steps: of one run, on average.
         search_score: what the search thought of it.
         diverged: how many of the runs diverged.
+        failure: why a part of its training failed for good; None if none did.
     """
 
     name: str
@@ -125,6 +126,7 @@ class Evidence:
     env_steps: float
     search_score: float | None
     diverged: int
+    failure: str | None = None
 
     @property
     def finished(self) -> tuple[float, ...]:
@@ -147,7 +149,8 @@ class Evidence:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Evidence:
-        """Read what `to_json` made; keys that it does not make are ignored."""
+        """Read what `to_json` made, or an earlier version's did; other keys are ignored."""
+        document = {"failure": None, **document}
         solved = document["solved"]
         if solved is not None:
             interval = interval_from_json(solved, "interval")
@@ -227,6 +230,7 @@ def weigh_sample(
         env_steps=sample.env_steps,
         search_score=sample.search_score,
         diverged=sample.diverged,
+        failure=sample.failure,
     )
 
 

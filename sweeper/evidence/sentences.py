@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sweeper.evidence.failed_runs import describe_failed, describe_reason, explain_failed
 from sweeper.evidence.samples import Evidence
 from sweeper.evidence.statistics import Interval, clopper_pearson
 from sweeper.formatting import count_noun, format_number
@@ -64,6 +65,7 @@ def describe_outcome(outcome: Outcome) -> str:
     sentences = [
         *_main(outcome),
         *_failures(outcome),
+        *_diverged(outcome),
         *_other_finalists(outcome),
         *_solved(outcome),
         *_shrinkage(outcome),
@@ -86,7 +88,8 @@ def _main(outcome: Outcome) -> list[str]:
         why = "There is no baseline to hold it against."
         if baseline is not None:
             runs = count_noun(len(baseline.runs), "run")
-            why = f"All {runs} of the baseline failed, so there is nothing to hold it against."
+            failed = f"All {runs} of the baseline failed{describe_reason(baseline)}"
+            why = f"{failed}, so there is nothing to hold it against."
         number = len(outcome.finalists)
         rank = f"has the best {measure} of {number} finalists:"
         if number == 1:
@@ -153,17 +156,26 @@ def _more_seeds(number: int | None) -> list[str]:
 
 
 def _failures(outcome: Outcome) -> list[str]:
-    sentences = []
-    if outcome.verdict != "unconfirmed":
-        for one in outcome.set_aside:
-            failed = sum(value is None for value in one.runs)
-            sentences.append(f"{one.name} could not win: {failed} of {len(one.runs)} runs failed.")
-    diverged = outcome.champion.diverged
-    if diverged:
-        verb = "counts" if diverged == 1 else "count"
-        name = outcome.champion.name
-        sentences.append(f"{diverged} of {name}'s runs diverged and {verb} as the worst.")
+    """Of whom runs failed, and why, where no other sentence has said it."""
+    sentences, is_confirmed = [], outcome.verdict != "unconfirmed"
+    for one in outcome.set_aside:
+        if is_confirmed:
+            sentences.append(f"{one.name} could not win: {describe_failed(one)}.")
+        elif outcome.missing and one.failure is not None:
+            sentences.append(f"{describe_failed(one, one.name)}.")
+    baseline = outcome.baseline
+    is_said = is_confirmed and not (baseline is not None and baseline.finished)
+    if baseline is not None and baseline.failure is not None and not is_said:
+        sentences.append(f"{describe_failed(baseline, 'the baseline')}.")
     return sentences
+
+
+def _diverged(outcome: Outcome) -> list[str]:
+    diverged = outcome.champion.diverged
+    if not diverged:
+        return []
+    verb = "counts" if diverged == 1 else "count"
+    return [f"{diverged} of {outcome.champion.name}'s runs diverged and {verb} as the worst."]
 
 
 def _other_finalists(outcome: Outcome) -> list[str]:
@@ -297,17 +309,13 @@ def _next_run(outcome: Outcome) -> str:
 
 def _without_runs(outcome: Outcome) -> list[str]:
     name, score = outcome.champion.name, outcome.champion.search_score
-    number = len(outcome.set_aside)
-    if outcome.missing:
-        why = f"the confirmation is not complete; it lacks {_join(outcome.missing)}"
-    elif number == 1:
-        failed = sum(value is None for value in outcome.champion.runs)
-        why = f"{failed} of {count_noun(len(outcome.champion.runs), 'run')} of {name} failed"
-    else:
-        why = f"too many runs of each of the {number} finalists failed"
+    why = f"the confirmation is not complete; it lacks {_join(outcome.missing)}"
+    if not outcome.missing:
+        why = explain_failed(outcome.set_aside)
     scored = "" if score is None else f", {format_number(score)},"
     return [
         f"Unconfirmed: {why}.",
+        *_failures(outcome),
         f"{name} is the champion by its search score{scored} alone; the best of several noisy "
         "scores is likely too good.",
         f"Nothing says where another training run of {name} would land.",

@@ -297,7 +297,7 @@ def _rank(finalists: Sequence[Sample], mode: str) -> list[Sample]:
 
     def is_able(sample: Sample) -> bool:
         number = len(sample.finished)
-        return sample.can_win and number > 0 and 2 * number >= len(sample.values)
+        return sample.failure is None and number > 0 and 2 * number >= len(sample.values)
 
     return sorted(filter(is_able, finalists), key=merit)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sweeper.evidence.failed_runs import describe_reason
 from sweeper.evidence.learning import Learning
 from sweeper.evidence.record import ChosenAgent, Selection
 from sweeper.evidence.samples import Evidence, Solved
@@ -93,7 +94,7 @@ def learning_rows(learning: Learning | None) -> Iterator[tuple[str, str]]:
 def describe_evidence(evidence: Evidence) -> str:
     """``377.9 (137.9 to 617.8) over 5 runs``: a configuration's mean."""
     if evidence.mean is None:
-        return f"all {count_noun(len(evidence.runs), 'run')} failed"
+        return f"all {count_noun(len(evidence.runs), 'run')} failed{describe_reason(evidence)}"
     interval = f"no interval: {evidence.interval_reason}"
     if evidence.interval is not None:
         low, high = map(format_number, (evidence.interval.low, evidence.interval.high))

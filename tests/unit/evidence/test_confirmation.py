@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -334,6 +335,7 @@ def test_a_champion_without_a_rival_is_not_excluded_for_its_failure() -> None:
     found = results(failed, retrained("c0002", BASELINE, BAD), plan=planned("t0003"))
     selection = choose(found)
     assert (selection.trial_id, selection.word, selection.excluded) == ("t0003", "unconfirmed", ())
+    assert "Unconfirmed: 4 of 4 runs of t0003 failed (crashed)." in selection.verdict_text
 
 
 def test_until_it_is_complete_the_champion_is_the_searchs_whatever_has_begun() -> None:
@@ -356,6 +358,33 @@ def test_a_named_trial_that_is_being_confirmed_is_not_the_champion_yet() -> None
     whole = [retrained("c0001", "t0001", GOOD), retrained("c0002", BASELINE, BAD)]
     selection = choose(results(*whole, plan=planned("t0001")))
     assert (selection.trial_id, selection.word) == ("t0001", "better")
+
+
+def test_why_the_champion_and_the_baseline_failed_is_recorded(tmp_path: Path) -> None:
+    crash = {"state": "ERROR", "reason": "crashed", "error": "KeyError: 1"}
+    found = results(
+        retrained("c0001", "t0003", (), **crash),
+        retrained("c0002", BASELINE, (), **crash),
+        plan=planned("t0003"),
+    )
+    selection = choose(found)
+    write_selection(tmp_path / "selection.json", selection)
+    assert load_selection(tmp_path / "selection.json") == selection
+    document = selection.to_best_json("/runs/x", None)
+    for name in ("confirmation", "baseline"):
+        assert document[name]["failure"] == "crashed: KeyError: 1"
+    assert selection.verdict_text.count("(crashed: KeyError: 1)") == 2
+
+
+def test_the_record_of_a_version_that_kept_no_reasons_is_read(tmp_path: Path) -> None:
+    selection = choose(results(retrained("c0001", "t0003", GOOD), plan=planned("t0003")))
+    path = tmp_path / "selection.json"
+    write_selection(path, selection)
+    document = json.loads(path.read_text())
+    for evidence in document["verdict"]["evidence"].values():
+        del evidence["failure"]
+    path.write_text(json.dumps(document))
+    assert load_selection(path) == selection
 
 
 def test_an_area_under_a_curve_is_no_mean_to_shrink_from() -> None:

@@ -142,6 +142,94 @@ CASES = {
             "likely too good. Nothing says where another training run of t0007 would land."
         ),
     ),
+    "every run of the finalists failed for the same reason": Case(
+        [
+            Sample("t0007", (None,) * 10, 1e5, 499.0, failure="diverged: 6 of 10 diverged"),
+            Sample("t0003", (None,) * 10, 1e5, 495.0, failure="diverged: 6 of 10 diverged"),
+        ],
+        base(BASE),
+        {},
+        "unconfirmed",
+        (
+            "Unconfirmed: too many runs of each of the 2 finalists failed (diverged: 6 of 10 "
+            "diverged). t0007 is the champion by its search score, 499, alone; the best of "
+            "several noisy scores is likely too good. Nothing says where another training run "
+            "of t0007 would land."
+        ),
+    ),
+    "everybody failed, for reasons of their own": Case(
+        [
+            Sample("t0007", (None,) * 10, 1e5, 499.0, failure="timeout"),
+            *(
+                Sample(name, (None,) * 10, 1e5, 495.0, failure="crashed: OSError:\n no\tdisk")
+                for name in ("t0003", "t0004", "t0005")
+            ),
+        ],
+        Sample("baseline", (None,) * 10, 1e5, failure="out of memory"),
+        {},
+        "unconfirmed",
+        (
+            "Unconfirmed: too many runs of each of the 4 finalists failed (t0003: crashed: "
+            "OSError: no disk; t0004: crashed: OSError: no disk; t0005: crashed: OSError: no "
+            "disk; and 1 more). 10 of 10 runs of the baseline failed (out of memory). t0007 is "
+            "the champion by its search score, 499, alone; the best of several noisy scores is "
+            "likely too good. Nothing says where another training run of t0007 would land."
+        ),
+    ),
+    "the only finalist failed": Case(
+        [Sample("t0007", (490.0,) * 5 + (None,) * 5, 1e5, 499.0, failure=f"crashed: {'x' * 500}")],
+        base(BASE),
+        {},
+        "unconfirmed",
+        (
+            f"Unconfirmed: 5 of 10 runs of t0007 failed (crashed: {'x' * 110}…). t0007 is the "
+            "champion by its search score, 499, alone; the best of several noisy scores is "
+            "likely too good. Nothing says where another training run of t0007 would land."
+        ),
+    ),
+    "the baseline and a finalist failed": Case(
+        [A, Sample("t0011", FAIR[:5] + (None,) * 5, 1e5, 492.0, failure="crashed: KeyError: 1")],
+        Sample("baseline", BASE[:5] + (None,) * 5, 1e5, failure="the worker died"),
+        {},
+        "better",
+        (
+            "t0007 is better than the baseline: mean return 485.6 (478.1 to 493.1) over 10 "
+            "runs, against 292 (248.6 to 335.4) over 5 runs (5 more failed) (95 % intervals, "
+            "widened for 2 finalists). t0011 could not win: 5 of 10 runs failed (crashed: "
+            "KeyError: 1). 5 of 10 runs of the baseline failed (the worker died). The search's "
+            "score, 499, is about 13.4 higher than that mean. One more training run of t0007 "
+            "would land between 464.5 and 506.7 (95 %)."
+        ),
+    ),
+    "every run of the baseline failed for a reason": Case(
+        [A],
+        Sample("baseline", (None,) * 10, 1e5, failure="crashed: KeyError: 1"),
+        {},
+        "undecided",
+        (
+            "t0007 is the only finalist; its mean return is 485.6 (479.2 to 492) over 10 runs "
+            "(95 % interval). All 10 runs of the baseline failed (crashed: KeyError: 1), so "
+            "there is nothing to hold it against. The search's score, 499, is about 13.4 "
+            "higher than that mean. One more training run of t0007 would land between 464.5 "
+            "and 506.7 (95 %)."
+        ),
+    ),
+    "interrupted after a failure": Case(
+        [
+            Sample("t0007", (None,) * 4, 1e5, 499.0, failure="crashed: KeyError: 1"),
+            Sample("t0003", NEAR[:4], 1e5, 495.0),
+        ],
+        base(()),
+        {"missing": ("6 training runs of t0003", "10 training runs of the baseline")},
+        "unconfirmed",
+        (
+            "Unconfirmed: the confirmation is not complete; it lacks 6 training runs of t0003 "
+            "and 10 training runs of the baseline. 4 of 4 runs of t0007 failed (crashed: "
+            "KeyError: 1). t0007 is the champion by its search score, 499, alone; the best of "
+            "several noisy scores is likely too good. Nothing says where another training run "
+            "of t0007 would land."
+        ),
+    ),
     "one finalist failed mostly": Case(
         [A, Sample("t0003", (None,) * 7 + (400.0, 410, 420), 1e5, 495.0)],
         base(BASE),
