@@ -127,7 +127,9 @@ def select(
     winner = ranked[0]
     if verdict is not None and verdict.verdict == "unconfirmed":
         if verdict.champion != winner.trial.trial_id:  # it is not among those trained again
-            verdict, unconfirmed = None, explain_incomplete(describe_missing(retrained))
+            finalists = [one for name, one in verdict.evidence.items() if name != BASELINE]
+            unconfirmed = explain_incomplete(describe_missing(retrained), finalists)
+            verdict = None
     elif verdict is not None:
         winner = next(one for one in ranked if one.trial.trial_id == verdict.champion)
     excluded += [

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sweeper.evidence.confirmation import choose_finalists, holds_for, is_current
+from sweeper.evidence.failed_runs import explain_failed
+from sweeper.evidence.samples import Evidence
 from sweeper.hints import join_words
 from sweeper.metrics import Objective, examined_metric
 from sweeper.results.records import SweepResults
@@ -16,8 +18,15 @@ _ALONE = "Unconfirmed: one trial leaves nothing to choose; other seeds may come 
 UNCONFIRMED = f"Unconfirmed: {_LIKELY}; training it again on fresh seeds would tell."
 
 
-def explain_incomplete(missing: Sequence[str]) -> str:
-    """That trials are being confirmed which the search did not put first, in a sentence."""
+def explain_incomplete(missing: Sequence[str], finalists: Sequence[Evidence]) -> str:
+    """Why a confirmation of trials that the search did not put first has no champion.
+
+    Args:
+        missing: what it lacks, in words.
+        finalists: all of them failed if it lacks nothing.
+    """
+    if not missing:
+        return f"Unconfirmed: {explain_failed(finalists)}; {_LIKELY}."
     return (
         "Unconfirmed: the confirmation is not complete; it lacks "
         f"{join_words(missing, 'and')}. Until then {_LIKELY}."

@@ -412,6 +412,48 @@ def test_when_every_finalist_fails_the_searchs_results_stay() -> None:
     assert "too many runs of each of the 2 finalists failed" in selection.verdict_text
 
 
+CRASH = {"state": "ERROR", "reason": "crashed", "error": "KeyError: 1"}
+DIVERGED = {"state": "ERROR", "reason": "diverged", "error": "3 of 4 replicas"}
+
+
+@pytest.mark.parametrize("best_state", ["TERMINATED", "PAUSED", "RUNNING"])
+@pytest.mark.parametrize("is_baseline_whole", [True, False])
+@pytest.mark.parametrize(
+    ("failures", "why"),
+    [
+        ([CRASH], "4 of 4 runs of t0001 failed (crashed: KeyError: 1)"),
+        ([DIVERGED], "4 of 4 runs of t0001 failed (diverged: 3 of 4 replicas)"),
+        (
+            [CRASH, CRASH],
+            "too many runs of each of the 2 finalists failed (crashed: KeyError: 1)",
+        ),
+        (
+            [CRASH, DIVERGED],
+            "too many runs of each of the 2 finalists failed (t0001: crashed: KeyError: 1; "
+            "t0002: diverged: 3 of 4 replicas)",
+        ),
+    ],
+)
+def test_when_finalists_that_the_search_did_not_put_first_all_fail_its_choice_stays(
+    failures: list[dict[str, str]], why: str, is_baseline_whole: bool, best_state: str
+) -> None:
+    trials = (searched("t0001", 10.0), searched("t0002", 20.0), searched("t0003", 30.0, best_state))
+    names = [f"t{number:04d}" for number, _ in enumerate(failures, start=1)]
+    done = [
+        retrained(f"c{name[1:]}", name, (), **failure)
+        for name, failure in zip(names, failures, strict=True)
+    ]
+    done.append(retrained("c0009", BASELINE, MEDIUM, **({} if is_baseline_whole else CRASH)))
+    found = results(*done, plan=planned(*names), trials=trials)
+    if best_state == "RUNNING":  # then the search goes on, and chooses anew
+        assert choose(found).verdict is None
+        return
+    selection = choose(found)
+    assert (selection.trial_id, selection.word, selection.verdict) == ("t0003", "unconfirmed", None)
+    assert f"Unconfirmed: {why}; the best of several" in selection.verdict_text
+    assert [one.trial_id for one in selection.excluded] == names
+
+
 def test_a_search_that_went_on_makes_the_confirmation_one_of_the_past() -> None:
     done = [retrained("c0001", "t0003", GOOD), retrained("c0002", BASELINE, BAD)]
     plan = planned("t0003")

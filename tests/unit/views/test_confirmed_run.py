@@ -10,6 +10,7 @@ from run_folders import add_confirmation, make_run
 
 from sweeper.errors import UserError
 from sweeper.opened_run import Run, open_run
+from sweeper.states import TrialState
 from sweeper.upkeep.overview import describe_run, describe_runs
 from sweeper.views.runs import print_best, print_runs, summarise
 from sweeper.views.status import print_status
@@ -82,6 +83,30 @@ def test_the_champion_of_a_notebook_shows_verdict_and_evidence(run: Run) -> None
     html = champion._repr_html_()
     assert html.count("<tr>") == 3
     assert "29.7" in html
+
+
+def test_every_view_says_why_a_trial_that_was_not_the_best_could_not_be_confirmed(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planned = replace(run.results.confirmation, finalists=("t0001",))
+    failed, baseline = run.results.retrained
+    failed = replace(
+        failed,
+        of="t0001",
+        configuration=run.results.trial("t0001").configuration,
+        state=TrialState.ERROR,
+        reason="crashed",
+        error="KeyError: 1",
+    )
+    retrained = (failed, baseline)
+    changed = replace(run, results=replace(run.results, confirmation=planned, retrained=retrained))
+    why = "Unconfirmed: 5 of 5 runs of t0001 failed (crashed: KeyError: 1)"
+    print_best(changed)
+    print_status(describe_run(changed))
+    shown = " ".join((capsys.readouterr().out + summarise(changed)).split())
+    assert shown.count(why) == 3
+    assert repr(changed.champion).count(why) == 1
+    assert changed.best_trial == "t0002"
 
 
 def test_an_agent_that_was_not_written_is_said_to_be_missing(run: Run) -> None:
