@@ -194,7 +194,7 @@ def resume(
         refuse_without_effect(changes, left, is_retry_barred=is_retried and not state.reopened)
         if extension.is_confirming:
             refuse_confirmation(plan, before, extension, is_over=over or left.is_nothing)
-            state = replace(state, named=extension.trials)
+            state = replace(state, named=extension.trials, wants_best=extension.wants_best)
         search_end = over or (left.reasons[0] if left.is_nothing else None)
         confirming = search_end and describe_left(plan, before, state, search_end)
         has_work = bool(confirming) or not left.is_nothing
@@ -239,7 +239,8 @@ def confirm(
     Args:
         reference: a path, a folder's name under ``storage``, or ``last``.
         storage: the folder that holds the runs.
-        finalists: how many of the search's best; by default as in the spec, 3 if that has none.
+        finalists: how many of the search's best; by default as in the spec, 3 if that has none,
+            and none beside named trials.
         seeds: for each of them, earlier ones included; by default as in the spec.
         trials: ids of trials that are trained again whatever their score.
         allow_changed_environment: as in `resume`.

@@ -102,8 +102,8 @@ class ConfirmationPlanned(Event):
         search_ended_by: how the search had ended, a `LaunchEnd`.
         schedules: by id the configuration that trains a finalist again whose values changed while
             it trained, as those of a population do; nested.
-        number: how many finalists were asked for; more if the user named some, and the named ones
-            alone before there were others. 0 in journals of earlier versions.
+        number: how many of the best were asked for, beside those that the user named; 0: none so
+            far. None in journals of earlier versions.
     """
 
     kind: ClassVar[str] = "confirmation_planned"
@@ -116,7 +116,7 @@ class ConfirmationPlanned(Event):
     objective: Mapping[str, str]
     search_ended_by: str
     schedules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    number: int = 0
+    number: int | None = None
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def choose_confirmation(
     """The confirmation that the run should have; None without one, or without a finalist.
 
     Finalists that were chosen for the same search stay; others come in if the user names them, or
-    asks for another number of them.
+    asks for another number of them, or for the best where only named ones were confirmed.
 
     Args:
         plan: of the launch.
@@ -64,11 +64,14 @@ def choose_confirmation(
         return None
     before, is_same_search = results.confirmation, is_current(results)
     kept: tuple[str, ...] = ()
-    # Whoever names trials before there are finalists wants these alone.
-    is_chosen = before is None and bool(state.named)
+    best: tuple[str, ...] = ()
+    number: int | None = 0
     if before is not None and is_same_search and holds_for(before, objective):
-        kept, is_chosen = before.finalists, before.number == intended.finalists
-    best = () if is_chosen else choose_finalists(results, objective, intended.finalists)
+        kept, number = before.finalists, before.number
+    is_first = not kept and not state.named
+    if state.wants_best or is_first or number not in (0, intended.finalists):
+        best = choose_finalists(results, objective, intended.finalists)
+        number = intended.finalists
     finalists = tuple(dict.fromkeys(kept + best + state.named))
     if not finalists:
         return None
@@ -94,7 +97,7 @@ def choose_confirmation(
             for name in finalists
             if (schedule := trace_schedule(plan.spec, results, name)) is not None
         },
-        number=intended.finalists,
+        number=number,
     )
     if before is not None and is_same_search and replace(planned, time=before.time) == before:
         return before

@@ -60,6 +60,11 @@ class Extension:
     confirm_seeds: int | None = None
     trials: tuple[str, ...] = ()
 
+    @property
+    def wants_best(self) -> bool:
+        """Whether the search's best are to be confirmed: who names trials alone wants no others."""
+        return self.is_confirming and (self.finalists is not None or not self.trials)
+
 
 def load_recorded_spec(paths: RunPaths, history: History) -> ExperimentSpec:
     """The last launch's spec, as recorded in the journal; a missing ``spec.yaml`` is written again.
@@ -219,10 +224,13 @@ def _extend_confirmation(
     Raises:
         UserError: fewer seeds than some have been trained on.
     """
-    chosen, fresh = spec.selection, 1 if extension.trials else 3
+    chosen, fresh = spec.selection, 3 if extension.wants_best else 1
     if results is not None:
         fresh = max(1, min(fresh, len(choose_finalists(results, spec.objective, fresh))))
-    finalists = extension.finalists or chosen.finalists or fresh
+    planned = None if results is None else results.confirmation
+    # Where only named trials are confirmed, 1 is what naming them has made of none.
+    is_of_named = planned is not None and planned.number == 0 and chosen.finalists == 1
+    finalists = extension.finalists or (0 if is_of_named else chosen.finalists) or fresh
     changes: dict[str, Any] = {"selection.finalists": finalists}
     number, given = extension.confirm_seeds, chosen.confirm_seeds
     if number is None:

@@ -99,7 +99,9 @@ class LaunchState:
         over: how the search has ended already, so that only its end is recorded; None otherwise.
         environment_changes: what the user has accepted of a changed environment, in words.
         reopened: trials of the confirmation that are over and go on all the same.
-        named: trials that the user wants confirmed, whatever their score.
+        named: trials that the user wants confirmed, whatever their score; without ``wants_best``
+            these alone, unless others are confirmed already.
+        wants_best: whether the user asks for the search's best to be confirmed.
     """
 
     launch: int = 1
@@ -113,6 +115,7 @@ class LaunchState:
     environment_changes: tuple[str, ...] = ()
     reopened: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
+    wants_best: bool = False
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from sweeper.journal import (
     TrialReported,
 )
 from sweeper.paths import RunPaths
-from sweeper.planning.plan import SweepPlan, load_plan
+from sweeper.planning.plan import SweepPlan, build_plan, load_plan
 from sweeper.results.builder import ResultsBuilder
 from sweeper.results.records import SweepResults
 from sweeper.running.confirmation import (
@@ -140,6 +140,66 @@ def test_the_user_may_name_a_trial(plan: SweepPlan) -> None:
     beside = choose_confirmation(plan, results_of(builder), named, "finished")
     assert beside is not None
     assert beside.finalists == ("t0002", "t0003", "t0001")
+
+
+def confirmed_by(folder: Path, calls: Sequence[Extension], finalists: int) -> tuple[str, ...]:
+    """Who is confirmed after several launches, each with what the user asks for."""
+    grid = "param_space.lr={grid_search: [0.1, 0.2, 0.3, 0.4, 0.5]}"
+    spec = plan_of(folder, grid, f"selection.finalists={finalists}").spec
+    builder = searched(1.0, 9.0, 3.0, 4.0, 5.0)
+    for extension in calls:
+        spec, _ = extend_spec(RunPaths(folder), spec, extension, 0.0, results_of(builder))
+        state = replace(LAUNCH, named=extension.trials, wants_best=extension.wants_best)
+        for _ in range(2):  # a launch looks again and again
+            chosen = choose_confirmation(build_plan(spec), results_of(builder), state, "finished")
+            assert chosen is not None
+            if chosen is not builder.confirmation:
+                builder.apply(replace(chosen, time=4.0))
+    assert builder.confirmation is not None
+    return builder.confirmation.finalists
+
+
+ALONE = Extension(is_confirming=True, trials=("t0001",))
+BEST = Extension(is_confirming=True)
+RESUMED = Extension()
+
+
+@pytest.mark.parametrize(
+    ("finalists", "calls", "confirmed"),
+    [
+        (0, [ALONE], "1"),
+        (0, [ALONE, RESUMED], "1"),
+        (0, [ALONE, ALONE], "1"),
+        (0, [ALONE, replace(ALONE, trials=("t0003",))], "1 3"),
+        (0, [ALONE, BEST], "1 2 5 4"),
+        (0, [ALONE, BEST, RESUMED, BEST], "1 2 5 4"),
+        (0, [ALONE, replace(BEST, finalists=1)], "1 2"),
+        (0, [ALONE, replace(ALONE, finalists=2)], "1 2 5"),
+        (0, [replace(ALONE, finalists=3)], "2 5 4 1"),
+        (0, [replace(ALONE, finalists=3), replace(BEST, finalists=3)], "2 5 4 1"),
+        (0, [replace(ALONE, trials=("t0005",)), BEST], "5 2 4"),
+        (0, [BEST, ALONE], "2 5 4 1"),
+        (0, [BEST, ALONE, BEST], "2 5 4 1"),
+        (2, [ALONE, RESUMED], "1"),
+        (2, [ALONE, BEST], "1 2 5"),
+        (2, [RESUMED, replace(BEST, finalists=3), RESUMED], "2 5 4"),
+    ],
+)
+def test_whom_the_user_asks_for_is_confirmed_in_any_order_of_asking(
+    tmp_path: Path, finalists: int, calls: list[Extension], confirmed: str
+) -> None:
+    wanted = tuple(f"t000{number}" for number in confirmed.split())
+    assert confirmed_by(tmp_path, calls, finalists) == wanted
+
+
+def test_a_journal_of_an_earlier_version_tells_no_number_of_the_best(plan: SweepPlan) -> None:
+    builder = searched(1.0, 3.0, 2.0)
+    chosen = choose_confirmation(plan, results_of(builder), LAUNCH, "finished")
+    assert chosen is not None
+    builder.apply(replace(chosen, time=4.0, number=None))
+    again = choose_confirmation(plan, results_of(builder), LAUNCH, "finished")
+    assert again is not None
+    assert (again.finalists, again.number) == (chosen.finalists, 2)
 
 
 def test_a_new_rule_of_the_end_makes_earlier_runs_outdated(plan: SweepPlan) -> None:
