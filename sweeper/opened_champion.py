@@ -140,5 +140,6 @@ def _describe(evidence: Evidence, deviation: float | None) -> tuple[str, ...]:
             if evidence.prediction is not None
             else ""
         ),
-        str(len(evidence.finished)),
+        str(len(evidence.finished))
+        + (f" ({evidence.diverged} diverged)" if evidence.diverged else ""),
     )

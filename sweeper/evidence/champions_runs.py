@@ -29,6 +29,7 @@ class ChampionsRuns:
         is_confirmed: whether the mean is the confirmation's.
         explore: whether the episodes behind the mean were played with sampled actions, as those
             while training are.
+        diverged: how many of the runs behind the mean diverged and count as the worst.
     """
 
     trial_id: str
@@ -41,6 +42,7 @@ class ChampionsRuns:
     replicas: int
     is_confirmed: bool
     explore: bool
+    diverged: int = 0
 
 
 def describe_champion(
@@ -55,6 +57,9 @@ def describe_champion(
     """
     evidence = selection.evidence
     is_confirmed = selection.confirmed is not None and evidence is not None
+    diverged = selection.diverged
+    if is_confirmed and evidence is not None:
+        diverged = evidence.diverged
     is_evaluated = is_confirmed or is_of_evaluation(selection.metric)
     return ChampionsRuns(
         trial_id=selection.trial_id,
@@ -69,6 +74,7 @@ def describe_champion(
         replicas=selection.replicas,
         is_confirmed=is_confirmed,
         explore=does_explore(spec) if is_evaluated else True,
+        diverged=diverged,
     )
 
 

@@ -83,7 +83,7 @@ class Retrained:
         seeds: of the training runs that are over, in the order of use.
         values: one per seed, each the mean of its episodes; a diverged one counts as the worst.
             None for a run that failed.
-        diverged: how many of them diverged.
+        diverged: which of them diverged, by their place.
         env_steps: of one training run, on average.
         lacks: seeds that are still to be trained, or whose training was interrupted.
         failure: why its training failed; None if it did not.
@@ -92,7 +92,7 @@ class Retrained:
     of: str
     seeds: tuple[int, ...] = ()
     values: tuple[float | None, ...] = ()
-    diverged: int = 0
+    diverged: tuple[int, ...] = ()
     env_steps: float = 0.0
     lacks: tuple[int, ...] = ()
     failure: str | None = None
@@ -289,7 +289,11 @@ def _collect(
                     worst if seed in values and values[seed] is None else values.get(seed)
                     for seed in over
                 ),
-                diverged=sum(seed in values and values[seed] is None for seed in over),
+                diverged=tuple(
+                    place
+                    for place, seed in enumerate(over)
+                    if seed in values and values[seed] is None
+                ),
                 env_steps=_mean_steps(records[name]),
                 lacks=tuple(seed for seed in wanted if seed not in over),
                 failure=describe_error(failures[0]) if failures else None,

@@ -36,7 +36,7 @@ class Sample:
             failed. A diverged run already counts as the worst.
         env_steps: of one run, on average: what the configuration costs.
         search_score: what the search thought of it; None for the baseline.
-        diverged: how many of the runs diverged.
+        diverged: which of the runs diverged, by their place.
         search_runs: the values of its runs in the search, if known, and if told by episodes as the
             others are. They are no evidence of the mean, for they chose the finalist, but show
             whether runs get stuck.
@@ -52,7 +52,7 @@ class Sample:
     values: tuple[float | None, ...]
     env_steps: float
     search_score: float | None = None
-    diverged: int = 0
+    diverged: tuple[int, ...] = ()
     search_runs: tuple[float, ...] = ()
     failure: str | None = None
     is_score_comparable: bool = True
@@ -109,6 +109,7 @@ class Evidence:
         search_score: what the search thought of it.
         diverged: how many of the runs diverged.
         failure: why a part of its training failed for good; None if none did.
+        diverged_runs: which of the runs diverged, by their place.
     """
 
     name: str
@@ -127,6 +128,7 @@ class Evidence:
     search_score: float | None
     diverged: int
     failure: str | None = None
+    diverged_runs: tuple[int, ...] = ()
 
     @property
     def finished(self) -> tuple[float, ...]:
@@ -150,7 +152,7 @@ class Evidence:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Evidence:
         """Read what `to_json` made, or an earlier version's did; other keys are ignored."""
-        document = {"failure": None, **document}
+        document = {"failure": None, "diverged_runs": (), **document}
         solved = document["solved"]
         if solved is not None:
             interval = interval_from_json(solved, "interval")
@@ -159,6 +161,7 @@ class Evidence:
             solved = Solved(solved["number"], solved["runs"], solved["at"], interval)
         special = {
             "runs": tuple(document["runs"]),
+            "diverged_runs": tuple(document["diverged_runs"]),
             "interval": interval_from_json(document, "interval"),
             "prediction": interval_from_json(document, "prediction"),
             "solved": solved,
@@ -211,7 +214,7 @@ def weigh_sample(
     if solved_at is not None and values:
         sign = 1 if mode == "max" else -1
         number = sum(sign * value >= sign * solved_at for value in values)
-        number = min(number, len(values) - sample.diverged)  # whatever those count as
+        number = min(number, len(values) - len(sample.diverged))  # whatever those count as
         share = replace(clopper_pearson(number, len(values), look_level), level=level)
         solved = Solved(number, len(values), solved_at, share)
     return Evidence(
@@ -229,8 +232,9 @@ def weigh_sample(
         in_lower_group=None if groups is None else sum(value < groups.split for value in values),
         env_steps=sample.env_steps,
         search_score=sample.search_score,
-        diverged=sample.diverged,
+        diverged=len(sample.diverged),
         failure=sample.failure,
+        diverged_runs=sample.diverged,
     )
 
 

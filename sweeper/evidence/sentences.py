@@ -171,11 +171,18 @@ def _failures(outcome: Outcome) -> list[str]:
 
 
 def _diverged(outcome: Outcome) -> list[str]:
-    diverged = outcome.champion.diverged
-    if not diverged:
+    """Of whose runs some diverged: of those whose numbers the verdict names."""
+    named = (outcome.champion.name, *outcome.tied)
+    shown = [one for one in outcome.finalists if one.name in named] or [outcome.champion]
+    counts = {f"{one.name}'s": one.diverged for one in shown}
+    if outcome.baseline is not None:
+        counts["the baseline's"] = outcome.baseline.diverged
+    parts = [f"{number} of {whose}" for whose, number in counts.items() if number]
+    if not parts:
         return []
-    verb = "counts" if diverged == 1 else "count"
-    return [f"{diverged} of {outcome.champion.name}'s runs diverged and {verb} as the worst."]
+    parts[0] += " runs"
+    verb = "counts" if sum(counts.values()) == 1 else "count"
+    return [f"{_join(parts)} diverged and {verb} as the worst."]
 
 
 def _other_finalists(outcome: Outcome) -> list[str]:

@@ -345,7 +345,7 @@ def _weigh(
     everyone = [*finalists, *([baseline] if baseline else [])]
     runs = [*(one.finished for one in everyone), *_searched(everyone)]
     groups = find_two_groups(runs)
-    limits = find_limits(runs, substituted=sum(one.diverged for one in everyone))
+    limits = find_limits(runs, substituted=sum(len(one.diverged) for one in everyone))
 
     def weigh(sample: Sample, number: int) -> Evidence:
         look_level, promise = _widen(level, number, looks)

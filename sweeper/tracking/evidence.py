@@ -21,6 +21,7 @@ def champion_metrics(selection: Selection) -> dict[str, float | int | None]:
         f"champion/{ENV_STEPS}": selection.env_steps,
         "champion/deviation": selection.deviation,
         "champion/replicas": selection.replicas or None,
+        "champion/diverged": selection.diverged,
     }
     row |= _evidence_metrics("confirmation", selection.evidence)
     row |= _evidence_metrics("baseline", selection.baseline)
@@ -49,6 +50,7 @@ def _evidence_metrics(name: str, evidence: Evidence | None) -> dict[str, float |
         f"{name}/iqm": evidence.iqm,
         f"{name}/deviation": evidence.deviation,
         f"{name}/runs": len(evidence.finished),
+        f"{name}/diverged": evidence.diverged,
     }
     for key in ("interval", "prediction"):
         interval = getattr(evidence, key)

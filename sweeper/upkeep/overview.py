@@ -66,6 +66,7 @@ class RunOverview:
         confirmed: mean of the best trial's runs in the confirmation; None before it is complete.
         confirmed_interval: where that mean lies; None if there is no interval.
         confirmed_runs: how many runs it is the mean of.
+        confirmed_diverged: how many of these diverged and count as the worst.
         verdict: ``better``, ``undecided``, ``worse`` or ``unconfirmed``; None without a winner.
         verdict_text: that in sentences.
         tied: trials that can't be told from the winner.
@@ -92,6 +93,7 @@ class RunOverview:
     confirmed: float | None = None
     confirmed_interval: tuple[float, float] | None = None
     confirmed_runs: int = 0
+    confirmed_diverged: int = 0
     verdict: str | None = None
     verdict_text: str | None = None
     tied: tuple[str, ...] = ()
@@ -156,6 +158,7 @@ def describe_run(opened: Run) -> RunOverview:
         confirmed=None if confirmed is None else confirmed.mean,
         confirmed_interval=None if interval is None else (interval.low, interval.high),
         confirmed_runs=0 if confirmed is None else len(confirmed.finished),
+        confirmed_diverged=0 if confirmed is None else confirmed.diverged,
         verdict=None if selection is None else selection.word,
         verdict_text=None if selection is None else selection.verdict_text,
         tied=() if selection is None else selection.tied,

@@ -9,7 +9,7 @@ from sweeper.evidence.played import Evaluation
 from sweeper.evidence.samples import Evidence
 from sweeper.formatting import count_noun, format_number, short_path
 from sweeper.views.console import make_console, print_pairs
-from sweeper.views.scores import describe_solved, spread_words
+from sweeper.views.scores import describe_solved, diverged_words, spread_words
 
 __all__ = ["describe_cap", "print_evaluation"]
 
@@ -77,14 +77,15 @@ def _describe_champion(champion: ChampionsRuns, *, explore: bool) -> Iterator[tu
     yield "played", f"one replica: {seed}{champion.played}, the agent in champion/"
     mean, spread = format_number(champion.mean), ""
     how = ""
+    diverged = diverged_words(champion.diverged)
     if champion.explore != explore:  # so the two numbers are of different kinds
         how = f"; of {_describe_actions(champion.explore)} episodes"
     if not champion.is_confirmed:
         spread = spread_words(champion.deviation, champion.replicas) or " over all its replicas"
-        yield "its trial", f"{champion.trial_id}: {champion.metric} {mean}{spread}{how}"
+        yield "its trial", f"{champion.trial_id}: {champion.metric} {mean}{spread}{diverged}{how}"
         return
     if champion.deviation is not None:
         spread = f" ±{format_number(champion.deviation)}"
     runs = ", ".join(format_number(value) for value in champion.runs)
-    number = count_noun(len(champion.runs), "training run")
-    yield "configuration", f"{champion.trial_id}: {mean}{spread} over {number} ({runs}){how}"
+    number = count_noun(len(champion.runs), "training run") + diverged
+    yield "configuration", f"{champion.trial_id}: {mean}{spread} over {number}: {runs}{how}"

@@ -20,6 +20,7 @@ __all__ = [
     "describe_runs",
     "describe_score",
     "describe_solved",
+    "diverged_words",
     "evidence_rows",
     "learning_rows",
     "objective_of",
@@ -99,15 +100,25 @@ def describe_evidence(evidence: Evidence) -> str:
     if evidence.interval is not None:
         low, high = map(format_number, (evidence.interval.low, evidence.interval.high))
         interval = f"{low} to {high}, {evidence.interval.level:.0%}"
-    runs = count_noun(len(evidence.finished), "run")
+    runs = f"{count_noun(len(evidence.finished), 'run')}{diverged_words(evidence.diverged)}"
     return f"{format_number(evidence.mean)} ({interval}) over {runs}"
 
 
 def describe_runs(evidence: Evidence) -> str:
-    """Every run's value."""
-    values = ["failed" if value is None else format_number(value) for value in evidence.runs]
+    """Every run's value; of one that diverged the worst, which it counts as."""
+    values = [
+        "failed"
+        if value is None
+        else f"{format_number(value)}{' (diverged)' if place in evidence.diverged_runs else ''}"
+        for place, value in enumerate(evidence.runs)
+    ]
     more = len(values) - _MAX_RUNS
     return ", ".join(values[:_MAX_RUNS]) + (f" and {more} more" if more > 0 else "")
+
+
+def diverged_words(number: int) -> str:
+    """`` (2 diverged)``; empty where no run did."""
+    return f" ({number} diverged)" if number else ""
 
 
 def describe_solved(solved: Solved) -> str:

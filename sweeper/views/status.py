@@ -24,7 +24,7 @@ from sweeper.paths import run_reference
 from sweeper.states import LaunchEnd, TrialState
 from sweeper.upkeep.overview import RunningTrial, RunOverview
 from sweeper.views.console import make_console, make_table, print_pairs
-from sweeper.views.scores import spread_words
+from sweeper.views.scores import diverged_words, spread_words
 
 __all__ = ["MAX_WIDTH", "describe_best", "print_status", "resume_command"]
 
@@ -120,6 +120,7 @@ def describe_best(overview: RunOverview) -> str:
     if overview.confirmed_interval is not None:
         interval = " ({} to {})".format(*map(format_number, overview.confirmed_interval))
     runs = count_noun(overview.confirmed_runs, "fresh run")
+    runs += diverged_words(overview.confirmed_diverged)
     return f"{overview.best}: {format_number(overview.confirmed)}{interval} over {runs}"
 
 

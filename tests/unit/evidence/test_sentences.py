@@ -320,7 +320,7 @@ CASES = {
         ),
     ),
     "a metric to minimise": Case(
-        [Sample("t0007", (10.0, 12, 11, 9, 10.5), 1e5, 8.0, diverged=1)],
+        [Sample("t0007", (10.0, 12, 11, 9, 10.5), 1e5, 8.0, diverged=(1,))],
         base((20.0, 24, 19, 22, 21)),
         {"mode": "min", "metric": "evaluation/episode_len_mean"},
         "better",
@@ -330,6 +330,42 @@ CASES = {
             "t0007's runs diverged and counts as the worst. The search's score, 8, is about "
             "2.5 lower than that mean. One more training run of t0007 would land between 7.1 "
             "and 13.9 (95 %)."
+        ),
+    ),
+    "runs of all whose numbers are shown diverged": Case(
+        [
+            Sample("t0007", (*GOOD[:9], 250.0), 1e5, 499.0, diverged=(9,)),
+            Sample("t0003", (*NEAR[:8], 250.0, 250.0), 6e4, 495.0, diverged=(8, 9)),
+            Sample("t0011", (*BASE[:9], 250.0), 1e5, 492.0, diverged=(9,)),
+        ],
+        Sample("baseline", (*BASE[:9], 250.0), 1e5, diverged=(9,)),
+        {},
+        "better",
+        (
+            "t0007 is better than the baseline: mean return 461.5 (364.2 to 530.7) over 10 "
+            "runs, against 289.5 (266.7 to 349.3) over 10 runs (95 % intervals, widened for 3 "
+            "finalists). 1 of t0007's runs, 2 of t0003's and 1 of the baseline's diverged and "
+            "count as the worst. t0003 (435.3; 337.8 to 526.1 over 10 runs) may be better or "
+            "worse than t0007. Of these 2, t0003 is the cheapest (60,000 env steps) and t0007 "
+            "varied least (standard deviation 74.82 over 10 runs; t0003's 98.28 over 10). The "
+            "search's score, 499, is about 37.5 higher than that mean. t0007's runs fall into "
+            "two groups: 1 of 10 ended at 250, the others between 471 and 500; of the "
+            "baseline's, all 10 did so badly. One more training run of t0007 would land between "
+            "250 and 500, the lowest and the highest of its 10 runs (82 %; its 10 runs allow no "
+            "surer promise)."
+        ),
+    ),
+    "a run of the baseline diverged": Case(
+        [A],
+        Sample("baseline", (*BASE[:9], 250.0), 1e5, diverged=(9,)),
+        {},
+        "better",
+        (
+            "t0007 is better than the baseline: mean return 485.6 (479.2 to 492) over 10 runs, "
+            "against 289.5 (266.7 to 312.3) over 10 runs (95 % intervals). 1 of the baseline's "
+            "runs diverged and counts as the worst. The search's score, 499, is about 13.4 "
+            "higher than that mean. One more training run of t0007 would land between 464.5 "
+            "and 506.7 (95 %)."
         ),
     ),
     "one run each": Case(

@@ -10,10 +10,12 @@ from run_folders import add_confirmation, make_run
 
 from sweeper.errors import UserError
 from sweeper.opened_run import Run, open_run
+from sweeper.results.records import TrialRecord
 from sweeper.states import TrialState
+from sweeper.tracking.evidence import champion_metrics
 from sweeper.upkeep.overview import describe_run, describe_runs
 from sweeper.views.runs import print_best, print_runs, summarise
-from sweeper.views.status import print_status
+from sweeper.views.status import describe_best, print_status
 from sweeper.views.trials import print_trials
 
 
@@ -47,6 +49,41 @@ def test_the_mean_of_all_runs_and_the_agents_value_are_told_apart(
     assert "10 (" in rows["baseline"]
     value = rows["saved agent"].strip()
     assert value.startswith("26 over 2 fresh episodes: the best of t0002's runs (seed 1 of ")
+
+
+def diverged(record: TrialRecord, *places: int) -> TrialRecord:
+    """The trial as if some of its replicas had diverged."""
+    flags = [place in places for place in range(len(record.seeds))]
+    row = {**record.last_report, "replica/diverged": flags}
+    return replace(record, reports=(*record.reports[:-1], row))
+
+
+def test_diverged_runs_are_said_wherever_a_confirmed_mean_is(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    champion, baseline = run.results.retrained
+    retrained = (diverged(champion, 3), diverged(baseline, 0, 1))
+    run = replace(run, results=replace(run.results, retrained=retrained))
+    said = "1 of t0002's runs and 2 of the baseline's diverged and count as the worst."
+    assert said in run.selection.verdict_text
+    print_best(run)
+    rows = dict(
+        line.split("  ", 1) for line in capsys.readouterr().out.splitlines() if "  " in line
+    )
+    assert rows["on fresh seeds"].endswith("over 5 runs (1 diverged)")
+    assert "over 5 runs (2 diverged), defaults" in rows["baseline"]
+    assert rows["t0002's runs"].strip() == "28, 31, 29, 9.5 (diverged), 30"
+    assert rows["baseline's runs"].strip().startswith("9.5 (diverged), 9.5 (diverged), 10, ")
+    assert describe_best(describe_run(run)).endswith("over 5 fresh runs (1 diverged)")
+    assert [line.split("  ")[-1] for line in repr(run.champion).splitlines()[-2:]] == [
+        "5 (1 diverged)",
+        "5 (2 diverged)",
+    ]
+    metrics = champion_metrics(run.selection)
+    assert [metrics[f"{name}/diverged"] for name in ("champion", "confirmation", "baseline")] == [
+        0, 1, 2,
+    ]  # fmt: skip
+    assert run.best["confirmation"]["diverged_runs"] == [3]
 
 
 def test_the_list_shows_the_verdict(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
