@@ -44,7 +44,7 @@ def log_run(
         experiment: the experiment's name; the spec's by default.
         trust: connect to the server that the run names, and unpickle its RLlib agent, although
             this user did not make it on this machine.
-        say: receives, in words, what that is.
+        say: receives, in words, what that is, and that the champion's agent is missing.
 
     Returns:
         The URI and the experiment of the record.
@@ -94,11 +94,21 @@ def log_run(
         except (NothingToSelect, UserError):
             pass
         else:
-            tracker.log_champion(selection, paths.champion if paths.champion.is_dir() else None)
+            if opened.agent is None and paths.champion.is_dir():
+                say(_explain_stale(paths, selection.trial_id))
+            tracker.log_champion(selection, opened.agent)
         problems = tracker.close(opened.results.state, timeout_s=_TIMEOUT_S)
     if problems:
         raise SweeperError("; ".join(problems))
     return f"{hide_references(tracking.uri)}, experiment {tracking.experiment}"
+
+
+def _explain_stale(paths: RunPaths, trial_id: str) -> str:
+    return (
+        f"champion/ of {paths.root.name} holds the agent of an earlier choice, so it is not "
+        f"uploaded; `sweeper resume {run_reference(paths.root)}` writes that of {trial_id}, if a "
+        "checkpoint is left"
+    )
 
 
 @contextmanager

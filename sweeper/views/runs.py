@@ -227,8 +227,8 @@ def _summarise_best(opened: Run, width: float) -> Iterator[tuple[str, str]]:
     for line in fold_parameters(words, width - len(_SUMMARY_LINE.format("", ""))):
         yield "", line
     yield "checkpoint", short_path(selection.checkpoint)
-    if opened.paths.champion.is_dir():
-        yield "champion", short_path(opened.paths.champion)
+    if opened.agent is not None:
+        yield "champion", short_path(opened.agent)
     if note := _describe_capped(opened):
         yield "note", note
     room = int(min(width, _SUMMARY_WIDTH)) - len(_SUMMARY_LINE.format("", ""))
