@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 from sweeper.evidence.record import Selection
 from sweeper.evidence.samples import Evidence
 from sweeper.metrics import ENV_STEPS
-from sweeper.tracking.naming import clip_tag
+from sweeper.tracking.naming import clip_tag, scalar_metrics
 
-__all__ = ["champion_metrics", "verdict_tags"]
+__all__ = ["champion_metrics", "find_changed", "verdict_tags"]
+
+_PARTS = ("champion/", "confirmation/", "baseline/", "agent/")
 
 
 def champion_metrics(selection: Selection) -> dict[str, float | int | None]:
@@ -34,6 +39,26 @@ def champion_metrics(selection: Selection) -> dict[str, float | int | None]:
     return row
 
 
+def find_changed(selection: Selection, present: Mapping[str, float]) -> dict[str, float]:
+    """The champion's numbers that MLflow does not show yet.
+
+    NaN in the place of a former champion's that this one lacks: MLflow deletes no metric, and in
+    its table that number would pass as this one's. It sorts and filters NaN as no number.
+
+    Args:
+        selection: the champion.
+        present: the newest value of every metric of the sweep's run.
+    """
+    row = scalar_metrics(champion_metrics(selection))
+    former = [name for name in present if name.startswith(_PARTS) and name not in row]
+    row |= dict.fromkeys(former, math.nan)
+    return {
+        name: value
+        for name, value in row.items()
+        if name not in present or not _is_same(present[name], value)
+    }
+
+
 def verdict_tags(selection: Selection) -> dict[str, str]:
     """The verdict, and who can't be told from the champion."""
     return {
@@ -57,3 +82,7 @@ def _evidence_metrics(name: str, evidence: Evidence | None) -> dict[str, float |
         if interval is not None:
             row |= {f"{name}/{key}_low": interval.low, f"{name}/{key}_high": interval.high}
     return row
+
+
+def _is_same(one: float, other: float) -> bool:
+    return one == other or (math.isnan(one) and math.isnan(other))

@@ -26,9 +26,9 @@ from sweeper.tracking.destination import (
     import_mlflow,
     translated_failures,
 )
-from sweeper.tracking.evidence import champion_metrics, verdict_tags
+from sweeper.tracking.evidence import find_changed, verdict_tags
 from sweeper.tracking.mirror import EVENTS_TAG, LAST_TAG, STATE_TAG, RunMirror, env_steps, to_ms
-from sweeper.tracking.naming import clip_tag, scalar_metrics
+from sweeper.tracking.naming import clip_tag
 from sweeper.tracking.recovery import look_up, set_aside_foreign
 
 __all__ = ["Record"]
@@ -294,14 +294,11 @@ class Record:
         if not winner or winner.last_report is None:
             return
         # Time and step of the winner's last row, so that writing it again changes nothing.
-        row = champion_metrics(selection)
         from mlflow.entities import Metric
 
         present = self._client.get_run(run_id).data.metrics
         metrics = []
-        for name, value in scalar_metrics(row).items():
-            if present.get(name) == value:
-                continue
+        for name, value in find_changed(selection, present).items():
             stamp = to_ms(winner.last_report.time)
             step = env_steps(winner.last_report.metrics)
             if name in present:

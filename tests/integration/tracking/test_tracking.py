@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import math
 import os
 import shutil
 import socket
@@ -23,6 +24,7 @@ import pytest
 
 from sweeper.errors import UserError
 from sweeper.evidence.selection import Exclusion, Selection
+from sweeper.evidence.verdict import Sample, judge
 from sweeper.journal import (
     Event,
     Journal,
@@ -760,6 +762,32 @@ def test_a_new_champion_takes_the_title_from_the_former_one(sweep: Sweep) -> Non
     assert runs["t0002"].data.tags["sweeper.champion"] == "true"
     assert runs[""].data.metrics["champion/episode_return_mean"] == 20.0
     assert runs[""].data.metrics["champion/num_env_steps_sampled_lifetime"] == 100
+
+
+def test_a_former_champions_evidence_does_not_pass_as_the_new_ones(sweep: Sweep) -> None:
+    retrained = Sample("t0001", (28.0, 31.0, 29.0), 300.0, 30.0)
+    verdict = judge([retrained], Sample("baseline", (9.0, 11.0), 300.0))
+    confirmed = replace(_selection("t0001"), verdict=verdict)
+    sweep.launch()
+    sweep.trial("t0001")
+    sweep.trial("t0002", reports=1)
+    for number, selection in enumerate([confirmed, replace(_selection("t0002"), env_steps=100)]):
+        tracker = sweep.tracker()
+        tracker.log_champion(selection, None)
+        assert tracker.close("finished") == []
+        metrics = sweep.runs()[""].data.metrics
+        assert math.isnan(metrics["confirmation/mean"]) == bool(number)
+        assert math.isnan(metrics["baseline/interval_low"]) == bool(number)
+        assert metrics["champion/num_env_steps_sampled_lifetime"] == [300, 100][number]
+    before = sweep.history("", "confirmation/mean")
+    again = sweep.tracker()
+    again.log_champion(replace(_selection("t0002"), env_steps=100), None)
+    assert again.close("finished") == []
+    assert len(sweep.history("", "confirmation/mean")) == len(before) == 2
+    better = sweep.client().search_runs(
+        [sweep.runs()[""].info.experiment_id], "metrics.`confirmation/mean` > -1000"
+    )
+    assert better == []
 
 
 def test_a_champion_that_can_t_be_logged_is_only_a_warning(sweep: Sweep, tmp_path: Path) -> None:
