@@ -221,7 +221,8 @@ def _find_yardstick(folder: Path, *, explore: bool) -> Yardstick:
     selection = _read_selection(run)
     others: list[tuple[float, ...]] = []
     if selection is not None and selection.verdict is not None and explore == does_explore(spec):
-        others = [one.finished for one in selection.verdict.evidence.values() if one.finished]
+        known = (one.undiverged for one in selection.verdict.evidence.values())
+        others = [values for values in known if values]
     return Yardstick(spec.objective.mode, spec.selection.solved_at, tuple(others))
 
 

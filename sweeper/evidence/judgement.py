@@ -18,7 +18,7 @@ from sweeper.evidence.confirmation import (
 from sweeper.evidence.verdict import Sample, Verdict, judge, undecided
 from sweeper.metrics import Objective
 from sweeper.results.ranking import rank_trial
-from sweeper.results.records import SweepResults, judge_trial
+from sweeper.results.records import SweepResults, TrialRecord, judge_trial
 from sweeper.results.scoring import is_comparable
 from sweeper.results.spread import spread_of
 
@@ -63,11 +63,9 @@ def judge_confirmation(
     if None in scores.values():
         return None, retrained  # a finalist has lost its score, so the search has gone on
     runs = {
-        record.trial_id: spread.values
+        record.trial_id: _search_runs(record, objective)
         for record in results.trials
         if record.trial_id in scores
-        and (spread := spread_of(record, objective)) is not None
-        and all(map(is_comparable, spread.values))
     }
     # An area under a curve, or episodes of exploring agents, are not what the confirmation tells.
     is_score_comparable = objective.score != "auc"
@@ -101,6 +99,19 @@ def judge_confirmation(
         search_choice=min(ranks, key=ranks.__getitem__),
     )
     return verdict, retrained
+
+
+def _search_runs(record: TrialRecord, objective: Objective) -> tuple[float, ...]:
+    """What a finalist's replicas came to in the search.
+
+    Without those that diverged: they stand there with another run's value.
+    """
+    spread, judged = spread_of(record, objective), judge_trial(record, objective)
+    if spread is None or judged.report is None or not all(map(is_comparable, spread.values)):
+        return ()
+    flags = record.reports[judged.report].get("replica/diverged") or ()
+    diverged = {place for place, is_diverged in enumerate(flags) if is_diverged}
+    return tuple(value for place, value in enumerate(spread.values) if place not in diverged)
 
 
 def _to_sample(retrained: Retrained) -> Sample:

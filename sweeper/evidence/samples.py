@@ -135,6 +135,15 @@ class Evidence:
         """The values of the runs that did not fail."""
         return tuple(value for value in self.runs if value is not None)
 
+    @property
+    def undiverged(self) -> tuple[float, ...]:
+        """The values of the runs that neither failed nor diverged."""
+        return tuple(
+            value
+            for place, value in enumerate(self.runs)
+            if value is not None and place not in self.diverged_runs
+        )
+
     def to_json(self) -> dict[str, Any]:
         """The evidence in JSON types: intervals as ``[low, high]``, level and method beside."""
         document: dict[str, Any] = {}

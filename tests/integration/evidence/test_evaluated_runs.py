@@ -174,7 +174,8 @@ def test_a_checkpoint_is_weighed_by_what_its_run_says(run: Path) -> None:
     checkpoint = run / "trials/t0002/checkpoint_000008"
     assert evaluated(checkpoint).yardstick == Yardstick()
     change_spec(run, "score: last", "score: last, solved_at: 475")
-    verdict = judge([Sample("t0002", (5.0, 6.0), env_steps=1.0)], None)
+    runs = Sample("t0002", (5.0, 1.0, 6.0), env_steps=1.0, diverged=(1,))
+    verdict = judge([runs], None)
     selection = replace(load_selection(run / "selection.json"), verdict=verdict)
     write_selection(run / "selection.json", selection)
     assert evaluated(checkpoint).yardstick == Yardstick("max", 475.0, ((5.0, 6.0),))

@@ -251,6 +251,36 @@ def test_a_diverged_run_is_not_solved_even_where_all_others_are() -> None:
     assert "'s runs diverged and counts as the worst" in selection.verdict_text
 
 
+def with_runs(record: TrialRecord, values: Sequence[float], *diverged: int) -> TrialRecord:
+    flags = {"replica/diverged": [place in diverged for place in range(len(values))]}
+    row = {**record.last_report, f"replica/{OBJECTIVE.metric}": list(values), **flags}
+    return replace(record, reports=(row,), seeds=tuple(range(len(values))))
+
+
+@pytest.mark.parametrize("which", [(), (0,), (0, 1)])
+def test_a_replica_that_diverged_in_the_search_shows_neither_stuck_runs_nor_a_limit(
+    which: tuple[int, ...],
+) -> None:
+    values = [1.0 if place in which else 30.0 + place for place in range(5)]
+    one = with_runs(searched("t0003", 30.0), values, *which)
+    other = with_runs(searched("t0002", 20.0), [1.0, 20.0, 21.0, 22.0, 23.0], 0)
+    done = [
+        retrained("c0001", "t0003", (30.0, 31.0, 29.0, 30.5)),
+        retrained("c0002", "t0002", (20.0, 21.0, 19.0, 20.5)),
+    ]
+    plan = planned("t0003", "t0002", baseline={})
+    whole = choose(results(*done, plan=plan, trials=(one, other)))
+    known = [value for place, value in enumerate(values) if place not in which]
+    without = [with_runs(one, known), with_runs(other, [20.0, 21.0, 22.0, 23.0])]
+    assert whole.evidence == choose(results(*done, plan=plan, trials=without)).evidence
+    assert whole.evidence is not None
+    assert whole.evidence.in_lower_group is None
+    really_stuck = [with_runs(one, values), with_runs(other, [1.0, 20.0, 21.0, 22.0, 23.0])]
+    stuck = choose(results(*done, plan=plan, trials=really_stuck)).evidence
+    assert stuck is not None
+    assert stuck.in_lower_group is not None
+
+
 def test_the_confirmation_can_overrule_the_search() -> None:
     found = results(
         retrained("c0001", "t0003", BAD),
