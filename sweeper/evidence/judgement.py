@@ -38,7 +38,7 @@ def find_undecided(objective: Objective) -> Undecided:
 
 
 def judge_confirmation(
-    results: SweepResults, objective: Objective, *, solved_at: float | None
+    results: SweepResults, objective: Objective, *, solved_at: float | None, unjudged: int = 0
 ) -> tuple[Verdict | None, tuple[Retrained, ...]]:
     """The verdict of a run's confirmation, and what it rests on.
 
@@ -46,6 +46,7 @@ def judge_confirmation(
         results: of the run.
         objective: by which the champion is chosen; the confirmation must have been made for it.
         solved_at: the return from which a training run counts as having solved the task.
+        unjudged: how many trials of the search have no score.
 
     Returns:
         None and nothing if the run has no confirmation for this objective, or its search has gone
@@ -97,6 +98,7 @@ def judge_confirmation(
         looks=sizes if len(sizes) > 1 else None,
         missing=describe_missing(retrained),
         search_choice=min(ranks, key=ranks.__getitem__),
+        unjudged=unjudged,
     )
     return verdict, retrained
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from sweeper.errors import UserError
 from sweeper.evidence.samples import Evidence
+from sweeper.evidence.sentences import describe_unjudged
 from sweeper.evidence.unconfirmed import UNCONFIRMED
 from sweeper.evidence.verdict import Verdict
 from sweeper.formatting import count_noun
@@ -204,16 +205,12 @@ class Selection:
     @property
     def verdict_text(self) -> str:
         """The outcome in sentences, with its limits."""
-        sentences = [] if self.verdict is None else [self.verdict.text]
-        if self.verdict is None:
-            sentences = self._describe_search()
+        if self.verdict is not None:
+            return self.verdict.text
         judged = {one.trial_id for one in self.judged}
         number = sum(one.trial_id not in judged for one in self.excluded)
-        if number:
-            sentences.append(f"{count_noun(number, 'trial')} could not be judged.")
-        if self.verdict is None:
-            sentences.append(self.unconfirmed or UNCONFIRMED)
-        return " ".join(sentences)
+        sentences = [*self._describe_search(), *describe_unjudged(number)]
+        return " ".join([*sentences, self.unconfirmed or UNCONFIRMED])
 
     def _describe_search(self) -> list[str]:
         spread = ""

@@ -123,7 +123,9 @@ def select(
     )
     if not ranked:
         raise _nothing_to_select(tuple(excluded))
-    verdict, retrained = judge_confirmation(results, objective, solved_at=solved_at)
+    verdict, retrained = judge_confirmation(
+        results, objective, solved_at=solved_at, unjudged=len(excluded)
+    )
     winner = ranked[0]
     if verdict is not None and verdict.verdict == "unconfirmed":
         if verdict.champion != winner.trial.trial_id:  # it is not among those trained again

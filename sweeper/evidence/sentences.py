@@ -11,7 +11,7 @@ from sweeper.evidence.statistics import Interval, clopper_pearson
 from sweeper.formatting import count_noun, format_number
 from sweeper.metrics import examined_metric
 
-__all__ = ["MAX_MORE_SEEDS", "Outcome", "describe_outcome"]
+__all__ = ["MAX_MORE_SEEDS", "Outcome", "describe_outcome", "describe_unjudged"]
 
 MAX_MORE_SEEDS = 1000
 _NOTABLE = 1.05  # a ratio of costs or spreads below it isn't worth a word
@@ -35,6 +35,7 @@ class Outcome:
         shrinkage: the champion's search score minus its mean.
         more_seeds: that would settle it.
         missing: what the confirmation lacks, in words.
+        unjudged: how many trials of the search have no score.
         metric: its name.
         mode: whether ``max`` or ``min`` of it is better.
         level: of the intervals.
@@ -53,6 +54,7 @@ class Outcome:
     shrinkage: float | None
     more_seeds: int | None
     missing: tuple[str, ...]
+    unjudged: int
     metric: str
     mode: str
     level: float
@@ -69,6 +71,7 @@ def describe_outcome(outcome: Outcome) -> str:
         *_other_finalists(outcome),
         *_solved(outcome),
         *_shrinkage(outcome),
+        *describe_unjudged(outcome.unjudged),
         *_two_groups(outcome),
         _next_run(outcome),
     ]
@@ -153,6 +156,11 @@ def _more_seeds(number: int | None) -> list[str]:
         ]
     runs = count_noun(number, "more run")
     return [f"If they differ as much as these runs do, about {runs} of both would likely show it."]
+
+
+def describe_unjudged(number: int) -> list[str]:
+    """That so many trials have no score; nothing of none."""
+    return [f"{count_noun(number, 'trial')} could not be judged."] if number else []
 
 
 def _failures(outcome: Outcome) -> list[str]:
@@ -325,6 +333,7 @@ def _without_runs(outcome: Outcome) -> list[str]:
         *_failures(outcome),
         f"{name} is the champion by its search score{scored} alone; the best of several noisy "
         "scores is likely too good.",
+        *describe_unjudged(outcome.unjudged),
         f"Nothing says where another training run of {name} would land.",
     ]
 

@@ -131,6 +131,7 @@ def judge(
     level: float = 0.95,
     missing: Sequence[str] = (),
     search_choice: str | None = None,
+    unjudged: int = 0,
 ) -> Verdict:
     """Judge the finalists by their confirmation.
 
@@ -150,6 +151,7 @@ def judge(
             that of the search.
         search_choice: the finalist that the search put first; by default the one with the best
             score, of equals with the lower id.
+        unjudged: how many trials of the search have no score, for the words.
 
     Raises:
         ValueError: no finalist, two of one name, or looks that do not increase.
@@ -206,6 +208,7 @@ def judge(
         else score - mean,
         more_seeds=more_seeds,
         missing=tuple(missing),
+        unjudged=unjudged,
         metric=metric,
         mode=mode,
         level=level,

@@ -417,6 +417,33 @@ def test_the_record_of_a_version_that_kept_no_reasons_is_read(tmp_path: Path) ->
     assert load_selection(path) == selection
 
 
+@pytest.mark.parametrize(
+    "done",
+    [
+        [retrained("c0001", "t0003", GOOD), retrained("c0002", BASELINE, BAD)],
+        [retrained("c0001", "t0003", GOOD[:1] * 4), retrained("c0002", BASELINE, BAD)],
+        [retrained("c0001", "t0003", GOOD)],
+        [],
+        [
+            replace(retrained("c0001", "t0003", (), state="ERROR"), reason="crashed"),
+            retrained("c0002", BASELINE, BAD),
+        ],
+    ],
+    ids=["better", "all equal", "interrupted", "not begun", "failed"],
+)
+def test_a_verdict_ends_with_the_next_training_run_whatever_happened_in_the_search(
+    done: list[TrialRecord],
+) -> None:
+    trials = [searched("t0003", 30.0)]
+    whole = choose(results(*done, plan=planned("t0003"), trials=trials)).verdict_text
+    lost = [searched("t0004", 1.0, "ERROR"), searched("t0005", None)]
+    selection = choose(results(*done, plan=planned("t0003"), trials=[*trials, *lost]))
+    first, said, last = selection.verdict_text.partition("2 trials could not be judged. ")
+    assert said
+    assert first + last == whole
+    assert "raining run" in last.rpartition(". ")[2]
+
+
 def test_an_area_under_a_curve_is_no_mean_to_shrink_from() -> None:
     objective = replace(OBJECTIVE, score="auc")
     chosen_by = {"metric": objective.metric, "mode": "max", "score": "auc"}
