@@ -8,7 +8,7 @@ import numpy as np
 
 from sweeper.metrics import EPISODE_STATISTICS, EVALUATION, EXAMINED, Objective
 
-__all__ = ["combine_replicas", "is_of_episodes", "pick_worst"]
+__all__ = ["combine_replicas", "find_mode", "is_of_episodes", "pick_worst"]
 
 _RETURN = "episode_return_"
 
@@ -35,13 +35,17 @@ def combine_replicas(metric: str, values: Sequence[float]) -> float:
 
 
 def pick_worst(metric: str, objective: Objective) -> Callable[[float, float], float]:
-    """Which of two values of a metric of episodes is the worse one: ``min`` or ``max``.
+    """Which of two values of a metric of episodes is the worse one: ``min`` or ``max``."""
+    return max if find_mode(metric, objective) == "min" else min
+
+
+def find_mode(metric: str, objective: Objective) -> str:
+    """Whether ``max`` or ``min`` of a metric is better.
 
     Returns are judged as the objective's if that is a return, and lengths likewise. Of what the
     objective does not speak of, more is better.
     """
-    is_alike = _kind(metric) == _kind(objective.metric)
-    return max if is_alike and objective.mode == "min" else min
+    return objective.mode if _kind(metric) == _kind(objective.metric) else "max"
 
 
 def _kind(metric: str) -> str:

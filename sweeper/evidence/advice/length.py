@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from sweeper.episode_metrics import find_mode
 from sweeper.evidence.advice.finding import LEVEL, Finding
 from sweeper.evidence.statistics import mean_interval
 from sweeper.formatting import count_noun, format_number
@@ -41,7 +42,7 @@ def advise_on_length(trials: Sequence[TrialRecord], objective: Objective) -> Fin
     if not cut:
         return Finding(about, False, "No trial was ended by its env steps or its time.")
     for metric in dict.fromkeys((objective.metric, _TRAINING)):
-        mode = objective.mode if metric == objective.metric else "max"
+        mode = find_mode(metric, objective)
         sign = 1.0 if mode == "max" else -1.0
         curves = [curve for one in cut if (curve := _read(one, metric, sign)) is not None]
         if curves:
@@ -73,11 +74,11 @@ def advise_on_length(trials: Sequence[TrialRecord], objective: Objective) -> Fin
         is_rising = False
         rate = f"in each of {len(gains)} runs"
         if interval is not None:
-            ends = f"{format_number(sign * low)} to {format_number(sign * high)}"
+            ends = f"{format_number(low)} to {format_number(high)}"
             rate = f"a run ({ends} over {len(gains)} runs)"
         text = (
             f"In the last quarter of its env steps {metric} of {many} did not improve notably: by "
-            f"{format_number(sign * gain)} {rate}."
+            f"{format_number(gain)} {rate}."
         )
     numbers = {
         "metric": metric,

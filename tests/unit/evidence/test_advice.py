@@ -105,8 +105,8 @@ def test_curves_that_still_rise_are_told_from_those_that_do_not(planted) -> None
     assert "did not improve notably" in flat.text
 
 
-def test_what_is_minimised_rises_when_it_falls(planted) -> None:
-    results = drawn(planted, "curves still rise by a deviation", 1)
+def turned(planted, results: SweepResults) -> SweepResults:
+    """The same results with the sign of every return changed."""
 
     def turn(report):
         return {
@@ -114,8 +114,42 @@ def test_what_is_minimised_rises_when_it_falls(planted) -> None:
             for name, value in report.items()
         } | {planted.METRIC: -report[planted.METRIC]}
 
-    turned = tuple(replace(one, reports=tuple(map(turn, one.reports))) for one in results.trials)
-    results = SweepResults(root=Path(), trials=turned)
+    trials = tuple(replace(one, reports=tuple(map(turn, one.reports))) for one in results.trials)
+    return SweepResults(root=Path(), trials=trials)
+
+
+@pytest.mark.parametrize("kind", ["curves still rise by a deviation", "pure noise"])
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("has_evaluations", [True, False])
+def test_what_is_minimised_is_told_of_as_what_is_maximised(
+    planted, kind: str, seed: int, has_evaluations: bool
+) -> None:
+    results = drawn(planted, kind, seed)
+    both = []
+    for trials in (results.trials, turned(planted, results).trials):
+        if not has_evaluations:  # then returns while training tell of it, which are judged alike
+            trials = tuple(
+                replace(
+                    one,
+                    reports=tuple(
+                        {name.replace("evaluation/", ""): value for name, value in row.items()}
+                        for row in one.reports
+                    ),
+                )
+                for one in trials
+            )
+        both.append(trials)
+    up = advise_on_length(both[0], Objective(planted.METRIC, "max"))
+    down = advise_on_length(both[1], Objective(planted.METRIC, "min"))
+    assert up.is_advice == down.is_advice
+    assert up.text.replace("still rose by", "still fell by") == down.text
+    assert down.numbers["gain"] == -up.numbers["gain"]
+    if not up.is_advice and up.numbers["gain"] > 0:
+        assert "did not improve notably: by -" not in down.text
+
+
+def test_what_is_minimised_rises_when_it_falls(planted) -> None:
+    results = turned(planted, drawn(planted, "curves still rise by a deviation", 1))
     objective = Objective(planted.METRIC, "min")
     advice = advise(results, objective, planted.SPACE, is_brief=True)
     (length,) = [one for one in advice.given if one.about == "length"]
