@@ -6,9 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sweeper.evidence.failed_runs import describe_failed, describe_reason, explain_failed
+from sweeper.evidence.figures import (
+    describe_ends,
+    describe_in_brackets,
+    describe_level,
+    describe_numbers,
+    name_measure,
+    percent,
+)
 from sweeper.evidence.samples import Evidence
 from sweeper.evidence.statistics import Interval, clopper_pearson
 from sweeper.formatting import count_noun, format_number
+from sweeper.hints import join_words
 from sweeper.metrics import examined_metric
 
 __all__ = ["MAX_MORE_SEEDS", "Outcome", "describe_outcome", "describe_unjudged"]
@@ -80,12 +89,12 @@ def describe_outcome(outcome: Outcome) -> str:
 
 def _main(outcome: Outcome) -> list[str]:
     champion, baseline = outcome.champion, outcome.baseline
-    name, measure = champion.name, _measure(outcome.metric)
+    name, measure = champion.name, name_measure(outcome.metric)
     if outcome.verdict == "unconfirmed":
         return [
-            f"Unconfirmed: the confirmation is not complete; it lacks {_join(outcome.missing)}.",
+            f"Unconfirmed: {_describe_lack(outcome)}.",
             f"{name} is the champion by its search score; so far its {measure} is "
-            f"{_numbers(champion)}{_level(outcome, champion)}.",
+            f"{describe_numbers(champion)}{describe_level(outcome.level, champion)}.",
         ]
     if baseline is None or baseline.mean is None:
         why = "There is no baseline to hold it against."
@@ -97,10 +106,13 @@ def _main(outcome: Outcome) -> list[str]:
         rank = f"has the best {measure} of {number} finalists:"
         if number == 1:
             rank = f"is the only finalist; its {measure} is"
-        return [f"{name} {rank} {_numbers(champion)}{_level(outcome, champion)}.", why]
+        return [
+            f"{name} {rank} {describe_numbers(champion)}{describe_level(outcome.level, champion)}.",
+            why,
+        ]
     numbers = (
-        f"{measure} {_numbers(champion)}, against {_numbers(baseline)}"
-        f"{_level(outcome, champion, baseline)}"
+        f"{measure} {describe_numbers(champion)}, against {describe_numbers(baseline)}"
+        f"{describe_level(outcome.level, champion, baseline)}"
     )
     if outcome.verdict == "undecided":
         return [
@@ -142,8 +154,8 @@ def _beats(outcome: Outcome) -> list[str]:
     limits = ""
     if outcome.probability_interval is not None:
         low, high = outcome.probability_interval.low, outcome.probability_interval.high
-        limits = f" ({_whole(low)} to {_whole(high)} %)"
-    share = f"{_whole(outcome.probability)} %{limits}"
+        limits = f" ({percent(low)} to {percent(high)} %)"
+    share = f"{percent(outcome.probability)} %{limits}"
     return [f"A run of {outcome.champion.name} beats one of the baseline in {share} of all pairs."]
 
 
@@ -190,7 +202,7 @@ def _diverged(outcome: Outcome) -> list[str]:
         return []
     parts[0] += " runs"
     verb = "counts" if sum(counts.values()) == 1 else "count"
-    return [f"{_join(parts)} diverged and {verb} as the worst."]
+    return [f"{join_words(parts)} diverged and {verb} as the worst."]
 
 
 def _other_finalists(outcome: Outcome) -> list[str]:
@@ -201,8 +213,8 @@ def _other_finalists(outcome: Outcome) -> list[str]:
         rest = "other finalist" if others == 1 else f"other {others} finalists"
         return [f"{name} is better than the {rest}."]
     ranked = {one.name: one for one in outcome.finalists}
-    tied = [f"{other} ({_short_numbers(ranked[other])})" for other in outcome.tied]
-    sentences = [f"{_join(tied)} may be better or worse than {name}."]
+    tied = [f"{other} ({describe_in_brackets(ranked[other])})" for other in outcome.tied]
+    sentences = [f"{join_words(tied)} may be better or worse than {name}."]
     chosen = [one for one in outcome.finalists if one.name in (name, *outcome.tied)]
     parts = []
     steps = [one.env_steps for one in chosen]
@@ -235,7 +247,7 @@ def _solved(outcome: Outcome) -> list[str]:
     solved = outcome.champion.solved
     if solved is None:
         return []
-    share = f"{_whole(solved.interval.low)} to {_whole(solved.interval.high)} %"
+    share = f"{percent(solved.interval.low)} to {percent(solved.interval.high)} %"
     other = None if outcome.baseline is None else outcome.baseline.solved
     against = ""
     if other is not None:
@@ -244,7 +256,7 @@ def _solved(outcome: Outcome) -> list[str]:
     return [
         f"{solved.number} of {name}'s {solved.runs} runs{against} ended at "
         f"{format_number(solved.at)} or better; in the long run {share} of {name}'s would "
-        f"({_percent(solved.interval.level)} interval)."
+        f"({percent(solved.interval.level)} % interval)."
     ]
 
 
@@ -277,7 +289,7 @@ def _two_groups(outcome: Outcome) -> list[str]:
             f"Runs in this environment fall into two groups; all {len(values)} of {name}'s are in "
             f"the {group} one, but up to {_elsewhere(outcome)} % of runs may end in the {other}."
         ]
-    low, high = (_ends(group) for group in (values[:number], values[number:]))
+    low, high = (describe_ends(group) for group in (values[:number], values[number:]))
     return [
         f"{name}'s runs fall into two groups: {number} of {len(values)} ended {low}, the others "
         f"{high}{_lower_of_baseline(outcome)}."
@@ -294,12 +306,6 @@ def _lower_of_baseline(outcome: Outcome) -> str:
     return f"; of the baseline's, {share} {where}"
 
 
-def _ends(group: Sequence[float]) -> str:
-    """Where a group of runs ended, in ascending order."""
-    least, most = format_number(group[0]), format_number(group[-1])
-    return f"at {least}" if least == most else f"between {least} and {most}"
-
-
 def _next_run(outcome: Outcome) -> str:
     champion = outcome.champion
     values, prediction = champion.finished, champion.prediction
@@ -312,7 +318,7 @@ def _next_run(outcome: Outcome) -> str:
         return (
             f"One more training run of {champion.name} would land between "
             f"{format_number(prediction.low)} and {format_number(prediction.high)}{where} "
-            f"({_percent(prediction.level)}{limit})."
+            f"({percent(prediction.level)} %{limit})."
         )
     if len(values) < 2:
         return f"One run can't say where another training run of {champion.name} would land."
@@ -324,9 +330,7 @@ def _next_run(outcome: Outcome) -> str:
 
 def _without_runs(outcome: Outcome) -> list[str]:
     name, score = outcome.champion.name, outcome.champion.search_score
-    why = f"the confirmation is not complete; it lacks {_join(outcome.missing)}"
-    if not outcome.missing:
-        why = explain_failed(outcome.set_aside)
+    why = _describe_lack(outcome) if outcome.missing else explain_failed(outcome.set_aside)
     scored = "" if score is None else f", {format_number(score)},"
     return [
         f"Unconfirmed: {why}.",
@@ -338,57 +342,11 @@ def _without_runs(outcome: Outcome) -> list[str]:
     ]
 
 
-def _measure(metric: str) -> str:
-    if metric.rpartition("/")[2] == "episode_return_mean":
-        return "mean return"
-    if metric.rpartition("/")[2] == "episode_len_mean":
-        return "mean episode length"
-    return f"mean {metric}"
-
-
-def _numbers(evidence: Evidence) -> str:
-    """The mean, its interval and the number of runs."""
-    values, interval = evidence.finished, evidence.interval
-    failed = sum(value is None for value in evidence.runs)
-    runs = count_noun(len(values), "run") + (f" ({failed} more failed)" if failed else "")
-    mean = format_number(evidence.mean)
-    if interval is None:
-        return f"{mean} in {'each of ' if len(values) > 1 else ''}{runs}"
-    return f"{mean} ({format_number(interval.low)} to {format_number(interval.high)}) over {runs}"
-
-
-def _short_numbers(evidence: Evidence) -> str:
-    """The same, to stand in brackets."""
-    interval, runs = evidence.interval, count_noun(len(evidence.finished), "run")
-    if interval is None:
-        return _numbers(evidence)
-    low, high = format_number(interval.low), format_number(interval.high)
-    return f"{format_number(evidence.mean)}; {low} to {high} over {runs}"
-
-
-def _level(outcome: Outcome, *shown: Evidence) -> str:
-    intervals = [one.interval for one in shown if one.interval is not None]
-    if not intervals:
-        return ""
-    noun = "intervals" if len(intervals) > 1 else "interval"
-    _, comma, promise = intervals[0].method.partition(", over ")  # the champion's
-    kept = f", widened for {promise.replace(' over ', ' ')}" if comma else ""
-    return f" ({_percent(outcome.level)} {noun}{kept})"
+def _describe_lack(outcome: Outcome) -> str:
+    return f"the confirmation is not complete; it lacks {join_words(outcome.missing)}"
 
 
 def _elsewhere(outcome: Outcome) -> str:
     """In percent, the largest share of runs that may do what none of the champion's did."""
     number = len(outcome.champion.finished)
-    return _whole(1 - clopper_pearson(number, number, outcome.level).low)
-
-
-def _percent(level: float) -> str:
-    return f"{_whole(level)} %"
-
-
-def _whole(share: float) -> str:
-    return f"{100 * share:.0f}"
-
-
-def _join(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return percent(1 - clopper_pearson(number, number, outcome.level).low)
