@@ -24,6 +24,7 @@ __all__ = ["MAX_MORE_SEEDS", "Outcome", "describe_outcome", "describe_unjudged"]
 
 MAX_MORE_SEEDS = 1000
 _NOTABLE = 1.05  # a ratio of costs or spreads below it isn't worth a word
+_NEAR = 0.1  # of what counts as solved: runs that all come to 474 are near 475
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def describe_outcome(outcome: Outcome) -> str:
         *_diverged(outcome),
         *_other_finalists(outcome),
         *_solved(outcome),
+        *_out_of_reach(outcome),
         *_shrinkage(outcome),
         *describe_unjudged(outcome.unjudged),
         *_two_groups(outcome),
@@ -257,6 +259,23 @@ def _solved(outcome: Outcome) -> list[str]:
         f"{solved.number} of {name}'s {solved.runs} runs{against} ended at "
         f"{format_number(solved.at)} or better; in the long run {share} of {name}'s would "
         f"({percent(solved.interval.level)} % interval)."
+    ]
+
+
+def _out_of_reach(outcome: Outcome) -> list[str]:
+    """That what counts as solved lies farther from every run than these from each other."""
+    solved, baseline = outcome.champion.solved, outcome.baseline
+    everyone = [*outcome.finalists, *outcome.set_aside, *([] if baseline is None else [baseline])]
+    runs = sorted(value for one in everyone for value in one.undiverged)
+    if solved is None or not runs:
+        return []
+    best = runs[-1] if outcome.mode == "max" else runs[0]
+    lacks = solved.at - best if outcome.mode == "max" else best - solved.at
+    if lacks <= max(runs[-1] - runs[0], _NEAR * abs(solved.at)):
+        return []
+    return [
+        f"No run came near {format_number(solved.at)}: the best ended at {format_number(best)}. "
+        "Perhaps the environment can't give it."
     ]
 
 

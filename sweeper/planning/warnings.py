@@ -69,7 +69,8 @@ def _unreachable_solution(
 ) -> Iterator[str]:
     """A return that counts as solved, but is beyond what the environment calls solved itself."""
     solved_at, threshold = spec.selection.solved_at, environment.reward_threshold
-    if solved_at is None or threshold is None or spec.selection.mode != "max":
+    is_return = spec.selection.metric.rpartition("/")[2].startswith("episode_return_")
+    if solved_at is None or threshold is None or not is_return or spec.selection.mode != "max":
         return
     if solved_at > threshold:
         yield (

@@ -75,6 +75,34 @@ def test_minimising_is_maximising_the_negative() -> None:
     assert first.probability_of_improvement == second.probability_of_improvement == 1.0
 
 
+@pytest.mark.parametrize(
+    ("solved_at", "is_far"), [(5.0, False), (14.0, False), (30.0, True), (1e6, True)]
+)
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_what_no_run_came_near_is_said(solved_at: float, is_far: bool, mode: str) -> None:
+    sign = 1 if mode == "max" else -1
+    best = Sample("t1", tuple(sign * value for value in (10.0, 11.0, 12.0, 10.5, 11.5)), 1e5)
+    baseline = Sample("baseline", tuple(sign * value for value in (9.0, 10.5, 4.0)), 1e5)
+    text = judge([best], baseline, mode=mode, solved_at=sign * solved_at).text
+    words = f"the best ended at {sign * 12}. Perhaps the environment can't give it."
+    assert (words in text) == is_far
+
+
+@pytest.mark.parametrize(("value", "is_far"), [(474.0, False), (9.0, True)])
+def test_equal_runs_may_be_near(value: float, is_far: bool) -> None:
+    text = judge([Sample("t1", (value,) * 5, 1e5)], None, solved_at=475).text
+    assert ("No run came near 475" in text) == is_far
+
+
+def test_a_run_of_anybody_may_be_near() -> None:
+    finalist, failed = Sample("t1", (9.0, 10.0), 1e5), Sample("t2", (480.0, None, None), 1e5)
+    assert "No run came near 475" in judge([finalist], None, solved_at=475).text
+    assert "No run came near 475" not in judge([finalist, failed], None, solved_at=475).text
+    # A value that stands for a diverged run is nobody's.
+    diverged = Sample("t2", (9.0, 10.0, 480.0), 1e5, diverged=(2,))
+    assert "No run came near 475" in judge([finalist], diverged, solved_at=475).text
+
+
 def test_seeds_are_added_to_what_is_undecided_only() -> None:
     best = Sample("t1", (10.0, 11.0, 12.0, 10.5, 11.5), 1e5)
     rival = Sample("t2", (9.0, 10.5, 11.0, 9.5, 10.0), 1e5)

@@ -139,6 +139,16 @@ def test_a_return_that_may_be_out_of_reach_is_warned_of(tmp_path: Path) -> None:
     assert any("counts as solved from 475 on" in one for one in warnings)
 
 
+@pytest.mark.parametrize("metric", ["episode_len_mean", "evaluation/episode_len_mean"])
+def test_a_number_that_is_no_return_is_not_held_against_the_environments(
+    tmp_path: Path, metric: str
+) -> None:
+    overrides = [f"selection.metric={metric}", "selection.solved_at=501", "evaluation={}"]
+    assert not any("solved" in one for one in plan_of(tmp_path, *overrides).warnings)
+    returns = [f"selection.metric={metric.replace('len', 'return')}", *overrides[1:]]
+    assert any("solved" in one for one in plan_of(tmp_path, *returns).warnings)
+
+
 def settings_of(folder: Path, **sections: str) -> Any:
     plan = plan_of(folder, *(f"{key}={value}" for key, value in sections.items()))
     return confirmation_settings(plan, seeds=(3, 4), episodes=100)
