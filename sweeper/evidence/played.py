@@ -11,7 +11,14 @@ from typing import Any
 
 from sweeper.evidence.champions_runs import ChampionsRuns
 from sweeper.evidence.samples import Evidence, Sample, weigh_sample
-from sweeper.evidence.statistics import Summary, find_limits, find_two_groups, summarise_sample
+from sweeper.evidence.statistics import (
+    Summary,
+    explain_no_interval,
+    find_limits,
+    find_two_groups,
+    summarise_sample,
+)
+from sweeper.results.scoring import is_comparable
 
 __all__ = ["AgentEvaluation", "Evaluation", "Yardstick"]
 
@@ -97,11 +104,12 @@ class Evaluation:
     def evidence(self) -> Evidence | None:
         """What several replicas say of their configuration, as a confirmation would say it.
 
-        None of one agent, which says nothing of it.
+        None of one agent, which says nothing of it, and of returns that are no numbers to compute
+        with, as where an environment's rewards grow without end.
         """
-        if len(self.agents) < 2:
+        means = self._means
+        if len(means) < 2 or not all(map(is_comparable, means)):
             return None
-        means = tuple(agent.mean for agent in self.agents)
         samples = [means, *self.yardstick.others]
         return weigh_sample(
             Sample(self.folder.name, means, env_steps=0.0),
@@ -115,6 +123,10 @@ class Evaluation:
         )
 
     @property
+    def _means(self) -> tuple[float, ...]:
+        return tuple(agent.mean for agent in self.agents)
+
+    @property
     def summary(self) -> Summary:
         """Over the means of several replicas, or over the episodes of one agent.
 
@@ -122,7 +134,7 @@ class Evaluation:
         """
         found = self.evidence
         if found is None or found.mean is None or found.iqm is None:
-            return summarise_sample(self.agents[0].returns)
+            return summarise_sample(self._means if len(self.agents) > 1 else self.agents[0].returns)
         ends = None if found.interval is None else (found.interval.low, found.interval.high)
         return Summary(found.mean, found.iqm, ends, found.interval_reason)
 
@@ -144,7 +156,7 @@ class Evaluation:
             "environment_changes": list(self.environment_changes),
             **self._describe_sample(),
             "interval_over": self.unit,
-            "runs": [agent.mean for agent in self.agents],
+            "runs": list(self._means),
             "diverged": list(self.diverged),
             "champion": None if self.champion is None else asdict(self.champion),
             "agents": [
@@ -161,7 +173,8 @@ class Evaluation:
     def _describe_sample(self) -> dict[str, Any]:
         """Of several replicas what a confirmation's evidence has, under the same names."""
         if self.evidence is None:
-            known = {"prediction": None, "prediction_reason": _ONE_AGENT, "solved": None}
+            why = _ONE_AGENT if len(self.agents) < 2 else explain_no_interval(self._means)
+            known = {"prediction": None, "prediction_reason": why, "solved": None}
             return {**self.summary.to_json(), **known}
         document = self.evidence.to_json()
         elsewhere = ("name", "runs", "env_steps", "search_score", "diverged")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 from collections.abc import Iterator
@@ -18,8 +19,9 @@ from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
 from sweeper.evidence.episodes import play_episodes
 from sweeper.evidence.evaluation import _find_episode_cap, evaluate
-from sweeper.evidence.played import AgentEvaluation, Evaluation
+from sweeper.evidence.played import AgentEvaluation, Evaluation, Yardstick
 from sweeper.seals import seal_folder
+from sweeper.views.evaluation import print_evaluation
 
 
 class Lottery(gymnasium.Env[Any, Any]):
@@ -155,6 +157,29 @@ def test_the_unit_of_several_replicas_is_the_training_run() -> None:
     assert document["interval_over"] == "training runs"
     # t(0.975, 1) = 12.706, deviation 2.828, of two.
     assert document["interval"] == pytest.approx([4 - 25.412, 4 + 25.412], abs=1e-3)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("number", [1, 2, 5])
+@pytest.mark.parametrize(
+    "returns",
+    [(math.inf, 1.0), (-math.inf, 1.0), (math.inf, -math.inf), (1.7e308, 1.7e308), (1e200, 1e200)],
+    ids=str,
+)
+def test_returns_beyond_what_can_be_computed_with_are_shown_without_an_interval(
+    returns: tuple[float, ...], number: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agents = [AgentEvaluation("replica_0", returns, (1, 1))]
+    agents += [AgentEvaluation(f"replica_{n}", (1.0, 3.0), (1, 1)) for n in range(1, number)]
+    made = Evaluation(
+        Path("/x"), "E-v0", 2, 0, tuple(agents), yardstick=Yardstick(others=((1.0, 2.0, 3.0),))
+    )
+    document = made.to_json()
+    assert document["interval"] is None
+    assert document["prediction"] is None
+    assert document["interval_reason"] == "values beyond 1e+50 bear none"
+    print_evaluation(made)
+    assert "none: values beyond 1e+50 bear none" in capsys.readouterr().out
 
 
 def test_the_unit_of_one_agent_is_the_episode() -> None:
