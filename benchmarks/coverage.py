@@ -77,6 +77,8 @@ def fixed_configuration(draws: int) -> None:
             _coverage_row(returns, f"mean: {name}", make, draws, of_mean=True)
         for name, make in _PREDICTIONS.items():
             _coverage_row(returns, f"next run: {name}", make, draws, of_mean=False)
+    name = "mean: as judged, where two groups show"
+    _coverage_row(STUCK, name, _mean_as_judged, draws, of_mean=True, where=_shows_two_groups)
     print_row("", "order statistics promise", *(f"{(n - 1) / (n + 1):.1%}" for n in SIZES))
     _probability_rows(draws)
 
@@ -88,15 +90,17 @@ def _coverage_row(
     draws: int,
     *,
     of_mean: bool,
+    where: Callable[[np.ndarray], bool] = lambda _: True,
 ) -> None:
     cells = []
     for size in SIZES:
         generator = np.random.default_rng(size)
         hits = [
-            _covers(make(returns.draw(generator, size)), generator, returns, of_mean=of_mean)
+            _covers(make(values), generator, returns, of_mean=of_mean)
             for _ in range(draws)
+            if where(values := returns.draw(generator, size))
         ]
-        cells.append(f"{np.mean(hits):.1%}")
+        cells.append(f"{np.mean(hits):.1%}" if hits else "-")
     print_row(returns.name, name, *cells)
 
 
@@ -121,6 +125,10 @@ def _percentile_bootstrap(values: np.ndarray) -> Interval | None:
     picks = np.random.default_rng(0).integers(len(values), size=(1000, len(values)))
     low, high = np.quantile(values[picks].mean(axis=1), [0.025, 0.975])
     return Interval(float(low), float(high), 0.95, "percentile bootstrap") if low < high else None
+
+
+def _shows_two_groups(values: np.ndarray) -> bool:
+    return find_two_groups([values]) is not None
 
 
 def _mean_as_judged(values: np.ndarray) -> Interval | None:
