@@ -23,7 +23,7 @@ from sweeper.metrics import BOUNDS
 from sweeper.results.ranking import id_key
 from sweeper.results.records import TrialRecord, judge_trial
 from sweeper.results.scoring import metric_value
-from sweeper.results.spread import spread_of
+from sweeper.results.spread import Spread, spread_of
 from sweeper.results.standing import trial_share
 from sweeper.search.configuration import flatten_parameters
 from sweeper.streams import forgiving
@@ -40,6 +40,7 @@ _WIDE = 100  # below this, parameters come before the return in training and the
 _NARROW = 60  # below this, the spread is left out, too
 _BEST = "best so far"
 _MAX_BEST_LINES = 2
+_MAX_TIES = 3
 _TRIAL_WIDTH = 6
 _GAP = "  "
 _RETURN = "episode_return_mean"
@@ -238,7 +239,17 @@ def _best_lines(watch: LaunchWatch, width: int) -> list[Text]:
     if len(words) > _MAX_BEST_LINES * (width - len(indent) - 10):
         words = format_parameters(record.parameters, is_short=True)
     folded = fold_parameters(words, width - len(indent), max_lines=_MAX_BEST_LINES)
-    return [Text(), first, *(Text(indent + line) for line in folded)]
+    lines = [Text(), first, *(Text(indent + line) for line in folded)]
+    if watch.ties and _has_spread(spread_of(record, watch.plan.spec.objective)):
+        named = sorted(watch.ties, key=id_key)
+        more = f" and {len(named) - _MAX_TIES} more" if len(named) > _MAX_TIES else ""
+        words = f"~ can't be told from it: {', '.join(named[:_MAX_TIES])}{more}"
+        lines.append(Text(indent + words, style="dim"))
+    return lines
+
+
+def _has_spread(spread: Spread | None) -> bool:
+    return spread is not None and spread.deviation is not None
 
 
 def _columns(watch: LaunchWatch, width: int) -> dict[str, int]:
@@ -263,9 +274,11 @@ def _trial_line(
 ) -> Text:
     report, objective = record.last_report, watch.plan.spec.objective
     spread = spread_of(record, objective)
+    mark = "~" if _has_spread(spread) and record.trial_id in watch.ties else ""
+    score = format_score(judge_trial(record, objective).value, record.diverged)
     cells = {
         "of": record.of,
-        "score": format_score(judge_trial(record, objective).value, record.diverged),
+        "score": f"{mark}{score}",
         "±": format_number(None if spread is None else spread.deviation),
         "return": format_number(metric_value(report, _RETURN)),
         "steps": format_number(record.env_steps),

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from sweeper.evidence.ties import Ties
 from sweeper.formatting import describe_counts, format_clock, format_duration
 from sweeper.journal import (
     ConfirmationPlanned,
@@ -69,6 +70,7 @@ class LaunchWatch:
         self.metric = plan.spec.selection.metric
         self.varied = VariedParameters()
         self.decision = ""
+        self._ties = Ties(plan.spec.objective)
         self._records: dict[str, TrialRecord] = {}
         self._heard: dict[str, float] = {}  # when each running trial had its last event
         self._changed: dict[str, tuple[TrialRecord, float]] = {}
@@ -109,6 +111,7 @@ class LaunchWatch:
         for trial_id, (record, updated) in changed.items():
             if record.stage is Stage.SEARCH:
                 self.standing.update(record, updated)
+                self._ties.update(record)
                 self.varied.add(trial_id, record.parameters)
             elif self.confirmation is not None and not record.is_outdated:
                 self.confirmation.update(record, updated)
@@ -121,6 +124,11 @@ class LaunchWatch:
                 self._heard.pop(trial_id, None)
         best = self.standing.best()
         self.best_record = None if best is None else self._records[best.trial_id]
+
+    @property
+    def ties(self) -> frozenset[str]:
+        """The search's trials that can't be told from the best one, as of the last `refresh`."""
+        return self._ties.find()
 
     def _begin_confirmation(self) -> None:
         planned = self.results.confirmation

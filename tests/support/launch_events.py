@@ -65,6 +65,7 @@ class Launch:
     plan: SweepPlan
     root: Path = Path("/runs/cartpole")
     now: float = 1_000_000.0
+    seeds: tuple[int, ...] = (0,)
     watch: LaunchWatch = field(init=False)
     results: ResultsBuilder = field(init=False)
     heard: list[Event] = field(default_factory=list)
@@ -82,7 +83,7 @@ class Launch:
         self.feed(LaunchStarted(self.now, 1, 1, ("sweeper", "run")))
 
     def start(self, trial_id: str, **parameters: Any) -> None:
-        self.feed(TrialAsked(self.now, trial_id, parameters, parameters, (0,)))
+        self.feed(TrialAsked(self.now, trial_id, parameters, parameters, self.seeds))
         self.feed(TrialStarted(self.now, trial_id, "127.0.0.1"))
 
     def report(
@@ -91,7 +92,7 @@ class Launch:
         share: float,
         value: float,
         decision: Mapping[str, Any] | None = None,
-        **metrics: float,
+        **metrics: Any,
     ) -> None:
         """A trial of 1000 steps and 100 s, so far along, with a return."""
         row: Mapping[str, Any] = {

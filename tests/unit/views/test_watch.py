@@ -11,6 +11,7 @@ from launch_events import Launch, make_plan
 from rich.console import Console
 from terminals import Terminal, run_on_a_terminal
 
+from sweeper.evidence.ties import find_ties
 from sweeper.journal import TrialAsked, TrialRetried, TrialStarted
 from sweeper.paths import RunPaths
 from sweeper.views.lines import LineProgress
@@ -74,6 +75,43 @@ def test_the_table_shows_counts_times_the_best_and_running_trials(launch: Launch
     assert shown[6].split() == ["trial", "score", "steps", "lr", "num_epochs"]
     assert shown[7].split() == ["t0004", "80", "400", "4e-05", "4"]
     assert [line.split()[0] for line in shown[7:]] == ["t0004", "t0005", "t0006"]
+
+
+def report_runs(launch: Launch, trial_id: str, *values: float) -> None:
+    mean = sum(values) / len(values)
+    launch.report(trial_id, 0.5, mean, **{"replica/episode_return_mean": [*values]})
+
+
+def test_who_can_not_be_told_from_the_best_is_marked(tmp_path: Path) -> None:
+    launch = Launch(make_plan(tmp_path), seeds=(0, 1, 2))
+    launch.begin()
+    for number in range(1, 8):
+        launch.start(f"t{number:04d}", lr=1e-5 * number)
+    report_runs(launch, "t0001", 90.0, 100.0, 110.0)
+    assert not any("~" in line for line in picture(launch))  # there is no other
+    report_runs(launch, "t0002", 1.0, 2.0, 3.0)
+    report_runs(launch, "t0003", 80.0, 99.0, 108.0)
+    report_runs(launch, "t0004", 70.0, 101.0, 99.0)
+    shown = picture(launch)
+    assert shown[5] == "             ~ can't be told from it: t0003, t0004"
+    scores = {line.split()[0]: line.split()[1] for line in shown if line.startswith("t000")}
+    assert {trial for trial, score in scores.items() if score.startswith("~")} == {
+        "t0003",
+        "t0004",
+    }
+    for trial in ("t0005", "t0006"):
+        report_runs(launch, trial, 80.0, 99.0, 108.0)
+    assert picture(launch)[5].endswith("t0003, t0004, t0005 and 1 more")
+    report_runs(launch, "t0007", 300.0, 301.0, 302.0)  # a new best one, told from all others
+    assert not any("~" in line for line in picture(launch))
+    ties = find_ties(launch.results.snapshot(is_live=True).trials, launch.plan.spec.objective)
+    assert launch.watch.ties == ties == frozenset()
+
+
+def test_where_one_replica_tells_nothing_nobody_is_marked(launch: Launch) -> None:
+    a_busy_launch(launch)
+    assert not any("~" in line for line in picture(launch))
+    assert launch.watch.ties
 
 
 def test_a_trial_that_says_nothing_for_a_minute_is_named(launch: Launch) -> None:
