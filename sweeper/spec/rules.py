@@ -185,8 +185,12 @@ def _finalists_can_be_confirmed(draft: Draft) -> Iterator[Finding]:
         )
     if search is not None and not draft.problems:
         trials = count_trials(draft.space, search, finalists)
+        budget = draft.get(Budget)
+        words = f"are {trials}"
+        if budget is not None and budget.trials is not None and budget.trials < trials:
+            trials, words = budget.trials, f"budget.trials limits to {budget.trials}"
         if finalists > trials:
-            yield here, f"must not be more than the trials, which are {trials}; found {finalists}"
+            yield here, f"must not be more than the trials, which {words}; found {finalists}"
 
 
 def _replay_can_be_saved(draft: Draft) -> Iterator[Finding]:

@@ -75,6 +75,7 @@ def test_on_rllib_it_is_off_and_the_plan_says_what_it_would_cost(tmp_path: Path)
         (["stop=null", "budget.time_s=60"], 0),  # no trial has an end of its own
         (["selection.metric=learner/policy_loss"], 0),
         (["budget.trials=1"], 1),
+        (["budget.trials=2", "selection.finalists=2"], 2),
     ],
 )
 def test_the_default_is_what_can_be_confirmed(
