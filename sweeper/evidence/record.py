@@ -277,8 +277,11 @@ class Selection:
         document["finalists"] = {
             name: _describe_evidence(one, made) for name, one in judged.items()
         }
+        interval = verdict.probability_interval
         document |= {
             "probability_of_improvement": verdict.probability_of_improvement,
+            "probability_interval": None if interval is None else [interval.low, interval.high],
+            "probability_interval_level": None if interval is None else interval.level,
             "shrinkage": verdict.shrinkage,
             "cheapest": verdict.cheapest,
             "steadiest": verdict.steadiest,

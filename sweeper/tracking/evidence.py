@@ -33,7 +33,10 @@ def champion_metrics(selection: Selection) -> dict[str, float | int | None]:
     verdict = selection.verdict
     if verdict is not None:
         row["confirmation/shrinkage"] = verdict.shrinkage
-        row["confirmation/probability_of_improvement"] = verdict.probability_of_improvement
+        name, interval = "confirmation/probability_of_improvement", verdict.probability_interval
+        row[name] = verdict.probability_of_improvement
+        if interval is not None:
+            row |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
     if selection.agent is not None:
         row[f"agent/{selection.metric}"] = selection.agent.value
     return row

@@ -567,3 +567,6 @@ def test_a_confirmed_selection_survives_its_file_and_prints_its_evidence(tmp_pat
     assert document["evaluation"]["value"] == 8.0
     assert document["shrinkage"] == pytest.approx(30 - 30.125)
     assert document["verdict"] == "better"
+    low, high = document["probability_interval"]
+    assert low < document["probability_of_improvement"] == high == 1.0
+    assert document["probability_interval_level"] == 0.95

@@ -33,6 +33,14 @@ def test_what_mlflow_shows_already_is_not_written_again(confirmed: Selection) ->
     assert find_changed(changed, shown(confirmed)) == {"champion/episode_return_mean": 99.0}
 
 
+def test_the_probability_of_improvement_has_its_interval(confirmed: Selection) -> None:
+    name, found = "confirmation/probability_of_improvement", shown(confirmed)
+    assert 0.5 < found[f"{name}_low"] < found[name] == found[f"{name}_high"] == 1.0
+    assert confirmed.verdict is not None
+    alone = replace(confirmed.verdict, probability_of_improvement=None, probability_interval=None)
+    assert not any(one.startswith(name) for one in shown(replace(confirmed, verdict=alone)))
+
+
 def test_no_number_of_a_former_champion_stays_where_the_new_one_has_none(
     confirmed: Selection,
 ) -> None:
