@@ -19,7 +19,9 @@ The rules, and where each is written:
    confirmation it is the replica with the best value of the metric at the trial's checkpoint
    (`_best_replica`). Of equals the first in the order of the seeds.
 
-So the winner depends neither on the order of the trials, nor on worse trials, nor on NaN.
+So the winner depends neither on the order of the trials nor on NaN, and on a worse trial only where
+a replica of a better one has diverged: that counts as the worst value that any replica of the run
+has reported, which may be the worse trial's.
 """
 
 from __future__ import annotations
