@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from sweeper.cli import app
 from sweeper.cli.completion import complete_run
 from sweeper.errors import UserError
 from sweeper.paths import is_trial_id
+from sweeper.sqlite_address import default_tracking_uri
 
 mode_option = click.option(
     "--mode", type=click.Choice(["max", "min"]), help="Whether to maximise or minimise."
@@ -268,6 +271,7 @@ def ui(reference: str, storage: str, port: int, trust: bool) -> None:
     tracking = None if opened.spec is None else opened.spec.tracking
     if tracking is None:
         raise UserError(f"{opened.results.root.name} was run without tracking; nothing to show")
+    from sweeper.tracking.moved_files import follow_move
     from sweeper.tracking.ui import open_ui
     from sweeper.trust import find_foreign_servers, refuse_foreign
 
@@ -276,6 +280,10 @@ def ui(reference: str, storage: str, port: int, trust: bool) -> None:
         one for one in find_foreign_servers(opened.paths, servers) if one.endswith("(tracking.uri)")
     ]
     refuse_foreign(foreign, name=opened.paths.root.name, trust=trust, say=app.say)
+    database = opened.paths.root.parent / "mlflow.db"
+    if tracking.uri == default_tracking_uri(str(database.parent)):
+        with suppress(sqlite3.Error):  # then the UI shows what it can
+            follow_move(database, tracking.experiment)
     server = open_ui(tracking.uri, port=port, experiment=tracking.experiment)
     app.say(f"MLflow UI on {server.url} (Ctrl-C ends it)")
     try:

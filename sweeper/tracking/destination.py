@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from sweeper.errors import UserError
 from sweeper.sqlite_address import sqlite_path, sqlite_query, sqlite_uri
+from sweeper.tracking.moved_files import FILES, follow_move
 from sweeper.tracking.variables import variables_added
 from sweeper.veil import veil
 
@@ -92,7 +93,22 @@ class Destination:
         database = sqlite_path(self.uri)
         if database is None:
             return None
-        return (self.artifact_root or database.parent / "mlartifacts").absolute().as_uri()
+        return (self.artifact_root or database.parent / FILES).absolute().as_uri()
+
+    def follow_move(self) -> None:
+        """Have the database of a storage that was moved or copied store its files there.
+
+        Raises:
+            UnreachableError: the database can't be changed now.
+        """
+        database = sqlite_path(self.uri)
+        if database is None or self.artifact_root is None:
+            return
+        if database.absolute().parent == self.artifact_root.absolute().parent:
+            try:
+                follow_move(database, self.experiment)
+            except sqlite3.Error as error:
+                raise UnreachableError(f"{database} can't be changed: {error}") from error
 
     def probe(self) -> None:
         """Check within seconds whether the destination can be written.

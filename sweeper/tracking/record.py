@@ -57,6 +57,7 @@ class Record:
         self._destination = destination
         self._sweep = sweep
         self.warnings: list[str] = []
+        destination.follow_move()
         with translated_failures():
             self._client = connect(destination)
             self._experiment_id = self._find_experiment()
