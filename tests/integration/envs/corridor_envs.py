@@ -102,7 +102,7 @@ class Hiding(gymnasium.Wrapper):
 
 gymnasium.register("Corridor-v0", entry_point=Corridor, max_episode_steps=20)
 gymnasium.register(
-    "Hiding-v0",
+    "BeyondLimit-v0",
     entry_point=Corridor,
     max_episode_steps=20,
     additional_wrappers=(WrapperSpec("Hiding", f"{__name__}:Hiding", {}),),

@@ -532,11 +532,11 @@ def test_an_episode_that_hides_its_time_limit_ends_the_evaluation(
 ) -> None:
     monkeypatch.setattr("sweeper.trainables.contract.MAX_EPISODE_STEPS", 100)
     environment = EnvironmentSettings(
-        "Hiding-v0", module="corridor_envs", search_paths=(str(envs_folder),)
+        "BeyondLimit-v0", module="corridor_envs", search_paths=(str(envs_folder),)
     )
     played = EvaluationSettings(episodes, time_limit=20)
     trainer = pair.trainer(seeds=(4,), environment=environment, evaluation=played)
-    words = r"Hiding-v0, seed 4, in an evaluation: .* though the time limit is 20: a wrapper of its"
+    words = "seed 4, in an evaluation: .* though the time limit is 20: a wrapper of its"
     for asked in (None, Examination(played, "evaluation")):
         with pytest.raises(EnvironmentFailedError, match=words) as raised:
             trainer.evaluate(asked)
