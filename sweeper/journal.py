@@ -216,7 +216,7 @@ def read_journal(path: Path, *, strict: bool = True) -> Iterator[Event]:
                     "%s:%d: events %r of a later version are skipped", path, number, news.kind
                 )
             unknown.add(news.kind)
-            sequence.take(read_number(line))
+            sequence.take(news.number)
             continue
         except LineError as error:
             damage = str(error)

@@ -280,15 +280,15 @@ def decode_event(line: bytes, version: int) -> NumberedEvent:
     document, has_checksum = decode_line(line)
     name = document.pop("event", None)
     kind = _EVENTS.get(name) if isinstance(name, str) else None
-    if kind is None:
-        if isinstance(name, str) and version > VERSION:
-            raise UnknownKindError(name)
-        raise LineError(f"unknown event {str(name)[:40]!r}")
     if kind is LaunchStarted:
         version = document.setdefault("version", 0)
     if version and not has_checksum:
         raise LineError("its checksum is missing")
     number = _number_of(document)
+    if kind is None:
+        if isinstance(name, str) and version > VERSION:
+            raise UnknownKindError(name, number)
+        raise LineError(f"unknown event {str(name)[:40]!r}")
     values = {}
     for field_name, check in _CHECKS[kind].items():
         if field_name in document:

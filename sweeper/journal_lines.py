@@ -50,11 +50,16 @@ class NoLineError(LineError):
 
 
 class UnknownKindError(LineError):
-    """An event of a kind that only a later version knows."""
+    """An event of a kind that only a later version knows, in a line that is whole.
 
-    def __init__(self, kind: str) -> None:
+    Attributes:
+        kind: the event's name.
+        number: of the line; None if it has none.
+    """
+
+    def __init__(self, kind: str, number: int | None) -> None:
         super().__init__(f"unknown event {kind!r}")
-        self.kind = kind
+        self.kind, self.number = kind, number
 
 
 def encode_line(document: Mapping[str, Any]) -> bytes:

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command_line import sweeper_here
 from hypothesis import given
 from hypothesis import strategies as st
+from run_mutations import extract_run
 
 from sweeper.journal import (
     VERSION,
@@ -31,6 +33,7 @@ from sweeper.journal import (
     TrialStarted,
     read_journal,
 )
+from sweeper.journal_events import encode_event
 from sweeper.journal_lines import encode_line, find_checks
 from sweeper.json_values import decode_json, encode_json
 from sweeper.states import Stage
@@ -140,6 +143,57 @@ def test_an_unknown_event_in_a_journal_of_ours_is_damage(tmp_path: Path, version
     with pytest.raises(JournalError, match=r"jsonl:2: damaged .*unknown event 'trial_asced'"):
         list(read_journal(path))
     assert len(list(read_journal(path, strict=False))) == 1
+
+
+DAMAGED_NEWS = {
+    "no checksum": (b'{"event": "news", "time": 2.5}', "its checksum is missing"),
+    "another checksum": (b'{"event": "news", "crc": "00000000"}', "its checksum does not fit"),
+    "neither": (b'{"event": "news", "time": 1, "line": "x"}', "its checksum is missing"),
+    **{
+        f"number {number!r}": (encode_line({"event": "news", "line": number}), "line: no number")
+        for number in ("x", 0, True, 1.5, [], {})
+    },
+}
+
+
+@pytest.mark.parametrize(("line", "what"), DAMAGED_NEWS.values(), ids=DAMAGED_NEWS)
+def test_a_damaged_event_of_a_later_version_is_damage(
+    tmp_path: Path, line: bytes, what: str
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    first = replace(EVENTS[0], version=VERSION + 1)
+    write(path, [first])
+    path.write_bytes(path.read_bytes() + line.strip() + b"\n")
+    with pytest.raises(JournalError, match=rf"jsonl:2: damaged .*{what}"):
+        list(read_journal(path))
+    assert list(read_journal(path, strict=False)) == [first]
+
+
+VERBS = (
+    "list",
+    "status RUN",
+    "results RUN",
+    "best RUN",
+    "logs RUN",
+    "clean --keep 0 --json",
+    "resume RUN",
+)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_says_in_a_sentence_that_a_later_version_s_journal_is_damaged(
+    tmp_path: Path, verb: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = extract_run(tmp_path / "runs")
+    first = replace(EVENTS[0], version=VERSION + 1)
+    line, what = DAMAGED_NEWS["neither"]
+    (run / "journal.jsonl").write_bytes(encode_event(first, 1) + line + b"\n")
+    done = sweeper_here(*verb.replace("RUN", f"runs/{run.name}").split(), cwd=tmp_path)
+    assert done.returncode in (0, 1), done.stderr
+    said = caplog.text + done.stderr
+    assert f"journal.jsonl:2: damaged line in the middle of the journal ({what})" in said
+    if verb == "list":
+        assert run.name in done.stdout
 
 
 def test_reading_without_strict_skips_damage_with_a_warning(
