@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from sweeper.environments.registry import complete_id
 from sweeper.environments.settings import EnvironmentBuildError
 from sweeper.errors import UserError
 from sweeper.evidence.confirmation import choose_finalists, count_seeds
+from sweeper.hints import show
 from sweeper.metrics import ENV_STEPS, canonical_metric
 from sweeper.paths import RunPaths, run_reference, write_atomically
 from sweeper.results.records import SweepResults
@@ -49,6 +51,9 @@ class Extension:
         finalists: how many are trained again.
         confirm_seeds: on how many seeds each.
         trials: that are trained again whatever their score.
+
+    Raises:
+        UserError: a number is infinite or NaN.
     """
 
     num_samples: int | None = None
@@ -59,6 +64,13 @@ class Extension:
     finalists: int | None = None
     confirm_seeds: int | None = None
     trials: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        given = {"--num-samples": self.num_samples, "--time": self.time_s}
+        given |= {f"--stop {name}": value for name, value in self.stop.items()}
+        for option, value in given.items():
+            if value is not None and not _is_finite(value):
+                raise UserError(f"{option}: must be a finite number; found {show(value)}")
 
     @property
     def wants_best(self) -> bool:
@@ -269,6 +281,13 @@ def _extend_budget(spec: ExperimentSpec, name: str, value: float) -> int:
     if key == "trials":
         _check_population(spec, f"--stop {name}", int(value), before)
     return int(value)
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer that no float can hold
+        return False
 
 
 def _check_more(option: str, value: float, before: float) -> None:

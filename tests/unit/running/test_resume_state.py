@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import sweeper_here
 
 from sweeper.checkpoint_marker import mark_complete
 from sweeper.errors import SpecError, UserError
@@ -557,6 +559,32 @@ def test_an_extension_that_takes_away_or_names_nothing_is_a_mistake(
 ) -> None:
     with pytest.raises(UserError, match=message):
         extend_spec(run.paths, spec, extension, 0.0)
+
+
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan, 10**400, -(10**400)])
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("num_samples", "--num-samples"),
+        ("time_s", "--time"),
+        ("num_env_steps_sampled_lifetime", "--stop num_env_steps_sampled_lifetime"),
+        ("budget.trials", "--stop budget.trials"),
+    ],
+)
+def test_no_number_without_an_end_is_given(name: str, option: str, number: float) -> None:
+    given = {name: number} if name in ("num_samples", "time_s") else {"stop": {name: number}}
+    with pytest.raises(UserError, match=f"^{option}: must be a finite number; found "):
+        Extension(**given)
+
+
+@pytest.mark.parametrize("number", ["inf", "-Infinity", "nan", "1e999"])
+@pytest.mark.parametrize("option", ["--time={}", "--stop=num_env_steps_sampled_lifetime={}"])
+def test_the_command_refuses_it_before_it_looks_for_the_run(
+    option: str, number: str, tmp_path: Path
+) -> None:
+    done = sweeper_here("resume", option.format(number), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "must be a finite number; found " in done.stderr
 
 
 @pytest.mark.parametrize(
