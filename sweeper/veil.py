@@ -32,8 +32,8 @@ __all__ = [
 HIDDEN = "***"
 _MIN_LENGTH = 6
 _CUT = 20
-# Bounded, so that no text takes longer than its length.
-_PASSWORD = re.compile(r"(\b[A-Za-z][\w+.-]{0,30}://[^\s/:@?#]{0,200}):\S{0,300}(?=@)")
+_WORD = re.compile(r"\S+")
+_USER = re.compile(r"(?<=[\w+.-])://[^\s/:@?#]*:")
 _REFERENCE = re.compile(r"(?<!\$)\$\{\s*env:[^${}]*\}")
 _NUMBER = re.compile(r"[-+]?[\d.]+([eE][-+]?\d+)?")
 
@@ -66,7 +66,18 @@ def veil(text: str) -> str:
 
 def hide_passwords(text: str) -> str:
     """A text with ``***`` in the place of every password in a URI."""
-    return _PASSWORD.sub(rf"\1:{HIDDEN}", text) if "://" in text and "@" in text else text
+    return _WORD.sub(_hide_password, text) if "://" in text and "@" in text else text
+
+
+def _hide_password(word: re.Match[str]) -> str:
+    """A word with the password of its first URI that has one, which goes up to the last @.
+
+    Both ends are looked for once, so that it takes no longer than the word's length.
+    """
+    text = word[0]
+    end = text.rfind("@")
+    user = _USER.search(text, 0, max(0, end))
+    return text if user is None else f"{text[: user.end()]}{HIDDEN}{text[end:]}"
 
 
 def hide_references(text: str) -> str:
