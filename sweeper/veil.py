@@ -37,7 +37,8 @@ _USER = re.compile(r"(?<=[\w+.-])://[^\s/:@?#]*:")
 _REFERENCE = re.compile(r"(?<!\$)\$\{\s*env:[^${}]*\}")
 _NUMBER = re.compile(r"[-+]?[\d.]+([eE][-+]?\d+)?")
 
-_values: dict[str, None] = {}
+_values: dict[str, str] = {}
+"""The pattern of each text that is hidden."""
 _pattern: list[re.Pattern[str]] = []
 
 
@@ -54,9 +55,21 @@ def remember(text: str) -> None:
             return
     for form in (text, repr(text)[1:-1]):  # each as it is, and in JSON
         escaped = (json.dumps(form)[1:-1], json.dumps(form, ensure_ascii=False)[1:-1])
-        _values.update(dict.fromkeys((form, *escaped)))
-    parts = "|".join(re.escape(one) for one in sorted(_values, key=len, reverse=True))
+        _values.update((one, re.escape(one)) for one in (form, *escaped))
+    _values[text] = "".join(map(_match_in_uri, text))
+    parts = "|".join(_values[one] for one in sorted(_values, key=len, reverse=True))
     _pattern[:] = [re.compile(parts)]
+
+
+def _match_in_uri(letter: str) -> str:
+    """A pattern of a letter as it is and as a URI has it; how much is encoded differs."""
+    if letter.isascii() and letter.isalnum():
+        return letter
+    # The text of a variable that is no UTF-8 has surrogates for its bytes.
+    errors = "surrogateescape" if "\udc80" <= letter <= "\udcff" else "surrogatepass"
+    encoded = "".join(f"%{byte:02X}" for byte in letter.encode("utf-8", errors))
+    forms = [re.escape(letter), f"(?i:{encoded})", *([r"\+"] if letter == " " else [])]
+    return f"(?:{'|'.join(forms)})"
 
 
 def veil(text: str) -> str:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 from gymnasium import Space
@@ -367,6 +369,44 @@ def test_what_other_code_says_is_veiled_where_it_enters(say: Callable[[], str]) 
     veil.remember(SECRET)
     assert "hunter2" not in say()
     assert "***" in say()
+
+
+ENCODINGS: dict[str, Callable[[str], str]] = {
+    "quote": quote,
+    "nothing safe": lambda text: quote(text, safe=""),
+    "a form": quote_plus,
+    "a query": lambda text: urlencode({"t": text}),
+    "JavaScript": lambda text: quote(text, safe="!~*'()"),
+    "a login": lambda text: quote(text, safe="!$&'()*+,;="),
+    "in small letters": lambda text: re.sub("%..", lambda one: one[0].lower(), quote(text)),
+    "in JSON": lambda text: json.dumps(f"https://x/?t={quote_plus(text)}"),
+}
+
+
+@pytest.mark.parametrize("encode", ENCODINGS.values(), ids=ENCODINGS)
+@pytest.mark.parametrize(
+    "secret",
+    [SECRET, "p w/d+100%=x", "/a/b?c", "hunter2 \u20ac\U0001f600", "a" * 300 + "&", "tab\t\n~"],
+)
+def test_a_secret_is_veiled_as_a_uri_has_it(secret: str, encode: Callable[[str], str]) -> None:
+    veil.remember(f"hunter2{secret}")
+    said = veil.veil(f"<{encode(f'hunter2{secret}')}>")
+    assert re.fullmatch(r'<("https://x/\?)?(t=)?\*\*\*"?>', said), said
+
+
+def test_a_secret_that_is_no_utf_8_is_veiled() -> None:
+    raw = b"hunter2 \xff\xfe"
+    for secret in (raw.decode(errors="surrogateescape"), "hunter2 \ud800"):
+        veil.remember(secret)
+        assert veil.veil(f"<{secret}>") == "<***>"
+    assert veil.veil(f"<{quote(raw)}>") == "<***>"
+
+
+def test_a_long_secret_is_veiled_at_once() -> None:
+    start = time.thread_time()
+    veil.remember("hunter2/+=" * 3000)
+    assert veil.veil(quote_plus("hunter2/+=" * 3000)) == "***"
+    assert time.thread_time() - start < 5.0
 
 
 def test_a_secret_of_several_lines_is_veiled_in_one_line() -> None:
