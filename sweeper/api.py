@@ -14,7 +14,7 @@ from typing import Any
 from sweeper.environments.identity import refuse_changes
 from sweeper.errors import UserError
 from sweeper.evidence.confirmation import is_current
-from sweeper.locks import is_locked, read_owner, run_lock
+from sweeper.locks import explain_orphan, is_locked, read_owner, run_lock
 from sweeper.opened_run import Run, open_run, open_tune
 from sweeper.paths import create_run_folder, find_run, is_run, run_reference
 from sweeper.planning.plan import SweepPlan, build_plan, load_plan, training_plan
@@ -289,7 +289,8 @@ def request_stop(
         The results at its end.
 
     Raises:
-        UserError: there is no such run, or its folder can't be written.
+        UserError: there is no such run, its folder can't be written, or its driver has ended, but
+            not a process that it started.
     """
     paths = find_run(str(reference), Path(storage))
     name = paths.root.name
@@ -297,6 +298,7 @@ def request_stop(
         results = load_results(paths)
         say(f"{name} is not running: {results.state}")
         return results
+    _refuse_orphan(paths.lock)
     try:
         make_empty(paths.stop_request)
     except OSError as error:
@@ -304,7 +306,13 @@ def request_stop(
     owner = read_owner(paths.lock)
     say(f"asked {name} to end{f' ({owner})' if owner else ''}; waiting for it")
     while is_locked(paths.lock):
+        _refuse_orphan(paths.lock)
         time.sleep(_POLL_S)
     results = load_results(paths)
     say(f"{name}: {results.state}; `sweeper resume {run_reference(paths.root)}` goes on")
     return results
+
+
+def _refuse_orphan(lock: Path) -> None:
+    if (orphan := explain_orphan(lock)) is not None:
+        raise UserError(orphan)

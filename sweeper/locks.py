@@ -29,7 +29,7 @@ try:
 except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["LockOwner", "RecordLock", "is_locked", "read_owner", "run_lock"]
+__all__ = ["LockOwner", "RecordLock", "explain_orphan", "is_locked", "read_owner", "run_lock"]
 
 _logger = logging.getLogger(__name__)
 
@@ -137,27 +137,43 @@ if fcntl is not None:
 
 def _explain_held(path: Path) -> str:
     """Who holds a lock, and what to do."""
+    if (orphan := explain_orphan(path)) is not None:
+        return orphan
     name, owner = path.parent.name, read_owner(path)
-    is_here = owner is not None and owner.host == socket.gethostname()
-    if owner is not None and is_here and not _exists(owner.pid):
-        # Forked by a library in C, which runs no handler of ours.
-        return (
-            f"{name} can't go on yet: {owner} has ended, but a process that it started still holds "
-            f"the run's lock; end that one (`fuser {path}` names it)"
-        )
     command = f"sweeper stop {run_reference(path.parent)}"
     return f"{name} is being run by {owner or 'another process'}; `{command}` ends it"
 
 
-def _exists(pid: int) -> bool:
-    """Whether a process of this host has this id."""
+def explain_orphan(path: Path) -> str | None:
+    """What to do if a lock is held although its owner, on this host, has ended; else None.
+
+    A process that the owner forked in a library in C runs no handler of ours, so it holds it, too.
+    """
+    owner = read_owner(path)
+    if owner is None or owner.host != socket.gethostname() or not _has_ended(owner.pid):
+        return None
+    if not is_locked(path):  # it was let go of at the owner's end
+        return None
+    return (
+        f"{path.parent.name} can't go on yet: {owner} has ended, but a process that it started "
+        f"still holds the run's lock; end that one (`fuser {path}` names it)"
+    )
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether no process of this host has this id, or only what is left of one."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
-        return False
-    except PermissionError:
         return True
-    return True
+    except PermissionError:
+        pass
+    try:
+        # proc(5): the state comes after the name, which may hold spaces and parentheses.
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, ValueError, IndexError):
+        return False
+    return state in ("Z", "X")
 
 
 def is_locked(path: Path) -> bool | None:

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from run_mutations import extract_run
 
 from sweeper import locks
+from sweeper.api import request_stop
 from sweeper.errors import UserError
 from sweeper.locks import is_locked, read_owner, run_lock
 from sweeper.run_files import open_regular
@@ -203,6 +205,68 @@ def test_a_process_forked_without_python_is_told_from_the_owner(forked: Path) ->
         run_lock(forked),
     ):
         pass
+
+
+ORPHANED = r"process \d+ on .* has ended, but a process that it started still holds the run's lock"
+DRIVE = (
+    "import ctypes, os, sys, time\n"
+    "from pathlib import Path\n"
+    "from sweeper.locks import run_lock\n"
+    "run = Path(sys.argv[1])\n"
+    "with run_lock(run / '.lock'):\n"
+    "    pid = ctypes.CDLL(None).fork()\n"
+    "    if pid == 0:\n"
+    "        os.close(1), time.sleep(60), os._exit(0)\n"
+    "    print(pid, flush=True)\n"
+    "    while sys.argv[2] == 'asked' and not (run / '.stop').exists():\n"
+    "        time.sleep(0.01)\n"
+    "    os._exit(0)\n"
+)
+
+
+@pytest.mark.parametrize("ends", ["before", "asked"])
+@pytest.mark.parametrize("is_waited_for", [True, False], ids=["gone", "zombie"])
+def test_stop_does_not_wait_for_a_driver_that_has_left_a_process_behind(
+    tmp_path: Path, ends: str, is_waited_for: bool
+) -> None:
+    """Whether its own parent has taken note of its end or not, and whenever that is."""
+    run = extract_run(tmp_path / "runs")
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVE, str(run), ends], stdout=subprocess.PIPE, text=True
+    )
+    assert driver.stdout is not None
+    orphan = int(driver.stdout.readline())
+    waiting = threading.Thread(target=driver.wait)
+    try:
+        if is_waited_for:
+            waiting.start()
+        if ends == "before" and is_waited_for:
+            waiting.join()
+        elif ends == "before":
+            os.waitid(os.P_PID, driver.pid, os.WEXITED | os.WNOWAIT)
+        said: list[str] = []
+        with pytest.raises(UserError, match=ORPHANED):
+            request_stop(run, say=said.append)
+        assert bool(said) == (ends == "asked")
+        assert (run / ".stop").exists() == (ends == "asked")
+        with pytest.raises(UserError, match=ORPHANED), run_lock(run / ".lock"):
+            pass
+    finally:
+        os.kill(orphan, signal.SIGKILL)
+        (waiting.join if is_waited_for else driver.wait)()
+        driver.stdout.close()
+
+
+def test_stop_waits_for_a_driver_that_ends(tmp_path: Path) -> None:
+    run = extract_run(tmp_path / "runs")
+    code = DRIVE.replace("ctypes.CDLL(None).fork()", "os.fork()")
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(run), "asked"], stdout=subprocess.PIPE, text=True
+    ) as driver:
+        assert driver.stdout is not None
+        orphan = int(driver.stdout.readline())
+        assert not request_stop(run).is_live
+        os.kill(orphan, signal.SIGKILL)
 
 
 def test_forking_does_not_take_the_lock_from_its_owner(tmp_path: Path) -> None:
