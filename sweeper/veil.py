@@ -12,8 +12,11 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import os
 import re
+import sys
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TextIO
@@ -27,6 +30,8 @@ __all__ = [
     "remember",
     "unveiled",
     "veil",
+    "veil_error",
+    "veil_output",
 ]
 
 HIDDEN = "***"
@@ -143,6 +148,41 @@ class VeiledStream(io.TextIOBase):
     def buffer(self) -> Any:
         """The other stream's bytes, which are written as they are."""
         return self.stream.buffer
+
+
+def veil_output() -> None:
+    """Hide secrets in what this process prints and logs to its output from now on."""
+    if not isinstance(sys.stdout, VeiledStream):
+        sys.stdout = VeiledStream(sys.stdout)
+    if not isinstance(sys.stderr, VeiledStream):
+        sys.stderr = VeiledStream(sys.stderr)
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    for handler in [one for logger in loggers for one in getattr(logger, "handlers", ())]:
+        # Made before this, with the stream of that time.
+        if isinstance(handler, logging.StreamHandler) and _is_plain_output(handler.stream):
+            handler.setStream(VeiledStream(handler.stream))
+
+
+def _is_plain_output(stream: Any) -> bool:
+    if isinstance(stream, VeiledStream):
+        return False
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # it has no descriptor
+        return stream.fileno() in (1, 2)
+    return False
+
+
+def veil_error(error: Exception) -> Exception:
+    """An error without secrets in its words: the same one, unless its class makes these itself."""
+    chain: list[BaseException] = [error]
+    for one in chain:
+        one.args = tuple(veil(part) if isinstance(part, str) else part for part in one.args)
+        causes = (one.__cause__, one.__context__)
+        chain += [cause for cause in causes if cause is not None and cause not in chain]
+    words = "".join(traceback.format_exception(error))
+    if veil(words) == words:
+        return error
+    plain = RuntimeError(f"{type(error).__name__}: {veil(str(error))}")
+    return plain.with_traceback(error.__traceback__)
 
 
 def unveiled(stream: TextIO) -> TextIO:

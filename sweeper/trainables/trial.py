@@ -31,7 +31,7 @@ from sweeper.trainables.metrics import TrialMetrics
 from sweeper.trainables.milestones import find_met_criterion, steps_crossed, tenths_done
 from sweeper.trainables.plateau import PlateauWatch
 from sweeper.trainables.trial_log import TrialLog
-from sweeper.veil import VeiledStream, veil
+from sweeper.veil import veil, veil_output
 
 __all__ = ["SETTINGS", "SweepTrial", "TrialFailedError", "trial_class"]
 
@@ -300,8 +300,8 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
         """Append the process's stdout and stderr, even of C libraries, to the trial's log."""
         if self.log_root is not None and self.is_actor():
             self._log.begin(RunPaths(Path(self.log_root)).trial_log(self.trial_id), self.trial_id)
-            if self.settings.environment.variables and not isinstance(sys.stdout, VeiledStream):
-                sys.stdout, sys.stderr = VeiledStream(sys.stdout), VeiledStream(sys.stderr)
+            if self.settings.environment.variables:
+                veil_output()
 
 
 def _trainer_class(settings: TrialSettings) -> Callable[..., ReplicaTrainer]:

@@ -11,6 +11,7 @@ import logging
 import re
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -407,6 +408,70 @@ def test_a_long_secret_is_veiled_at_once() -> None:
     veil.remember("hunter2/+=" * 3000)
     assert veil.veil(quote_plus("hunter2/+=" * 3000)) == "***"
     assert time.thread_time() - start < 5.0
+
+
+def test_what_a_process_prints_and_logs_is_veiled_from_now_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out, other = io.StringIO(), io.StringIO()
+    err = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    logger = logging.getLogger(f"telling.{tmp_path.name}")
+    logger.handlers = [
+        logging.StreamHandler(err),
+        logging._StderrHandler(),  # type: ignore[attr-defined]
+        logging.StreamHandler(other),
+    ]
+    for _ in range(2):
+        veil.veil_output()
+    veil.remember(SECRET)
+    sys.stdout.write(f"printed {SECRET}")
+    logger.error("logged %s", SECRET)
+    err.flush()
+    assert out.getvalue() == "printed ***"
+    assert capfd.readouterr().err == "logged ***\n" * 2
+    assert other.getvalue() == f"logged {SECRET}\n", "a stream of the user's own"
+    assert isinstance(sys.stdout, veil.VeiledStream)
+    assert sys.stdout.stream is out
+
+
+class Refusal(Exception):  # noqa: N818
+    """An error that words its text itself."""
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+
+    def __str__(self) -> str:
+        return f"refused {self.token}"
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "words"),
+    [
+        (ValueError(f"refused {SECRET}"), None, "ValueError: refused ***"),
+        (ValueError("refused"), KeyError(SECRET), "ValueError: refused"),
+        (KeyError(SECRET, 7), None, "KeyError: ('***', 7)"),
+        (FileNotFoundError(2, "none", SECRET), None, "FileNotFoundError: [Errno 2] none: '***'"),
+        (Refusal(SECRET), None, "Refusal: refused ***"),
+        (ValueError("refused"), Refusal(SECRET), "ValueError: refused"),
+    ],
+)
+def test_an_error_says_what_it_said_but_for_its_secret(
+    error: Exception, cause: Exception | None, words: str
+) -> None:
+    veil.remember(SECRET)
+    try:
+        try:
+            raise cause or KeyError(SECRET)
+        except Exception as one:
+            raise error from (one if cause else None)
+    except Exception as one:
+        veiled = veil.veil_error(one)
+    said = "".join(traceback.format_exception(veiled))
+    assert "hunter2" not in said
+    assert words in said
+    assert "test_secrets.py" in said, "where it was raised"
 
 
 def test_a_secret_of_several_lines_is_veiled_in_one_line() -> None:

@@ -222,40 +222,74 @@ def _make_environment_class(settings: EnvironmentSettings) -> type[gymnasium.Env
     kwargs = dict(settings.kwargs)
     # Variables are put in place when the environment is built, so no checkpoint has their values.
     wrappers = [(wrapper.name, wrapper.kwargs) for wrapper in settings.wrappers]
-    resolve = references.resolve
+    variables, resolve, look_up = settings.variables, references.resolve, references.look_up
+    unset_error = references.UnsetError
+
+    def build() -> gymnasium.Env[Any, Any]:
+        import importlib
+        import os
+        import sys
+
+        import gymnasium
+
+        def load(name: str) -> Any:
+            for path in paths:
+                place = os.path.join(path, *name.split("."))  # noqa: PTH118
+                if os.path.isdir(place) or os.path.isfile(place + ".py"):  # noqa: PTH112, PTH113
+                    # Last: a neighbour called mlflow.py is not the library.
+                    sys.path += [] if path in sys.path else [path]
+                    break
+            return importlib.import_module(name)
+
+        if module is not None:
+            load(module)
+        env = gymnasium.make(env_id, disable_env_checker=True, **resolve(kwargs))
+        if wrappers:
+            env = RewardMeter(env)
+        for name, given in wrappers:
+            place, _, attribute = name.rpartition(".")
+            arguments = resolve(given)
+            if not place:  # gymnasium's own takes tuples
+                arguments = {
+                    key: tuple(one) if isinstance(one, list) else one
+                    for key, one in arguments.items()
+                }
+            wrapped = getattr(load(place or "gymnasium.wrappers"), attribute)(env, **arguments)
+            env = RewardMeter(wrapped)
+        return env
+
+    def find_veil() -> Callable[[Exception], Exception] | None:
+        """Hide secrets in what this process prints from now on; returns what does so in errors.
+
+        RLlib has processes of its own. They print to Ray's session, where Ray logs why one can't
+        be begun. Without this package, as a checkpoint may be loaded, nothing is hidden.
+        """
+        import contextlib
+
+        import ray
+
+        if not variables or ray.get_runtime_context().get_actor_id() is None:
+            return None
+        try:
+            from sweeper.veil import remember, veil_error, veil_output
+        except ImportError:
+            return None
+        veil_output()
+        for name in variables:
+            with contextlib.suppress(unset_error):
+                remember(look_up(name))
+        return veil_error
 
     class Environment(CheckedEnv):
         def __init__(self, config: Any = None) -> None:  # noqa: ARG002 - RLlib's env context
-            import importlib
-            import os
-            import sys
-
-            import gymnasium
-
-            def load(name: str) -> Any:
-                for path in paths:
-                    place = os.path.join(path, *name.split("."))  # noqa: PTH118
-                    if os.path.isdir(place) or os.path.isfile(place + ".py"):  # noqa: PTH112, PTH113
-                        # Last: a neighbour called mlflow.py is not the library.
-                        sys.path += [] if path in sys.path else [path]
-                        break
-                return importlib.import_module(name)
-
-            if module is not None:
-                load(module)
-            env = gymnasium.make(env_id, disable_env_checker=True, **resolve(kwargs))
-            if wrappers:
-                env = RewardMeter(env)
-            for name, given in wrappers:
-                place, _, attribute = name.rpartition(".")
-                arguments = resolve(given)
-                if not place:  # gymnasium's own takes tuples
-                    arguments = {
-                        key: tuple(one) if isinstance(one, list) else one
-                        for key, one in arguments.items()
-                    }
-                wrapped = getattr(load(place or "gymnasium.wrappers"), attribute)(env, **arguments)
-                env = RewardMeter(wrapped)
+            hide = find_veil()
+            try:
+                env = build()
+            except Exception as error:
+                veiled = error if hide is None else hide(error)
+                if veiled is error:
+                    raise
+                raise veiled from None
             super().__init__(env, refuses_non_finite=True)
 
     return Environment
