@@ -7,6 +7,7 @@ through a link either. `delete` is the only function that deletes what a journal
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -20,6 +21,7 @@ from sweeper.json_values import parse_json
 
 __all__ = [
     "check_tree",
+    "check_writable",
     "copy_file",
     "copy_tree",
     "delete",
@@ -81,6 +83,19 @@ def _check_regular(path: Path, status: os.stat_result, *, is_written: bool) -> N
     if is_written and status.st_nlink > 1:
         what = "it has a second name (a hard link), whose file would change, too; make it a copy"
         raise OSError(errno.EMLINK, what, str(path))
+
+
+def check_writable(path: Path) -> None:
+    """Check that `open_regular` would open a file for writing; a missing one is fine.
+
+    The file is not opened: closing it would end the locks that this process has on it, and SQLite
+    relies on them (https://sqlite.org/howtocorrupt.html, 2.2).
+
+    Raises:
+        OSError: it is a link, a named pipe or a device, or has a second name.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        _check_regular(path, path.lstat(), is_written=True)
 
 
 def is_regular(path: Path) -> bool:

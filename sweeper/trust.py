@@ -19,6 +19,7 @@ from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
 from sweeper.hints import show
 from sweeper.paths import RunPaths
+from sweeper.received_database import find_ways_out
 from sweeper.references import is_unresolved
 from sweeper.run_files import is_regular, read_json
 from sweeper.seals import find_key, is_folder_sealed, is_sealed, key_path, seal
@@ -121,19 +122,28 @@ def find_foreign_pickles(checkpoints: Iterable[Path]) -> list[str]:
     return [*named, f"unpickle {more} more checkpoints"] if more > 0 else named
 
 
-def find_foreign_servers(paths: RunPaths, servers: Mapping[str, str | None]) -> list[str]:
+def find_foreign_servers(
+    paths: RunPaths, servers: Mapping[str, str | None], experiment: str | None = None
+) -> list[str]:
     """Which servers and databases a run has one connect to, in words; empty if it is sealed.
 
-    A tracking database beside the run is no server: it came with the run.
+    A tracking database beside the run is no server: it came with the run. What it has written
+    elsewhere is named.
+
+    Args:
+        paths: the run's.
+        servers: by their keys in the spec.
+        experiment: in which files are going to be stored; None if none are.
     """
-    named = {
-        key: place
-        for key, place in servers.items()
-        if place is not None and not _came_with(place, paths)
-    }
+    named = {key: place for key, place in servers.items() if place is not None}
     if not named or _is_sealed(paths, _SERVERS, without_default(servers, paths)):
         return []
-    return [f"connect to {place} ({key})" for key, place in named.items()]
+    actions = []
+    for key, place in named.items():
+        database = _find_brought(place, paths)
+        ways = [f"connect to {place}"] if database is None else find_ways_out(database, experiment)
+        actions += [f"{way} ({key})" for way in ways]
+    return actions
 
 
 def find_foreign_baseline(paths: RunPaths, baseline: str) -> list[str]:
@@ -155,9 +165,11 @@ def without_default(servers: Mapping[str, str | None], paths: RunPaths) -> dict[
     return {key: None if place == usual else place for key, place in servers.items()}
 
 
-def _came_with(place: str, paths: RunPaths) -> bool:
+def _find_brought(place: str, paths: RunPaths) -> Path | None:
+    """The database that a server's address means, if it came with the run; else None."""
     database = None if is_unresolved(place) else sqlite_path(place)
-    return database is not None and database.parent == paths.root.parent.absolute()
+    is_beside = database is not None and database.parent == paths.root.parent.absolute()
+    return database if is_beside else None
 
 
 def refuse_foreign(

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 from sweeper.errors import UserError
 from sweeper.sqlite_address import sqlite_path, sqlite_query, sqlite_uri
-from sweeper.tracking.moved_files import FILES, follow_move
+from sweeper.stored_files import FILES
+from sweeper.tracking.moved_files import follow_move
 from sweeper.tracking.variables import variables_added
 from sweeper.veil import veil
 
@@ -162,6 +163,8 @@ def _check_database(path: Path) -> None:
         raise UserError(f"{target} is not writable")
     if path.is_dir():
         raise UserError(f"{path} is a folder, not a database")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is a named pipe or a device, not a database")
     if path.exists() and path.stat().st_size:
         with path.open("rb") as stream:
             if stream.read(16) != b"SQLite format 3\0":

@@ -9,13 +9,10 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import urlparse
-from urllib.request import url2pathname
 
-__all__ = ["FILES", "follow_move"]
+from sweeper.stored_files import FILES, is_moved
 
-FILES = "mlartifacts"
-"""The folder beside a storage's database in which MLflow stores files."""
+__all__ = ["follow_move"]
 
 _PATIENCE_S = 10.0
 _ADDRESSES = (
@@ -49,21 +46,13 @@ def follow_move(database: Path, experiment: str) -> None:
             return
         query = "SELECT artifact_location FROM experiments WHERE name = ?"
         for (before,) in opened.execute(query, (experiment,)).fetchall():
-            if not _is_same(before, here):
+            if is_moved(before, here):
                 _rewrite(opened, columns, before, here.as_uri())
 
 
 def _has_column(opened: sqlite3.Connection, table: str, column: str) -> bool:
     query = "SELECT 1 FROM pragma_table_info(?) WHERE name = ?"
     return opened.execute(query, (table, column)).fetchone() is not None
-
-
-def _is_same(address: object, folder: Path) -> bool:
-    """Whether an address is a folder's, or none of those that launches give."""
-    if not isinstance(address, str) or not address.startswith("file:///"):
-        return True
-    place = Path(url2pathname(urlparse(address).path))
-    return place.name != FILES or place.resolve() == folder.resolve()
 
 
 def _rewrite(

@@ -70,7 +70,7 @@ def log_run(
         problem = error.errors()[0]
         name = ".".join(map(str, problem["loc"]))
         raise UserError(f"--{name}: {problem['msg'].removeprefix('Value error, ')}") from error
-    foreign = [] if uri else find_foreign_servers(paths, spec.servers)
+    foreign = [] if uri else find_foreign_servers(paths, spec.servers, tracking.experiment)
     if CheckpointPaths(CheckpointPaths(paths.champion).algorithm).is_rllib:
         foreign += find_foreign_pickles([paths.champion])
     refuse_foreign(foreign, name=paths.root.name, trust=trust, say=say)

@@ -133,7 +133,8 @@ def find_foreign_parts(
             paths.root / checkpoint.path for record in records for checkpoint in record.checkpoints
         )
     foreign += find_foreign_baseline(paths, spec.selection.baseline)
-    return foreign + find_foreign_servers(paths, spec.servers)
+    experiment = None if spec.tracking is None else spec.tracking.experiment
+    return foreign + find_foreign_servers(paths, spec.servers, experiment)
 
 
 def complete_environment(spec: ExperimentSpec) -> tuple[ExperimentSpec, str | None]:
