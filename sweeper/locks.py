@@ -21,7 +21,7 @@ from datetime import datetime
 from pathlib import Path
 
 from sweeper.errors import UserError
-from sweeper.paths import run_reference
+from sweeper.paths import list_runs, run_reference
 from sweeper.run_files import open_regular, read_json
 
 try:
@@ -29,7 +29,15 @@ try:
 except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["LockOwner", "RecordLock", "explain_orphan", "is_locked", "read_owner", "run_lock"]
+__all__ = [
+    "LockOwner",
+    "RecordLock",
+    "explain_orphan",
+    "has_live_run",
+    "is_locked",
+    "read_owner",
+    "run_lock",
+]
 
 _logger = logging.getLogger(__name__)
 
@@ -46,11 +54,19 @@ _HELD = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
 
 @dataclass(frozen=True)
 class LockOwner:
-    """The process named in a lock's file; whether it still holds the lock is another question."""
+    """The process named in a lock's file; whether it still holds the lock is another question.
+
+    Attributes:
+        pid: means nothing on another host, nor in another container of the same one.
+        host: by its name.
+        since: seconds since the epoch.
+        namespace: of process ids, as the kernel names it; empty if that is not known.
+    """
 
     pid: int
     host: str
     since: float
+    namespace: str = ""
 
     def __str__(self) -> str:
         return (
@@ -80,7 +96,12 @@ def run_lock(path: Path) -> Iterator[None]:
         if _try_lock(descriptor, exclusive=True, patience_s=_PATIENCE_S) is False:
             raise UserError(_explain_held(path))
         _held.add(descriptor)
-        me = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
+        me = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "since": time.time(),
+            "namespace": _namespace(),
+        }
         os.ftruncate(descriptor, 0)
         os.write(descriptor, json.dumps(me).encode())
         yield
@@ -150,7 +171,9 @@ def explain_orphan(path: Path) -> str | None:
     A process that the owner forked in a library in C runs no handler of ours, so it holds it, too.
     """
     owner = read_owner(path)
-    if owner is None or owner.host != socket.gethostname() or not _has_ended(owner.pid):
+    if owner is None or owner.host != socket.gethostname() or owner.namespace != _namespace():
+        return None
+    if not _has_ended(owner.pid):
         return None
     if not is_locked(path):  # it was let go of at the owner's end
         return None
@@ -158,6 +181,13 @@ def explain_orphan(path: Path) -> str | None:
         f"{path.parent.name} can't go on yet: {owner} has ended, but a process that it started "
         f"still holds the run's lock; end that one (`fuser {path}` names it)"
     )
+
+
+def _namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:  # not on Linux
+        return ""
 
 
 def _has_ended(pid: int) -> bool:
@@ -189,6 +219,13 @@ def is_locked(path: Path) -> bool | None:
     return None if got is None else not got
 
 
+def has_live_run(storage: Path, besides: str = "") -> bool:
+    """Whether a process drives a run of a storage, other than the one of a name."""
+    return any(
+        run.root.name != besides and is_locked(run.lock) is True for run in list_runs(storage)
+    )
+
+
 def read_owner(path: Path) -> LockOwner | None:
     """The process that holds the lock or held it last; None if the file names none."""
     try:
@@ -202,7 +239,8 @@ def read_owner(path: Path) -> LockOwner | None:
         return None
     if not isinstance(since, int | float) or not 0 <= since < _MAX_TIME:
         return None
-    return LockOwner(pid, host, since)
+    namespace = document.get("namespace")
+    return LockOwner(pid, host, since, namespace if isinstance(namespace, str) else "")
 
 
 def _try_lock(descriptor: int, *, exclusive: bool, patience_s: float = 0.0) -> bool | None:

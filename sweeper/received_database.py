@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.run_files import check_writable, walk_files
-from sweeper.stored_files import FILES, is_moved, lies_in
+from sweeper.stored_files import FILES, find_moved, lies_in
 
 __all__ = ["find_ways_out"]
 
@@ -31,12 +31,13 @@ _RUNS = (
 )
 
 
-def find_ways_out(database: Path, experiment: str | None = None) -> list[str]:
+def find_ways_out(database: Path, experiment: str | None = None, *, besides: str = "") -> list[str]:
     """What writing to a database would do outside of its folder, in words; empty if nothing.
 
     Args:
         database: which may be missing. Its folder may itself be reached through a link.
         experiment: whose files are going to be stored; None if none are.
+        besides: the name of the run that is looked at, which may be live.
     """
     artifacts = database.parent / FILES
     files = [database.with_name(database.name + ending) for ending in _ENDINGS]
@@ -44,7 +45,7 @@ def find_ways_out(database: Path, experiment: str | None = None) -> list[str]:
     if ways or not database.exists():
         return ways
     try:
-        return [*_find_addresses(database, artifacts, experiment)]
+        return [*_find_addresses(database, artifacts, experiment, besides)]
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
             return []  # so nothing is written to it
@@ -74,7 +75,9 @@ def _links_in(folder: Path) -> Iterator[Path]:
             return
 
 
-def _find_addresses(database: Path, artifacts: Path, experiment: str | None) -> Iterator[str]:
+def _find_addresses(
+    database: Path, artifacts: Path, experiment: str | None, besides: str
+) -> Iterator[str]:
     address = f"{database.absolute().as_uri()}?mode=ro"
     with closing(sqlite3.connect(address, uri=True, timeout=_PATIENCE_S)) as connection:
         connection.text_factory = lambda text: text.decode("utf-8", "replace")
@@ -87,7 +90,7 @@ def _find_addresses(database: Path, artifacts: Path, experiment: str | None) -> 
         if experiment is None or not {"experiments", "runs"} <= tables:  # MLflow makes its own
             return
         folders = [place for (place,) in connection.execute(_LOCATIONS, (experiment,))]
-        moved = [place for place in folders if is_moved(place, artifacts)]
+        moved = find_moved(connection, experiment, artifacts, besides=besides)
         runs = [place for (place,) in connection.execute(_RUNS, (experiment,))]
         named: dict[Any, None] = {}
         for place in (*folders, *runs):

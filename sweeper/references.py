@@ -9,6 +9,7 @@ This file needs nothing of ours: RLlib's checkpoints hold `resolve` and load wit
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 import sys
@@ -121,13 +122,13 @@ def look_up(name: str) -> str:
     Raises:
         UnsetError: it is not set.
     """
-    text = None
     store = sys.modules.get("ray.experimental.internal_kv")
-    if store is not None and store._internal_kv_initialized():
+    # Ray would never answer a process that was forked, as those of a vector environment are.
+    is_forked = multiprocessing.parent_process() is not None
+    if store is not None and not is_forked and store._internal_kv_initialized():
         found = store._internal_kv_get((KEY_PREFIX + name).encode(), namespace=NAMESPACE)
-        text = None if found is None else found.decode()
-    if text is None:
-        text = os.environ.get(name)
-    if text is None:
+        if found is not None:
+            os.environ[name] = found.decode()  # where a process that is forked finds it
+    if name not in os.environ:
         raise UnsetError(name)
-    return text
+    return os.environ[name]

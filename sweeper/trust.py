@@ -141,7 +141,11 @@ def find_foreign_servers(
     actions = []
     for key, place in named.items():
         database = _find_brought(place, paths)
-        ways = [f"connect to {place}"] if database is None else find_ways_out(database, experiment)
+        ways = (
+            [f"connect to {place}"]
+            if database is None
+            else find_ways_out(database, experiment, besides=paths.root.name)
+        )
         actions += [f"{way} ({key})" for way in ways]
     return actions
 

@@ -106,10 +106,13 @@ def _fill_torch_agent(champion: Champion, spec: ExperimentSpec, folder: Path) ->
         save_file(arrays, CheckpointPaths(folder).weights)
     except (OSError, SafetensorError) as error:
         raise SweeperError(f"the champion's {weights} can't be copied: {error}") from error
+    environment = description.get("environment")
+    if not is_folder_sealed(checkpoint):  # somebody else's can name any
+        environment = spec.environment.settings().to_json()
     is_frozen = champion.seed in description.get("diverged", ())  # only if all of them are
     return {
         **description,
-        "environment": spec.environment.settings().to_json(),  # a checkpoint can name any other
+        "environment": environment,
         "seeds": [champion.seed],
         "diverged": [champion.seed] if is_frozen else [],
     }

@@ -96,8 +96,11 @@ class Destination:
             return None
         return (self.artifact_root or database.parent / FILES).absolute().as_uri()
 
-    def follow_move(self) -> None:
+    def follow_move(self, run_name: str) -> None:
         """Have the database of a storage that was moved or copied store its files there.
+
+        Args:
+            run_name: of the run whose record this is.
 
         Raises:
             UnreachableError: the database can't be changed now.
@@ -107,7 +110,7 @@ class Destination:
             return
         if database.absolute().parent == self.artifact_root.absolute().parent:
             try:
-                follow_move(database, self.experiment)
+                follow_move(database, self.experiment, besides=run_name)
             except sqlite3.Error as error:
                 raise UnreachableError(f"{database} can't be changed: {error}") from error
 

@@ -10,7 +10,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from sweeper.stored_files import FILES, is_moved
+from sweeper.stored_files import FILES, find_moved
 
 __all__ = ["follow_move"]
 
@@ -24,15 +24,16 @@ _ADDRESSES = (
 )
 
 
-def follow_move(database: Path, experiment: str) -> None:
-    """Correct the addresses of files, if the storage of a database is not where it was.
+def follow_move(database: Path, experiment: str, *, besides: str = "") -> None:
+    """Correct the addresses of files, if a database was moved or copied with them.
 
-    MLflow has no request for this, so the database itself is changed. What the user has had stored
-    in a folder of another name stays there.
+    MLflow has no request for this, so the database itself is changed. What was stored elsewhere
+    from the first, for another storage or by the user, stays there (`find_moved`).
 
     Args:
         database: of a storage, made by a launch; it may be missing or empty.
         experiment: whose address shows where the storage was.
+        besides: the name of a run that may be live.
 
     Raises:
         sqlite3.Error: the database can't be read or changed.
@@ -42,12 +43,10 @@ def follow_move(database: Path, experiment: str) -> None:
     here = database.absolute().parent / FILES
     with closing(sqlite3.connect(database, timeout=_PATIENCE_S, isolation_level=None)) as opened:
         columns = [one for one in _ADDRESSES if _has_column(opened, *one)]
-        if _ADDRESSES[0] not in columns:
+        if _ADDRESSES[0] not in columns or _ADDRESSES[1] not in columns:
             return
-        query = "SELECT artifact_location FROM experiments WHERE name = ?"
-        for (before,) in opened.execute(query, (experiment,)).fetchall():
-            if is_moved(before, here):
-                _rewrite(opened, columns, before, here.as_uri())
+        for before in find_moved(opened, experiment, here, besides=besides):
+            _rewrite(opened, columns, before, here.as_uri())
 
 
 def _has_column(opened: sqlite3.Connection, table: str, column: str) -> bool:

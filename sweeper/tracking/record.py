@@ -57,7 +57,7 @@ class Record:
         self._destination = destination
         self._sweep = sweep
         self.warnings: list[str] = []
-        destination.follow_move()
+        destination.follow_move(sweep.run_name)
         with translated_failures():
             self._client = connect(destination)
             self._experiment_id = self._find_experiment()

@@ -198,11 +198,14 @@ def test_addresses_in_the_storage_are_none(storage: Path) -> None:
 def test_a_moved_storage_has_none_but_for_runs_that_did_not_move_with_it(storage: Path) -> None:
     """Its addresses are corrected before anything is written."""
     old = (storage.parent / "old" / "mlartifacts").as_uri()
-    make_database(storage / "mlflow.db", old, f"{old}/u0/artifacts")
+    make_database(storage / "mlflow.db", old, f"{old}/u0/artifacts", f"{old}/u1/artifacts")
+    (way, *_) = find_ways_out(storage / "mlflow.db", EXPERIMENT)
+    assert f"write files to {old}" in way, "of another storage: no file has moved"
+    (storage / "mlartifacts" / "u0" / "artifacts").mkdir(parents=True)
     assert find_ways_out(storage / "mlflow.db", EXPERIMENT) == []
     victim = (storage.parent / "victim").as_uri()
     for run in (f"{old}2/u0", f"{old}/../../victim", victim, f"{old}/%2e%2e/x"):
-        change(storage / "mlflow.db", "UPDATE runs SET artifact_uri = ?", run)
+        change(storage / "mlflow.db", "UPDATE runs SET artifact_uri = ? WHERE rowid = 2", run)
         (way,) = find_ways_out(storage / "mlflow.db", EXPERIMENT)
         assert f"write files to {run}, " in way
 

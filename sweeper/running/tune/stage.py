@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import time
 from collections.abc import Generator
@@ -23,7 +24,7 @@ from sweeper.planning.plan import SweepPlan
 from sweeper.results.builder import ResultsBuilder
 from sweeper.results.divergence import DivergenceCorrection
 from sweeper.results.scoring import env_steps_of
-from sweeper.run_files import delete
+from sweeper.run_files import delete, set_aside
 from sweeper.running.drain import Drain, watchdog
 from sweeper.running.failures import Retries, explain_tune_failure
 from sweeper.running.resume.state import LaunchState, is_resumable
@@ -38,6 +39,8 @@ from sweeper.states import Stage
 from sweeper.trainables.trial import trial_class
 
 __all__ = ["Launch", "find_nodes", "record_asked", "run_stages", "trial_storage"]
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -90,9 +93,7 @@ def record_asked(
         stage: what it is trained for.
         of: as in `TrialAsked`.
     """
-    # Of a trial that the journal has lost, or put there by whoever made the run: Ray would write
-    # through its links, and what is in it would count as the trial's own.
-    delete(launch.paths.trial(trial_id), below=launch.paths.trials)
+    _clear(launch.paths, trial_id)
     launch.journal.append(
         TrialAsked(
             time=time.time(),
@@ -105,6 +106,26 @@ def record_asked(
             known=sample.known,
         )
     )
+
+
+def _clear(paths: RunPaths, trial_id: str) -> None:
+    """Make room for a new trial where there is a folder of its name.
+
+    It is of a trial that the journal has lost, or was put there by whoever made the run: Ray would
+    write through its links, and what is in it would count as the trial's own.
+    """
+    folder = paths.trial(trial_id)
+    if not os.path.lexists(folder):
+        return
+    if folder.is_dir() and not folder.is_symlink() and any(folder.glob("checkpoint_*")):
+        place = set_aside(folder, below=paths.trials)
+        _logger.warning(
+            "%s holds checkpoints of a trial that the journal does not know; it is now %s",
+            folder,
+            place.name,
+        )
+    else:
+        delete(folder, below=paths.trials)
 
 
 def run_stages(launch: Launch, made: Generator[StageTrials, None, str]) -> str:

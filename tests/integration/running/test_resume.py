@@ -209,7 +209,8 @@ def test_a_finished_run_has_nothing_left_until_it_is_given_more(
     )
     assert more.returncode == 0, more.stderr
     assert status(tmp_path)["trials"] == 3
-    assert not planted.exists() or "journal does not know" not in planted.read_text()
+    (kept,) = (journal.parent / "trials").glob("damaged_t0003/*/agent.json")
+    assert "journal does not know" in kept.read_text()
     extended = rows(tmp_path)
     assert [row["num_env_steps_sampled_lifetime"] for row in extended] == [800, 800, 800]
     # What a run of three would have been from the start.

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from run_folders import make_run
 
+from sweeper.locks import run_lock
 from sweeper.sqlite_address import sqlite_uri
 from sweeper.tracking.destination import Destination, connect
 from sweeper.tracking.moved_files import follow_move
@@ -81,6 +83,26 @@ def test_a_folder_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
     for name in ("own", "server's"):
         follow_move(database, name)
     assert addresses(database) == before
+
+
+def test_another_storage_s_files_stay_where_they_are(made: Path, tmp_path: Path) -> None:
+    """Of a database alone that was copied, or that two storages share."""
+    database = Path(shutil.copy(made / "mlflow.db", tmp_path))
+    before = addresses(database)
+    (tmp_path / "mlartifacts" / "of another run").mkdir(parents=True)
+    follow_move(database, "swept")
+    assert addresses(database) == before
+
+
+def test_no_address_changes_below_a_live_run(made: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(made, tmp_path / "moved"))
+    live = make_run(moved, "a-20260101-000000")
+    before = addresses(moved / "mlflow.db")
+    with run_lock(live.lock):
+        follow_move(moved / "mlflow.db", "swept")
+        assert addresses(moved / "mlflow.db") == before
+        follow_move(moved / "mlflow.db", "swept", besides=live.root.name)
+        assert addresses(moved / "mlflow.db") != before
 
 
 def test_a_database_that_is_not_there_yet_is_left_to_mlflow(tmp_path: Path) -> None:
