@@ -22,7 +22,7 @@ _USER = re.compile(rf"(?:{_VARIABLE}|[^:])*")
 _NAME = rf"(?:{_VARIABLE}|[^:/@])*"
 # After such a beginning an @ is part of a path. A port counts for servers only: in a database's
 # URI SQLAlchemy takes the same for a password.
-_HOST = re.compile(rf"https?://{_NAME}(:[0-9]*)?/|[^:/]+://{_NAME}/")
+_HOST = re.compile(rf"https?://{_NAME}(:[0-9]+)?/|[^:/]+://{_NAME}/")
 
 _passwords: dict[str, str] = {}
 """The passwords of the URIs that this process has read, by what is recorded of the URI."""

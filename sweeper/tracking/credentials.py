@@ -40,6 +40,10 @@ class Address:
             yield
 
 
+def _put_in(text: str) -> str:
+    return str(resolve(f"-{text}", remember))[1:]  # or `007` alone would become the number 7
+
+
 def find_address(uri: str) -> Address:
     """The address that a recorded tracking URI stands for.
 
@@ -50,12 +54,16 @@ def find_address(uri: str) -> Address:
         UserError: a variable is not set.
     """
     try:
-        whole = str(resolve(uri, remember))
+        # First as it is written: the value of a variable in a login may hold any character.
+        scheme, login, rest = split_login(uri)
+        if login is None:
+            scheme, login, rest = split_login(_put_in(uri))
+        else:
+            scheme, login, rest = _put_in(scheme), _put_in(login), _put_in(rest)
     except UnsetError as unset:
         raise UserError(f"tracking.uri: the environment variable {unset} is not set") from None
-    scheme, login, rest = split_login(whole)
     if login is None:
-        return Address(whole)
+        return Address(_put_in(uri))
     user, _, password = login.partition(":")
     password = unquote(password) or find_password(uri) or os.environ.get(_PASSWORD, "")
     if password:

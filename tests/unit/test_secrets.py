@@ -190,6 +190,7 @@ def test_a_secret_can_t_be_a_hyperparameter(tmp_path: Path) -> None:
         ("http://me:p%40ss%2Fword@h", "http://me@h", ("http://h", "p@ss/word")),
         ("http://me:p@ss/wo:rd@h", "http://me@h", ("http://h", "p@ss/wo:rd")),
         ("http://me:p1@h", "http://me@h", ("http://h", "p1")),
+        ("http://me:/k3yX@h", "http://me@h", ("http://h", "/k3yX")),
         ("http://me@h", "http://me@h", ("http://h", None)),
         ("http://h:5000", "http://h:5000", ("http://h:5000", None)),
         ("http://h:5000/a@b", "http://h:5000/a@b", ("http://h:5000/a@b", None)),
@@ -218,6 +219,20 @@ def test_a_password_is_used_and_not_recorded(
     address = find_address(recorded)
     assert address.uri == used[0]
     assert used[1] is None or used[1] == (address.password or used[1])
+
+
+@pytest.mark.parametrize(
+    "text", ["pa55", "/abc", "12/ab", "007", "p@ss", "a:b", "x/y@z", "%41", "é"]
+)
+@pytest.mark.parametrize("form", ["me:${env:PW}", "${env:LOGIN}"])
+def test_a_password_from_a_variable_may_hold_anything(
+    text: str, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PW", text)
+    monkeypatch.setenv("LOGIN", f"me:{text}")
+    address = find_address(f"https://{form}@host/x")
+    assert (address.uri, address.user) == ("https://host/x", "me")
+    assert address.password == ("A" if text == "%41" else text)
 
 
 def test_a_user_may_be_a_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
