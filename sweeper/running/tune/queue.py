@@ -38,18 +38,21 @@ class _Waiting:
     """A trial that is to be taken up again.
 
     Attributes:
+        alone: it runs while no other does.
+        goes_next: it lets nobody go first, although it had waited for others.
         after: trials that had been handed out before it was put back, and had no worker yet.
     """
 
     continuation: Continuation
     not_before: float = 0.0
     alone: bool = False
+    goes_next: bool = False
     after: frozenset[str] = frozenset()
 
     @property
     def is_last(self) -> bool:
         """Whether it lets the others of its population go first."""
-        return self.continuation.waits_since is not None and not self.alone
+        return self.continuation.waits_since is not None and not self.goes_next
 
 
 class _PlacedTrial(Trial):  # type: ignore[misc]
@@ -96,6 +99,9 @@ class TrialQueue:
     that lets the others of its population go first: these wait behind all new trials, and until
     all that were handed out before have a worker. Tune would give a free one to whoever came last.
 
+    A trial that has to run alone does so to its end. Just put back for that, it goes next. Where
+    it lets its population go first, the others run until all of them wait, too, or have ended.
+
     Args:
         search: chooses configurations; it has been told of earlier launches' trials.
         trials: how many configurations there are in all.
@@ -124,6 +130,7 @@ class TrialQueue:
     _closed: LaunchEnd | None = None
     _alive: set[str] = field(default_factory=set)
     _alone: str | None = None
+    _lone: set[str] = field(default_factory=set)
     _experiment: dict[str, Any] = field(default_factory=dict)
     _trainable: type | None = None
     _settings: TrialSettings | None = None
@@ -153,10 +160,24 @@ class TrialQueue:
     def put_back(
         self, continuation: Continuation, *, delay_s: float = 0.0, alone: bool = False
     ) -> None:
-        """Have a trial taken up again, after a delay, or while no other runs."""
-        not_before = time.monotonic() + delay_s
-        after = frozenset(self._alive - self.drain.running)
-        self._waiting.append(_Waiting(continuation, not_before, alone, after))
+        """Have a trial taken up again, after a delay.
+
+        Args:
+            continuation: how it goes on.
+            delay_s: how long it waits at least.
+            alone: from now on it runs while no other does, whatever it is put back for later.
+        """
+        if alone:
+            self._lone.add(continuation.trial_id)
+        self._waiting.append(
+            _Waiting(
+                continuation,
+                not_before=time.monotonic() + delay_s,
+                alone=continuation.trial_id in self._lone,
+                goes_next=alone,
+                after=frozenset(self._alive - self.drain.running),
+            )
+        )
 
     def begin(self, experiment: Experiment | list[Experiment], settings: TrialSettings) -> None:
         """Make Tune's trials from now on.
@@ -176,8 +197,8 @@ class TrialQueue:
         again = self._take_waiting(is_last=False)
         if again is not None:
             return self._continue(again)
-        # One that has to run alone waits for the others to end.
-        if any(waiting.alone for waiting in self._waiting):
+        # One that has to run alone waits until no other runs, and no other begins before it.
+        if any(waiting.alone and not waiting.is_last for waiting in self._waiting):
             return None
         if self._has_more:
             return self._begin()
@@ -228,10 +249,12 @@ class TrialQueue:
         for index, waiting in enumerate(self._waiting):
             if waiting.is_last is not is_last:
                 continue
-            if is_last and waiting.after & without_worker:
+            if waiting.not_before > now or (is_last and waiting.after & without_worker):
                 continue
-            if waiting.not_before <= now and not (waiting.alone and self._alive):
+            if not (waiting.alone and self._alive):
                 return self._waiting.pop(index)
+            if is_last:
+                return None  # those behind it would go on by turns, and it would never run
         return None
 
     def _continue(self, waiting: _Waiting) -> Trial:
