@@ -236,13 +236,19 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
 def _without_servants(address: str | None) -> Iterator[None]:
     """Start a local Ray without the processes that nothing here uses.
 
+    The monitor is the autoscaler's, and the log monitor reads the workers' logs for the driver.
     Ray's API server, which without a dashboard sends usage statistics alone, is waited for: about
-    a second of each start. The monitor is the autoscaler's, and the log monitor reads the workers'
-    logs for the driver.
+    a second of each start. It stays where the dashboard's packages are installed, as by
+    ``ray[default]``: the node's agent, else a minimal one, looks for its address there, and logs a
+    traceback every second without it (`_get_dashboard_http_address` in event_agent.py).
     """
-    unused = [] if address is not None else ["start_api_server", "start_monitor"]
-    if unused and not _is_verbose():
-        unused.append("start_log_monitor")
+    unused = []
+    if address is None:
+        unused.append("start_monitor")
+        if ray_utils.get_dashboard_dependency_error() is not None:
+            unused.append("start_api_server")
+        if not _is_verbose():
+            unused.append("start_log_monitor")
     with ExitStack() as stack:
         for name in unused:
             stack.enter_context(_replaced(Node, name, lambda _, **__: None))

@@ -1,12 +1,17 @@
-"""However Ray fails to start, the user gets a sentence."""
+"""What a local Ray is started with; however it fails to start, the user gets a sentence."""
 
 from __future__ import annotations
 
 import pytest
 import ray
+from ray._private import utils as ray_utils
+from ray._private.node import Node
 
 from sweeper.errors import UserError
+from sweeper.running.tune import session
 from sweeper.running.tune.session import ray_session
+
+SERVANTS = ("start_api_server", "start_monitor", "start_log_monitor")
 
 
 @pytest.mark.parametrize(
@@ -37,3 +42,23 @@ def test_a_failed_start_is_one_sentence(
     assert "\n" not in str(raised.value)
     assert ("`sweeper doctor`" if address is None else "127.0.0.1:1") in str(raised.value)
     assert restored == [1]
+
+
+def find_started(address: str | None) -> list[str]:
+    """Which of the processes that can be left out a Ray is started with."""
+    theirs = {name: getattr(Node, name) for name in SERVANTS}
+    with session._without_servants(address):
+        started = [name for name in SERVANTS if getattr(Node, name) is theirs[name]]
+    assert all(getattr(Node, name) is theirs[name] for name in SERVANTS)
+    return started
+
+
+@pytest.mark.parametrize("missing", [None, ImportError("no module named aiohttp_cors")], ids=repr)
+def test_the_api_server_is_left_out_only_where_nobody_asks_for_it(
+    monkeypatch: pytest.MonkeyPatch, missing: ImportError | None
+) -> None:
+    """With the dashboard's packages the node's agent logs a traceback a second without it."""
+    monkeypatch.setattr(ray_utils, "get_dashboard_dependency_error", lambda: missing)
+    monkeypatch.setattr(session, "_is_verbose", lambda: False)
+    assert find_started(None) == (["start_api_server"] if missing is None else [])
+    assert find_started("127.0.0.1:1") == list(SERVANTS)
