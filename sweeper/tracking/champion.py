@@ -194,6 +194,7 @@ def describe_torch_agent(
     """A batch of one observation, and one of actions, of the shapes and dtypes that an agent takes.
 
     By its spaces alone, since the import of torch would take two seconds at the end of every run.
+    Whether it can act is not looked at: `sweeper log` does so before.
     """
     description = read_description(checkpoint)
     observations = space_from_json(description["observation_space"])

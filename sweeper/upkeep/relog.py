@@ -6,20 +6,23 @@ import logging
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from pydantic import ValidationError
 
+from sweeper.agents.agent import load_agent
 from sweeper.errors import SweeperError, UserError
 from sweeper.evidence.selection import NothingToSelect
 from sweeper.locks import RecordLock, is_locked
 from sweeper.opened_run import Run
 from sweeper.paths import CheckpointPaths, RunPaths, run_reference
 from sweeper.planning.plan import SweepPlan
+from sweeper.run_files import is_regular
 from sweeper.spec.sections import Tracking
 from sweeper.tracking.tracker import MlflowTracker
 from sweeper.trust import find_foreign_pickles, find_foreign_servers, refuse_foreign
 from sweeper.upkeep.overview import planned
-from sweeper.veil import hide_references
+from sweeper.veil import hide_references, veil
 
 __all__ = ["log_run"]
 
@@ -52,7 +55,7 @@ def log_run(
     Raises:
         UserError: the run is live, another process writes its record, there is no tracking URI,
             or whoever made the run is not trusted.
-        SweeperError: not everything could be written.
+        SweeperError: not everything could be written, or the champion's agent can't act.
     """
     spec, paths = opened.spec, opened.paths
     if spec is None:
@@ -88,19 +91,39 @@ def log_run(
     asked = {"--uri": uri and tracking.uri, "--experiment": experiment}
     options = "".join(f" {name} {shlex.quote(text)}" for name, text in asked.items() if text)
     with _taken(lock, paths, options), _without_warnings():
+        problems = _hand_over_champion(opened, tracker, say)
         tracker.start()
-        try:
-            selection = opened.selection
-        except (NothingToSelect, UserError):
-            pass
-        else:
-            if opened.agent is None and paths.champion.is_dir():
-                say(_explain_stale(paths, selection.trial_id))
-            tracker.log_champion(selection, opened.agent)
-        problems = tracker.close(opened.results.state, timeout_s=_TIMEOUT_S)
+        problems += tracker.close(opened.results.state, timeout_s=_TIMEOUT_S)
     if problems:
         raise SweeperError("; ".join(problems))
     return f"{hide_references(tracking.uri)}, experiment {tracking.experiment}"
+
+
+def _hand_over_champion(
+    opened: Run, tracker: MlflowTracker, say: Callable[[str], None]
+) -> list[str]:
+    """Have the champion logged, if there is one; returns why its agent is not, if it can't act."""
+    try:
+        selection = opened.selection
+    except (NothingToSelect, UserError):
+        return []
+    problems, agent = [], opened.agent
+    if agent is None and opened.paths.champion.is_dir():
+        say(_explain_stale(opened.paths, selection.trial_id))
+    if agent is not None and _is_torch_agent(agent):
+        # The tracker describes it without loading it, and these files may be anybody's.
+        try:
+            load_agent(agent)
+        except UserError as error:
+            problems = [f"MLflow: the champion is not logged as a model: {veil(str(error))}"]
+            agent = None
+    tracker.log_champion(selection, agent)
+    return problems
+
+
+def _is_torch_agent(champion: Path) -> bool:
+    paths = CheckpointPaths(champion)
+    return is_regular(paths.weights) and not CheckpointPaths(paths.algorithm).is_rllib
 
 
 def _explain_stale(paths: RunPaths, trial_id: str) -> str:
