@@ -6,16 +6,20 @@ The environment prints and logs them, and a trial fails with one in its error.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import sqlite3
 from pathlib import Path
 
 import pytest
+import ray
 from command_line import sweeper_here
+from ray.experimental import internal_kv
 
 from sweeper import veil
 from sweeper.checkpoint_marker import find_damage
 from sweeper.journal import TrialRetried, read_journal
 from sweeper.opened_run import open_run
+from sweeper.references import KEY_PREFIX, NAMESPACE, look_up
 
 SENTINEL = "sentinel-b81f"
 ENVIRONMENT = """
@@ -107,6 +111,29 @@ def test_a_secret_reaches_the_environment_and_no_record(
     files += [path for path in (tmp_path / "mlartifacts").rglob("*") if path.is_file()]
     assert len(files) > 10
     assert [path for path in files if SENTINEL.encode() in path.read_bytes()] == []
+
+
+def test_a_process_that_was_forked_has_the_value_without_asking_ray(ray_cluster: None) -> None:
+    name = "OF_A_LAUNCH_ELSEWHERE"
+
+    @ray.remote
+    def ask() -> tuple[str, str]:
+        text = look_up(name)  # as a vector environment does, which builds one of each first
+        context = multiprocessing.get_context("fork")
+        receiving, sending = context.Pipe(duplex=False)
+        child = context.Process(target=lambda: sending.send(look_up(name)))
+        child.start()
+        try:
+            return text, receiving.recv() if receiving.poll(20) else "no answer"
+        finally:
+            child.kill()
+
+    key = (KEY_PREFIX + name).encode()
+    internal_kv._internal_kv_put(key, b"sesame", namespace=NAMESPACE)
+    try:
+        assert ray.get(ask.remote()) == ("sesame", "sesame")
+    finally:
+        internal_kv._internal_kv_del(key, namespace=NAMESPACE)
 
 
 def test_a_server_s_password_stands_nowhere(
