@@ -60,6 +60,11 @@ def print_trials(opened: Run) -> None:
     if sys.stdout.isatty() and len(rows) <= _MAX_TABLE_ROWS:
         if _width(headings, rows) <= console.width:
             console.print(_table(headings, rows))
+        elif not is_search:
+            # The same few configurations again and again, which another table has once.
+            console.print(_table(_FIXED, fixed))
+            run = run_reference(opened.results.root)
+            print_text(console, f"their configurations: sweeper results {run}", "dim")
         else:
             # One column for all parameters, wrapped between them.
             room = max(_MIN_ROOM, console.width - _width(_FIXED, fixed))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import pytest
 from run_folders import add_confirmation, make_run
 
@@ -105,6 +107,19 @@ def test_the_confirmations_trials_are_shown_apart(
     assert "29.7 ±1.204" in shown
     rows = run.confirmation.rows
     assert [(row["of"], row["replicas"]) for row in rows] == [("t0002", 5), ("baseline", 5)]
+
+
+def test_a_narrow_terminal_shows_no_configuration_of_the_confirmation(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    for columns, is_shown in ((200, True), (55, False)):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        print_trials(run.confirmation)
+        shown = click.unstyle(capsys.readouterr().out)
+        assert ("lr" in shown.splitlines()[0]) == is_shown
+        assert ("their configurations: sweeper results" in " ".join(shown.split())) != is_shown
+        assert "c0001 of t0002" in shown
 
 
 def test_the_champion_of_a_notebook_shows_verdict_and_evidence(run: Run) -> None:
