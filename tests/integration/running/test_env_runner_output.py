@@ -91,6 +91,7 @@ def ray_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.acceptance
 def test_the_output_of_env_runners_is_kept_and_bounded(tmp_path: Path, ray_folder: Path) -> None:
     (tmp_path / "loud_runner_envs.py").write_text(MODULE)
     (tmp_path / "loud.yaml").write_text(SPEC)

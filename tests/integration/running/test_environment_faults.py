@@ -72,8 +72,15 @@ def write_spec(folder: Path, module: str, fault: str, **parts: object) -> None:
     (folder / "tiny.yaml").write_text(SPEC.format(module=module, fault=fault, keys=keys, **parts))
 
 
-@pytest.mark.parametrize("algorithm", ["PPO", "DQN"])
-@pytest.mark.parametrize("backend", ["torch", "rllib"])
+@pytest.mark.parametrize(
+    ("backend", "algorithm"),
+    [
+        ("torch", "PPO"),
+        ("torch", "DQN"),
+        ("rllib", "PPO"),
+        pytest.param("rllib", "DQN", marks=pytest.mark.acceptance),
+    ],
+)
 def test_the_first_wrong_observation_ends_the_trial_and_it_is_not_tried_again(
     ray_cluster: None, tmp_path: Path, backend: str, algorithm: str
 ) -> None:

@@ -100,6 +100,7 @@ def run_as_a_notebook_does(folder: Path, *options: str) -> Run:
         return thread.submit(asyncio.run, cell()).result()
 
 
+@pytest.mark.acceptance
 def test_more_samples_go_on_where_a_notebook_s_sweep_of_two_trials_at_a_time_ended(
     tmp_path: Path, ray_cluster: None
 ) -> None:
@@ -115,6 +116,7 @@ def test_more_samples_go_on_where_a_notebook_s_sweep_of_two_trials_at_a_time_end
     assert len({repr(one) for one in after}) == 6
 
 
+@pytest.mark.acceptance
 def test_the_generations_of_cmaes_are_known_again_from_the_journal_of_two_launches(
     tmp_path: Path, ray_cluster: None
 ) -> None:
