@@ -28,6 +28,7 @@ from sweeper.running.resume.state import LaunchState
 from sweeper.search.registry import ENUMERATIONS
 from sweeper.spec import dump_spec
 from sweeper.states import LaunchEnd
+from sweeper.stored_files import FILES
 from sweeper.trust import make_seals, without_default
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ def _start_tracker(plan: SweepPlan, paths: RunPaths) -> MlflowTracker | None:
         return None
     from sweeper.tracking.tracker import MlflowTracker
 
-    artifact_root = paths.root.parent.absolute() / "mlartifacts"
+    artifact_root = paths.root.parent.absolute() / FILES
     tracker = MlflowTracker(plan, paths, tracking, artifact_root=artifact_root)
     tracker.start()
     return tracker

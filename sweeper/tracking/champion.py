@@ -193,7 +193,7 @@ def describe_torch_agent(
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """A batch of one observation, and one of actions, of the shapes and dtypes that an agent takes.
 
-    By its spaces alone, since the import of torch would take two seconds at the end of every run.
+    By its spaces alone, since the import of torch would take seconds at the end of every run.
     Whether it can act is not looked at: `sweeper log` does so before.
     """
     description = read_description(checkpoint)

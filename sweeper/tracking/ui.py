@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from sweeper.errors import SweeperError, UserError
 from sweeper.sqlite_address import sqlite_path
+from sweeper.stored_files import FILES
 from sweeper.tracking.credentials import find_address
 from sweeper.tracking.destination import mlflow_uri, resolve_uri
 from sweeper.veil import hide_references
@@ -74,7 +75,7 @@ def open_ui(
     ]
     if database is not None:
         # By default the server creates a folder in the working directory.
-        artifacts = database.absolute().parent / "mlartifacts"
+        artifacts = database.absolute().parent / FILES
         command += ["--artifacts-destination", artifacts.as_uri()]
     environment = {
         **os.environ,

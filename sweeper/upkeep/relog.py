@@ -19,6 +19,7 @@ from sweeper.paths import CheckpointPaths, RunPaths, run_reference
 from sweeper.planning.plan import SweepPlan
 from sweeper.run_files import is_regular
 from sweeper.spec.sections import Tracking
+from sweeper.stored_files import FILES
 from sweeper.tracking.tracker import MlflowTracker
 from sweeper.trust import find_foreign_pickles, find_foreign_servers, refuse_foreign
 from sweeper.upkeep.overview import planned
@@ -85,7 +86,7 @@ def log_run(
         env_steps=None,
         concurrent=1,
     )
-    artifact_root = paths.root.parent.absolute() / "mlartifacts" if uri is None else None
+    artifact_root = paths.root.parent.absolute() / FILES if uri is None else None
     lock = RecordLock(paths.journal)
     tracker = MlflowTracker(plan, paths, tracking, artifact_root=artifact_root, lock=lock)
     asked = {"--uri": uri and tracking.uri, "--experiment": experiment}

@@ -26,6 +26,7 @@ from sweeper.running.drain import Drain
 from sweeper.running.limits import Limits
 from sweeper.running.tune.placement import Placement
 from sweeper.running.tune.queue import TrialQueue
+from sweeper.running.tune.session import replaced
 from sweeper.running.tune.unsaved import Unsaved
 from sweeper.schedulers.base import Scheduler
 from sweeper.trainables.contract import TrialSettings
@@ -158,12 +159,8 @@ class StageRelay(Unsaved, TuneSearchAlgorithm):  # type: ignore[misc]
 @contextmanager
 def workers_kept(relay: StageRelay) -> Iterator[None]:
     """Within the block an experiment keeps every worker whose trial is over for another trial."""
-    theirs = tune_controller._ObjectCache
-    tune_controller._ObjectCache = functools.partial(Workers, relay)
-    try:
+    with replaced(tune_controller, "_ObjectCache", functools.partial(Workers, relay)):
         yield
-    finally:
-        tune_controller._ObjectCache = theirs
 
 
 class Workers(_ObjectCache):  # type: ignore[misc]

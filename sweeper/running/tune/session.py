@@ -49,7 +49,7 @@ from ray.job_config import JobConfig
 
 from sweeper.references import KEY_PREFIX, NAMESPACE
 
-__all__ = ["check_cluster", "live_nodes", "ray_session"]
+__all__ = ["check_cluster", "live_nodes", "ray_session", "replaced"]
 
 _UNREACHABLE = (OSError, ValueError, RuntimeError)  # with TimeoutError, an OSError
 _PROBE_S = 5.0
@@ -116,7 +116,7 @@ def ray_session(
         # the system delivers the signal to any thread that has not blocked it, numpy's for example,
         # and Python then calls whatever handler is set.
         with (
-            _replaced(ray_utils, "set_sigterm_handler", lambda _: None),
+            replaced(ray_utils, "set_sigterm_handler", lambda _: None),
             _without_servants(address),
         ):
             ray.init(**_arguments(address))
@@ -133,7 +133,7 @@ def ray_session(
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
     # Keep stdout for data: Ray prints there that a worker died, whatever its log level. What that
     # means for the trial is in the journal and in our own messages.
-    with _replaced(ray._private.worker, "_worker_logs_enabled", _is_verbose()):
+    with replaced(ray._private.worker, "_worker_logs_enabled", _is_verbose()):
         try:
             with _shared(variables, is_own=address is None):
                 yield
@@ -222,7 +222,7 @@ class _OwnPathJobConfig(JobConfig):  # type: ignore[misc]
 
 
 @contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
     """Replace an attribute of Ray's within the block."""
     theirs = getattr(owner, name)
     setattr(owner, name, value)
@@ -251,7 +251,7 @@ def _without_servants(address: str | None) -> Iterator[None]:
             unused.append("start_log_monitor")
     with ExitStack() as stack:
         for name in unused:
-            stack.enter_context(_replaced(Node, name, lambda _, **__: None))
+            stack.enter_context(replaced(Node, name, lambda _, **__: None))
         yield
 
 

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from sweeper.running.tune.session import replaced
+
+# isort: split
 from ray.tune.execution.tune_controller import TuneController
 
 __all__ = ["Unsaved", "trials_left_out"]
@@ -20,13 +23,9 @@ class Unsaved:
 
 @contextmanager
 def trials_left_out() -> Iterator[None]:
-    """Within the block an experiment's snapshots are without its trials, each of which takes a ms.
+    """Within the block an experiment's snapshots are without its trials, which take time.
 
     The file must be there: Tune looks for it at the end.
     """
-    theirs = TuneController._get_trial_checkpoints
-    TuneController._get_trial_checkpoints = lambda _: {}
-    try:
+    with replaced(TuneController, "_get_trial_checkpoints", lambda _: {}):
         yield
-    finally:
-        TuneController._get_trial_checkpoints = theirs

@@ -113,15 +113,21 @@ def test_a_trial_that_ran_out_of_memory_runs_as_soon_as_no_other_does(
     assert take(queue) == [names[1]]
 
 
-def test_a_trial_that_ran_alone_does_so_again_once_the_others_have_had_their_turn(
-    queue: TrialQueue,
-) -> None:
-    """They had waited for it, and it waits for them: whoever goes on, it must not be all."""
+def take_second_alone(queue: TrialQueue) -> list[str]:
+    """Have the second of four trials run alone, while the others wait for it."""
     names = take(queue)
     put_back(queue, names[1], waits_since=None, alone=True)
     for name in (names[0], names[2], names[3]):
         put_back(queue, name, waits_since=1.0)
     assert take(queue) == [names[1]]
+    return names
+
+
+def test_a_trial_that_ran_alone_does_so_again_once_the_others_have_had_their_turn(
+    queue: TrialQueue,
+) -> None:
+    """They had waited for it, and it waits for them: whoever goes on, it must not be all."""
+    names = take_second_alone(queue)
     put_back(queue, names[1], waits_since=2.0)
     others = take(queue)
     assert others == [names[0], names[2], names[3]]
@@ -142,11 +148,7 @@ def test_a_trial_that_ran_alone_does_so_again_once_the_others_have_had_their_tur
 def test_a_trial_that_ran_alone_and_is_tried_again_for_another_reason_runs_alone(
     queue: TrialQueue,
 ) -> None:
-    names = take(queue)
-    put_back(queue, names[1], waits_since=None, alone=True)
-    for name in (names[0], names[2], names[3]):
-        put_back(queue, name, waits_since=1.0)
-    assert take(queue) == [names[1]]
+    names = take_second_alone(queue)
     put_back(queue, names[1], waits_since=None)
     assert take(queue) == [names[1]]
     queue.note_end(names[1])
