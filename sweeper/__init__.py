@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sweeper.api import Run, open_run, open_tune, run, train
     from sweeper.errors import Problem, RunError, SpecError, SweeperError, UserError
+    from sweeper.opened_agent import load_agent
     from sweeper.planning.plan import SweepPlan
     from sweeper.running.tune.tuner import to_tune
     from sweeper.spec import ExperimentSpec, load_spec
@@ -25,6 +26,7 @@ __all__ = [
     "SweepPlan",
     "SweeperError",
     "UserError",
+    "load_agent",
     "load_spec",
     "open_run",
     "open_tune",
@@ -42,6 +44,7 @@ _HOMES = {
     "SweepPlan": "planning.plan",
     "SweeperError": "errors",
     "UserError": "errors",
+    "load_agent": "opened_agent",
     "load_spec": "spec",
     "open_run": "api",
     "open_tune": "api",

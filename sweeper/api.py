@@ -44,7 +44,7 @@ from sweeper.running.resume.remaining import describe_remaining, refuse_without_
 from sweeper.running.resume.state import LaunchState, find_remaining, read_history
 from sweeper.spec import ExperimentSpec, load_spec
 from sweeper.states import TrialState
-from sweeper.trust import refuse_foreign
+from sweeper.trust import TrustLike, refuse_foreign
 
 __all__ = [
     "Extension",
@@ -127,7 +127,7 @@ def resume(
     *,
     extension: Extension | None = None,
     allow_changed_environment: bool = False,
-    trust: bool = False,
+    trust: TrustLike = False,
     progress: ProgressFactory | None = None,
     say: Callable[[str], None] = _logger.info,
 ) -> Run:
@@ -143,7 +143,7 @@ def resume(
         extension: more samples, time or steps, or another try for failed trials.
         allow_changed_environment: go on although the code of the environment has changed.
         trust: import, unpickle and connect to what a run names that this user did not make on
-            this machine.
+            this machine; ``"none"``: nor what this user made.
         progress: makes what watches the launch.
         say: receives, in words, what is going to happen.
 
@@ -164,7 +164,7 @@ def resume(
         was = load_recorded_spec(paths, history)
         check_configurations(was, before, paths)
         as_run = relocate(paths, was)
-        foreign = find_foreign_parts(paths, was, as_run, before)
+        foreign = find_foreign_parts(paths, was, as_run, before, trust)
         refuse_foreign(foreign, name=paths.root.name, trust=trust, say=say)
         if as_run.environment.search_paths and (start := describe_start(paths)) is not None:
             say(f"{start}; its modules are looked for there and here")
@@ -228,7 +228,7 @@ def confirm(
     seeds: int | None = None,
     trials: Sequence[str] = (),
     allow_changed_environment: bool = False,
-    trust: bool = False,
+    trust: TrustLike = False,
     progress: ProgressFactory | None = None,
     say: Callable[[str], None] = _logger.info,
 ) -> Run:

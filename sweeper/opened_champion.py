@@ -13,6 +13,7 @@ from sweeper.evidence.learning import Learning
 from sweeper.evidence.record import Selection
 from sweeper.evidence.samples import Evidence
 from sweeper.printable import printable
+from sweeper.trust import TrustLike
 
 if TYPE_CHECKING:
     from sweeper.agents.agent import Agent
@@ -69,7 +70,7 @@ class OpenedChampion:
         """Trials that can't be told from it."""
         return self.selection.tied
 
-    def agent(self, *, trust: bool = False) -> Agent:
+    def agent(self, *, trust: TrustLike = False) -> Agent:
         """Its agent, loaded for acting.
 
         Args:
@@ -78,7 +79,7 @@ class OpenedChampion:
         Raises:
             UserError: it was not written, can't be loaded, or is not trusted.
         """
-        from sweeper.agents.agent import load_agent
+        from sweeper.opened_agent import load_agent
 
         if self.folder is None:
             raise UserError(

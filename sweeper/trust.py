@@ -12,8 +12,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
@@ -26,6 +27,8 @@ from sweeper.seals import find_key, is_folder_sealed, is_sealed, key_path, seal
 from sweeper.sqlite_address import default_tracking_uri, sqlite_path
 
 __all__ = [
+    "Trust",
+    "TrustLike",
     "find_foreign_baseline",
     "find_foreign_environment",
     "find_foreign_pickles",
@@ -39,6 +42,34 @@ _ENVIRONMENT, _SERVERS, _BASELINE = "environment", "servers", "baseline"
 _NO_BASELINE = "none"
 _NO_FILES = (_NO_BASELINE, "defaults")
 _MAX_NAMED = 5
+
+
+class Trust(Enum):
+    """Whose code a verb may run, and to whose servers it may connect."""
+
+    NONE = "none"
+    """Nobody's: not even what this user made on this machine."""
+    OWN = "own"
+    """What this user made on this machine."""
+    ALL = "all"
+    """Anybody's; what is not this user's own is named first."""
+
+    @classmethod
+    def of(cls, value: TrustLike) -> Trust:
+        """True is ``ALL``, False is ``OWN``; a text is the value of a member.
+
+        Raises:
+            UserError: a text is none.
+        """
+        if isinstance(value, bool):
+            return cls.ALL if value else cls.OWN
+        try:
+            return cls(value)
+        except ValueError:
+            raise UserError(f"trust is {value!r}; it must be none, own or all") from None
+
+
+TrustLike: TypeAlias = bool | str | Trust
 
 
 def make_seals(
@@ -66,6 +97,7 @@ def find_foreign_environment(
     checkpoint: Path | None = None,
     *,
     recorded: EnvironmentSettings | None = None,
+    trust: TrustLike = Trust.OWN,
 ) -> list[str]:
     """What an environment imports and is told, in words; empty if this user sealed it.
 
@@ -78,6 +110,7 @@ def find_foreign_environment(
         paths: of the run whose environment it is, if any.
         checkpoint: the folder whose ``agent.json`` describes the environment, if one does.
         recorded: the settings that were sealed, if they have other folders.
+        trust: with `Trust.NONE` a seal says nothing.
     """
     names = [settings.module, settings.id.rpartition(":")[0]]
     names += [wrapper.name.rpartition(".")[0] for wrapper in settings.wrappers]
@@ -86,7 +119,10 @@ def find_foreign_environment(
     if not modules and not told:
         return []
     known = settings if recorded is None else recorded
-    if all(_lies_in(module, settings.search_paths, known.search_paths) for module in modules):
+    is_own = Trust.of(trust) is not Trust.NONE
+    if is_own and all(
+        _lies_in(module, settings.search_paths, known.search_paths) for module in modules
+    ):
         if _is_sealed(paths, _ENVIRONMENT, _plain(known)):
             return []
         if checkpoint is not None and is_folder_sealed(checkpoint):
@@ -114,16 +150,27 @@ def _holds_text(value: Any) -> bool:
     return not (value is None or isinstance(value, bool | int | float))
 
 
-def find_foreign_pickles(checkpoints: Iterable[Path]) -> list[str]:
-    """Which checkpoints of RLlib this user did not seal, in words; loading one can run any code."""
-    found = [str(path) for path in checkpoints if path.is_dir() and not is_folder_sealed(path)]
+def find_foreign_pickles(checkpoints: Iterable[Path], trust: TrustLike = Trust.OWN) -> list[str]:
+    """Which checkpoints of RLlib this user did not seal, in words; loading one can run any code.
+
+    Args:
+        checkpoints: their folders; those that are not there are left out.
+        trust: with `Trust.NONE` a seal says nothing.
+    """
+    is_own = Trust.of(trust) is not Trust.NONE
+    there = [path for path in checkpoints if path.is_dir()]
+    found = [str(path) for path in there if not (is_own and is_folder_sealed(path))]
     more = len(found) - _MAX_NAMED
     named = [f"unpickle {path}" for path in found[:_MAX_NAMED]]
     return [*named, f"unpickle {more} more checkpoints"] if more > 0 else named
 
 
 def find_foreign_servers(
-    paths: RunPaths, servers: Mapping[str, str | None], experiment: str | None = None
+    paths: RunPaths,
+    servers: Mapping[str, str | None],
+    experiment: str | None = None,
+    *,
+    trust: TrustLike = Trust.OWN,
 ) -> list[str]:
     """Which servers and databases a run has one connect to, in words; empty if it is sealed.
 
@@ -134,9 +181,11 @@ def find_foreign_servers(
         paths: the run's.
         servers: by their keys in the spec.
         experiment: in which files are going to be stored; None if none are.
+        trust: with `Trust.NONE` a seal says nothing.
     """
     named = {key: place for key, place in servers.items() if place is not None}
-    if not named or _is_sealed(paths, _SERVERS, without_default(servers, paths)):
+    is_own = Trust.of(trust) is not Trust.NONE
+    if not named or (is_own and _is_sealed(paths, _SERVERS, without_default(servers, paths))):
         return []
     actions = []
     for key, place in named.items():
@@ -150,7 +199,9 @@ def find_foreign_servers(
     return actions
 
 
-def find_foreign_baseline(paths: RunPaths, baseline: str) -> list[str]:
+def find_foreign_baseline(
+    paths: RunPaths, baseline: str, *, trust: TrustLike = Trust.OWN
+) -> list[str]:
     """Which spec a run has one read for its baseline, in words; empty if there is none, or sealed.
 
     A spec can read other files, and the reader's variables; a copy in the run, which is read
@@ -158,7 +209,7 @@ def find_foreign_baseline(paths: RunPaths, baseline: str) -> list[str]:
     """
     if baseline in _NO_FILES or is_regular(paths.baseline):
         return []
-    if _is_sealed(paths, _BASELINE, baseline):
+    if Trust.of(trust) is not Trust.NONE and _is_sealed(paths, _BASELINE, baseline):
         return []
     return [f"read the spec {baseline} (selection.baseline)"]
 
@@ -177,15 +228,15 @@ def _find_brought(place: str, paths: RunPaths) -> Path | None:
 
 
 def refuse_foreign(
-    actions: Sequence[str], *, name: str, trust: bool, say: Callable[[str], None]
+    actions: Sequence[str], *, name: str, trust: TrustLike, say: Callable[[str], None]
 ) -> None:
     """Name what a verb is going to do with what this user did not make, or refuse to do it.
 
     Args:
         actions: in words; nothing happens if there are none.
         name: of the run or the checkpoint.
-        trust: whether the user trusts it.
-        say: receives the actions if so, before they happen.
+        trust: whom the user trusts.
+        say: receives the actions, before they happen, if that is everybody.
 
     Raises:
         UserError: there are actions, and the user has not said so.
@@ -193,9 +244,15 @@ def refuse_foreign(
     if not actions:
         return
     steps = "\n".join(f"  {action}" for action in actions)
-    if trust:
+    trusted = Trust.of(trust)
+    if trusted is Trust.ALL:
         say(f"{name} is trusted, so this is done as it says:\n{steps}")
         return
+    if trusted is Trust.NONE:
+        raise UserError(
+            f"with --trust none nothing of {name} is run, but this would need:\n{steps}\n"
+            "nothing was done"
+        )
     why = ""
     if find_key() is None:
         why = f"; this user has no key{_describe_place()}, so nothing counts as made here"

@@ -1,25 +1,36 @@
-"""Load an agent from a checkpoint or a champion's folder, and act with it."""
+"""An agent that was trained: its actions, what they are drawn from, its values, its weights."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import gymnasium as gym
 import numpy as np
 
+from sweeper.agents.distributions import ActionDistribution, QValues, build_distribution
+from sweeper.agents.episodes import Episode, action_generator, play_episodes
 from sweeper.agents.locate import read_description
+from sweeper.agents.network import NetworkTable, list_modules, list_torch_layers
+from sweeper.agents.observations import Observations
+from sweeper.environments.building import build_env, describe
 from sweeper.environments.modules import summarise
+from sweeper.environments.settings import EnvironmentSettings
 from sweeper.environments.spaces import space_from_json
 from sweeper.errors import UserError
 from sweeper.paths import CheckpointPaths
 from sweeper.run_files import open_reading
-from sweeper.trust import find_foreign_pickles, refuse_foreign
+from sweeper.trainables.contract import MAX_EPISODE_STEPS
+from sweeper.trust import Trust, TrustLike, find_foreign_pickles, refuse_foreign
 
-__all__ = ["Agent", "Policy", "load_agent"]
+if TYPE_CHECKING:
+    from sweeper.agents.whereabouts import Whereabouts
+
+__all__ = ["Agent", "Policy", "read_agent"]
 
 _logger = logging.getLogger(__name__)
 
@@ -41,49 +52,239 @@ class Policy(Protocol):
         Greedy ones, or sampled with a generator.
         """
 
+    def distribution(self, observations: Any) -> dict[str, Any]:
+        """What actions are sampled from; see `TorchPolicy.distribution`."""
 
-@dataclass(frozen=True)
+    def values(self, observations: Any) -> np.ndarray[Any, Any]:
+        """The value of each state, ``float32[batch]``."""
+
+    def q_values(self, observations: Any) -> dict[str, Any]:
+        """Fields of `QValues`."""
+
+    def weights(self) -> dict[str, np.ndarray[Any, Any]]:
+        """The network's weights, by name."""
+
+    def normalisation(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Running moments of observations and rewards, by name."""
+
+
+@dataclass(frozen=True, repr=False)
 class Agent:
-    """A policy, with the spaces that it acts in.
+    """An agent, loaded; it needs no Ray, and one of the torch backend does not even import it.
+
+    Observations are given as the environment returns them, one or a batch; what the agent does to
+    them, such as one-hot encoding and normalisation, is part of it.
 
     Attributes:
         policy: acts on batches.
         observation_space: the environment's.
         action_space: the environment's.
         description: the contents of ``agent.json``; empty for RLlib's own checkpoint.
+        seed: that the replica was trained with; None if that is not known.
+        where: its folder, and what is known of the run; None if it was read from a bare folder.
     """
 
     policy: Policy
     observation_space: gym.Space[Any]
     action_space: gym.Space[Any]
     description: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    where: Whereabouts | None = None
+    trust: TrustLike = Trust.OWN
 
-    def act(self, observation: Any, generator: np.random.Generator | None = None) -> Any:
-        """The action for one observation, as ``env.step`` takes it.
+    def act(
+        self,
+        observation: Any,
+        *,
+        explore: bool = False,
+        seed: int | np.random.Generator | None = None,
+    ) -> Any:
+        """The action for an observation, as ``env.step`` takes it, or those for a batch.
 
         Args:
-            observation: an element of the observation space.
-            generator: the action is sampled with it; None: it is the greedy one.
+            observation: an element of the observation space, or a batch of them.
+            explore: sample the action as in training: from the policy's distribution, or with the
+                epsilon that DQN had come to. By default it is the greedy one.
+            seed: of the sampling; a generator is drawn from, so it gives another action each time.
 
         Raises:
-            ValueError: it has another shape, or the agent can't explore.
+            ObservationError: the observation has another shape or type.
+            UserError: the agent can't explore.
         """
-        batch = _batch_of_one(self.observation_space, observation)
-        return self.policy.act(batch, generator)[0]
+        batch, is_single = self._observations.batch(observation)
+        generator = np.random.default_rng(seed) if explore else None
+        try:
+            actions = self.policy.act(batch, generator)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        return actions[0] if is_single else actions
 
     def act_batch(
         self, observations: Any, generator: np.random.Generator | None = None
     ) -> np.ndarray[Any, Any]:
-        """The actions for a batch of observations; see `Policy`."""
+        """The actions for a batch of observations, which are not looked at; see `Policy`."""
         return self.policy.act(observations, generator)
 
+    def action_distribution(self, observation: Any) -> ActionDistribution:
+        """What an agent that explores draws its actions from: `Categorical` or `Gaussian`.
 
-def load_agent(folder: str | Path, replica: int = 0, *, trust: bool = False) -> Agent:
-    """Load an agent.
+        Args:
+            observation: an element of the observation space, or a batch of them.
+
+        Raises:
+            ObservationError: the observation has another shape or type.
+            UserError: the agent can't explore, or its distribution is of another kind.
+        """
+        batch, is_single = self._observations.batch(observation)
+        try:
+            parts = self.policy.distribution(batch)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        return build_distribution(
+            parts, is_single=is_single, act=lambda generator: self.policy.act(batch, generator)
+        )
+
+    def value(self, observation: Any) -> Any:
+        """The discounted return that the agent expects from a state on, or from each of a batch.
+
+        Of PPO it is the critic's, in the environment's rewards; of DQN the greatest Q-value.
+
+        Raises:
+            ObservationError: the observation has another shape or type.
+            UserError: the algorithm has no value of a state.
+        """
+        batch, is_single = self._observations.batch(observation)
+        try:
+            values = self.policy.values(batch)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        return float(values[0]) if is_single else values
+
+    def q_values(self, observation: Any) -> QValues:
+        """DQN's Q-values of a state, or of each of a batch, and what they are made of.
+
+        Raises:
+            ObservationError: the observation has another shape or type.
+            UserError: the algorithm has no Q-values of each action.
+        """
+        batch, is_single = self._observations.batch(observation)
+        try:
+            found = self.policy.q_values(batch)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        if is_single:
+            found = {
+                name: one if one is None or name == "atoms" else one[0]
+                for name, one in found.items()
+            }
+        return QValues(**found)
+
+    @property
+    def weights(self) -> dict[str, np.ndarray[Any, Any]]:
+        """The network's weights by name; copies, so that changing them changes nothing."""
+        return {name: np.array(array) for name, array in self.policy.weights().items()}
+
+    @property
+    def normalisation(self) -> dict[str, np.ndarray[Any, Any]]:
+        """By what observations and rewards are normalised: running moments, by name; copies."""
+        return {name: np.array(array) for name, array in self.policy.normalisation().items()}
+
+    @cached_property
+    def network(self) -> NetworkTable:
+        """The network's layers with their numbers of parameters; printed it is a table."""
+        module = getattr(self.policy, "module", None)
+        if module is not None:
+            return NetworkTable(list_modules(module.named_modules()))
+        shapes = {name: array.shape for name, array in self.policy.weights().items()}
+        return NetworkTable(list_torch_layers(self.description["network"], shapes))
+
+    def make_env(self, *, render_mode: str | None = None) -> gym.Env[Any, Any]:
+        """Build the environment that it was trained in, with its module and wrappers.
+
+        Args:
+            render_mode: gymnasium's, such as ``rgb_array``.
+
+        Raises:
+            UserError: it is not known, can't be built, or its code is not trusted.
+        """
+        settings = self._find_environment()
+        if render_mode is not None:
+            settings = replace(settings, kwargs={**settings.kwargs, "render_mode": render_mode})
+        return build_env(settings)
+
+    def play(
+        self,
+        episodes: int = 1,
+        seed: int = 0,
+        *,
+        explore: bool = False,
+        max_episode_steps: int | None = None,
+    ) -> Iterator[Episode]:
+        """Play episodes in the environment that it was trained in, on seeds of their own.
+
+        They are those of ``sweeper evaluate``: of the same seed the same ones.
+
+        Args:
+            episodes: how many.
+            seed: which.
+            explore: sample actions.
+            max_episode_steps: an episode is cut after so many; None: as in the run.
+
+        Yields:
+            Each episode, in order. All are played, side by side, before the first.
+
+        Raises:
+            UserError: the environment is not known, can't be built, or is not trusted.
+        """
+        if episodes < 1:
+            raise UserError(f"episodes is {episodes}; it must be at least 1")
+        settings = self._find_environment()
+        limit = describe(settings).max_episode_steps
+        cap = None if self.where is None else self.where.episode_cap(limit, max_episode_steps)
+        returns, lengths = play_episodes(
+            self,
+            settings,
+            episodes=episodes,
+            seed=seed,
+            max_episode_steps=cap or max(limit or 0, MAX_EPISODE_STEPS),
+            generator=action_generator(seed, self.seed) if explore else None,
+        )
+        yield from map(Episode, returns, lengths)
+
+    def _find_environment(self) -> EnvironmentSettings:
+        """The environment's settings, after whose code it is was looked at."""
+        if self.where is None:
+            raise UserError("the agent was read from a bare folder: its environment is not known")
+        foreign = self.where.foreign_environment(self.trust)
+        refuse_foreign(foreign, name=str(self.where.folder), trust=self.trust, say=_logger.info)
+        return self.where.environment()[1]
+
+    @property
+    def algorithm(self) -> str:
+        """As a spec names it; ``?`` where the checkpoint does not say."""
+        return str(self.description.get("algorithm", "?"))
+
+    def __repr__(self) -> str:
+        known = [self.algorithm, str(self.description.get("backend", "rllib"))]
+        if self.seed is not None:
+            known.append(f"seed {self.seed}")
+        environment = self.description.get("environment")
+        if isinstance(environment, Mapping) and "id" in environment:
+            known.append(str(environment["id"]))
+        place = f", {self.where.folder}" if self.where is not None else ""
+        return f"<Agent {', '.join(known)}{place}>"
+
+    @cached_property
+    def _observations(self) -> Observations:
+        return Observations(self.observation_space)
+
+
+def read_agent(folder: Path, index: int = 0, *, trust: TrustLike = False) -> Agent:
+    """Read an agent from its folder, whatever lies around it.
 
     Args:
         folder: a champion's folder, a torch trial's checkpoint, or RLlib's own checkpoint.
-        replica: index of the replica in a torch trial's checkpoint, which holds all of them.
+        index: of the replica in a torch trial's checkpoint, which holds all of them.
         trust: load RLlib's checkpoint although this user did not make it on this machine: it is
             a pickle, which can run any code. A torch agent runs none.
 
@@ -91,11 +292,11 @@ def load_agent(folder: str | Path, replica: int = 0, *, trust: bool = False) -> 
         UserError: the folder holds no agent, one that can't act on its own, or one that is not
             trusted.
     """
-    root = Path(folder).absolute()
+    root = folder.absolute()
     description = read_description(root)
     try:
         if description.get("backend") == "torch":
-            return _load_torch_agent(root, description, replica)
+            return _load_torch_agent(root, description, index)
         own = CheckpointPaths(root).algorithm if description else root
         return _load_rllib_agent(own, description, trust=trust)
     except OSError as error:
@@ -125,7 +326,7 @@ def _load_torch_agent(root: Path, description: Mapping[str, Any], replica: int) 
     return Agent(policy, observation_space, action_space, description)
 
 
-def _load_rllib_agent(root: Path, description: Mapping[str, Any], *, trust: bool) -> Agent:
+def _load_rllib_agent(root: Path, description: Mapping[str, Any], *, trust: TrustLike) -> Agent:
     if not CheckpointPaths(root).is_rllib:
         replicas = [path.name for path in CheckpointPaths(root).replicas]
         checkpoints = sorted(path.name for path in root.glob("checkpoint_*"))
@@ -135,7 +336,8 @@ def _load_rllib_agent(root: Path, description: Mapping[str, Any], *, trust: bool
         elif checkpoints:
             hint = f"; it is a trial's folder, take one of {', '.join(checkpoints)} in it"
         raise UserError(f"no agent in {root}{hint}")
-    refuse_foreign(find_foreign_pickles([root]), name=str(root), trust=trust, say=_logger.info)
+    foreign = find_foreign_pickles([root], trust)
+    refuse_foreign(foreign, name=str(root), trust=trust, say=_logger.info)
     from sweeper.agents.rllib_policy import RLlibPolicy
 
     try:
@@ -147,14 +349,3 @@ def _load_rllib_agent(root: Path, description: Mapping[str, Any], *, trust: bool
             f"{root} is damaged, or was made by another version of RLlib ({summarise(error)})"
         ) from error
     return Agent(policy, policy.observation_space, policy.action_space, description)
-
-
-def _batch_of_one(space: gym.Space[Any], observation: Any) -> Any:
-    """The observation with a batch axis: as `outcomes.find_leaves` has it, or flattened."""
-    if isinstance(space, gym.spaces.Dict) and isinstance(observation, Mapping):
-        return {key: _batch_of_one(part, observation[key]) for key, part in space.spaces.items()}
-    if isinstance(space, gym.spaces.Tuple) and isinstance(observation, tuple | list):
-        parts = list(zip(space.spaces, observation, strict=False))
-        if len(parts) == len(observation) == len(space.spaces):
-            return tuple(_batch_of_one(part, item) for part, item in parts)
-    return np.asarray(observation)[None]

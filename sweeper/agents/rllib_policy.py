@@ -22,6 +22,13 @@ import numpy as np
 import torch
 from ray.rllib.connectors.connector_pipeline_v2 import ConnectorPipelineV2
 from ray.rllib.core.columns import Columns
+from ray.rllib.core.distribution.torch.torch_distribution import (
+    TorchCategorical,
+    TorchDiagGaussian,
+    TorchMultiCategorical,
+    TorchSquashedGaussian,
+)
+from ray.rllib.core.rl_module.apis import QNetAPI, ValueFunctionAPI
 from ray.rllib.core.rl_module.rl_module import RLModule
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
@@ -107,7 +114,122 @@ class RLlibPolicy:
         boxed[:] = actions
         return boxed
 
+    def distribution(self, observations: Any) -> dict[str, Any]:
+        """What actions are sampled from, as numbers; see `TorchPolicy.distribution`.
+
+        Raises:
+            ValueError: the policy's distribution is of a kind that has no such numbers.
+        """
+        space, spaces = self.action_space, gym.spaces
+        if not isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.Box):
+            raise ValueError(f"no distribution of actions of {space} can be shown")
+        choices = {
+            "start": tuple(np.atleast_1d(getattr(space, "start", 0)).tolist()),
+            "is_multiple": isinstance(space, spaces.MultiDiscrete),
+        }
+        inputs, _ = self._prepare(list(self._split(observations)), explore=True)
+        if hasattr(self.module, "epsilon_schedule"):
+            step = self._trained_env_steps()
+            epsilon = float(self.module.epsilon_schedule.update(timestep=step))
+            with torch.no_grad():
+                values = self.module.compute_q_values(inputs)["qf_preds"].numpy()
+            explored = np.full(values.shape, epsilon / values.shape[-1])
+            explored[np.arange(len(values)), values.argmax(axis=-1)] += 1 - epsilon
+            return {"probabilities": [explored], **choices}
+        with torch.no_grad():
+            outputs = self.module.forward_exploration(inputs)
+            if Columns.ACTION_DIST_INPUTS not in outputs:
+                raise ValueError(f"{type(self.module).__name__} gives no distribution of actions")
+            kind = self.module.get_exploration_action_dist_cls()
+            made = kind.from_logits(outputs[Columns.ACTION_DIST_INPUTS])
+        if isinstance(made, TorchCategorical):
+            return {"logits": [made.logits.numpy()], **choices}
+        if isinstance(made, TorchMultiCategorical):
+            return {"logits": [one.logits.numpy() for one in made._cats], **choices}
+        if isinstance(made, TorchDiagGaussian | TorchSquashedGaussian):
+            mean, deviation = (one.numpy() for one in (made._dist.loc, made._dist.scale))
+            shape = (len(mean), *space.shape)
+            return {
+                "mean": mean.reshape(shape),
+                "deviation": np.broadcast_to(deviation, mean.shape).reshape(shape),
+                "to_policy": self._to_policy,
+                "is_squashed": isinstance(made, TorchSquashedGaussian),
+            }
+        raise ValueError(f"a {kind.__name__} can't be shown")
+
+    def _to_policy(self, actions: Any) -> np.ndarray[Any, Any]:
+        """The policy's own numbers ``[batch, size]`` that actions stand for."""
+        space: Any = self.action_space
+        given = np.asarray(actions, np.float64).reshape(len(actions), -1)
+        sends = [one for one in _pieces(self._module_to_env) if hasattr(one, "normalize_actions")]
+        if not any(one.normalize_actions for one in sends):
+            return given
+        low, high = (one.astype(np.float64).reshape(-1) for one in (space.low, space.high))
+        is_bounded = (space.bounded_below & space.bounded_above).reshape(-1)
+        with np.errstate(all="ignore"):
+            half = high / 2 - low / 2
+            squashed = (given - low) / half - 1
+        return np.where(is_bounded & (half > 0), squashed, given)
+
+    def values(self, observations: Any) -> np.ndarray[Any, Any]:
+        """The value of each state, ``float32[batch]``; see `TorchPolicy.values`.
+
+        Raises:
+            ValueError: the policy has no values.
+        """
+        if isinstance(self.module, QNetAPI) and hasattr(self.module, "epsilon_schedule"):
+            greatest: np.ndarray[Any, Any] = self.q_values(observations)["values"].max(axis=-1)
+            return greatest
+        if not isinstance(self.module, ValueFunctionAPI):
+            raise ValueError(f"{type(self.module).__name__} has no value of a state")
+        inputs, _ = self._prepare(list(self._split(observations)), explore=False)
+        with torch.no_grad():
+            found: np.ndarray[Any, Any] = self.module.compute_values(inputs).numpy()
+        return found
+
+    def q_values(self, observations: Any) -> dict[str, Any]:
+        """The Q-values and what they are made of; see `TorchPolicy.q_values`.
+
+        Raises:
+            ValueError: the policy has none, or needs an action for them.
+        """
+        module = self.module
+        if not isinstance(module, QNetAPI) or not hasattr(module, "af"):
+            raise ValueError(f"{type(module).__name__} has no Q-values of each action")
+        inputs, _ = self._prepare(list(self._split(observations)), explore=False)
+        with torch.no_grad():
+            outputs = {key: one.numpy() for key, one in module.compute_q_values(inputs).items()}
+            found = {"values": outputs["qf_preds"], "probabilities": outputs.get("qf_probs")}
+            if "atoms" in outputs:
+                found["atoms"] = outputs["atoms"]
+            if module.uses_dueling:
+                encoded = module.encoder(inputs)["encoder_out"]
+                advantages = module.af(encoded).numpy()
+                if found["probabilities"] is not None:
+                    advantages = advantages.reshape(found["probabilities"].shape)
+                found |= {"advantages": advantages, "state_value": module.vf(encoded)[:, 0].numpy()}
+        return found
+
+    def weights(self) -> dict[str, np.ndarray[Any, Any]]:
+        """The module's weights, by name."""
+        return {name: np.asarray(array) for name, array in self.module.get_state().items()}
+
+    def normalisation(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Empty: RLlib's connectors keep what they do to observations to themselves."""
+        return {}
+
     def _run(self, batch: Sequence[Any], generator: np.random.Generator | None) -> list[Any]:
+        inputs, common = self._prepare(batch, explore=generator is not None)
+        with torch.no_grad(), _sampling_with(generator):
+            if generator is None:
+                outputs = self.module.forward_inference(inputs)
+            else:
+                outputs = self.module.forward_exploration(inputs, t=self._trained_env_steps())
+            outputs = self._module_to_env(batch=outputs, **common)
+        return list(outputs.get(Columns.ACTIONS_FOR_ENV, outputs[Columns.ACTIONS]))
+
+    def _prepare(self, batch: Sequence[Any], *, explore: bool) -> tuple[Any, dict[str, Any]]:
+        """What the module takes for these observations, and what both pipelines are given."""
         # The same steps as `_sample` of rllib/env/single_agent_env_runner.py.
         episodes = []
         for observation in batch:
@@ -119,17 +241,10 @@ class RLlibPolicy:
         common = {
             "rl_module": self.module,
             "episodes": episodes,
-            "explore": generator is not None,
+            "explore": explore,
             "shared_data": {},
         }
-        inputs = self._env_to_module(batch={}, **common)
-        with torch.no_grad(), _sampling_with(generator):
-            if generator is None:
-                outputs = self.module.forward_inference(inputs)
-            else:
-                outputs = self.module.forward_exploration(inputs, t=self._trained_env_steps())
-            outputs = self._module_to_env(batch=outputs, **common)
-        return list(outputs.get(Columns.ACTIONS_FOR_ENV, outputs[Columns.ACTIONS]))
+        return self._env_to_module(batch={}, **common), common
 
     def _trained_env_steps(self) -> int:
         """Where the schedule of an epsilon is; 0 for policies without one."""

@@ -13,7 +13,7 @@ import logging
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
@@ -53,6 +53,7 @@ __all__ = [
 ]
 
 _CLICKS_HINT = re.compile(r"\. \(?Did you mean( one of)?:?( [^?]*)\?\)?$")
+_TRUST, _TRUSTED = "--trust", ("none", "own", "all")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
@@ -94,9 +95,15 @@ changed_environment_option = click.option(
     help="Go on although the environment's code has changed since the run was started.",
 )
 trust_option = click.option(
-    "--trust",
-    is_flag=True,
-    help="Use a run that you did not make on this machine: run its code, connect to its servers.",
+    _TRUST,
+    type=click.Choice(_TRUSTED),
+    is_flag=False,
+    flag_value="all",
+    default="own",
+    metavar="[none]",
+    show_default=False,
+    help="Use a run that you did not make on this machine: run its code, connect to its servers. "
+    "With none run no code of a run, not even your own.",
 )
 run_argument = click.argument(
     "reference", metavar="[RUN]", default="last", shell_complete=complete_run
@@ -237,8 +244,9 @@ class _Commands(click.Group):
 
     def make_context(self, *args: Any, **options: Any) -> click.Context:
         """Read the arguments; see `click.Command.make_context`."""
+        name, words, *rest = args
         with _until_reader_goes():
-            return super().make_context(*args, **options)
+            return super().make_context(name, _join_trust(words), *rest, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; see `click.Group.invoke`."""
@@ -259,6 +267,21 @@ class _Commands(click.Group):
             ]
             with formatter.section(title):
                 formatter.write_dl(rows)
+
+
+def _join_trust(words: Sequence[str]) -> list[str]:
+    """The arguments with ``--trust`` and its value as one, since click would take a run for it."""
+    joined: list[str] = []
+    for position, word in enumerate(words):
+        if word == "--":
+            return [*joined, *words[position:]]
+        if joined and joined[-1] == _TRUST and word in _TRUSTED:
+            joined[-1] = f"{_TRUST}={word}"
+        else:
+            if joined and joined[-1] == _TRUST:
+                joined[-1] = f"{_TRUST}=all"
+            joined.append(word)
+    return joined
 
 
 @click.group(cls=_Commands, context_settings=_SETTINGS)

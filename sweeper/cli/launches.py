@@ -110,7 +110,7 @@ def resume(
     stops: tuple[str, ...],
     retry_errored: bool,
     allow_changed_environment: bool,
-    trust: bool,
+    trust: str,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -178,7 +178,7 @@ def confirm(
     seeds: int | None,
     trials: tuple[str, ...],
     allow_changed_environment: bool,
-    trust: bool,
+    trust: str,
     as_json: bool,
     quiet: bool,
 ) -> None:

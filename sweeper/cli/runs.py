@@ -234,7 +234,7 @@ def evaluate(
     max_episode_steps: int | None,
     explore: bool | None,
     allow_changed_environment: bool,
-    trust: bool,
+    trust: str,
 ) -> None:
     """Evaluate agents on episodes that training never saw.
 
@@ -265,7 +265,7 @@ def evaluate(
 @app.storage_option
 @click.option("--port", metavar="PORT", default=5000, help="Port on the loopback interface.")
 @app.trust_option
-def ui(reference: str, storage: str, port: int, trust: bool) -> None:
+def ui(reference: str, storage: str, port: int, trust: str) -> None:
     """Open the MLflow UI on a run's tracking database."""
     opened = app.open_reference(reference, storage)
     tracking = None if opened.spec is None else opened.spec.tracking
@@ -277,7 +277,9 @@ def ui(reference: str, storage: str, port: int, trust: bool) -> None:
 
     servers = {} if opened.spec is None else opened.spec.servers
     foreign = [
-        one for one in find_foreign_servers(opened.paths, servers) if one.endswith("(tracking.uri)")
+        one
+        for one in find_foreign_servers(opened.paths, servers, trust=trust)
+        if one.endswith("(tracking.uri)")
     ]
     refuse_foreign(foreign, name=opened.paths.root.name, trust=trust, say=app.say)
     database = opened.paths.root.parent / "mlflow.db"

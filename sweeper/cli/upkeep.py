@@ -118,7 +118,7 @@ def doctor(storage: str, as_json: bool, quick: bool) -> None:
 @app.trust_option
 @app.verbose_option
 def log_command(
-    reference: str, storage: str, uri: str | None, experiment: str | None, trust: bool
+    reference: str, storage: str, uri: str | None, experiment: str | None, trust: str
 ) -> None:
     """Write a run to MLflow again; existing records stay."""
     from sweeper.upkeep.relog import log_run

@@ -55,7 +55,7 @@ from sweeper.evidence.unconfirmed import explain_incomplete
 from sweeper.formatting import count_noun
 from sweeper.metrics import IS_NEW_EVALUATION, Objective, canonical_metric, examined_metric
 from sweeper.results.ranking import Candidate as Ranked
-from sweeper.results.ranking import best_checkpoint, id_key
+from sweeper.results.ranking import best_checkpoint, best_replica, id_key
 from sweeper.results.records import (
     SweepResults,
     TrialCheckpoint,
@@ -347,16 +347,4 @@ def _best_replica(winner: Ranked, checkpoint: TrialCheckpoint | None, objective:
     made = None if checkpoint is None else iteration_of(checkpoint.metrics)
     if made is not None:
         row = next((item for item in winner.trial.reports if iteration_of(item) == made), row)
-    values = row.get(f"replica/{objective.metric}")
-    if not isinstance(values, Sequence) or isinstance(values, str):
-        return 0
-    # A diverged replica is recorded with a substitute value; it is chosen only if all diverged.
-    diverged = row.get("replica/diverged") or ()
-    merits = [
-        (
-            not (index < len(diverged) and diverged[index]),
-            objective.merit(value if isinstance(value, int | float) else None),
-        )
-        for index, value in enumerate(values)
-    ]
-    return merits.index(max(merits)) if merits else 0
+    return best_replica(row, objective)

@@ -15,7 +15,7 @@ from sweeper.results.records import TrialCheckpoint, TrialRecord, judge_trial
 from sweeper.results.scoring import env_steps_of, iteration_of, metric_value
 from sweeper.states import TrialState
 
-__all__ = ["Candidate", "Rank", "best_checkpoint", "id_key", "rank_trial"]
+__all__ = ["Candidate", "Rank", "best_checkpoint", "best_replica", "id_key", "rank_trial"]
 
 Rank = tuple[bool, float, float, tuple[int, str]]
 
@@ -92,6 +92,25 @@ def best_checkpoint(
         )
 
     return max(checkpoints, key=merit)
+
+
+def best_replica(row: Mapping[str, Any], objective: Objective) -> int:
+    """The index of the replica that did best by a report; of equals the first.
+
+    A diverged replica is recorded with a substitute value; it is chosen only if all diverged.
+    """
+    values = row.get(f"replica/{objective.metric}")
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        return 0
+    diverged = row.get("replica/diverged") or ()
+    merits = [
+        (
+            not (index < len(diverged) and diverged[index]),
+            objective.merit(value if isinstance(value, int | float) else None),
+        )
+        for index, value in enumerate(values)
+    ]
+    return merits.index(max(merits)) if merits else 0
 
 
 def id_key(trial_id: str) -> tuple[int, str]:

@@ -30,7 +30,7 @@ _NAME = "champion"
 _DIGEST_TAG = "sweeper.digest"
 _MODEL_CODE = Path(__file__).with_name("champion_model.py")
 # What an agent of each backend needs to act: the file with the policy, and distributions.
-_TORCH = ("torch_policy.py", ("mlflow", "torch", "numpy", "safetensors"))
+_TORCH = ("torch_policy", ("mlflow", "torch", "numpy", "safetensors"))
 _RLLIB = ("rllib_policy.py", ("mlflow", "ray[rllib]", "torch", "numpy", "gymnasium"))
 # The parts of an RLlib checkpoint that acting needs; others are the optimiser's and sampler's.
 _FOR_ACTING = (
@@ -181,9 +181,9 @@ def _save(target: Path, checkpoint: Path, model: Any, run_id: str) -> None:
 
 def _try(checkpoint: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """A batch of one observation, and the agent's actions."""
-    from sweeper.agents.agent import load_agent
+    from sweeper.agents.agent import read_agent
 
-    policy = load_agent(checkpoint, trust=True).policy  # a copy; whoever calls has asked
+    policy = read_agent(checkpoint, trust=True).policy  # a copy; whoever calls has asked
     example = np.zeros((1, *policy.observation_shape), np.float32)
     return example, policy.act(example)
 

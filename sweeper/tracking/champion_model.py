@@ -1,7 +1,7 @@
 """The champion's model in MLflow; needs neither sweeper nor the run.
 
 MLflow copies this file into the model and executes it when the model is loaded, with
-``torch_policy.py`` or ``rllib_policy.py`` on the path ("models from code").
+``torch_policy`` or ``rllib_policy.py`` on the path ("models from code").
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from sweeper.agents.agent import load_agent
+from sweeper.agents.agent import read_agent
 from sweeper.errors import SweeperError, UserError
 from sweeper.evidence.selection import NothingToSelect
 from sweeper.locks import RecordLock, is_locked
@@ -21,7 +21,7 @@ from sweeper.run_files import is_regular
 from sweeper.spec.sections import Tracking
 from sweeper.stored_files import FILES
 from sweeper.tracking.tracker import MlflowTracker
-from sweeper.trust import find_foreign_pickles, find_foreign_servers, refuse_foreign
+from sweeper.trust import TrustLike, find_foreign_pickles, find_foreign_servers, refuse_foreign
 from sweeper.upkeep.overview import planned
 from sweeper.veil import hide_references, veil
 
@@ -37,7 +37,7 @@ def log_run(
     *,
     uri: str | None = None,
     experiment: str | None = None,
-    trust: bool = False,
+    trust: TrustLike = False,
     say: Callable[[str], None] = _logger.info,
 ) -> str:
     """Complete MLflow's record of a run; existing parts of it stay as they are.
@@ -74,9 +74,11 @@ def log_run(
         problem = error.errors()[0]
         name = ".".join(map(str, problem["loc"]))
         raise UserError(f"--{name}: {problem['msg'].removeprefix('Value error, ')}") from error
-    foreign = [] if uri else find_foreign_servers(paths, spec.servers, tracking.experiment)
+    foreign = (
+        [] if uri else find_foreign_servers(paths, spec.servers, tracking.experiment, trust=trust)
+    )
     if CheckpointPaths(CheckpointPaths(paths.champion).algorithm).is_rllib:
-        foreign += find_foreign_pickles([paths.champion])
+        foreign += find_foreign_pickles([paths.champion], trust)
     refuse_foreign(foreign, name=paths.root.name, trust=trust, say=say)
     spec = spec.model_copy(update={"tracking": tracking})
     plan = SweepPlan(
@@ -114,7 +116,7 @@ def _hand_over_champion(
     if agent is not None and _is_torch_agent(agent):
         # The tracker describes it without loading it, and these files may be anybody's.
         try:
-            load_agent(agent)
+            read_agent(agent)
         except UserError as error:
             problems = [f"MLflow: the champion is not logged as a model: {veil(str(error))}"]
             agent = None

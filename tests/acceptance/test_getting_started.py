@@ -11,7 +11,7 @@ from pathlib import Path
 import gymnasium
 import pytest
 
-from sweeper.agents.agent import load_agent
+from sweeper.opened_agent import load_agent
 
 ROOT = Path(__file__).parents[2]
 

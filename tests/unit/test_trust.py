@@ -17,12 +17,12 @@ import pytest
 from command_line import sweeper_here
 from run_mutations import change_spec, extract_run
 
-from sweeper.agents.agent import load_agent
 from sweeper.api import confirm, resume
 from sweeper.environments.settings import EnvironmentSettings, WrapperSettings
 from sweeper.errors import UserError
 from sweeper.journal import JournalError
 from sweeper.journal_lines import encode_line
+from sweeper.opened_agent import load_agent
 from sweeper.paths import RunPaths
 from sweeper.relocation import relocate
 from sweeper.running.launch import write_provenance

@@ -23,6 +23,7 @@ from sweeper.spec import ExperimentSpec, dump_spec, load_record
 from sweeper.spec.sections import SeedGroups
 from sweeper.trainables.plateau import PLATEAU
 from sweeper.trust import (
+    TrustLike,
     find_foreign_baseline,
     find_foreign_environment,
     find_foreign_pickles,
@@ -115,7 +116,11 @@ def load_recorded_spec(paths: RunPaths, history: History) -> ExperimentSpec:
 
 
 def find_foreign_parts(
-    paths: RunPaths, recorded: ExperimentSpec, spec: ExperimentSpec, results: SweepResults
+    paths: RunPaths,
+    recorded: ExperimentSpec,
+    spec: ExperimentSpec,
+    results: SweepResults,
+    trust: TrustLike,
 ) -> list[str]:
     """What going on with a run uses that this user did not make on this machine, in words.
 
@@ -124,17 +129,18 @@ def find_foreign_parts(
         recorded: as the run recorded it.
         spec: where the run lies now.
         results: with the checkpoints that may be loaded.
+        trust: with `Trust.NONE` what this user made counts, too.
     """
     settings, before = spec.environment.settings(), recorded.environment.settings()
-    foreign = find_foreign_environment(settings, paths, recorded=before)
+    foreign = find_foreign_environment(settings, paths, recorded=before, trust=trust)
     if spec.backend == "rllib":
         records = (*results.trials, *results.retrained)
         foreign += find_foreign_pickles(
-            paths.root / checkpoint.path for record in records for checkpoint in record.checkpoints
+            (paths.root / one.path for record in records for one in record.checkpoints), trust
         )
-    foreign += find_foreign_baseline(paths, spec.selection.baseline)
+    foreign += find_foreign_baseline(paths, spec.selection.baseline, trust=trust)
     experiment = None if spec.tracking is None else spec.tracking.experiment
-    return foreign + find_foreign_servers(paths, spec.servers, experiment)
+    return foreign + find_foreign_servers(paths, spec.servers, experiment, trust=trust)
 
 
 def complete_environment(spec: ExperimentSpec) -> tuple[ExperimentSpec, str | None]:

@@ -264,7 +264,7 @@ def test_the_champions_folder_describes_the_agent(trial_checkpoint: Path, tmp_pa
 
 
 def test_the_agent_plays_its_environment(trial_checkpoint: Path, tmp_path: Path) -> None:
-    from sweeper.agents.agent import load_agent
+    from sweeper.opened_agent import load_agent
 
     agent = load_agent(export(trial_checkpoint, tmp_path / "champion"))
     assert agent.description["trial_id"] == "t0003"
@@ -285,7 +285,7 @@ def test_the_agent_plays_its_environment(trial_checkpoint: Path, tmp_path: Path)
 def test_a_champion_from_somebody_elses_checkpoint_needs_trust_as_that_does(
     trial_checkpoint: Path, tmp_path: Path
 ) -> None:
-    from sweeper.agents.agent import load_agent
+    from sweeper.opened_agent import load_agent
 
     theirs = shutil.copytree(trial_checkpoint, tmp_path / "checkpoint_000000")
     (theirs / "seal.json").unlink()
@@ -298,7 +298,7 @@ def test_a_champion_from_somebody_elses_checkpoint_needs_trust_as_that_does(
 def test_a_bare_checkpoint_is_an_agent_too(
     trial_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sweeper.agents.agent import load_agent
+    from sweeper.opened_agent import load_agent
 
     monkeypatch.chdir(trial_checkpoint.parent)
     agent = load_agent(Path(trial_checkpoint.name) / "replica_7", trust=True)
@@ -307,7 +307,7 @@ def test_a_bare_checkpoint_is_an_agent_too(
 
 
 def test_a_pickle_of_somebody_else_is_loaded_only_if_trusted(tmp_path: Path) -> None:
-    from sweeper.agents.agent import load_agent
+    from sweeper.opened_agent import load_agent
 
     module = tmp_path / "learner_group" / "learner" / "rl_module" / "default_policy"
     module.mkdir(parents=True)
@@ -334,7 +334,7 @@ class Touch:
 def test_a_policy_with_a_memory_is_exported_and_refuses_to_act(tmp_path: Path) -> None:
     from ray.rllib.algorithms.ppo import PPOConfig
 
-    from sweeper.agents.agent import load_agent
+    from sweeper.opened_agent import load_agent
 
     config = PPOConfig().environment("CartPole-v1").env_runners(num_env_runners=0)
     config.rl_module(model_config={"fcnet_hiddens": [8], "use_lstm": True, "lstm_cell_size": 4})
@@ -370,7 +370,7 @@ def test_a_missing_checkpoint_leaves_the_older_agent(
 def test_a_folder_without_an_agent_is_the_users_mistake(
     trial_checkpoint: Path, tmp_path: Path
 ) -> None:
-    from sweeper.agents.agent import load_agent
+    from sweeper.opened_agent import load_agent
 
     with pytest.raises(UserError, match="no agent in"):
         load_agent(tmp_path)

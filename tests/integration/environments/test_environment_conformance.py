@@ -21,7 +21,7 @@ from environment_table import SEEN_BY_TORCH, TABLE, Case
 from gymnasium.vector.utils import concatenate, create_empty_array
 from space_envs import OBSERVATIONS
 
-from sweeper.agents.agent import load_agent
+from sweeper.agents.agent import read_agent
 from sweeper.environments.building import build_env
 from sweeper.environments.spaces import build_observation_encoder
 from sweeper.errors import ConfigurationRefusedError, SpecError
@@ -261,7 +261,7 @@ def play(journey: Journey, replica: int) -> list[tuple[float, int]]:
     seed, folder = settings.seeds[replica], journey.checkpoint
     is_torch = settings.backend == "torch"
     place = (folder, replica) if is_torch else (folder / f"replica_{seed}",)
-    agent = load_agent(*place, trust=True)
+    agent = read_agent(*place, trust=True)
     environment = settings.evaluation.fix_episodes(settings.environment)
     first, played = derive_seed(seed, settings.stage, Purpose.EVALUATION_ENVIRONMENTS), []
     for episode in range(EPISODES):

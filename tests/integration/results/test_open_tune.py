@@ -167,7 +167,7 @@ def test_an_rllib_sweep_gives_a_checkpoint_that_acts(tmp_path: Path) -> None:
     import numpy as np
     from ray import tune
 
-    from sweeper.agents.agent import load_agent
+    from sweeper.opened_agent import load_agent
 
     fit(
         tmp_path,

@@ -16,9 +16,9 @@ import gymnasium
 import pytest
 from command_line import started, sweeper, sweeper_here
 
-from sweeper.agents.agent import load_agent
 from sweeper.api import open_run
 from sweeper.journal import TrialEnded, TrialReported, read_journal
+from sweeper.opened_agent import load_agent
 
 TINY = """
 name: tiny

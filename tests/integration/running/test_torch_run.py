@@ -17,8 +17,8 @@ import pandas
 import pytest
 from command_line import sweeper, sweeper_here
 
-from sweeper.agents.agent import load_agent
 from sweeper.api import open_run, resume
+from sweeper.opened_agent import load_agent
 from sweeper.results.frames import write_parquet
 from sweeper.upkeep.overview import describe_run
 from sweeper.upkeep.relog import log_run

@@ -15,12 +15,12 @@ import pytest
 from environment_table import SEEN_BY_TORCH
 from space_envs import ACTIONS, OBSERVATIONS
 
-from sweeper.agents.agent import load_agent
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.environments.spaces import (
     build_observation_encoder,
     has_channels_first,
 )
+from sweeper.opened_agent import load_agent
 from sweeper.trainables.contract import EvaluationSettings, TrialSettings
 from sweeper.trainables.seeding import Purpose, derive_seed
 

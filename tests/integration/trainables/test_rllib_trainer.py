@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from sweeper.agents.agent import load_agent
 from sweeper.environments.settings import EnvironmentSettings, WrapperSettings
 from sweeper.errors import ConfigurationRefusedError
+from sweeper.opened_agent import load_agent
 from sweeper.trainables.contract import EvaluationSettings, ReplicaProgress, TrialSettings
 from sweeper.trainables.seeding import Purpose, derive_seed
 

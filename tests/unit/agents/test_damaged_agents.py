@@ -14,11 +14,11 @@ from command_line import sweeper_here
 from run_mutations import extract_run
 from safetensors.torch import load_file, save_file
 
-from sweeper.agents.agent import load_agent
 from sweeper.agents.locate import read_description
 from sweeper.errors import UserError
 from sweeper.evidence import evaluation
 from sweeper.evidence.evaluation import evaluate
+from sweeper.opened_agent import load_agent
 from sweeper.paths import RunPaths
 
 BOX = {"type": "Box", "shape": [4], "dtype": "float32", "low": "-inf", "high": "inf"}

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from sweeper.agents.agent import load_agent
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.evidence.evaluation import evaluate
+from sweeper.opened_agent import load_agent
 from sweeper.tracking.champion import describe_torch_agent
 from sweeper.trainables.contract import TrialSettings
 from sweeper.trainables.torch_backend.ppo.trainer import TorchPPOTrainer

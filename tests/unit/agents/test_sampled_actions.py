@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from space_envs import ACTIONS
 
-from sweeper.agents.agent import load_agent
 from sweeper.agents.torch_policy import TorchPolicy
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
 from sweeper.evidence.evaluation import evaluate
+from sweeper.opened_agent import load_agent
 from sweeper.trainables.contract import EvaluationSettings, TrialSettings
 from sweeper.trainables.torch_backend.dqn.trainer import TorchDQNTrainer
 from sweeper.trainables.torch_backend.ppo.trainer import TorchPPOTrainer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -104,15 +105,14 @@ def test_it_needs_neither_sweeper_nor_ray_nor_gymnasium(tmp_path: Path) -> None:
         trainer.save(tmp_path)
     finally:
         trainer.close()
-    source = Path(__file__).parents[3] / "sweeper" / "agents" / "torch_policy.py"
+    agents = Path(__file__).parents[3] / "sweeper" / "agents"
+    shutil.copytree(agents / "torch_policy", tmp_path / "code" / "torch_policy")
     code = (
         "import sys\n"
         "for name in ('sweeper', 'ray', 'gymnasium'): sys.modules[name] = None\n"
-        "import importlib.util, numpy\n"
-        f"spec = importlib.util.spec_from_file_location('torch_policy', {str(source)!r})\n"
-        "module = importlib.util.module_from_spec(spec)\n"
-        "spec.loader.exec_module(module)\n"
-        f"policy = module.TorchPolicy({str(tmp_path)!r})\n"
+        f"sys.path.insert(0, {str(tmp_path / 'code')!r})\n"
+        "import numpy, torch_policy\n"
+        f"policy = torch_policy.TorchPolicy({str(tmp_path)!r})\n"
         "print(policy.act(numpy.zeros((2, 4))).tolist())\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -143,9 +143,9 @@ def test_the_step_after_an_episodes_end_is_its_reset_and_ignores_the_action():
     ],
 )
 def test_agents_trained_in_envpool_play_in_gymnasiums_environment(env_id, algorithm, tmp_path):
-    from sweeper.agents.agent import load_agent
+    from sweeper.agents.episodes import play_episodes
     from sweeper.environments.spaces import space_to_json
-    from sweeper.evidence.episodes import play_episodes
+    from sweeper.opened_agent import load_agent
 
     trainer = build_trainer(env_id, algorithm=algorithm)
     for _ in range(2):

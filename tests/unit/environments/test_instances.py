@@ -10,10 +10,10 @@ import ppo_tasks
 import pytest
 from gymnasium import spaces
 
+from sweeper.agents.episodes import play_episodes
 from sweeper.environments.settings import EnvironmentBuildError, EnvironmentSettings
 from sweeper.environments.vector import build_vector_env
 from sweeper.errors import UserError
-from sweeper.evidence.episodes import play_episodes
 from sweeper.trainables.contract import EvaluationSettings
 
 

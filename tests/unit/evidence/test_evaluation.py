@@ -14,11 +14,12 @@ import pytest
 from run_folders import make_run
 from run_mutations import extract_run
 
+from sweeper.agents.episodes import play_episodes
+from sweeper.agents.whereabouts import Whereabouts
 from sweeper.environments.building import describe
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
-from sweeper.evidence.episodes import play_episodes
-from sweeper.evidence.evaluation import _find_episode_cap, evaluate
+from sweeper.evidence.evaluation import evaluate
 from sweeper.evidence.played import AgentEvaluation, Evaluation, Yardstick
 from sweeper.seals import seal_folder
 from sweeper.views.evaluation import print_evaluation
@@ -63,7 +64,7 @@ class Yes:
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def act(self, observation: Any, generator: np.random.Generator | None) -> Any:
+    def act(self, observation: Any, *, explore: bool = False, seed: Any = None) -> Any:
         assert observation["x"].shape == (1,)
         return 1
 
@@ -136,7 +137,7 @@ def test_an_evaluation_has_the_cap_of_its_run(
     cap: int | None,
 ) -> None:
     limit = describe(EnvironmentSettings(env_id)).max_episode_steps
-    assert _find_episode_cap(tmp_path, description, limit, asked) == cap
+    assert Whereabouts(tmp_path, description, None).episode_cap(limit, asked) == cap
 
 
 def test_the_environments_are_closed(lottery: EnvironmentSettings) -> None:

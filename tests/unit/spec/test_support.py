@@ -24,7 +24,7 @@ from sweeper.trainables.torch_backend.replay.settings import PRIORITISED, REPLAY
 
 PACKAGE = Path(sweeper.__file__).parent
 # Shipped with a model, without the package.
-STANDALONE = {"agents/torch_policy.py"}
+STANDALONE = {"agents/torch_policy/policy.py"}
 
 
 def _compared_texts(node: ast.expr | ast.pattern) -> Iterator[str]:

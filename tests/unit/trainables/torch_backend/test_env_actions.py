@@ -12,9 +12,10 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.agents.agent import load_agent
-from sweeper.agents.torch_policy import TorchPolicy, _fit_box
+from sweeper.agents.torch_policy import TorchPolicy
+from sweeper.agents.torch_policy.spaces import BoxActions
 from sweeper.environments.spaces import space_from_json, space_to_json
+from sweeper.opened_agent import load_agent
 from sweeper.trainables.contract import EvaluationSettings
 from sweeper.trainables.torch_backend.distributions import build_distribution
 from sweeper.trainables.torch_backend.dqn.actions import build_epsilon_greedy
@@ -70,9 +71,9 @@ def test_every_action_lies_in_its_box(space, normalize_actions, clip_actions, da
     # The agent in the champion's folder does the same.
     document = json.loads(json.dumps(space_to_json(space)))
     flags = {"normalize_actions": normalize_actions, "clip_actions": clip_actions}
-    alone = _fit_box(document, numbers, **flags, by_dimension=True)
+    alone = BoxActions(document, columns, **flags, by_dimension=True).fit(numbers)
     np.testing.assert_array_equal(alone, actions, strict=True)
-    old = _fit_box(document, numbers, **flags, by_dimension=False)
+    old = BoxActions(document, columns, **flags, by_dimension=False).fit(numbers)
     if np.isfinite([space.low, space.high]).all() and any(flags.values()):
         np.testing.assert_array_equal(old, actions, strict=True)
 
@@ -117,7 +118,9 @@ def test_an_agent_of_an_older_version_acts_as_it_was_trained():
 
     def act(normalize_actions, clip_actions):
         flags = {"normalize_actions": normalize_actions, "clip_actions": clip_actions}
-        return _fit_box(space, numbers, **flags, by_dimension=False).tolist()
+        return (
+            BoxActions(space, numbers.shape[1], **flags, by_dimension=False).fit(numbers).tolist()
+        )
 
     assert act(True, False) == act(True, True) == act(False, False) == numbers.tolist()
     assert act(False, True) == [[-1.0, 0.0]]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import gymnasium
 import numpy as np
 
-from sweeper.agents.agent import Agent
 from sweeper.environments.building import build_env
 from sweeper.environments.containment import USER_ERRORS, close_quietly, contained, seed_process
 from sweeper.environments.modules import summarise
@@ -21,11 +20,36 @@ from sweeper.trainables.examination import AGENT_STAGE
 from sweeper.trainables.seeding import Purpose, seed_sequence
 from sweeper.veil import veil
 
-__all__ = ["action_generator", "play_episodes"]
+__all__ = ["Episode", "Player", "action_generator", "play_episodes"]
 
 _MAX_ENVS = 20
 _MAX_SMALL_ENVS = 100  # of observations of at most so many numbers:
 _SMALL = 1000
+
+
+class Episode(NamedTuple):
+    """A played episode: its return, in the rewards below all wrappers, and its env steps."""
+
+    episode_return: float
+    length: int
+
+
+class Player(Protocol):
+    """Acts: `sweeper.agents.agent.Agent`."""
+
+    def act(
+        self,
+        observation: Any,
+        *,
+        explore: bool = False,
+        seed: int | np.random.Generator | None = None,
+    ) -> Any:
+        """The action for one observation."""
+
+    def act_batch(
+        self, observations: Any, generator: np.random.Generator | None = None
+    ) -> np.ndarray[Any, Any]:
+        """The actions for an array of observations; greedy without a generator."""
 
 
 def action_generator(seed: int, trained_with: int | None) -> np.random.Generator:
@@ -41,7 +65,7 @@ def action_generator(seed: int, trained_with: int | None) -> np.random.Generator
 
 
 def play_episodes(
-    player: Agent,
+    player: Player,
     settings: EnvironmentSettings,
     *,
     episodes: int,
@@ -73,7 +97,7 @@ def play_episodes(
 
 
 def _play(
-    player: Agent,
+    player: Player,
     settings: EnvironmentSettings,
     seeds: Sequence[int],
     max_episode_steps: int | None,
@@ -132,9 +156,12 @@ def _explaining(settings: EnvironmentSettings) -> Iterator[None]:
 
 
 def _act(
-    player: Agent, observations: Sequence[Any], generator: np.random.Generator | None
+    player: Player, observations: Sequence[Any], generator: np.random.Generator | None
 ) -> Sequence[Any]:
     first = observations[0]
     if isinstance(first, np.ndarray):
         return list(player.act_batch(np.stack(observations), generator))
-    return [player.act(observation, generator) for observation in observations]
+    return [
+        player.act(observation, explore=generator is not None, seed=generator)
+        for observation in observations
+    ]
