@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sweeper.agents.agent import Agent, read_agent
 from sweeper.agents.locate import AgentPlace, find_agents
 from sweeper.agents.whereabouts import Whereabouts, find_agent
+from sweeper.environments.building import describe
+from sweeper.environments.identity import identify, refuse_changes
+from sweeper.environments.settings import EnvironmentSettings
+from sweeper.errors import UserError
 from sweeper.paths import DEFAULT_STORAGE
+from sweeper.trainables.contract import MAX_EPISODE_STEPS
 from sweeper.trust import TrustLike, refuse_foreign
 
-__all__ = ["load_agent"]
+__all__ = ["PlayingAgent", "load_agent", "open_playing_agent"]
 
 _logger = logging.getLogger(__name__)
 
@@ -48,6 +53,59 @@ def load_agent(
         _refuse_stale(where)
     agent = read_agent(place.folder, place.index, trust=True)  # it was asked above
     return replace(agent, seed=place.seed, where=where, trust=trust)
+
+
+@dataclass(frozen=True)
+class PlayingAgent:
+    """An agent, and the environment that it plays in.
+
+    Attributes:
+        settings: of the environment, after whose code it was looked at.
+        max_episode_steps: an episode is cut after so many steps.
+    """
+
+    agent: Agent
+    settings: EnvironmentSettings
+    max_episode_steps: int
+
+
+def open_playing_agent(
+    target: str,
+    storage: str,
+    *,
+    replica: int | None = None,
+    max_episode_steps: int | None = None,
+    allow_changed_environment: bool = False,
+    trust: TrustLike = False,
+    say: Callable[[str], None] = _logger.info,
+) -> PlayingAgent:
+    """Load an agent, and build its environment once, as `sweeper evaluate` does.
+
+    Args:
+        target: as in `load_agent`.
+        storage: the same.
+        replica: the same.
+        max_episode_steps: an episode is cut after so many steps; None: as in the run.
+        allow_changed_environment: play although the environment's code has changed since.
+        trust: as in `load_agent`.
+        say: receives, in words, what is imported and unpickled.
+
+    Raises:
+        UserError: as for `load_agent`, or the environment is another one.
+    """
+    agent = load_agent(target, replica=replica, storage=storage, trust=trust, say=say)
+    where = agent.where
+    if where is None:
+        raise UserError(f"{target} does not say which environment it acts in")
+    foreign = where.foreign_environment(trust)
+    refuse_foreign(foreign, name=str(where.folder), trust=trust, say=say)
+    settings = where.environment()[1]
+    described = describe(settings)
+    now = identify(settings, described)
+    refuse_changes(where.identity(now), now, allows_code=allow_changed_environment)
+    cap = where.episode_cap(described.max_episode_steps, max_episode_steps)
+    guard = cap or max(described.max_episode_steps or 0, MAX_EPISODE_STEPS)
+    return PlayingAgent(agent, settings, guard)
 
 
 def _choose(where: Whereabouts, replica: int | None) -> AgentPlace:

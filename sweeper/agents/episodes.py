@@ -20,7 +20,7 @@ from sweeper.trainables.examination import AGENT_STAGE
 from sweeper.trainables.seeding import Purpose, seed_sequence
 from sweeper.veil import veil
 
-__all__ = ["Episode", "Player", "action_generator", "play_episodes"]
+__all__ = ["Episode", "Player", "Step", "action_generator", "play_episodes", "walk_episodes"]
 
 _MAX_ENVS = 20
 _MAX_SMALL_ENVS = 100  # of observations of at most so many numbers:
@@ -32,6 +32,32 @@ class Episode(NamedTuple):
 
     episode_return: float
     length: int
+
+
+class Step(NamedTuple):
+    """One step of an episode.
+
+    Attributes:
+        episode: from 0.
+        step: from 0 in each episode.
+        observation: before the action.
+        action: as the environment was given it.
+        reward: below all wrappers.
+        terminated: as the environment said.
+        truncated: the same, or the episode was cut.
+        frame: what the environment looked like before the action; None if nothing is rendered.
+        last_frame: after the episode's last action; None before.
+    """
+
+    episode: int
+    step: int
+    observation: Any
+    action: Any
+    reward: float
+    terminated: bool
+    truncated: bool
+    frame: Any = None
+    last_frame: Any = None
 
 
 class Player(Protocol):
@@ -89,11 +115,86 @@ def play_episodes(
     Raises:
         UserError: the environment returned what it must not.
     """
-    sequence = seed_sequence(seed, AGENT_STAGE, Purpose.EVALUATION_ENVIRONMENTS)
-    seeds = [int(word >> 1) for word in sequence.generate_state(episodes)]
+    seeds = _episode_seeds(seed, episodes)
     with contained():
         seed_process(seeds[0])  # for environments without a generator of their own
         return _play(player, settings, seeds, max_episode_steps, generator)
+
+
+def walk_episodes(
+    player: Player,
+    settings: EnvironmentSettings,
+    *,
+    episodes: int,
+    seed: int,
+    max_episode_steps: int | None = None,
+    generator: np.random.Generator | None = None,
+    renders: bool = False,
+) -> Iterator[Step]:
+    """Play the same episodes one after the other, and show every step.
+
+    Args:
+        player: acts.
+        settings: of the environment; to be rendered it needs a ``render_mode`` of arrays.
+        episodes: how many.
+        seed: which; those of `play_episodes`.
+        max_episode_steps: an episode is cut after so many steps; None: by the environment only.
+        generator: actions are sampled with it; None: they are greedy.
+        renders: whether steps have frames.
+
+    Raises:
+        UserError: the environment returned what it must not.
+    """
+    seeds = _episode_seeds(seed, episodes)
+    with contained():
+        seed_process(seeds[0])
+        for episode, first in enumerate(seeds):
+            # A new one each time: some begin another episode of the same seed once they were used.
+            env = CheckedEnv(build_env(settings, enforces_order=False), refuses_non_finite=True)
+            try:
+                with _explaining(settings):
+                    yield from _walk(
+                        player, env, episode, first, max_episode_steps, generator, renders=renders
+                    )
+            finally:
+                close_quietly(env.close)
+
+
+def _walk(
+    player: Player,
+    env: gymnasium.Env[Any, Any],
+    episode: int,
+    seed: int,
+    max_episode_steps: int | None,
+    generator: np.random.Generator | None,
+    *,
+    renders: bool,
+) -> Iterator[Step]:
+    observation, step, is_over = env.reset(seed=seed)[0], 0, False
+    frame = env.render() if renders else None
+    while not is_over:
+        action = player.act(observation, explore=generator is not None, seed=generator)
+        after, reward, terminated, truncated, info = env.step(action)
+        is_cut = step + 1 == max_episode_steps and not terminated
+        is_over = bool(terminated or truncated or is_cut)
+        shown = env.render() if renders else None
+        yield Step(
+            episode,
+            step,
+            observation,
+            action,
+            float(info.get(OWN_REWARD, reward)),
+            bool(terminated),
+            bool(truncated or is_cut),
+            frame,
+            shown if is_over else None,
+        )
+        observation, frame, step = after, shown, step + 1
+
+
+def _episode_seeds(seed: int, episodes: int) -> list[int]:
+    sequence = seed_sequence(seed, AGENT_STAGE, Purpose.EVALUATION_ENVIRONMENTS)
+    return [int(word >> 1) for word in sequence.generate_state(episodes)]
 
 
 def _play(

@@ -133,7 +133,7 @@ class Observations:
 
     @property
     def _wanted(self) -> str:
-        text = str(self.space)
+        text = " ".join(str(self.space).split())
         short = text if len(text) <= _MAX_SHOWN * 3 else f"{text[: _MAX_SHOWN * 3]}…"
         return f"the agent takes one element of {short}, or a batch of them"
 

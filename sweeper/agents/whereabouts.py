@@ -75,7 +75,12 @@ class Whereabouts:
 
     def foreign_pickles(self, trust: TrustLike = Trust.OWN) -> list[str]:
         """What loading the agent unpickles that is not this user's own, in words."""
-        return [] if self.is_torch else find_foreign_pickles([self.folder], trust)
+        paths = CheckpointPaths(self.folder)
+        places = (paths.root, paths.algorithm, *paths.replicas)
+        holds_pickles = any(CheckpointPaths(place).is_rllib for place in places)
+        if self.is_torch or not holds_pickles:
+            return []
+        return find_foreign_pickles([self.folder], trust)
 
     def episode_cap(self, limit: int | None, asked: int | None = None) -> int | None:
         """After how many steps an episode is cut; None if the environment's limit is shorter.
