@@ -189,6 +189,24 @@ class Agent:
         """By what observations and rewards are normalised: running moments, by name; copies."""
         return {name: np.array(array) for name, array in self.policy.normalisation().items()}
 
+    def env_runner_weights(self) -> dict[int, dict[str, np.ndarray[Any, Any]]]:
+        """The weights of each of RLlib's env runners, by its index; see `runner_weights`.
+
+        The algorithm is restored for it, so Ray is started unless it is running.
+
+        Raises:
+            UserError: the agent is not RLlib's, or can't be restored.
+        """
+        checkpoint = getattr(self.policy, "checkpoint", None)
+        if checkpoint is None:
+            raise UserError(
+                "an agent of the torch backend has no env runners: one process steps the "
+                "environments and trains, with the weights that `weights` gives"
+            )
+        from sweeper.agents.rllib_runners import runner_weights
+
+        return runner_weights(checkpoint)
+
     @cached_property
     def network(self) -> NetworkTable:
         """The network's layers with their numbers of parameters; printed it is a table."""

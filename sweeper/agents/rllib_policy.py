@@ -50,6 +50,7 @@ class RLlibPolicy:
         observation_shape: of one observation as an array; for a Dict or Tuple that of
             ``gymnasium.spaces.flatten``.
         module: RLlib's RLModule, in evaluation mode.
+        checkpoint: the folder, absolute.
 
     Raises:
         FileNotFoundError: the folder holds no such checkpoint.
@@ -67,6 +68,7 @@ class RLlibPolicy:
         with _own_deprecations_silenced():
             self.module: Any = RLModule.from_checkpoint(str(folder))
         self.module.eval()
+        self.checkpoint = root
         if self.module.is_stateful():
             raise ValueError(f"the policy in {root} has a memory; acting with one needs episodes")
         self._runner_state = root / "env_runner" / "state.pkl"

@@ -23,6 +23,7 @@ EXCEPTIONS = {("spec.experiment", "planning.plan")}
 HEAVY = {
     "ray": {
         "agents.rllib_policy",
+        "agents.rllib_runners",
         "references",  # where a launch keeps variables for its workers; never the first to import
         "rehearsal.worker",
         "running.tune",

@@ -20,6 +20,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+import sweeper
+from sweeper.agents.agent import read_agent
 from sweeper.agents.champion import Champion
 from sweeper.errors import SweeperError, UserError
 from sweeper.seals import seal_folder
@@ -197,6 +199,111 @@ def test_a_policy_acts_greedily_as_rllibs_env_runner(case: Case, tmp_path: Path)
     np.testing.assert_allclose(policy.act(plain), expected, rtol=1e-4, atol=1e-4)
 
 
+SAYING = [
+    Case("PPO"),
+    Case("PPO", actions="multi_discrete"),
+    Case("PPO", actions="box"),
+    Case("PPO", actions="box", keys={"normalize_actions": False, "clip_actions": True}),
+    Case("PPO", "dict", "unbounded", flatten=True),
+    Case("SAC", actions="box"),
+]
+
+
+@pytest.mark.parametrize("case", SAYING, ids=str)
+def test_what_is_said_of_actions_is_what_rllibs_own_distribution_says(
+    case: Case, tmp_path: Path
+) -> None:
+    import torch
+
+    algorithm = build(case)
+    try:
+        scatter_weights(algorithm)
+        checkpoint = algorithm.save_to_path(str(tmp_path / "checkpoint"))
+    finally:
+        algorithm.stop()
+    agent = sweeper.load_agent(checkpoint, trust=True)
+    agent.observation_space.seed(1)
+    items = [agent.observation_space.sample() for _ in range(200)]
+    batch = stack(agent.observation_space, items)
+    found = agent.action_distribution(batch)
+    drawn = found.sample(3)
+    np.testing.assert_array_equal(drawn, agent.act(batch, explore=True, seed=3))
+    np.testing.assert_array_equal(found.mode(), agent.act(batch))
+    # RLlib's module on its own; its observations are flat.
+    module = agent.policy.module
+    flat = np.stack([gym.spaces.flatten(agent.observation_space, item) for item in items])
+    with torch.no_grad():
+        outputs = module.forward_exploration({"obs": torch.from_numpy(flat.astype(np.float32))})
+        kind = module.get_exploration_action_dist_cls()
+        reference = kind.from_logits(outputs["action_dist_inputs"])
+    own = np.asarray(drawn)
+    space = agent.action_space
+    if isinstance(space, gym.spaces.Box):
+        is_fitted = case.keys.get("normalize_actions", True) and case.actions == "box"
+        if is_fitted:
+            own = (own - space.low) / (space.high - space.low) * 2 - 1
+        inside = ((drawn > space.low) & (drawn < space.high)).all(axis=1)
+        assert inside.sum() > 10
+    else:
+        inside = np.ones(len(items), bool)
+    logs = reference.logp(torch.from_numpy(own)).numpy()
+    np.testing.assert_allclose(
+        np.asarray(found.log_prob(drawn))[inside], logs[inside], rtol=2e-2, atol=2e-2
+    )
+    if case.algorithm == "SAC":
+        with pytest.raises(NotImplementedError):
+            found.entropy()
+        with pytest.raises(UserError, match="has no value of a state"):
+            agent.value(batch)
+        with pytest.raises(UserError, match="has no Q-values of each action"):
+            agent.q_values(batch)
+    else:
+        np.testing.assert_allclose(found.entropy(), reference.entropy().numpy(), rtol=1e-4)
+        with torch.no_grad():
+            values = module.compute_values({"obs": torch.from_numpy(flat.astype(np.float32))})
+        np.testing.assert_allclose(agent.value(batch), values.numpy(), rtol=1e-4, atol=1e-5)
+        assert agent.value(items[7]) == pytest.approx(float(values[7]), rel=1e-4, abs=1e-5)
+    parameters = {name for name, _ in module.named_parameters()}
+    assert parameters <= agent.weights.keys()
+    assert agent.network.parameters == sum(one.numel() for one in module.parameters())
+
+
+@pytest.mark.parametrize("keys", [{}, {"dueling": False}, {"num_atoms": 5, "v_max": 7.0}], ids=str)
+def test_q_values_are_rllibs(keys: dict[str, Any], tmp_path: Path) -> None:
+    import torch
+    from ray.rllib.algorithms.dqn import DQNConfig
+
+    config = DQNConfig().environment(
+        RecordingEnv, env_config={"observations": "box", "actions": "discrete"}
+    )
+    config.training(epsilon=0.4, **keys)
+    config.env_runners(num_env_runners=0).learners(num_learners=0)
+    config.rl_module(model_config={"fcnet_hiddens": [16]}).debugging(seed=1, log_level="ERROR")
+    algorithm = config.build_algo()
+    try:
+        scatter_weights(algorithm)
+        checkpoint = algorithm.save_to_path(str(tmp_path / "checkpoint"))
+    finally:
+        algorithm.stop()
+    agent = sweeper.load_agent(checkpoint, trust=True)
+    observations = np.random.default_rng(0).uniform(-2, 2, (9, 3)).astype(np.float32)
+    with torch.no_grad():
+        expected = agent.policy.module.compute_q_values({"obs": torch.from_numpy(observations)})
+    found = agent.q_values(observations)
+    np.testing.assert_allclose(found, expected["qf_preds"].numpy(), rtol=1e-5, atol=1e-6)
+    assert np.argmax(found, axis=1).tolist() == agent.act(observations).tolist()
+    assert (found.state_value is None) is (keys == {"dueling": False})
+    if "num_atoms" in keys:
+        np.testing.assert_allclose(found.probabilities, expected["qf_probs"].numpy(), rtol=1e-5)
+        assert found.atoms[-1] == 7
+        assert found.advantages.shape == (9, 4, 5)
+    elif found.state_value is not None:
+        centred = found.advantages - found.advantages.mean(axis=1, keepdims=True)
+        np.testing.assert_allclose(centred + found.state_value[:, None], found, rtol=1e-4)
+    probabilities = agent.action_distribution(observations[0]).probabilities
+    assert sorted(probabilities.tolist()) == pytest.approx([0.1, 0.1, 0.1, 0.7])
+
+
 @pytest.fixture(scope="module")
 def trial_checkpoint(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Path:
     """A trial's checkpoint with one replica: PPO on CartPole, one tiny iteration."""
@@ -370,12 +477,34 @@ def test_a_missing_checkpoint_leaves_the_older_agent(
 def test_a_folder_without_an_agent_is_the_users_mistake(
     trial_checkpoint: Path, tmp_path: Path
 ) -> None:
-    from sweeper.opened_agent import load_agent
-
     with pytest.raises(UserError, match="no agent in"):
-        load_agent(tmp_path)
+        sweeper.load_agent(tmp_path)
     with pytest.raises(UserError, match="take one of replica_7"):
-        load_agent(trial_checkpoint)
+        read_agent(trial_checkpoint)
+    assert sweeper.load_agent(trial_checkpoint).seed == 7
+    with pytest.raises(UserError, match="no replica 3"):
+        sweeper.load_agent(trial_checkpoint, replica=3)
+
+
+@pytest.mark.parametrize("runners", [0, 1])
+def test_each_env_runner_has_the_weights_of_the_policy(runners: int, tmp_path: Path) -> None:
+    from ray.rllib.algorithms.ppo import PPOConfig
+
+    config = PPOConfig().environment("CartPole-v1").env_runners(num_env_runners=runners)
+    config.learners(num_learners=0).rl_module(model_config={"fcnet_hiddens": [8]})
+    algorithm = config.build_algo()
+    try:
+        scatter_weights(algorithm)
+        checkpoint = algorithm.save_to_path(str(tmp_path / "checkpoint"))
+    finally:
+        algorithm.stop()
+    agent = sweeper.load_agent(checkpoint, trust=True)
+    found = agent.env_runner_weights()
+    assert list(found) == list(range(runners + 1))
+    for weights in found.values():  # those of the value's network are not there: it only acts
+        assert weights.keys() <= agent.weights.keys()
+        for name, array in weights.items():
+            np.testing.assert_array_equal(array, agent.weights[name])
 
 
 def test_a_batch_of_the_wrong_shape_is_refused(trial_checkpoint: Path) -> None:
