@@ -1,4 +1,8 @@
-"""Where an agent lies, and in which environment it acts."""
+"""Where an agent lies, and in which environment it acts.
+
+An agent is loaded without the spec's room, whose import takes a third of a second; what is asked
+of the run imports it.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,7 @@ from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
 from sweeper.journal import LaunchStarted, read_journal
 from sweeper.paths import CheckpointPaths, RunPaths, find_run, is_run, run_reference
-from sweeper.relocation import find_modules, relocate
 from sweeper.run_files import is_regular
-from sweeper.spec import load_record
 from sweeper.trainables.contract import MAX_EPISODE_STEPS
 from sweeper.trust import Trust, TrustLike, find_foreign_environment, find_foreign_pickles
 
@@ -52,6 +54,9 @@ class Whereabouts:
         Raises:
             UserError: neither is there.
         """
+        from sweeper.relocation import find_modules, relocate
+        from sweeper.spec import load_record
+
         run = self.run
         if "environment" in self.description:
             recorded = EnvironmentSettings.from_json(self.description["environment"])
@@ -89,6 +94,8 @@ class Whereabouts:
             limit: of the environment; None if it has none.
             asked: what counts instead of the run's own.
         """
+        from sweeper.spec import load_record
+
         cap = asked or self.description.get("max_episode_steps")
         if cap is None and self.run is not None:
             evaluation = load_record(self.run.spec).evaluation

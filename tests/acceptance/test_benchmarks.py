@@ -106,3 +106,13 @@ def test_advice_finds_what_is_planted_and_little_else() -> None:
     assert found["pure noise, flat at a ceiling", "32"] == ["0.0%"] * 6
     assert float(found["pure noise", "32"][-1].rstrip("%")) <= 10
     assert float(found["the best lr lies beyond the bound", "32"][1].strip("*%")) >= 75
+
+
+def test_an_agent_acts_as_fast_as_its_network() -> None:
+    text = run("agent_latency.py", "--short")
+    single, batch = (
+        [row for row in rows(text, "agent") if row[1] == number] for number in ("1", "1,024")
+    )
+    assert len(single) >= 2
+    assert len(batch) == 2
+    assert [row[0] for row in rows(text, "a process of its own")][0].startswith("loads an agent")
