@@ -48,6 +48,9 @@ def _table(algorithm: str) -> str:
             f"only `{_show(value)}`" if is_fixed else _describe(algorithm, path, REFERENCE_BACKEND)
         )
         lines.append(f"| `{name}` | `{_show(value)}` | {torch} | {rllib} |")
+    for key, value in support.extensions.items():
+        rllib = "an error that names `backend: torch`"
+        lines.append(f"| `model_config.{key}` | `{_show(value)}` | yes | {rllib} |")
     return "\n".join([*lines, ""])
 
 

@@ -256,9 +256,9 @@ def _distributions() -> str:
 def _hyperparameters() -> str:
     parts = [
         "## param_space: hyperparameters\n",
-        "All have RLlib's names and defaults. *both* means the algorithms that have a key on both "
-        "backends; SAC, APPO and IMPALA are on rllib alone. [parity.md](parity.md) has what the "
-        "torch backend does with each.\n",
+        "All have RLlib's names and defaults, but for those of torch alone. *both* means the "
+        "algorithms that have a key on both backends; SAC, APPO and IMPALA are on rllib alone. "
+        "[parity.md](parity.md) has what the torch backend does with each.\n",
     ]
     for group, keys in DATA["hyperparameters"].items():
         rows = [(pattern, _hyperparameter(pattern, *about)) for pattern, about in keys.items()]
@@ -383,10 +383,9 @@ def _usual(values: Mapping[tuple[str, str], Any]) -> str:
 
 def _who(values: Mapping[tuple[str, str], Any]) -> str:
     free = {backend: {name for name, where in values if where == backend} for backend in BACKENDS}
-    both = sorted(free["torch"] & free["rllib"])
-    alone = sorted(free["rllib"] - free["torch"])
-    parts = [f"both: {', '.join(both)}"] if both else []
-    return "; ".join([*parts, *([f"rllib: {', '.join(alone)}"] if alone else [])])
+    both = free["torch"] & free["rllib"]
+    named = {"both": both, **{backend: names - both for backend, names in free.items()}}
+    return "; ".join(f"{who}: {', '.join(sorted(names))}" for who, names in named.items() if names)
 
 
 # --- Markdown --------------------------------------------------------------------------------

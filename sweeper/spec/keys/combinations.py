@@ -37,10 +37,22 @@ def check_combinations(
 ) -> Iterator[SpaceProblem]:
     """Hyperparameters that don't fit each other; paths are below ``param_space``."""
     support = find_support(backend, algorithm)
-    # A wrong value of a fixed key is reported already.
-    space = {key: value for key, value in space.items() if key not in support.fixed}
+    # A wrong value of a fixed key is reported already, and so is an unknown key.
+    known = defaults(algorithm, backend)
+    space = {key: one for key, one in _only_known(space, known).items() if key not in support.fixed}
     for check in _CHECKS[support.learns_from]:
         yield from check(algorithm, space)
+
+
+def _only_known(space: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """The space without keys that the algorithm lacks on this backend, at any depth."""
+    return {
+        key: _only_known(value, known[key])
+        if isinstance(value, Mapping) and isinstance(known[key], Mapping)
+        else value
+        for key, value in space.items()
+        if key in known
+    }
 
 
 def _minibatch_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
@@ -129,6 +141,25 @@ def _initialisers_fit(_: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem
             yield SpaceProblem(("model_config", *problem.path), problem.message)
 
 
+def _log_std_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
+    """A first log deviation needs deviations of their own, and a value that can change."""
+    network = space.get("model_config")
+    if not isinstance(network, Mapping) or "log_std_init" not in network:
+        return
+    here = ("model_config", "log_std_init")
+    first = [one for one in _candidates(network["log_std_init"]) if isinstance(one, int | float)]
+    free = network.get("free_log_std", default(algorithm, ("model_config", "free_log_std")))
+    if any(first) and False in _candidates(free):
+        remedy = "; give it when: {model_config.free_log_std: true}" if free is not False else ""
+        message = "is where a deviation of its own starts, which needs free_log_std: true"
+        yield SpaceProblem(here, f"{message}{remedy}")
+    given = _candidates(network.get("log_std_clip_param"))
+    clips = [one for one in given if isinstance(one, int | float)]
+    if first and clips and (most := max(map(abs, first))) > min(clips):
+        bound = f"log_std_clip_param ({min(clips):g}), or it never changes"
+        yield SpaceProblem(here, f"must lie within plus or minus {bound}; found {most:g}")
+
+
 def _replay_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProblem]:
     replay = space.get("replay_buffer_config")
     capacity = replay.get("capacity") if isinstance(replay, Mapping) else None
@@ -145,7 +176,7 @@ def _replay_fits(algorithm: str, space: Mapping[str, Any]) -> Iterator[SpaceProb
 _Check = Callable[[str, Mapping[str, Any]], Iterator[SpaceProblem]]
 # By what an algorithm learns from.
 _CHECKS: Mapping[str, tuple[_Check, ...]] = {
-    "batch": (_minibatch_fits, _fragment_fits, _gae_fits, _initialisers_fit),
+    "batch": (_minibatch_fits, _fragment_fits, _gae_fits, _initialisers_fit, _log_std_fits),
     "queue": (_minibatch_fits, _minibatch_is_of_fragments, _initialisers_fit),
     "replay": (_n_step_fits, _atoms_fit, _initialisers_fit, _replay_fits),
 }

@@ -115,10 +115,15 @@ _KEYS: Mapping[str, str] = {
     "model_config.free_log_std": "Deviation of continuous actions as a parameter of its own, "
     "instead of by the observation.",
     "model_config.log_std_clip_param": "Bound of the log of that deviation.",
+    "model_config.log_std_init": "Where the log of that deviation starts, with free_log_std: true.",
     "model_config.lstm_cell_size": "Units of the LSTM.",
     "model_config.lstm_use_prev_action": "Feed the last action to the LSTM.",
     "model_config.lstm_use_prev_reward": "Feed the last reward to the LSTM.",
     "model_config.max_seq_len": "Steps in a row that the LSTM is trained on.",
+    "model_config.policy_head_gain": "Start the policy head's last layer orthogonal, scaled by "
+    "this, with biases of 0; null: torch's own. 0.01 lets the first policy be nearly the same "
+    "everywhere.",
+    "model_config.value_head_gain": "The same of the value head's last layer.",
     "model_config.use_lstm": "Put an LSTM behind the encoder.",
     "model_config.vf_share_layers": "Let policy and value share the encoder.",
 }

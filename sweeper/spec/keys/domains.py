@@ -66,6 +66,7 @@ _ACTIVATION = Domain(
     )
 )  # fmt: skip
 _LIMIT = replace(_POSITIVE, is_infinite=True)
+_GAIN = Domain(lower=0, upper=1000, is_open=True, is_nullable=True)
 _RATE = replace(_POSITIVE, has_schedule=True)
 
 _DOMAINS: Mapping[str, Domain] = {
@@ -120,6 +121,9 @@ _DOMAINS: Mapping[str, Domain] = {
     "model_config.fusionnet_hiddens": _LAYERS,
     "model_config.conv_filters": Domain(is_filters=True),
     "model_config.log_std_clip_param": _LIMIT,
+    "model_config.policy_head_gain": _GAIN,
+    "model_config.value_head_gain": _GAIN,
+    "model_config.log_std_init": Domain(lower=-20, upper=20),  # log_std_clip_param's default
     "replay_buffer_config.alpha": _NOT_NEGATIVE,
     "replay_buffer_config.beta": _NOT_NEGATIVE,
     "replay_buffer_config.type": Domain(

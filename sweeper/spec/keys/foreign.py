@@ -92,6 +92,8 @@ _DECIDED_ELSEWHERE: Mapping[str, str] = {
     "evaluation_duration": "evaluation.episodes",
     "evaluation_interval": "evaluation.every_env_steps",
     "evaluation_config": "evaluation.explore",
+    "use_sde": "nothing: there is no state-dependent exploration",
+    "sde_sample_freq": "nothing: there is no state-dependent exploration",
     "restart_failed_env_runners": "resources.retries",
     "ignore_env_runner_failures": "resources.retries",
     "log_level": "the command line's --log-level",

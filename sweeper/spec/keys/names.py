@@ -2,7 +2,7 @@
 
 Names and defaults are RLlib's, from a table recorded for one version
 (``tools/record_rllib_table.py``), so checking a spec does not import Ray. A test compares the table
-with the installed version.
+with the installed version. What a backend has beyond RLlib is in `support`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from sweeper.hints import did_you_mean, show
 from sweeper.spec.keys.domains import Domain, domain_of
 from sweeper.spec.keys.foreign import dead_network_reason, dead_reason, explain_foreign_name
-from sweeper.spec.keys.support import REFERENCE_BACKEND, find_support
+from sweeper.spec.keys.support import BACKENDS, REFERENCE_BACKEND, find_support
 
 __all__ = [
     "algorithms",
@@ -25,6 +25,7 @@ __all__ = [
     "default",
     "defaults",
     "domain",
+    "extending_backend",
     "is_network_key",
     "is_refused_key",
     "recorded_version",
@@ -65,7 +66,7 @@ def check_algorithm(name: str) -> str | None:
 
 @functools.cache
 def defaults(algorithm: str, backend: str = REFERENCE_BACKEND) -> Mapping[str, Any]:
-    """RLlib's defaults of every key that a spec may set, nested.
+    """The defaults of every key that a spec may set, nested.
 
     A trial is one process, so ``num_env_runners`` and ``num_learners`` are 0 by default.
     """
@@ -83,7 +84,7 @@ def defaults(algorithm: str, backend: str = REFERENCE_BACKEND) -> Mapping[str, A
     }
     everything = {
         **found,
-        "model_config": _only(network, support.network),
+        "model_config": {**_only(network, support.network), **support.extensions},
         "num_env_runners": 0,
         "num_learners": 0,
     }
@@ -113,9 +114,16 @@ def domain(algorithm: str, path: tuple[str, ...], backend: str = REFERENCE_BACKE
     return replace(found, words=support.words[name]) if name in support.words else found
 
 
+def extending_backend(algorithm: str, key: str) -> str | None:
+    """The backend that has a key of ``model_config`` beyond RLlib's; None if none has."""
+    return next((one for one in BACKENDS if key in find_support(one, algorithm).extensions), None)
+
+
 def is_network_key(key: str) -> bool:
-    """Whether a key belongs under ``model_config``."""
-    return key in _table()["model_config"]
+    """Whether a key belongs under ``model_config``, on any backend."""
+    return key in _table()["model_config"] or any(
+        extending_backend(algorithm, key) for algorithm in algorithms()
+    )
 
 
 def is_refused_key(algorithm: str, key: str) -> bool:

@@ -16,6 +16,7 @@ from sweeper.spec.keys.names import (
     default,
     defaults,
     domain,
+    extending_backend,
     is_network_key,
     is_refused_key,
 )
@@ -119,6 +120,10 @@ def _check_nested(subject: _Subject, key: str, value: Any) -> Iterator[SpaceProb
             yield SpaceProblem((key, inner), f"is not for {subject.algorithm}: {dead}")
         elif subject.lacks((key, inner)):
             yield SpaceProblem((key, inner), _explain_lacking(subject))
+        elif key == "model_config" and (able := extending_backend(subject.algorithm, inner)):
+            lacking = f"RLlib's {subject.algorithm} has no key for it; backend: {able} has it"
+            message = f"not supported on backend {subject.backend}: {lacking}"
+            yield SpaceProblem((key, inner), message)
         else:
             ours = renamed_to(subject.algorithm, inner) or ""
             if ours.startswith(f"{key}."):

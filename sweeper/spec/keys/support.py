@@ -27,12 +27,17 @@ __all__ = [
 REFERENCE_BACKEND = "rllib"  # has every algorithm, key and value that a spec can name
 DEFAULT_ALGORITHM = "PPO"  # acts in every action space
 
+# Keys of model_config that torch has beyond RLlib, and their defaults.
+_PPO_EXTENSIONS: Mapping[str, Any] = {
+    "policy_head_gain": None, "value_head_gain": None, "log_std_init": 0.0,
+}  # fmt: skip
+
 # Keys of model_config by fnmatch patterns, and why RLlib's networks ignore them
 # (rllib/algorithms/*/*_catalog.py).
-_DEAD_NETWORK: Mapping[str, str] = {
-    "fusionnet_*": "only SAC has a fusion network",
-    "head_fcnet*_initializer*": "the heads keep torch's own initialisation",
-}
+_FUSION = {"fusionnet_*": "only SAC has a fusion network"}
+_HEADS = "the heads keep torch's own initialisation"
+_NOT_EXTENDED = dict.fromkeys(_PPO_EXTENSIONS, "only PPO on backend torch has it")
+_DEAD_NETWORK = {**_FUSION, **_NOT_EXTENDED, "head_fcnet*_initializer*": _HEADS}
 
 
 # Keys by fnmatch patterns of their dotted names, and why a trial that goes on from another's
@@ -68,7 +73,8 @@ class Support:
         learns_from: ``batch``: the env steps that each iteration collects; ``queue``: batches
             that arrive asynchronously; ``replay``: a replay memory.
         keys: supported hyperparameters; None: all of RLlib's.
-        network: supported keys below ``model_config``; None: all of RLlib's.
+        network: supported keys of RLlib's below ``model_config``; None: all.
+        extensions: keys below ``model_config`` that RLlib lacks, and their defaults.
         fixed: keys that take no value but their default, since the algorithm ignores or refuses
             all others here.
         fractions: keys that take fractions for this algorithm, and whole numbers elsewhere.
@@ -100,6 +106,7 @@ class Support:
     learns_from: Literal["batch", "queue", "replay"] = "batch"
     keys: frozenset[str] | None = None
     network: frozenset[str] | None = None
+    extensions: Mapping[str, Any] = field(default_factory=dict)
     fixed: frozenset[str] = frozenset()
     fractions: frozenset[str] = frozenset()
     meanings: Mapping[str, str] = field(default_factory=dict)
@@ -160,7 +167,16 @@ BACKENDS: tuple[str, ...] = tuple(_OF_BACKEND)
 
 _RLLIB_PPO = Support(
     "PPO",
-    renamed={"batch_size": "minibatch_size"},
+    renamed={
+        "batch_size": "minibatch_size",
+        "ortho_init": "model_config.fcnet_kernel_initializer: orthogonal_, with policy_head_gain "
+        "and value_head_gain on backend torch",
+    },
+    dead_network={
+        **_FUSION,
+        "head_fcnet*_initializer*": f"{_HEADS}; policy_head_gain and value_head_gain, on backend "
+        "torch, draw them orthogonally",
+    },
     learner_metrics=(
         "policy_loss", "vf_loss", "vf_loss_unclipped", "vf_explained_var", "entropy",
         "mean_kl_loss", "curr_kl_coeff", "curr_entropy_coeff",
@@ -201,6 +217,7 @@ _TORCH_PPO = replace(
         "normalize_actions", "clip_actions", "model_config",
     },
     network=_TORCH_NETWORK,
+    extensions=_PPO_EXTENSIONS,
     fixed=_PPO_FIXED,
     scheduled=frozenset({"clip_param", "vf_clip_param", "vf_loss_coeff"}),
     held={**_HELD, "kl_coeff": "it adapts while a trial trains, and goes on from the checkpoint"},
@@ -217,6 +234,7 @@ def _dead_network_of_replay(algorithm: str) -> dict[str, str]:
         "head_fcnet_use_layernorm": f"RLlib's {algorithm} builds its heads without it",
         "vf_share_layers": f"{algorithm} has no value network",
         "free_log_std": "it belongs to PPO's Gaussian policies",
+        **_NOT_EXTENDED,
         **dict.fromkeys(("use_lstm", "max_seq_len", "lstm_*"), lstm),
     }
 
@@ -238,7 +256,7 @@ _RLLIB_SAC = Support(
         "lr": "actor_lr, critic_lr and alpha_lr",
     },
     dead_network={
-        "head_fcnet*_initializer*": _DEAD_NETWORK["head_fcnet*_initializer*"],
+        "head_fcnet*_initializer*": _HEADS,
         **_dead_network_of_replay("SAC"),
     },
     actions=("Box", "Discrete"),  # sac_catalog.py
@@ -259,7 +277,7 @@ _RLLIB_DQN = Support(
     fixed=_LEARNED_ONCE | {"burn_in_len"},  # there is no LSTM to warm up
     held=_HELD_BY_DQN,
     dead_network={
-        "fusionnet_*": _DEAD_NETWORK["fusionnet_*"],
+        **_FUSION,
         "log_std_clip_param": "DQN has no Gaussian policy",
         **_dead_network_of_replay("DQN"),
     },
@@ -321,7 +339,7 @@ _RLLIB_IMPALA = Support(
 _RLLIB_APPO = replace(
     _RLLIB_IMPALA,
     algorithm="APPO",
-    renamed=_RLLIB_PPO.renamed,
+    renamed={"batch_size": "minibatch_size"},
     dead={
         **_RLLIB_IMPALA.dead,
         "learner_queue_size": "use circular_buffer_num_batches",

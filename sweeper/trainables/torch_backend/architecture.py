@@ -1,7 +1,8 @@
 """Turns a ``model_config`` into the layers of the networks and their initialisation.
 
 Names, defaults and meaning are those of RLlib's ``DefaultModelConfig`` given as a dict, which
-turns ``vf_share_layers`` off.
+turns ``vf_share_layers`` off. RLlib has no key for what the heads and a free log deviation start
+from: ``policy_head_gain``, ``value_head_gain`` and ``log_std_init`` are of this backend.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from sweeper.errors import ConfigurationRefusedError
+from sweeper.trainables.torch_backend.schedules import is_number
 
 __all__ = [
     "MODEL_CONFIG_DEFAULTS",
@@ -48,6 +50,9 @@ MODEL_CONFIG_DEFAULTS: Mapping[str, Any] = {
     "free_log_std": False,
     "log_std_clip_param": 20.0,
     "vf_share_layers": False,
+    "policy_head_gain": None,
+    "value_head_gain": None,
+    "log_std_init": 0.0,
 }
 
 _ACTIVATIONS = {
@@ -101,6 +106,10 @@ class Architecture:
         log_deviations: how many of the distribution's inputs are log deviations.
         free_log_std: log deviations are parameters, not outputs.
         log_std_clip: log deviations are clamped to ± this.
+        policy_head_gain: the policy head's last layer starts orthogonal with this gain and
+            without biases; None: as torch.nn.Linear.
+        value_head_gain: the same of the value's head.
+        log_std_init: free log deviations start here.
     """
 
     observation_shape: tuple[int, ...]
@@ -118,6 +127,9 @@ class Architecture:
     is_shared: bool
     weight_initialiser: Initialiser
     bias_initialiser: Initialiser
+    policy_head_gain: float | None
+    value_head_gain: float | None
+    log_std_init: float
 
     @property
     def encoders(self) -> tuple[str, ...]:
@@ -198,20 +210,29 @@ def build_architecture(
         is_shared=bool(given["vf_share_layers"]),
         weight_initialiser=_read_initialiser(f"{prefix}_kernel_initializer", given),
         bias_initialiser=_read_initialiser(f"{prefix}_bias_initializer", given),
+        policy_head_gain=_read_gain("policy_head_gain", given),
+        value_head_gain=_read_gain("value_head_gain", given),
+        log_std_init=_read_log_std(given, clip),
     )
 
 
 def list_parameters(architecture: Architecture) -> list[ParameterShape]:
     """Every parameter of one replica; equal layers of both encoders lie side by side."""
-    own = Initialiser()
+    of_encoders = architecture.weight_initialiser, architecture.bias_initialiser
+    of_heads = Initialiser(), Initialiser()
     parameters: list[ParameterShape] = []
 
-    def add(names: list[str], weight_shape: tuple[int, ...], *, layernorm: bool = False) -> None:
+    def add(
+        names: list[str],
+        weight_shape: tuple[int, ...],
+        initialisers: tuple[Initialiser, Initialiser],
+        *,
+        layernorm: bool = False,
+    ) -> None:
         outputs, fan_in = weight_shape[0], math.prod(weight_shape[1:])
-        is_head = names[0].startswith("head.")
         kinds = {
-            "weight": (weight_shape, own if is_head else architecture.weight_initialiser),
-            "bias": ((outputs,), own if is_head else architecture.bias_initialiser),
+            "weight": (weight_shape, initialisers[0]),
+            "bias": ((outputs,), initialisers[1]),
         }
         if layernorm:
             kinds["norm.weight"] = (outputs,), Initialiser("ones_")
@@ -224,22 +245,31 @@ def list_parameters(architecture: Architecture) -> list[ParameterShape]:
     size = architecture.observation_shape[-1]
     for i, layer in enumerate(architecture.convolutions):
         names = [f"encoder.{encoder}.{i}" for encoder in architecture.encoders]
-        add(names, (layer.channels, size, *layer.kernel))
+        add(names, (layer.channels, size, *layer.kernel), of_encoders)
         size = layer.channels
     for i, hidden in enumerate(architecture.hiddens):
         names = [f"encoder.{encoder}.{i}" for encoder in architecture.encoders]
-        add(names, (hidden, size), layernorm=architecture.use_layernorm)
+        add(names, (hidden, size), of_encoders, layernorm=architecture.use_layernorm)
         size = hidden
-    for head, outputs in (("policy", architecture.policy_outputs), ("value", 1)):
+    for head, outputs, gain in (
+        ("policy", architecture.policy_outputs, architecture.policy_head_gain),
+        ("value", 1, architecture.value_head_gain),
+    ):
         size = architecture.encoded
         for i, hidden in enumerate(architecture.head_hiddens):
-            add([f"head.{head}.{i}"], (hidden, size), layernorm=architecture.head_use_layernorm)
+            name, has_norm = f"head.{head}.{i}", architecture.head_use_layernorm
+            add([name], (hidden, size), of_heads, layernorm=has_norm)
             size = hidden
-        add([f"head.{head}.out"], (outputs, size))
+        add([f"head.{head}.out"], (outputs, size), of_heads if gain is None else _orthogonal(gain))
     if architecture.free_log_std:
-        shape, zeros = (architecture.log_deviations,), Initialiser("zeros_")
-        parameters.append(ParameterShape("log_std", shape, 1, zeros))
+        first = Initialiser("constant_", {"val": architecture.log_std_init})
+        parameters.append(ParameterShape("log_std", (architecture.log_deviations,), 1, first))
     return parameters
+
+
+def _orthogonal(gain: float) -> tuple[Initialiser, Initialiser]:
+    """Of weights and biases, as Stable-Baselines3's ``ortho_init`` has them."""
+    return Initialiser("orthogonal_", {"gain": gain}), Initialiser("zeros_")
 
 
 def initialise(parameter: ParameterShape, out: Tensor, generator: torch.Generator) -> None:
@@ -278,6 +308,27 @@ def _read_initialiser(key: str, given: Mapping[str, Any]) -> Initialiser:
             "such as orthogonal_"
         ) from error
     return Initialiser(name, dict(kwargs or {}))
+
+
+def _read_gain(key: str, given: Mapping[str, Any]) -> float | None:
+    gain = given[key]
+    if gain is None:
+        return None
+    if not is_number(gain) or not 0 < gain < math.inf:
+        raise ConfigurationRefusedError(f"model_config.{key} must be above 0, not {gain!r}")
+    return float(gain)
+
+
+def _read_log_std(given: Mapping[str, Any], clip: float) -> float:
+    """The free log deviations' first value: beyond the clip its gradient would be 0 for ever."""
+    first = given["log_std_init"]
+    if not is_number(first) or not abs(first) <= clip:
+        raise ConfigurationRefusedError(
+            f"model_config.log_std_init must lie within ±log_std_clip_param ({clip}), not {first!r}"
+        )
+    if first and not given["free_log_std"]:
+        raise ConfigurationRefusedError("model_config.log_std_init needs free_log_std: true")
+    return float(first)
 
 
 def _initialising_function(name: str) -> Callable[..., Any]:

@@ -70,7 +70,7 @@ def test_every_pair_has_a_record_and_a_trainer(backend: str, algorithm: str) -> 
     assert name in {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
     known = defaults(algorithm, backend)
     assert set(known) == (set(defaults(algorithm)) if support.keys is None else support.keys)
-    assert set(known["model_config"]) >= (support.network or set())
+    assert set(known["model_config"]) >= (support.network or set()) | set(support.extensions)
     assert support.fixed | support.scheduled <= set(known)
 
 
@@ -138,6 +138,97 @@ def test_what_torch_does_not_support_is_explained(
     space, _ = parse_space(raw)
     found = list(check_param_space("PPO", space, "torch"))
     assert [(".".join(map(str, one.path)), one.message) for one in found] == [(where, message)]
+
+
+FREE = {"free_log_std": True}
+EITHER = {"free_log_std": {"choice": [True, False]}}
+NEEDS_FREE = "is where a deviation of its own starts, which needs free_log_std: true"
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "backend", "network", "message"),
+    [
+        ("PPO", "rllib", {"policy_head_gain": 0.01},
+         "not supported on backend rllib: RLlib's PPO has no key for it; backend: torch has it"),
+        ("PPO", "rllib", {"log_std_init": {"uniform": [-3.0, 0.0]}},
+         "not supported on backend rllib: RLlib's PPO has no key for it; backend: torch has it"),
+        ("DQN", "torch", {"value_head_gain": 1.0}, "is not for DQN: only PPO on backend torch has "
+         "it"),
+        ("SAC", "rllib", {"log_std_init": 0.0}, "is not for SAC: only PPO on backend torch has it"),
+        ("APPO", "rllib", {"policy_head_gain": 1.0}, "is not for APPO: only PPO on backend torch "
+         "has it"),
+        ("PPO", "torch", {"policy_head_gian": 0.01},
+         "unknown key of model_config; did you mean policy_head_gain?"),
+        ("PPO", "torch", {"policy_head_gain": 0},
+         "must be a number above 0 to 1000 or null; found 0"),
+        ("PPO", "torch", {"value_head_gain": {"choice": [1.0, float("inf")]}},
+         "must be a number above 0 to 1000 or null; found .inf"),
+        ("PPO", "torch", {"policy_head_gain": {"uniform": [0.1, 2000.0]}},
+         "must be a number above 0 to 1000 or null; found 2000.0"),
+        ("PPO", "torch", {"log_std_init": -21.0, **FREE},
+         "must be a number from -20 to 20; found -21.0"),
+        ("PPO", "torch", {"log_std_init": float("nan"), **FREE},
+         "must be a number from -20 to 20; found .nan"),
+        ("PPO", "torch", {"log_std_init": -1.0}, NEEDS_FREE),
+        ("PPO", "torch", {"log_std_init": {"uniform": [-3.0, 0.0]}}, NEEDS_FREE),
+        ("PPO", "torch", {"log_std_init": -1.0, **EITHER},
+         f"{NEEDS_FREE}; give it when: {{model_config.free_log_std: true}}"),
+        ("PPO", "torch", {"log_std_init": {"choice": [-3.0, 0.0]}, "log_std_clip_param": 2.0,
+                          **FREE},
+         "must lie within plus or minus log_std_clip_param (2), or it never changes; found 3"),
+        ("PPO", "torch", {"ortho_init": True}, "its name here is fcnet_kernel_initializer: "
+         "orthogonal_, with policy_head_gain and value_head_gain on backend torch"),
+        ("PPO", "torch", {"head_fcnet_kernel_initializer": "orthogonal_"},
+         "is not for PPO: the heads keep torch's own initialisation; policy_head_gain and "
+         "value_head_gain, on backend torch, draw them orthogonally"),
+    ],
+)  # fmt: skip
+def test_a_wrong_start_of_the_heads_or_the_log_deviation_is_explained(
+    algorithm: str, backend: str, network: dict[str, Any], message: str
+) -> None:
+    space, wrong = parse_space({"model_config": network})
+    assert wrong == []
+    assert [one.message for one in check_param_space(algorithm, space, backend)] == [message]
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"policy_head_gain": 0.01, "value_head_gain": 1, "log_std_init": -3.29, **FREE},
+        {"policy_head_gain": {"loguniform": [0.01, 1.0]}, "value_head_gain": None},
+        {"policy_head_gain": {"choice": [None, 0.01, 1.0]}},
+        {"log_std_init": {"uniform": [-3.0, 0.0]}, **FREE},
+        {"log_std_init": 0.0},
+        {"log_std_init": {"uniform": [-3.0, 0.0], "when": {"model_config.free_log_std": True}},
+         **EITHER},
+    ],
+)  # fmt: skip
+def test_the_start_of_the_heads_and_the_log_deviation_can_be_said_and_searched(
+    network: dict[str, Any],
+) -> None:
+    space, wrong = parse_space({"model_config": network})
+    assert wrong == []
+    assert list(check_param_space("PPO", space, "torch")) == []
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "key", "message"),
+    [
+        ("PPO", "log_std_init", "belongs to the network; its name here is "
+         "model_config.log_std_init"),
+        ("PPO", "policy_head_gain", "belongs to the network; its name here is "
+         "model_config.policy_head_gain"),
+        ("PPO", "ortho_init", "its name here is model_config.fcnet_kernel_initializer: "
+         "orthogonal_, with policy_head_gain and value_head_gain on backend torch"),
+        ("PPO", "use_sde", "not a hyperparameter: there is no state-dependent exploration"),
+    ],
+)  # fmt: skip
+def test_stable_baselines_names_of_them_are_answered_with_ours(
+    algorithm: str, key: str, message: str
+) -> None:
+    for backend in BACKENDS:
+        found = list(check_param_space(algorithm, {key: True}, backend))
+        assert [one.message for one in found] == [message]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sweeper.errors import ConfigurationRefusedError
-from sweeper.trainables.torch_backend.architecture import build_architecture
+from sweeper.trainables.torch_backend.architecture import build_architecture, list_parameters
 from sweeper.trainables.torch_backend.networks import NetworkOutputs, ReplicaNetworks
 from sweeper.trainables.torch_backend.packed_mlp import can_pack
 
@@ -154,6 +154,56 @@ def test_torchs_initialisers_are_found_by_name():
     assert (parameters["head.value.out.bias"] != 0.5).all()  # RLlib's heads keep Linear's own
 
 
+HEADS = {"policy_head_gain": 0.01, "value_head_gain": 2.0}
+
+
+@pytest.mark.parametrize("model_config", [*GAUSSIAN, *OTHER, {"fcnet_hiddens": [8], **HEADS}])
+def test_only_what_a_gain_or_a_log_deviation_names_starts_otherwise(model_config):
+    """Every parameter is drawn as torch.nn.Linear does, in order, unless a key says otherwise."""
+    networks = build(model_config, is_gaussian=True)
+    unsaid = {"policy_head_gain": None, "value_head_gain": None, "log_std_init": 0.0}
+    same = build({**unsaid, **model_config}, is_gaussian=True)
+    assert torch.equal(networks.parameters, same.parameters)
+    for replica in range(REPLICAS):
+        generator = torch.Generator().manual_seed(replica)
+        for shape in list_parameters(networks.architecture):
+            name, value = shape.name, networks.named_parameters()[shape.name][replica]
+            if ".norm." in name or name == "log_std":
+                assert torch.equal(value, torch.full_like(value, name.endswith("norm.weight")))
+            elif name.endswith(".out.bias") and "policy_head_gain" in model_config:
+                assert not value.any()
+            elif name.endswith(".out.weight") and "policy_head_gain" in model_config:
+                gain = HEADS[f"{name.split('.')[1]}_head_gain"]
+                drawn = torch.empty(shape.shape)
+                torch.nn.init.orthogonal_(drawn, gain=gain, generator=generator)
+                assert torch.equal(value, drawn)
+            else:
+                bound = 1 / math.sqrt(shape.fan_in)
+                drawn = torch.empty(shape.shape).uniform_(-bound, bound, generator=generator)
+                assert torch.equal(value, drawn), name
+
+
+def test_a_gain_scales_the_last_layer_of_its_own_head_alone():
+    deep = {"fcnet_hiddens": [8], "head_fcnet_hiddens": [6]}
+    parameters = build({**deep, "policy_head_gain": 0.01}).named_parameters()
+    plain = build(deep).named_parameters()
+    weight = parameters["head.policy.out.weight"][1]
+    torch.testing.assert_close(weight @ weight.T, 1e-4 * torch.eye(4), atol=1e-8, rtol=1e-4)
+    assert not parameters["head.policy.out.bias"].any()
+    for name in ("encoder.policy.0.weight", "head.policy.0.weight", "head.policy.0.bias"):
+        assert torch.equal(parameters[name], plain[name]), name
+    assert parameters["head.value.out.bias"].all()  # as torch.nn.Linear draws it
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_the_first_policy_is_nearly_the_same_everywhere_with_the_deviation_asked_for(is_packed):
+    model_config = {"fcnet_hiddens": [16], "free_log_std": True, "log_std_init": -3.29, **HEADS}
+    networks = build(model_config, is_gaussian=True, is_packed=is_packed)
+    inputs = networks.policy(draw(REPLICAS, ROWS, 4).numpy())
+    assert np.abs(inputs[..., :2]).max() < 0.05
+    np.testing.assert_allclose(inputs[..., 2:], -3.29, rtol=1e-6)
+
+
 def test_images_go_through_the_default_filters():
     networks = build({}, shape=(84, 84, 4), replicas=2)
     outputs = networks.forward(draw(2, 1, 84, 84, 4))
@@ -175,6 +225,12 @@ def test_images_go_through_the_default_filters():
         ({"fcnet_kernel_initializer": "__import__"}, "__import__"),
         ({"free_log_std": True}, "Box"),
         ({"log_std_clip_param": -1}, "log_std_clip_param"),
+        ({"policy_head_gain": 0}, "policy_head_gain must be above 0, not 0"),
+        ({"policy_head_gain": True}, "policy_head_gain must be above 0, not True"),
+        ({"value_head_gain": math.inf}, "value_head_gain must be above 0, not inf"),
+        ({"log_std_init": -1.0}, "log_std_init needs free_log_std: true"),
+        ({"log_std_init": math.nan}, "log_std_init must lie within"),
+        ({"log_std_init": -3.0, "log_std_clip_param": 2.0}, r"within ±log_std_clip_param \(2.0\)"),
     ],
 )
 def test_unsupported_keys_and_values_are_refused_by_name(model_config, named):

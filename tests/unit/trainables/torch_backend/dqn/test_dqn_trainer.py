@@ -416,6 +416,7 @@ def test_learner_metrics_have_rllibs_names():
         ({"model_config": {"head_fcnet_use_layernorm": True}}, "builds its heads without it"),
         ({"model": {"fcnet_hiddens": [8]}}, "model: its name here is model_config"),
         ({"model_config": {"head_fcnet_kernel_initializer": "zeros_"}}, "backend: rllib"),
+        ({"model_config": {"policy_head_gain": 0.01}}, "policy_head_gain is not for DQN: only PPO"),
         ({"num_env_runners": 2}, "num_env_runners.*backend: rllib"),
         ({"burn_in_len": 2}, "burn_in_len: must be 0 for DQN"),
         ({"clip_param": 0.2}, "clip_param.*backend: rllib"),
