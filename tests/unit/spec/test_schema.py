@@ -19,7 +19,8 @@ from sweeper.spec.schema import spec_schema
 from sweeper.spec.section_table import SECTIONS
 from sweeper.spec.text.yaml import parse_yaml
 
-CONFIGS = sorted((Path(__file__).parents[3] / "configs").rglob("*.yaml"))
+ROOT = Path(__file__).parents[3]
+CONFIGS = sorted([*(ROOT / "configs").rglob("*.yaml"), *(ROOT / "sweeper").rglob("*.yaml")])
 SCHEMA = json.loads(json.dumps(spec_schema(), allow_nan=False))
 LEAST = {"environment": "CartPole-v1", "algorithm": "PPO", "stop": {"training_iteration": 3}}
 
