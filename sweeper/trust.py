@@ -20,6 +20,7 @@ from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
 from sweeper.hints import show
 from sweeper.paths import RunPaths
+from sweeper.presets.catalogue import is_preset_name
 from sweeper.received_database import find_ways_out
 from sweeper.references import is_unresolved
 from sweeper.run_files import is_regular, read_json
@@ -205,9 +206,9 @@ def find_foreign_baseline(
     """Which spec a run has one read for its baseline, in words; empty if there is none, or sealed.
 
     A spec can read other files, and the reader's variables; a copy in the run, which is read
-    instead if there is one, can't.
+    instead if there is one, can't, and a preset comes with this package.
     """
-    if baseline in _NO_FILES or is_regular(paths.baseline):
+    if baseline in _NO_FILES or is_preset_name(baseline) or is_regular(paths.baseline):
         return []
     if Trust.of(trust) is not Trust.NONE and _is_sealed(paths, _BASELINE, baseline):
         return []

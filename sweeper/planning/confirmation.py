@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,15 @@ from sweeper.errors import Problem, SpecError
 from sweeper.hints import show
 from sweeper.json_values import to_json
 from sweeper.metrics import ENV_STEPS
+from sweeper.planning.presets import load_presets
+from sweeper.presets.catalogue import (
+    find_preset_file,
+    is_preset_name,
+    nearest_preset,
+    preset_names,
+)
 from sweeper.search.distributions import constants, distributions
-from sweeper.spec import ExperimentSpec, dump_spec, read_spec
+from sweeper.spec import ExperimentSpec, dump_spec, dump_value, read_spec
 from sweeper.spec.keys.param_space import check_param_space
 from sweeper.spec.sections import SeedGroups
 from sweeper.spec.text.yaml import dotted
@@ -21,6 +28,7 @@ from sweeper.spec.text.yaml import dotted
 __all__ = ["Baseline", "PlannedConfirmation", "confirmation_seeds", "plan_confirmation"]
 
 _BASELINE = ("selection", "baseline")
+_TASK = ("environment", "algorithm", "backend")  # in the order of `_task`
 
 
 @dataclass(frozen=True)
@@ -28,9 +36,9 @@ class Baseline:
     """What the champion is held against.
 
     Attributes:
-        name: ``defaults``, or the file it is from.
+        name: ``defaults``, a preset's, or the file it is from.
         configuration: all of its hyperparameters that differ from the defaults, nested.
-        spec: the file's, as YAML, for the run to keep; empty for ``defaults``.
+        spec: its own, as YAML, for the run to keep; empty for ``defaults``.
     """
 
     name: str
@@ -96,11 +104,12 @@ def plan_confirmation(
         spec: what is run.
         finalists: how many, at most as many as there are trials.
         fits: trials that this machine can train at a time.
-        kept_baseline: read in the place of the baseline's file, which may have changed since the
-            run began, or be gone.
+        kept_baseline: read in the place of the baseline's file or preset, which may have changed
+            since the run began, or be gone.
 
     Raises:
-        SpecError: the baseline's file can't be read, or is of another experiment.
+        SpecError: there is no such preset, or the baseline's file can't be read or is of another
+            experiment.
     """
     if finalists <= 0:
         return None
@@ -132,8 +141,8 @@ def _find_baseline(spec: ExperimentSpec, kept: Path | None) -> Baseline | None:
     if name == "none":
         return None
     if name != "defaults":
-        found = _read_baseline(spec, kept or Path(name), is_record=kept is not None)
-        return replace(found, name=name)
+        path = kept or (_find_preset(spec) if is_preset_name(name) else Path(name))
+        return _read_baseline(spec, path, is_record=kept is not None)
     if not list(distributions(spec.param_space)):
         return None  # nothing is searched, so the finalist is the baseline
     baseline = Baseline(name, constants(spec.param_space))
@@ -143,16 +152,30 @@ def _find_baseline(spec: ExperimentSpec, kept: Path | None) -> Baseline | None:
         raise _refuse(
             spec,
             f"with the searched parameters at their defaults, {key}: {problem.message}; use "
-            "baseline: none, or a spec's file",
+            "baseline: none, a preset, or a spec's file",
         )
     return baseline
 
 
+def _find_preset(spec: ExperimentSpec) -> Path:
+    name = spec.selection.baseline
+    path = find_preset_file(name)
+    if path is not None:
+        return path
+    near = nearest_preset(name)
+    hint = f"; did you mean {near}?" if near else f"; there are {', '.join(preset_names())}"
+    raise _refuse(spec, f"there is no preset {show(name)}{hint} (a file: ./{name})")
+
+
 def _read_baseline(spec: ExperimentSpec, path: Path, *, is_record: bool) -> Baseline:
+    name = spec.selection.baseline
     if not path.is_file():
+        near = nearest_preset(path.stem)
+        hint = f"; did you mean the preset {near}?" if near else ""
         raise _refuse(
             spec,
-            f"must be defaults, none, or the file of a spec; there is no file {show(str(path))}",
+            "must be defaults, none, a preset, or the file of a spec; there is no file "
+            f"{show(str(path))}{hint}",
         )
     reading = read_spec(path, is_training=True, is_record=is_record)
     if reading.spec is None:
@@ -161,18 +184,30 @@ def _read_baseline(spec: ExperimentSpec, path: Path, *, is_record: bool) -> Base
         others = f" (and {more} more)" if more else ""
         raise _refuse(spec, f"{path} has a problem of its own: {first}{others}")
     other = reading.spec
-    for what, theirs, ours in (
-        ("environment", _environment(other), _environment(spec)),
-        ("algorithm", other.algorithm, spec.algorithm),
-        ("backend", other.backend, spec.backend),
-    ):
+    for what, theirs, ours in zip(_TASK, _task(other), _task(spec), strict=True):
         if theirs != ours:
+            mend = _explain_preset(spec, other) if is_preset_name(name) else ""
             raise _refuse(
                 spec,
-                f"{path} is for another {what}: {show(theirs)}, and the sweep is of {show(ours)}; "
-                "the baseline must do the same task in the same way",
+                f"{name} is for another {what}: {show(theirs)}, and the sweep is of {show(ours)}; "
+                f"the baseline must do the same task in the same way{mend}",
             )
-    return Baseline(str(path), constants(other.param_space), dump_spec(other))
+    return Baseline(name, constants(other.param_space), dump_spec(other))
+
+
+def _explain_preset(spec: ExperimentSpec, preset: ExperimentSpec) -> str:
+    """Which preset does a sweep's task, or what the sweep needs for this one's."""
+    others = load_presets(spec.algorithm)
+    fitting = next((one.name for one in others if _task(one.spec) == _task(spec)), None)
+    if fitting is not None:
+        return f"; {fitting} does"
+    if preset.environment.id != spec.environment.id:
+        return ""
+    return f"; it needs environment: {dump_value(_environment(preset))}"
+
+
+def _task(spec: ExperimentSpec) -> tuple[Any, str, str]:
+    return _environment(spec), spec.algorithm, spec.backend
 
 
 def _environment(spec: ExperimentSpec) -> Any:

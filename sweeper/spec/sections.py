@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.hints import show
+from sweeper.presets.catalogue import is_preset_name
 from sweeper.spec.uris import absolute_path, check_tracking_uri
 
 __all__ = [
@@ -225,7 +226,8 @@ _BASELINES = ("defaults", "none")
 
 
 def _baseline(value: Any) -> Any:
-    return value if value in _BASELINES else _path(value)
+    is_name = value in _BASELINES or (isinstance(value, str) and is_preset_name(value))
+    return value if is_name else _path(value)
 
 
 class Selection(Section):
@@ -248,7 +250,8 @@ class Selection(Section):
     confirm_episodes: AtLeast1 = 100
     """Episodes that judge each confirmation run."""
     baseline: Annotated[Text, BeforeValidator(_baseline)] = "defaults"
-    """What the champion is compared with: defaults, none, or a spec's file."""
+    """What the champion is compared with: defaults, none, a preset such as zoo:cartpole_ppo, or a
+    spec's file."""
     solved_at: Annotated[float, Field(allow_inf_nan=False)] | None = None
     """The return from which a run counts as solved."""
 

@@ -29,7 +29,12 @@ from sweeper.running.launch import write_provenance
 from sweeper.running.provenance import describe_environment
 from sweeper.seals import is_folder_sealed, seal_folder
 from sweeper.spec import load_spec
-from sweeper.trust import find_foreign_environment, find_foreign_servers, make_seals
+from sweeper.trust import (
+    find_foreign_baseline,
+    find_foreign_environment,
+    find_foreign_servers,
+    make_seals,
+)
 
 EVIL = """
 from pathlib import Path
@@ -346,6 +351,19 @@ def test_a_baseline_that_somebody_else_named_reads_no_variable(
     assert code == 2
     assert words.replace("RUN", str(run)) in " ".join(said.split())
     assert "s3cr3t" not in said
+
+
+def test_a_preset_that_somebody_else_named_is_ours_and_needs_no_trust(tmp_path: Path) -> None:
+    paths = RunPaths(extract_run(tmp_path / "runs"))
+    assert find_foreign_baseline(paths, "zoo:cartpole_ppo") == []
+    assert find_foreign_baseline(paths, "/srv/zoo:cartpole_ppo") != []
+    # What is none leads nowhere.
+    changes = {"finalists: 0": "finalists: 1", "baseline: defaults": "baseline: 'zoo:../b'"}
+    (paths.root.parent / "b.yaml").write_text("environment: CartPole-v1")
+    change_spec(paths.root, changes)
+    code, said = run_verb(("resume", "RUN", "-q"), tmp_path)
+    assert code == 2
+    assert "there is no preset 'zoo:../b'" in " ".join(said.split())
 
 
 # -- what this user made -----------------------------------------------------------------------
