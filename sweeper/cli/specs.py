@@ -17,20 +17,26 @@ __all__ = ["init", "plan", "schema"]
 @click.option("--algorithm", metavar="NAME", help="PPO, DQN, SAC, APPO or IMPALA.  [default: PPO]")
 @click.option("--backend", metavar="NAME", help="torch or rllib.  [default: torch where it can]")
 @click.option(
+    "--preset", is_flag=True, help="Search around RL Baselines3 Zoo's hyperparameters for ENV."
+)
+@click.option(
     "-o",
     "--output",
     metavar="FILE",
     help="Where to write; - for stdout.  [default: ENV-ALGORITHM.yaml]",
 )
-def init(env: str, algorithm: str | None, backend: str | None, output: str | None) -> None:
+def init(
+    env: str, algorithm: str | None, backend: str | None, preset: bool, output: str | None
+) -> None:
     """Write a first spec for an environment, with a search space.
 
     ENV is gymnasium's id, or module:id with a module of yours or of another package:
-    my_envs:Maze-v0.
+    my_envs:Maze-v0. With --preset it is CartPole-v1, or another that Zoo has tuned.
     """
     from sweeper.planning.starter import make_starter, write_new
 
-    starter = make_starter(env, algorithm, backend, file=None if output == "-" else output)
+    file = None if output == "-" else output
+    starter = make_starter(env, algorithm, backend, file=file, from_preset=preset)
     if output == "-":
         app.print_data(starter.text)
         return

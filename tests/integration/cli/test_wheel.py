@@ -68,6 +68,10 @@ def test_an_installed_wheel_plans_and_trains_outside_the_checkout(
     (tmp_path / "tiny.yaml").write_text(SPEC)
     sweeper("init", "CartPole-v1", "--output", "first.yaml")
     assert json.loads(sweeper("plan", "first.yaml", "--json"))["trials"] == 30
+    sweeper("init", "CartPole-v1", "--algorithm", "DQN", "--preset", "--output", "around.yaml")
+    planned = json.loads(sweeper("plan", "around.yaml", "--json"))
+    assert planned["confirmation"]["baseline"] == "zoo:cartpole_dqn"
+    assert planned["confirmation"]["baseline_configuration"]["gamma"] == 0.99
     folder = Path(sweeper("run", "tiny.yaml").strip())
     assert folder.parent == tmp_path / "runs"
     record = json.loads((folder / "environment.json").read_text())
