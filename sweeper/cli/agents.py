@@ -86,7 +86,7 @@ def inspect(
     observation: str | None,
     trust: str,
 ) -> None:
-    """Show what an agent is made of, and what it makes of an observation.
+    """Show what an agent is made of, and how it sees an observation.
 
     Of a RUN it is the champion; of a trial's folder its newest checkpoint. Shows versions, the
     network layer by layer and its weights; for an observation the distribution of actions, the

@@ -115,4 +115,4 @@ def test_an_agent_acts_as_fast_as_its_network() -> None:
     )
     assert len(single) >= 2
     assert len(batch) == 2
-    assert [row[0] for row in rows(text, "a process of its own")][0].startswith("loads an agent")
+    assert rows(text, "a process of its own")[0][0].startswith("loads an agent")
