@@ -17,6 +17,7 @@ from sweeper.agents.episodes import Episode, action_generator, play_episodes
 from sweeper.agents.locate import read_description
 from sweeper.agents.network import NetworkTable, list_modules, list_torch_layers
 from sweeper.agents.observations import Observations
+from sweeper.agents.old_stack import refuse_old_stack
 from sweeper.environments.building import build_env, describe
 from sweeper.environments.modules import summarise
 from sweeper.environments.settings import EnvironmentSettings
@@ -345,6 +346,7 @@ def _load_torch_agent(root: Path, description: Mapping[str, Any], replica: int) 
 
 
 def _load_rllib_agent(root: Path, description: Mapping[str, Any], *, trust: TrustLike) -> Agent:
+    refuse_old_stack(root)
     if not CheckpointPaths(root).is_rllib:
         replicas = [path.name for path in CheckpointPaths(root).replicas]
         checkpoints = sorted(path.name for path in root.glob("checkpoint_*"))

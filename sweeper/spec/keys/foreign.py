@@ -66,14 +66,25 @@ _RENAMED: Mapping[str, str] = {
     "lr_schedule": "lr: [[0, first], [steps, last]]",
     "entropy_coeff_schedule": "entropy_coeff: [[0, first], [steps, last]]",
 }
+_OLD_STACK = "nothing: RLlib's old API stack is not supported; an algorithm is the new one's"
+_EAGER = "nothing: eager TensorFlow went with RLlib's old API stack; the framework is torch"
 _DECIDED_ELSEWHERE: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("api_stack", "enable_rl_module_and_learner", "enable_env_runner_and_connector_v2"),
+        _OLD_STACK,
+    ),
+    **dict.fromkeys(("eager_tracing", "eager_max_retraces", "tf_session_args"), _EAGER),
+    **dict.fromkeys(
+        ("output", "output_config", "output_max_file_size", "output_write_episodes"),
+        "`sweeper trace`, which writes an agent's episodes",
+    ),
     "env": "environment.id",
     "env_config": "environment.kwargs",
     "environment": "environment",
     "gym_env_vectorize_mode": "environment.vectorization",
     "seed": "seeds",
     "seeds": "seeds",
-    "framework": "nothing: the framework is torch",
+    "framework": "nothing: the framework is torch, RLlib's only one",
     "frame_stack": "environment.wrappers",
     "env_wrapper": "environment.wrappers",
     "normalize": "environment.normalize: {observations: true, rewards: true}",

@@ -190,3 +190,26 @@ def test_a_wrapper_that_hides_the_end_of_episodes_does_not_keep_an_evaluation_go
         str(champion), "runs", episodes=2, allow_changed_environment=True, trust=True
     )
     assert (done.max_episode_steps, done.num_capped) == (600, 2)
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"rllib_checkpoint.json": '{"checkpoint_version": "0.1"}'}, "version 0.1"),
+        (
+            {"rllib_checkpoint.json": '{"type": "Algorithm"}', "algorithm_state.pkl": "x"},
+            "before checkpoints had versions",
+        ),
+        ({"checkpoint-10": "x", "checkpoint-10.tune_metadata": "x"}, "before checkpoints had"),
+        ({"policy_state.pkl": "x"}, "before checkpoints had"),
+    ],
+)
+def test_a_checkpoint_of_rllibs_old_stack_is_told(
+    tmp_path: Path, files: dict[str, str], said: str
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match="old API stack") as caught:
+        load_agent(tmp_path, trust=True)
+    assert said in str(caught.value)
+    assert "only those from version 1.0 on can be loaded" in str(caught.value)
