@@ -130,7 +130,7 @@ def _find_best_seed(where: Whereabouts) -> int | None:
     results, objective = load_results(run), load_record(run.spec).objective
     for trial in (*results.trials, *results.retrained):
         for checkpoint in trial.checkpoints:
-            if (run.root / checkpoint.path).absolute() == where.folder:
+            if (run.root / checkpoint.path).resolve() == where.folder.resolve():
                 made = iteration_of(checkpoint.metrics)
                 rows = [row for row in trial.reports if iteration_of(row) == made]
                 index = best_replica((rows or [trial.last_report])[-1], objective)

@@ -281,6 +281,8 @@ class Agent:
     @property
     def algorithm(self) -> str:
         """As a spec names it; ``?`` where the checkpoint does not say."""
+        if self.where is not None:
+            return self.where.algorithm
         return str(self.description.get("algorithm", "?"))
 
     def __repr__(self) -> str:

@@ -45,6 +45,15 @@ class Whereabouts:
         """Whether it is an agent of the torch backend, which is loaded without running code."""
         return self.description.get("backend") == "torch"
 
+    @property
+    def algorithm(self) -> str:
+        """As a spec names it: by the agent's description, else by its run; ``?`` if unknown."""
+        if "algorithm" in self.description or self.run is None:
+            return str(self.description.get("algorithm", "?"))
+        from sweeper.spec import load_record
+
+        return load_record(self.run.spec).algorithm
+
     def environment(self) -> tuple[EnvironmentSettings, EnvironmentSettings]:
         """The environment of the agent's own description, else of the run's spec.
 

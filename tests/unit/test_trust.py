@@ -138,6 +138,25 @@ def test_a_verb_that_runs_code_refuses_and_names_it(words: tuple[str, ...], plac
     assert not (place / "mark").exists()
 
 
+@pytest.mark.parametrize("words", RUNNING[:3], ids=" ".join)
+def test_with_trust_none_not_even_ones_own_code_is_run(words: tuple[str, ...], place: Path) -> None:
+    run = place / "runs" / "torch-ppo"
+    settings = EnvironmentSettings.from_json(
+        json.loads((run / "champion" / "agent.json").read_text())["environment"]
+    )
+    document = json.loads((run / "environment.json").read_text())
+    marks = make_seals(settings, {})
+    (run / "environment.json").write_text(json.dumps({**document, "seals": marks}))
+    seal_folder(run / "champion")
+    for folder in run.glob("trials/*/checkpoint_*"):
+        seal_folder(folder)
+    code, said = run_verb((*words, "--trust", "none"), place)
+    assert code == 2
+    assert "with --trust none nothing of" in said
+    assert "import evil_" in said
+    assert not (place / "mark").exists()
+
+
 def test_a_trusted_run_says_what_it_imports_and_goes_on(place: Path) -> None:
     code, said = run_verb(("evaluate", "RUN", "--episodes", "1", "--trust"), place)
     assert code == 0, said
