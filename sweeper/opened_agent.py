@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sweeper.agents.agent import Agent, read_agent
+from sweeper.agents.agent import Agent
 from sweeper.agents.locate import AgentPlace, find_agents
+from sweeper.agents.reading import read_agent
 from sweeper.agents.whereabouts import Whereabouts, find_agent
 from sweeper.environments.building import describe
 from sweeper.environments.identity import identify, refuse_changes

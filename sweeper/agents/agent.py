@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import gymnasium as gym
@@ -14,24 +13,18 @@ import numpy as np
 
 from sweeper.agents.distributions import ActionDistribution, QValues, build_distribution
 from sweeper.agents.episodes import Episode, action_generator, play_episodes
-from sweeper.agents.locate import read_description
 from sweeper.agents.network import NetworkTable, list_modules, list_torch_layers
 from sweeper.agents.observations import Observations
-from sweeper.agents.old_stack import refuse_old_stack
 from sweeper.environments.building import build_env, describe
-from sweeper.environments.modules import summarise
 from sweeper.environments.settings import EnvironmentSettings
-from sweeper.environments.spaces import space_from_json
 from sweeper.errors import UserError
-from sweeper.paths import CheckpointPaths
-from sweeper.run_files import open_reading
 from sweeper.trainables.contract import MAX_EPISODE_STEPS
-from sweeper.trust import Trust, TrustLike, find_foreign_pickles, refuse_foreign
+from sweeper.trust import Trust, TrustLike, refuse_foreign
 
 if TYPE_CHECKING:
     from sweeper.agents.whereabouts import Whereabouts
 
-__all__ = ["Agent", "Policy", "read_agent"]
+__all__ = ["Agent", "Policy"]
 
 _logger = logging.getLogger(__name__)
 
@@ -298,76 +291,3 @@ class Agent:
     @cached_property
     def _observations(self) -> Observations:
         return Observations(self.observation_space)
-
-
-def read_agent(folder: Path, index: int = 0, *, trust: TrustLike = False) -> Agent:
-    """Read an agent from its folder, whatever lies around it.
-
-    Args:
-        folder: a champion's folder, a torch trial's checkpoint, or RLlib's own checkpoint.
-        index: of the replica in a torch trial's checkpoint, which holds all of them.
-        trust: load RLlib's checkpoint although this user did not make it on this machine: it is
-            a pickle, which can run any code. A torch agent runs none.
-
-    Raises:
-        UserError: the folder holds no agent, one that can't act on its own, or one that is not
-            trusted.
-    """
-    root = folder.absolute()
-    description = read_description(root)
-    try:
-        if description.get("backend") == "torch":
-            return _load_torch_agent(root, description, index)
-        own = CheckpointPaths(root).algorithm if description else root
-        return _load_rllib_agent(own, description, trust=trust)
-    except OSError as error:
-        where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        raise UserError(f"no agent in {root}: {where}") from error
-    except ValueError as error:
-        raise UserError(str(error)) from error
-
-
-def _load_torch_agent(root: Path, description: Mapping[str, Any], replica: int) -> Agent:
-    from sweeper.agents.torch_policy import TorchPolicy
-
-    observation_space = space_from_json(description["observation_space"])
-    action_space = space_from_json(description["action_space"])
-    open_reading(CheckpointPaths(root).weights).close()  # reading would wait for a named pipe
-    try:
-        policy = TorchPolicy(root, replica)
-        # Whether the weights fit the network shows when it acts.
-        policy.act(np.zeros((1, *policy.observation_shape), np.float32))
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    except Exception as error:  # whatever torch and safetensors say of files that don't fit
-        raise UserError(
-            f"{root} holds no agent that can act: weights.safetensors is damaged or does not fit "
-            f"agent.json ({summarise(error)})"
-        ) from error
-    return Agent(policy, observation_space, action_space, description)
-
-
-def _load_rllib_agent(root: Path, description: Mapping[str, Any], *, trust: TrustLike) -> Agent:
-    refuse_old_stack(root)
-    if not CheckpointPaths(root).is_rllib:
-        replicas = [path.name for path in CheckpointPaths(root).replicas]
-        checkpoints = sorted(path.name for path in root.glob("checkpoint_*"))
-        hint = ""
-        if replicas:
-            hint = f"; it is a trial's checkpoint, take one of {', '.join(replicas)}"
-        elif checkpoints:
-            hint = f"; it is a trial's folder, take one of {', '.join(checkpoints)} in it"
-        raise UserError(f"no agent in {root}{hint}")
-    foreign = find_foreign_pickles([root], trust)
-    refuse_foreign(foreign, name=str(root), trust=trust, say=_logger.info)
-    from sweeper.agents.rllib_policy import RLlibPolicy
-
-    try:
-        policy = RLlibPolicy(root)
-    except (FileNotFoundError, ValueError):
-        raise
-    except Exception as error:  # whatever pickle and RLlib say of files that don't fit
-        raise UserError(
-            f"{root} is damaged, or was made by another version of RLlib ({summarise(error)})"
-        ) from error
-    return Agent(policy, policy.observation_space, policy.action_space, description)

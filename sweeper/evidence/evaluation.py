@@ -8,9 +8,9 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sweeper.agents.agent import read_agent
 from sweeper.agents.episodes import action_generator, play_episodes
 from sweeper.agents.locate import find_agents, find_diverged
+from sweeper.agents.reading import read_agent
 from sweeper.agents.whereabouts import Whereabouts, find_agent
 from sweeper.environments.building import describe
 from sweeper.environments.identity import identify, refuse_changes

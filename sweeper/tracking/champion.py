@@ -181,7 +181,7 @@ def _save(target: Path, checkpoint: Path, model: Any, run_id: str) -> None:
 
 def _try(checkpoint: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """A batch of one observation, and the agent's actions."""
-    from sweeper.agents.agent import read_agent
+    from sweeper.agents.reading import read_agent
 
     policy = read_agent(checkpoint, trust=True).policy  # a copy; whoever calls has asked
     example = np.zeros((1, *policy.observation_shape), np.float32)

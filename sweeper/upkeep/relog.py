@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from sweeper.agents.agent import read_agent
+from sweeper.agents.reading import read_agent
 from sweeper.errors import SweeperError, UserError
 from sweeper.evidence.selection import NothingToSelect
 from sweeper.locks import RecordLock, is_locked

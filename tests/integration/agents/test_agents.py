@@ -21,8 +21,8 @@ import numpy as np
 import pytest
 
 import sweeper
-from sweeper.agents.agent import read_agent
 from sweeper.agents.champion import Champion
+from sweeper.agents.reading import read_agent
 from sweeper.errors import SweeperError, UserError
 from sweeper.seals import seal_folder
 

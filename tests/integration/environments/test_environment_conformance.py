@@ -21,7 +21,7 @@ from environment_table import SEEN_BY_TORCH, TABLE, Case
 from gymnasium.vector.utils import concatenate, create_empty_array
 from space_envs import OBSERVATIONS
 
-from sweeper.agents.agent import read_agent
+from sweeper.agents.reading import read_agent
 from sweeper.environments.building import build_env
 from sweeper.environments.spaces import build_observation_encoder
 from sweeper.errors import ConfigurationRefusedError, SpecError
