@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,11 @@ import numpy as np
 
 from sweeper.agents.agent import Agent
 from sweeper.agents.episodes import Step
+from sweeper.agents.outputs import check_output, written_whole
 from sweeper.errors import UserError
 from sweeper.json_values import to_json
 
-__all__ = ["Trace", "check_output", "trace_rows", "write_trace"]
+__all__ = ["Trace", "check_trace", "trace_rows", "write_trace"]
 
 _FORMATS = (".parquet", ".jsonl")
 _ROWS_AT_ONCE = 5_000
@@ -95,18 +95,13 @@ def _find_columns(agent: Agent) -> dict[str, Callable[..., Any]]:
     return columns
 
 
-def check_output(file: Path) -> None:
+def check_trace(file: Path) -> None:
     """Check that a trace can be written before anything is played.
 
     Raises:
         UserError: the name has another ending, or the folder is not there.
     """
-    if file.suffix not in _FORMATS:
-        raise UserError(f"{file} must end in {' or '.join(_FORMATS)}, which says what is written")
-    if not file.absolute().parent.is_dir():
-        raise UserError(f"{file} can't be written: there is no folder {file.absolute().parent}")
-    if file.is_dir():
-        raise UserError(f"{file} is a folder; give a file in it")
+    check_output(file, _FORMATS)
 
 
 def write_trace(rows: Iterable[Mapping[str, Any]], file: Path) -> Trace:
@@ -126,16 +121,11 @@ def write_trace(rows: Iterable[Mapping[str, Any]], file: Path) -> Trace:
         lengths[-1] += 1
         return row
 
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    write = _write_parquet if file.suffix == ".parquet" else _write_lines
-    try:
+    place = file.absolute()  # an environment may change the working directory
+    write = _write_parquet if file.suffix.lower() == ".parquet" else _write_lines
+    with written_whole(place) as temporary:
         write(map(count, rows), temporary)
-        temporary.replace(file)
-    except OSError as error:
-        raise UserError(f"{file} can't be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return Trace(file.absolute(), tuple(returns), tuple(lengths))
+    return Trace(place, tuple(returns), tuple(lengths))
 
 
 def _write_lines(rows: Iterable[Mapping[str, Any]], file: Path) -> None:

@@ -151,12 +151,12 @@ def trace(
     those of `sweeper evaluate` with the same seed.
     """
     from sweeper.agents.episodes import action_generator, walk_episodes
-    from sweeper.agents.traces import check_output, trace_rows, write_trace
+    from sweeper.agents.traces import check_trace, trace_rows, write_trace
     from sweeper.opened_agent import open_playing_agent
     from sweeper.views.agents import name_output, print_trace
 
     if output is not None:
-        check_output(output)
+        check_trace(output)
     playing = open_playing_agent(
         target,
         storage,
@@ -168,7 +168,7 @@ def trace(
     )
     agent = playing.agent
     file = output or Path(f"trace-{name_output(agent)}.parquet")
-    check_output(file)
+    check_trace(file)
     steps = walk_episodes(
         agent,
         playing.settings,
