@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import gymnasium as gym
@@ -22,6 +23,7 @@ from sweeper.trainables.contract import MAX_EPISODE_STEPS
 from sweeper.trust import Trust, TrustLike, refuse_foreign
 
 if TYPE_CHECKING:
+    from sweeper.agents.video.record import Video
     from sweeper.agents.whereabouts import Whereabouts
 
 __all__ = ["Agent", "Policy"]
@@ -248,20 +250,65 @@ class Agent:
         Raises:
             UserError: the environment is not known, can't be built, or is not trusted.
         """
-        if episodes < 1:
-            raise UserError(f"episodes is {episodes}; it must be at least 1")
-        settings = self._find_environment()
-        limit = describe(settings).max_episode_steps
-        cap = None if self.where is None else self.where.episode_cap(limit, max_episode_steps)
+        settings, cap = self._prepare(episodes, max_episode_steps)
         returns, lengths = play_episodes(
             self,
             settings,
             episodes=episodes,
             seed=seed,
-            max_episode_steps=cap or max(limit or 0, MAX_EPISODE_STEPS),
+            max_episode_steps=cap,
             generator=action_generator(seed, self.seed) if explore else None,
         )
         yield from map(Episode, returns, lengths)
+
+    def record(
+        self,
+        file: str | Path,
+        episodes: int = 3,
+        seed: int = 0,
+        *,
+        explore: bool = False,
+        max_episode_steps: int | None = None,
+        fps: float | None = None,
+        width: int | None = None,
+    ) -> Video:
+        """Film the episodes of `play`, as ``sweeper video`` does.
+
+        Args:
+            file: a name that ends in ``.gif`` or ``.mp4``.
+            episodes: how many.
+            seed: which.
+            explore: sample actions.
+            max_episode_steps: an episode is cut after so many; None: as in the run.
+            fps: frames a second; None: as the environment says.
+            width: of the pictures, in pixels; None: the frames', at most 600.
+
+        Raises:
+            UserError: as `play`, the environment can't draw itself, or the file can't be written.
+        """
+        from sweeper.agents.video.record import VideoSettings, record_video
+
+        settings, cap = self._prepare(episodes, max_episode_steps)
+        return record_video(
+            self,
+            settings,
+            VideoSettings(Path(file), self.title, fps, width),
+            episodes=episodes,
+            seed=seed,
+            max_episode_steps=cap,
+            generator=action_generator(seed, self.seed) if explore else None,
+        )
+
+    def _prepare(
+        self, episodes: int, max_episode_steps: int | None
+    ) -> tuple[EnvironmentSettings, int]:
+        """The environment to play in, and after how many steps an episode is cut."""
+        if episodes < 1:
+            raise UserError(f"episodes is {episodes}; it must be at least 1")
+        settings = self._find_environment()
+        limit = describe(settings).max_episode_steps
+        cap = None if self.where is None else self.where.episode_cap(limit, max_episode_steps)
+        return settings, cap or max(limit or 0, MAX_EPISODE_STEPS)
 
     def _find_environment(self) -> EnvironmentSettings:
         """The environment's settings, after whose code it is was looked at."""
@@ -270,6 +317,12 @@ class Agent:
         foreign = self.where.foreign_environment(self.trust)
         refuse_foreign(foreign, name=str(self.where.folder), trust=self.trust, say=_logger.info)
         return self.where.environment()[1]
+
+    @property
+    def title(self) -> tuple[str, ...]:
+        """Who it is, as in ``("champion t0003", "seed 7")``; of what kind of text is not known."""
+        name = "agent" if self.where is None else self.where.title
+        return (name,) if self.seed is None else (name, f"seed {self.seed}")
 
     @property
     def algorithm(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import gymnasium
@@ -20,7 +20,15 @@ from sweeper.trainables.examination import AGENT_STAGE
 from sweeper.trainables.seeding import Purpose, seed_sequence
 from sweeper.veil import veil
 
-__all__ = ["Episode", "Player", "Step", "action_generator", "play_episodes", "walk_episodes"]
+__all__ = [
+    "Camera",
+    "Episode",
+    "Player",
+    "Step",
+    "action_generator",
+    "play_episodes",
+    "walk_episodes",
+]
 
 _MAX_ENVS = 20
 _MAX_SMALL_ENVS = 100  # of observations of at most so many numbers:
@@ -45,8 +53,8 @@ class Step(NamedTuple):
         reward: below all wrappers.
         terminated: as the environment said.
         truncated: the same, or the episode was cut.
-        frame: what the environment looked like before the action; None if nothing is rendered.
-        last_frame: after the episode's last action; None before.
+        frame: what the environment looked like before the action; None if no frame was taken.
+        last_frame: the same after the episode's last action; None before.
     """
 
     episode: int
@@ -76,6 +84,15 @@ class Player(Protocol):
         self, observations: Any, generator: np.random.Generator | None = None
     ) -> np.ndarray[Any, Any]:
         """The actions for an array of observations; greedy without a generator."""
+
+
+class Camera(Protocol):
+    """Takes frames: `sweeper.agents.video.rendering.Camera`."""
+
+    def __call__(
+        self, env: gymnasium.Env[Any, Any], step: int = 0, *, is_last: bool = False
+    ) -> Any:
+        """A frame after so many steps of an episode; None if it is not wanted."""
 
 
 def action_generator(seed: int, trained_with: int | None) -> np.random.Generator:
@@ -129,18 +146,18 @@ def walk_episodes(
     seed: int,
     max_episode_steps: int | None = None,
     generator: np.random.Generator | None = None,
-    renders: bool = False,
-) -> Iterator[Step]:
+    camera: Camera | None = None,
+) -> Generator[Step, None, None]:
     """Play the same episodes one after the other, and show every step.
 
     Args:
         player: acts.
-        settings: of the environment; to be rendered it needs a ``render_mode`` of arrays.
+        settings: of the environment; for a camera it needs a ``render_mode`` of arrays.
         episodes: how many.
         seed: which; those of `play_episodes`.
         max_episode_steps: an episode is cut after so many steps; None: by the environment only.
         generator: actions are sampled with it; None: they are greedy.
-        renders: whether steps have frames.
+        camera: takes the frames that steps have.
 
     Raises:
         UserError: the environment returned what it must not.
@@ -154,7 +171,7 @@ def walk_episodes(
             try:
                 with _explaining(settings):
                     yield from _walk(
-                        player, env, episode, first, max_episode_steps, generator, renders=renders
+                        player, env, episode, first, max_episode_steps, generator, camera
                     )
             finally:
                 close_quietly(env.close)
@@ -167,17 +184,16 @@ def _walk(
     seed: int,
     max_episode_steps: int | None,
     generator: np.random.Generator | None,
-    *,
-    renders: bool,
+    camera: Camera | None,
 ) -> Iterator[Step]:
     observation, step, is_over = env.reset(seed=seed)[0], 0, False
-    frame = env.render() if renders else None
+    frame = camera(env) if camera else None
     while not is_over:
         action = player.act(observation, explore=generator is not None, seed=generator)
         after, reward, terminated, truncated, info = env.step(action)
         is_cut = step + 1 == max_episode_steps and not terminated
         is_over = bool(terminated or truncated or is_cut)
-        shown = env.render() if renders else None
+        shown = camera(env, step + 1, is_last=is_over) if camera else None
         yield Step(
             episode,
             step,
@@ -250,6 +266,8 @@ def _build_envs(settings: EnvironmentSettings, episodes: int) -> list[gymnasium.
 def _explaining(settings: EnvironmentSettings) -> Iterator[None]:
     try:
         yield
+    except UserError:  # of the agent
+        raise
     except EnvironmentFault as fault:
         raise UserError(f"{settings.id}: {veil(str(fault))}") from fault
     except USER_ERRORS as error:

@@ -54,6 +54,18 @@ class Whereabouts:
 
         return load_record(self.run.spec).algorithm
 
+    @property
+    def title(self) -> str:
+        """What it is, in two words at most: ``champion t0003``, ``t0003``, or the folder's name.
+
+        Of what kind its text is, is not known.
+        """
+        trial = self.description.get("trial_id")
+        if trial is not None or (self.run is not None and self.folder == self.run.champion):
+            return f"champion {trial or ''}".rstrip()
+        is_trial = self.run is not None and self.folder.parent.parent == self.run.trials
+        return self.folder.parent.name if is_trial else self.folder.name
+
     def environment(self) -> tuple[EnvironmentSettings, EnvironmentSettings]:
         """The environment of the agent's own description, else of the run's spec.
 

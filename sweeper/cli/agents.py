@@ -1,9 +1,10 @@
-"""Commands that use an agent: look into it, and write down how it plays."""
+"""Commands that use an agent: look into it, write down how it plays, and film it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ from sweeper.cli import app
 from sweeper.cli.completion import complete_run
 from sweeper.errors import UserError
 
-__all__ = ["agent_argument", "episodes_options", "inspect", "replica_option", "trace"]
+__all__ = ["agent_argument", "episodes_options", "inspect", "replica_option", "trace", "video"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -178,3 +179,85 @@ def trace(
         generator=action_generator(seed, agent.seed) if explore else None,
     )
     app.show(write_trace(trace_rows(agent, steps), file), print_trace, as_json)
+
+
+@app.cli.command()
+@agent_argument
+@app.storage_option
+@app.json_option
+@app.quiet_option
+@episodes_options(3)
+@replica_option
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A .gif file, or an .mp4 file, which needs ffmpeg.  [default: video-NAME.gif]",
+)
+@click.option(
+    "--fps",
+    metavar="N",
+    type=float,
+    help="Frames a second; of more than 50 (an MP4: 60) some are left out.  [default: as the "
+    "environment says]",
+)
+@click.option(
+    "--width",
+    metavar="PIXELS",
+    type=int,
+    help="How wide the pictures are.  [default: as the frames, at most 600]",
+)
+@app.changed_environment_option
+@app.trust_option
+def video(
+    target: str,
+    storage: str,
+    as_json: bool,
+    quiet: bool,
+    episodes: int,
+    seed: int,
+    max_episode_steps: int | None,
+    explore: bool,
+    replica: int | None,
+    output: Path | None,
+    fps: float | None,
+    width: int | None,
+    allow_changed_environment: bool,
+    trust: str,
+) -> None:
+    """Film an agent's episodes, as a GIF or an MP4.
+
+    The environment must be able to draw itself (render_mode rgb_array). The title has the trial,
+    the episode and its return so far, at the end the final one. The episodes are those of
+    `sweeper evaluate` with the same seed.
+    """
+    from sweeper.agents.episodes import action_generator
+    from sweeper.agents.video.record import VideoSettings, check_video, record_video
+    from sweeper.opened_agent import open_playing_agent
+    from sweeper.views.agents import name_output, print_video
+
+    asked = VideoSettings(output or Path("video.gif"), (), fps, width)
+    check_video(asked)
+    playing = open_playing_agent(
+        target,
+        storage,
+        replica=replica,
+        max_episode_steps=max_episode_steps,
+        allow_changed_environment=allow_changed_environment,
+        trust=trust,
+        say=app.say,
+    )
+    agent = playing.agent
+    file = output or Path(f"video-{name_output(agent)}.gif")
+    filmed = record_video(
+        agent,
+        playing.settings,
+        replace(asked, file=file, title=agent.title),
+        episodes=episodes,
+        seed=seed,
+        max_episode_steps=playing.max_episode_steps,
+        generator=action_generator(seed, agent.seed) if explore else None,
+        say=(lambda _: None) if quiet else app.say,
+    )
+    app.show(filmed, print_video, as_json)

@@ -36,6 +36,7 @@ _EXTRAS = {
     "box2d": "LunarLander, BipedalWalker, CarRacing",
     "atari": "the Atari games",
     "envpool": "environment.vectorization: envpool",
+    "video": "MP4 files, and gymnasium's classic tasks drawn",
 }
 _PROBE_S = 90.0
 _LITTLE_DISK_BYTES = 2 * 10**9

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweeper.agents.agent import Agent
 from sweeper.agents.inspection import Answer, Inspection, WeightSummary
 from sweeper.agents.traces import Trace
-from sweeper.formatting import count_noun, format_number, short_path
+from sweeper.formatting import (
+    count_noun,
+    format_bytes,
+    format_duration,
+    format_number,
+    short_path,
+)
+from sweeper.hints import folder_name
 from sweeper.views.console import make_console, make_table, print_pairs
 
-__all__ = ["name_output", "print_inspection", "print_trace"]
+if TYPE_CHECKING:
+    from sweeper.agents.video.record import Video
+
+__all__ = ["name_output", "print_inspection", "print_trace", "print_video"]
 
 _MAX_LISTED = 12
 
@@ -103,6 +113,20 @@ def print_trace(trace: Trace) -> None:
     print_pairs(make_console(), rows)
 
 
+def print_video(video: Video) -> None:
+    """Print where a video is, what it looks like, and what its episodes came to."""
+    size = format_bytes(video.file.stat().st_size)
+    lasts = format_duration(video.duration_s)
+    looks = f"{video.frames:,} pictures of {video.width} x {video.height} pixels"
+    rows = [
+        ("video", f"{short_path(video.file)} ({size})"),
+        ("shows", f"{count_noun(len(video.returns), 'episode')}, {sum(video.lengths):,} steps"),
+        ("holds", f"{looks}, {lasts} at {format_number(video.fps)} a second"),
+        ("returns", _returns(video.returns)),
+    ]
+    print_pairs(make_console(), rows)
+
+
 def _returns(returns: Sequence[float]) -> str:
     shown = [format_number(value) for value in returns[:_MAX_LISTED]]
     more = len(returns) - len(shown)
@@ -122,4 +146,4 @@ def name_output(agent: Agent) -> str:
     parts += [str(trial) if trial else where.folder.name]
     if agent.seed is not None:
         parts.append(f"seed{agent.seed}")
-    return "-".join(parts)
+    return "-".join(filter(None, map(folder_name, parts)))

@@ -1,0 +1,1 @@
+"""Film an agent: `record` plays, `rendering` draws, `pictures` adds titles, two files write."""
