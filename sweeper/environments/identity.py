@@ -33,6 +33,7 @@ __all__ = [
     "find_changes",
     "identify",
     "refuse_changes",
+    "show_space",
 ]
 
 _INSTALLED = {"site-packages", "dist-packages"}
@@ -114,7 +115,7 @@ def identify(
 def find_changes(before: EnvironmentIdentity, now: EnvironmentIdentity) -> EnvironmentChanges:
     """How the environment differs from the one that was recorded."""
     spaces = tuple(
-        f"{what} were {_show_space(was)} and are {_show_space(is_)} now"
+        f"{what} were {show_space(was)} and are {show_space(is_)} now"
         for what, was, is_ in (
             ("observations", before.observation_space, now.observation_space),
             ("actions", before.action_space, now.action_space),
@@ -276,7 +277,8 @@ def _record_space(space: gymnasium.Space[Any]) -> dict[str, Any]:
         return {"type": type(space).__name__, "text": " ".join(veil(str(space)).split())}
 
 
-def _show_space(document: Mapping[str, Any]) -> str:
+def show_space(document: Mapping[str, Any]) -> str:
+    """A recorded space in words, at most 80 letters; it may be none."""
     text = document.get("text")
     if not isinstance(text, str):
         try:

@@ -14,7 +14,7 @@ from sweeper.metrics import Objective
 from sweeper.results.records import SweepResults, TrialRecord
 from sweeper.results.scoring import env_steps_of, is_comparable, is_point
 
-__all__ = ["Learning", "find_learning"]
+__all__ = ["Learning", "find_learning", "replica_curves"]
 
 _TRAINING = "episode_return_mean"
 
@@ -100,7 +100,9 @@ def find_learning(
     metrics = dict.fromkeys((objective.metric, *([_TRAINING] if is_return else ())))
     for stage, records in stages:
         for metric in metrics:
-            curves = [curve for record in records for curve in _curves(record.reports, metric)]
+            curves = [
+                curve for record in records for curve in replica_curves(record.reports, metric)
+            ]
             if curves:
                 return Learning(
                     metric=metric,
@@ -114,7 +116,7 @@ def find_learning(
     return None
 
 
-def _curves(reports: Sequence[Mapping[str, Any]], metric: str) -> list[Curve]:
+def replica_curves(reports: Sequence[Mapping[str, Any]], metric: str) -> list[Curve]:
     """One curve per replica, without the points at which it had no value."""
     name = f"replica/{metric}"
     points: dict[float, Sequence[float | None]] = {}

@@ -29,7 +29,7 @@ from sweeper.journal import (
 from sweeper.locks import is_locked
 from sweeper.paths import RunPaths
 from sweeper.results.exchanges import Exchange, read_exchange, replace_parameters
-from sweeper.results.records import SweepResults, TrialCheckpoint, TrialRecord
+from sweeper.results.records import Launch, SweepResults, TrialCheckpoint, TrialRecord
 from sweeper.results.scoring import env_steps_of, iteration_of
 from sweeper.states import LaunchEnd, Stage, TrialState
 
@@ -108,6 +108,7 @@ class ResultsBuilder:
         self._ended_by: str | None = None
         self._started: float | None = None
         self._updated: float | None = None
+        self._launches: list[tuple[LaunchStarted, float]] = []
 
     @property
     def trial_ids(self) -> tuple[str, ...]:
@@ -123,11 +124,14 @@ class ResultsBuilder:
         elif isinstance(event, LaunchStarted):
             self._cut_off_open_trials()
             self.launch, self._ended_by = event, None
+            self._launches.append((event, event.time))
         elif isinstance(event, ConfirmationPlanned):
             self._plan_confirmation(event)
         elif isinstance(event, LaunchEnded):
             self._cut_off_open_trials()
             self.launch, self._ended_by = None, event.reason
+        if self._launches:
+            self._launches[-1] = (self._launches[-1][0], event.time)
 
     def trial(self, trial_id: str) -> TrialRecord:
         """The current record of one trial, taking the run as live.
@@ -159,6 +163,10 @@ class ResultsBuilder:
             ended_by=self._ended_by,
             started=self._started,
             updated=self._updated,
+            launches=tuple(
+                Launch(one.time, updated, one.environment, one.environment_changes)
+                for one, updated in self._launches
+            ),
         )
 
     def _apply_to_trial(self, trial_id: str, event: TrialEvent) -> None:

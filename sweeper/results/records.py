@@ -17,6 +17,7 @@ from sweeper.results.scoring import Score, env_steps_of, finite_value, score_rep
 from sweeper.states import LaunchEnd, Stage, TrialState
 
 __all__ = [
+    "Launch",
     "SweepResults",
     "TrialCheckpoint",
     "TrialRecord",
@@ -136,6 +137,24 @@ class TrialRecord:
 
 
 @dataclass(frozen=True)
+class Launch:
+    """One launch of a run.
+
+    Attributes:
+        started: in seconds since the epoch, by the driver's clock.
+        updated: time of its last event.
+        environment: what it trained in, an `EnvironmentIdentity` as JSON; empty in journals of
+            earlier versions.
+        environment_changes: how that differs from the launch before, where the user allowed it.
+    """
+
+    started: float
+    updated: float
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    environment_changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class SweepResults:
     """All trials of a run.
 
@@ -149,6 +168,7 @@ class SweepResults:
         updated: time of the last event.
         retrained: the trials of the confirmation, in the order they were begun.
         confirmation: whom it trains again, on what; None before it is planned.
+        launches: in their order.
     """
 
     root: Path
@@ -159,6 +179,7 @@ class SweepResults:
     updated: float | None = None
     retrained: tuple[TrialRecord, ...] = ()
     confirmation: ConfirmationPlanned | None = None
+    launches: tuple[Launch, ...] = ()
 
     @property
     def state(self) -> str:
