@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sweeper.api import Run, open_run, open_tune, run, train
+    from sweeper.compared_runs import RunComparison, compare_runs
     from sweeper.errors import Problem, RunError, SpecError, SweeperError, UserError
     from sweeper.opened_agent import load_agent
     from sweeper.planning.plan import SweepPlan
@@ -21,11 +22,13 @@ __all__ = [
     "ExperimentSpec",
     "Problem",
     "Run",
+    "RunComparison",
     "RunError",
     "SpecError",
     "SweepPlan",
     "SweeperError",
     "UserError",
+    "compare_runs",
     "load_agent",
     "load_spec",
     "open_run",
@@ -39,11 +42,13 @@ _HOMES = {
     "ExperimentSpec": "spec",
     "Problem": "errors",
     "Run": "api",
+    "RunComparison": "compared_runs",
     "RunError": "errors",
     "SpecError": "errors",
     "SweepPlan": "planning.plan",
     "SweeperError": "errors",
     "UserError": "errors",
+    "compare_runs": "compared_runs",
     "load_agent": "opened_agent",
     "load_spec": "spec",
     "open_run": "api",

@@ -48,6 +48,8 @@ VERBS: tuple[tuple[str, ...], ...] = (
     ("best", "RUN", "--threshold", "100", "--json"),
     ("advise", "RUN"),
     ("advise", "RUN", "--json"),
+    ("compare", "whole-20260101-000000", "RUN"),
+    ("compare", "RUN", "whole-20260101-000000", "--json"),
     ("plan", "alike.yaml", "--json"),
     ("logs", "RUN"),
     ("logs", "RUN", "t0001"),
@@ -99,7 +101,7 @@ def run_campaign(
     """
     pristine, confirmed = _make_pristine(place)
     storage, victim = place / "runs", place / "victim"
-    shutil.copytree(pristine, storage / "whole-20260101-000000")
+    shutil.copytree(confirmed, storage / "whole-20260101-000000")
     (place / "out").mkdir()
     victim.mkdir()
     (victim / "file").write_text("precious\n")

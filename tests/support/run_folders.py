@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ from sweeper.results.builder import load_results
 from sweeper.spec import dump_spec, load_spec
 from sweeper.states import Stage, TrialState
 
-CONFIRMED_SEEDS = (0, 1, 2, 3, 4)
 CONFIRMED_VALUES = {
     "t0002": (28.0, 31.0, 29.0, 30.5, 30.0),
     "baseline": (9.0, 11.0, 10.0, 10.5, 9.5),
@@ -52,6 +51,8 @@ def make_run(
     pid: int = NOBODY,
     age_s: float = 0.0,
     logs: bool = True,
+    spec: str = SPEC,
+    environment: Mapping[str, Any] | None = None,
 ) -> RunPaths:
     """Make a run with one trial for each of ``ends``.
 
@@ -63,16 +64,20 @@ def make_run(
         pid: of the driver.
         age_s: age of the last event.
         logs: whether the trials have logs.
+        spec: as YAML.
+        environment: the identity that the launch records, as JSON; nothing by default.
     """
     paths = RunPaths((storage / name).absolute())
     paths.root.mkdir(parents=True)
     source = storage / f".{name}.yaml"
-    source.write_text(SPEC)
+    source.write_text(spec)
     paths.spec.write_text(dump_spec(load_spec(source)))
     source.unlink()
     paths.plan.write_text(json.dumps({"trials": 4, "concurrent": 2}))
     then = time.time() - age_s
-    events: list[Event] = [LaunchStarted(then - 60, 1, pid, ("sweeper", "run"))]
+    events: list[Event] = [
+        LaunchStarted(then - 60, 1, pid, ("sweeper", "run"), environment=environment or {})
+    ]
     for number, state in enumerate(ends, start=1):
         trial_id = f"t{number:04d}"
         point = {"lr": number / 10}
@@ -110,29 +115,45 @@ def make_run(
 
 
 def add_confirmation(
-    paths: RunPaths, *, judged_by: str = "episode_return_mean", **metrics: Any
+    paths: RunPaths,
+    *,
+    judged_by: str = "episode_return_mean",
+    mode: str = "max",
+    score: str = "last",
+    values: Mapping[str, Sequence[float]] = CONFIRMED_VALUES,
+    **metrics: Any,
 ) -> None:
-    """Add the confirmation of t0002 to a run, with metrics in its rows beside those that are."""
+    """Add the confirmation of t0002 to a run.
+
+    Args:
+        paths: the run's.
+        judged_by: the metric of its search.
+        mode: whether more of it is better.
+        score: which of its values counts.
+        values: of each run of ``t0002`` and of ``baseline``, as many for both.
+        metrics: in the rows of its trials, beside those that are.
+    """
+    seeds = tuple(range(len(values["t0002"])))
     chosen = load_results(paths).trial("t0002")
     after = 4e9  # later than everything in the folder
     journal = Journal(paths.journal)
     journal.append(LaunchStarted(after, 2, 1, (), stage=Stage.CONFIRMATION))
     journal.append(
         ConfirmationPlanned(
-            after, ("t0002",), {"name": "defaults", "configuration": {}}, CONFIRMED_SEEDS, None, 20,
+            after, ("t0002",), {"name": "defaults", "configuration": {}}, seeds, None, 20,
             {"num_env_steps_sampled_lifetime": 1000},
-            {"metric": judged_by, "mode": "max", "score": "last"}, "finished",
+            {"metric": judged_by, "mode": mode, "score": score}, "finished",
         )
     )  # fmt: skip
-    for number, (of, values) in enumerate(CONFIRMED_VALUES.items(), start=1):
+    for number, (of, runs) in enumerate(values.items(), start=1):
         trial_id = f"c{number:04d}"
         again = (chosen.configuration, chosen.parameters) if of == "t0002" else ({}, {})
         row: dict[str, Any] = {
             "training_iteration": 9,
             "num_env_steps_sampled_lifetime": 1000,
-            "replica/num_env_steps_sampled_lifetime": [1000] * 5,
-            "confirmation/episode_return_mean": sum(values) / 5,
-            "replica/confirmation/episode_return_mean": list(values),
+            "replica/num_env_steps_sampled_lifetime": [1000] * len(seeds),
+            "confirmation/episode_return_mean": sum(runs) / len(seeds),
+            "replica/confirmation/episode_return_mean": list(runs),
             "agent/replica": 1,
             "agent/episode_returns": [25.0, 27.0],
             **metrics,
@@ -140,7 +161,7 @@ def add_confirmation(
         relative = f"trials/{trial_id}/checkpoint_000000"
         (paths.root / relative).mkdir(parents=True)
         for event in (
-            TrialAsked(after, trial_id, *again, CONFIRMED_SEEDS, Stage.CONFIRMATION, of),
+            TrialAsked(after, trial_id, *again, seeds, Stage.CONFIRMATION, of),
             TrialReported(after, trial_id, row),
             TrialCheckpointed(after, trial_id, relative, row),
             TrialEnded(after, trial_id, TrialState.TERMINATED, "done"),

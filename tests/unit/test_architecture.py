@@ -182,9 +182,12 @@ without()
 words("plan", "configs/cartpole_dqn.yaml")
 words("plan", "configs/quickstart.yaml", "search.algorithm=tpe")
 without()
-for doing in "sweeper.views.runs", "sweeper.tracking.tracker":
+for doing in "sweeper.views.runs", "sweeper.views.compare", "sweeper.tracking.tracker":
     import_module(doing)
     without()
+doing = "sweeper.compare_runs"
+import_module("sweeper").compare_runs
+without()
 """
 
 

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import click
 import pytest
+from comparable_runs import make_confirmed
 from run_folders import make_run
 from run_mutations import extract_run
 
 from sweeper.api import request_stop
+from sweeper.compared_runs import compare_runs
 from sweeper.errors import SweeperError, UserError
 from sweeper.evidence.evaluation import evaluate
 from sweeper.journal import read_journal
@@ -32,6 +34,7 @@ from sweeper.spec.foreign_files import explain_foreign_file
 from sweeper.upkeep.cleaning import choose_runs
 from sweeper.upkeep.overview import describe_run
 from sweeper.upkeep.relog import log_run
+from sweeper.views.compare import print_comparison
 from sweeper.views.runs import summarise
 from sweeper.views.status import print_status
 from sweeper.views.trials import print_trials
@@ -106,6 +109,11 @@ def _lose_plan(paths: RunPaths) -> None:
     describe_run(open_run(paths.root))
 
 
+def _compare(paths: RunPaths) -> None:
+    other = make_confirmed(paths.root.parent, "b-20260102-000000")
+    print_comparison(compare_runs(other.root, paths.root))
+
+
 def _log_beside_another(paths: RunPaths) -> None:
     lock = RecordLock(paths.journal)
     assert lock.take()
@@ -131,6 +139,7 @@ _ACTIONS: dict[str, Callable[[RunPaths], object]] = {
     "a changed spec": _change_spec,
     "a lost plan": _lose_plan,
     "an evaluation without an agent": _evaluate,
+    "a comparison without a confirmation": _compare,
     "a record beside another": _log_beside_another,
 }
 

@@ -1,0 +1,1 @@
+"""Runs held against each other: an `entry` each, whether they are alike, what each came to."""
