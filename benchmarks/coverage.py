@@ -24,7 +24,8 @@ from returns import CAPPED, NORMAL, STUCK, Returns, draw_confirmation
 from scipy import special
 from tables import print_head, print_row, verdict
 
-from sweeper.evidence.sequential import compare_pairs
+from sweeper.evidence.comparing.improvement import share_interval
+from sweeper.evidence.sequential import compare_pairs, look_levels
 from sweeper.evidence.statistics import (
     Interval,
     find_limits,
@@ -35,6 +36,7 @@ from sweeper.evidence.statistics import (
     prediction_interval,
     probability_interval,
     probability_of_improvement,
+    simultaneous_level,
     two_group_interval,
     welch_p_value,
 )
@@ -342,6 +344,80 @@ def _try_design(
     return [f"{runs:.0f}", f"{better:.1%}", f"{best:.1%}", f"{size:.1f}", covered]
 
 
+# ---- the champions of two sweeps
+
+_SWEEPS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "0; 0": ((0.0,), (0.0,)),
+    "0 0 0; 0": ((0.0, 0.0, 0.0), (0.0,)),
+    "0 0 0; 0 -3 -3": ((0.0, 0.0, 0.0), (0.0, -3.0, -3.0)),
+    "0 0 0; 1 1 1": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    "0 0 0; 3 3 3": ((0.0, 0.0, 0.0), (3.0, 3.0, 3.0)),
+}
+
+
+def sweeps(draws: int) -> None:
+    draws //= 4
+    print(
+        "\n## The champions of two sweeps\n\nTrue means of the finalists of either; both baselines "
+        "have -1. How often `sweeper compare` calls the second champion better or worse, how often "
+        "that is false, and how often its interval of the share of pairs covers the true one. "
+        "Beside it: how often one does that is not widened, and how often one would tell that is "
+        "widened over finalists and looks at once."
+    )
+    print_head(
+        "returns", "means", "seeds", "told", "falsely", "covered", "not widened", "over both: told"
+    )
+    for returns, (means, truths) in itertools.product((NORMAL, STUCK), _SWEEPS.items()):
+        for name in ("10", "5 to 30"):
+            cells = _compare_sweeps(returns, truths, _DESIGNS[name], draws)
+            print_row(returns.name, means, name, *(f"{share:.1%}" for share in cells))
+
+
+def _compare_sweeps(
+    returns: Returns,
+    truths: tuple[tuple[float, ...], tuple[float, ...]],
+    looks: tuple[int, ...],
+    draws: int,
+) -> list[float]:
+    generator = np.random.default_rng(len(truths[1]))
+    shares: dict[float, float] = {}
+    rows = []
+    family = max(map(len, truths))
+    both = 1 - look_levels(1 - simultaneous_level(0.95, family), looks)[-1]
+    for _ in range(draws):
+        (first, mean), (second, other) = (
+            _draw_champion(generator, returns, one, looks) for one in truths
+        )
+        if other - mean not in shares:
+            pairs = (returns.draw(generator, 4000) + shift for shift in (other, mean))
+            shares[other - mean] = probability_of_improvement(*map(tuple, pairs))
+        truth, found = shares[other - mean], probability_of_improvement(second, first)
+        sizes = (len(second), len(first))
+        ours = share_interval(found, sizes, family=family, looks=[looks])
+        alone, strict = (probability_interval(found, *sizes, level) for level in (0.95, both))
+        is_false = (ours.low > 0.5 and other <= mean) or (ours.high < 0.5 and other >= mean)
+        covered = [one.low <= truth <= one.high for one in (ours, alone)]
+        rows.append([_tells(ours), is_false, *covered, _tells(strict)])
+    return [float(share) for share in np.mean(rows, axis=0)]
+
+
+def _tells(interval: Interval) -> bool:
+    return not interval.low <= 0.5 <= interval.high
+
+
+def _draw_champion(
+    generator: np.random.Generator,
+    returns: Returns,
+    truths: Sequence[float],
+    looks: tuple[int, ...],
+) -> tuple[tuple[float, ...], float]:
+    """The runs of a sweep's champion, and its true mean."""
+    means = {**dict(zip(FINALISTS, truths, strict=False)), "baseline": -1.0}
+    samples = draw_confirmation(generator, means, returns, looks)
+    judged = judge(samples[:-1], samples[-1], looks=looks)
+    return judged.evidence[judged.champion].finished, means[judged.champion]
+
+
 # ---- beside AdaStop
 
 _ADASTOP_TRUTHS = ((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (1.0, 1.0, 1.0), (2.0, 2.0, 1.0))  # it is slow
@@ -414,6 +490,7 @@ PARTS: dict[str, Callable[[int], None]] = {
     "winner": selected_winner,
     "looks": looking,
     "designs": designs,
+    "sweeps": sweeps,
     "adastop": adastop,
 }
 
