@@ -33,8 +33,10 @@ __all__ = [
     "LockOwner",
     "RecordLock",
     "explain_orphan",
+    "file_lock",
     "has_live_run",
     "is_locked",
+    "process_namespace",
     "read_owner",
     "run_lock",
 ]
@@ -100,7 +102,7 @@ def run_lock(path: Path) -> Iterator[None]:
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "since": time.time(),
-            "namespace": _namespace(),
+            "namespace": process_namespace(),
         }
         os.ftruncate(descriptor, 0)
         os.write(descriptor, json.dumps(me).encode())
@@ -108,6 +110,21 @@ def run_lock(path: Path) -> Iterator[None]:
     finally:
         _held.discard(descriptor)
         os.close(descriptor)
+
+
+@contextmanager
+def file_lock(descriptor: int, *, patience_s: float) -> Iterator[bool]:
+    """Hold the lock of an open file until it is closed, at the latest.
+
+    Yields:
+        Whether nobody else has it; True also on a file system without locks.
+    """
+    is_held = _try_lock(descriptor, exclusive=True, patience_s=patience_s)
+    try:
+        yield is_held is not False
+    finally:
+        if is_held and fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 class RecordLock:
@@ -171,7 +188,11 @@ def explain_orphan(path: Path) -> str | None:
     A process that the owner forked in a library in C runs no handler of ours, so it holds it, too.
     """
     owner = read_owner(path)
-    if owner is None or owner.host != socket.gethostname() or owner.namespace != _namespace():
+    if (
+        owner is None
+        or owner.host != socket.gethostname()
+        or owner.namespace != process_namespace()
+    ):
         return None
     if not _has_ended(owner.pid):
         return None
@@ -183,7 +204,8 @@ def explain_orphan(path: Path) -> str | None:
     )
 
 
-def _namespace() -> str:
+def process_namespace() -> str:
+    """The kernel's name of the set that process ids here belong to; empty if it is not known."""
     try:
         return str(Path("/proc/self/ns/pid").readlink())
     except OSError:  # not on Linux

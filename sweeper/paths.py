@@ -66,6 +66,7 @@ class RunPaths:
         schedule: the champion's values over env steps, as a spec; only of a population.
         lock: locked by the driver for as long as it lives.
         stop_request: if this file exists, the driver stops in an orderly way.
+        stacks: where the processes of a launch show what they are doing; only while it runs.
     """
 
     root: Path
@@ -83,6 +84,7 @@ class RunPaths:
     schedule = _Entry("champion_schedule.yaml")
     lock = _Entry(".lock")
     stop_request = _Entry(".stop")
+    stacks = _Entry(".stacks")
 
     def check(self) -> None:
         """Check that Ray will write and read in this folder only.

@@ -27,6 +27,7 @@ from sweeper.running.provenance import describe_environment
 from sweeper.running.resume.state import LaunchState
 from sweeper.search.registry import ENUMERATIONS
 from sweeper.spec import dump_spec
+from sweeper.stack_files import stacks_shown
 from sweeper.states import LaunchEnd
 from sweeper.stored_files import FILES
 from sweeper.trust import make_seals, without_default
@@ -98,7 +99,8 @@ def run_launch(
         optuna_log,
         watcher,
     ]
-    with closing(Journal(paths.journal, [item for item in listeners if item])) as journal:
+    events = Journal(paths.journal, [item for item in listeners if item])
+    with stacks_shown(paths), closing(events) as journal:
         concluded: list[Run] = []
         parts = _Conclusion(plan, paths, builder, state, journal, tracker, optuna_log, watcher)
 

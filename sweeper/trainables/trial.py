@@ -25,6 +25,7 @@ from sweeper.paths import CheckpointPaths, RunPaths
 from sweeper.run_files import read_json
 from sweeper.search.configuration import merge_configuration
 from sweeper.spec.keys.support import find_support
+from sweeper.stack_files import StackFile
 from sweeper.trainables.contract import ReplicaTrainer, TrialSettings
 from sweeper.trainables.examination import examine
 from sweeper.trainables.metrics import TrialMetrics
@@ -94,6 +95,9 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
         self._trainer: ReplicaTrainer | None = None
         self._best: float | None = None
         self._log = TrialLog()
+        self._stack = None
+        if self.log_root is not None and self.is_actor():
+            self._stack = StackFile(RunPaths(Path(self.log_root)).stacks)
         self.config.pop(SETTINGS, None)  # or every report has them
         self._start(config)
 
@@ -116,6 +120,8 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
             print(veil(traceback.format_exc()), end="", file=sys.stderr)  # noqa: T201
         finally:
             faulthandler.cancel_dump_traceback_later()
+        if self._stack is not None:
+            self._stack.note(None)  # between two trials
 
     def step(self) -> dict[str, Any]:
         """Train one iteration, evaluate if due, and decide whether the trial is over."""
@@ -174,6 +180,8 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
             trainer.close()
 
     def _start(self, config: dict[str, Any]) -> None:
+        if self._stack is not None:
+            self._stack.note(self.trial_id)
         self.settings = config.pop(SETTINGS, type(self).settings)
         self._redirect_output()
         self.settings.environment.learn_secrets()
