@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from sweeper.cli import advice, agents, comparing, launches, runs, specs, upkeep
+from sweeper.cli import advice, agents, comparing, launches, runs, specs, stack, upkeep
 from sweeper.cli.app import cli, main
 
-__all__ = ["advice", "agents", "cli", "comparing", "launches", "main", "runs", "specs", "upkeep"]
+__all__ = [
+    "advice",
+    "agents",
+    "cli",
+    "comparing",
+    "launches",
+    "main",
+    "runs",
+    "specs",
+    "stack",
+    "upkeep",
+]
