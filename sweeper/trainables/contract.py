@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import gymnasium
 import numpy as np
 
 from sweeper.environments.outcomes import EnvironmentFault, SeededEpisodes
@@ -28,6 +29,7 @@ __all__ = [
     "EvaluationResult",
     "EvaluationSettings",
     "Examination",
+    "NetworkDescription",
     "ReplicaProgress",
     "ReplicaTrainer",
     "TrialDivergedError",
@@ -171,6 +173,7 @@ class TrialSettings:
         confirmation: how replicas are judged once they are trained; None: not at all.
         cpus: cores of the trial's process.
         gpus: GPUs of the trial's process.
+        start: the folder with the weights that trials begin with; None: they draw their own.
     """
 
     algorithm: str
@@ -190,6 +193,21 @@ class TrialSettings:
     confirmation: EvaluationSettings | None = None
     cpus: float = 1
     gpus: float = 0
+    start: str | None = None
+
+
+@dataclass(frozen=True)
+class NetworkDescription:
+    """What weights must be like to fit the network of a configuration.
+
+    Attributes:
+        shapes: of every parameter by its name, without an axis of replicas.
+        meaning: what else decides what a network makes of its weights, such as ``activation``; as
+            JSON.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    meaning: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -281,8 +299,12 @@ class ReplicaTrainer(Protocol):
     - A restored trainer has the saved weights and counters, and begins new episodes. Its
       hyperparameters are those that it was built with, from the first update on.
     - A branch draws other random numbers than the trial that it comes from.
+    - A trainer that begins with given weights acts as these do until its first update, and draws
+      the random numbers that it would draw without them.
     - An unsupported key or value raises `ConfigurationRefusedError`.
     """
+
+    def __init__(self, settings: TrialSettings, configuration: Mapping[str, Any]) -> None: ...
 
     def train(self) -> list[ReplicaProgress]:
         """Train one iteration; a diverged replica's entry repeats its last env steps."""
@@ -312,6 +334,32 @@ class ReplicaTrainer(Protocol):
         """
         ...
 
+    def begin(self, folder: Path) -> None:
+        """Begin with the weights in a folder instead of random ones; called before any training.
+
+        Everything else begins as without them.
+
+        Args:
+            folder: ``weights.safetensors`` there has the tensors of `describe_network`, of each
+                replica in the order of the seeds, and statistics that the environment is
+                normalised by as ``normalisation.…``, which a trainer takes over if it has them.
+
+        Raises:
+            SweeperError: they are damaged, or don't fit.
+        """
+        ...
+
     def close(self) -> None:
         """Free processes, environments and memory; the trainer is not used afterwards."""
+        ...
+
+    @classmethod
+    def describe_network(
+        cls,
+        settings: TrialSettings,
+        configuration: Mapping[str, Any],
+        observation_space: gymnasium.Space[Any],
+        action_space: gymnasium.Space[Any],
+    ) -> NetworkDescription:
+        """What weights of a configuration must be like; builds no environment."""
         ...

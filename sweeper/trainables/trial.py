@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import importlib
 import json
 import logging
 import math
@@ -12,7 +11,7 @@ import sys
 import time
 import traceback
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,13 +23,13 @@ from sweeper.errors import SweeperError
 from sweeper.paths import CheckpointPaths, RunPaths
 from sweeper.run_files import read_json
 from sweeper.search.configuration import merge_configuration
-from sweeper.spec.keys.support import find_support
 from sweeper.stack_files import StackFile
 from sweeper.trainables.contract import ReplicaTrainer, TrialSettings
 from sweeper.trainables.examination import examine
 from sweeper.trainables.metrics import TrialMetrics
 from sweeper.trainables.milestones import find_met_criterion, steps_crossed, tenths_done
 from sweeper.trainables.plateau import PlateauWatch
+from sweeper.trainables.trainers import trainer_class
 from sweeper.trainables.trial_log import TrialLog
 from sweeper.veil import veil, veil_output
 
@@ -200,7 +199,10 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
 
     def _step(self) -> dict[str, Any]:
         settings, metrics = self.settings, self._metrics
+        is_new = self._trainer is None
         trainer = self._built()
+        if is_new and settings.start is not None:
+            trainer.begin(Path(settings.start))
         started = time.monotonic()
         before = metrics.env_steps
         metrics.record_training(trainer.train())
@@ -276,7 +278,7 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
 
     def _built(self) -> ReplicaTrainer:
         if self._trainer is None:
-            self._trainer = _trainer_class(self.settings)(self.settings, self._configuration)
+            self._trainer = trainer_class(self.settings)(self.settings, self._configuration)
         return self._trainer
 
     @contextlib.contextmanager
@@ -310,13 +312,6 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
             self._log.begin(RunPaths(Path(self.log_root)).trial_log(self.trial_id), self.trial_id)
             if self.settings.environment.variables:
                 veil_output()
-
-
-def _trainer_class(settings: TrialSettings) -> Callable[..., ReplicaTrainer]:
-    """What trains; imported here, because it takes seconds and only workers need it."""
-    module, _, name = find_support(settings.backend, settings.algorithm).trainer.partition(":")
-    trainer: Callable[..., ReplicaTrainer] = getattr(importlib.import_module(module), name)
-    return trainer
 
 
 def trial_class(settings: TrialSettings, run_root: Path) -> type[SweepTrial]:

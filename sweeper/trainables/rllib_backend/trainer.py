@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import torch
 from ray.rllib.algorithms.algorithm import Algorithm
@@ -41,6 +42,7 @@ from sweeper.trainables.contract import (
     EvaluationResult,
     EvaluationSettings,
     Examination,
+    NetworkDescription,
     ReplicaProgress,
     TrialSettings,
 )
@@ -52,6 +54,12 @@ from sweeper.trainables.rllib_backend.config import (
 )
 from sweeper.trainables.rllib_backend.evaluation import Evaluator, module_state
 from sweeper.trainables.rllib_backend.schedules import follow_schedules
+from sweeper.trainables.rllib_backend.weights import (
+    begin_with,
+    build_module,
+    describe_module,
+    read_weights,
+)
 from sweeper.trainables.seeding import Purpose, derive_seed, seed_sequence, start_anew
 from sweeper.trainables.spaces import check_spaces
 from sweeper.veil import veil
@@ -107,6 +115,18 @@ class RLlibTrainer:
         ]
         build_algorithm_config(settings, configuration, seed=0)
 
+    @classmethod
+    def describe_network(
+        cls,
+        settings: TrialSettings,
+        configuration: Mapping[str, Any],
+        observation_space: gymnasium.Space[Any],
+        action_space: gymnasium.Space[Any],
+    ) -> NetworkDescription:
+        """What weights of a configuration must be like."""
+        config = build_algorithm_config(settings, configuration, seed=0)
+        return describe_module(build_module(config, observation_space, action_space))
+
     def train(self) -> list[ReplicaProgress]:
         """Train every replica for one iteration of its Algorithm, one after the other."""
         return [self._train_replica(replica) for replica in self._replicas]
@@ -157,6 +177,14 @@ class RLlibTrainer:
                 algorithm = self._build_once(replica)
                 algorithm.restore_from_path(str(path))
                 follow_schedules(algorithm, replica.env_steps)
+
+    def begin(self, folder: Path) -> None:
+        """Build every replica, and give it its weights in the folder."""
+        weights = read_weights(folder)
+        for index, replica in enumerate(self._replicas):
+            with replica.generators.swapped_in():
+                own = {name: array[index] for name, array in weights.items()}
+                begin_with(self._build_once(replica), own)
 
     def close(self) -> None:
         """Stop every Algorithm and close the environments."""

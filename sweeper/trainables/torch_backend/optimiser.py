@@ -108,6 +108,19 @@ class ReplicaLearner(abc.ABC):
         self._optimiser.restore(tensors, int(state["optimiser_steps"]))
         self.is_frozen = np.array(state["is_frozen"], dtype=np.bool_)
 
+    def begin(self, tensors: Mapping[str, Tensor]) -> None:
+        """Begin with other weights than random ones; those of heads that are not used may lack.
+
+        Raises:
+            ValueError: a tensor has another shape.
+        """
+        for name, view in self.trained.named_parameters().items():
+            if name in tensors:
+                if tensors[name].shape != view.shape:
+                    found, due = tuple(tensors[name].shape), tuple(view.shape)
+                    raise ValueError(f"{name} is {found}, and must be {due}")
+                view.copy_(tensors[name])
+
     def _descend(self, lr: float) -> Tensor:
         """Step along the clipped gradients; returns their norms, ``float32[replicas]``."""
         if self.is_frozen.any():

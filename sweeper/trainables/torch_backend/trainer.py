@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from sweeper.environments.spaces import build_observation_encoder, space_to_json
+from sweeper.errors import SweeperError
 from sweeper.paths import CheckpointPaths
 from sweeper.trainables.contract import EvaluationResult, Examination, TrialSettings
 from sweeper.trainables.spaces import check_spaces
@@ -131,8 +132,7 @@ class TorchTrainer(abc.ABC):
         tensors = checkpoints.read_tensors(CheckpointPaths(folder).weights)
         self._learner.trained.load(tensors)
         for name, moments in self._moments().items():
-            prefix = f"normalisation.{name}."
-            moments.restore({key: tensors[prefix + key].numpy() for key in moments.state()})
+            moments.restore(_find_moments(tensors, name, moments))
         trainer = checkpoints.read_tensors(CheckpointPaths(folder).trainer)
         self._learner.restore(trainer, state["learner"])
         self._env_steps = [int(steps) for steps in state["env_steps"]]
@@ -140,6 +140,18 @@ class TorchTrainer(abc.ABC):
         if branch is not None:
             self._streams.start_anew(max(self._env_steps), branch)
         self._restart(folder, state)
+
+    def begin(self, folder: Path) -> None:
+        """Begin with the weights in a folder, and with the statistics that are kept here, too."""
+        path = CheckpointPaths(folder).weights
+        tensors = checkpoints.read_tensors(path)
+        try:
+            self._learner.begin(tensors)
+            for name, moments in self._moments().items():
+                if f"normalisation.{name}.mean" in tensors:
+                    moments.restore(_find_moments(tensors, name, moments))
+        except (KeyError, ValueError) as error:
+            raise SweeperError(f"{path} does not fit this network: {error}") from error
 
     def close(self) -> None:
         """Close the environments and restore BLAS's number of threads."""
@@ -199,3 +211,10 @@ class TorchTrainer(abc.ABC):
             "stage": settings.stage,
             "versions": {"torch": torch.__version__, "gymnasium": gymnasium.__version__},
         }
+
+
+def _find_moments(
+    tensors: Mapping[str, torch.Tensor], name: str, moments: RunningMoments
+) -> dict[str, Array]:
+    """The statistics of a name in a checkpoint."""
+    return {key: tensors[f"normalisation.{name}.{key}"].numpy() for key in moments.state()}

@@ -12,7 +12,7 @@ from sweeper.planning.plan import build_plan
 from sweeper.planning.settings import trial_settings
 from sweeper.search.configuration import merge_configuration
 from sweeper.spec import load_spec
-from sweeper.trainables.trial import _trainer_class
+from sweeper.trainables.trainers import trainer_class
 
 pytest.importorskip("ale_py")
 pytest.importorskip("cv2")
@@ -54,7 +54,7 @@ def test_pong_is_planned_and_trained(
         "utf-8",
     )
     settings = trial_settings(build_plan(load_spec(path)))
-    trainer = _trainer_class(settings)(settings, merge_configuration(settings.constants, {}))
+    trainer = trainer_class(settings)(settings, merge_configuration(settings.constants, {}))
     try:
         (progress,) = trainer.train()
         assert progress.env_steps >= 128

@@ -36,7 +36,7 @@ from sweeper.trainables.contract import (
     TrialSettings,
 )
 from sweeper.trainables.seeding import Purpose, derive_seed
-from sweeper.trainables.trial import _trainer_class
+from sweeper.trainables.trainers import trainer_class
 
 pytestmark = pytest.mark.usefixtures("ray_cluster", "_forgotten_games")
 
@@ -166,7 +166,7 @@ def unplanned_settings(spec: ExperimentSpec) -> TrialSettings:
 
 
 def make_trainer(settings: TrialSettings) -> Any:
-    return _trainer_class(settings)(settings, merge_configuration(settings.constants, {}))
+    return trainer_class(settings)(settings, merge_configuration(settings.constants, {}))
 
 
 # --- what is refused ---------------------------------------------------------------------------

@@ -6,6 +6,7 @@ a single trainer are tested elsewhere.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import pickle
@@ -17,11 +18,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from sweeper.environments.settings import EnvironmentSettings
+from sweeper.errors import SweeperError
 from sweeper.metrics import ENV_STEPS, IS_NEW_EVALUATION, explain_metric
 from sweeper.spec.keys.support import find_support
 from sweeper.trainables.contract import (
@@ -127,10 +130,10 @@ class Pair:
         return TrialSettings(self.algorithm, self.backend, **(defaults | given))
 
     def trainer(self, configuration: Mapping[str, Any] | None = None, **given: Any) -> Any:
-        from sweeper.trainables.trial import _trainer_class
+        from sweeper.trainables.trainers import trainer_class
 
         settings = self.settings(**given)
-        return _trainer_class(settings)(settings, configuration or self.configuration)
+        return trainer_class(settings)(settings, configuration or self.configuration)
 
     def weights(self, checkpoint: Path) -> dict[str, Any]:
         """Every tensor of the agents in a checkpoint."""
@@ -316,6 +319,80 @@ def test_a_restored_trial_has_the_saved_weights_and_counters_and_continues(
         assert before + 64 <= after <= before + 80  # RLlib counts some ends of episodes
     assert row["time_total_s"] > journey.middle_row["time_total_s"]
     assert (row["done"], row["stopped_by"]) == (True, f"{ENV_STEPS} >= 192")
+
+
+def start_folder(pair: Pair, checkpoint: Path, folder: Path) -> Path:
+    """The networks of a checkpoint's replicas, as the folder of a run that begins with them."""
+    weights = pair.weights(checkpoint)
+    if pair.backend == "rllib":
+        names = [name.partition("/")[2] for name in weights if name.startswith("replica_3/")]
+        weights = {
+            name: np.stack([weights[f"replica_{seed}/{name}"] for seed in (3, 8)])
+            for name in names
+            if not name.startswith("_target")
+        }
+    folder.mkdir()
+    save_file(weights, folder / "weights.safetensors")
+    return folder
+
+
+def test_a_trainer_that_begins_with_weights_acts_as_they_do(
+    pair: Pair, journey: Journey, tmp_path: Path
+) -> None:
+    restored = pair.trainer(evaluation=EVALUATION)
+    state = json.loads((journey.middle / "trainer.json").read_text())
+    restored.restore(journey.middle, state["trainer"])
+    trainer = pair.trainer({**pair.configuration, "lr": 1e-5}, evaluation=EVALUATION)
+    trainer.begin(start_folder(pair, journey.middle, tmp_path / "start"))
+    assert trainer.evaluate() == restored.evaluate()
+    (tmp_path / "saved").mkdir()
+    saved = trainer.save(tmp_path / "saved")
+    assert saved["env_steps"] == [0, 0]
+    ours, theirs = pair.weights(tmp_path / "saved"), pair.weights(journey.middle)
+    assert ours.keys() == theirs.keys()
+    for name, array in ours.items():
+        # Target networks begin as copies.
+        own = name.replace("_target_", "") if "/_target_" in name else name
+        np.testing.assert_array_equal(array, theirs[own], err_msg=name)
+    if (pair.backend, pair.algorithm) == ("torch", "DQN"):
+        others = load_file(tmp_path / "saved" / "trainer.safetensors")
+        for name, array in ours.items():
+            np.testing.assert_array_equal(others[f"target.{name}"], array, err_msg=name)
+    for one in (restored, trainer):
+        one.close()
+
+
+def test_weights_that_are_given_back_change_nothing(pair: Pair, tmp_path: Path) -> None:
+    trainer, other = pair.trainer(), pair.trainer()
+    (tmp_path / "first").mkdir()
+    trainer.save(tmp_path / "first")
+    other.begin(start_folder(pair, tmp_path / "first", tmp_path / "start"))
+    for _ in range(2):
+        assert trainer.train() == other.train()
+    for one, name in ((trainer, "a"), (other, "b")):
+        (tmp_path / name).mkdir()
+        one.save(tmp_path / name)
+        one.close()
+    ours, theirs = pair.weights(tmp_path / "a"), pair.weights(tmp_path / "b")
+    for name, array in ours.items():
+        np.testing.assert_array_equal(array, theirs[name], err_msg=name)
+
+
+def test_weights_are_those_that_a_network_is_said_to_have(
+    pair: Pair, journey: Journey, tmp_path: Path
+) -> None:
+    env = gymnasium.make("CartPole-v1")
+    for configuration, fits in ((pair.configuration, True), (pair.other, False)):
+        trainer = pair.trainer(configuration)
+        described = type(trainer).describe_network(
+            pair.settings(), configuration, env.observation_space, env.action_space
+        )
+        folder = start_folder(pair, journey.middle, tmp_path / f"start-{fits}")
+        arrays = load_file(folder / "weights.safetensors")
+        assert (described.shapes == {name: one.shape[1:] for name, one in arrays.items()}) is fits
+        with contextlib.nullcontext() if fits else pytest.raises(SweeperError, match="network"):
+            trainer.begin(folder)
+        trainer.close()
 
 
 def test_a_reused_process_trains_another_shape_like_a_fresh_process(

@@ -12,15 +12,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sweeper.environments.spaces import build_observation_encoder
 from sweeper.errors import ConfigurationRefusedError
 from sweeper.paths import CheckpointPaths
 from sweeper.trainables.contract import (
     EvaluationResult,
     Examination,
+    NetworkDescription,
     ReplicaProgress,
     TrialSettings,
 )
@@ -30,6 +33,7 @@ from sweeper.trainables.torch_backend.dqn.networks import QHead, QNetworks, buil
 from sweeper.trainables.torch_backend.dqn.rollout import ReplayCollector
 from sweeper.trainables.torch_backend.dqn.settings import DQN_DEFAULTS, DQNSettings, read_settings
 from sweeper.trainables.torch_backend.dqn.update import DQNLearner
+from sweeper.trainables.torch_backend.fitting import describe_architecture
 from sweeper.trainables.torch_backend.progress import describe_progress
 from sweeper.trainables.torch_backend.replay.buffer import ReplayBuffer
 from sweeper.trainables.torch_backend.replay.memory import (
@@ -67,6 +71,29 @@ class TorchDQNTrainer(TorchTrainer):
         super().__init__(settings, streams, dqn.envs, model_config=model_config)
         # Env steps at which the replay memory was empty; learning_starts counts from there.
         self._replay_begun = 0
+
+    @classmethod
+    def describe_network(
+        cls,
+        settings: TrialSettings,  # noqa: ARG003
+        configuration: Mapping[str, Any],
+        observation_space: gymnasium.Space[Any],
+        action_space: gymnasium.Space[Any],
+    ) -> NetworkDescription:
+        """What weights of a configuration must be like."""
+        dqn = read_settings(configuration)
+        head = build_head(dqn, build_epsilon_greedy(action_space).input_size)
+        shape = build_observation_encoder(observation_space).shape
+        architecture = build_q_architecture(dqn.model_config, observation_shape=shape, head=head)
+        meaning: dict[str, Any] = {"dueling": head.is_dueling, "num_atoms": head.atoms}
+        if head.atoms > 1:
+            meaning |= {"v_min": head.v_min, "v_max": head.v_max}
+        described = describe_architecture(architecture, meaning)
+        if head.is_dueling:
+            return described
+        shapes = described.shapes.items()
+        used = {name: shape for name, shape in shapes if not name.startswith("head.value.")}
+        return dataclasses.replace(described, shapes=used)
 
     # Non-finite numbers freeze a replica; the learner checks for them, so numpy need not warn.
     @np.errstate(all="ignore")

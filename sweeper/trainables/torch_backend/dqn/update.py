@@ -103,6 +103,11 @@ class DQNLearner(ReplicaLearner):
         self._last_target_update = int(state["last_target_update"])
         self._target_updates = int(state["target_updates"])
 
+    def begin(self, tensors: Mapping[str, Tensor]) -> None:
+        """Begin with other weights; the target network is a copy of them."""
+        super().begin(tensors)
+        self.networks.update_target(1.0)
+
     @property
     def _lr(self) -> float:
         return self._settings.lr.value(self._lr_at)

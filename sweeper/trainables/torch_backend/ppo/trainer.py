@@ -10,13 +10,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sweeper.trainables.contract import ReplicaProgress, TrialSettings
-from sweeper.trainables.torch_backend.architecture import MODEL_CONFIG_DEFAULTS, build_architecture
-from sweeper.trainables.torch_backend.distributions import build_distribution
+from sweeper.environments.spaces import ObservationEncoder, build_observation_encoder
+from sweeper.trainables.contract import NetworkDescription, ReplicaProgress, TrialSettings
+from sweeper.trainables.torch_backend.architecture import (
+    MODEL_CONFIG_DEFAULTS,
+    Architecture,
+    build_architecture,
+)
+from sweeper.trainables.torch_backend.distributions import ActionDistribution, build_distribution
+from sweeper.trainables.torch_backend.fitting import describe_architecture
 from sweeper.trainables.torch_backend.networks import ReplicaNetworks
 from sweeper.trainables.torch_backend.normalisation import (
     ObservationNormaliser,
@@ -26,7 +33,7 @@ from sweeper.trainables.torch_backend.normalisation import (
 from sweeper.trainables.torch_backend.ppo.advantages import estimate_advantages, standardise
 from sweeper.trainables.torch_backend.ppo.loss import Minibatch
 from sweeper.trainables.torch_backend.ppo.rollout import Fragment, RolloutCollector
-from sweeper.trainables.torch_backend.ppo.settings import read_settings
+from sweeper.trainables.torch_backend.ppo.settings import PPOSettings, read_settings
 from sweeper.trainables.torch_backend.ppo.update import PPOLearner, TrainBatch
 from sweeper.trainables.torch_backend.progress import describe_progress
 from sweeper.trainables.torch_backend.streams import ReplicaStreams
@@ -53,6 +60,22 @@ class TorchPPOTrainer(TorchTrainer):
             normalize_actions=ppo.normalize_actions,
             clip_actions=ppo.clip_actions,
         )
+
+    @classmethod
+    def describe_network(
+        cls,
+        settings: TrialSettings,  # noqa: ARG003
+        configuration: Mapping[str, Any],
+        observation_space: gymnasium.Space[Any],
+        action_space: gymnasium.Space[Any],
+    ) -> NetworkDescription:
+        """What weights of a configuration must be like."""
+        ppo = read_settings(configuration)
+        encoder = build_observation_encoder(observation_space)
+        distribution, architecture = _design(ppo, encoder, action_space)
+        # It says what the network's outputs mean.
+        meaning = {"normalize_actions": ppo.normalize_actions} if distribution.is_gaussian else {}
+        return describe_architecture(architecture, meaning)
 
     # A replica with non-finite numbers is frozen; numpy's warnings would add nothing.
     @np.errstate(all="ignore")
@@ -91,14 +114,8 @@ class TorchPPOTrainer(TorchTrainer):
     def _build(self, device: torch.device) -> None:
         settings, ppo = self._settings, self._ppo
         replicas = len(settings.seeds)
-        self._distribution = build_distribution(
-            self._envs.single_action_space, normalize_actions=ppo.normalize_actions
-        )
-        architecture = build_architecture(
-            ppo.model_config,
-            observation_shape=self._encoder.shape,
-            distribution_inputs=self._distribution.input_size,
-            is_gaussian=self._distribution.is_gaussian,
+        self._distribution, architecture = _design(
+            ppo, self._encoder, self._envs.single_action_space
         )
         normalize = settings.environment.normalize
         self._observation_normaliser = (
@@ -189,3 +206,17 @@ class TorchPPOTrainer(TorchTrainer):
     def _moments(self) -> dict[str, RunningMoments]:
         named = {"observations": self._observation_normaliser, "rewards": self._reward_normaliser}
         return {name: normaliser.moments for name, normaliser in named.items() if normaliser}
+
+
+def _design(
+    ppo: PPOSettings, encoder: ObservationEncoder, action_space: gymnasium.Space[Any]
+) -> tuple[ActionDistribution, Architecture]:
+    """The distribution of actions, and the networks that give its inputs."""
+    distribution = build_distribution(action_space, normalize_actions=ppo.normalize_actions)
+    architecture = build_architecture(
+        ppo.model_config,
+        observation_shape=encoder.shape,
+        distribution_inputs=distribution.input_size,
+        is_gaussian=distribution.is_gaussian,
+    )
+    return distribution, architecture
