@@ -31,6 +31,8 @@ from sweeper.running.launch import (
     run_launch,
     write_provenance,
 )
+from sweeper.running.origin.begin import begin_from
+from sweeper.running.origin.folder import check_start, find_beginners, write_start
 from sweeper.running.ray_folder import check_ray_folder
 from sweeper.running.resume.configurations import check_configurations
 from sweeper.running.resume.extension import (
@@ -54,6 +56,7 @@ __all__ = [
     "execute",
     "open_run",
     "open_tune",
+    "plan_training",
     "request_stop",
     "resume",
     "run",
@@ -81,11 +84,72 @@ def run(spec: str | Path | ExperimentSpec, overrides: Sequence[str] = ()) -> Run
     return execute(load_plan(spec, overrides))
 
 
-def train(spec: str | Path | ExperimentSpec, overrides: Sequence[str] = ()) -> Run:
-    """Train one configuration: constants as they are, searched parameters at their defaults."""
+def train(
+    spec: str | Path | ExperimentSpec,
+    overrides: Sequence[str] = (),
+    *,
+    from_checkpoint: str | Path | None = None,
+    replica: int | None = None,
+    trust: TrustLike = False,
+) -> Run:
+    """Train one configuration: constants as they are, searched parameters at their defaults.
+
+    Args:
+        spec: a file, or what `load_spec` returned.
+        overrides: ``key.path=value`` each, as on the command line.
+        from_checkpoint: begin with the weights of another agent: a checkpoint's folder, a
+            champion's, or a run (its champion). Hyperparameters, seeds and the environment's
+            arguments may differ; algorithm, spaces and network may not.
+        replica: the seed of the one that all begin as. None: each seed as the replica of the same
+            seed, where the checkpoint has them all; else as the only one, or the best.
+        trust: unpickle a checkpoint of RLlib's that this user did not make on this machine.
+
+    Raises:
+        SpecError: with every problem of the spec.
+        UserError: the weights can't be taken over.
+    """
+    return execute(
+        plan_training(
+            spec, overrides, from_checkpoint=from_checkpoint, replica=replica, trust=trust
+        )
+    )
+
+
+def plan_training(
+    spec: str | Path | ExperimentSpec,
+    overrides: Sequence[str] = (),
+    *,
+    from_checkpoint: str | Path | None = None,
+    replica: int | None = None,
+    trust: TrustLike = False,
+    say: Callable[[str], None] = _logger.info,
+) -> SweepPlan:
+    """The plan that `train` executes, with the weights that it begins with.
+
+    Args:
+        spec: as for `train`.
+        overrides: the same.
+        from_checkpoint: the same.
+        replica: the same.
+        trust: the same.
+        say: receives, in words, what is unpickled of a checkpoint that is trusted.
+
+    Raises:
+        SpecError: as for `train`.
+        UserError: the same.
+    """
     if isinstance(spec, ExperimentSpec):
-        return execute(training_plan(_as_spec(spec, overrides)))
-    return execute(load_plan(spec, overrides, is_training=True))
+        plan = training_plan(_as_spec(spec, overrides))
+    else:
+        plan = load_plan(spec, overrides, is_training=True)
+    if from_checkpoint is not None:
+        return begin_from(plan, str(from_checkpoint), replica=replica, trust=trust, say=say)
+    if replica is not None:
+        raise UserError(
+            "--replica names a replica of the checkpoint that is given with --from (in Python: "
+            "from_checkpoint); there is none"
+        )
+    return plan
 
 
 def _as_spec(spec: str | Path | ExperimentSpec, overrides: Sequence[str]) -> ExperimentSpec:
@@ -113,6 +177,8 @@ def execute(plan: SweepPlan, *, progress: ProgressFactory | None = None) -> Run:
     try:
         with run_lock(paths.lock):
             write_provenance(plan, paths)
+            if plan.origin is not None:
+                write_start(plan.origin, paths)
             builder = ResultsBuilder(paths.root)
             return run_launch(plan, paths, builder, LaunchState(), {}, progress)
     except BaseException:
@@ -174,6 +240,7 @@ def resume(
         spec, changes = extend_spec(paths, recorded, extension, history.spent_s, before)
         kept_baseline = paths.baseline if is_regular(paths.baseline) else None
         plan = build_plan(spec, before.searched, kept_baseline=kept_baseline)
+        plan = replace(plan, origin=before.origin)
         for planned in plan.notes:
             say(planned)
         state = find_remaining(
@@ -210,6 +277,8 @@ def resume(
                 )
         for line in confirming or (*left.lines, *left.late):
             say(line)
+        if plan.origin is not None and not left.is_nothing:
+            check_start(plan.origin, paths, find_beginners(plan, state))
         if (restored := restore_plan(plan, paths)) is not None:
             say(restored)
         ends = (over,) if over is not None else left.reasons

@@ -69,6 +69,7 @@ class LaunchStarted(Event):
         stage: the first one that it goes through; journals of earlier versions have none.
         environment: an `EnvironmentIdentity` as JSON; empty in journals of earlier versions.
         environment_changes: how it differs from the previous launch's, where the user allowed it.
+        origin: an `Origin` as JSON, if the trials begin with the weights of another agent.
         version: of the journal's format, from this event to the next of its kind. From 1 on every
             line has a checksum; 0 in journals of earlier versions.
     """
@@ -83,6 +84,7 @@ class LaunchStarted(Event):
     stage: Stage = Stage.SEARCH
     environment: Mapping[str, Any] = field(default_factory=dict)
     environment_changes: tuple[str, ...] = ()
+    origin: Mapping[str, Any] = field(default_factory=dict)
     version: int = VERSION
 
 

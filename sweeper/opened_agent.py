@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sweeper.agents.agent import Agent
 from sweeper.agents.locate import AgentPlace, find_agents
@@ -19,7 +20,17 @@ from sweeper.paths import DEFAULT_STORAGE
 from sweeper.trainables.contract import MAX_EPISODE_STEPS
 from sweeper.trust import TrustLike, refuse_foreign
 
-__all__ = ["PlayingAgent", "load_agent", "open_playing_agent"]
+if TYPE_CHECKING:
+    from sweeper.results.records import TrialCheckpoint, TrialRecord
+
+__all__ = [
+    "PlayingAgent",
+    "find_best_seed",
+    "find_recorded",
+    "load_agent",
+    "open_playing_agent",
+    "refuse_stale",
+]
 
 _logger = logging.getLogger(__name__)
 
@@ -51,7 +62,7 @@ def load_agent(
     place = _choose(where, replica)
     refuse_foreign(where.foreign_pickles(trust), name=str(where.folder), trust=trust, say=say)
     if where.is_champion_of is not None:
-        _refuse_stale(where)
+        refuse_stale(where)
     agent = read_agent(place.folder, place.index, trust=True)  # it was asked above
     return replace(agent, seed=place.seed, where=where, trust=trust)
 
@@ -114,32 +125,45 @@ def _choose(where: Whereabouts, replica: int | None) -> AgentPlace:
     places = find_agents(where.folder, where.description, replica)
     if len(places) == 1 or where.run is None:
         return places[0]
-    best = _find_best_seed(where)
+    best = find_best_seed(where)
     return next((place for place in places if place.seed == best), places[0])
 
 
-def _find_best_seed(where: Whereabouts) -> int | None:
-    """By the report at which the checkpoint was made; None if the run does not have it."""
-    from sweeper.results.builder import load_results
+def find_best_seed(where: Whereabouts) -> int | None:
+    """The seed of the replica that did best, by the report at which the checkpoint was made.
+
+    None if the run does not have it.
+    """
     from sweeper.results.ranking import best_replica
     from sweeper.results.scoring import iteration_of
     from sweeper.spec import load_record
 
-    run = where.run
-    if run is None:
+    found = find_recorded(where)
+    if found is None or where.run is None:
         return None
-    results, objective = load_results(run), load_record(run.spec).objective
+    trial, checkpoint = found
+    made = iteration_of(checkpoint.metrics)
+    rows = [row for row in trial.reports if iteration_of(row) == made]
+    objective = load_record(where.run.spec).objective
+    index = best_replica((rows or [trial.last_report])[-1], objective)
+    return trial.seeds[index] if index < len(trial.seeds) else None
+
+
+def find_recorded(where: Whereabouts) -> tuple[TrialRecord, TrialCheckpoint] | None:
+    """The trial that a checkpoint is of, with what its run recorded of it; None if it has not."""
+    from sweeper.results.builder import load_results
+
+    if where.run is None:
+        return None
+    results, folder = load_results(where.run), where.folder.resolve()
     for trial in (*results.trials, *results.retrained):
         for checkpoint in trial.checkpoints:
-            if (run.root / checkpoint.path).resolve() == where.folder.resolve():
-                made = iteration_of(checkpoint.metrics)
-                rows = [row for row in trial.reports if iteration_of(row) == made]
-                index = best_replica((rows or [trial.last_report])[-1], objective)
-                return trial.seeds[index] if index < len(trial.seeds) else None
+            if results.resolve(checkpoint).resolve() == folder:
+                return trial, checkpoint
     return None
 
 
-def _refuse_stale(where: Whereabouts) -> None:
+def refuse_stale(where: Whereabouts) -> None:
     """Refuse the agent of an earlier champion.
 
     Raises:

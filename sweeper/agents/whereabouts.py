@@ -21,7 +21,7 @@ from sweeper.run_files import is_regular
 from sweeper.trainables.contract import MAX_EPISODE_STEPS
 from sweeper.trust import Trust, TrustLike, find_foreign_environment, find_foreign_pickles
 
-__all__ = ["Whereabouts", "find_agent", "find_whereabouts"]
+__all__ = ["Whereabouts", "find_agent", "find_whereabouts", "space_layout"]
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Whereabouts:
         others = {
             key: self.description[key]
             for key in ("observation_space", "action_space")
-            if _shape(self.description[key]) != _shape(getattr(now, key))
+            if space_layout(self.description[key]) != space_layout(getattr(now, key))
         }
         return replace(now, **others)
 
@@ -195,11 +195,11 @@ def _newest_checkpoint(folder: Path) -> Path | None:
     return max(found, key=lambda one: (len(one.name), one.name), default=None)
 
 
-def _shape(space: Mapping[str, Any]) -> Any:
+def space_layout(space: Mapping[str, Any]) -> Any:
     """What of a space the network's layers depend on, which its bounds are not."""
     parts = space.get("spaces")
     if isinstance(parts, Mapping):
-        return {name: _shape(part) for name, part in parts.items()}
+        return {name: space_layout(part) for name, part in parts.items()}
     if isinstance(parts, list):
-        return [_shape(part) for part in parts]
+        return [space_layout(part) for part in parts]
     return {name: value for name, value in space.items() if name not in ("low", "high", "dtype")}

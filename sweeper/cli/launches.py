@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sweeper.cli import app
+from sweeper.cli.completion import complete_run
 from sweeper.cli.specs import plan as plan_command
 from sweeper.errors import RunError, UserError
 from sweeper.paths import run_reference
@@ -55,18 +56,46 @@ def run(
 @app.cli.command()
 @app.spec_argument
 @app.overrides_argument
+@click.option(
+    "--from",
+    "origin",
+    metavar="CHECKPOINT|RUN",
+    help="Begin with the weights of a checkpoint, a champion's folder, or a run's champion.",
+    shell_complete=complete_run,
+)
+@click.option(
+    "--replica",
+    metavar="SEED",
+    type=int,
+    help="All begin as this seed's replica of it.  [default: each as that of its own seed, else as "
+    "the best]",
+)
+@app.trust_option
 @app.json_option
 @app.quiet_option
 @app.verbose_option
-def train(spec: str, overrides: tuple[str, ...], as_json: bool, quiet: bool) -> None:
+def train(
+    spec: str,
+    overrides: tuple[str, ...],
+    origin: str | None,
+    replica: int | None,
+    trust: str,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Train one configuration, without a search.
 
     Constants keep the spec's values; searched parameters get the algorithm's defaults.
-    KEY=VALUE sets a key of the spec. Prints the run folder.
+    KEY=VALUE sets a key of the spec. With --from it begins with another agent's weights, whose
+    algorithm, spaces and network are the same; it says what is not taken over. Prints the run
+    folder.
     """
-    from sweeper.planning.plan import load_plan
+    from sweeper.api import plan_training
 
-    _execute(load_plan(spec, overrides, is_training=True), as_json=as_json, quiet=quiet)
+    plan = plan_training(
+        spec, overrides, from_checkpoint=origin, replica=replica, trust=trust, say=app.say
+    )
+    _execute(plan, as_json=as_json, quiet=quiet)
 
 
 def _execute(plan: SweepPlan, *, as_json: bool, quiet: bool) -> None:

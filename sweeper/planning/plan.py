@@ -15,6 +15,7 @@ from sweeper.errors import Problem, SpecError
 from sweeper.hints import show
 from sweeper.json_values import to_json
 from sweeper.metrics import BOUNDS, ENV_STEPS
+from sweeper.origin import Origin
 from sweeper.planning.confirmation import PlannedConfirmation, plan_confirmation
 from sweeper.planning.early_ends import note_early_ends
 from sweeper.planning.episode_cap import cap_evaluation
@@ -113,6 +114,7 @@ class SweepPlan:
         confirmation: the stage after the search; None if there is none.
         rungs: env steps of a replica at which trials are compared; empty if none is stopped early.
         stopping: which trials are stopped early, and when, in words; empty if none is.
+        origin: the weights that training begins with; None: random ones.
         expected_share: the share of all trials' env steps that will be taken if the values of
             trials come in random order; None: how many are stopped can't be foreseen.
     """
@@ -133,6 +135,7 @@ class SweepPlan:
     rungs: tuple[int, ...] = ()
     stopping: str = ""
     expected_share: float | None = 1.0
+    origin: Origin | None = None
 
     @property
     def max_trials(self) -> int:
@@ -158,6 +161,7 @@ class SweepPlan:
             "confirmation": None if self.confirmation is None else self.confirmation.to_json(),
             "rungs": list(self.rungs),
             "expected_share": self.expected_share,
+            "origin": None if self.origin is None else self.origin.to_json(),
             "estimate": None if self.estimate is None else self.estimate.to_json(),
             "warnings": list(self.warnings),
             "notes": list(self.notes),

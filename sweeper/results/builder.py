@@ -27,6 +27,7 @@ from sweeper.journal import (
     read_journal,
 )
 from sweeper.locks import is_locked
+from sweeper.origin import Origin
 from sweeper.paths import RunPaths
 from sweeper.results.exchanges import Exchange, read_exchange, replace_parameters
 from sweeper.results.records import Launch, SweepResults, TrialCheckpoint, TrialRecord
@@ -106,6 +107,7 @@ class ResultsBuilder:
         self.launch: LaunchStarted | None = None
         self.confirmation: ConfirmationPlanned | None = None
         self._ended_by: str | None = None
+        self._origin: Origin | None = None
         self._started: float | None = None
         self._updated: float | None = None
         self._launches: list[tuple[LaunchStarted, float]] = []
@@ -125,6 +127,7 @@ class ResultsBuilder:
             self._cut_off_open_trials()
             self.launch, self._ended_by = event, None
             self._launches.append((event, event.time))
+            self._origin = Origin.from_json(event.origin) or self._origin
         elif isinstance(event, ConfirmationPlanned):
             self._plan_confirmation(event)
         elif isinstance(event, LaunchEnded):
@@ -159,6 +162,7 @@ class ResultsBuilder:
             trials=tuple(one for one in records if one.stage is Stage.SEARCH),
             retrained=tuple(one for one in records if one.stage is Stage.CONFIRMATION),
             confirmation=self.confirmation,
+            origin=self._origin,
             is_live=live,
             ended_by=self._ended_by,
             started=self._started,

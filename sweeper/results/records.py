@@ -12,6 +12,7 @@ from sweeper.formatting import count_noun
 from sweeper.journal import ConfirmationPlanned
 from sweeper.json_values import to_json
 from sweeper.metrics import ENV_STEPS, Objective
+from sweeper.origin import Origin
 from sweeper.results.exchanges import Exchange, TrialCheckpoint
 from sweeper.results.scoring import Score, env_steps_of, finite_value, score_reports
 from sweeper.states import LaunchEnd, Stage, TrialState
@@ -169,6 +170,7 @@ class SweepResults:
         retrained: the trials of the confirmation, in the order they were begun.
         confirmation: whom it trains again, on what; None before it is planned.
         launches: in their order.
+        origin: the weights that its trials began with; None: random ones.
     """
 
     root: Path
@@ -180,6 +182,7 @@ class SweepResults:
     retrained: tuple[TrialRecord, ...] = ()
     confirmation: ConfirmationPlanned | None = None
     launches: tuple[Launch, ...] = ()
+    origin: Origin | None = None
 
     @property
     def state(self) -> str:

@@ -140,9 +140,15 @@ def refuse_confirmation(
     """Check what the user wants confirmed.
 
     Raises:
-        UserError: the search is not over, or there are no such finalists.
+        UserError: the search is not over, there are no such finalists, or training did not begin
+            from scratch.
     """
     name, objective = results.root.name, plan.spec.objective
+    if results.origin is not None:
+        raise UserError(
+            f"{name} began with {results.origin}; a confirmation trains from scratch, which would "
+            "say nothing of it; train it on other seeds: `sweeper train SPEC --from CHECKPOINT`"
+        )
     if not is_over:
         raise UserError(
             f"the search of {name} is not over; `sweeper resume {run_reference(results.root)}` "

@@ -58,6 +58,8 @@ def describe_sweep(plan: SweepPlan, paths: RunPaths) -> SweepDescription:
     }
     if plan.vectorization:
         shared["sweeper.vectorization"] = " or ".join(plan.vectorization)
+    if plan.origin is not None:
+        shared["sweeper.origin"] = clip_tag(str(plan.origin))
     stop: dict[str, Any] = {**spec.stop}
     if spec.plateau is not None:
         stop["plateau"] = spec.plateau.model_dump(exclude_none=True)

@@ -72,6 +72,7 @@ class RunOverview:
         tied: trials that can't be told from the winner.
         retrained: number of the confirmation's trials in each state.
         pruned: the scheduler's last decision to stop a trial, in words; None if there is none.
+        origin: the weights that its trials began with, in words; None: random ones.
         problem: why a damaged run can't be read, in one line.
     """
 
@@ -99,6 +100,7 @@ class RunOverview:
     tied: tuple[str, ...] = ()
     retrained: Mapping[TrialState, int] = field(default_factory=dict)
     pruned: str | None = None
+    origin: str | None = None
     problem: str | None = None
 
 
@@ -164,6 +166,7 @@ def describe_run(opened: Run) -> RunOverview:
         tied=() if selection is None else selection.tied,
         retrained=count_states(retrained),
         pruned=_last_pruned(results.trials),
+        origin=None if results.origin is None else str(results.origin),
     )
 
 

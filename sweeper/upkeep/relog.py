@@ -87,6 +87,7 @@ def log_run(
         replicas=len(spec.seeds),
         env_steps=None,
         concurrent=1,
+        origin=opened.results.origin,
     )
     artifact_root = paths.root.parent.absolute() / FILES if uri is None else None
     lock = RecordLock(paths.journal)

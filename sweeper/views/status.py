@@ -46,6 +46,7 @@ def print_status(overview: RunOverview) -> None:
     rows = [
         ("run", short_path(overview.run)),
         ("state", overview.state),
+        *([("began with", overview.origin)] if overview.origin else []),
         ("trials", describe_counts(overview.states, overview.trials)),
         ("best", f"{best}  {overview.metric}" if overview.best else best),
     ]

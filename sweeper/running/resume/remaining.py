@@ -10,6 +10,7 @@ from sweeper.errors import UserError
 from sweeper.formatting import count_noun, format_duration
 from sweeper.hints import join_words
 from sweeper.metrics import ENV_STEPS
+from sweeper.origin import Origin
 from sweeper.planning.plan import SweepPlan
 from sweeper.results.records import SweepResults
 from sweeper.running.limits import Usage
@@ -80,7 +81,7 @@ def describe_remaining(plan: SweepPlan, state: LaunchState, before: SweepResults
         return Remaining(True, reasons, (*lines, *_describe_lost(state)), late)
     lines = [f"going on with {name}: {summary}"]
     for again in state.continuations[:_MAX_NAMED]:
-        lines.append(f"  {again.trial_id} goes on {_describe_start(again)}")
+        lines.append(f"  {again.trial_id} goes on {_describe_start(again, plan.origin)}")
     if len(state.continuations) > _MAX_NAMED:
         lines.append(f"  and {len(state.continuations) - _MAX_NAMED} others go on")
     if new:
@@ -159,9 +160,10 @@ def _used_up(budget: Budget, usage: Usage, state: LaunchState) -> tuple[_UsedUp,
     return of_all, of_new
 
 
-def _describe_start(again: Continuation) -> str:
+def _describe_start(again: Continuation, origin: Origin | None) -> str:
     if again.checkpoint is None:
-        return f"from the start, {describe_missing(again) or 'it has no checkpoint'}"
+        begins = "" if origin is None else f", with {origin}"
+        return f"from the start{begins}, {describe_missing(again) or 'it has no checkpoint'}"
     steps = again.metrics.get(ENV_STEPS)
     whose = "its" if again.donor is None else f"{again.donor}'s"
     where = f"{whose} checkpoint at {steps:,} env steps" if isinstance(steps, int) else None

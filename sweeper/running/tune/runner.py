@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
 from typing import Any
 
 # Sets Ray's environment variables, so it comes before anything that imports Ray.
@@ -37,6 +38,7 @@ from sweeper.search.registry import build_search
 from sweeper.spec import dump_spec
 from sweeper.spec.search import resolve_search_options
 from sweeper.states import LaunchEnd, Stage
+from sweeper.trainables.contract import TrialSettings
 from sweeper.veil import hide_passwords
 
 __all__ = ["launch"]
@@ -93,6 +95,7 @@ def launch(
                 stage=Stage.SEARCH if searches else Stage.CONFIRMATION,
                 environment={} if plan.environment is None else plan.environment.to_json(),
                 environment_changes=state.environment_changes,
+                origin={} if plan.origin is None else plan.origin.to_json(),
             )
         )
         for end in state.ends:
@@ -169,7 +172,7 @@ def _search(launch: Launch) -> Generator[StageTrials, None, str]:
         background.prepare(state.asked + 1)  # while Tune starts
     try:
         yield StageTrials(
-            trial_settings(plan),
+            _find_settings(launch),
             queue,
             placement=placement,
             scheduler=learners.scheduler,
@@ -183,6 +186,14 @@ def _search(launch: Launch) -> Generator[StageTrials, None, str]:
     if queue.is_used_up and all(one.state.is_over for one in results.snapshot().trials):
         return LaunchEnd.FINISHED  # even if an end was requested in the meantime
     return drain.reason or queue.closed or LaunchEnd.FINISHED
+
+
+def _find_settings(launch: Launch) -> TrialSettings:
+    """What the search's trials share, with the weights that they begin with."""
+    settings = trial_settings(launch.plan)
+    if launch.plan.origin is None:
+        return settings
+    return replace(settings, start=str(launch.paths.start.absolute()))
 
 
 def _build_learners(launch: Launch) -> Learners:
