@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from sweeper.agents.agent import Agent, read_agent
+from sweeper.agents.agent import Agent
+from sweeper.agents.reading import read_agent
 from sweeper.agents.whereabouts import Whereabouts, find_agent
 from sweeper.errors import UserError
 from sweeper.hints import join_words, show
