@@ -20,7 +20,7 @@ import ray
 from command_line import started, sweeper_here
 from safetensors.numpy import load_file
 
-from sweeper.agents.agent import read_agent
+from sweeper.agents.reading import read_agent
 from sweeper.api import open_run, train
 from sweeper.spec import load_spec
 
