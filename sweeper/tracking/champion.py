@@ -30,7 +30,7 @@ _NAME = "champion"
 _DIGEST_TAG = "sweeper.digest"
 _MODEL_CODE = Path(__file__).with_name("champion_model.py")
 # What an agent of each backend needs to act: the file with the policy, and distributions.
-_TORCH = ("torch_policy", ("mlflow", "torch", "numpy", "safetensors"))
+_TORCH = ("torch_policy", ("mlflow", "torch", "numpy"))
 _RLLIB = ("rllib_policy.py", ("mlflow", "ray[rllib]", "torch", "numpy", "gymnasium"))
 # The parts of an RLlib checkpoint that acting needs; others are the optimiser's and sampler's.
 _FOR_ACTING = (

@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
-from torch.nn import functional
 
+from .network import read_network
 from .spaces import BoxActions, encode_parts, plain_shape
+from .tensors import read_tensors
 
-__all__ = ["TorchPolicy"]
+__all__ = ["NORMALISER_CLIP", "NORMALISER_EPSILON", "TorchPolicy"]
 
 Array: TypeAlias = np.ndarray[Any, Any]
-Layer: TypeAlias = Callable[[Tensor], Tensor]
 
-_VERSION = 1
-_LAYERNORM_EPSILON = 1e-3
-_NORMALISER_EPSILON = 1e-8
-_NORMALISER_CLIP = 10.0
-_ACTIVATIONS: Mapping[str, Layer] = {
-    "tanh": torch.tanh,
-    "relu": torch.relu,
-    "silu": functional.silu,
-    "elu": functional.elu,
-    "linear": lambda hidden: hidden,
-}
+_VERSION = 2  # trainers write 1; agents that were trained elsewhere can need more
+NORMALISER_EPSILON = 1e-8
+NORMALISER_CLIP = 10.0
 
 
 class TorchPolicy:
@@ -47,6 +38,11 @@ class TorchPolicy:
             observations and rewards are normalised by.
         observation_shape: of one observation as an array; for a Dict or Tuple that of
             ``gymnasium.spaces.flatten``.
+        box: how the policy's numbers become actions of a Box; None for other action spaces.
+        is_squashed: sampled numbers are squashed by tanh, as SAC's are; greedy ones are not.
+        has_channels_first: the environment's images, which the network takes channels last.
+        has_q_values: it chooses by Q-values, not from a distribution.
+        has_value: its network has a head for the value of a state.
 
     Raises:
         FileNotFoundError: the folder holds no agent.
@@ -61,11 +57,13 @@ class TorchPolicy:
                 f"{root} was written in format {self.description['version']}; this version "
                 f"reads up to {_VERSION}"
             )
-        tensors: dict[str, Tensor] = load_file(root / "weights.safetensors")
+        tensors = read_tensors(root / "weights.safetensors")
         replicas = len(self.description["seeds"])
         if not 0 <= replica < replicas:
             raise ValueError(f"{root} has replicas 0 to {replicas - 1}, not {replica}")
-        self.tensors = {name: tensor[replica].clone() for name, tensor in tensors.items()}
+        self.tensors: dict[str, Tensor] = {
+            name: tensor[replica].clone() for name, tensor in tensors.items()
+        }
         self._network: Mapping[str, Any] = self.description["network"]
         self._space: Mapping[str, Any] = self.description["observation_space"]
         self._actions: Mapping[str, Any] = self.description["action_space"]
@@ -73,15 +71,16 @@ class TorchPolicy:
         # The network takes the channels last. Agents of older versions were trained on images as
         # the environment gave them.
         seen = tuple(self._network["observation_shape"])
-        self._has_channels_first = len(seen) == 3 and seen != self.observation_shape
-        self._is_dqn = self.description["algorithm"] == "DQN"
-        names = ("shared", "shared") if self._network["is_shared"] else ("policy", "value")
-        encoders = {name: self._read_encoder(name) for name in dict.fromkeys(names)}
-        self._encoders = [encoders[name] for name in names]
-        self._heads = [self._read_head(name) for name in ("policy", "value")]
-        self._box = None
+        self.has_channels_first = len(seen) == 3 and seen != self.observation_shape
+        self.is_squashed = bool(self.description.get("is_squashed", False))
+        self.has_q_values = self.description["algorithm"] == "DQN"
+        self.has_value: bool = self.description.get("has_value", True)
+        if self.has_q_values:
+            self.has_value = self.description["dueling"]
+        self._layers = read_network(self._network, self.tensors, has_value=self.has_value)
+        self.box = None
         if self._actions["type"] == "Box":
-            self._box = BoxActions(
+            self.box = BoxActions(
                 self._actions,
                 int(np.prod(self._actions["shape"])),
                 normalize_actions=self.description["normalize_actions"],
@@ -105,7 +104,7 @@ class TorchPolicy:
         Raises:
             ValueError: the batch has another shape, or the agent can't explore.
         """
-        if self._is_dqn:
+        if self.has_q_values:
             values = self._combine(*self._q_heads(observations))[0]
             return self._count(self._choose_epsilon_greedily(values, generator))
         return self._choose_actions(self.distribution_inputs(observations), generator)
@@ -116,30 +115,41 @@ class TorchPolicy:
         Logits, those of a MultiDiscrete space's parts side by side; of a Box means, then the
         logarithms of the deviations.
         """
-        outputs = self._run(0, self._encode(observations))
-        if self._box is None:
+        layers = self._layers
+        encoded = layers.policy_encoder(self._encode(observations))
+        outputs: Array = layers.policy_head(encoded).numpy()
+        if self.box is None:
             return outputs
         if "log_std" in self.tensors:
             free = self.tensors["log_std"].numpy()
             outputs = np.concatenate([outputs, np.tile(free, (len(outputs), 1))], axis=1)
-        size, limit = self._box.size, self._network.get("log_std_clip", np.inf)
-        outputs[:, size:] = outputs[:, size:].clip(-limit, limit)
+        size = self.box.size
+        outputs[:, size:] = outputs[:, size:].clip(*self.log_std_range)
         return outputs
+
+    @property
+    def log_std_range(self) -> tuple[float, float]:
+        """Between which numbers the logarithms of a Box's deviations are kept."""
+        limit = self._network.get("log_std_clip", np.inf)
+        low, high = self._network.get("log_std_range", (-limit, limit))
+        return float(low), float(high)
 
     def _choose_actions(self, inputs: Array, generator: np.random.Generator | None) -> Array:
         """Actions from PPO's `distribution_inputs`: as `act` returns them."""
-        if self._box is None:
+        if self.box is None:
             parts = self._split(inputs)
             if generator is None and len(parts) == 1:
                 chosen = inputs.argmax(axis=-1)[:, None]
             else:
                 chosen = _choose(parts, generator)
             return self._count(chosen[:, 0] if self._actions["type"] == "Discrete" else chosen)
-        numbers = inputs[:, : self._box.size]
+        numbers = inputs[:, : self.box.size]
         if generator is not None:
             noise = generator.standard_normal(numbers.shape, dtype=np.float32)
-            numbers = numbers + np.exp(inputs[:, self._box.size :]) * noise
-        return self._box.fit(numbers)
+            numbers = numbers + np.exp(inputs[:, self.box.size :]) * noise
+            if self.is_squashed:
+                numbers = np.tanh(numbers)
+        return self.box.fit(numbers)
 
     def _split(self, logits: Array) -> list[Array]:
         """The logits of each part of a Discrete (one) or MultiDiscrete space."""
@@ -153,26 +163,26 @@ class TorchPolicy:
         Returns:
             Of choices ``logits``, or DQN's ``probabilities``: arrays ``[batch, choices]`` of each
             part, with ``start``, the first choice's number of each part, and ``is_multiple``. Of
-            numbers ``mean`` and ``deviation``, ``[batch, *action]``, before they are fitted to the
-            action space, with ``to_policy``, which makes such numbers ``[batch, size]`` of
-            actions; ``is_squashed`` is False.
+            numbers ``mean`` and ``deviation``, ``[batch, *action]``, before they are squashed and
+            fitted to the action space, with ``to_policy``, which makes fitted numbers
+            ``[batch, size]`` of actions, and ``is_squashed``.
 
         Raises:
             ValueError: the agent can't explore.
         """
         start = np.atleast_1d(self._actions.get("start", 0)).tolist()
         choices = {"start": tuple(start), "is_multiple": self._actions["type"] == "MultiDiscrete"}
-        if self._is_dqn:
+        if self.has_q_values:
             values = self.q_values(observations)["values"]
             epsilon = self._find_epsilon()
             explored = np.full(values.shape, epsilon / values.shape[-1])
             explored[np.arange(len(values)), values.argmax(axis=-1)] += 1 - epsilon
             return {"probabilities": [explored], **choices}
         inputs = self.distribution_inputs(observations)
-        if self._box is None:
+        if self.box is None:
             return {"logits": self._split(inputs), **choices}
         shape = (len(inputs), *self._actions["shape"])
-        size, fitted = self._box.size, {"to_policy": self._box.unfit, "is_squashed": False}
+        size, fitted = self.box.size, {"to_policy": self.box.unfit, "is_squashed": self.is_squashed}
         mean, deviation = inputs[:, :size].reshape(shape), np.exp(inputs[:, size:]).reshape(shape)
         return {"mean": mean, "deviation": deviation, **fitted}
 
@@ -181,15 +191,22 @@ class TorchPolicy:
 
         Of PPO the critic's, in the environment's rewards even if the critic learned from
         normalised ones; of DQN the greatest Q-value.
+
+        Raises:
+            ValueError: the algorithm has none.
         """
-        if self._is_dqn:
+        if self.has_q_values:
             greatest: Array = self.q_values(observations)["values"].max(axis=-1)
             return greatest
-        values: Array = self._run(1, self._encode(observations))[:, 0]
+        layers = self._layers
+        if layers.value_head is None:
+            raise ValueError(f"{self.description['algorithm']} has no value of a state")
+        encoded = layers.value_encoder(self._encode(observations))
+        values: Array = layers.value_head(encoded).numpy()[:, 0]
         variance = self.tensors.get("normalisation.rewards.variance")
         if variance is None:
             return values
-        return values * np.float32(np.sqrt(float(variance) + _NORMALISER_EPSILON))
+        return values * np.float32(np.sqrt(float(variance) + NORMALISER_EPSILON))
 
     def q_values(self, observations: Any) -> dict[str, Any]:
         """DQN's Q-values and what they are made of; see `sweeper.agents.distributions.QValues`.
@@ -197,7 +214,7 @@ class TorchPolicy:
         Raises:
             ValueError: the agent is none of DQN.
         """
-        if not self._is_dqn:
+        if not self.has_q_values:
             raise ValueError(f"{self.description['algorithm']} has no Q-values; DQN has")
         advantages, state_values = self._q_heads(observations)
         values, probabilities = self._combine(advantages, state_values)
@@ -228,17 +245,17 @@ class TorchPolicy:
 
     def _is_unused(self, name: str) -> bool:
         """Whether it is of the value's head of a DQN that has none."""
-        is_plain = self._is_dqn and not self.description["dueling"]
-        return is_plain and name.startswith("head.value.")
+        return not self.has_value and name.startswith("head.value.")
 
     def _q_heads(self, observations: Any) -> tuple[Array, Array | None]:
         """DQN's heads: ``float32[batch, actions * atoms]`` and, if dueling, ``float32[batch, 1]``.
 
         The first are advantages if the second, the states' values, are there.
         """
-        encoded = self._encoders[0](self._encode(observations))
-        advantages = self._heads[0](encoded).numpy()
-        return advantages, self._heads[1](encoded).numpy() if self.description["dueling"] else None
+        layers = self._layers
+        encoded = layers.policy_encoder(self._encode(observations))
+        advantages = layers.policy_head(encoded).numpy()
+        return advantages, None if layers.value_head is None else layers.value_head(encoded).numpy()
 
     def _combine(self, advantages: Array, values: Array | None) -> tuple[Array, Array | None]:
         """The Q-values ``[batch, actions]``, and the returns' distribution if that was learned.
@@ -282,65 +299,14 @@ class TorchPolicy:
                 )
             if self._space["type"] in ("Discrete", "MultiDiscrete"):
                 array = np.concatenate(encode_parts(self._space, array), axis=1)
-            elif self._has_channels_first:
+            elif self.has_channels_first:
                 array = array.transpose(0, 2, 3, 1)
         if "normalisation.observations.mean" in self.tensors:
             mean = self.tensors["normalisation.observations.mean"].numpy()
             variance = self.tensors["normalisation.observations.variance"].numpy()
-            standardised = (array - mean) / np.sqrt(variance + _NORMALISER_EPSILON)
-            array = np.clip(standardised, -_NORMALISER_CLIP, _NORMALISER_CLIP)
+            standardised = (array - mean) / np.sqrt(variance + NORMALISER_EPSILON)
+            array = np.clip(standardised, -NORMALISER_CLIP, NORMALISER_CLIP)
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
-
-    # -- the network --------------------------------------------------------------------------
-
-    def _run(self, which: int, batch: Tensor) -> Array:
-        """The outputs of the policy's (0) or the value's head (1)."""
-        outputs: Array = self._heads[which](self._encoders[which](batch)).numpy()
-        return outputs
-
-    def _read_encoder(self, name: str) -> Layer:
-        activate = _ACTIVATIONS[self._network["activation"]]
-        if not self._network["convolutions"]:
-            layers = [f"encoder.{name}.{index}" for index in range(len(self._network["hiddens"]))]
-            return _chain([self._read_dense(layer, activate) for layer in layers])
-        convolve = _chain(
-            [
-                self._read_convolution(f"encoder.{name}.{index}", layer, activate)
-                for index, layer in enumerate(self._network["convolutions"])
-            ]
-        )
-        return lambda batch: convolve(batch.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).flatten(1)
-
-    def _read_head(self, head: str) -> Layer:
-        activate = _ACTIVATIONS[self._network["head_activation"]]
-        names = [f"head.{head}.{index}" for index in range(len(self._network["head_hiddens"]))]
-        hidden = [self._read_dense(name, activate) for name in names]
-        return _chain([*hidden, self._read_dense(f"head.{head}.out", None)])
-
-    def _read_convolution(self, name: str, layer: Mapping[str, Any], activate: Layer) -> Layer:
-        weight, bias = self.tensors[f"{name}.weight"], self.tensors[f"{name}.bias"]
-        padding, stride = tuple(layer["padding"]), tuple(layer["stride"])
-
-        def convolve(batch: Tensor) -> Tensor:
-            padded = functional.pad(batch, padding)
-            return activate(functional.conv2d(padded, weight, bias, stride))
-
-        return convolve
-
-    def _read_dense(self, name: str, activate: Layer | None) -> Layer:
-        weight, bias = self.tensors[f"{name}.weight"], self.tensors[f"{name}.bias"]
-        scale = self.tensors.get(f"{name}.norm.weight")
-        shift = self.tensors.get(f"{name}.norm.bias")
-
-        def run(batch: Tensor) -> Tensor:
-            output = functional.linear(batch, weight, bias)
-            if scale is not None:
-                output = functional.layer_norm(
-                    output, scale.shape, scale, shift, _LAYERNORM_EPSILON
-                )
-            return output if activate is None else activate(output)
-
-        return run
 
     # -- actions ------------------------------------------------------------------------------
 
@@ -371,15 +337,6 @@ class TorchPolicy:
         dtype = np.dtype(self._actions.get("dtype", "int64"))
         counted: Array = numbers.astype(dtype) + np.asarray(self._actions["start"], dtype=dtype)
         return counted
-
-
-def _chain(layers: Sequence[Layer]) -> Layer:
-    def run(batch: Tensor) -> Tensor:
-        for layer in layers:
-            batch = layer(batch)
-        return batch
-
-    return run
 
 
 def _choose(logits: Sequence[Array], generator: np.random.Generator | None) -> Array:

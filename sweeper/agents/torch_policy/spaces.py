@@ -79,9 +79,16 @@ class BoxActions:
         size: how many numbers an action has.
 
     Attributes:
+        shape: of one action.
+        dtype: of the space.
         is_unsquashed: ``bool[size]``, where -1 and 1 stand for the bounds.
+        is_clipped: whether the bounds hold for every action.
         low: ``[size]``.
         high: ``[size]``.
+        origin: ``[size]``; a number that is unsquashed becomes ``origin + (number + offset) *
+            half``.
+        offset: ``[size]``.
+        half: ``[size]``.
     """
 
     def __init__(
@@ -94,40 +101,40 @@ class BoxActions:
         by_dimension: bool,
     ) -> None:
         self.size = size
-        self._shape, self._dtype = tuple(space["shape"]), np.dtype(space["dtype"])
-        precision = np.result_type(self._dtype, np.float32)
+        self.shape, self.dtype = tuple(space["shape"]), np.dtype(space["dtype"])
+        precision = np.result_type(self.dtype, np.float32)
         low, high = (_bounds(space[name], size).astype(precision) for name in ("low", "high"))
         is_bounded = np.isfinite(low) & np.isfinite(high)
-        self._is_clipped = True
+        self.is_clipped = True
         if not by_dimension:
             is_bounded &= is_bounded.all()
-            self._is_clipped = bool(is_bounded.all()) if normalize_actions else clip_actions
+            self.is_clipped = bool(is_bounded.all()) if normalize_actions else clip_actions
         with np.errstate(all="ignore"):
             # From the middle if the distance of the bounds is no number of this precision.
             is_huge = ~np.isfinite(high - low)
-            self._origin = np.where(is_huge, low / 2 + high / 2, low)
-            self._half = high / 2 - low / 2
-            self.is_unsquashed = is_bounded & (self._half > 0) & normalize_actions
-        self._offset = np.where(is_huge, 0, 1).astype(precision)
-        limits = np.finfo(self._dtype)
+            self.origin = np.where(is_huge, low / 2 + high / 2, low)
+            self.half = high / 2 - low / 2
+            self.is_unsquashed = is_bounded & (self.half > 0) & normalize_actions
+        self.offset = np.where(is_huge, 0, 1).astype(precision)
+        limits = np.finfo(self.dtype)
         self.low = np.maximum(low, limits.min.astype(precision))
         self.high = np.minimum(high, limits.max.astype(precision))
 
     def fit(self, numbers: Array) -> Array:
         """Actions ``[batch, *shape]`` for a policy's ``[batch, size]``."""
         with np.errstate(all="ignore"):
-            distance = (numbers + self._offset) * self._half
-            actions = np.where(self.is_unsquashed, self._origin + distance, numbers)
-            if self._is_clipped:
+            distance = (numbers + self.offset) * self.half
+            actions = np.where(self.is_unsquashed, self.origin + distance, numbers)
+            if self.is_clipped:
                 actions = np.clip(actions, self.low, self.high)
-            shaped: Array = actions.reshape(len(actions), *self._shape).astype(self._dtype)
+            shaped: Array = actions.reshape(len(actions), *self.shape).astype(self.dtype)
         return shaped
 
     def unfit(self, actions: Array) -> Array:
         """The inverse of `fit`, but for what that clips: a policy's ``float64[batch, size]``."""
         given = np.asarray(actions, np.float64).reshape(len(actions), self.size)
         with np.errstate(all="ignore"):
-            squashed = (given - self._origin) / self._half - self._offset
+            squashed = (given - self.origin) / self.half - self.offset
         return np.where(self.is_unsquashed, squashed, given)
 
 

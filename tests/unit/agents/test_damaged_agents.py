@@ -165,7 +165,7 @@ def test_with_a_damaged_selection_an_evaluation_goes_by_the_journal(
 
 def test_a_later_format_is_named(champion: Path) -> None:
     change(champion, version=99)
-    with pytest.raises(UserError, match="was written in format 99; this version reads up to 1"):
+    with pytest.raises(UserError, match="was written in format 99; this version reads up to 2"):
         load_agent(champion)
 
 
