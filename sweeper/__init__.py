@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sweeper.api import Run, open_run, open_tune, run, train
     from sweeper.compared_runs import RunComparison, compare_runs
     from sweeper.errors import Problem, RunError, SpecError, SweeperError, UserError
+    from sweeper.exporting.export import export_agent
     from sweeper.opened_agent import load_agent
     from sweeper.planning.plan import SweepPlan
     from sweeper.running.tune.tuner import to_tune
@@ -29,6 +30,7 @@ __all__ = [
     "SweeperError",
     "UserError",
     "compare_runs",
+    "export_agent",
     "load_agent",
     "load_spec",
     "open_run",
@@ -49,6 +51,7 @@ _HOMES = {
     "SweeperError": "errors",
     "UserError": "errors",
     "compare_runs": "compared_runs",
+    "export_agent": "exporting.export",
     "load_agent": "opened_agent",
     "load_spec": "spec",
     "open_run": "api",

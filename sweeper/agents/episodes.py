@@ -26,6 +26,8 @@ __all__ = [
     "Player",
     "Step",
     "action_generator",
+    "action_seeds",
+    "episode_seeds",
     "play_episodes",
     "walk_episodes",
 ]
@@ -102,9 +104,14 @@ def action_generator(seed: int, trained_with: int | None) -> np.random.Generator
         seed: of the episodes.
         trained_with: the agent's seed, if it is known: each replica has a stream of its own.
     """
+    return np.random.default_rng(action_seeds(seed, trained_with))
+
+
+def action_seeds(seed: int, trained_with: int | None) -> np.random.SeedSequence:
+    """What that generator is made from; the same arguments."""
     root = seed_sequence(seed, AGENT_STAGE, Purpose.EVALUATION_ACTIONS)
     key = 0 if trained_with is None else trained_with + 1
-    return np.random.default_rng(np.random.SeedSequence(root.entropy, spawn_key=(key,)))
+    return np.random.SeedSequence(root.entropy, spawn_key=(key,))
 
 
 def play_episodes(
@@ -132,7 +139,7 @@ def play_episodes(
     Raises:
         UserError: the environment returned what it must not.
     """
-    seeds = _episode_seeds(seed, episodes)
+    seeds = episode_seeds(seed, episodes)
     with contained():
         seed_process(seeds[0])  # for environments without a generator of their own
         return _play(player, settings, seeds, max_episode_steps, generator)
@@ -162,7 +169,7 @@ def walk_episodes(
     Raises:
         UserError: the environment returned what it must not.
     """
-    seeds = _episode_seeds(seed, episodes)
+    seeds = episode_seeds(seed, episodes)
     with contained():
         seed_process(seeds[0])
         for episode, first in enumerate(seeds):
@@ -208,7 +215,8 @@ def _walk(
         observation, frame, step = after, shown, step + 1
 
 
-def _episode_seeds(seed: int, episodes: int) -> list[int]:
+def episode_seeds(seed: int, episodes: int) -> list[int]:
+    """With which seed each episode begins."""
     sequence = seed_sequence(seed, AGENT_STAGE, Purpose.EVALUATION_ENVIRONMENTS)
     return [int(word >> 1) for word in sequence.generate_state(episodes)]
 

@@ -131,8 +131,7 @@ class RLlibPolicy:
         }
         inputs, _ = self._prepare(list(self._split(observations)), explore=True)
         if hasattr(self.module, "epsilon_schedule"):
-            step = self._trained_env_steps()
-            epsilon = float(self.module.epsilon_schedule.update(timestep=step))
+            epsilon = self.find_epsilon()
             with torch.no_grad():
                 values = self.module.compute_q_values(inputs)["qf_preds"].numpy()
             explored = np.full(values.shape, epsilon / values.shape[-1])
@@ -158,6 +157,20 @@ class RLlibPolicy:
                 "is_squashed": isinstance(made, TorchSquashedGaussian),
             }
         raise ValueError(f"a {kind.__name__} can't be shown")
+
+    def find_epsilon(self) -> float:
+        """With which probability a DQN that explores acts at random, by its schedule.
+
+        Raises:
+            ValueError: the checkpoint does not say for how long it was trained.
+        """
+        step = self._trained_env_steps()
+        return float(self.module.epsilon_schedule.update(timestep=step))
+
+    @property
+    def connectors(self) -> tuple[Any, ...]:
+        """RLlib's connectors that observations and then actions pass, in this order."""
+        return (*_pieces(self._env_to_module), *_pieces(self._module_to_env))
 
     def _to_policy(self, actions: Any) -> np.ndarray[Any, Any]:
         """The policy's own numbers ``[batch, size]`` that actions stand for."""

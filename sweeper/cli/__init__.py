@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from sweeper.cli import advice, agents, comparing, launches, runs, specs, stack, upkeep
+from sweeper.cli import (
+    advice,
+    agents,
+    comparing,
+    exporting,
+    launches,
+    runs,
+    specs,
+    stack,
+    upkeep,
+)
 from sweeper.cli.app import cli, main
 
 __all__ = [
@@ -10,6 +20,7 @@ __all__ = [
     "agents",
     "cli",
     "comparing",
+    "exporting",
     "launches",
     "main",
     "runs",

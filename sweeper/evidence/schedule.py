@@ -15,7 +15,7 @@ from sweeper.search.configuration import merge_configuration
 from sweeper.search.distributions import assign
 from sweeper.spec import ExperimentSpec, dump_spec
 from sweeper.spec.keys.names import domain
-from sweeper.spec.schedulers import Scheduler
+from sweeper.spec.training import for_training
 
 __all__ = ["WinnersSchedule", "as_schedule", "trace_schedule"]
 
@@ -91,20 +91,11 @@ def trace_schedule(
     for name, steps in scheduled.items():
         assign(values, tuple(name.split(".")), as_schedule(steps))
     configuration = copy.deepcopy(dict(results.trial(trial_id).configuration))
-    search = {"algorithm": "grid", "num_samples": 1, "points_to_evaluate": []}
     return WinnersSchedule(
         ancestors=tuple((segment.env_steps, segment.trial_id) for segment in segments),
         scheduled=scheduled,
         lost={name: steps for name, steps in changed.items() if name not in scheduled},
-        spec=spec.model_copy(
-            update={
-                "name": f"{spec.name[:90]}-schedule",
-                "param_space": merge_configuration(configuration, values),
-                "search": spec.search.model_copy(update=search),
-                "scheduler": Scheduler(),
-                "selection": spec.selection.model_copy(update={"finalists": 0}),
-            }
-        ),
+        spec=for_training(spec, merge_configuration(configuration, values), "schedule"),
     )
 
 

@@ -106,8 +106,15 @@ def _by_hand(refusal: str, env_id: str) -> str:
     )
 
 
-def write_new(path: Path, text: str) -> None:
+def write_new(
+    path: Path, text: str, *, remedy: str = "give another --output, or delete it"
+) -> None:
     """Write a new file.
+
+    Args:
+        path: the file.
+        text: its contents.
+        remedy: what to do if it is there already.
 
     Raises:
         UserError: the file exists, or can't be written.
@@ -116,7 +123,7 @@ def write_new(path: Path, text: str) -> None:
         with path.open("x", encoding="utf-8") as stream:
             stream.write(text)
     except FileExistsError as error:
-        raise UserError(f"{path} is there already; give another --output, or delete it") from error
+        raise UserError(f"{path} is there already; {remedy}") from error
     except OSError as error:
         raise UserError(f"{path} can't be written: {error.strerror}") from error
 

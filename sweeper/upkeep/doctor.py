@@ -37,6 +37,7 @@ _EXTRAS = {
     "atari": "the Atari games",
     "envpool": "environment.vectorization: envpool",
     "video": "MP4 files, and gymnasium's classic tasks drawn",
+    "onnx": "sweeper export --onnx",
 }
 _PROBE_S = 90.0
 _LITTLE_DISK_BYTES = 2 * 10**9

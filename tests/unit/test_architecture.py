@@ -33,6 +33,9 @@ HEAVY = {
     "torch": {
         "agents.rllib_policy",
         "agents.torch_policy",
+        "exporting.conversion",
+        "exporting.onnx_file",
+        "exporting.onnx_graph",
         "trainables.generators",
         "trainables.rllib_backend",
         "trainables.torch_backend",

@@ -80,6 +80,12 @@ def test_a_population_that_is_killed_at_an_exchange_comes_to_the_same(tmp_path: 
     if best["schedule"] is not None:
         plan = training_plan(load_spec(best["schedule"]))
         assert (plan.trials, plan.spec.scheduler.type) == (1, "fifo")
+    exported = sweeper_here("export", paths.root.name, "--spec", cwd=tmp_path)
+    assert exported.returncode == 0, exported.stderr
+    spec = load_spec(exported.stdout.strip())
+    if best["schedule"] is not None:
+        assert spec.param_space == load_spec(best["schedule"]).param_space
+    assert training_plan(spec).spec.param_space["train_batch_size_per_learner"] == 200
     asked = ("results", paths.root.name, "--lineage")
     assert first["trial_id"] in sweeper_here(*asked, cwd=tmp_path).stdout
     assert json.loads(sweeper_here(*asked, "--json", cwd=tmp_path).stdout) == run.lineage_rows

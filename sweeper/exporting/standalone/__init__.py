@@ -1,0 +1,1 @@
+"""What an exported agent brings along beside its policy; nothing here imports sweeper."""
