@@ -8,8 +8,12 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from sweeper.errors import UserError
+from sweeper.hints import show
+
 __all__ = [
     "ActionDistribution",
+    "ActionError",
     "Categorical",
     "Gaussian",
     "QValues",
@@ -41,6 +45,9 @@ class ActionDistribution(Protocol):
 
         Args:
             action: as ``act`` and ``sample`` return it.
+
+        Raises:
+            ActionError: it has another shape or type.
         """
 
     def entropy(self) -> Any:
@@ -48,6 +55,10 @@ class ActionDistribution(Protocol):
 
     def to_json(self) -> dict[str, Any]:
         """For ``sweeper inspect --json``."""
+
+
+class ActionError(UserError, ValueError):
+    """An action that a distribution is not of."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +84,19 @@ class _Drawn:
     def _shape(self, batch: Array) -> Any:
         return batch[0] if self.is_single else batch
 
-    def _batch(self, action: Any) -> Array:
-        array = np.asarray(action)
+    def _batch(self, action: Any, shape: tuple[int, ...], rows: int) -> Array:
+        """Actions ``[batch, *shape]``, after their shape was looked at."""
+        try:
+            array = np.asarray(action)
+        except ValueError:  # of lists of unequal lengths
+            array = np.empty(0, object)
+        wanted = shape if self.is_single else (rows, *shape)
+        if array.dtype.kind not in "biuf" or array.shape != wanted:
+            of = "one observation" if self.is_single else f"a batch of {rows}"
+            raise ActionError(
+                f"the action is {show(action)}; the distribution is of {of}, so its action is an "
+                f"array of shape {wanted}" + (", a number" if not wanted else "")
+            )
         return array[None] if self.is_single else array
 
 
@@ -100,7 +122,9 @@ class Categorical(_Drawn):
 
     def log_prob(self, action: Any) -> Any:
         """See `ActionDistribution`; ``-inf`` for an action that the space does not have."""
-        numbers = self._batch(action).reshape(-1, len(self.start)) - np.asarray(self.start)
+        shape = (len(self.start),) if self.is_multiple else ()
+        batch = self._batch(action, shape, len(self.log_probabilities[0]))
+        numbers = batch.reshape(-1, len(self.start)) - np.asarray(self.start)
         total = np.zeros(len(numbers))
         for column, part in zip(numbers.T, self.log_probabilities, strict=True):
             choice = column.astype(np.int64)
@@ -150,7 +174,9 @@ class Gaussian(_Drawn):
 
         Of an action that was clipped, that of the bound.
         """
-        return self._shape(self._log_density(self.to_policy(self._batch(action))))
+        shape = self.mean.shape if self.is_single else self.mean.shape[1:]
+        batch = self._batch(action, shape, len(np.atleast_1d(self.mean)))
+        return self._shape(self._log_density(self.to_policy(batch)))
 
     def entropy(self) -> Any:
         """See `ActionDistribution`; before clipping."""
@@ -186,9 +212,12 @@ class SquashedGaussian(Gaussian):
         """It has no closed form.
 
         Raises:
-            NotImplementedError: always.
+            UserError: always.
         """
-        raise NotImplementedError("the entropy of a squashed Gaussian has no closed form")
+        raise UserError(
+            "the entropy of a squashed Gaussian has no closed form; the mean of -log_prob over "
+            "samples estimates it"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """See `ActionDistribution`."""

@@ -12,13 +12,21 @@ from sweeper.environments.settings import EnvironmentSettings
 from sweeper.environments.spaces import space_from_json
 from sweeper.errors import UserError
 from sweeper.formatting import count_noun
+from sweeper.hints import show
 from sweeper.paths import CheckpointPaths
 from sweeper.run_files import read_json
 
 __all__ = ["AgentPlace", "find_agents", "find_diverged", "read_description"]
 
 
-_OF_THE_WINNER = {"trial_id": str, "retrained_as": str, "seed": int, "env_steps": int}
+_OF_THE_WINNER = {
+    "algorithm": str,
+    "backend": str,
+    "trial_id": str,
+    "retrained_as": str,
+    "seed": int,
+    "env_steps": int,
+}
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,15 @@ def _check_description(document: Any) -> None:
         EnvironmentSettings.from_json(document["environment"])
     if document.get("backend") != "torch":
         return
+    version, versions = document.get("version"), document.get("versions", {})
+    if isinstance(version, bool) or not isinstance(version, int):
+        raise ValueError(f"version is {show(version)}, no number")
+    if not isinstance(versions, Mapping) or not all(
+        isinstance(one, str) for one in versions.values()
+    ):
+        raise ValueError("versions are no mapping of texts")
+    if not isinstance(document.get("network"), Mapping):
+        raise ValueError("network is no mapping")
     seeds, diverged = document.get("seeds"), document.get("diverged", [])
     for name, numbers in (("seeds", seeds), ("diverged", diverged)):
         if not _are_seeds(numbers):

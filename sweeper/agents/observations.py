@@ -44,6 +44,8 @@ class Observations:
             ObservationError: it has another structure, shape or type, holds NaN, or a number that
                 a discrete space does not have.
         """
+        if isinstance(self.space, spaces.Dict) and _is_list_of_mappings(observation):
+            return self._join([self.batch(one)[0] for one in observation]), False
         if self._is_structured and self._is_structure(observation):
             parts: list[bool] = []
             batch = self._batch_structure(self.space, observation, "", parts)
@@ -62,6 +64,15 @@ class Observations:
         if shape is None:  # of a kind that has none, as a Graph
             return [observation], True
         return self._batch_array(self.space, observation, shape, "")
+
+    def _join(self, batches: list[Any]) -> Any:
+        """Batches of structures as one."""
+        first = batches[0]
+        if isinstance(first, dict):
+            return {key: self._join([one[key] for one in batches]) for key in first}
+        if isinstance(first, tuple):
+            return tuple(self._join(list(parts)) for parts in zip(*batches, strict=True))
+        return np.concatenate(batches)
 
     def _is_structure(self, observation: Any) -> bool:
         if isinstance(self.space, spaces.Dict):
@@ -115,15 +126,30 @@ class Observations:
                 raise ObservationError(f"{_named(name)} is an empty batch; {self._wanted}")
         else:
             raise self._refuse(name, f"of shape {array.shape}")
-        if array.dtype.kind == "f" and np.isnan(array).any():
-            raise ObservationError(f"{_named(name)} holds NaN; {self._wanted}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            found = array[~np.isfinite(array)].flat[0]
+            word = "NaN" if np.isnan(found) else f"{found:g}"
+            raise ObservationError(f"{_named(name)} holds {word}; {self._wanted}")
         if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
             self._check_numbers(space, array, name)
+        elif (
+            isinstance(space, spaces.Box)
+            and space.dtype.kind in "iu"
+            and array.dtype != space.dtype
+        ):
+            self._check_integers(space, array, name)
         return array, is_single
 
     def _check_numbers(self, space: Any, array: np.ndarray[Any, Any], name: str) -> None:
         count = space.n if isinstance(space, spaces.Discrete) else space.nvec
         is_known = (array >= space.start) & (array < space.start + count) & (array % 1 == 0)
+        if not is_known.all():
+            found = array[~is_known].flat[0]
+            raise ObservationError(f"{_named(name)} holds {found:g}; {self._wanted}")
+
+    def _check_integers(self, space: spaces.Box, array: np.ndarray[Any, Any], name: str) -> None:
+        limits = np.iinfo(space.dtype)
+        is_known = (array >= limits.min) & (array <= limits.max) & (array % 1 == 0)
         if not is_known.all():
             found = array[~is_known].flat[0]
             raise ObservationError(f"{_named(name)} holds {found:g}; {self._wanted}")
@@ -136,6 +162,11 @@ class Observations:
         text = " ".join(str(self.space).split())
         short = text if len(text) <= _MAX_SHOWN * 3 else f"{text[: _MAX_SHOWN * 3]}…"
         return f"the agent takes one element of {short}, or a batch of them"
+
+
+def _is_list_of_mappings(observation: Any) -> bool:
+    is_list = isinstance(observation, list | tuple) and len(observation) > 0
+    return is_list and all(isinstance(one, Mapping) for one in observation)
 
 
 def _named(name: str) -> str:

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 
 from sweeper.agents.agent import Agent
 from sweeper.agents.locate import read_description
+from sweeper.agents.observations import Observations
 from sweeper.agents.old_stack import refuse_old_stack
+from sweeper.agents.torch_fit import check_tensors
 from sweeper.environments.modules import summarise
 from sweeper.environments.spaces import space_from_json
 from sweeper.errors import UserError
@@ -58,17 +61,32 @@ def _load_torch_agent(root: Path, description: Mapping[str, Any], replica: int) 
     action_space = space_from_json(description["action_space"])
     open_reading(CheckpointPaths(root).weights).close()  # reading would wait for a named pipe
     try:
-        policy = TorchPolicy(root, replica)
-        # Whether the weights fit the network shows when it acts.
-        policy.act(np.zeros((1, *policy.observation_shape), np.float32))
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    except Exception as error:  # whatever torch and safetensors say of files that don't fit
+        policy = TorchPolicy(root, replica, description)
+        tensors = {name: tensor.numpy() for name, tensor in policy.tensors.items()}
+        check_tensors(description, tensors, action_space)
+        batch = Observations(observation_space).batch(_make_member(observation_space))[0]
+        policy.act(batch)
+    except Exception as error:  # whatever torch says of files that don't fit
+        own = str(error) if type(error) is ValueError else summarise(error)
+        if isinstance(error, KeyError) and str(error.args[0]).startswith(("encoder.", "head.")):
+            own = f"{error.args[0]} is missing"
         raise UserError(
             f"{root} holds no agent that can act: weights.safetensors is damaged or does not fit "
-            f"agent.json ({summarise(error)})"
+            f"agent.json ({own})"
         ) from error
     return Agent(policy, observation_space, action_space, description)
+
+
+def _make_member(space: spaces.Space[Any]) -> Any:
+    """A member of a space, the same one each time."""
+    match space:
+        case spaces.Discrete() | spaces.MultiDiscrete():
+            return np.asarray(space.start)
+        case spaces.Dict():
+            return {name: _make_member(part) for name, part in space.spaces.items()}
+        case spaces.Tuple():
+            return tuple(_make_member(part) for part in space.spaces)
+    return np.clip(np.zeros(space.shape or ()), space.low, space.high)
 
 
 def _load_rllib_agent(root: Path, description: Mapping[str, Any], *, trust: TrustLike) -> Agent:

@@ -31,6 +31,7 @@ class TorchPolicy:
         folder: holds ``agent.json`` and ``weights.safetensors``, whose tensors' first axis is
             the replica.
         replica: its index.
+        description: the contents of ``agent.json``, if they were read before.
 
     Attributes:
         description: the contents of ``agent.json``.
@@ -49,9 +50,16 @@ class TorchPolicy:
         ValueError: the agent was written by a newer version, or has no such replica.
     """
 
-    def __init__(self, folder: str | Path, replica: int = 0) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        replica: int = 0,
+        description: Mapping[str, Any] | None = None,
+    ) -> None:
         root = Path(folder)
-        self.description: dict[str, Any] = json.loads((root / "agent.json").read_text("utf-8"))
+        if description is None:
+            description = json.loads((root / "agent.json").read_text("utf-8"))
+        self.description: Mapping[str, Any] = description
         if self.description["version"] > _VERSION:
             raise ValueError(
                 f"{root} was written in format {self.description['version']}; this version "
@@ -59,6 +67,9 @@ class TorchPolicy:
             )
         tensors = read_tensors(root / "weights.safetensors")
         replicas = len(self.description["seeds"])
+        found = {len(tensor) if tensor.ndim else 0 for tensor in tensors.values()}
+        if found - {replicas}:
+            raise ValueError(f"{root} has tensors of {max(found)} replicas, not {replicas}")
         if not 0 <= replica < replicas:
             raise ValueError(f"{root} has replicas 0 to {replicas - 1}, not {replica}")
         self.tensors: dict[str, Tensor] = {
@@ -78,6 +89,7 @@ class TorchPolicy:
         if self.has_q_values:
             self.has_value = self.description["dueling"]
         self._layers = read_network(self._network, self.tensors, has_value=self.has_value)
+        self._moments = self._read_moments()
         self.box = None
         if self._actions["type"] == "Box":
             self.box = BoxActions(
@@ -107,6 +119,10 @@ class TorchPolicy:
         if self.has_q_values:
             values = self._combine(*self._q_heads(observations))[0]
             return self._count(self._choose_epsilon_greedily(values, generator))
+        if generator is None and self.box is not None:  # for which no deviation matters
+            layers = self._layers
+            outputs = layers.policy_head(layers.policy_encoder(self._encode(observations)))
+            return self.box.fit(outputs.numpy()[:, : self.box.size])
         return self._choose_actions(self.distribution_inputs(observations), generator)
 
     def distribution_inputs(self, observations: Any) -> Array:
@@ -121,8 +137,8 @@ class TorchPolicy:
         if self.box is None:
             return outputs
         if "log_std" in self.tensors:
-            free = self.tensors["log_std"].numpy()
-            outputs = np.concatenate([outputs, np.tile(free, (len(outputs), 1))], axis=1)
+            free = np.broadcast_to(self.tensors["log_std"].numpy(), outputs.shape)
+            outputs = np.concatenate([outputs, free], axis=1)
         size = self.box.size
         outputs[:, size:] = outputs[:, size:].clip(*self.log_std_range)
         return outputs
@@ -301,12 +317,20 @@ class TorchPolicy:
                 array = np.concatenate(encode_parts(self._space, array), axis=1)
             elif self.has_channels_first:
                 array = array.transpose(0, 2, 3, 1)
-        if "normalisation.observations.mean" in self.tensors:
-            mean = self.tensors["normalisation.observations.mean"].numpy()
-            variance = self.tensors["normalisation.observations.variance"].numpy()
-            standardised = (array - mean) / np.sqrt(variance + NORMALISER_EPSILON)
-            array = np.clip(standardised, -NORMALISER_CLIP, NORMALISER_CLIP)
+        if len(self.observation_shape) < 2:
+            array = array.reshape(len(array), -1)  # of single numbers, too
+        if self._moments is not None:
+            mean, deviation = self._moments
+            array = ((array - mean) / deviation).clip(-NORMALISER_CLIP, NORMALISER_CLIP)
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+
+    def _read_moments(self) -> tuple[Array, Array] | None:
+        """The mean and deviation that observations are standardised by, if they are."""
+        if "normalisation.observations.mean" not in self.tensors:
+            return None
+        mean = self.tensors["normalisation.observations.mean"].numpy()
+        variance = self.tensors["normalisation.observations.variance"].numpy()
+        return mean, np.sqrt(variance + NORMALISER_EPSILON)
 
     # -- actions ------------------------------------------------------------------------------
 

@@ -64,7 +64,8 @@ def encode_parts(space: Mapping[str, Any], batch: Any) -> list[Array]:
 
 
 def _one_hot(values: Array, size: int) -> Array:
-    rows: Array = np.eye(size, dtype=np.float32)[values.astype(np.int64)]
+    rows = np.zeros((len(values), size), np.float32)
+    rows[np.arange(len(values)), values.astype(np.int64)] = 1
     return rows
 
 

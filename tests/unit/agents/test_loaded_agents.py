@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from run_mutations import extract_run
+from safetensors.numpy import load_file, save_file
 from space_envs import ACTIONS, OBSERVATIONS
 from torch.distributions import Categorical, Normal
 
@@ -217,6 +220,10 @@ WRONG = [
     ("float32", [1, [2], 3], "no array"),
     ("float32", {"a": 1}, "of type dict"),
     ("float32", [0.0, np.nan, 0.0], "holds NaN"),
+    ("unbounded", [0.0, np.inf, 0.0], "holds inf"),
+    ("bytes", [0, 1, 2, 3, 300], "holds 300"),
+    ("bytes", [0, 1, 2, 3, -4], "holds -4"),
+    ("small integers", [0, 0.5, 1], "holds 0.5"),
     ("a number", [[1.0]], "of shape (1, 1)"),
     ("Discrete from 3", 7, "holds 7"),
     ("Discrete from 3", [3, 2], "holds 2"),
@@ -246,13 +253,111 @@ def test_a_wrong_observation_is_named_with_what_is_wanted(
     )
 
 
-@pytest.mark.parametrize("name", [name for name in OBSERVATIONS if "Graph" not in name][:20])
-def test_a_sample_of_any_space_is_one_observation(name: str) -> None:
-    space = OBSERVATIONS[name]
-    batch, is_single = Observations(space).batch(space.sample())
-    assert is_single
-    _, is_single = Observations(space).batch(batch)
+SEEN_BY_TORCH = [
+    name
+    for name in OBSERVATIONS
+    if not any(
+        word in name for word in ("a number", "image", "matrix", "Binary", "rank 2", "Dict", "Text")
+    )
+    and not any(word in name for word in ("Sequence", "Graph", "OneOf"))
+] + ["Dict in an order of its own", "Tuple of a Dict"]
+
+
+@pytest.mark.parametrize("name", SEEN_BY_TORCH)
+def test_an_agent_takes_one_observation_and_a_batch_of_any_space(tmp_path: Path, name: str) -> None:
+    environment = replace(
+        of_actions("Discrete"), kwargs={"observations": name, "actions": "Discrete"}
+    )
+    trainer = save(tmp_path, environment, {})
+    agent, space = sweeper.load_agent(tmp_path, replica=8), OBSERVATIONS[name]
+    space.seed(3)
+    items = [space.sample() for _ in range(20)]
+    batch = Observations(space)._join([Observations(space).batch(one)[0] for one in items])
+    actions = agent.act(batch)
+    assert [agent.act(one) for one in items] == actions.tolist()
+    encoded = np.repeat(trainer._encoder.encode(batch)[None], 2, axis=0)
+    inputs = trainer._networks.policy(encoded)[1]
+    assert actions.tolist() == inputs.argmax(axis=1).tolist()
+    assert np.isfinite(agent.value(batch)).all()
+
+
+def test_a_list_of_mappings_is_a_batch() -> None:
+    space = OBSERVATIONS["Dict in an order of its own"]
+    items = [space.sample() for _ in range(3)]
+    batch, is_single = Observations(space).batch(items)
     assert not is_single
+    assert batch["m"]["b"].tolist() == [one["m"]["b"] for one in items]
+    with pytest.raises(ObservationError, match="is missing"):
+        Observations(space).batch([items[0], {}])
+
+
+@pytest.mark.parametrize("action", [[0, 1], "left", [[0]], None, [0, [1]]])
+def test_an_action_of_another_shape_has_no_probability(tmp_path: Path, action: Any) -> None:
+    save(tmp_path, EnvironmentSettings("CartPole-v1"), {})
+    agent = sweeper.load_agent(tmp_path)
+    with pytest.raises(UserError, match="its action is an array of shape"):
+        agent.action_distribution(np.zeros(4)).log_prob(action)
+    with pytest.raises(UserError, match=r"of a batch of 3, so its action"):
+        agent.action_distribution(np.zeros((3, 4))).log_prob(action)
+
+
+FOREIGN: list[tuple[str, Callable[[dict[str, Any]], Any], str]] = [
+    ("a head too wide", lambda t: t.update({
+        "head.policy.out.weight": np.zeros((2, 5, 8), np.float32),
+        "head.policy.out.bias": np.zeros((2, 5), np.float32),
+    }), "head.policy.out.bias has the shape (5,), not (2,)"),
+    ("values of another network", lambda t: t.update({
+        "head.value.out.weight": np.zeros((2, 1, 9), np.float32)
+    }), "head.value.out.weight has the shape (1, 9), not (1, 8)"),
+    ("a stranger", lambda t: t.update({"x.weight": np.zeros((2, 3), np.float32)}),
+     "x.weight belongs to no part of the network"),
+    ("one missing", lambda t: t.pop("encoder.value.0.bias"), "encoder.value.0.bias is missing"),
+    ("NaN", lambda t: t["head.policy.out.bias"].fill(np.nan),
+     "head.policy.out.bias holds NaN or an infinity"),
+    ("whole numbers", lambda t: t.update({
+        "encoder.policy.0.bias": np.zeros((2, 8), np.int64)
+    }), "encoder.policy.0.bias holds int64"),
+    ("more replicas", lambda t: t.update({
+        name: np.concatenate([one, one]) for name, one in t.items()
+    }), "4 replicas, not 2"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [one[1:] for one in FOREIGN], ids=[one[0] for one in FOREIGN]
+)
+def test_tensors_that_are_not_the_networks_are_named(
+    tmp_path: Path, change: Callable[[dict[str, Any]], Any], said: str
+) -> None:
+    save(tmp_path, EnvironmentSettings("CartPole-v1"), {})
+    file = tmp_path / "weights.safetensors"
+    tensors = {name: np.array(one) for name, one in load_file(file).items()}
+    change(tensors)
+    save_file(tensors, file)
+    with pytest.raises(UserError) as caught:
+        sweeper.load_agent(tmp_path)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("version", "9", "version is '9', no number"),
+        ("version", 99, "was written in format 99"),
+        ("versions", [1], "versions are no mapping of texts"),
+        ("algorithm", {"a": 1}, "algorithm is of another type"),
+        ("network", [], "network is no mapping"),
+    ],
+)
+def test_a_description_of_another_form_is_named(
+    tmp_path: Path, key: str, value: Any, said: str
+) -> None:
+    save(tmp_path, EnvironmentSettings("CartPole-v1"), {})
+    document = json.loads((tmp_path / "agent.json").read_text())
+    (tmp_path / "agent.json").write_text(json.dumps({**document, key: value}))
+    with pytest.raises(UserError) as caught:
+        sweeper.load_agent(tmp_path)
+    assert said in str(caught.value)
 
 
 def test_it_plays_the_episodes_of_an_evaluation(tmp_path: Path) -> None:
