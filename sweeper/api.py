@@ -209,7 +209,7 @@ def resume(
         extension: more samples, time or steps, or another try for failed trials.
         allow_changed_environment: go on although the code of the environment has changed.
         trust: import, unpickle and connect to what a run names that this user did not make on
-            this machine; ``"none"``: nor what this user made.
+            this machine; ``"none"``: not even what this user made.
         progress: makes what watches the launch.
         say: receives, in words, what is going to happen.
 

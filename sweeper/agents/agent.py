@@ -66,7 +66,7 @@ class Policy(Protocol):
 
 @dataclass(frozen=True, repr=False)
 class Agent:
-    """An agent, loaded; it needs no Ray, and one of the torch backend does not even import it.
+    """An agent, loaded; Ray is never started for it, and for one of torch not even imported.
 
     Observations are given as the environment returns them, one or a batch; what the agent does to
     them, such as one-hot encoding and normalisation, is part of it.
@@ -320,7 +320,7 @@ class Agent:
 
     @property
     def title(self) -> tuple[str, ...]:
-        """Who it is, as in ``("champion t0003", "seed 7")``; of what kind of text is not known."""
+        """Who it is, as in ``("champion t0003", "seed 7")``; untrusted text."""
         name = "agent" if self.where is None else self.where.title
         return (name,) if self.seed is None else (name, f"seed {self.seed}")
 

@@ -58,7 +58,7 @@ class Whereabouts:
     def title(self) -> str:
         """What it is, in two words at most: ``champion t0003``, ``t0003``, or the folder's name.
 
-        Of what kind its text is, is not known.
+        It is untrusted text.
         """
         trial = self.description.get("trial_id")
         if trial is not None or (self.run is not None and self.folder == self.run.champion):
