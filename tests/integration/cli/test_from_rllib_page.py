@@ -46,7 +46,7 @@ PROMISED = {
     "Reached episode return": (r"^Reached episode return of \d+\.0\.$", r"^\d+\.0 \d+$"),
     "env_runner_weights": (r"^env runner 0 \{'", r"^env runner 1 \{'"),
     "distribution.probabilities": (
-        rf"^\[0\.\d+ +0\.\d+\] {NUMBER}$",
+        rf"^\[ *{NUMBER} +{NUMBER} *\] {NUMBER}$",
         rf"^[01] -{NUMBER}$",
         rf"^{NUMBER}$",
     ),
