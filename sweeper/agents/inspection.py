@@ -135,7 +135,8 @@ class Inspection:
     @property
     def backend(self) -> str:
         """What trained it."""
-        return str(self.agent.description.get("backend", "rllib"))
+        described = self.agent.description
+        return str(described.get("converted_from") or described.get("backend", "rllib"))
 
     @property
     def environment(self) -> str | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweeper.agents.outputs import check_output
 from sweeper.agents.whereabouts import find_whereabouts
 from sweeper.errors import SpecError, UserError
 from sweeper.evidence.current import select_current
@@ -23,6 +24,8 @@ from sweeper.spec.training import for_training
 from sweeper.trust import find_foreign_environment
 
 __all__ = ["ExportedSpec", "export_spec"]
+
+_ENDINGS = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ def export_spec(
         lines.append(f"The configuration of {trial_id} of {run.root.name}.")
     spec, more = _make_spec(run, recorded, results, trial_id)
     written = (file or Path(f"{spec.name}.yaml")).absolute()
+    check_output(written, _ENDINGS)
     lines += [*more, f"sweeper train {shlex.quote(written.name)}"]
     text = "".join(f"# {_in_one_line(line)}\n" for line in lines) + dump_spec(spec)
     try:
@@ -142,13 +146,9 @@ def _in_one_line(text: str) -> str:
 
 
 def _write(file: Path, text: str, *, overwrite: bool) -> None:
-    if not file.parent.is_dir():
-        raise UserError(f"{file} can't be written: there is no folder {file.parent}")
     if not overwrite:
         write_new(file, text, remedy="give another --output, or --overwrite")
         return
-    if file.is_dir():
-        raise UserError(f"{file} is a folder; give a file in it")
     try:
         write_atomically(file, text)
     except OSError as error:

@@ -112,7 +112,7 @@ def write_readme(
         _paragraphs(
             [
                 f"# {description['algorithm']}{environment}",
-                f"An agent that sweeper trained{' (' * bool(trained)}{', '.join(trained)}"
+                f"An agent, exported by sweeper{' (' * bool(trained)}{', '.join(trained)}"
                 f"{')' * bool(trained)}. It acts where torch, numpy and gymnasium are installed: "
                 "`pip install -r requirements.txt`.",
                 *_describe_playing(evaluation),

@@ -55,6 +55,9 @@ def compare(agent: Any, folder: Path) -> Any:
     """The exported agent, after it was held against the original once more, on other samples."""
     exported = export_agent(agent, folder)
     assert exported.description["converted_from"] == "rllib"
+    # A bare checkpoint does not say which environment it acts in.
+    assert exported.needs[0].startswith("The checkpoint does not say which environment")
+    assert "play.py" not in exported.files
     policy = TorchPolicy(folder)
     space = agent.observation_space
     space.seed(5)

@@ -151,5 +151,8 @@ def test_what_has_no_configuration_is_refused(tmp_path: Path) -> None:
     assert sum(1 for _ in read_journal(failed.journal)) > 2
     with pytest.raises(UserError, match="there is no folder"):
         export(run, file=tmp_path / "no" / "x.yaml")
+    (tmp_path / "x.yaml").mkdir()
     with pytest.raises(UserError, match="is a folder; give a file in it"):
-        export(run, file=tmp_path, overwrite=True)
+        export(run, file=tmp_path / "x.yaml", overwrite=True)
+    with pytest.raises(UserError, match=r"must end in \.yaml or \.yml"):
+        export(run, file=tmp_path / "x.json")
