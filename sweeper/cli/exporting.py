@@ -43,7 +43,7 @@ def export(
     overwrite: bool,
     trust: str,
 ) -> None:
-    """Write an agent as a folder that acts without sweeper, or its configuration as a spec.
+    """Write an agent as a folder that acts on its own, or as a spec.
 
     The folder acts with torch, numpy and gymnasium alone. Its play.py plays the reported
     evaluation again and says whether it lands in the reported interval. An RLlib agent is
