@@ -18,7 +18,7 @@ from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
 from sweeper.paths import DEFAULT_STORAGE
 from sweeper.trainables.contract import MAX_EPISODE_STEPS
-from sweeper.trust import TrustLike, refuse_foreign
+from sweeper.trust import Trust, TrustLike, refuse_foreign
 
 if TYPE_CHECKING:
     from sweeper.results.records import TrialCheckpoint, TrialRecord
@@ -53,12 +53,13 @@ def load_agent(
         storage: the folder that holds the runs.
         trust: unpickle RLlib's checkpoint, and run the environment's code, although this user did
             not make them on this machine; ``"none"``: not even if this user did.
-        say: receives, in words, what is unpickled so.
+        say: receives, in words, what is unpickled so, and which checkpoints are passed over.
 
     Raises:
         UserError: there is no agent, it is damaged, or whoever made it is not trusted.
     """
-    where = find_agent(str(path), str(storage))
+    Trust.of(trust)
+    where = find_agent(str(path), str(storage), say=say)
     place = _choose(where, replica)
     refuse_foreign(where.foreign_pickles(trust), name=str(where.folder), trust=trust, say=say)
     if where.is_champion_of is not None:

@@ -11,14 +11,10 @@ from sweeper.run_files import read_json
 
 __all__ = ["refuse_old_stack"]
 
-_FIRST = 1.0  # the version of the new API stack's checkpoints, from 2.0 of today's layout on
-# What checkpoints were made of before they had a version.
-_OLD_FILES = (
-    "*.tune_metadata",
-    "algorithm_state.pkl",
-    "policy_state.pkl",
-    "policies/*/policy_state.pkl",
-)
+_FIRST = 2.0  # version of the new API stack's checkpoints; the old one has written up to 1.1
+# Only the old stack makes these.
+_OLD_FILES = ("*.tune_metadata", "policy_state.pkl", "policies/*/policy_state.pkl")
+_STATE = "algorithm_state.pkl"  # the new stack has one, too, but always beside a version
 
 
 def refuse_old_stack(folder: Path) -> None:
@@ -28,8 +24,9 @@ def refuse_old_stack(folder: Path) -> None:
         UserError: it is one.
     """
     version = _read_version(CheckpointPaths(folder))
-    is_old = any(next(folder.glob(pattern), None) is not None for pattern in _OLD_FILES)
-    if (version is None and not is_old) or (version is not None and version >= _FIRST):
+    patterns = _OLD_FILES if version is not None else (*_OLD_FILES, _STATE)
+    is_old = version is not None and version < _FIRST
+    if not is_old and all(next(folder.glob(pattern), None) is None for pattern in patterns):
         return
     found = "before checkpoints had versions" if version is None else f"version {version:g}"
     raise UserError(

@@ -18,6 +18,7 @@ from sweeper.agents.torch_fit import check_tensors
 from sweeper.environments.modules import summarise
 from sweeper.environments.spaces import space_from_json
 from sweeper.errors import UserError
+from sweeper.hints import did_you_mean, join_words, show
 from sweeper.paths import CheckpointPaths
 from sweeper.run_files import open_reading
 from sweeper.trust import TrustLike, find_foreign_pickles, refuse_foreign
@@ -25,6 +26,8 @@ from sweeper.trust import TrustLike, find_foreign_pickles, refuse_foreign
 __all__ = ["read_agent"]
 
 _logger = logging.getLogger(__name__)
+
+_BACKENDS = ("rllib", "torch")
 
 
 def read_agent(folder: Path, index: int = 0, *, trust: TrustLike = False) -> Agent:
@@ -45,6 +48,7 @@ def read_agent(folder: Path, index: int = 0, *, trust: TrustLike = False) -> Age
     try:
         if description.get("backend") == "torch":
             return _load_torch_agent(root, description, index)
+        _refuse_backend(root, description)
         own = CheckpointPaths(root).algorithm if description else root
         return _load_rllib_agent(own, description, trust=trust)
     except OSError as error:
@@ -52,6 +56,21 @@ def read_agent(folder: Path, index: int = 0, *, trust: TrustLike = False) -> Age
         raise UserError(f"no agent in {root}: {where}") from error
     except ValueError as error:
         raise UserError(str(error)) from error
+
+
+def _refuse_backend(root: Path, description: Mapping[str, Any]) -> None:
+    """Refuse an agent of a backend that there is not.
+
+    Raises:
+        UserError: the description names one.
+    """
+    backend = description.get("backend", "rllib")
+    if backend not in _BACKENDS:
+        hint = did_you_mean(backend, _BACKENDS)
+        raise UserError(
+            f"{CheckpointPaths(root).agent}: the backend is {show(backend)}; it must be "
+            f"{join_words(_BACKENDS, 'or')}{hint}"
+        )
 
 
 def _load_torch_agent(root: Path, description: Mapping[str, Any], replica: int) -> Agent:

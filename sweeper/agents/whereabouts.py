@@ -6,22 +6,27 @@ of the run imports it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sweeper.agents.locate import read_description
+from sweeper.agents.old_stack import refuse_old_stack
+from sweeper.checkpoint_marker import find_damage
 from sweeper.environments.identity import EnvironmentIdentity
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
 from sweeper.journal import LaunchStarted, read_journal
 from sweeper.paths import CheckpointPaths, RunPaths, find_run, is_run, run_reference
-from sweeper.run_files import is_regular
 from sweeper.trainables.contract import MAX_EPISODE_STEPS
 from sweeper.trust import Trust, TrustLike, find_foreign_environment, find_foreign_pickles
 
 __all__ = ["Whereabouts", "find_agent", "find_whereabouts", "space_layout"]
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -86,9 +91,10 @@ class Whereabouts:
         if run is not None:
             spec = load_record(run.spec)
             return spec.environment.settings(), relocate(run, spec).environment.settings()
+        lacks = "its agent.json has no environment" if self.description else "it has no agent.json"
         raise UserError(
-            f"{self.folder} does not say which environment it acts in: it has no agent.json and "
-            "lies in no run; give a run, its champion/, or a checkpoint_… folder of one of its "
+            f"{self.folder} does not say which environment it acts in: {lacks}, and it lies in no "
+            "run; give a run, its champion/, or a checkpoint_… folder of one of its "
             "trials"
         )
 
@@ -102,8 +108,7 @@ class Whereabouts:
     def foreign_pickles(self, trust: TrustLike = Trust.OWN) -> list[str]:
         """What loading the agent unpickles that is not this user's own, in words."""
         paths = CheckpointPaths(self.folder)
-        places = (paths.root, paths.algorithm, *paths.replicas)
-        holds_pickles = any(CheckpointPaths(place).is_rllib for place in places)
+        holds_pickles = any(CheckpointPaths(place).is_rllib for place in _rllib_places(paths))
         if self.is_torch or not holds_pickles:
             return []
         return find_foreign_pickles([self.folder], trust)
@@ -146,21 +151,35 @@ class Whereabouts:
         return replace(now, **others)
 
 
-def find_agent(target: str, storage: str) -> Whereabouts:
+def find_agent(
+    target: str, storage: str, *, say: Callable[[str], None] = _logger.info
+) -> Whereabouts:
     """Find what a user has named.
 
     Args:
         target: a run (name, path or ``last``), whose champion is meant; a trial's folder, whose
-            newest checkpoint is meant; a trial's checkpoint, or the folder of a single agent.
+            newest whole checkpoint is meant; a trial's checkpoint, or the folder of a single agent.
         storage: the folder that holds the runs.
+        say: receives, in words, which damaged checkpoints of a trial were passed over.
 
     Raises:
-        UserError: there is nothing of the kind, or the run has no champion.
+        UserError: there is nothing of the kind, it is damaged, or the run has no champion.
     """
     folder = Path(target)
     if folder.is_dir() and not is_run(folder):
-        return find_whereabouts(_newest_checkpoint(folder) or folder)
-    paths = find_run(target, Path(storage))
+        newest = _find_newest(folder, say)
+        if newest is None:
+            _refuse_damaged(folder)
+        return find_whereabouts(newest or folder)
+    try:
+        paths = find_run(target, Path(storage))
+    except UserError as error:
+        if not folder.is_file():
+            raise
+        raise UserError(
+            f"{target} is a file; give the folder of an agent: a run, its champion/, or a "
+            "checkpoint_… folder of one of its trials"
+        ) from error
     if not paths.champion.is_dir():
         if next(paths.trials.glob("*/checkpoint_*"), None) is None:
             raise UserError(
@@ -179,20 +198,65 @@ def find_whereabouts(folder: Path) -> Whereabouts:
     """What is known of a folder that is said to hold agents.
 
     Raises:
-        UserError: its ``agent.json`` is damaged.
+        UserError: its ``agent.json`` is damaged, or RLlib's old API stack wrote it.
     """
     absolute = folder.absolute()
     root = next((parent for parent in absolute.parents if is_run(parent)), None)
     run = None if root is None else RunPaths(root)
-    return Whereabouts(absolute, read_description(absolute), run)
+    where = Whereabouts(absolute, read_description(absolute), run)
+    if not where.is_torch:
+        for place in _rllib_places(CheckpointPaths(absolute)):
+            refuse_old_stack(place)
+    return where
 
 
-def _newest_checkpoint(folder: Path) -> Path | None:
-    """The last whole checkpoint in a trial's folder; None if it is no such folder."""
+def _rllib_places(paths: CheckpointPaths) -> tuple[Path, ...]:
+    """Where checkpoints of RLlib's own can be."""
+    return paths.root, paths.algorithm, *paths.replicas
+
+
+def _find_newest(folder: Path, say: Callable[[str], None]) -> Path | None:
+    """The last whole checkpoint in a trial's folder; None if it is no such folder.
+
+    Runs of earlier versions have no markers. Where there are some, a checkpoint without one is
+    still being written.
+
+    Raises:
+        UserError: all its checkpoints are damaged.
+    """
     if CheckpointPaths(folder).agent.exists() or CheckpointPaths(folder).is_rllib:
         return None
-    found = [one for one in folder.glob("checkpoint_*") if is_regular(CheckpointPaths(one).marker)]
-    return max(found, key=lambda one: (len(one.name), one.name), default=None)
+    found = [one for one in folder.glob("checkpoint_*") if one.is_dir()]
+    marked = [one for one in found if os.path.lexists(CheckpointPaths(one).marker)]
+    damaged: list[str] = []
+    for one in sorted(marked or found, key=lambda one: (len(one.name), one.name), reverse=True):
+        damage = find_damage(one)
+        if damage is None:
+            if damaged:
+                say(f"taking {one.name} of {folder}, because {' and '.join(damaged)}")
+            return one
+        damaged.append(f"{one.name} is damaged ({damage})")
+    if damaged:
+        raise UserError(f"{folder} has no checkpoint that is whole: {', '.join(damaged)}")
+    return None
+
+
+def _refuse_damaged(folder: Path) -> None:
+    """Refuse files that are not those of the checkpoint's marker, if it has one.
+
+    Raises:
+        UserError: some have changed since.
+    """
+    is_replica = CheckpointPaths(folder).is_rllib and folder.name.startswith("replica_")
+    checkpoint = folder.absolute().parent if is_replica else folder
+    if not os.path.lexists(CheckpointPaths(checkpoint).marker):
+        return
+    damage = find_damage(checkpoint)
+    if damage is not None:
+        raise UserError(
+            f"{checkpoint} is damaged: {damage}; take another checkpoint of its trial, or put its "
+            "files back"
+        )
 
 
 def space_layout(space: Mapping[str, Any]) -> Any:

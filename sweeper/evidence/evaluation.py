@@ -26,7 +26,7 @@ from sweeper.relocation import relocate
 from sweeper.results.builder import load_results
 from sweeper.spec import ExperimentSpec, load_record
 from sweeper.trainables.contract import MAX_EPISODE_STEPS
-from sweeper.trust import TrustLike, refuse_foreign
+from sweeper.trust import Trust, TrustLike, refuse_foreign
 
 __all__ = ["AgentEvaluation", "Evaluation", "evaluate", "find_champions_runs", "play_episodes"]
 
@@ -64,13 +64,14 @@ def evaluate(
         allow_changed_environment: play although the code of the environment has changed since the
             training.
         trust: import and unpickle what this user did not make on this machine.
-        say: receives, in words, what that is.
+        say: receives, in words, what that is, and which checkpoints are passed over.
 
     Raises:
         UserError: there is nothing to evaluate, the environment is another one, whoever made it is
             not trusted, or the run's champion is another one than the agent that is there.
     """
-    where = find_agent(target, storage)
+    Trust.of(trust)
+    where = find_agent(target, storage, say=say)
     folder, description = where.folder, where.description
     does_sample = _does_explore(where) if explore is None else explore
     agents = find_agents(folder, description, replica)

@@ -22,7 +22,6 @@ from sweeper.planning.plan import SweepPlan
 from sweeper.running.origin.choice import choose, find_env_steps, name_agent
 from sweeper.running.origin.fitting import (
     note_spaces,
-    refuse_damaged,
     refuse_other_algorithm,
     refuse_other_backend,
     refuse_other_network,
@@ -66,9 +65,8 @@ def begin_from(
             algorithm, its spaces or its network are not those of the plan.
     """
     spec = plan.spec
-    where = find_agent(target, spec.storage)
+    where = find_agent(target, spec.storage, say=say)
     refuse_other_backend(where, spec)
-    refuse_damaged(where)
     choice = choose(where, spec.seeds, replica)
     refuse_foreign(where.foreign_pickles(trust), name=str(where.folder), trust=trust, say=say)
     refuse_other_algorithm(where, choice.places[0], spec)

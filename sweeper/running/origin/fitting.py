@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from sweeper.agents.agent import Agent
 from sweeper.agents.locate import AgentPlace
 from sweeper.agents.whereabouts import Whereabouts, space_layout
-from sweeper.checkpoint_marker import find_damage
 from sweeper.environments.building import describe
 from sweeper.environments.spaces import space_to_json
 from sweeper.errors import SweeperError, UserError
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "note_spaces",
-    "refuse_damaged",
     "refuse_other_algorithm",
     "refuse_other_backend",
     "refuse_other_network",
@@ -60,18 +57,6 @@ def refuse_other_backend(where: Whereabouts, spec: ExperimentSpec) -> None:
             f"{spec.backend}, whose networks have other weights; add backend={backend}, or name "
             f"a checkpoint of {spec.backend}"
         )
-
-
-def refuse_damaged(where: Whereabouts) -> None:
-    """Refuse a checkpoint whose files are not what its marker says.
-
-    Raises:
-        UserError: it is one.
-    """
-    has_marker = os.path.lexists(CheckpointPaths(where.folder).marker)
-    damage = find_damage(where.folder) if has_marker else None
-    if damage is not None:
-        raise UserError(f"{where.folder} is damaged: {damage}; name another checkpoint")
 
 
 def refuse_other_algorithm(where: Whereabouts, place: AgentPlace, spec: ExperimentSpec) -> None:

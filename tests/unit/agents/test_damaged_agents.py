@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from command_line import sweeper_here
@@ -15,6 +17,7 @@ from run_mutations import extract_run
 from safetensors.torch import load_file, save_file
 
 from sweeper.agents.locate import read_description
+from sweeper.checkpoint_marker import mark_complete
 from sweeper.errors import UserError
 from sweeper.evidence import evaluation
 from sweeper.evidence.evaluation import evaluate
@@ -192,24 +195,134 @@ def test_a_wrapper_that_hides_the_end_of_episodes_does_not_keep_an_evaluation_go
     assert (done.max_episode_steps, done.num_capped) == (600, 2)
 
 
+OLD = {"rllib_checkpoint.json": '{"checkpoint_version": "1.1"}'}
+
+
 @pytest.mark.parametrize(
     ("files", "said"),
     [
         ({"rllib_checkpoint.json": '{"checkpoint_version": "0.1"}'}, "version 0.1"),
+        (OLD, "version 1.1"),
         (
             {"rllib_checkpoint.json": '{"type": "Algorithm"}', "algorithm_state.pkl": "x"},
             "before checkpoints had versions",
+        ),
+        (
+            {
+                "rllib_checkpoint.json": '{"checkpoint_version": "2.1"}',
+                "policies/p/policy_state.pkl": "x",
+            },
+            "version 2.1",
         ),
         ({"checkpoint-10": "x", "checkpoint-10.tune_metadata": "x"}, "before checkpoints had"),
         ({"policy_state.pkl": "x"}, "before checkpoints had"),
     ],
 )
-def test_a_checkpoint_of_rllibs_old_stack_is_told(
-    tmp_path: Path, files: dict[str, str], said: str
+@pytest.mark.parametrize("place", [".", "checkpoint", "replica_3"])
+@pytest.mark.parametrize("trust", [False, True])
+def test_a_checkpoint_of_rllibs_old_stack_is_told_before_trust_is_asked(
+    tmp_path: Path, files: dict[str, str], said: str, place: str, trust: bool
 ) -> None:
-    for name, text in files.items():
-        (tmp_path / name).write_text(text)
-    with pytest.raises(UserError, match="old API stack") as caught:
-        load_agent(tmp_path, trust=True)
+    write(tmp_path / place, files)
+    with pytest.raises(UserError, match="RLlib's old API stack") as caught:
+        load_agent(tmp_path, trust=trust)
     assert said in str(caught.value)
-    assert "only those from version 1.0 on can be loaded" in str(caught.value)
+    assert "only those from version 2.0 on can be loaded" in str(caught.value)
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+@pytest.mark.parametrize("verb", ["inspect", "evaluate", "trace", "video"])
+def test_every_verb_tells_the_old_stack(tmp_path: Path, verb: str) -> None:
+    write(tmp_path / "old", OLD)
+    done = sweeper_here(verb, "old", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "old API stack" in " ".join(done.stderr.split())
+    assert "--trust" not in done.stderr
+
+
+def test_a_checkpoint_of_the_new_stack_is_not_taken_for_an_old_one(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {"rllib_checkpoint.json": '{"checkpoint_version": "2.1"}', "algorithm_state.pkl": "x"},
+    )
+    with pytest.raises(UserError, match="trust"):
+        load_agent(tmp_path)
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_checkpoint_that_is_not_as_its_marker_says_is_refused(champion: Path) -> None:
+    (folder,) = champion.parent.glob("trials/t0002/checkpoint_*")
+    mark_complete(folder)
+    assert load_agent(folder).act(np.zeros(4)) in (0, 1)
+    flip(folder / "weights.safetensors")
+    for refuse in (load_agent, lambda one: evaluate(str(one), "runs", episodes=1)):
+        with pytest.raises(UserError, match=r"the contents of weights\.safetensors have changed"):
+            refuse(folder)
+
+
+@pytest.mark.parametrize("is_marked", [True, False], ids=["marked", "of an earlier version"])
+def test_of_a_trial_the_newest_whole_checkpoint_is_taken(champion: Path, is_marked: bool) -> None:
+    (first,) = champion.parent.glob("trials/t0002/checkpoint_*")
+    later = [first.with_name(f"checkpoint_00009{number}") for number in (1, 2)]
+    for folder in later:
+        shutil.copytree(first, folder)
+    for folder in (first, *later) if is_marked else ():
+        mark_complete(folder)
+    said: list[str] = []
+    assert load_agent(first.parent, say=said.append).where.folder == later[1]
+    assert said == []
+    weights = later[1] / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4])
+    assert load_agent(first.parent, say=said.append).where.folder == later[0]
+    assert len(said) == 1
+    assert "taking checkpoint_000091" in said[0]
+    assert "because checkpoint_000092 is damaged (weights.safetensors" in said[0]
+    for folder in (first, later[0]):
+        (folder / "weights.safetensors").write_bytes(b"")
+    with pytest.raises(UserError, match="has no checkpoint that is whole: checkpoint_000092 is"):
+        load_agent(first.parent)
+
+
+def test_a_checkpoint_that_is_still_being_written_is_not_taken(champion: Path) -> None:
+    (first,) = champion.parent.glob("trials/t0002/checkpoint_*")
+    mark_complete(first)
+    shutil.copytree(first, first.with_name("checkpoint_000091"))
+    (first.with_name("checkpoint_000091") / "complete.json").unlink()
+    assert load_agent(first.parent).where.folder == first
+
+
+def test_a_file_is_no_agent(tmp_path: Path) -> None:
+    (tmp_path / "agent.pt").write_text("x")
+    with pytest.raises(UserError, match=r"agent\.pt is a file; give the folder of an agent"):
+        load_agent(tmp_path / "agent.pt")
+
+
+def test_an_unknown_backend_is_named(champion: Path) -> None:
+    change(champion, backend="torch2")
+    with pytest.raises(UserError, match=r"the backend is 'torch2'; .* did you mean torch"):
+        load_agent(champion)
+
+
+def test_a_description_without_environment_is_told_as_that(champion: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone"
+    shutil.copytree(champion, alone)
+    described = json.loads((alone / "agent.json").read_text())
+    del described["environment"]
+    (alone / "agent.json").write_text(json.dumps(described))
+    with pytest.raises(UserError, match=r"its agent\.json has no environment"):
+        load_agent(alone).make_env()
+
+
+def test_trust_is_checked_although_nothing_foreign_is_there(champion: Path) -> None:
+    with pytest.raises(UserError, match="trust is 'sure'; it must be none, own or all"):
+        load_agent(champion, trust="sure")
