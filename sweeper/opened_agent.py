@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 
 from sweeper.agents.agent import Agent
 from sweeper.agents.locate import AgentPlace, find_agents
+from sweeper.agents.playing import open_playground
 from sweeper.agents.reading import read_agent
 from sweeper.agents.whereabouts import Whereabouts, find_agent
-from sweeper.environments.building import describe
-from sweeper.environments.identity import identify, refuse_changes
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
 from sweeper.paths import DEFAULT_STORAGE
-from sweeper.trainables.contract import MAX_EPISODE_STEPS
 from sweeper.trust import Trust, TrustLike, refuse_foreign
 
 if TYPE_CHECKING:
@@ -110,15 +108,14 @@ def open_playing_agent(
     where = agent.where
     if where is None:
         raise UserError(f"{target} does not say which environment it acts in")
-    foreign = where.foreign_environment(trust)
-    refuse_foreign(foreign, name=str(where.folder), trust=trust, say=say)
-    settings = where.environment()[1]
-    described = describe(settings)
-    now = identify(settings, described)
-    refuse_changes(where.identity(now), now, allows_code=allow_changed_environment)
-    cap = where.episode_cap(described.max_episode_steps, max_episode_steps)
-    guard = cap or max(described.max_episode_steps or 0, MAX_EPISODE_STEPS)
-    return PlayingAgent(agent, settings, guard)
+    playground = open_playground(
+        where,
+        max_episode_steps=max_episode_steps,
+        allow_changed_environment=allow_changed_environment,
+        trust=trust,
+        say=say,
+    )
+    return PlayingAgent(agent, playground.settings, playground.guard)
 
 
 def _choose(where: Whereabouts, replica: int | None) -> AgentPlace:

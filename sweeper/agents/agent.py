@@ -16,10 +16,10 @@ from sweeper.agents.distributions import ActionDistribution, QValues, build_dist
 from sweeper.agents.episodes import Episode, action_generator, play_episodes
 from sweeper.agents.network import NetworkTable, list_modules, list_torch_layers
 from sweeper.agents.observations import Observations
-from sweeper.environments.building import build_env, describe
+from sweeper.agents.playing import Playground, open_playground, small_batches
+from sweeper.environments.building import build_env
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
-from sweeper.trainables.contract import MAX_EPISODE_STEPS
 from sweeper.trust import Trust, TrustLike, refuse_foreign
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["Agent", "Policy"]
 
 _logger = logging.getLogger(__name__)
+
+_IS_BARE = "the agent was read from a bare folder: its environment is not known"
 
 
 class Policy(Protocol):
@@ -188,10 +190,12 @@ class Agent:
     def env_runner_weights(self) -> dict[int, dict[str, np.ndarray[Any, Any]]]:
         """The weights of each of RLlib's env runners, by its index; see `runner_weights`.
 
-        The algorithm is restored for it, so Ray is started unless it is running.
+        The algorithm is restored for it with its environment, so Ray is started unless it is
+        running.
 
         Raises:
-            UserError: the agent is not RLlib's, or can't be restored.
+            UserError: the agent is not RLlib's, its environment is not trusted, or it can't be
+                restored.
         """
         checkpoint = getattr(self.policy, "checkpoint", None)
         if checkpoint is None:
@@ -199,6 +203,11 @@ class Agent:
                 "an agent of the torch backend has no env runners: one process steps the "
                 "environments and trains, with the weights that `weights` gives"
             )
+        is_known = self.where is not None and (
+            self.where.run is not None or "environment" in self.where.description
+        )
+        if is_known:  # else it is in the pickle, which was loaded
+            self._find_environment()
         from sweeper.agents.rllib_runners import runner_weights
 
         return runner_weights(checkpoint)
@@ -233,6 +242,7 @@ class Agent:
         *,
         explore: bool = False,
         max_episode_steps: int | None = None,
+        allow_changed_environment: bool = False,
     ) -> Iterator[Episode]:
         """Play episodes in the environment that it was trained in, on seeds of their own.
 
@@ -243,22 +253,28 @@ class Agent:
             seed: which.
             explore: sample actions.
             max_episode_steps: an episode is cut after so many; None: as in the run.
+            allow_changed_environment: play although the environment's code has changed since.
 
         Yields:
             Each episode, in order. All are played, side by side, before the first.
 
         Raises:
-            UserError: the environment is not known, can't be built, or is not trusted.
+            UserError: the environment is not known, another one, not trusted, or can't be built,
+                or the agent can't explore.
         """
-        settings, cap = self._prepare(episodes, max_episode_steps)
-        returns, lengths = play_episodes(
-            self,
-            settings,
-            episodes=episodes,
-            seed=seed,
-            max_episode_steps=cap,
-            generator=action_generator(seed, self.seed) if explore else None,
-        )
+        playground = self._prepare(episodes, seed, max_episode_steps, allow_changed_environment)
+        try:
+            with small_batches(self.description):
+                returns, lengths = play_episodes(
+                    self,
+                    playground.settings,
+                    episodes=episodes,
+                    seed=seed,
+                    max_episode_steps=playground.guard,
+                    generator=action_generator(seed, self.seed) if explore else None,
+                )
+        except ValueError as error:  # of the policy
+            raise UserError(str(error)) from error
         yield from map(Episode, returns, lengths)
 
     def record(
@@ -271,6 +287,7 @@ class Agent:
         max_episode_steps: int | None = None,
         fps: float | None = None,
         width: int | None = None,
+        allow_changed_environment: bool = False,
     ) -> Video:
         """Film the episodes of `play`, as ``sweeper video`` does.
 
@@ -282,38 +299,46 @@ class Agent:
             max_episode_steps: an episode is cut after so many; None: as in the run.
             fps: frames a second; None: as the environment says.
             width: of the pictures, in pixels; None: the frames', at most 600.
+            allow_changed_environment: play although the environment's code has changed since.
 
         Raises:
             UserError: as `play`, the environment can't draw itself, or the file can't be written.
         """
         from sweeper.agents.video.record import VideoSettings, record_video
 
-        settings, cap = self._prepare(episodes, max_episode_steps)
-        return record_video(
-            self,
-            settings,
-            VideoSettings(Path(file), self.title, fps, width),
-            episodes=episodes,
-            seed=seed,
-            max_episode_steps=cap,
-            generator=action_generator(seed, self.seed) if explore else None,
-        )
+        playground = self._prepare(episodes, seed, max_episode_steps, allow_changed_environment)
+        with small_batches(self.description):
+            return record_video(
+                self,
+                playground.settings,
+                VideoSettings(Path(file), self.title, fps, width),
+                episodes=episodes,
+                seed=seed,
+                max_episode_steps=playground.guard,
+                generator=action_generator(seed, self.seed) if explore else None,
+            )
 
     def _prepare(
-        self, episodes: int, max_episode_steps: int | None
-    ) -> tuple[EnvironmentSettings, int]:
-        """The environment to play in, and after how many steps an episode is cut."""
+        self, episodes: int, seed: int, max_episode_steps: int | None, allows_code: bool
+    ) -> Playground:
         if episodes < 1:
             raise UserError(f"episodes is {episodes}; it must be at least 1")
-        settings = self._find_environment()
-        limit = describe(settings).max_episode_steps
-        cap = None if self.where is None else self.where.episode_cap(limit, max_episode_steps)
-        return settings, cap or max(limit or 0, MAX_EPISODE_STEPS)
+        if seed < 0:
+            raise UserError(f"seed is {seed}; it must be at least 0")
+        if self.where is None:
+            raise UserError(_IS_BARE)
+        return open_playground(
+            self.where,
+            max_episode_steps=max_episode_steps,
+            allow_changed_environment=allows_code,
+            trust=self.trust,
+            say=_logger.info,
+        )
 
     def _find_environment(self) -> EnvironmentSettings:
         """The environment's settings, after whose code it is was looked at."""
         if self.where is None:
-            raise UserError("the agent was read from a bare folder: its environment is not known")
+            raise UserError(_IS_BARE)
         foreign = self.where.foreign_environment(self.trust)
         refuse_foreign(foreign, name=str(self.where.folder), trust=self.trust, say=_logger.info)
         return self.where.environment()[1]
@@ -328,8 +353,10 @@ class Agent:
     def algorithm(self) -> str:
         """As a spec names it; ``?`` where the checkpoint does not say."""
         if self.where is not None:
-            return self.where.algorithm
-        return str(self.description.get("algorithm", "?"))
+            named = self.where.algorithm
+        else:
+            named = str(self.description.get("algorithm", "?"))
+        return str(getattr(self.policy, "algorithm", "?")) if named == "?" else named
 
     def __repr__(self) -> str:
         known = [self.algorithm, str(self.description.get("backend", "rllib"))]

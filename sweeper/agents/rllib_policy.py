@@ -14,6 +14,7 @@ import logging
 import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ __all__ = ["RLlibPolicy", "load_spaces"]
 
 _MODULE = Path("learner_group", "learner", "rl_module", "default_policy")
 _MODULE_FILE = "class_and_ctor_args.pkl"
+_BY_DIMENSION = ".rllib_backend.connectors"  # sweeper's own, which checkpoints hold by value
 
 
 class RLlibPolicy:
@@ -164,8 +166,17 @@ class RLlibPolicy:
         Raises:
             ValueError: the checkpoint does not say for how long it was trained.
         """
-        step = self._trained_env_steps()
+        step = self._trained_env_steps
         return float(self.module.epsilon_schedule.update(timestep=step))
+
+    @cached_property
+    def algorithm(self) -> str:
+        """The name of the class that made the checkpoint; ``?`` if it can't be read."""
+        try:
+            made = pickle.loads((self.checkpoint / _MODULE_FILE).read_bytes())  # noqa: S301
+            return str(made["class"].__name__)
+        except Exception:  # whatever pickle says
+            return "?"
 
     @property
     def connectors(self) -> tuple[Any, ...]:
@@ -176,11 +187,16 @@ class RLlibPolicy:
         """The policy's own numbers ``[batch, size]`` that actions stand for."""
         space: Any = self.action_space
         given = np.asarray(actions, np.float64).reshape(len(actions), -1)
-        sends = [one for one in _pieces(self._module_to_env) if hasattr(one, "normalize_actions")]
-        if not any(one.normalize_actions for one in sends):
+        pieces = _pieces(self._module_to_env)
+        sends = [one for one in pieces if getattr(one, "normalize_actions", False)]
+        if not sends:
             return given
         low, high = (one.astype(np.float64).reshape(-1) for one in (space.low, space.high))
         is_bounded = (space.bounded_below & space.bounded_above).reshape(-1)
+        if not all(type(one).__module__.endswith(_BY_DIMENSION) for one in sends) and not (
+            is_bounded.all() and space.dtype in (np.float32, np.float64)
+        ):
+            return given  # RLlib's own piece unsquashes a whole space or nothing
         with np.errstate(all="ignore"):
             half = high / 2 - low / 2
             squashed = (given - low) / half - 1
@@ -239,7 +255,7 @@ class RLlibPolicy:
             if generator is None:
                 outputs = self.module.forward_inference(inputs)
             else:
-                outputs = self.module.forward_exploration(inputs, t=self._trained_env_steps())
+                outputs = self.module.forward_exploration(inputs, t=self._trained_env_steps)
             outputs = self._module_to_env(batch=outputs, **common)
         return list(outputs.get(Columns.ACTIONS_FOR_ENV, outputs[Columns.ACTIONS]))
 
@@ -261,6 +277,7 @@ class RLlibPolicy:
         }
         return self._env_to_module(batch={}, **common), common
 
+    @cached_property
     def _trained_env_steps(self) -> int:
         """Where the schedule of an epsilon is; 0 for policies without one."""
         if not hasattr(self.module, "epsilon_schedule"):
@@ -268,7 +285,7 @@ class RLlibPolicy:
         try:
             state = pickle.loads(self._runner_state.read_bytes())  # noqa: S301 - as all of RLlib's
             return int(state["num_env_steps_sampled_lifetime"])
-        except (OSError, KeyError, TypeError):
+        except Exception:  # whatever pickle says of what is none, or of half of one
             raise ValueError(
                 f"{self._runner_state} does not say for how many env steps the agent was trained, "
                 "and so not with which epsilon it explores: play it greedily"

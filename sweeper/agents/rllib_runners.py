@@ -39,6 +39,10 @@ def runner_weights(checkpoint: Path) -> dict[int, dict[str, np.ndarray[Any, Any]
         raise UserError(f"RLlib can't restore {checkpoint}: {summarise(error)}") from error
     try:
         pairs = algorithm.env_runner_group.foreach_env_runner(_read_weights)
+    except Exception as error:  # whatever Ray says of a process that died
+        raise UserError(
+            f"the env runners of {checkpoint} don't give their weights: {summarise(error)}"
+        ) from error
     finally:
         algorithm.stop()
         if not was_running:

@@ -152,6 +152,7 @@ def trace(
     those of `sweeper evaluate` with the same seed.
     """
     from sweeper.agents.episodes import action_generator, walk_episodes
+    from sweeper.agents.playing import small_batches
     from sweeper.agents.traces import check_trace, trace_rows, write_trace
     from sweeper.opened_agent import open_playing_agent
     from sweeper.views.agents import name_output, print_trace
@@ -178,7 +179,9 @@ def trace(
         max_episode_steps=playing.max_episode_steps,
         generator=action_generator(seed, agent.seed) if explore else None,
     )
-    app.show(write_trace(trace_rows(agent, steps), file), print_trace, as_json)
+    with small_batches(agent.description):
+        written = write_trace(trace_rows(agent, steps), file)
+    app.show(written, print_trace, as_json)
 
 
 @app.cli.command()
@@ -233,6 +236,7 @@ def video(
     `sweeper evaluate` with the same seed.
     """
     from sweeper.agents.episodes import action_generator
+    from sweeper.agents.playing import small_batches
     from sweeper.agents.video.record import VideoSettings, check_video, record_video
     from sweeper.opened_agent import open_playing_agent
     from sweeper.views.agents import name_output, print_video
@@ -250,14 +254,15 @@ def video(
     )
     agent = playing.agent
     file = output or Path(f"video-{name_output(agent)}.gif")
-    filmed = record_video(
-        agent,
-        playing.settings,
-        replace(asked, file=file, title=agent.title),
-        episodes=episodes,
-        seed=seed,
-        max_episode_steps=playing.max_episode_steps,
-        generator=action_generator(seed, agent.seed) if explore else None,
-        say=(lambda _: None) if quiet else app.say,
-    )
+    with small_batches(agent.description):
+        filmed = record_video(
+            agent,
+            playing.settings,
+            replace(asked, file=file, title=agent.title),
+            episodes=episodes,
+            seed=seed,
+            max_episode_steps=playing.max_episode_steps,
+            generator=action_generator(seed, agent.seed) if explore else None,
+            say=(lambda _: None) if quiet else app.say,
+        )
     app.show(filmed, print_video, as_json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import shlex
 from collections.abc import Callable, Mapping
@@ -10,10 +9,9 @@ from typing import Any
 
 from sweeper.agents.episodes import action_generator, play_episodes
 from sweeper.agents.locate import find_agents, find_diverged
+from sweeper.agents.playing import open_playground, small_batches
 from sweeper.agents.reading import read_agent
 from sweeper.agents.whereabouts import Whereabouts, find_agent
-from sweeper.environments.building import describe
-from sweeper.environments.identity import identify, refuse_changes
 from sweeper.errors import UserError
 from sweeper.evidence.champions_runs import ChampionsRuns, describe_champion, does_explore
 from sweeper.evidence.current import is_written, select_current
@@ -25,10 +23,9 @@ from sweeper.paths import RunPaths, run_reference
 from sweeper.relocation import relocate
 from sweeper.results.builder import load_results
 from sweeper.spec import ExperimentSpec, load_record
-from sweeper.trainables.contract import MAX_EPISODE_STEPS
-from sweeper.trust import Trust, TrustLike, refuse_foreign
+from sweeper.trust import Trust, TrustLike
 
-__all__ = ["AgentEvaluation", "Evaluation", "evaluate", "find_champions_runs", "play_episodes"]
+__all__ = ["AgentEvaluation", "Evaluation", "evaluate", "find_champions_runs"]
 
 _logger = logging.getLogger(__name__)
 
@@ -75,21 +72,21 @@ def evaluate(
     folder, description = where.folder, where.description
     does_sample = _does_explore(where) if explore is None else explore
     agents = find_agents(folder, description, replica)
-    _, settings = where.environment()
-    foreign = [*where.foreign_environment(trust), *where.foreign_pickles(trust)]
-    refuse_foreign(foreign, name=str(folder), trust=trust, say=say)
     run = where.is_champion_of
     champion = None if run is None else find_champions_runs(run, description)
-    described = describe(settings)
-    cap = where.episode_cap(described.max_episode_steps, max_episode_steps)
-    now = identify(settings, described)
-    changes = refuse_changes(where.identity(now), now, allows_code=allow_changed_environment)
+    playground = open_playground(
+        where,
+        max_episode_steps=max_episode_steps,
+        allow_changed_environment=allow_changed_environment,
+        trust=trust,
+        say=say,
+        unpickled=where.foreign_pickles(trust),
+    )
+    settings, guard, cap = playground.settings, playground.guard, playground.cap
     evaluated = []
-    with _small_batches(description):
+    with small_batches(description):
         for agent in agents:
             player = read_agent(agent.folder, agent.index, trust=True)  # it was asked above
-            # Wrappers can hide that the environment's own limit was reached.
-            guard = cap or max(described.max_episode_steps or 0, MAX_EPISODE_STEPS)
             try:
                 returns, lengths = play_episodes(
                     player,
@@ -110,7 +107,7 @@ def evaluate(
         seed,
         tuple(evaluated),
         max_episode_steps=cap,
-        environment_changes=changes,
+        environment_changes=playground.changes,
         champion=champion,
         explore=does_sample,
         diverged=()
@@ -118,15 +115,6 @@ def evaluate(
         else tuple(f"replica_{one}" for one in find_diverged(folder, description)),
         yardstick=_find_yardstick(where.run, explore=does_sample),
     )
-
-
-def _small_batches(description: Mapping[str, Any]) -> contextlib.AbstractContextManager[None]:
-    """More threads than one would only wait for each other."""
-    if description.get("backend") != "torch":
-        return contextlib.nullcontext()
-    from sweeper.agents.torch_policy import one_thread
-
-    return one_thread()
 
 
 def find_champions_runs(paths: RunPaths, description: Mapping[str, Any]) -> ChampionsRuns | None:

@@ -34,6 +34,9 @@ ACTIONS = {
     "multi_discrete": gym.spaces.MultiDiscrete([3, 2]),
     "box": gym.spaces.Box(np.float32([-2.0, 0.0]), np.float32([-0.5, 10.0]), dtype=np.float32),
     "unbounded": gym.spaces.Box(-np.inf, np.inf, (2,), np.float32),
+    "partly bounded": gym.spaces.Box(
+        np.float32([-4.0, -np.inf]), np.float32([4.0, np.inf]), dtype=np.float32
+    ),
 }
 
 

@@ -82,6 +82,7 @@ SAYING = [
     Case("PPO", actions="multi_discrete"),
     Case("PPO", actions="box"),
     Case("PPO", actions="box", keys={"normalize_actions": False, "clip_actions": True}),
+    Case("PPO", actions="partly bounded"),
     Case("PPO", "dict", "unbounded", flatten=True),
     Case("SAC", actions="box"),
 ]
@@ -180,6 +181,17 @@ def test_q_values_are_rllibs(keys: dict[str, Any], tmp_path: Path) -> None:
         np.testing.assert_allclose(centred + found.state_value[:, None], found, rtol=1e-4)
     probabilities = agent.action_distribution(observations[0]).probabilities
     assert sorted(probabilities.tolist()) == pytest.approx([0.1, 0.1, 0.1, 0.7])
+    assert agent.algorithm == "DQN"
+    state = Path(checkpoint) / "env_runner" / "state.pkl"
+    state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
+    assert agent.act(observations, explore=True, seed=1).shape == (9,), "it was read before"
+    damaged = sweeper.load_agent(checkpoint, trust=True)
+    for explore in (
+        lambda: damaged.act(observations, explore=True, seed=1),
+        lambda: damaged.action_distribution(observations),
+    ):
+        with pytest.raises(UserError, match=r"state\.pkl does not say for how many env steps"):
+            explore()
 
 
 @pytest.fixture(scope="module")

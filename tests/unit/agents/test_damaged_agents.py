@@ -16,6 +16,7 @@ from command_line import sweeper_here
 from run_mutations import extract_run
 from safetensors.torch import load_file, save_file
 
+from sweeper.agents import playing
 from sweeper.agents.locate import read_description
 from sweeper.checkpoint_marker import mark_complete
 from sweeper.errors import UserError
@@ -188,7 +189,7 @@ def test_a_wrapper_that_hides_the_end_of_episodes_does_not_keep_an_evaluation_go
     hidden = {"wrappers": [wrapper], "search_paths": [str(champion.parent)]}
     change(champion, environment={**environment, **hidden})
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(evaluation, "MAX_EPISODE_STEPS", 600)  # above the limit of CartPole
+    monkeypatch.setattr(playing, "MAX_EPISODE_STEPS", 600)  # above the limit of CartPole
     done = evaluation.evaluate(
         str(champion), "runs", episodes=2, allow_changed_environment=True, trust=True
     )

@@ -20,9 +20,12 @@ from torch.distributions import Categorical, Normal
 
 import sweeper
 from sweeper.agents.observations import ObservationError, Observations
+from sweeper.environments.building import describe
+from sweeper.environments.identity import identify
 from sweeper.environments.settings import EnvironmentSettings, NormalizeSettings
 from sweeper.errors import UserError
 from sweeper.evidence.evaluation import evaluate
+from sweeper.journal_lines import decode_line, encode_line
 from sweeper.seals import seal_folder
 from sweeper.trainables.contract import TrialSettings
 from sweeper.trainables.torch_backend.dqn.trainer import TorchDQNTrainer
@@ -373,6 +376,47 @@ def test_it_plays_the_episodes_of_an_evaluation(tmp_path: Path) -> None:
     assert {one.length for one in agent.play(2, max_episode_steps=3)} == {3}
     with pytest.raises(UserError, match="episodes is 0; it must be at least 1"):
         next(agent.play(0))
+
+
+def test_playing_refuses_another_environment_and_code_unless_it_is_accepted(
+    tmp_path: Path,
+) -> None:
+    run = extract_run(tmp_path)
+    settings = EnvironmentSettings("CartPole-v1")
+    now = identify(settings, describe(settings))
+    before = replace(now, packages={"gymnasium": "0.1"}).to_json()
+    first, *others = (run / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    launch, _ = decode_line(first.rstrip(b"\n"))
+    launch = {key: value for key, value in launch.items() if key not in ("line", "crc")}
+    changed = encode_line({**launch, "environment": before})
+    (run / "journal.jsonl").write_bytes(b"".join([changed, *others]))
+    (folder,) = run.glob("trials/t0002/checkpoint_*")
+    agent = sweeper.load_agent(folder)
+    target = tmp_path / "film.gif"
+    asked = {"episodes": 1, "max_episode_steps": 3}
+    for refuse in (lambda: list(agent.play(**asked)), lambda: agent.record(target, **asked)):
+        with pytest.raises(UserError, match="is not the one that the run was trained in"):
+            refuse()
+    accepted = {**asked, "allow_changed_environment": True}
+    assert [one.length for one in agent.play(**accepted)] == [3]
+    assert agent.record(target, **accepted).lengths == (3,)
+
+
+def test_an_agent_that_cant_play_as_asked_says_so(tmp_path: Path) -> None:
+    save(tmp_path, EnvironmentSettings("CartPole-v1"), {}, "DQN")
+    described = json.loads((tmp_path / "agent.json").read_text())
+    del described["epsilon"]
+    (tmp_path / "agent.json").write_text(json.dumps(described))
+    agent = sweeper.load_agent(tmp_path)
+    for wrong, said in (
+        ({"explore": True}, "epsilon"),
+        ({"seed": -1}, "seed is -1; it must be at least 0"),
+        ({"max_episode_steps": 0}, "max_episode_steps is 0; it must be at least 1"),
+    ):
+        with pytest.raises(UserError, match=said):
+            list(agent.play(1, **wrong))
+        with pytest.raises(UserError, match=said):
+            agent.record(tmp_path / "film.gif", 1, **wrong)
 
 
 def test_a_checkpoint_of_a_run_gives_its_best_replica_and_a_trial_its_newest(
