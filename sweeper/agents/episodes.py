@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import gymnasium
@@ -25,6 +26,7 @@ __all__ = [
     "Episode",
     "Player",
     "Step",
+    "Tally",
     "action_generator",
     "action_seeds",
     "episode_seeds",
@@ -68,6 +70,30 @@ class Step(NamedTuple):
     truncated: bool
     frame: Any = None
     last_frame: Any = None
+
+
+@dataclass
+class Tally:
+    """Counts what episodes come to, step by step.
+
+    Attributes:
+        returns: one per episode.
+        lengths: the same, in env steps.
+    """
+
+    returns: list[float] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+
+    def begin(self, step: int) -> None:
+        """Begin another episode if this is the first step of one."""
+        if step == 0:
+            self.returns.append(0.0)
+            self.lengths.append(0)
+
+    def add(self, reward: float) -> None:
+        """Count a step of the episode that was begun."""
+        self.returns[-1] += reward
+        self.lengths[-1] += 1
 
 
 class Player(Protocol):

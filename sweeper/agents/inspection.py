@@ -95,13 +95,15 @@ class Inspection:
     """What an agent is made of.
 
     Attributes:
-        replicas: the seeds of all replicas in its checkpoint.
+        replicas: the seeds of all replicas in its checkpoint that can act.
         answer: to an observation, if one was given.
+        diverged: the seeds of those that can't, because they diverged.
     """
 
     agent: Agent
     replicas: tuple[int | None, ...]
     answer: Answer | None = None
+    diverged: tuple[int, ...] = ()
 
     @cached_property
     def weights(self) -> tuple[WeightSummary, ...]:
@@ -159,6 +161,7 @@ class Inspection:
             "action_space": str(agent.action_space),
             "seed": agent.seed,
             "replicas": list(self.replicas),
+            "diverged": list(self.diverged),
             "network": agent.network.to_json(),
             "weights": [_summary_to_json(one) for one in self.weights],
             "normalisation": [_summary_to_json(one) for one in self.normalisation],

@@ -10,7 +10,7 @@ from pathlib import Path
 from sweeper.errors import UserError
 from sweeper.hints import join_words
 
-__all__ = ["check_output", "written_whole"]
+__all__ = ["check_output", "writing", "written_whole"]
 
 
 def check_output(file: Path, endings: Sequence[str]) -> None:
@@ -36,15 +36,29 @@ def check_output(file: Path, endings: Sequence[str]) -> None:
 def written_whole(file: Path) -> Iterator[Path]:
     """Give a file to write beside another, which it then replaces; of a failure nothing is left.
 
+    Errors of the block pass as they are: not all need be of the file. See `writing`.
+
     Raises:
-        UserError: it can't be written.
+        UserError: it can't be put in place.
     """
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         yield temporary
-        temporary.replace(file)
-    except OSError as error:
-        raise UserError(f"{file} can't be written: {error.strerror or error}") from error
+        with writing(file):
+            temporary.replace(file)
     finally:
         with contextlib.suppress(OSError):  # the name may be too long
             temporary.unlink()
+
+
+@contextlib.contextmanager
+def writing(file: Path) -> Iterator[None]:
+    """Tell what the system says in the block as an error of the file.
+
+    Raises:
+        UserError: it can't be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{file} can't be written: {error.strerror or error}") from error

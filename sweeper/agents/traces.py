@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from sweeper.agents.agent import Agent
-from sweeper.agents.episodes import Step
-from sweeper.agents.outputs import check_output, written_whole
+from sweeper.agents.episodes import Step, Tally
+from sweeper.agents.outputs import check_output, writing, written_whole
+from sweeper.environments.modules import summarise
 from sweeper.errors import UserError
 from sweeper.json_values import to_json
 
@@ -55,9 +56,10 @@ def trace_rows(agent: Agent, steps: Iterable[Step]) -> Iterator[dict[str, Any]]:
     ``log_prob`` of the action under the policy that explores, ``value`` of the state, and
     ``q_values`` of each action where there are any. What the algorithm has none of is null.
     """
-    has = _find_columns(agent)
+    has: dict[str, Callable[..., Any]] = {}
     for step in steps:
         observation = step.observation
+        has = has or _find_columns(agent, observation)
         yield {
             "episode": step.episode,
             "step": step.step,
@@ -72,9 +74,8 @@ def trace_rows(agent: Agent, steps: Iterable[Step]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _find_columns(agent: Agent) -> dict[str, Callable[..., Any]]:
-    """How the columns of what an agent thinks are filled, by what it has."""
-    example = agent.observation_space.sample()
+def _find_columns(agent: Agent, example: Any) -> dict[str, Callable[..., Any]]:
+    """How the columns of what an agent thinks are filled, by what it says of an observation."""
 
     def can(question: Callable[[Any], Any]) -> bool:
         try:
@@ -110,31 +111,34 @@ def write_trace(rows: Iterable[Mapping[str, Any]], file: Path) -> Trace:
     Raises:
         UserError: the file can't be written.
     """
-    returns: list[float] = []
-    lengths: list[int] = []
+    tally = Tally()
 
     def count(row: Mapping[str, Any]) -> Mapping[str, Any]:
-        if row["step"] == 0:
-            returns.append(0.0)
-            lengths.append(0)
-        returns[-1] += row["reward"]
-        lengths[-1] += 1
+        tally.begin(row["step"])
+        tally.add(row["reward"])
         return row
 
     place = file.absolute()  # an environment may change the working directory
     write = _write_parquet if file.suffix.lower() == ".parquet" else _write_lines
     with written_whole(place) as temporary:
-        write(map(count, rows), temporary)
-    return Trace(place, tuple(returns), tuple(lengths))
+        write(map(count, rows), temporary, place)
+    return Trace(place, tuple(tally.returns), tuple(tally.lengths))
 
 
-def _write_lines(rows: Iterable[Mapping[str, Any]], file: Path) -> None:
-    with file.open("w", encoding="utf-8") as stream:
+def _write_lines(rows: Iterable[Mapping[str, Any]], file: Path, place: Path) -> None:
+    with writing(place):
+        stream = file.open("w", encoding="utf-8")
+    try:
         for row in rows:
-            stream.write(json.dumps(to_json(dict(row)), allow_nan=False) + "\n")
+            line = json.dumps(to_json(dict(row)), allow_nan=False)
+            with writing(place):
+                stream.write(line + "\n")
+    finally:
+        with writing(place):
+            stream.close()
 
 
-def _write_parquet(rows: Iterable[Mapping[str, Any]], file: Path) -> None:
+def _write_parquet(rows: Iterable[Mapping[str, Any]], file: Path, place: Path) -> None:
     import pyarrow
     from pyarrow import parquet
 
@@ -142,13 +146,21 @@ def _write_parquet(rows: Iterable[Mapping[str, Any]], file: Path) -> None:
     try:
         for part in _in_parts(rows):
             schema = None if writer is None else writer.schema
-            table = pyarrow.Table.from_pylist(part, schema=schema)
-            if writer is None:
-                writer = parquet.ParquetWriter(file, table.schema)
-            writer.write_table(table)
+            try:
+                table = pyarrow.Table.from_pylist(part, schema=schema)
+            except pyarrow.ArrowException as error:
+                raise UserError(
+                    f"{place} can't be written: a column holds values of several types "
+                    f"({summarise(error)}); a .jsonl file takes any"
+                ) from error
+            with writing(place):
+                if writer is None:
+                    writer = parquet.ParquetWriter(file, table.schema)
+                writer.write_table(table)
     finally:
         if writer is not None:
-            writer.close()
+            with writing(place):
+                writer.close()
 
 
 def _in_parts(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:

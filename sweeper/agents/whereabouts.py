@@ -65,11 +65,18 @@ class Whereabouts:
 
         It is untrusted text.
         """
+        is_champion = self.run is not None and self.folder == self.run.champion
+        if is_champion or self.description.get("trial_id") is not None:
+            return f"champion {self.trial or ''}".rstrip()
+        return self.trial or self.folder.name
+
+    @property
+    def trial(self) -> str | None:
+        """The trial that the agent is of: that in whose folder it lies, or that of a champion."""
+        if self.run is not None and self.run.trials in self.folder.parents:
+            return self.folder.relative_to(self.run.trials).parts[0]
         trial = self.description.get("trial_id")
-        if trial is not None or (self.run is not None and self.folder == self.run.champion):
-            return f"champion {trial or ''}".rstrip()
-        is_trial = self.run is not None and self.folder.parent.parent == self.run.trials
-        return self.folder.parent.name if is_trial else self.folder.name
+        return None if trial is None else str(trial)
 
     def environment(self) -> tuple[EnvironmentSettings, EnvironmentSettings]:
         """The environment of the agent's own description, else of the run's spec.
@@ -91,11 +98,12 @@ class Whereabouts:
         if run is not None:
             spec = load_record(run.spec)
             return spec.environment.settings(), relocate(run, spec).environment.settings()
-        lacks = "its agent.json has no environment" if self.description else "it has no agent.json"
+        lacks = "no agent.json"
+        if self.description:
+            lacks = "an agent.json without an environment"
         raise UserError(
-            f"{self.folder} does not say which environment it acts in: {lacks}, and it lies in no "
-            "run; give a run, its champion/, or a checkpoint_… folder of one of its "
-            "trials"
+            f"{self.folder} does not say which environment it acts in: it has {lacks} and lies in "
+            "no run; give a run, its champion/, or a checkpoint_… folder of one of its trials"
         )
 
     def foreign_environment(self, trust: TrustLike = Trust.OWN) -> list[str]:

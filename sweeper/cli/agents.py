@@ -94,7 +94,7 @@ def inspect(
     value and the Q-values, as far as the algorithm has them.
     """
     from sweeper.agents.inspection import Answer, Inspection
-    from sweeper.agents.locate import find_agents
+    from sweeper.agents.locate import find_agents, find_diverged
     from sweeper.opened_agent import load_agent
     from sweeper.views.agents import print_inspection
 
@@ -103,7 +103,8 @@ def inspect(
     where = agent.where
     places = [] if where is None else find_agents(where.folder, where.description, None)
     answer = None if observation is None else Answer.of(agent, given)
-    inspection = Inspection(agent, tuple(place.seed for place in places), answer)
+    diverged = () if where is None else find_diverged(where.folder, where.description)
+    inspection = Inspection(agent, tuple(place.seed for place in places), answer, diverged)
     app.show(inspection, print_inspection, as_json)
 
 

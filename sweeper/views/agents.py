@@ -59,6 +59,8 @@ def _describe(inspection: Inspection) -> Iterator[tuple[str, str]]:
         others = [str(seed) for seed in inspection.replicas if seed != agent.seed]
         more = f"; also here: {', '.join(others)}" if others else ""
         yield "replica", f"seed {agent.seed}{more}"
+    if inspection.diverged:
+        yield "diverged", f"seeds {', '.join(map(str, inspection.diverged))}, which are frozen"
     versions = ", ".join(f"{name} {version}" for name, version in inspection.versions.items())
     yield "versions", versions or "the checkpoint does not say"
 
@@ -140,10 +142,9 @@ def name_output(agent: Agent) -> str:
     if where is None:
         return "agent"
     parts = [] if where.run is None else [where.run.root.name]
-    trial = where.description.get("trial_id")
-    if where.run is not None and where.folder != where.run.champion:
-        trial = where.folder.parent.name
-    parts += [str(trial) if trial else where.folder.name]
+    parts.append(where.trial or where.folder.name)
+    if where.trial is not None and where.folder.name.startswith("replica_"):
+        parts.append(where.folder.name)
     if agent.seed is not None:
         parts.append(f"seed{agent.seed}")
     return "-".join(filter(None, map(folder_name, parts)))

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sweeper.agents.episodes import Player, Step, walk_episodes
-from sweeper.agents.outputs import check_output, written_whole
+from sweeper.agents.episodes import Player, Step, Tally, walk_episodes
+from sweeper.agents.outputs import check_output, writing, written_whole
 from sweeper.agents.video.gif import GifWriter
 from sweeper.agents.video.mp4 import Mp4Writer, find_ffmpeg
 from sweeper.agents.video.pictures import MIN_WIDTH, Painter
@@ -162,19 +163,29 @@ def record_video(
         without_display(),
         contextlib.closing(steps),
         written_whole(place) as file,
-        _open_writer(file, painter.size, fps / every, is_gif=is_gif) as writer,
+        _open_writer(file, place, painter.size, fps / every, is_gif=is_gif) as writer,
     ):
-        film = _Film(painter, writer, every / fps, episodes, say)
+        film = _Film(painter, writer, place, every / fps, episodes, say)
         for step in steps:
             film.add(step)
-    counted = (tuple(film.returns), tuple(film.lengths), writer.frames)
+    counted = (tuple(film.tally.returns), tuple(film.tally.lengths), writer.frames)
     return Video(place, *counted, fps / every, writer.duration_s, *painter.size)
 
 
+@contextlib.contextmanager
 def _open_writer(
-    file: Path, size: tuple[int, int], fps: float, *, is_gif: bool
-) -> GifWriter | Mp4Writer:
-    return GifWriter(file, size) if is_gif else Mp4Writer(file, size, fps)
+    file: Path, place: Path, size: tuple[int, int], fps: float, *, is_gif: bool
+) -> Iterator[GifWriter | Mp4Writer]:
+    """Open a file that is told of by the name of its place; errors of the block are not its."""
+    with writing(place):
+        writer = GifWriter(file, size) if is_gif else Mp4Writer(file, size, fps)
+    try:
+        yield writer
+    except BaseException:
+        writer.__exit__(*sys.exc_info())
+        raise
+    with writing(place):
+        writer.__exit__(None, None, None)
 
 
 @dataclass
@@ -183,27 +194,26 @@ class _Film:
 
     painter: Painter
     writer: GifWriter | Mp4Writer
+    place: Path
     frame_s: float
     episodes: int
     say: Callable[[str], None]
-    returns: list[float] = field(default_factory=list)
-    lengths: list[int] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
 
     def add(self, step: Step) -> None:
-        if step.step == 0:
-            self.returns.append(0.0)
-            self.lengths.append(0)
+        self.tally.begin(step.step)
         self._show(step.frame, self.frame_s)
-        self.returns[-1] += step.reward
-        self.lengths[-1] += 1
+        self.tally.add(step.reward)
         if step.terminated or step.truncated:
             self._show(step.last_frame, _HELD_S, is_last=True)
-            came_to = format_number(self.returns[-1])
-            steps = count_noun(self.lengths[-1], "step")
-            self.say(f"episode {len(self.returns)} of {self.episodes}: return {came_to} in {steps}")
+            came_to = format_number(self.tally.returns[-1])
+            steps = count_noun(self.tally.lengths[-1], "step")
+            number = len(self.tally.returns)
+            self.say(f"episode {number} of {self.episodes}: return {came_to} in {steps}")
 
     def _show(self, frame: Any, seconds: float, *, is_last: bool = False) -> None:
         if frame is not None:  # else it was left out
-            episode = len(self.returns) - 1
-            picture = self.painter.paint(frame, episode, self.returns[-1], is_last=is_last)
-            self.writer.add(picture, seconds)
+            episode = len(self.tally.returns) - 1
+            picture = self.painter.paint(frame, episode, self.tally.returns[-1], is_last=is_last)
+            with writing(self.place):
+                self.writer.add(picture, seconds)

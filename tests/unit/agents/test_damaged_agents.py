@@ -320,7 +320,7 @@ def test_a_description_without_environment_is_told_as_that(champion: Path, tmp_p
     described = json.loads((alone / "agent.json").read_text())
     del described["environment"]
     (alone / "agent.json").write_text(json.dumps(described))
-    with pytest.raises(UserError, match=r"its agent\.json has no environment"):
+    with pytest.raises(UserError, match=r"it has an agent\.json without an environment"):
         load_agent(alone).make_env()
 
 

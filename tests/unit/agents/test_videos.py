@@ -580,3 +580,20 @@ def test_what_ffmpeg_says_of_its_failure_is_said(
     with pytest.raises(SweeperError, match="ffmpeg failed: encoder"):
         film(agent, tmp_path / "a.mp4", drawing(length=200))
     assert [one.name for one in tmp_path.iterdir()] == ["programs"]
+
+
+def test_an_error_beside_the_file_is_not_told_as_one_of_it(agent: Agent, tmp_path: Path) -> None:
+    def fail(_: str) -> None:
+        raise OSError(5, "the terminal is gone")
+
+    with pytest.raises(OSError, match="the terminal is gone"):
+        record_video(
+            agent,
+            drawing(),
+            VideoSettings(tmp_path / "film.gif"),
+            episodes=1,
+            seed=0,
+            max_episode_steps=2,
+            say=fail,
+        )
+    assert list(tmp_path.iterdir()) == []

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,12 +17,16 @@ from command_line import sweeper_here
 from run_mutations import extract_run
 
 import sweeper
+from sweeper.agents.episodes import Step
+from sweeper.agents.traces import trace_rows, write_trace
 from sweeper.environments.settings import EnvironmentSettings
+from sweeper.errors import UserError
 from sweeper.evidence.evaluation import evaluate
 from sweeper.seals import seal_folder
 from sweeper.trainables.contract import TrialSettings
 from sweeper.trainables.torch_backend.dqn.trainer import TorchDQNTrainer
 from sweeper.trainables.torch_backend.ppo.trainer import TorchPPOTrainer
+from sweeper.views.agents import name_output
 
 
 @pytest.fixture(scope="module")
@@ -205,3 +211,68 @@ def test_what_holds_no_agent_is_said(place: Path, verb: str, tmp_path: Path) -> 
     weights = broken / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-40])
     assert "weights.safetensors is damaged" in refuse(tmp_path, verb, "broken")
+
+
+def test_replicas_that_diverged_are_listed_as_that(place: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(place / "dqn", tmp_path / "dqn")
+    described = json.loads((folder / "agent.json").read_text())
+    (folder / "agent.json").write_text(json.dumps({**described, "diverged": [3]}))
+    document = json.loads(run(tmp_path, "inspect", "dqn", "--json"))
+    assert (document["replicas"], document["diverged"]) == ([8], [3])
+    assert "diverged" in (printed := run(tmp_path, "inspect", "dqn"))
+    assert "seeds 3, which are frozen" in printed
+    assert "diverged" not in run(place, "inspect", "dqn")
+
+
+def test_a_replica_of_a_trial_is_named_after_the_trial(place: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(place / "runs", tmp_path / "runs") / "torch-ppo"
+    (checkpoint,) = root.glob("trials/t0002/checkpoint_*")
+    replica = shutil.copytree(place / "dqn", checkpoint / "replica_0")
+    agent = sweeper.load_agent(replica, replica=8)
+    assert agent.title == ("t0002", "seed 8")
+    assert name_output(agent) == "torch-ppo-t0002-replica_0-seed8"
+    assert name_output(sweeper.load_agent(checkpoint)).startswith("torch-ppo-t0002-seed")
+    assert name_output(sweeper.load_agent(root)).startswith("torch-ppo-t0002")
+
+
+def rows(*observations: Any) -> list[dict[str, Any]]:
+    return [
+        {"step": number, "observation": one, "reward": 1.0}
+        for number, one in enumerate(observations)
+    ]
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl"])
+def test_an_error_of_playing_is_not_told_as_one_of_the_file(tmp_path: Path, ending: str) -> None:
+    def play() -> Iterator[dict[str, Any]]:
+        yield from rows(1)
+        raise OSError(5, "the simulator is gone")
+
+    with pytest.raises(OSError, match="the simulator is gone"):
+        write_trace(play(), tmp_path / f"trace.{ending}")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl"])
+def test_a_file_that_can_t_be_written_is_named(tmp_path: Path, ending: str) -> None:
+    with pytest.raises(UserError, match=r"can't be written: .*too long"):
+        write_trace(rows(1), tmp_path / f"{'x' * 250}.{ending}")
+
+
+def test_values_of_several_types_fit_no_parquet(tmp_path: Path) -> None:
+    mixed = rows({"a": 1}, "word")
+    with pytest.raises(UserError, match=r"values of several types .* a \.jsonl file takes any"):
+        write_trace(mixed, tmp_path / "trace.parquet")
+    assert list(tmp_path.iterdir()) == []
+    assert write_trace(mixed, tmp_path / "trace.jsonl").lengths == (2,)
+
+
+def test_a_space_that_can_t_be_sampled_has_a_trace(place: Path) -> None:
+    agent = sweeper.load_agent(place / "dqn", replica=8)
+    huge = np.finfo(np.float64).max
+    wide = replace(agent, observation_space=gymnasium.spaces.Box(-huge, huge, (4,), np.float64))
+    with pytest.raises(OverflowError):
+        wide.observation_space.sample()
+    step = Step(0, 0, np.zeros(4), 1, 1.0, terminated=True, truncated=False)
+    (row,) = trace_rows(wide, [step])
+    assert row["value"] == pytest.approx(agent.value(np.zeros(4)))
