@@ -9,6 +9,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,6 +31,7 @@ from rllib_agents import (
 import sweeper
 from sweeper.agents.champion import Champion
 from sweeper.agents.reading import read_agent
+from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import SweeperError, UserError
 from sweeper.seals import seal_folder
 
@@ -395,6 +397,16 @@ def test_each_env_runner_has_the_weights_of_the_policy(runners: int, tmp_path: P
         assert weights.keys() <= agent.weights.keys()
         for name, array in weights.items():
             np.testing.assert_array_equal(array, agent.weights[name])
+
+
+def test_env_runners_build_an_environment_only_if_it_is_trusted(
+    trial_checkpoint: Path, tmp_path: Path
+) -> None:
+    agent = sweeper.load_agent(trial_checkpoint, trust=True)
+    settings = EnvironmentSettings("CartPole-v1", kwargs={"log": "/a/place"})
+    where = replace(agent.where, description={"environment": settings.to_json()})
+    with pytest.raises(UserError, match=r"give CartPole-v1 log: .*, which may be a path"):
+        replace(agent, where=where, trust="none").env_runner_weights()
 
 
 def test_a_batch_of_the_wrong_shape_is_refused(trial_checkpoint: Path) -> None:
