@@ -38,6 +38,10 @@ def runner_weights(checkpoint: Path) -> dict[int, dict[str, np.ndarray[Any, Any]
             ray.shutdown()
         raise UserError(f"RLlib can't restore {checkpoint}: {summarise(error)}") from error
     try:
+        # RLlib restores those of its own process, and hands the others theirs when it trains.
+        algorithm.env_runner_group.sync_weights(
+            from_worker_or_learner_group=algorithm.learner_group, inference_only=True
+        )
         pairs = algorithm.env_runner_group.foreach_env_runner(_read_weights)
     except Exception as error:  # whatever Ray says of a process that died
         raise UserError(
