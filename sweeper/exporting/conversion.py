@@ -210,16 +210,21 @@ def _convert_network(
     if convolutions and len(convolutions) < len(stack):
         raise InconvertibleError("its network has both convolutions and dense layers")
     sizes = [] if convolutions else [one.core.out_features for one in stack]
-    hidden = list(next(iter(heads.values())))[:-1]
+    *hidden, last = heads["policy"]
+    in_encoders = [one for layers in encoders.values() for one in layers]
+    in_heads = [one for layers in heads.values() for one in layers[:-1]]
+    # As `trainables.torch_backend.architecture.Architecture` has it.
     return {
         "observation_shape": list(image_shape if convolutions else (stack[0].core.in_features,)),
         "convolutions": convolutions,
         "hiddens": sizes,
-        "activation": _find_activation([one for layers in encoders.values() for one in layers]),
+        "activation": _find_activation(in_encoders),
+        "use_layernorm": _have_norms(in_encoders),
         "head_hiddens": [one.core.out_features for one in hidden],
-        "head_activation": _find_activation(
-            [one for layers in heads.values() for one in layers[:-1]]
-        ),
+        "head_activation": _find_activation(in_heads),
+        "head_use_layernorm": _have_norms(in_heads),
+        "policy_outputs": last.core.out_features,
+        "free_log_std": False,
         "is_shared": "shared" in encoders,
     }, tensors
 
@@ -253,6 +258,13 @@ def _find_activation(layers: Sequence[_Layer]) -> str:
     if len(found) > 1:
         raise InconvertibleError(f"its layers have several activations: {', '.join(sorted(found))}")
     return next(iter(found), "linear")
+
+
+def _have_norms(layers: Sequence[_Layer]) -> bool:
+    found = {layer.norm is not None for layer in layers}
+    if len(found) > 1:
+        raise InconvertibleError("only some layers of its network have a LayerNorm")
+    return found == {True}
 
 
 def _order_columns(space: gymnasium.Space[Any], first: int = 0) -> Iterator[int]:
@@ -309,6 +321,7 @@ def _describe_distribution(
     head, outputs = module.pi, torch.zeros(1, len(tensors["head.policy.out.bias"]))
     if hasattr(head, "log_std"):
         tensors["log_std"] = np.array(head.log_std.detach().cpu().numpy(), np.float32)
+        network["free_log_std"] = True
         outputs = torch.cat([outputs, outputs], dim=1)
     made = type(module.get_exploration_action_dist_cls().from_logits(outputs))
     kinds = {kind.__name__ for kind in made.__mro__}
