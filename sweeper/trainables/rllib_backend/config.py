@@ -6,6 +6,7 @@ import copy
 import functools
 import inspect
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -86,6 +87,8 @@ def build_algorithm_config(
         network.setdefault("max_seq_len", 20)  # RLlib's default, missing in mappings
     if isinstance(given.get("n_step"), list):
         given["n_step"] = tuple(given["n_step"])  # a range; YAML has no tuples
+    if given.get("grad_clip") == math.inf:
+        given["grad_clip"] = None  # RLlib would divide an infinity by itself
     logging.getLogger("ray.rllib").setLevel(given["log_level"])  # before validate() logs advice
     in_others = given["num_env_runners"] > 0
     try:

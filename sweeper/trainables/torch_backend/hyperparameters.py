@@ -94,9 +94,15 @@ class Configuration:
         return {key: self.values[key] for key in keys}
 
     def grad_clip(self) -> dict[str, Any]:
-        """The limit of gradients and its kind; no limit for null and 0, as in RLlib."""
+        """The limit of gradients and its kind.
+
+        There is none for null and 0, as in RLlib, nor for an infinity, of which RLlib's arithmetic
+        makes NaN.
+        """
         by = self.choice("grad_clip_by", _GRAD_CLIPS)
         limit = self.number("grad_clip") if self.values["grad_clip"] else None
+        if limit is not None and math.isinf(limit):
+            limit = None
         return {"grad_clip": limit, "grad_clip_by": by}
 
     def _refusal(self, key: str, allowed: str) -> ConfigurationRefusedError:

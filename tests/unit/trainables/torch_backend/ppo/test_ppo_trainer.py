@@ -66,6 +66,15 @@ def test_training_stays_finite_with_an_infinite_end_of_a_schedule(points):
     assert not any(replica.diverged for row in progress for replica in row)
 
 
+@pytest.mark.parametrize("by", ["global_norm", "norm", "value"])
+def test_an_infinite_limit_of_gradients_is_none(by):
+    trained = [
+        run(cartpole(grad_clip=limit, grad_clip_by=by), 2)[1] for limit in (float("inf"), None)
+    ]
+    assert torch.isfinite(trained[0]).all()
+    assert torch.equal(*trained)
+
+
 def test_a_restored_trainer_learns_bit_for_bit_the_same_from_the_same_batch(tmp_path):
     trainer = cartpole()
     run(trainer)
