@@ -84,13 +84,13 @@ def _check_description(document: Any) -> None:
     if document.get("backend") != "torch":
         return
     version, versions = document.get("version"), document.get("versions", {})
-    if isinstance(version, bool) or not isinstance(version, int):
+    if version is not None and (isinstance(version, bool) or not isinstance(version, int)):
         raise ValueError(f"version is {show(version)}, no number")
     if not isinstance(versions, Mapping) or not all(
         isinstance(one, str) for one in versions.values()
     ):
         raise ValueError("versions are no mapping of texts")
-    if not isinstance(document.get("network"), Mapping):
+    if not isinstance(document.get("network", {}), Mapping):
         raise ValueError("network is no mapping")
     seeds, diverged = document.get("seeds"), document.get("diverged", [])
     for name, numbers in (("seeds", seeds), ("diverged", diverged)):

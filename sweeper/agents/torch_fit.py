@@ -31,6 +31,9 @@ def check_tensors(
         ValueError: one is missing, foreign, of another shape, or holds what is no number.
     """
     expected = dict(_list_shapes(description, action_space))
+    for name in ("observations", "rewards"):  # the description names them, but need not
+        if any(one.startswith(f"normalisation.{name}.") for one in tensors):
+            expected.update(_list_moments(description, name))
     missing = [name for name in expected if name not in tensors]
     if missing:
         raise ValueError(f"{missing[0]} is missing")
@@ -97,10 +100,14 @@ def _list_shapes(
     if network["free_log_std"]:
         yield "log_std", (outputs,)
     for name in description.get("normalisation", ()):
-        shape = observed if name == "observations" else ()
-        yield f"normalisation.{name}.mean", shape
-        yield f"normalisation.{name}.variance", shape
-        yield f"normalisation.{name}.count", ()
+        yield from _list_moments(description, name)
+
+
+def _list_moments(description: Mapping[str, Any], name: str) -> Iterator[tuple[str, _Shape]]:
+    shape = tuple(description["network"]["observation_shape"]) if name == "observations" else ()
+    yield f"normalisation.{name}.mean", shape
+    yield f"normalisation.{name}.variance", shape
+    yield f"normalisation.{name}.count", ()
 
 
 def _dense(name: str, outputs: int, inputs: int, has_norm: bool) -> Iterator[tuple[str, _Shape]]:

@@ -72,8 +72,6 @@ def evaluate(
     folder, description = where.folder, where.description
     does_sample = _does_explore(where) if explore is None else explore
     agents = find_agents(folder, description, replica)
-    run = where.is_champion_of
-    champion = None if run is None else find_champions_runs(run, description)
     playground = open_playground(
         where,
         max_episode_steps=max_episode_steps,
@@ -82,6 +80,8 @@ def evaluate(
         say=say,
         unpickled=where.foreign_pickles(trust),
     )
+    run = where.is_champion_of
+    champion = None if run is None else find_champions_runs(run, description)
     settings, guard, cap = playground.settings, playground.guard, playground.cap
     evaluated = []
     with small_batches(description):

@@ -18,6 +18,7 @@ from sweeper.evidence.comparing.words import letters
 from sweeper.evidence.statistics import Curve, probability_interval, probability_of_improvement
 from sweeper.metrics import ENV_STEPS
 from sweeper.opened_run import Run, open_run
+from sweeper.paths import run_reference
 
 # --- how often a run of one beats a run of the other -------------------------------------------
 
@@ -157,7 +158,7 @@ def test_without_a_complete_confirmation_there_is_no_probability(tmp_path: Path)
     assert found.reason == "No probability that B beats A: B has no complete confirmation."
     assert (found.probability, found.interval, found.verdict) == (None, None, None)
     (note,) = (one for one in comparison.notes if one.startswith("Only training runs"))
-    assert f"`sweeper confirm {b.results.root}` would train them" in note
+    assert f"`sweeper confirm {run_reference(b.results.root)}` would train them" in note
     assert comparison.runs[1].confirmation is None
     assert comparison.runs[1].search.value == 10.0
 
