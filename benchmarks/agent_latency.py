@@ -4,7 +4,7 @@ A PPO agent of [64, 64] on CartPole-v1 and one on Pendulum-v1 act greedily besid
 Stable-Baselines3's `predict` of the same network, in turns in one process and one thread. A batch
 of 1,024 observations is held against a plain torch forward pass of the policy's layers. Then
 processes load the agent and act once, timed from their start to their exit; torch's import, which
-is most of it, is timed beside them.
+they do without, is timed beside them.
 
     python benchmarks/agent_latency.py             # a minute
     python benchmarks/agent_latency.py --short     # some seconds
@@ -147,8 +147,10 @@ def time_in_turns(
 ) -> dict[str, list[float]]:
     """Each rival's median microseconds a call, one number a turn; in one thread."""
     import torch
+    from threadpoolctl import threadpool_limits
 
     torch.set_num_threads(1)
+    threadpool_limits(limits=1, user_api="blas")
     times: dict[str, list[float]] = {name: [] for name in rivals}
     for _ in range(turns):
         for name, act in rivals.items():

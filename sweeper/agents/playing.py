@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from sweeper.environments.building import describe
 from sweeper.environments.identity import identify, refuse_changes
@@ -73,14 +75,25 @@ def open_playground(
     return Playground(settings, guard, cap, changes)
 
 
-def small_batches(description: Mapping[str, Any]) -> contextlib.AbstractContextManager[None]:
+@contextlib.contextmanager
+def small_batches(description: Mapping[str, Any]) -> Iterator[None]:
     """Within the block a torch agent has one thread: more would only wait for each other.
 
     Args:
         description: the agent's.
     """
     if description.get("backend") != "torch":
-        return contextlib.nullcontext()
-    from sweeper.agents.torch_policy import one_thread
+        yield
+    elif description["network"]["convolutions"]:
+        import torch
 
-    return one_thread()
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with threadpool_limits(limits=1, user_api="blas"):
+                yield
+        finally:
+            torch.set_num_threads(before)
+    else:
+        with threadpool_limits(limits=1, user_api="blas"):
+            yield

@@ -81,11 +81,10 @@ def _load_torch_agent(root: Path, description: Mapping[str, Any], replica: int) 
     open_reading(CheckpointPaths(root).weights).close()  # reading would wait for a named pipe
     try:
         policy = TorchPolicy(root, replica, description)
-        tensors = {name: tensor.numpy() for name, tensor in policy.tensors.items()}
-        check_tensors(description, tensors, action_space)
+        check_tensors(description, policy.tensors, action_space)
         batch = Observations(observation_space).batch(_make_member(observation_space))[0]
         policy.act(batch)
-    except Exception as error:  # whatever torch says of files that don't fit
+    except Exception as error:  # whatever numpy and torch say of files that don't fit
         own = str(error) if type(error) is ValueError else summarise(error)
         if isinstance(error, KeyError) and str(error.args[0]).startswith(("encoder.", "head.")):
             own = f"{error.args[0]} is missing"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray
 from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE
 
 from sweeper.environments.modules import summarise
 from sweeper.errors import UserError
@@ -38,11 +40,13 @@ def runner_weights(checkpoint: Path) -> dict[int, dict[str, np.ndarray[Any, Any]
             ray.shutdown()
         raise UserError(f"RLlib can't restore {checkpoint}: {summarise(error)}") from error
     try:
-        # RLlib restores those of its own process, and hands the others theirs when it trains.
-        algorithm.env_runner_group.sync_weights(
-            from_worker_or_learner_group=algorithm.learner_group, inference_only=True
+        # RLlib restores those of its own process, and hands the others theirs when it trains: by
+        # a request that it does not wait for, and leaves out while others are on their way.
+        state = algorithm.learner_group.get_state(
+            components=[f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}"], inference_only=True
         )
-        pairs = algorithm.env_runner_group.foreach_env_runner(_read_weights)
+        weights = {COMPONENT_RL_MODULE: state[COMPONENT_LEARNER][COMPONENT_RL_MODULE]}
+        pairs = algorithm.env_runner_group.foreach_env_runner(partial(_exchange_weights, weights))
     except Exception as error:  # whatever Ray says of a process that died
         raise UserError(
             f"the env runners of {checkpoint} don't give their weights: {summarise(error)}"
@@ -54,7 +58,10 @@ def runner_weights(checkpoint: Path) -> dict[int, dict[str, np.ndarray[Any, Any]
     return dict(sorted(pairs, key=lambda pair: pair[0]))
 
 
-def _read_weights(runner: Any) -> tuple[int, dict[str, np.ndarray[Any, Any]]]:
+def _exchange_weights(
+    weights: dict[str, Any], runner: Any
+) -> tuple[int, dict[str, np.ndarray[Any, Any]]]:
+    runner.set_state(weights)
     state = runner.module.get_state()
     if "default_policy" in state:  # of a module for several agents
         state = state["default_policy"]

@@ -45,9 +45,9 @@ def export(
 ) -> None:
     """Write an agent as a folder that acts on its own, or as a spec.
 
-    The folder acts with torch, numpy and gymnasium alone. Its play.py plays the reported
-    evaluation again and says whether it lands in the reported interval. An RLlib agent is
-    converted and held against itself first. Of a RUN it is the champion.
+    The folder acts with numpy and gymnasium alone, on images also with torch. Its play.py plays
+    the reported evaluation again and says whether it lands in the reported interval. An RLlib
+    agent is converted and held against itself first. Of a RUN it is the champion.
     """
     if as_spec:
         for option, given in (("--onnx", onnx), ("--replica", replica is not None)):

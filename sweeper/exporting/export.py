@@ -1,4 +1,4 @@
-"""Export an agent: a folder that acts with torch, numpy and gymnasium alone."""
+"""Export an agent: a folder that acts with numpy and gymnasium, on images also with torch."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def _fill(agent: Agent, folder: Path, *, onnx: bool) -> ExportedAgent:
         (folder / _PLAY).write_text(PLAY, encoding="utf-8")
         code = Path(str(standalone.__file__)).with_name("episodes.py")
         shutil.copyfile(code, folder / code.name)
-    requirements = write_requirements(environment)
+    requirements = write_requirements(description, environment)
     (folder / "requirements.txt").write_text(requirements, encoding="utf-8")
     readme = write_readme(
         description,
@@ -221,7 +221,7 @@ def _describe(agent: Agent) -> tuple[Mapping[str, Any], dict[str, NDArray[Any]]]
 
     policy = agent.policy
     if isinstance(policy, TorchPolicy):
-        tensors = {name: np.array(one.numpy())[None] for name, one in policy.tensors.items()}
+        tensors = {name: np.array(one)[None] for name, one in policy.tensors.items()}
         return agent.description, tensors
     try:
         converted = convert(policy)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from sweeper.agents.torch_policy.convolutions import ACTIVATIONS, read_traced_convolutions
+from sweeper.agents.torch_policy.dense import LAYERNORM_EPSILON
 from sweeper.agents.torch_policy.network import Network, read_network
 from sweeper.agents.torch_policy.policy import NORMALISER_CLIP, NORMALISER_EPSILON, TorchPolicy
 from sweeper.agents.torch_policy.spaces import BoxActions
@@ -36,7 +39,7 @@ class PolicyGraph(nn.Module):
         self._actions: Mapping[str, Any] = description["action_space"]
         self._names = {name: name.replace(".", "__") for name in policy.tensors}
         for name, tensor in policy.tensors.items():
-            self.register_buffer(self._names[name], tensor)
+            self.register_buffer(self._names[name], torch.from_numpy(tensor))
         self.outputs = ("actions", *self._list_outputs())
 
     def _list_outputs(self) -> list[str]:
@@ -67,6 +70,8 @@ class PolicyGraph(nn.Module):
             self._policy.description["network"],
             {name: getattr(self, own) for name, own in self._names.items()},
             has_value=self._policy.has_value,
+            dense=_read_dense,
+            convolutions=read_traced_convolutions,
         )
         encoded = self._encode(observations)
         if self._policy.has_q_values:
@@ -105,7 +110,7 @@ class PolicyGraph(nn.Module):
     def _value(self, network: Network, encoded: Tensor) -> Tensor:
         """In the environment's rewards, even if the critic learned from normalised ones."""
         assert network.value_head is not None  # noqa: S101
-        values = network.value_head(network.value_encoder(encoded))[:, 0]
+        values: Tensor = network.value_head(network.value_encoder(encoded))[:, 0]
         name = "normalisation.rewards.variance"
         if name not in self._names:
             return values
@@ -148,6 +153,23 @@ class PolicyGraph(nn.Module):
         chosen = torch.stack([part.argmax(dim=1) for part in parts], dim=1)
         counted = chosen.to(kind) + torch.tensor(np.atleast_1d(self._actions["start"]), dtype=kind)
         return counted[:, 0] if self._actions["type"] == "Discrete" else counted
+
+
+def _read_dense(
+    tensors: Mapping[str, Tensor], name: str, activation: str | None
+) -> Callable[[Tensor], Tensor]:
+    """`sweeper.agents.torch_policy.dense.read_dense` in torch."""
+    weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
+    scale, shift = tensors.get(f"{name}.norm.weight"), tensors.get(f"{name}.norm.bias")
+    activate = ACTIVATIONS[activation or "linear"]
+
+    def run(batch: Tensor) -> Tensor:
+        output = functional.linear(batch, weight, bias)
+        if scale is not None:
+            output = functional.layer_norm(output, scale.shape, scale, shift, LAYERNORM_EPSILON)
+        return activate(output)
+
+    return run
 
 
 def _one_hot(numbers: Tensor, size: int) -> Tensor:

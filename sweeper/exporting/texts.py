@@ -10,6 +10,7 @@ import gymnasium
 
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.exporting.onnx_file import OnnxModel
+from sweeper.hints import join_words
 from sweeper.printable import printable
 
 __all__ = ["PLAY", "list_needs", "write_readme", "write_requirements"]
@@ -33,7 +34,9 @@ print(words)
 sys.exit(0 if lands else 1)
 '''
 
-_PACKAGES = ("torch", "numpy", "gymnasium")
+# Convolutions are torch's.
+_PACKAGES = ("numpy", "gymnasium")
+_PACKAGES_FOR_IMAGES = ("torch", *_PACKAGES)
 # What gymnasium's own environments and wrappers need beside it: by their place, or their name.
 _OF_ENVIRONMENTS: Mapping[str, tuple[str, ...]] = {
     "gymnasium.envs.box2d": ("box2d", "pygame"),
@@ -47,10 +50,18 @@ _OF_WRAPPERS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def write_requirements(environment: EnvironmentSettings | None) -> str:
+def write_requirements(
+    description: Mapping[str, Any], environment: EnvironmentSettings | None
+) -> str:
     """The packages that acting and playing need, with the versions that are installed here."""
-    names = [*_PACKAGES, *([] if environment is None else _find_packages(environment))]
+    own = list_packages(description)
+    names = [*own, *([] if environment is None else _find_packages(environment))]
     return "".join(f"{_pin(name)}\n" for name in dict.fromkeys(names))
+
+
+def list_packages(description: Mapping[str, Any]) -> tuple[str, ...]:
+    """The packages that acting needs, from the contents of ``agent.json``."""
+    return _PACKAGES_FOR_IMAGES if description["network"]["convolutions"] else _PACKAGES
 
 
 def _find_packages(environment: EnvironmentSettings) -> Iterator[str]:
@@ -113,7 +124,8 @@ def write_readme(
             [
                 f"# {description['algorithm']}{environment}",
                 f"An agent, exported by sweeper{' (' * bool(trained)}{', '.join(trained)}"
-                f"{')' * bool(trained)}. It acts where torch, numpy and gymnasium are installed: "
+                f"{')' * bool(trained)}. It acts where "
+                f"{join_words(list_packages(description))} are installed: "
                 "`pip install -r requirements.txt`.",
                 *_describe_playing(evaluation),
                 " ".join(needs),

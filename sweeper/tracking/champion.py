@@ -30,8 +30,8 @@ _NAME = "champion"
 _DIGEST_TAG = "sweeper.digest"
 _MODEL_CODE = Path(__file__).with_name("champion_model.py")
 # What an agent of each backend needs to act: the file with the policy, and distributions.
-_TORCH = ("torch_policy", ("mlflow", "torch", "numpy"))
-_RLLIB = ("rllib_policy.py", ("mlflow", "ray[rllib]", "torch", "numpy", "gymnasium"))
+_TORCH = ("torch_policy", ["mlflow", "numpy"])
+_RLLIB = ("rllib_policy.py", ["mlflow", "ray[rllib]", "torch", "numpy", "gymnasium"])
 # The parts of an RLlib checkpoint that acting needs; others are the optimiser's and sampler's.
 _FOR_ACTING = (
     "learner_group/learner/rl_module",
@@ -152,6 +152,8 @@ def _save(target: Path, checkpoint: Path, model: Any, run_id: str) -> None:
 
     is_rllib = CheckpointPaths(checkpoint).is_rllib
     code, requirements = _RLLIB if is_rllib else _TORCH
+    if not is_rllib and read_description(checkpoint)["network"]["convolutions"]:
+        requirements = [*requirements, "torch"]  # for its convolutions
     example, actions = _try(checkpoint) if is_rllib else describe_torch_agent(checkpoint)
     outputs = None
     if actions.dtype != np.dtype(object):

@@ -18,9 +18,11 @@ def play_script(folder: Path, **variables: str) -> subprocess.CompletedProcess[s
         variables: of the environment.
     """
     script = str(folder / "play.py")
+    needed = (folder / "requirements.txt").read_text()
+    hidden = _HIDDEN if "torch" in needed else (*_HIDDEN, "torch")
     code = (
         "import runpy, sys\n"
-        f"sys.modules |= dict.fromkeys({_HIDDEN!r})\n"
+        f"sys.modules |= dict.fromkeys({hidden!r})\n"
         f"sys.path.insert(0, {str(folder)!r})\n"
         f"sys.argv = [{script!r}]\n"
         f"runpy.run_path({script!r}, run_name='__main__')\n"

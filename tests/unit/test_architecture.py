@@ -32,7 +32,8 @@ HEAVY = {
     },
     "torch": {
         "agents.rllib_policy",
-        "agents.torch_policy",
+        "agents.playing",
+        "agents.torch_policy.convolutions",
         "exporting.conversion",
         "exporting.onnx_file",
         "exporting.onnx_graph",

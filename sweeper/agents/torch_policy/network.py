@@ -5,22 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+import numpy as np
+
+from .dense import read_dense
 
 __all__ = ["Network", "read_network"]
 
-Layer: TypeAlias = Callable[[Tensor], Tensor]
-
-_LAYERNORM_EPSILON = 1e-3
-_ACTIVATIONS: Mapping[str, Layer] = {
-    "tanh": torch.tanh,
-    "relu": torch.relu,
-    "silu": functional.silu,
-    "elu": functional.elu,
-    "linear": lambda hidden: hidden,
-}
+Layer: TypeAlias = Callable[[Any], Any]
+ReadDense: TypeAlias = Callable[[Mapping[str, Any], str, str | None], Layer]
+ReadConvolutions: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Any], str], Layer]
 
 
 class Network(NamedTuple):
@@ -39,8 +32,21 @@ class Network(NamedTuple):
     value_head: Layer | None
 
 
+def _read_convolutions(
+    network: Mapping[str, Any], tensors: Mapping[str, np.ndarray[Any, Any]], name: str
+) -> Layer:
+    from .convolutions import read_convolutions  # needs torch, whose import takes seconds
+
+    return read_convolutions(network, tensors, name)
+
+
 def read_network(
-    network: Mapping[str, Any], tensors: Mapping[str, Tensor], *, has_value: bool = True
+    network: Mapping[str, Any],
+    tensors: Mapping[str, Any],
+    *,
+    has_value: bool = True,
+    dense: ReadDense = read_dense,
+    convolutions: ReadConvolutions = _read_convolutions,
 ) -> Network:
     """The layers of one replica.
 
@@ -48,72 +54,38 @@ def read_network(
         network: as ``agent.json`` has it.
         tensors: by name.
         has_value: whether there is a value's head.
+        dense: reads a dense layer of the tensors; the default's are numpy's arrays.
+        convolutions: reads an encoder of images; the same.
 
     Raises:
         KeyError: a tensor is missing.
     """
     names = ("shared", "shared") if network["is_shared"] else ("policy", "value")
+
+    def read_encoder(name: str) -> Layer:
+        if network["convolutions"]:
+            return convolutions(network, tensors, name)
+        layers = [f"encoder.{name}.{index}" for index in range(len(network["hiddens"]))]
+        return _chain([dense(tensors, layer, network["activation"]) for layer in layers])
+
+    def read_head(name: str) -> Layer:
+        layers = [f"head.{name}.{index}" for index in range(len(network["head_hiddens"]))]
+        hidden = [dense(tensors, layer, network["head_activation"]) for layer in layers]
+        return _chain([*hidden, dense(tensors, f"head.{name}.out", None)])
+
     used = dict.fromkeys(names if has_value else names[:1])
-    encoders = {name: _read_encoder(network, tensors, name) for name in used}
+    encoders = {name: read_encoder(name) for name in used}
     policy = encoders[names[0]]
     return Network(
         policy,
         encoders.get(names[1], policy),
-        _read_head(network, tensors, "policy"),
-        _read_head(network, tensors, "value") if has_value else None,
+        read_head("policy"),
+        read_head("value") if has_value else None,
     )
-
-
-def _read_encoder(network: Mapping[str, Any], tensors: Mapping[str, Tensor], name: str) -> Layer:
-    activate = _ACTIVATIONS[network["activation"]]
-    if not network["convolutions"]:
-        layers = [f"encoder.{name}.{index}" for index in range(len(network["hiddens"]))]
-        return _chain([_read_dense(tensors, layer, activate) for layer in layers])
-    convolve = _chain(
-        [
-            _read_convolution(tensors, f"encoder.{name}.{index}", layer, activate)
-            for index, layer in enumerate(network["convolutions"])
-        ]
-    )
-    return lambda batch: convolve(batch.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).flatten(1)
-
-
-def _read_head(network: Mapping[str, Any], tensors: Mapping[str, Tensor], head: str) -> Layer:
-    activate = _ACTIVATIONS[network["head_activation"]]
-    names = [f"head.{head}.{index}" for index in range(len(network["head_hiddens"]))]
-    hidden = [_read_dense(tensors, name, activate) for name in names]
-    return _chain([*hidden, _read_dense(tensors, f"head.{head}.out", None)])
-
-
-def _read_convolution(
-    tensors: Mapping[str, Tensor], name: str, layer: Mapping[str, Any], activate: Layer
-) -> Layer:
-    weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
-    padding, stride = tuple(layer["padding"]), tuple(layer["stride"])
-
-    def convolve(batch: Tensor) -> Tensor:
-        padded = functional.pad(batch, padding)
-        return activate(functional.conv2d(padded, weight, bias, stride))
-
-    return convolve
-
-
-def _read_dense(tensors: Mapping[str, Tensor], name: str, activate: Layer | None) -> Layer:
-    weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
-    scale = tensors.get(f"{name}.norm.weight")
-    shift = tensors.get(f"{name}.norm.bias")
-
-    def run(batch: Tensor) -> Tensor:
-        output = functional.linear(batch, weight, bias)
-        if scale is not None:
-            output = functional.layer_norm(output, scale.shape, scale, shift, _LAYERNORM_EPSILON)
-        return output if activate is None else activate(output)
-
-    return run
 
 
 def _chain(layers: Sequence[Layer]) -> Layer:
-    def run(batch: Tensor) -> Tensor:
+    def run(batch: Any) -> Any:
         for layer in layers:
             batch = layer(batch)
         return batch

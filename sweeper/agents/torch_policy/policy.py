@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from .network import read_network
 from .spaces import BoxActions, encode_parts, plain_shape
@@ -72,8 +70,8 @@ class TorchPolicy:
             raise ValueError(f"{root} has tensors of {max(found)} replicas, not {replicas}")
         if not 0 <= replica < replicas:
             raise ValueError(f"{root} has replicas 0 to {replicas - 1}, not {replica}")
-        self.tensors: dict[str, Tensor] = {
-            name: tensor[replica].clone() for name, tensor in tensors.items()
+        self.tensors: dict[str, Array] = {
+            name: np.array(tensor[replica]) for name, tensor in tensors.items()
         }
         self._network: Mapping[str, Any] = self.description["network"]
         self._space: Mapping[str, Any] = self.description["observation_space"]
@@ -122,7 +120,7 @@ class TorchPolicy:
         if generator is None and self.box is not None:  # for which no deviation matters
             layers = self._layers
             outputs = layers.policy_head(layers.policy_encoder(self._encode(observations)))
-            return self.box.fit(outputs.numpy()[:, : self.box.size])
+            return self.box.fit(outputs[:, : self.box.size])
         return self._choose_actions(self.distribution_inputs(observations), generator)
 
     def distribution_inputs(self, observations: Any) -> Array:
@@ -133,11 +131,11 @@ class TorchPolicy:
         """
         layers = self._layers
         encoded = layers.policy_encoder(self._encode(observations))
-        outputs: Array = layers.policy_head(encoded).numpy()
+        outputs: Array = layers.policy_head(encoded)
         if self.box is None:
             return outputs
         if "log_std" in self.tensors:
-            free = np.broadcast_to(self.tensors["log_std"].numpy(), outputs.shape)
+            free = np.broadcast_to(self.tensors["log_std"], outputs.shape)
             outputs = np.concatenate([outputs, free], axis=1)
         size = self.box.size
         outputs[:, size:] = outputs[:, size:].clip(*self.log_std_range)
@@ -218,7 +216,7 @@ class TorchPolicy:
         if layers.value_head is None:
             raise ValueError(f"{self.description['algorithm']} has no value of a state")
         encoded = layers.value_encoder(self._encode(observations))
-        values: Array = layers.value_head(encoded).numpy()[:, 0]
+        values: Array = layers.value_head(encoded)[:, 0]
         variance = self.tensors.get("normalisation.rewards.variance")
         if variance is None:
             return values
@@ -245,7 +243,7 @@ class TorchPolicy:
     def weights(self) -> dict[str, Array]:
         """The network's weights, by name."""
         return {
-            name: tensor.numpy()
+            name: tensor
             for name, tensor in self.tensors.items()
             if not name.startswith("normalisation.") and not self._is_unused(name)
         }
@@ -254,7 +252,7 @@ class TorchPolicy:
         """The running moments that observations and rewards were normalised by, by name."""
         prefix = "normalisation."
         return {
-            name.removeprefix(prefix): tensor.numpy()
+            name.removeprefix(prefix): tensor
             for name, tensor in self.tensors.items()
             if name.startswith(prefix)
         }
@@ -270,8 +268,8 @@ class TorchPolicy:
         """
         layers = self._layers
         encoded = layers.policy_encoder(self._encode(observations))
-        advantages = layers.policy_head(encoded).numpy()
-        return advantages, None if layers.value_head is None else layers.value_head(encoded).numpy()
+        advantages = layers.policy_head(encoded)
+        return advantages, None if layers.value_head is None else layers.value_head(encoded)
 
     def _combine(self, advantages: Array, values: Array | None) -> tuple[Array, Array | None]:
         """The Q-values ``[batch, actions]``, and the returns' distribution if that was learned.
@@ -303,7 +301,7 @@ class TorchPolicy:
 
     # -- observations -------------------------------------------------------------------------
 
-    def _encode(self, observations: Any) -> Tensor:
+    def _encode(self, observations: Any) -> Array:
         if isinstance(observations, Mapping | tuple):
             array = np.concatenate(encode_parts(self._space, observations), axis=1)
         else:
@@ -322,14 +320,14 @@ class TorchPolicy:
         if self._moments is not None:
             mean, deviation = self._moments
             array = ((array - mean) / deviation).clip(-NORMALISER_CLIP, NORMALISER_CLIP)
-        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+        return np.ascontiguousarray(array, dtype=np.float32)
 
     def _read_moments(self) -> tuple[Array, Array] | None:
         """The mean and deviation that observations are standardised by, if they are."""
         if "normalisation.observations.mean" not in self.tensors:
             return None
-        mean = self.tensors["normalisation.observations.mean"].numpy()
-        variance = self.tensors["normalisation.observations.variance"].numpy()
+        mean = self.tensors["normalisation.observations.mean"]
+        variance = self.tensors["normalisation.observations.variance"]
         return mean, np.sqrt(variance + NORMALISER_EPSILON)
 
     # -- actions ------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Reads a safetensors file; the format is a header of JSON, then the numbers.
 
 https://huggingface.co/docs/safetensors. By ourselves, so that an exported agent acts where only
-torch, numpy and gymnasium are installed.
+numpy and gymnasium are installed.
 """
 
 from __future__ import annotations
@@ -10,21 +10,22 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-import torch
-from torch import Tensor
+import numpy as np
 
 __all__ = ["DamagedTensorsError", "read_tensors"]
 
+Array: TypeAlias = np.ndarray[Any, Any]
+
 _LENGTH_BYTES = 8  # of the header's length, little endian
-_TYPES: Mapping[str, torch.dtype] = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "BOOL": torch.bool,
+_TYPES: Mapping[str, np.dtype[Any]] = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "I64": np.dtype("<i8"),
+    "I32": np.dtype("<i4"),
+    "BOOL": np.dtype("?"),
 }
 
 
@@ -32,7 +33,7 @@ class DamagedTensorsError(Exception):
     """A file holds no tensors that can be read."""
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Array]:
     """The tensors of a file, by name.
 
     Raises:
@@ -52,7 +53,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise DamagedTensorsError(f"its header is damaged ({error})") from error
 
 
-def _read_tensor(numbers: bytearray, entry: Mapping[str, Any]) -> Tensor:
+def _read_tensor(numbers: bytearray, entry: Mapping[str, Any]) -> Array:
     kind, shape, (first, end) = _TYPES[entry["dtype"]], entry["shape"], entry["data_offsets"]
     count = math.prod(shape)
     if not 0 <= first <= end <= len(numbers) or any(size < 0 for size in shape):
@@ -60,5 +61,5 @@ def _read_tensor(numbers: bytearray, entry: Mapping[str, Any]) -> Tensor:
     if count * kind.itemsize != end - first:
         raise ValueError("a tensor has another size than its shape says")
     if not count:
-        return torch.empty(shape, dtype=kind)
-    return torch.frombuffer(numbers, dtype=kind, count=count, offset=first).reshape(shape)
+        return np.empty(shape, kind)
+    return np.frombuffer(numbers, dtype=kind, count=count, offset=first).reshape(shape)

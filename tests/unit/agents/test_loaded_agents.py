@@ -452,14 +452,17 @@ def test_an_agents_environment_is_built_only_if_its_code_is_trusted(tmp_path: Pa
         sweeper.load_agent(tmp_path, trust="some").make_env()
 
 
-def test_a_torch_agent_is_loaded_without_ray_mlflow_and_pandas(tmp_path: Path) -> None:
-    save(tmp_path, EnvironmentSettings("CartPole-v1"), {})
+@pytest.mark.parametrize("algorithm", ["PPO", "DQN"])
+def test_a_torch_agent_is_loaded_without_torch_and_other_heavy_libraries(
+    algorithm: str, tmp_path: Path
+) -> None:
+    save(tmp_path, EnvironmentSettings("CartPole-v1"), {}, algorithm)
     code = (
         "import sys, numpy, sweeper\n"
         f"agent = sweeper.load_agent({str(tmp_path)!r})\n"
         "agent.act(numpy.zeros(4)), agent.value(numpy.zeros(4)), str(agent.network)\n"
         "list(agent.play(2)), agent.action_distribution(numpy.zeros(4)).entropy()\n"
-        "found = {'ray', 'mlflow', 'pandas', 'optuna'} & sys.modules.keys()\n"
+        "found = {'ray', 'torch', 'mlflow', 'pandas', 'optuna'} & sys.modules.keys()\n"
         "sys.exit(', '.join(found) or 0)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -33,8 +34,8 @@ def test_every_tensor_is_what_was_written(file: Path) -> None:
     found, expected = read_tensors(file), load_file(file)
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
-        assert found[name].dtype == tensor.dtype
-        assert torch.equal(found[name], tensor)
+        assert torch.from_numpy(found[name]).dtype == tensor.dtype
+        np.testing.assert_array_equal(found[name], tensor.numpy())
 
 
 def test_a_part_of_a_file_is_refused_whatever_is_missing(file: Path) -> None:
@@ -79,7 +80,7 @@ def test_changed_bytes_are_refused_or_change_numbers(file: Path) -> None:
             changed[random.randrange(len(data) // 2)] = random.randrange(256)
         file.write_bytes(changed)
         try:
-            assert all(isinstance(one, torch.Tensor) for one in read_tensors(file).values())
+            assert all(isinstance(one, np.ndarray) for one in read_tensors(file).values())
         except DamagedTensorsError:
             refused += 1
     assert refused > 50

@@ -102,7 +102,7 @@ def test_replicas_are_different_agents_and_an_unknown_one_is_refused(
         TorchPolicy(tmp_path).act(np.ones(3))
 
 
-def test_it_needs_neither_sweeper_nor_ray_nor_gymnasium(tmp_path: Path) -> None:
+def test_it_needs_none_of_sweeper_ray_gymnasium_and_torch(tmp_path: Path) -> None:
     trainer = make_trainer("CartPole-v1")
     try:
         trainer.save(tmp_path)
@@ -112,7 +112,7 @@ def test_it_needs_neither_sweeper_nor_ray_nor_gymnasium(tmp_path: Path) -> None:
     shutil.copytree(agents / "torch_policy", tmp_path / "code" / "torch_policy")
     code = (
         "import sys\n"
-        "for name in ('sweeper', 'ray', 'gymnasium'): sys.modules[name] = None\n"
+        "for name in ('sweeper', 'ray', 'gymnasium', 'torch'): sys.modules[name] = None\n"
         f"sys.path.insert(0, {str(tmp_path / 'code')!r})\n"
         "import numpy, torch_policy\n"
         f"policy = torch_policy.TorchPolicy({str(tmp_path)!r})\n"
