@@ -20,8 +20,7 @@ from safetensors.numpy import save_file
 from sweeper.agents.agent import Agent
 from sweeper.errors import SweeperError, UserError
 from sweeper.exporting import standalone
-from sweeper.exporting.conversion import InconvertibleError, check_conversion, convert
-from sweeper.exporting.onnx_file import OnnxModel, check_onnx_installed, write_onnx
+from sweeper.exporting.onnx_model import OnnxModel, check_onnx_installed
 from sweeper.exporting.reported import describe_evaluation
 from sweeper.exporting.texts import PLAY, list_needs, write_readme, write_requirements
 from sweeper.hints import show
@@ -188,12 +187,16 @@ def _fill(agent: Agent, folder: Path, *, onnx: bool) -> ExportedAgent:
     save_file(tensors, CheckpointPaths(folder).weights)
     policy = TorchPolicy(folder)
     if agent.policy.__class__ is not TorchPolicy:
+        from sweeper.exporting.conversion import InconvertibleError, check_conversion
+
         try:
             check_conversion(agent.policy, policy, agent.observation_space)
         except InconvertibleError as error:
             raise _explain(agent, error) from error
     model = None
     if onnx:
+        from sweeper.exporting.onnx_file import write_onnx
+
         model = write_onnx(policy, agent.observation_space, folder / _MODEL)
     needs = tuple(list_needs(environment))
     _copy_code(folder)
@@ -223,6 +226,8 @@ def _describe(agent: Agent) -> tuple[Mapping[str, Any], dict[str, NDArray[Any]]]
     if isinstance(policy, TorchPolicy):
         tensors = {name: np.array(one)[None] for name, one in policy.tensors.items()}
         return agent.description, tensors
+    from sweeper.exporting.conversion import InconvertibleError, convert
+
     try:
         converted = convert(policy)
     except InconvertibleError as error:
@@ -231,7 +236,7 @@ def _describe(agent: Agent) -> tuple[Mapping[str, Any], dict[str, NDArray[Any]]]
     return {**converted.description, **known}, dict(converted.tensors)
 
 
-def _explain(agent: Agent, error: InconvertibleError) -> UserError:
+def _explain(agent: Agent, error: SweeperError) -> UserError:
     where = agent.where
     place = ""
     if where is not None:

@@ -6,9 +6,7 @@ import contextlib
 import copy
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from importlib.util import find_spec
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,52 +17,16 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 from numpy.typing import NDArray
 
 from sweeper.agents.torch_policy import TorchPolicy
-from sweeper.errors import SweeperError, UserError
+from sweeper.errors import SweeperError
 from sweeper.exporting.onnx_graph import PolicyGraph
-from sweeper.installation import install_extra
+from sweeper.exporting.onnx_model import OnnxModel, check_onnx_installed
 
-__all__ = ["OnnxModel", "check_onnx_installed", "write_onnx"]
+__all__ = ["write_onnx"]
 
-_EXTRA, _PACKAGES = "onnx", ("onnx", "onnxruntime", "onnxscript")
 _OPSET = 18
 _INPUT = "observations"
 _SAMPLES, _SAMPLES_OF_IMAGES = 200, 20
 _TOLERANCE = 1e-4
-
-
-@dataclass(frozen=True)
-class OnnxModel:
-    """A model's file, and what it takes and gives; the first axis of everything is the batch.
-
-    Attributes:
-        file: its name in the agent's folder.
-        opset: version of ONNX's operators.
-        inputs: type and shape by name; the first axis is called ``batch``.
-        outputs: the same.
-    """
-
-    file: str
-    opset: int
-    inputs: Mapping[str, str]
-    outputs: Mapping[str, str]
-
-    def to_json(self) -> dict[str, Any]:
-        """For ``sweeper export --json``."""
-        return asdict(self)
-
-
-def check_onnx_installed() -> None:
-    """Check that a model can be written and tried.
-
-    Raises:
-        UserError: a package is missing.
-    """
-    missing = [name for name in _PACKAGES if find_spec(name) is None]
-    if missing:
-        raise UserError(
-            f"--onnx needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not "
-            f"installed: {install_extra(_EXTRA)}"
-        )
 
 
 def write_onnx(policy: TorchPolicy, space: gymnasium.Space[Any], file: Path) -> OnnxModel:

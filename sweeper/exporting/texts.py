@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium
 
 from sweeper.environments.settings import EnvironmentSettings
-from sweeper.exporting.onnx_file import OnnxModel
+from sweeper.exporting.onnx_model import OnnxModel
 from sweeper.hints import join_words
 from sweeper.printable import printable
 

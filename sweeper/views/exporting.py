@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweeper.exporting.export import ExportedAgent
-from sweeper.exporting.onnx_file import OnnxModel
+from sweeper.exporting.onnx_model import OnnxModel
 from sweeper.formatting import format_number, short_path
 from sweeper.views.console import make_console, print_pairs
 

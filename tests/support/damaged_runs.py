@@ -32,7 +32,8 @@ from sweeper.tracking.destination import import_mlflow
 
 MAX_S = 10.0
 SHORTLY = ("--episodes", "1", "--max-episode-steps", "5")
-# `resume` is called as far as the launch, in which nothing of the folder is read any more.
+# `resume` and `train` are called as far as the launch, in which nothing of the folder is read
+# any more.
 VERBS: tuple[tuple[str, ...], ...] = (
     ("list",),
     ("list", "--json"),
@@ -57,11 +58,26 @@ VERBS: tuple[tuple[str, ...], ...] = (
     ("clean", "--keep", "0", "--json"),
     ("evaluate", "RUN", *SHORTLY),
     ("evaluate", "RUN/trials/t0002/checkpoint_000008", *SHORTLY),
+    ("inspect", "RUN"),
+    ("inspect", "RUN/trials/t0002/checkpoint_000008", "--json"),
+    ("trace", "RUN", *SHORTLY, "-o", "OUT/steps.jsonl"),
+    ("trace", "RUN/trials/t0002/checkpoint_000008", *SHORTLY, "-o", "OUT/steps.parquet"),
+    ("video", "RUN", *SHORTLY, "-o", "OUT/film.gif"),
+    ("export", "RUN", "-o", "OUT/agent", "--overwrite"),
+    ("export", "RUN", "--spec", "-o", "OUT/spec.yaml", "--overwrite"),
+    ("stack", "RUN"),
+    ("train", "train.yaml", "--from", "RUN", "-q"),
     ("resume", "RUN", "-q"),
     ("resume", "RUN", "-q", "--stop", "budget.env_steps=900000", "--retry-errored"),
     ("confirm", "RUN", "-q"),
     ("stop", "RUN"),
 )  # fmt: skip
+TRAINED = """
+environment: CartPole-v1
+algorithm: PPO
+param_space: {model_config: {fcnet_hiddens: [4]}}
+stop: {num_env_steps_sampled_lifetime: 300}
+"""
 # It takes about a second, most of it in MLflow.
 LOG = ("log", "RUN", "--uri", "sqlite:///OUT/mlflow.db", "--experiment", "fuzz")
 _WRITING = ("resume", "confirm", "evaluate", "stop", "log")
@@ -152,6 +168,7 @@ def _make_pristine(place: Path) -> tuple[Path, Path]:
     assert selection.confirmed is not None
     write_selection(RunPaths(confirmed).selection, selection)
     shutil.copy(pristine / "spec.yaml", place / "alike.yaml")
+    (place / "train.yaml").write_text(TRAINED)
     return pristine, confirmed
 
 
