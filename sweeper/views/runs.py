@@ -219,10 +219,9 @@ def _summarise_best(opened: Run, width: float) -> Iterator[tuple[str, str]]:
         return
     selection = opened.selection
     env_steps = format_number(selection.env_steps)
-    yield (
-        "best",
-        f"{selection.trial_id}: {selection.metric} {_score(selection)} at {env_steps} env steps",
-    )
+    room = max(20, int(min(width, _SUMMARY_WIDTH)) - len(_SUMMARY_LINE.format("", "")))
+    score = f"{selection.trial_id}: {selection.metric} {_score(selection)} at {env_steps} env steps"
+    yield from _fold("best", score, room)
     parameters = opened.results.trial(selection.trial_id).parameters
     words = format_parameters(parameters) or "no searched parameters"
     for line in fold_parameters(words, width - len(_SUMMARY_LINE.format("", ""))):
@@ -232,10 +231,14 @@ def _summarise_best(opened: Run, width: float) -> Iterator[tuple[str, str]]:
         yield "champion", short_path(opened.agent)
     if note := _describe_capped(opened):
         yield "note", note
-    room = int(min(width, _SUMMARY_WIDTH)) - len(_SUMMARY_LINE.format("", ""))
-    folded = textwrap.wrap(selection.verdict_text, max(20, room))
-    yield from zip(["verdict", *[""] * len(folded)], folded, strict=False)
+    yield from _fold("verdict", selection.verdict_text, room)
     yield from advice_rows(opened, room)
+
+
+def _fold(name: str, text: str, width: int) -> Iterator[tuple[str, str]]:
+    """Rows of a text in lines of so many characters; the first one has the name."""
+    lines = textwrap.wrap(text, width)
+    yield from zip([name, *[""] * len(lines)], lines, strict=False)
 
 
 def _describe_capped(opened: Run) -> str | None:

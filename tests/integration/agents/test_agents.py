@@ -27,6 +27,7 @@ from rllib_agents import (
     scatter_weights,
     stack,
 )
+from tiers import leave_after
 
 import sweeper
 from sweeper.agents.champion import Champion
@@ -38,7 +39,17 @@ from sweeper.seals import seal_folder
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+FAST = [
+    Case("PPO", actions="multi_discrete"),
+    Case("PPO", "dict", "box", flatten=True),
+    Case("PPO", statistics=True),
+    Case("DQN"),
+    Case("SAC", actions="box"),
+]
+OTHERS = [case for case in CASES if case not in FAST]
+
+
+@pytest.mark.parametrize("case", leave_after(len(FAST), [*FAST, *OTHERS]), ids=str)
 def test_a_policy_acts_greedily_as_rllibs_env_runner(case: Case, tmp_path: Path) -> None:
     from sweeper.agents.rllib_policy import RLlibPolicy
 
@@ -80,17 +91,17 @@ def test_a_policy_acts_greedily_as_rllibs_env_runner(case: Case, tmp_path: Path)
 
 
 SAYING = [
-    Case("PPO"),
     Case("PPO", actions="multi_discrete"),
+    Case("PPO", actions="partly bounded"),
+    Case("SAC", actions="box"),
+    Case("PPO"),
     Case("PPO", actions="box"),
     Case("PPO", actions="box", keys={"normalize_actions": False, "clip_actions": True}),
-    Case("PPO", actions="partly bounded"),
     Case("PPO", "dict", "unbounded", flatten=True),
-    Case("SAC", actions="box"),
 ]
 
 
-@pytest.mark.parametrize("case", SAYING, ids=str)
+@pytest.mark.parametrize("case", leave_after(3, SAYING), ids=str)
 def test_what_is_said_of_actions_is_what_rllibs_own_distribution_says(
     case: Case, tmp_path: Path
 ) -> None:

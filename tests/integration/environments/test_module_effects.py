@@ -125,6 +125,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.acceptance
 def test_a_loud_module_changes_no_number(ray_cluster: None, folder: Path) -> None:
     quiet = run_of(folder, "quiet", sweeper_here)
     for name in SCRIPTS:

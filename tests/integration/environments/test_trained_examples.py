@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from command_line import sweeper_here
 from environments_page import Command, flatten, read_commands, written
+from tiers import leave_after
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -28,13 +29,14 @@ def check_quotes(command: Command, said: str) -> None:
         assert flatten(line) in flatten(said)
 
 
-@pytest.mark.parametrize("command", RUNS, ids=lambda one: one.words[-1])
+@pytest.mark.parametrize("command", leave_after(1, RUNS), ids=lambda one: one.words[-1])
 def test_a_run_says_what_the_page_quotes(folder: Path, command: Command) -> None:
     done = sweeper_here(*command.words, "tracking=null", cwd=folder)
     assert done.returncode == (1 if command.words[-1] in FAILING else 0), done.stderr
     check_quotes(command, done.stderr)
 
 
+@pytest.mark.acceptance
 def test_the_remedy_for_a_single_instance_trains(folder: Path) -> None:
     options = ["environment.vectorization=async", "seeds=2", "tracking=null"]
     options += ["param_space={train_batch_size_per_learner: 512, num_epochs: 1}"]

@@ -13,6 +13,7 @@ from command_line import sweeper_here
 from played_scripts import play_script
 from rllib_agents import CASES, Case, build, scatter_weights
 from run_mutations import extract_run
+from tiers import leave_after
 
 import sweeper
 from sweeper.agents.torch_policy import TorchPolicy
@@ -23,10 +24,16 @@ from sweeper.seals import seal_folder
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
-CONVERTED = [
-    *(case for case in CASES if not case.statistics),
-    Case("SAC"),
+FAST = [
+    Case("PPO", "dict", "box", flatten=True),
+    Case("DQN"),
+    Case("SAC", actions="box"),
     Case("PPO", "image"),
+]
+CONVERTED = [
+    *FAST,
+    *(case for case in CASES if not case.statistics and case not in FAST),
+    Case("SAC"),
     Case("DQN", "order", flatten=True),
     Case("SAC", "dict", "box", flatten=True),
 ]
@@ -72,7 +79,7 @@ def compare(agent: Any, folder: Path) -> Any:
     return policy
 
 
-@pytest.mark.parametrize("case", CONVERTED, ids=str)
+@pytest.mark.parametrize("case", leave_after(len(FAST), CONVERTED), ids=str)
 def test_a_converted_agent_acts_as_rllib_s(case: Case, tmp_path: Path) -> None:
     agent = load(tmp_path, case)
     policy = compare(agent, tmp_path / "agent")
@@ -88,7 +95,7 @@ def test_a_converted_agent_acts_as_rllib_s(case: Case, tmp_path: Path) -> None:
     assert policy.description["action_space"]["type"] in ("Box", "Discrete", "MultiDiscrete")
 
 
-@pytest.mark.parametrize(("algorithm", "network", "keys"), NETWORKS)
+@pytest.mark.parametrize(("algorithm", "network", "keys"), leave_after(1, NETWORKS))
 def test_every_network_of_rllib_s_is_converted_layer_by_layer(
     tmp_path: Path, algorithm: str, network: dict[str, Any], keys: dict[str, Any]
 ) -> None:
@@ -170,7 +177,7 @@ def test_an_agent_that_acts_otherwise_is_not_written(tmp_path: Path) -> None:
         check_conversion(asked, TorchPolicy(tmp_path / "agent"), agent.observation_space)
 
 
-@pytest.mark.parametrize("name", ["rllib-ppo", "rllib-dqn"])
+@pytest.mark.parametrize("name", leave_after(1, ["rllib-ppo", "rllib-dqn"]))
 def test_an_earlier_version_s_champion_is_exported_if_it_is_trusted(
     tmp_path: Path, name: str
 ) -> None:

@@ -77,6 +77,7 @@ def test_a_confirmed_champion_comes_to_the_return_of_every_episode(confirmed: Pa
     assert "lands in the reported interval" in played.stdout
 
 
+@pytest.mark.acceptance
 def test_its_configuration_is_trained_again(confirmed: Path) -> None:
     done = sweeper_here("export", "--spec", "-o", "again.yaml", cwd=confirmed)
     assert done.returncode == 0, done.stderr
@@ -92,6 +93,7 @@ def test_its_configuration_is_trained_again(confirmed: Path) -> None:
     assert trial.last_report[name] == before.last_report[name]
 
 
+@pytest.mark.acceptance
 def test_an_rllib_agent_plays_its_evaluation_without_ray(tmp_path: Path) -> None:
     (tmp_path / "rl.yaml").write_text(RLLIB)
     done = sweeper("run", "rl.yaml", cwd=tmp_path)

@@ -97,6 +97,7 @@ def test_a_failing_environment_fails_the_rehearsal_in_one_line(tmp_path: Path) -
     assert "corridor_envs.py:" in line
 
 
+@pytest.mark.acceptance
 def test_rllib_is_rehearsed_and_a_return_may_come_later(tmp_path: Path) -> None:
     # Episodes of 200 steps, in 64 environments: 12,800 env steps until the first ones end.
     spec = tmp_path / "long.yaml"

@@ -132,6 +132,7 @@ def test_a_grid_and_its_folder_give_the_same_results(curves: tuple[Any, Path]) -
         ]
 
 
+@pytest.mark.acceptance
 def test_without_a_logger_the_last_results_are_still_judged(tmp_path: Path) -> None:
     grid = fit_curves(tmp_path, logged=False)
     for source in (grid, tmp_path / "experiment"):
@@ -141,6 +142,7 @@ def test_without_a_logger_the_last_results_are_still_judged(tmp_path: Path) -> N
         assert curve_of(results, selection.trial_id) == "good"
 
 
+@pytest.mark.acceptance
 def test_a_functions_checkpoints_are_matched_by_name(tmp_path: Path) -> None:
     from ray import tune
 

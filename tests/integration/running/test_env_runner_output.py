@@ -103,6 +103,7 @@ def test_the_output_of_env_runners_is_kept_and_bounded(tmp_path: Path, ray_folde
     assert sum(path.stat().st_size for path in loud) < 17 * 2**20  # of 48 MB
 
 
+@pytest.mark.acceptance
 def test_a_secret_is_hidden_in_what_env_runners_say(
     tmp_path: Path, ray_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from command_line import sweeper_here
+from tiers import leave_after
 
 MODULE = """
 import gymnasium
@@ -76,8 +77,8 @@ def write_spec(folder: Path, module: str, fault: str, **parts: object) -> None:
     ("backend", "algorithm"),
     [
         ("torch", "PPO"),
-        ("torch", "DQN"),
-        ("rllib", "PPO"),
+        pytest.param("torch", "DQN", marks=pytest.mark.acceptance),
+        pytest.param("rllib", "PPO", marks=pytest.mark.acceptance),
         pytest.param("rllib", "DQN", marks=pytest.mark.acceptance),
     ],
 )
@@ -127,7 +128,7 @@ def test_a_replica_that_gets_nan_is_frozen_named_and_counted_everywhere(
     assert all("a reward of nan" in value for (value,) in tags)
 
 
-@pytest.mark.parametrize("backend", ["torch", "rllib"])
+@pytest.mark.parametrize("backend", leave_after(1, ["torch", "rllib"]))
 def test_the_score_is_in_the_rewards_below_the_wrappers(
     ray_cluster: None, tmp_path: Path, backend: str
 ) -> None:

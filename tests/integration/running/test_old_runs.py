@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from command_line import sweeper_here
+from tiers import leave_after
 
 from sweeper.evidence.selection import load_selection
 from sweeper.journal import TrialReported, read_journal
@@ -80,7 +81,7 @@ def test_the_champion_plays_as_it_did(name: str, place: Path) -> None:
     assert now["episodes"] == expected["episodes"]
 
 
-@pytest.mark.parametrize("name", [*RUNS[:-1], pytest.param(RUNS[-1], marks=pytest.mark.acceptance)])
+@pytest.mark.parametrize("name", leave_after(1, RUNS))
 def test_the_paused_trial_goes_on_from_its_checkpoint(
     name: str, place: Path, tmp_path: Path, ray_cluster: None
 ) -> None:

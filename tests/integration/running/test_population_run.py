@@ -103,6 +103,7 @@ def decisions(run: Run) -> list[tuple[str, dict[str, Any]]]:
 
 
 @pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.acceptance
 def test_a_population_that_is_larger_than_the_cluster_advances_together(tmp_path: Path) -> None:
     """Six trials at a time are planned, and Ray has two cores."""
     (tmp_path / "spec.yaml").write_text(SPEC)

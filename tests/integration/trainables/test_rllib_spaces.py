@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from environment_table import SEEN_BY_TORCH
 from space_envs import ACTIONS, OBSERVATIONS
+from tiers import leave_after
 
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.environments.spaces import (
@@ -37,7 +38,9 @@ SAC = {
 
 
 # PPO and DQN: tests/integration/environments/test_environment_conformance.py
-@pytest.mark.parametrize("actions", ["Discrete from 1", "float16", "each bounded otherwise"])
+@pytest.mark.parametrize(
+    "actions", leave_after(1, ["Discrete from 1", "float16", "each bounded otherwise"])
+)
 def test_sac_learns_and_its_agent_acts_as_in_its_evaluation(actions: str, tmp_path: Path) -> None:
     from sweeper.trainables.rllib_backend.trainer import RLlibTrainer
 
