@@ -415,6 +415,7 @@ def test_a_full_disk_is_no_trials_fault(ray_cluster: None, tmp_path: Path) -> No
     assert [row["state"] for row in rows(tmp_path)] == ["TERMINATED"] * 2
 
 
+@pytest.mark.acceptance
 def test_budgets_by_trials_and_env_steps_end_the_search_and_say_so(
     ray_cluster: None, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import gymnasium
 import pytest
 from command_line import started, sweeper, sweeper_here
+from tiers import leave_after
 
 from sweeper.api import open_run
 from sweeper.journal import TrialEnded, TrialReported, read_journal
@@ -250,6 +251,7 @@ def test_when_every_trial_fails_the_exit_code_is_1_and_the_reason_is_printed(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.acceptance
 def test_a_run_in_which_no_trial_has_a_value_exits_1_and_so_does_its_resumption(
     ray_cluster: None, tmp_path: Path
 ) -> None:
@@ -280,7 +282,9 @@ def test_a_run_in_which_no_trial_has_a_value_exits_1_and_so_does_its_resumption(
 
 
 @pytest.mark.parametrize(
-    ("number", "spec"), [(signal.SIGINT, TINY), (signal.SIGTERM, FAST)], ids=["SIGINT", "SIGTERM"]
+    ("number", "spec"),
+    leave_after(1, [(signal.SIGTERM, FAST), (signal.SIGINT, TINY)]),
+    ids=["SIGTERM", "SIGINT"],
 )
 def test_an_interrupted_run_saves_its_trials_and_exits_130(
     tmp_path: Path, number: signal.Signals, spec: str

@@ -190,6 +190,7 @@ tracking: null
 """
 
 
+@pytest.mark.acceptance
 def test_a_run_whose_variables_are_names_too_stays_readable_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ray_cluster: None
 ) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas
 import pytest
 from command_line import sweeper, sweeper_here
+from tiers import leave_after
 
 from sweeper.api import open_run, resume
 from sweeper.opened_agent import load_agent
@@ -46,7 +47,7 @@ DQN = """  num_steps_sampled_before_learning_starts: 200
 """
 
 
-@pytest.fixture(scope="module", params=["PPO", "DQN"])
+@pytest.fixture(scope="module", params=leave_after(1, ["PPO", "DQN"]))
 def finished(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Path]:

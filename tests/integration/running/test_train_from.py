@@ -19,6 +19,7 @@ import pytest
 import ray
 from command_line import started, sweeper_here
 from safetensors.numpy import load_file
+from tiers import leave_after
 
 from sweeper.agents.reading import read_agent
 from sweeper.api import open_run, train
@@ -76,7 +77,7 @@ KINDS = {
 }
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=leave_after(1, KINDS))
 def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Source:
     cwd = tmp_path_factory.mktemp(request.param)
     backend, algorithm, more, environment = KINDS[request.param]
@@ -172,7 +173,7 @@ def test_with_another_learning_rate_and_other_seeds_it_goes_on_from_there(
             assert after[name] > champion.normalisation[name]
 
 
-@pytest.mark.parametrize("source", ["torch-PPO", "rllib-PPO"], indirect=True)
+@pytest.mark.parametrize("source", leave_after(1, ["torch-PPO", "rllib-PPO"]), indirect=True)
 def test_a_run_that_was_killed_before_its_first_checkpoint_begins_there_again(
     source: Source, tmp_path: Path
 ) -> None:
