@@ -50,7 +50,7 @@ def log_champion(
     selection: Selection,
     folder: Path,
     register_as: str | None,
-) -> list[str]:
+) -> tuple[str, list[str]]:
     """Log the champion's agent under the name ``champion``, unless MLflow has it already.
 
     MLflow's ``log_model`` writes to the process-wide tracking URI, which is the user's. So this
@@ -59,7 +59,7 @@ def log_champion(
     champion's agent, and ``register_as`` is the model's name in the registry, if any.
 
     Returns:
-        Warnings, one sentence each.
+        The model's id, and warnings, one sentence each.
 
     Raises:
         SweeperError: the folder holds no agent.
@@ -98,13 +98,15 @@ def log_champion(
         client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
         present = model
     if register_as is None:
-        return []
+        return present.model_id, []
     try:
         _register(client, register_as, present, run_id)
     except MlflowException as error:
         why = veil(str(error))
-        return [f"MLflow: the champion is not registered as {register_as!r}: {why}"]
-    return []
+        return present.model_id, [
+            f"MLflow: the champion is not registered as {register_as!r}: {why}"
+        ]
+    return present.model_id, []
 
 
 def _find_checkpoint(folder: Path) -> Path:

@@ -1,21 +1,24 @@
-"""Describe a sweep for MLflow's parent run: params, tags, a summary."""
+"""Describe a sweep for MLflow's parent run: params, tags, its files."""
 
 from __future__ import annotations
 
 import getpass
-from collections import Counter
+import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sweeper.evidence.selection import Selection
+from sweeper.formatting import count_noun
+from sweeper.metrics import Objective
 from sweeper.paths import CheckpointPaths, RunPaths
 from sweeper.planning.plan import SweepPlan
 from sweeper.run_files import read_json
+from sweeper.search.configuration import flatten_parameters
+from sweeper.search.distributions import Distribution
 from sweeper.tracking.naming import clip_tag, describe_parameters, describe_value
 
-__all__ = ["SweepDescription", "describe_sweep", "summarise"]
+__all__ = ["SweepDescription", "describe_sweep"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,10 @@ class SweepDescription:
         tags: for the parent run and every trial.
         parent_tags: for the parent run only; made anew by `sweeper log`, wherever that runs.
         files: logged as artifacts once they exist.
+        objective: what ranks the trials.
+        searched: MLflow's names of the parameters that the search varies.
+        environment: its settings, as the spec has them.
+        shown_uri: where the record is, without secrets.
     """
 
     folder: Path
@@ -37,6 +44,10 @@ class SweepDescription:
     tags: Mapping[str, str]
     parent_tags: Mapping[str, str]
     files: tuple[Path, ...]
+    objective: Objective = field(default_factory=Objective)
+    searched: tuple[str, ...] = ()
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    shown_uri: str = ""
 
     @property
     def run_name(self) -> str:
@@ -44,8 +55,8 @@ class SweepDescription:
         return self.folder.name
 
 
-def describe_sweep(plan: SweepPlan, paths: RunPaths) -> SweepDescription:
-    """Describe a plan in MLflow's terms."""
+def describe_sweep(plan: SweepPlan, paths: RunPaths, shown_uri: str = "") -> SweepDescription:
+    """Describe a plan in MLflow's terms; ``shown_uri`` is where the record is, without secrets."""
     spec = plan.spec
     environment = spec.environment.id
     shared = {
@@ -53,6 +64,8 @@ def describe_sweep(plan: SweepPlan, paths: RunPaths) -> SweepDescription:
         "sweeper.algorithm": spec.algorithm,
         "sweeper.environment": environment,
         "sweeper.backend": spec.backend,
+        "sweeper.search": spec.search.algorithm,
+        "sweeper.scheduler": spec.scheduler.type,
         "mlflow.source.name": "sweeper",
         "mlflow.source.type": "LOCAL",
     }
@@ -67,9 +80,9 @@ def describe_sweep(plan: SweepPlan, paths: RunPaths) -> SweepDescription:
     return SweepDescription(
         folder=paths.root,
         headline=(
-            f"{spec.algorithm} on {environment} ({spec.backend}), {_count(plan.trials, 'trial')}"
-            f" of {_count(len(spec.seeds), 'replica')}, judged by `{spec.selection.metric}`"
-            f" ({spec.selection.mode})"
+            f"{spec.algorithm} on {environment} ({spec.backend}), "
+            f"{count_noun(len(spec.seeds), 'replica')} a trial, judged by "
+            f"`{spec.selection.metric}` ({spec.selection.mode})"
         ),
         parameters={
             **describe_parameters(spec.param_space),
@@ -86,6 +99,10 @@ def describe_sweep(plan: SweepPlan, paths: RunPaths) -> SweepDescription:
             **_provenance(paths.environment),
         },
         files=(paths.spec, paths.plan, paths.environment, paths.selection, agent),
+        objective=spec.objective,
+        searched=tuple(_searched(spec.param_space)),
+        environment=spec.environment.model_dump(mode="json", exclude_none=True),
+        shown_uri=shown_uri,
     )
 
 
@@ -105,6 +122,13 @@ def _provenance(path: Path) -> dict[str, str]:
     if git:
         tags["mlflow.source.git.commit"] = clip_tag(str(git.get("commit", "")))
         tags["sweeper.git.dirty"] = describe_value(bool(git.get("dirty")))
+    command = document.get("command") if isinstance(document, dict) else None
+    if isinstance(command, list):
+        tags["sweeper.command"] = clip_tag(shlex.join(map(str, command)))
+        machine = [document.get("platform"), f"{document.get('cpus')} cores"]
+        tags["sweeper.machine"] = clip_tag(", ".join(str(part) for part in machine if part))
+        named = [f"{name} {number}" for name, number in versions.items()]
+        tags["sweeper.versions"] = clip_tag(", ".join(named))
     return tags
 
 
@@ -115,39 +139,10 @@ def _user() -> str:
         return ""
 
 
-def summarise(
-    sweep: SweepDescription, states: Mapping[str, str], selection: Selection | None
-) -> str:
-    """The parent run's description, in Markdown; ``states`` has the state of every trial."""
-    counts = sorted(Counter(states.values()).items())
-    parts = ", ".join(f"{number} {state}" for state, number in counts)
-    champion = ["**No champion.**", ""] if selection is None else _champion_lines(selection)
-    trials = f"{_count(len(states), 'trial')}: {parts or 'none'}"
-    lines = [sweep.headline, "", *champion, trials, "", f"Run folder: `{sweep.folder}`"]
-    return "\n".join(lines)
-
-
-def _champion_lines(selection: Selection) -> list[str]:
-    steps, excluded = selection.env_steps, selection.excluded
-    after = "" if steps is None else f" after {steps:,} env steps"
-    if selection.deviation is not None:
-        replicas = _count(selection.replicas, "replica")
-        after = f" ±{selection.deviation:.4g} over {replicas}{after}"
-    lines = [
-        f"**Champion: {selection.trial_id}**, `{selection.metric}` {selection.score:.6g}{after}",
-        "",
-        "| parameter | value |",
-        "|---|---|",
-    ]
-    for name, value in describe_parameters(selection.configuration).items():
-        lines.append(f"| {name} | {value} |".replace("\n", " "))
-    lines += ["", selection.verdict_text, ""]
-    if excluded:
-        named = ", ".join(f"{item.trial_id} ({item.reason})" for item in excluded[:10])
-        more = f", and {len(excluded) - 10} more" if len(excluded) > 10 else ""
-        lines += [f"Excluded from the selection: {named}{more}", ""]
-    return lines
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def _searched(space: Mapping[str, Any]) -> list[str]:
+    varied = {
+        name: value
+        for name, value in flatten_parameters(space).items()
+        if isinstance(value, Distribution)
+    }
+    return list(describe_parameters(varied))

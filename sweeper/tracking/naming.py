@@ -12,17 +12,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweeper.results.scoring import as_float
-from sweeper.results.spread import Spread
 from sweeper.search.configuration import flatten_parameters
 from sweeper.search.distributions import Distribution
 
 __all__ = [
+    "clip",
     "clip_tag",
     "describe_parameters",
     "describe_value",
-    "final_replica_metrics",
     "metric_name",
-    "replica_deviations",
+    "quote",
     "scalar_metrics",
 ]
 
@@ -40,12 +39,12 @@ def describe_parameters(nested: Mapping[str, Any]) -> dict[str, str]:
     described: dict[str, str] = {}
     for dotted, value in flatten_parameters(nested).items():
         # No slashes: "a/b" and "a/./b" are the same to MLflow, which refuses that.
-        unique = name = _clip(re.sub(r"[^\w.\- :]", "_", dotted) or "_", _MAX_NAME)
+        unique = name = clip(re.sub(r"[^\w.\- :]", "_", dotted) or "_", _MAX_NAME)
         counter = 2
         while unique in described:
             suffix = f"_{counter}"
             unique, counter = f"{name[: _MAX_NAME - len(suffix)]}{suffix}", counter + 1
-        described[unique] = _clip(describe_value(value), _MAX_PARAMETER)
+        described[unique] = clip(describe_value(value), _MAX_PARAMETER)
     return described
 
 
@@ -71,7 +70,7 @@ def describe_value(value: Any) -> str:
 def metric_name(name: str) -> str:
     """The nearest name that MLflow accepts: its characters, no part that is empty or all dots."""
     parts = re.sub(r"[^\w.\- :/]", "_", name).split("/")
-    return _clip("/".join(part for part in parts if part.strip(".")), _MAX_NAME).strip("/") or "_"
+    return clip("/".join(part for part in parts if part.strip(".")), _MAX_NAME).strip("/") or "_"
 
 
 def scalar_metrics(row: Mapping[str, Any]) -> dict[str, float]:
@@ -83,36 +82,9 @@ def scalar_metrics(row: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def final_replica_metrics(row: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, float]:
-    """``replica/<metric>`` lists as one metric per replica, ``replica/<seed>/<metric>``."""
-    values: dict[str, float] = {}
-    for name, replicas in row.items():
-        if not name.startswith(_REPLICA) or not isinstance(replicas, list | tuple):
-            continue
-        labels = seeds if len(seeds) == len(replicas) else range(len(replicas))
-        for label, value in zip(labels, replicas, strict=True):
-            if _is_finite(value):
-                own_name = f"{_REPLICA}{label}/{name.removeprefix(_REPLICA)}"
-                values[metric_name(own_name)] = float(value)
-    return values
-
-
-def replica_deviations(row: Mapping[str, Any]) -> dict[str, float]:
-    """The standard deviation of the replicas' returns, as ``deviation/<metric>``."""
-    values: dict[str, float] = {}
-    for name, replicas in row.items():
-        if not (name.startswith(_REPLICA) and name.endswith("episode_return_mean")):
-            continue
-        if isinstance(replicas, list | tuple) and all(map(_is_finite, replicas)):
-            spread = Spread(tuple(map(float, replicas))).deviation
-            if spread is not None:
-                values[metric_name(f"deviation/{name.removeprefix(_REPLICA)}")] = spread
-    return values
-
-
 def clip_tag(value: str) -> str:
     """A tag's value, cut to the length that MLflow stores."""
-    return _clip(value, _MAX_TAG)
+    return clip(value, _MAX_TAG)
 
 
 def _is_finite(value: Any) -> bool:
@@ -120,5 +92,11 @@ def _is_finite(value: Any) -> bool:
     return number is not None and math.isfinite(number)
 
 
-def _clip(text: str, length: int) -> str:
+def clip(text: str, length: int) -> str:
+    """A text, cut visibly to a number of characters."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def quote(text: str) -> str:
+    """A text as MLflow's filters take it."""
+    return f'"{text}"' if "'" in text else f"'{text}'"

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from sweeper.errors import UserError
 from sweeper.evidence.selection import Selection
-from sweeper.journal import Event, LaunchEnded, TrialEvent
-from sweeper.run_files import is_inside
+from sweeper.journal import Event, LaunchEnded, LaunchStarted, TrialEnded, TrialEvent, TrialStarted
 from sweeper.states import LaunchEnd, TrialState
 from sweeper.tracking.champion import log_champion
-from sweeper.tracking.description import SweepDescription, summarise
+from sweeper.tracking.champion_mark import CHAMPION_TAG, confirmed_values, mark_page
+from sweeper.tracking.curves import SCORE
+from sweeper.tracking.description import SweepDescription
 from sweeper.tracking.destination import (
     Destination,
     RefusedError,
@@ -27,15 +30,18 @@ from sweeper.tracking.destination import (
     translated_failures,
 )
 from sweeper.tracking.evidence import find_changed, verdict_tags
-from sweeper.tracking.mirror import EVENTS_TAG, LAST_TAG, STATE_TAG, RunMirror, env_steps, to_ms
+from sweeper.tracking.existing import GROUP, GROUP_TAG, PARENT, find_experiment, find_runs
+from sweeper.tracking.mirror import EVENTS_TAG, LAST_TAG, NOTE_TAG, STATE_TAG, RunMirror, to_ms
 from sweeper.tracking.naming import clip_tag
+from sweeper.tracking.progress import SweepProgress
 from sweeper.tracking.recovery import look_up, set_aside_foreign
+from sweeper.tracking.setting import write_setting
+from sweeper.tracking.summary import Summary, SummaryTrial
+from sweeper.tracking.uploads import FileUploads, read_log_tail
 
 __all__ = ["Record"]
 
 _logger = logging.getLogger(__name__)
-
-_PARENT = ""
 
 
 class Record:
@@ -60,13 +66,32 @@ class Record:
         destination.follow_move(sweep.run_name)
         with translated_failures():
             self._client = connect(destination)
-            self._experiment_id = self._find_experiment()
-            self._mirrors = {_PARENT: RunMirror(sweep.run_name), **self._find_runs()}
+            self._experiment_id = find_experiment(
+                self._client, destination.experiment, destination.artifact_location
+            )
+            self._mirrors = {PARENT: self._make_mirror(PARENT), **self._find_runs()}
         self._refused: set[str] = set()
         self._dirty: dict[str, None] = {}
         self._unsure = False
-        self._files_logged: dict[Path, float] = {}
+        self._progress = SweepProgress(sweep.objective)
+        self._uploads = FileUploads(self._client, sweep.folder, sweep.files)
         self._refuses_files = False
+        self._environment: Mapping[str, Any] = {}
+        self._is_set = False
+        self._model_id: str | None = None
+
+    def _make_mirror(self, key: str) -> RunMirror:
+        name = self._sweep.run_name
+        if key == PARENT:
+            return RunMirror(name)
+        folder = self._sweep.folder
+        return RunMirror(
+            key, self._sweep.objective, name, lambda trial_id: read_log_tail(folder, trial_id)
+        )
+
+    def _find_runs(self, key: str | None = None) -> dict[str, RunMirror]:
+        name = self._sweep.run_name
+        return find_runs(self._client, self._experiment_id, name, self._make_mirror, key)
 
     # -- reading the journal ------------------------------------------------------------------
 
@@ -78,12 +103,37 @@ class Record:
             keep_metrics: False to follow the states only, if there is no time to write the
                 rest; the event then counts as unwritten.
         """
-        key = event.trial_id if isinstance(event, TrialEvent) else _PARENT
-        mirror = self._mirrors.setdefault(key, RunMirror(key))
+        key = event.trial_id if isinstance(event, TrialEvent) else PARENT
+        mirror = self._mirrors.get(key) or self._mirrors.setdefault(key, self._make_mirror(key))
         if mirror.feed(event, keep_metrics=keep_metrics):
             self._dirty[key] = None
+        self._progress.take(event)
         if isinstance(event, LaunchEnded):
             mirror.wanted = self._outcome(event.reason)
+        elif isinstance(event, LaunchStarted):
+            self._environment = event.environment
+        elif mirror.is_confirmation and isinstance(event, TrialStarted | TrialEnded):
+            self._follow_group(mirror, event)
+        elif isinstance(event, TrialEnded):
+            self._follow_best(mirror, event, keep_metrics)
+
+    def _follow_group(self, mirror: RunMirror, event: TrialStarted | TrialEnded) -> None:
+        """The confirmation runs while one of its trials does."""
+        group = self._mirrors.setdefault(GROUP, self._make_mirror(GROUP))
+        group.start_ms = group.start_ms or to_ms(event.time)
+        group.end_ms, group.wanted = to_ms(event.time), "RUNNING"
+        if isinstance(event, TrialEnded):
+            self._progress.take_retrained(event.trial_id, mirror.cost)
+
+    def _follow_best(self, mirror: RunMirror, event: TrialEnded, keep_metrics: bool) -> None:
+        points = self._progress.take_end(
+            event.trial_id, event.state, mirror.cost, mirror.score.get(SCORE), to_ms(event.time)
+        )
+        if keep_metrics and points:
+            parent = self._mirrors[PARENT]
+            parent.derived += points
+            if parent.seen >= parent.written:  # else it is read again, and `finish` writes it
+                self._dirty[PARENT] = None
 
     def note_end(self) -> None:
         """The journal was read to its end, so runs that MLflow has more of are ahead of it."""
@@ -107,11 +157,12 @@ class Record:
             return
         self._destination.probe()
         # The parent first: the others are nested in it.
-        for key in sorted(self._dirty, key=lambda key: key != _PARENT):
+        for key in sorted(self._dirty, key=lambda key: key != PARENT):
             mirror = self._mirrors[key]
             if mirror.run_id is not None or create:
                 self._write(key, mirror)
             del self._dirty[key]
+        self._write_setting()
 
     def _write(self, key: str, mirror: RunMirror) -> None:
         if key in self._refused:
@@ -125,7 +176,7 @@ class Record:
             mirror.present = {}  # part of it may have arrived
             raise
         except RefusedError as error:
-            if key == _PARENT:
+            if key == PARENT:
                 raise
             self._refused.add(key)
             mirror.forget_pending()
@@ -139,22 +190,22 @@ class Record:
             look_up(self._client, mirror)
         if mirror.run_id is None:
             self._create(key, mirror)
-        mirror.new_metrics = mirror.missing_metrics()
+        metrics = [Metric(*metric) for metric in mirror.missing_metrics()]
         tags = mirror.changed_tags()
-        if tags or mirror.new_params or mirror.new_metrics:
-            if len(mirror.new_metrics) + len(tags) + len(mirror.new_params) > 800:
+        if tags or mirror.new_params or metrics:
+            if len(metrics) + len(tags) + len(mirror.new_params) > 800:
                 # MLflow would split this into requests and send the tags, with the count of
                 # written events, in the first one. So write the metrics before.
-                self._client.log_batch(mirror.run_id, [Metric(*m) for m in mirror.new_metrics])
-                mirror.new_metrics = []
+                self._client.log_batch(mirror.run_id, metrics)
+                metrics = []
             self._client.log_batch(
                 mirror.run_id,
-                metrics=[Metric(*metric) for metric in mirror.new_metrics],
+                metrics=metrics,
                 params=[Param(name, value) for name, value in mirror.new_params.items()],
                 tags=[RunTag(name, value) for name, value in tags.items()],
             )
             mirror.tags.update(tags)
-            mirror.forget_pending()
+        mirror.note_written()
         if mirror.wanted and mirror.wanted != mirror.status:
             if mirror.wanted == "RUNNING":
                 self._client.update_run(mirror.run_id, status="RUNNING")
@@ -172,16 +223,18 @@ class Record:
                 mirror.run_id, mirror.status, mirror.tags = found.run_id, found.status, found.tags
                 return
         tags = dict(self._sweep.tags)
-        if key == _PARENT:
+        if key == PARENT:
             tags |= {"sweeper.kind": "sweep", **self._sweep.parent_tags}
             mirror.new_params.update(self._sweep.parameters)
-            tags["mlflow.note.content"] = self._sweep.headline
+            tags[NOTE_TAG] = self._sweep.headline
+        elif key == GROUP:
+            tags |= {"sweeper.kind": "confirmation", GROUP_TAG: GROUP}
+            tags["mlflow.parentRunId"] = self._run_id(PARENT)
+            tags[NOTE_TAG] = "Finalists and baseline, trained again on seeds of their own."
         else:
-            tags |= {
-                "sweeper.kind": "trial",
-                "sweeper.trial": key,
-                "mlflow.parentRunId": self._parent_id(),
-            }
+            group = GROUP if mirror.is_confirmation else PARENT
+            tags |= {"sweeper.kind": "trial", "sweeper.trial": key}
+            tags["mlflow.parentRunId"] = self._run_id(group)
         # Not the count of written events: that comes with the events.
         counts = (EVENTS_TAG, LAST_TAG)
         tags |= {name: v for name, v in mirror.new_tags.items() if name not in counts}
@@ -190,11 +243,21 @@ class Record:
         )
         mirror.run_id, mirror.status, mirror.tags = run.info.run_id, run.info.status, tags
 
-    def _parent_id(self) -> str:
-        parent = self._mirrors[_PARENT]
-        if parent.run_id is None:
-            self._write_run(_PARENT, parent)
-        return str(parent.run_id)
+    def _run_id(self, key: str) -> str:
+        mirror = self._mirrors[key]
+        if mirror.run_id is None:
+            self._write_run(key, mirror)
+        return str(mirror.run_id)
+
+    def _write_setting(self) -> None:
+        """Write what MLflow has no place for in a run: its environment, and the view of it."""
+        parent = self._mirrors[PARENT]
+        if parent.run_id is None or self._is_set:
+            return
+        self._is_set = True
+        with suppress(RefusedError), translated_failures():  # the record is whole without it
+            ids = self._experiment_id, parent.run_id
+            write_setting(self._client, *ids, self._sweep, self._environment)
 
     # -- the end ------------------------------------------------------------------------------
 
@@ -210,24 +273,39 @@ class Record:
             RefusedError: MLflow refuses the parent run.
         """
         now = to_ms(time.time())
-        for key, mirror in self._mirrors.items():
-            if key == _PARENT:
-                continue
+        for key, mirror in self._trials():
             if (mirror.wanted or mirror.status) == "RUNNING":
                 mirror.interrupt(reason, now)
             if mirror.run_id and mirror.wanted != mirror.status:
                 self._dirty[key] = None
-        parent = self._mirrors[_PARENT]
+        parent = self._mirrors[PARENT]
         if parent.wanted in (None, "RUNNING"):
             parent.wanted, parent.end_ms = self._outcome(reason), now
             parent.new_tags[STATE_TAG] = reason
-        parent.new_tags["mlflow.note.content"] = clip_tag(
-            summarise(self._sweep, self.states, selection)
-        )
-        self._dirty[_PARENT] = None
-        self.flush(create=False)
         if parent.run_id is None:
-            self._write(_PARENT, parent)
+            self._write(PARENT, parent)
+        if group := self._mirrors.get(GROUP):
+            states = {mirror.state for _, mirror in self._trials() if mirror.is_confirmation}
+            group.wanted = "KILLED" if TrialState.PAUSED in states else "FINISHED"
+            self._dirty[GROUP] = None
+        parent.new_tags[NOTE_TAG] = clip_tag(self._summarise(selection))
+        stamp = self._progress.updated_ms
+        parent.new_finals |= {k: (v, stamp) for k, v in self._progress.totals().items()}
+        self._dirty[PARENT] = None
+        self.flush(create=False)
+
+    def _summarise(self, selection: Selection | None) -> str:
+        trials = {
+            key: SummaryTrial(mirror.parameters, mirror.run_id)
+            for key, mirror in self._trials()
+            if not mirror.is_confirmation
+        }
+        return Summary(
+            self._sweep, self.states, trials, selection, self._experiment_id, self._model_id
+        ).to_markdown()
+
+    def _trials(self) -> list[tuple[str, RunMirror]]:
+        return [(key, one) for key, one in self._mirrors.items() if key not in (PARENT, GROUP)]
 
     def log_files(self) -> None:
         """Copy the run's files, if new or changed, to the parent run's artifacts.
@@ -237,18 +315,14 @@ class Record:
         Raises:
             UnreachableError: the destination does not answer.
         """
-        parent = self._mirrors[_PARENT]
+        parent = self._mirrors[PARENT]
         if parent.run_id is None or self._refuses_files:
             return
+        failed = [one for _, one in self._trials() if one.state == TrialState.ERROR]
         try:
-            for path in self._sweep.files:
-                if not is_inside(path, self._sweep.folder):  # a link may lead to any file
-                    continue
-                if self._files_logged.get(path) != path.stat().st_mtime:
-                    changed = path.stat().st_mtime
-                    with translated_failures():
-                        self._client.log_artifact(parent.run_id, str(path))
-                    self._files_logged[path] = changed
+            self._uploads.upload(parent.run_id)
+            for mirror in failed:
+                self._uploads.upload_log(mirror)
         except (OSError, RefusedError, UnreachableError) as error:
             self._destination.probe()
             self._refuses_files = True
@@ -259,11 +333,11 @@ class Record:
     ) -> None:
         """Log the champion's score, and its agent, if any, as the parent run's model."""
         with translated_failures():
-            run_id = self._parent_id()
+            run_id = self._run_id(PARENT)
             self._mark_champion(run_id, selection)
             if folder is None:
                 return
-            warnings = log_champion(
+            self._model_id, warnings = log_champion(
                 self._client,
                 experiment_id=self._experiment_id,
                 run_id=run_id,
@@ -275,48 +349,38 @@ class Record:
             self._warn(warning)
 
     def _mark_champion(self, run_id: str, selection: Selection) -> None:
-        trial_id = selection.trial_id
-        parent, winner = self._mirrors[_PARENT], self._mirrors.get(trial_id)
-        if parent.tags.get("sweeper.champion") != trial_id:
-            self._client.set_tag(run_id, "sweeper.champion", trial_id)
-            parent.tags["sweeper.champion"] = trial_id
-        for key, mirror in self._mirrors.items():  # an earlier launch may have had another champion
-            is_former = key not in (_PARENT, trial_id) and "sweeper.champion" in mirror.tags
-            if is_former and mirror.run_id:
-                self._client.delete_tag(mirror.run_id, "sweeper.champion")
-                del mirror.tags["sweeper.champion"]
-        if winner and winner.run_id and winner.tags.get("sweeper.champion") != "true":
-            self._client.set_tag(winner.run_id, "sweeper.champion", "true")
-            winner.tags["sweeper.champion"] = "true"
-        for tag, text in verdict_tags(selection).items():
-            if parent.tags.get(tag) != text:
-                self._client.set_tag(run_id, tag, text)
-                parent.tags[tag] = text
-        if not winner or winner.last_report is None:
-            return
-        # Time and step of the winner's last row, so that writing it again changes nothing.
-        from mlflow.entities import Metric
-
+        """Have the sweep's run and the trials' say who won, and the former champion's no more."""
+        parent, winner = self._mirrors[PARENT], self._mirrors.get(selection.trial_id)
+        parent.new_tags |= {CHAMPION_TAG: selection.trial_id, **verdict_tags(selection)}
+        self._dirty[PARENT] = None
+        for key, mirror in self._trials():
+            is_winner = mirror is winner
+            if mirror.run_id is None or not (is_winner or CHAMPION_TAG in mirror.tags):
+                continue
+            mirror.new_tags |= mark_page(mirror, is_champion=is_winner)
+            if name := mirror.rename(is_champion=is_winner):
+                self._client.update_run(mirror.run_id, name=name)
+                mirror.tags["mlflow.runName"] = name
+            if not is_winner:
+                self._client.delete_tag(mirror.run_id, CHAMPION_TAG)
+                del mirror.tags[CHAMPION_TAG]
+            self._dirty[key] = None
+        stamp = self._progress.updated_ms
+        for key, values in confirmed_values(selection).items():
+            if (finalist := self._mirrors.get(key)) and finalist.run_id:
+                finalist.new_finals |= {name: (value, stamp) for name, value in values.items()}
+                self._dirty[key] = None
         present = self._client.get_run(run_id).data.metrics
-        metrics = []
-        for name, value in find_changed(selection, present).items():
-            stamp = to_ms(winner.last_report.time)
-            step = env_steps(winner.last_report.metrics)
-            if name in present:
-                # From a former champion. MLflow shows the value of the largest step, then time.
-                for former in self._client.get_metric_history(run_id, name):
-                    step = max(step, former.step)
-                    stamp = max(stamp, former.timestamp + 1)
-            metrics.append(Metric(name, value, stamp, step))
-        self._client.log_batch(run_id, metrics)
+        changed = find_changed(selection, present)
+        parent.new_finals |= {name: (value, stamp) for name, value in changed.items()}
 
     @property
     def states(self) -> dict[str, str]:
         """The state of every trial of the search."""
         return {
             key: mirror.state
-            for key, mirror in self._mirrors.items()
-            if key != _PARENT and not mirror.is_confirmation and mirror.seen
+            for key, mirror in self._trials()
+            if not mirror.is_confirmation and mirror.seen
         }
 
     def _outcome(self, reason: str) -> str:
@@ -327,68 +391,6 @@ class Record:
             return "FAILED"
         return "FINISHED"
 
-    # -- finding what is there ----------------------------------------------------------------
-
-    def _find_experiment(self) -> str:
-        name = self._destination.experiment
-        experiment = self._client.get_experiment_by_name(name)
-        if experiment is None:
-            try:
-                return str(
-                    self._client.create_experiment(
-                        name,
-                        artifact_location=self._destination.artifact_location,
-                        # By default the UI treats it as an experiment with language models.
-                        tags={"mlflow.experimentKind": "custom_model_development"},
-                    )
-                )
-            except Exception as error:  # another process may have created it
-                experiment = self._client.get_experiment_by_name(name)
-                if experiment is None:
-                    raise error
-        if experiment.lifecycle_stage != "active":
-            raise UserError(
-                f"the experiment {name!r} was deleted: restore it with `mlflow experiments "
-                f"restore --experiment-id {experiment.experiment_id}`, or name another in "
-                "tracking.experiment"
-            )
-        return str(experiment.experiment_id)
-
-    def _find_runs(self, key: str | None = None) -> dict[str, RunMirror]:
-        filters = [f"tags.`sweeper.run` = {_quote(self._sweep.run_name)}"]
-        if key:
-            filters.append(f"tags.`sweeper.trial` = {_quote(key)}")
-        found: dict[str, RunMirror] = {}
-        token = None
-        while True:
-            page = self._client.search_runs(
-                [self._experiment_id],
-                filter_string=" and ".join(filters),
-                max_results=1000,
-                order_by=["attributes.start_time DESC"],
-                page_token=token,
-            )
-            for run in page:
-                tags = dict(run.data.tags)
-                name = tags.get("sweeper.trial", _PARENT)
-                found[name] = RunMirror(
-                    name or self._sweep.run_name,
-                    run_id=run.info.run_id,
-                    status=run.info.status,
-                    tags=tags,
-                    written=int(tags.get(EVENTS_TAG, "0")),
-                    last=tags.get(LAST_TAG, ""),
-                    present={},
-                    start_ms=run.info.start_time,
-                )
-            token = page.token
-            if not token:
-                return found
-
     def _warn(self, message: str) -> None:
         _logger.warning("%s", message)
         self.warnings.append(message)
-
-
-def _quote(text: str) -> str:
-    return f'"{text}"' if "'" in text else f"'{text}'"

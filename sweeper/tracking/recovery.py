@@ -18,7 +18,7 @@ def look_up(client: Any, mirror: RunMirror) -> None:
     if mirror.run_id is None:
         return
     present = {} if mirror.present is None else mirror.present
-    for name in {metric[0] for metric in mirror.new_metrics} - present.keys():
+    for name in mirror.pending_names - present.keys():
         history = client.get_metric_history(mirror.run_id, name)
         history = sorted(history, key=lambda metric: metric.timestamp)
         present[name] = {one.step: (one.value, one.timestamp) for one in history}

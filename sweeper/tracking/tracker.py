@@ -22,6 +22,7 @@ from sweeper.paths import RunPaths
 from sweeper.planning.plan import SweepPlan
 from sweeper.run_files import open_reading
 from sweeper.spec.sections import Tracking
+from sweeper.sqlite_address import sqlite_path
 from sweeper.states import LaunchEnd
 from sweeper.tracking.credentials import find_address
 from sweeper.tracking.description import describe_sweep
@@ -90,6 +91,8 @@ class MlflowTracker:
             hide_references(tracking.uri),
         )
         self._plan, self._paths = plan, paths
+        is_database = sqlite_path(self._destination.uri) is not None
+        self._shown_uri = self._destination.uri if is_database else self._destination.shown
         self._register_as = tracking.register_as
         self._journal = _JournalFollower(paths.journal)
         self._lock = lock or RecordLock(paths.journal)
@@ -214,7 +217,9 @@ class MlflowTracker:
 
     def _connect(self) -> Record:
         if self._record is None:
-            self._record = Record(self._destination, describe_sweep(self._plan, self._paths))
+            self._record = Record(
+                self._destination, describe_sweep(self._plan, self._paths, self._shown_uri)
+            )
         return self._record
 
     def _advance(self) -> bool:

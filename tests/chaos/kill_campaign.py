@@ -395,7 +395,7 @@ def _check_mlflow(run: RunPaths, trials: Sequence[TrialRecord]) -> Iterator[str]
         "select r.name, count(distinct m.step) from runs r join metrics m using (run_uuid) "
         "where m.key = 'episode_return_mean' group by r.name"
     ).fetchall()
-    wrong = {name: count for name, count in steps if count != wanted.get(name)}
+    wrong = {name: count for name, count in steps if count != wanted.get(name.split()[0])}
     if wrong:
         yield f"MLflow has other numbers of steps: {wrong}"
 

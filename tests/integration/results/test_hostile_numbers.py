@@ -22,8 +22,9 @@ from sweeper.metrics import Objective
 from sweeper.results.records import TrialRecord
 from sweeper.results.scoring import metric_value
 from sweeper.results.spread import Spread
+from sweeper.tracking.curves import name_replicas
 from sweeper.tracking.mirror import env_steps
-from sweeper.tracking.naming import replica_deviations, scalar_metrics
+from sweeper.tracking.naming import scalar_metrics
 
 NUMBERS = [math.nan, math.inf, -math.inf, 1e155, -1e200, 1.7e308, 10**300, 10**400, -(10**400)]
 # One of each reader; ``results`` as a table, as data and for other programs.
@@ -186,9 +187,10 @@ def test_mlflow_gets_numbers_that_it_can_store() -> None:
     assert scalar_metrics(row) == {"b": 1.0, "num_env_steps_sampled_lifetime": 1e300}
     assert env_steps(row) < 2**63
     assert env_steps({"num_env_steps_sampled_lifetime": -5}) == 0
-    name = "replica/episode_return_mean"
-    assert replica_deviations({name: [1e200, -1e200]})["deviation/episode_return_mean"] > 1e200
-    assert replica_deviations({name: [10**400, 1]}) == {}
+    name = "episode_return_mean"
+    assert name_replicas(name, [1e200, 10**400, "x"], (0, 1, 2)) == {
+        f"replica/{name}.seed_0": 1e200
+    }
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, 1e300, -1e300, 1e20, 1e11])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -161,9 +162,11 @@ def _record(database: Path) -> dict[str, list[tuple[str, ...]]]:
     }
     with closing(sqlite3.connect(database)) as connection:
         ids = [row[0] for row in connection.execute("select run_uuid from runs")]
+        ids += [row[0] for row in connection.execute("select model_id from logged_models")]
+        any_id = re.compile("|".join(ids))
         return {
             name: sorted(
-                tuple("" if value in ids else str(value) for value in row)
+                tuple(any_id.sub("", str(value)) for value in row)
                 for row in connection.execute(query)
             )
             for name, query in queries.items()

@@ -214,6 +214,8 @@ def test_a_sweep_is_a_parent_run_with_a_nested_run_per_trial(sweep: Sweep) -> No
     tracker = sweep.tracker()
     sweep.launch()
     sweep.trial("t0001")
+    sweep.paths.trial_log("t0002").parent.mkdir(parents=True)
+    sweep.paths.trial_log("t0002").write_text("Traceback\nthe last line of its log\n")
     sweep.trial("t0002", state="ERROR")
     sweep.trial("t0003", state="PRUNED")
     sweep.write(LaunchEnded, "finished")
@@ -229,14 +231,14 @@ def test_a_sweep_is_a_parent_run_with_a_nested_run_per_trial(sweep: Sweep) -> No
     assert tags["sweeper.version"] == "0.1.0"
     assert tags["mlflow.source.git.commit"] == "abc"
     assert tags["sweeper.algorithm"] == "PPO"
-    assert "1 ERROR, 1 PRUNED, 1 TERMINATED" in tags["mlflow.note.content"]
+    assert "3 trials: 1 done, 1 failed, 1 pruned" in tags["mlflow.note.content"]
     artifacts = {item.path for item in sweep.client().list_artifacts(parent.info.run_id)}
     assert artifacts >= {"spec.yaml", "plan.json", "environment.json"}
     assert (sweep.storage / "mlartifacts").is_dir()
 
     assert set(runs) == {"t0001", "t0002", "t0003"}
     for trial_id, run in runs.items():
-        assert run.info.run_name == trial_id
+        assert run.info.run_name == f"{trial_id} lr=0.001"
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert run.data.params == {
             "lr": "0.001",
@@ -244,11 +246,20 @@ def test_a_sweep_is_a_parent_run_with_a_nested_run_per_trial(sweep: Sweep) -> No
             "model_config.fcnet_hiddens": "[64, 64]",
         }
         assert "learner/broken" not in run.data.metrics
-        assert run.data.metrics["replica/7/episode_return_mean"] == 27.0
-        assert run.data.metrics["replica/8/episode_return_mean"] == 33.0
+        assert run.data.metrics["replica/episode_return_mean.seed_7"] == 27.0
+        assert run.data.metrics["replica/episode_return_mean.seed_8"] == 33.0
     assert [runs[f"t000{n}"].info.status for n in (1, 2, 3)] == ["FINISHED", "FAILED", "FINISHED"]
     assert runs["t0002"].data.tags["sweeper.error"] == "ValueError: boom"
     assert runs["t0003"].data.tags["sweeper.state"] == "PRUNED"
+    log = sweep.client().list_artifacts(runs["t0002"].info.run_id)
+    assert [one.path for one in log] == ["log.txt"]
+    assert "the last line of its log" in runs["t0002"].data.tags["mlflow.note.content"]
+    (dataset,) = parent.inputs.dataset_inputs
+    assert dataset.dataset.name == "CartPole-v1"
+    assert [(one[0], one[1]) for one in sweep.history("", "Score/so_far_by_trials")] == [
+        (number, 30.0) for number in (1, 2, 3)
+    ]
+    assert parent.data.metrics["cost/env_steps"] == 3 * 2 * 300
     first = int((T0 + 4) * 1000)
     assert sweep.history("t0001", "episode_return_mean") == [
         (100, 10.0, first),
@@ -671,7 +682,7 @@ def test_the_champion_acts_in_a_process_without_sweeper(
     assert (model.name, str(model.status)) == ("champion", "READY")
     assert model.source_run_id == runs[""].info.run_id
     assert runs[""].data.metrics["champion/episode_return_mean"] == 30.0
-    assert "**Champion: t0001**" in runs[""].data.tags["mlflow.note.content"]
+    assert "**Champion: [t0001]" in runs[""].data.tags["mlflow.note.content"]
     assert "t0002 (error: boom)" in runs[""].data.tags["mlflow.note.content"]
     assert _selection().verdict_text in runs[""].data.tags["mlflow.note.content"]
     assert runs["t0001"].data.tags["sweeper.champion"] == "true"
@@ -739,7 +750,7 @@ def test_a_champion_without_an_agent_is_still_named(sweep: Sweep) -> None:
     tracker.log_champion(_selection(), None)
     assert tracker.close("finished") == []
     assert sweep.runs()[""].data.tags["sweeper.champion"] == "t0001"
-    assert "**Champion: t0001**" in sweep.runs()[""].data.tags["mlflow.note.content"]
+    assert "**Champion: [t0001]" in sweep.runs()[""].data.tags["mlflow.note.content"]
 
 
 def test_a_new_champion_takes_the_title_from_the_former_one(sweep: Sweep) -> None:

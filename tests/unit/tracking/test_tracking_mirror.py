@@ -15,6 +15,9 @@ from sweeper.journal import (
     TrialRetried,
     TrialStarted,
 )
+from sweeper.metrics import Objective
+from sweeper.states import Stage, TrialState
+from sweeper.tracking.champion_mark import mark_page
 from sweeper.tracking.mirror import RunMirror
 
 
@@ -43,11 +46,7 @@ def _fed(*events: Event, written: int = 0) -> RunMirror:
 def test_a_report_becomes_metrics_at_its_env_steps_and_time() -> None:
     mirror = _fed(ASKED, STARTED, _report(2, 7.5))
     assert ("score", 7.5, 12_000, 200) in mirror.new_metrics
-    assert {name for name, *_ in mirror.new_metrics} == {
-        "score",
-        "training_iteration",
-        "num_env_steps_sampled_lifetime",
-    }
+    assert {name for name, *_ in mirror.new_metrics} == {"score"}, "counts are no curves"
 
 
 def test_the_whole_configuration_becomes_params() -> None:
@@ -83,13 +82,110 @@ def test_a_pruned_trial_s_rung_is_a_tag() -> None:
     assert mirror.new_tags["sweeper.reason"] == "1 < 2, the cut-off of rung 2"
 
 
-def test_the_last_report_s_replicas_are_written_at_the_end() -> None:
+def test_what_a_trial_cost_is_one_number_at_its_end() -> None:
     mirror = _fed(ASKED, STARTED, _report(1, 1.0), _report(2, 5.0), ENDED)
-    replicas = [metric for metric in mirror.new_metrics if metric[0].startswith("replica/")]
-    assert replicas == [
-        ("replica/3/score", 5.0, 12_000, 200),
-        ("replica/4/score", 6.0, 12_000, 200),
+    assert mirror.new_finals == {
+        "training_iteration": (2.0, 12_000),
+        "num_env_steps_sampled_lifetime": (200.0, 12_000),
+    }
+    at_step_0 = [metric for metric in mirror.missing_metrics() if metric[3] == 0]
+    assert ("training_iteration", 2.0, 12_000, 0) in at_step_0
+
+
+def test_a_final_number_is_written_anew_only_where_mlflow_shows_another() -> None:
+    mirror = _fed(ASKED, STARTED, _report(2), ENDED)
+    mirror.new_metrics = []
+    mirror.present = {"training_iteration": {100: (1.0, 50_000), 0: (7.0, 1)}}
+    name = "num_env_steps_sampled_lifetime"
+    assert sorted(mirror.missing_metrics()) == [
+        (name, 200.0, 12_000, 0),
+        ("training_iteration", 2.0, 50_001, 100),
     ]
+    assert mirror.missing_metrics() == []
+
+
+def _ranked(*events: Event, score: str = "last") -> RunMirror:
+    mirror = RunMirror("t0001", Objective("evaluation/score", "max", score))
+    for event in events:
+        mirror.feed(event)
+    return mirror
+
+
+def _new(iteration: int, value: float, *, is_new: bool, **more: object) -> TrialReported:
+    row = {**_report(iteration).metrics, "evaluation/score": value, "evaluation/is_new": is_new}
+    row["replica/evaluation/score"] = [value - 1, value + 1]
+    return replace(_report(iteration), metrics={**row, **more})
+
+
+def _curve(mirror: RunMirror, name: str) -> list[tuple[int, float]]:
+    return [(step, value) for one, value, _, step in mirror.new_metrics if one == name]
+
+
+def test_an_evaluation_is_logged_when_it_is_made() -> None:
+    rows = [_report(1), _new(2, 5.0, is_new=True), _new(3, 5.0, is_new=False)]
+    mirror = _ranked(ASKED, STARTED, *rows, _new(4, 5.0, is_new=True))
+    for name in ("evaluation/score", "Score/score"):
+        assert _curve(mirror, name) == [(200, 5.0), (400, 5.0)]
+    assert _curve(mirror, "Score/score_min") == [(200, 4.0), (400, 4.0)]
+    assert _curve(mirror, "replica/evaluation.score.seed_4") == [(200, 6.0), (400, 6.0)]
+    assert [step for step, _ in _curve(mirror, "score")] == [100, 200, 300, 400]
+
+
+def test_a_carried_evaluation_is_logged_where_mlflow_shows_another_one() -> None:
+    killed = (_new(1, 5.0, is_new=True), _new(2, 6.0, is_new=True))
+    again = (_new(2, 7.0, is_new=True), _new(3, 7.0, is_new=False))
+    mirror = _ranked(ASKED, STARTED, *killed, STARTED, *again)
+    assert _curve(mirror, "evaluation/score") == [(100, 5.0), (200, 6.0), (300, 7.0)]
+    assert _curve(mirror, "Score/score") == [(100, 5.0), (200, 6.0), (300, 7.0)]
+
+
+@pytest.mark.parametrize(("score", "last"), [("last", 3.0), ("best", 9.0), ("auc", 4.5)])
+def test_the_score_s_last_value_is_what_ranks_the_trial(score: str, last: float) -> None:
+    rows = [_new(n, value, is_new=True) for n, value in ((1, 1.0), (2, 9.0), (5, 3.0))]
+    curve = _curve(_ranked(ASKED, STARTED, *rows, score=score), "Score/score")
+    assert curve[-1][1] == pytest.approx(last if score != "auc" else (5 + 18) / 4)
+    rows.append(_new(6, math.nan, is_new=True))
+    assert math.isnan(_curve(_ranked(ASKED, STARTED, *rows, score=score), "Score/score")[-1][1])
+
+
+def test_what_the_configuration_sets_is_no_curve_until_it_changes() -> None:
+    name = "learner/default_optimizer_learning_rate"
+    rows = [_new(n, 1.0, is_new=True, **{name: lr}) for n, lr in ((1, 0.1), (2, 0.1), (3, 0.05))]
+    assert _curve(_ranked(ASKED, STARTED, *rows[:2]), name) == []
+    back = _new(4, 1.0, is_new=True, **{name: 0.1})
+    assert _curve(_ranked(ASKED, STARTED, *rows, back), name) == [(300, 0.05), (400, 0.1)]
+
+
+def test_a_confirmation_s_trial_is_not_ranked() -> None:
+    asked = replace(ASKED, trial_id="c0001", stage=Stage.CONFIRMATION, of="t0001")
+    row = _new(1, 5.0, is_new=True, **{"confirmation/score": 3.0})
+    mirror = _ranked(asked, STARTED, row, ENDED)
+    assert mirror.name == "c0001 of t0001"
+    assert _curve(mirror, "Score/score") == []
+    assert mirror.new_finals["confirmation/score"][0] == 3.0
+
+
+def test_a_trial_s_page_says_what_was_tried_and_why_it_ended() -> None:
+    ended = TrialEnded(9.0, "t0001", TrialState.ERROR, "crashed", "ValueError: a | `b`")
+    mirror = RunMirror("t0001", Objective(), "run-1", lambda trial_id: f"log of {trial_id}")
+    for event in (ASKED, STARTED, ended):
+        mirror.feed(event)
+    page = mirror.new_tags["mlflow.note.content"]
+    assert mirror.name == "t0001 lr=0.1"
+    assert "**t0001** failed (`crashed`)" in page
+    assert "| `lr` | `0.1` |" in page
+    assert "log of t0001" in page
+    assert "sweeper logs run-1 t0001" in page
+    assert "champion" not in page
+    mirror.run_id, mirror.tags = "r", {"mlflow.runName": "t0001 lr=0.1", **mirror.new_tags}
+    assert mirror.rename(is_champion=True) == "t0001 ★ lr=0.1"
+    marked = mark_page(mirror, is_champion=True)["mlflow.note.content"]
+    assert marked.endswith(page)
+    mirror.new_tags["mlflow.note.content"] = marked
+    assert mark_page(mirror, is_champion=True)["mlflow.note.content"] == marked
+    assert mark_page(mirror, is_champion=False) == {"mlflow.note.content": page}
+    mirror.tags["mlflow.runName"] = "a name of its user's"
+    assert mirror.rename(is_champion=True) is None
 
 
 def test_rows_repeated_after_a_rollback_are_not_drawn_twice() -> None:
@@ -175,7 +271,7 @@ def test_a_final_evaluation_after_a_rollback_is_written_if_its_step_has_none() -
     assert [m for m in ended.new_metrics if m[0] == "score"] == [
         *(("score", 1.0, 1000 * (10 + n), 100 * n) for n in (1, 2, 3))
     ]
-    assert ("replica/3/score", 1.0, 22_000, 200) in ended.new_metrics
+    assert ended.new_finals["training_iteration"] == (2.0, 22_000)
 
 
 def test_a_final_evaluation_after_a_rollback_supersedes_an_earlier_one_of_its_step() -> None:

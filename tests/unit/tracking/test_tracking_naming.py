@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from sweeper.search.distributions import Distribution
 from sweeper.sqlite_address import sqlite_path
+from sweeper.tracking.curves import name_replicas
 from sweeper.tracking.destination import resolve_uri
 from sweeper.tracking.naming import (
     clip_tag,
     describe_parameters,
     describe_value,
-    final_replica_metrics,
     metric_name,
     scalar_metrics,
 )
@@ -101,18 +101,14 @@ def test_only_finite_scalars_are_metrics() -> None:
 
 
 def test_replicas_are_named_by_their_seed() -> None:
-    row = {"replica/evaluation/x": [1.0, None, math.nan, 4], "x": 2.0, "replica/y": 3.0}
-    assert final_replica_metrics(row, (5, 6, 7, 8)) == {
-        "replica/5/evaluation/x": 1.0,
-        "replica/8/evaluation/x": 4.0,
+    assert name_replicas("evaluation/x", [1.0, None, math.nan, 4], (5, 6, 7, 8)) == {
+        "replica/evaluation.x.seed_5": 1.0,
+        "replica/evaluation.x.seed_8": 4.0,
     }
-
-
-def test_a_list_that_does_not_match_the_seeds_is_numbered() -> None:
-    assert final_replica_metrics({"replica/x": [1.0, 2.0]}, (7,)) == {
-        "replica/0/x": 1.0,
-        "replica/1/x": 2.0,
-    }
+    assert name_replicas("x", [1.0, 2.0], (7,)) == {
+        "replica/x.seed_0": 1.0,
+        "replica/x.seed_1": 2.0,
+    }, "a list that does not match the seeds is numbered"
 
 
 def test_a_long_tag_is_cut_visibly() -> None:

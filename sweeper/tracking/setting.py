@@ -1,0 +1,163 @@
+"""What of a sweep MLflow keeps beside its runs: the environment as a dataset, and a view of it.
+
+A view is what "Share view" of MLflow's runs page makes: a tag of the experiment, as JSON, with the
+sort order, the filter, the columns and the charts. An address names it by its key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sweeper.tracking.curves import SCORE
+from sweeper.tracking.description import SweepDescription
+from sweeper.tracking.naming import clip, quote
+
+__all__ = ["VIEW_TAG", "describe_dataset", "describe_view", "write_setting"]
+
+VIEW_TAG = "mlflow.sharedViewState."
+_MAX_VIEW = 20_000
+_MAX_NAME = 500
+
+
+def write_setting(
+    client: Any,
+    experiment_id: str,
+    run_id: str,
+    sweep: SweepDescription,
+    identity: Mapping[str, Any],
+) -> None:
+    """Write both, where MLflow lacks them; the arguments as `describe_dataset` takes them."""
+    dataset = describe_dataset(sweep, identity)
+    known = client.get_run(run_id).inputs.dataset_inputs
+    if dataset.dataset.digest not in {one.dataset.digest for one in known}:
+        client.log_inputs(run_id, datasets=[dataset])
+    key, view = describe_view(sweep)
+    if client.get_experiment(experiment_id).tags.get(key) != view:
+        client.set_experiment_tag(experiment_id, key, view)
+
+
+def describe_dataset(sweep: SweepDescription, identity: Mapping[str, Any]) -> Any:
+    """The environment as an MLflow dataset input.
+
+    Args:
+        sweep: whose environment it is.
+        identity: an `EnvironmentIdentity` as JSON; may be empty.
+    """
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    source = json.dumps(sweep.environment, sort_keys=True, default=str)
+    profile = json.dumps(identity, sort_keys=True, default=str)
+    digest = hashlib.sha256(f"{source}\0{profile}".encode()).hexdigest()[:8]
+    dataset = Dataset(
+        name=clip(sweep.tags["sweeper.environment"], _MAX_NAME),
+        digest=digest,
+        source_type="gymnasium",
+        source=source,
+        profile=profile if len(profile) < _MAX_VIEW else None,
+    )
+    return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "training")])
+
+
+def describe_view(sweep: SweepDescription) -> tuple[str, str]:
+    """The experiment's tag with the view of a sweep: its key and its value.
+
+    The search's trials, the best first, with their score and what was searched; as charts the
+    curves, parallel coordinates, and the score over each parameter.
+    """
+    score = f"metrics.`{SCORE}`"
+    searched = list(sweep.searched)[:12]
+    name = {"uuid": "sweeper", "name": "Sweep", "display": True}
+    state = {
+        "orderByKey": score,
+        "orderByAsc": sweep.objective.mode == "min",
+        "searchFilter": view_filter(sweep.run_name),
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "modelVersionFilter": "All Runs",
+        "datasetsFilter": [],
+        "selectedColumns": [
+            score,
+            f"metrics.`{SCORE}_confirmed`",
+            *(f"params.`{parameter}`" for parameter in searched),
+        ],
+        "runsHiddenMode": "FIRST_20_RUNS",
+        "compareRunCharts": _charts(searched, sweep.objective.metric),
+        "compareRunSections": [
+            {**name, "isReordered": False, "deleted": False, "isGenerated": False}
+        ],
+        "isAccordionReordered": True,
+        "hideEmptyCharts": True,
+        "autoRefreshEnabled": True,
+        **{key: [] for key in ("columnOrder", "runsPinned", "runsHidden")},
+        **{key: {} for key in ("columnWidths", "runsExpanded", "runsVisibilityMap")},
+        "groupBy": None,
+        "groupsExpanded": {},
+        "useGroupedValuesInCharts": True,
+        "viewMaximized": False,
+        "runListHidden": False,
+        "globalLineChartConfig": {
+            "xAxisKey": "step",
+            "lineSmoothness": 0,
+            "selectedXAxisMetricKey": "",
+        },
+    }
+    return f"{VIEW_TAG}{sweep.run_name}"[:250], json.dumps(state)
+
+
+def view_filter(run_name: str) -> str:
+    """What finds the trials of a sweep's search, without those of its confirmation."""
+    return f"tags.`sweeper.run` = {quote(run_name)} AND tags.`sweeper.stage` = 'search'"
+
+
+def _charts(searched: list[str], metric: str) -> list[dict[str, Any]]:
+    shared = {
+        "metricSectionId": "sweeper",
+        "deleted": False,
+        "isGenerated": False,
+        "runsCountToCompare": 100,
+    }
+    charts: list[dict[str, Any]] = [
+        {
+            "uuid": "sweeper-curves",
+            "type": "LINE",
+            "displayName": f"{metric} over env steps",
+            "metricKey": SCORE,
+            "selectedMetricKeys": [SCORE],
+            "xAxisKey": "step",
+            "xAxisScaleType": "linear",
+            "scaleType": "linear",
+            "yAxisKey": "metric",
+            "yAxisExpressions": [],
+            "range": {},
+            "lineSmoothness": 0,
+            "selectedXAxisMetricKey": "",
+            "useGlobalXaxisKey": True,
+            "useGlobalLineSmoothing": True,
+            "ignoreOutliers": False,
+        },
+    ]
+    if searched:
+        charts.append(
+            {
+                "uuid": "sweeper-parallel",
+                "type": "PARALLEL",
+                "displayName": "What was tried, and its score",
+                "selectedParams": searched,
+                "selectedMetrics": [SCORE],
+                "showAllRuns": True,
+            }
+        )
+    charts += [
+        {
+            "uuid": f"sweeper-scatter-{number}",
+            "type": "SCATTER",
+            "displayName": f"score over {parameter}",
+            "xaxis": {"key": parameter, "type": "PARAM"},
+            "yaxis": {"key": SCORE, "type": "METRIC"},
+        }
+        for number, parameter in enumerate(searched)
+    ]
+    return [{**shared, **chart} for chart in charts]

@@ -1,0 +1,75 @@
+"""Copy a run's files to MLflow: the sweep's own, and the logs of trials that failed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sweeper.paths import RunPaths
+from sweeper.run_files import is_inside, open_reading
+from sweeper.tracking.destination import translated_failures
+from sweeper.tracking.mirror import RunMirror
+from sweeper.veil import veil
+
+__all__ = ["LOG_TAG", "FileUploads", "read_log_tail"]
+
+LOG_TAG = "sweeper.log"
+_TAIL_BYTES = 4000
+_TAIL_LINES = 20
+
+
+class FileUploads:
+    """Copies files once, and again when they have changed."""
+
+    def __init__(self, client: Any, folder: Path, files: tuple[Path, ...]) -> None:
+        """Set up the copies of ``files``, which lie in the run folder and may not exist yet."""
+        self._client, self._folder, self._files = client, folder, files
+        self._logged: dict[Path, float] = {}
+
+    def upload(self, run_id: str) -> None:
+        """Copy the sweep's files to its run.
+
+        Raises:
+            OSError: a file can't be read.
+            RefusedError: MLflow does not take it.
+            UnreachableError: the destination does not answer.
+        """
+        for path in self._files:
+            if not is_inside(path, self._folder):  # a link may lead to any file
+                continue
+            if self._logged.get(path) != path.stat().st_mtime:
+                changed = path.stat().st_mtime
+                with translated_failures():
+                    self._client.log_artifact(run_id, str(path))
+                self._logged[path] = changed
+
+    def upload_log(self, mirror: RunMirror) -> None:
+        """Copy the log of a trial that failed to its run; a tag says which length of it is there.
+
+        Raises: as `upload`.
+        """
+        path = RunPaths(self._folder).trial_log(mirror.trial_id)
+        if mirror.run_id is None or not is_inside(path, self._folder):
+            return
+        size = f"{path.stat().st_size} bytes"
+        if mirror.tags.get(LOG_TAG) == size:
+            return
+        with translated_failures():
+            self._client.log_artifact(mirror.run_id, str(path))
+            self._client.set_tag(mirror.run_id, LOG_TAG, size)
+        mirror.tags[LOG_TAG] = size
+
+
+def read_log_tail(folder: Path, trial_id: str) -> str:
+    """The last lines of a trial's log, without secrets; empty if there is none."""
+    path = RunPaths(folder).trial_log(trial_id)
+    if not is_inside(path, folder):
+        return ""
+    try:
+        with open_reading(path) as stream:
+            stream.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            text = stream.read(_TAIL_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    lines = [line.rpartition("\r")[2] for line in text.splitlines()[-_TAIL_LINES:]]
+    return veil("\n".join(lines))
