@@ -21,13 +21,25 @@ from sweeper.errors import SweeperError
 from sweeper.evidence.selection import Selection
 from sweeper.paths import CheckpointPaths
 from sweeper.run_files import check_tree, copy_file, copy_tree, is_regular, walk_files
-from sweeper.tracking.naming import describe_parameters
+from sweeper.tracking.description import SweepDescription
+from sweeper.tracking.mirror import NOTE_TAG
+from sweeper.tracking.model_card import (
+    EVIDENCE_TAG,
+    describe_evidence,
+    describe_model,
+    model_card,
+)
+from sweeper.tracking.model_signature import describe_signature, example_of
+from sweeper.tracking.naming import clip_tag, describe_parameters
+from sweeper.tracking.registry import RUN_TAG, register
 from sweeper.veil import veil
 
 __all__ = ["describe_torch_agent", "log_champion"]
 
 _NAME = "champion"
 _DIGEST_TAG = "sweeper.digest"
+_CURRENT_TAG = "sweeper.current"
+_SUPERSEDED = "the sweep has chosen another champion since."
 _MODEL_CODE = Path(__file__).with_name("champion_model.py")
 # What an agent of each backend needs to act: the file with the policy, and distributions.
 _TORCH = ("torch_policy", ["mlflow", "numpy"])
@@ -50,13 +62,15 @@ def log_champion(
     selection: Selection,
     folder: Path,
     register_as: str | None,
+    sweep: SweepDescription,
 ) -> tuple[str, list[str]]:
     """Log the champion's agent under the name ``champion``, unless MLflow has it already.
 
     MLflow's ``log_model`` writes to the process-wide tracking URI, which is the user's. So this
     saves the model to a temporary folder and uploads it with the client, in the steps of
     ``log_model`` (``mlflow/models/model.py``). The run is the parent run, ``folder`` holds the
-    champion's agent, and ``register_as`` is the model's name in the registry, if any.
+    champion's agent, and ``register_as`` is the model's name in the registry, if any. Models of
+    former champions of the run are marked as such.
 
     Returns:
         The model's id, and warnings, one sentence each.
@@ -79,7 +93,7 @@ def log_champion(
             experiment_id,
             name=_NAME,
             source_run_id=run_id,
-            tags={_DIGEST_TAG: digest, "sweeper.trial": selection.trial_id},
+            tags={_DIGEST_TAG: digest, "sweeper.trial": selection.trial_id, **sweep.tags},
             params=describe_parameters(selection.configuration),
             model_type="agent",
         )
@@ -89,7 +103,7 @@ def log_champion(
                 _copy_for_acting(checkpoint, slim)
                 saved = Path(temporary) / "model"
                 with _unseen():
-                    _save(saved, slim, model, run_id)
+                    _save(saved, slim, model, run_id, describe_model(selection, sweep.tags))
                 client.log_model_artifacts(model.model_id, str(saved))
         except BaseException:
             client.finalize_logged_model(model.model_id, "FAILED")
@@ -97,16 +111,53 @@ def log_champion(
         client.finalize_logged_model(model.model_id, "READY")
         client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
         present = model
+    spaces_of = _read_spaces(checkpoint)
+    words = "" if spaces_of is None else str(spaces_of[0])
+    card = clip_tag(model_card(selection, sweep.tags, " ".join(words.split())[:500]))
+    _mark(client, experiment_id, run_id, present, card)
     if register_as is None:
         return present.model_id, []
+    tags = {
+        RUN_TAG: sweep.run_name,
+        "sweeper.trial": selection.trial_id,
+        "sweeper.verdict": selection.word,
+        EVIDENCE_TAG: describe_evidence(selection, sweep.environment),
+    }
     try:
-        _register(client, register_as, present, run_id)
+        register(client, register_as, present, run_id, tags=tags, card=card)
     except MlflowException as error:
         why = veil(str(error))
         return present.model_id, [
             f"MLflow: the champion is not registered as {register_as!r}: {why}"
         ]
     return present.model_id, []
+
+
+def _mark(client: Any, experiment_id: str, run_id: str, current: Any, card: str) -> None:
+    """Say on every model of the run whether it is still its champion's."""
+    found = client.search_logged_models(
+        [experiment_id], filter_string=f"source_run_id = '{run_id}'"
+    )
+    for model in found:
+        if model.name != _NAME or str(model.status) != "READY":
+            continue
+        is_current = model.model_id == current.model_id
+        note = card if is_current else f"**Superseded** by {current.model_id}: {_SUPERSEDED}"
+        wanted = {_CURRENT_TAG: "true" if is_current else "false", NOTE_TAG: note}
+        changed = {key: text for key, text in wanted.items() if model.tags.get(key) != text}
+        if changed:
+            client.set_logged_model_tags(model.model_id, changed)
+
+
+def _read_spaces(checkpoint: Path) -> tuple[spaces.Space[Any], spaces.Space[Any]] | None:
+    """The observation space and the action space of a torch agent; None of RLlib's."""
+    if CheckpointPaths(checkpoint).is_rllib:
+        return None
+    description = read_description(checkpoint)
+    return (
+        space_from_json(description["observation_space"]),
+        space_from_json(description["action_space"]),
+    )
 
 
 def _find_checkpoint(folder: Path) -> Path:
@@ -147,19 +198,17 @@ def _find_model(client: Any, experiment_id: str, run_id: str, digest: str) -> An
     return next((model for model in found if str(model.status) == "READY"), None)
 
 
-def _save(target: Path, checkpoint: Path, model: Any, run_id: str) -> None:
+def _save(
+    target: Path, checkpoint: Path, model: Any, run_id: str, metadata_of: dict[str, Any]
+) -> None:
     import mlflow.pyfunc
-    from mlflow.models import Model, ModelSignature
-    from mlflow.types import Schema, TensorSpec
+    from mlflow.models import Model
 
     is_rllib = CheckpointPaths(checkpoint).is_rllib
     code, requirements = _RLLIB if is_rllib else _TORCH
     if not is_rllib and read_description(checkpoint)["network"]["convolutions"]:
         requirements = [*requirements, "torch"]  # for its convolutions
-    example, actions = _try(checkpoint) if is_rllib else describe_torch_agent(checkpoint)
-    outputs = None
-    if actions.dtype != np.dtype(object):
-        outputs = Schema([TensorSpec(actions.dtype, (-1, *actions.shape[1:]))])
+    seen, acted = _read_spaces(checkpoint) or _try(checkpoint)
     mlflow.pyfunc.save_model(
         path=str(target),
         mlflow_model=Model(
@@ -171,10 +220,9 @@ def _save(target: Path, checkpoint: Path, model: Any, run_id: str) -> None:
         python_model=str(_MODEL_CODE),
         code_paths=[str(Path(__file__).parents[1] / "agents" / code)],
         artifacts={"checkpoint": str(checkpoint)},
-        signature=ModelSignature(
-            inputs=Schema([TensorSpec(example.dtype, (-1, *example.shape[1:]))]), outputs=outputs
-        ),
-        input_example=example,
+        signature=describe_signature(seen, acted),
+        input_example=example_of(seen),
+        metadata=metadata_of,
         # Without these MLflow starts a process that imports everything to infer them.
         pip_requirements=[
             f"{name}=={metadata.version(name.partition('[')[0]).partition('+')[0]}"
@@ -183,13 +231,13 @@ def _save(target: Path, checkpoint: Path, model: Any, run_id: str) -> None:
     )
 
 
-def _try(checkpoint: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """A batch of one observation, and the agent's actions."""
+def _try(checkpoint: Path) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
+    """The spaces of an RLlib agent, which has acted once."""
     from sweeper.agents.reading import read_agent
 
-    policy = read_agent(checkpoint, trust=True).policy  # a copy; whoever calls has asked
-    example = np.zeros((1, *policy.observation_shape), np.float32)
-    return example, policy.act(example)
+    policy: Any = read_agent(checkpoint, trust=True).policy  # a copy; whoever calls has asked
+    policy.act(np.zeros((1, *policy.observation_shape), np.float32))
+    return policy.observation_space, policy.action_space
 
 
 def describe_torch_agent(
@@ -222,27 +270,3 @@ def _unseen() -> Iterator[None]:
     finally:
         logger.setLevel(level)
         models.__mlflow_model__ = last_model
-
-
-def _register(client: Any, name: str, model: Any, run_id: str) -> None:
-    """Register a version of a model: the first as the champion, later ones as challengers."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    versions = client.search_model_versions(f"name = '{name}'")
-    if any(version.model_id == model.model_id for version in versions):
-        return
-    version = client.create_model_version(
-        name,
-        # Not models:/…, which MLflow resolves with the process-wide URI.
-        source=model.artifact_location,
-        run_id=run_id,
-        model_id=model.model_id,
-        await_creation_for=0,
-    )
-    alias = "challenger" if versions else "champion"
-    client.set_registered_model_alias(name, alias, version.version)

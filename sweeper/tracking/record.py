@@ -344,6 +344,7 @@ class Record:
                 selection=selection,
                 folder=folder,
                 register_as=register_as,
+                sweep=self._sweep,
             )
         for warning in warnings:
             self._warn(warning)
