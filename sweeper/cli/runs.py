@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import sys
+import webbrowser
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -263,10 +264,19 @@ def evaluate(
 @app.cli.command()
 @app.run_argument
 @app.storage_option
-@click.option("--port", metavar="PORT", default=5000, help="Port on the loopback interface.")
+@click.option(
+    "--port",
+    metavar="PORT",
+    type=int,
+    help="Port on the loopback interface.  [default: 5000, or a free one if that is taken]",
+)
+@click.option("--open", "is_opened", is_flag=True, help="Open the page in a browser.")
 @app.trust_option
-def ui(reference: str, storage: str, port: int, trust: str) -> None:
-    """Open the MLflow UI on a run's tracking database."""
+def ui(reference: str, storage: str, port: int | None, is_opened: bool, trust: str) -> None:
+    """Open the MLflow UI on a run's tracking database.
+
+    It shows the run's trials, the best first. Ctrl-C ends it.
+    """
     opened = app.open_reference(reference, storage)
     tracking = None if opened.spec is None else opened.spec.tracking
     if tracking is None:
@@ -286,9 +296,21 @@ def ui(reference: str, storage: str, port: int, trust: str) -> None:
     if tracking.uri == default_tracking_uri(str(database.parent)):
         with suppress(sqlite3.Error):  # then the UI shows what it can
             follow_move(database, tracking.experiment)
-    server = open_ui(tracking.uri, port=port, experiment=tracking.experiment)
-    app.say(f"MLflow UI on {server.url} (Ctrl-C ends it)")
+    server = open_ui(
+        tracking.uri,
+        port=port,
+        experiment=tracking.experiment,
+        run_name=opened.paths.root.name,
+        mode=opened.objective.mode,
+    )
     try:
+        app.say(f"MLflow UI on {server.url} (Ctrl-C ends it)")
+        if server.run_url is not None:
+            app.say(f"the sweep: {server.run_url}")
+        if is_opened and not webbrowser.open(server.url):
+            app.say("no browser could be opened; the address is above")
         sys.exit(server.process.wait())
     except KeyboardInterrupt:
+        pass
+    finally:
         server.stop()

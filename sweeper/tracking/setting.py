@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,14 @@ from sweeper.tracking.curves import SCORE
 from sweeper.tracking.description import SweepDescription
 from sweeper.tracking.naming import clip, quote
 
-__all__ = ["VIEW_TAG", "describe_dataset", "describe_view", "write_setting"]
+__all__ = [
+    "VIEW_TAG",
+    "describe_dataset",
+    "describe_view",
+    "view_filter",
+    "view_tag",
+    "write_setting",
+]
 
 VIEW_TAG = "mlflow.sharedViewState."
 _MAX_VIEW = 20_000
@@ -104,7 +112,14 @@ def describe_view(sweep: SweepDescription) -> tuple[str, str]:
             "selectedXAxisMetricKey": "",
         },
     }
-    return f"{VIEW_TAG}{sweep.run_name}"[:250], json.dumps(state)
+    return view_tag(sweep.run_name), json.dumps(state)
+
+
+def view_tag(run_name: str) -> str:
+    """The experiment's tag with the view of a sweep."""
+    # The key stands in an address, and a folder may have any name.
+    plain = re.sub(r"[^\w.-]", "_", run_name, flags=re.ASCII)
+    return f"{VIEW_TAG}{plain}"[:250]
 
 
 def view_filter(run_name: str) -> str:

@@ -822,16 +822,30 @@ def _status(url: str) -> int:
 # -- the UI -----------------------------------------------------------------------------------
 
 
-def test_the_ui_answers_on_loopback_and_stops(sweep: Sweep) -> None:
+def test_the_ui_opens_on_the_sweep_s_trials_by_score_on_a_free_port(sweep: Sweep) -> None:
     sweep.launch()
+    sweep.trial("t0001")
     sweep.tracker().close("finished")
-    ui = open_ui(sweep.uri, port=0, experiment=sweep.experiment)
+    name = sweep.paths.root.name
+    with socket.socket() as other, contextlib.suppress(OSError):
+        other.bind(("127.0.0.1", 5000))  # unless it is taken already
+        other.listen()
+        ui = open_ui(sweep.uri, experiment=sweep.experiment, run_name=name)
     try:
-        assert ui.url.startswith("http://127.0.0.1:")
-        assert "/runs?workflowType=machine_learning" in ui.url
         base = ui.url.split("/#")[0]
-        assert _status(base) == 200
         port = int(base.rsplit(":", 1)[1])
+        assert base == f"http://127.0.0.1:{port}"
+        assert port != 5000
+        run = sweep.runs()[""]
+        page = f"{base}/#/experiments/{run.info.experiment_id}/runs"
+        assert ui.url.startswith(f"{page}?workflowType=machine_learning&viewStateShareKey={name}&")
+        assert ui.url.endswith("&orderByKey=metrics.%60Score%2Fscore%60&orderByAsc=false")
+        assert ui.run_url == f"{page}/{run.info.run_id}?workflowType=machine_learning"
+        tags = sweep.client().get_experiment(run.info.experiment_id).tags
+        view = json.loads(tags[f"mlflow.sharedViewState.{name}"])
+        assert view["selectedColumns"][0] == "metrics.`Score/score`"
+        assert "params.`lr`" in view["selectedColumns"]
+        assert _status(base) == 200
         with pytest.raises(UserError, match=f"127.0.0.1:{port}"):
             open_ui(sweep.uri, port=port)
     finally:
