@@ -1,8 +1,9 @@
 """A report as MLflow's metrics: what decides first, the replicas beside it, and no clutter.
 
 MLflow's pages make a section of all metrics with the same text before their last slash, and sort
-sections by name, capitals first and names without a slash last. So the score is in a section
-``Score``, which comes first, and the replicas' curves are in one section.
+sections by name, capitals first and names without a slash last. So what decides is in a section
+``Decision``, which comes first, also where letters are sorted without regard to their case. The
+replicas' curves are in one section.
 """
 
 from __future__ import annotations
@@ -24,17 +25,23 @@ from sweeper.metrics import (
 from sweeper.results.scoring import as_float, env_steps_of, metric_value
 from sweeper.tracking.naming import metric_name, scalar_metrics
 
-__all__ = ["SCORE", "Row", "RowReader", "final_metrics", "name_replicas"]
+__all__ = ["SCORE", "Row", "RowReader", "final_metrics", "is_decisive", "name_replicas"]
 
-SCORE = "Score/score"
+SCORE = "Decision/score"
 """What ranks a trial; its last value is the score."""
 
+_SECTION = "Decision/"
 _RETURN = "episode_return_mean"
 _REPLICA = "replica/"
 # Against env steps these are straight lines, so only their last values are written.
 _COUNTS = (ENV_STEPS, ITERATION, "time_total_s", "num_episodes")
 # What the configuration sets: no curve, unless it changes.
 _SETTING = re.compile(r"learner/(curr_\w+|\w*learning_rate\w*)")
+
+
+def is_decisive(name: str) -> bool:
+    """Whether a metric by MLflow's name is one of those that decide."""
+    return name.startswith(_SECTION)
 
 
 @dataclass(frozen=True)

@@ -294,13 +294,14 @@ class RunMirror:
             if position is not None:
                 self._position = position
                 self._highest_steps = max(self._highest_steps, steps or 0)
-            values = self._reader.without_settings(row.training)
-            if not self._is_ranked_by_evaluation:
-                values |= self._take_score(event)
+            # What decides comes first: a run's table of metrics has the order of their writing.
+            ranks_now = not self._is_ranked_by_evaluation
+            values = dict(self._take_score(event)) if ranks_now else {}
+            values |= self._reader.without_settings(row.training)
             # An evaluation is logged when it is made. What carries it forward is logged only if
             # MLflow shows another one, as it may after a rollback.
             if row.is_new or row.shown != self._shown:
-                values |= self._evaluation_of(row, event)
+                values = self._evaluation_of(row, event) | values
         self._shown = row.shown
         if keep_metrics:
             self._add_metrics(event, values)
@@ -314,7 +315,7 @@ class RunMirror:
 
     def _evaluation_of(self, row: Row, event: TrialReported) -> dict[str, float]:
         score = self._take_score(event) if self._is_ranked_by_evaluation else {}
-        return {**row.evaluation, **score}
+        return {**score, **row.evaluation}
 
     def _take_score(self, event: TrialReported) -> Mapping[str, float]:
         score = self._reader.take(event.metrics)

@@ -13,7 +13,7 @@ from sweeper.states import TrialState
 
 __all__ = ["BEST", "Cost", "MetricValue", "SweepProgress"]
 
-BEST = "Score/so_far"
+BEST = "Decision/so_far"
 """Before ``_by_trials`` and ``_by_env_steps``: the best score of the search so far."""
 
 MetricValue = tuple[str, float, int, int]

@@ -19,7 +19,7 @@ from sweeper.journal import Event, LaunchEnded, LaunchStarted, TrialEnded, Trial
 from sweeper.states import LaunchEnd, TrialState
 from sweeper.tracking.champion import log_champion
 from sweeper.tracking.champion_mark import CHAMPION_TAG, confirmed_values, mark_page
-from sweeper.tracking.curves import SCORE
+from sweeper.tracking.curves import SCORE, is_decisive
 from sweeper.tracking.description import SweepDescription
 from sweeper.tracking.destination import (
     Destination,
@@ -190,7 +190,8 @@ class Record:
             look_up(self._client, mirror)
         if mirror.run_id is None:
             self._create(key, mirror)
-        metrics = [Metric(*metric) for metric in mirror.missing_metrics()]
+        missing = sorted(mirror.missing_metrics(), key=lambda metric: not is_decisive(metric[0]))
+        metrics = [Metric(*metric) for metric in missing]
         tags = mirror.changed_tags()
         if tags or mirror.new_params or metrics:
             if len(metrics) + len(tags) + len(mirror.new_params) > 800:

@@ -63,6 +63,7 @@ def register(
         for key, text in {MODEL_TAG: model.model_id, **tags}.items():
             client.set_model_version_tag(name, version.version, key, text)
         client.update_model_version(name, version.version, card)
+    _link(client, name, version, model)
     aliases = client.get_registered_model(name).aliases
     holder = aliases.get(_CHAMPION)
     if holder is not None and str(holder) != str(version.version):
@@ -73,6 +74,18 @@ def register(
     client.set_registered_model_alias(name, _CHAMPION, version.version)
     if str(aliases.get(_CHALLENGER)) == str(version.version):
         client.delete_registered_model_alias(name, _CHALLENGER)
+
+
+def _link(client: Any, name: str, version: Any, model: Any) -> None:
+    """Have the model's page show the version, as MLflow's own ``register_model`` does."""
+    from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
+
+    text = client.get_logged_model(model.model_id).tags.get(MLFLOW_MODEL_VERSIONS)
+    known = json.loads(text) if text else []
+    this = {"name": name, "version": str(version.version)}
+    if this not in known:
+        shown = {MLFLOW_MODEL_VERSIONS: json.dumps([*known, this])}
+        client.set_logged_model_tags(model.model_id, shown)
 
 
 def _is_of(client: Any, version: Any, model: Any, run_id: str) -> bool:

@@ -95,18 +95,19 @@ class Summary:
         )[:_MAX_COLUMNS]
         evidence = {} if chosen.verdict is None else chosen.verdict.evidence
         heads = ["trial", f"`{chosen.metric}`", *(["trained again"] if evidence else [])]
-        heads += ["env steps", *map(cell, short_names(names))]
+        heads += ["state", "env steps", *map(cell, short_names(names))]
         lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
         for one in top:
             flat = flatten_parameters(self._row_parameters(one.trial_id))
             values = [format_value(flat[name]) if name in flat else "" for name in names]
-            star = " ★" if one.trial_id == chosen.trial_id else ""
+            star = "\N{NO-BREAK SPACE}★" if one.trial_id == chosen.trial_id else ""
             row = [self._link(one.trial_id) + star, _score(one)]
             row += [_confirmed(evidence.get(one.trial_id))] if evidence else []
+            row += [describe_state(one.state)]
             row += ["" if one.env_steps is None else f"{one.env_steps:,}", *map(cell, values)]
             lines.append("| " + " | ".join(row) + " |")
         if (baseline := evidence.get("baseline")) is not None:
-            row = ["baseline", "", _confirmed(baseline), f"{baseline.env_steps:,.0f}"]
+            row = ["baseline", "", _confirmed(baseline), "", f"{baseline.env_steps:,.0f}"]
             lines.append("| " + " | ".join([*row, *[""] * len(names)]) + " |")
         if len(chosen.judged) > len(top):
             lines += ["", f"{len(chosen.judged) - len(top)} more have a score."]
@@ -142,8 +143,8 @@ class Summary:
 def _score(one: Candidate) -> str:
     text = format_number(one.score)
     if one.deviation is not None:
-        text += f" ±{format_number(one.deviation)} over {count_noun(one.replicas, 'replica')}"
-    return text + (" (not to its end)" if one.partial else "")
+        text += f" ±{format_number(one.deviation)}, {count_noun(one.replicas, 'replica')}"
+    return _unbroken(text)
 
 
 def _confirmed(evidence: Evidence | None) -> str:
@@ -151,4 +152,8 @@ def _confirmed(evidence: Evidence | None) -> str:
         return ""
     interval = evidence.interval
     band = "" if interval is None else f" ({interval.low:.4g} to {interval.high:.4g})"
-    return f"{evidence.mean:.4g}{band} over {count_noun(len(evidence.finished), 'run')}"
+    return _unbroken(f"{evidence.mean:.4g}{band}, {count_noun(len(evidence.finished), 'run')}")
+
+
+def _unbroken(text: str) -> str:
+    return text.replace(" ", "\N{NO-BREAK SPACE}")  # or MLflow's narrow table breaks it

@@ -256,7 +256,7 @@ def test_a_sweep_is_a_parent_run_with_a_nested_run_per_trial(sweep: Sweep) -> No
     assert "the last line of its log" in runs["t0002"].data.tags["mlflow.note.content"]
     (dataset,) = parent.inputs.dataset_inputs
     assert dataset.dataset.name == "CartPole-v1"
-    assert [(one[0], one[1]) for one in sweep.history("", "Score/so_far_by_trials")] == [
+    assert [(one[0], one[1]) for one in sweep.history("", "Decision/so_far_by_trials")] == [
         (number, 30.0) for number in (1, 2, 3)
     ]
     assert parent.data.metrics["cost/env_steps"] == 3 * 2 * 300
@@ -839,11 +839,11 @@ def test_the_ui_opens_on_the_sweep_s_trials_by_score_on_a_free_port(sweep: Sweep
         run = sweep.runs()[""]
         page = f"{base}/#/experiments/{run.info.experiment_id}/runs"
         assert ui.url.startswith(f"{page}?workflowType=machine_learning&viewStateShareKey={name}&")
-        assert ui.url.endswith("&orderByKey=metrics.%60Score%2Fscore%60&orderByAsc=false")
+        assert ui.url.endswith("&orderByKey=metrics.%60Decision%2Fscore%60&orderByAsc=false")
         assert ui.run_url == f"{page}/{run.info.run_id}?workflowType=machine_learning"
         tags = sweep.client().get_experiment(run.info.experiment_id).tags
         view = json.loads(tags[f"mlflow.sharedViewState.{name}"])
-        assert view["selectedColumns"][0] == "metrics.`Score/score`"
+        assert view["selectedColumns"][0] == "metrics.`Decision/score`"
         assert "params.`lr`" in view["selectedColumns"]
         assert _status(base) == 200
         with pytest.raises(UserError, match=f"127.0.0.1:{port}"):

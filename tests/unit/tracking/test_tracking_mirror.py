@@ -124,9 +124,9 @@ def _curve(mirror: RunMirror, name: str) -> list[tuple[int, float]]:
 def test_an_evaluation_is_logged_when_it_is_made() -> None:
     rows = [_report(1), _new(2, 5.0, is_new=True), _new(3, 5.0, is_new=False)]
     mirror = _ranked(ASKED, STARTED, *rows, _new(4, 5.0, is_new=True))
-    for name in ("evaluation/score", "Score/score"):
+    for name in ("evaluation/score", "Decision/score"):
         assert _curve(mirror, name) == [(200, 5.0), (400, 5.0)]
-    assert _curve(mirror, "Score/score_min") == [(200, 4.0), (400, 4.0)]
+    assert _curve(mirror, "Decision/score_min") == [(200, 4.0), (400, 4.0)]
     assert _curve(mirror, "replica/evaluation.score.seed_4") == [(200, 6.0), (400, 6.0)]
     assert [step for step, _ in _curve(mirror, "score")] == [100, 200, 300, 400]
 
@@ -136,16 +136,16 @@ def test_a_carried_evaluation_is_logged_where_mlflow_shows_another_one() -> None
     again = (_new(2, 7.0, is_new=True), _new(3, 7.0, is_new=False))
     mirror = _ranked(ASKED, STARTED, *killed, STARTED, *again)
     assert _curve(mirror, "evaluation/score") == [(100, 5.0), (200, 6.0), (300, 7.0)]
-    assert _curve(mirror, "Score/score") == [(100, 5.0), (200, 6.0), (300, 7.0)]
+    assert _curve(mirror, "Decision/score") == [(100, 5.0), (200, 6.0), (300, 7.0)]
 
 
 @pytest.mark.parametrize(("score", "last"), [("last", 3.0), ("best", 9.0), ("auc", 4.5)])
 def test_the_score_s_last_value_is_what_ranks_the_trial(score: str, last: float) -> None:
     rows = [_new(n, value, is_new=True) for n, value in ((1, 1.0), (2, 9.0), (5, 3.0))]
-    curve = _curve(_ranked(ASKED, STARTED, *rows, score=score), "Score/score")
+    curve = _curve(_ranked(ASKED, STARTED, *rows, score=score), "Decision/score")
     assert curve[-1][1] == pytest.approx(last if score != "auc" else (5 + 18) / 4)
     rows.append(_new(6, math.nan, is_new=True))
-    assert math.isnan(_curve(_ranked(ASKED, STARTED, *rows, score=score), "Score/score")[-1][1])
+    assert math.isnan(_curve(_ranked(ASKED, STARTED, *rows, score=score), "Decision/score")[-1][1])
 
 
 def test_what_the_configuration_sets_is_no_curve_until_it_changes() -> None:
@@ -161,7 +161,7 @@ def test_a_confirmation_s_trial_is_not_ranked() -> None:
     row = _new(1, 5.0, is_new=True, **{"confirmation/score": 3.0})
     mirror = _ranked(asked, STARTED, row, ENDED)
     assert mirror.name == "c0001 of t0001"
-    assert _curve(mirror, "Score/score") == []
+    assert _curve(mirror, "Decision/score") == []
     assert mirror.new_finals["confirmation/score"][0] == 3.0
 
 
