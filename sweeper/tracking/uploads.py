@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,9 @@ class FileUploads:
                 self._logged[path] = changed
 
     def upload_log(self, mirror: RunMirror) -> None:
-        """Copy the log of a trial that failed to its run; a tag says which length of it is there.
+        """Copy the log of a trial that failed, without secrets, to its run.
+
+        A tag says which length of it is there.
 
         Raises: as `upload`.
         """
@@ -54,9 +57,13 @@ class FileUploads:
         size = f"{path.stat().st_size} bytes"
         if mirror.tags.get(LOG_TAG) == size:
             return
-        with translated_failures():
-            self._client.log_artifact(mirror.run_id, str(path))
-            self._client.set_tag(mirror.run_id, LOG_TAG, size)
+        with tempfile.TemporaryDirectory(prefix="sweeper-log-") as temporary:
+            copy = Path(temporary) / path.name
+            with open_reading(path) as stream:
+                copy.write_text(veil(stream.read().decode("utf-8", "replace")), "utf-8")
+            with translated_failures():
+                self._client.log_artifact(mirror.run_id, str(copy))
+                self._client.set_tag(mirror.run_id, LOG_TAG, size)
         mirror.tags[LOG_TAG] = size
 
 
