@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +75,7 @@ def open_playground(
     return Playground(settings, guard, cap, changes)
 
 
-@contextlib.contextmanager
+@contextmanager
 def small_batches(description: Mapping[str, Any]) -> Iterator[None]:
     """Within the block a torch agent has one thread: more would only wait for each other.
 
@@ -84,16 +84,19 @@ def small_batches(description: Mapping[str, Any]) -> Iterator[None]:
     """
     if description.get("backend") != "torch":
         yield
-    elif description["network"]["convolutions"]:
-        import torch
+        return
+    of_torch = _one_torch_thread if description["network"]["convolutions"] else nullcontext
+    with threadpool_limits(limits=1, user_api="blas"), of_torch():
+        yield
 
-        before = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            with threadpool_limits(limits=1, user_api="blas"):
-                yield
-        finally:
-            torch.set_num_threads(before)
-    else:
-        with threadpool_limits(limits=1, user_api="blas"):
-            yield
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -255,10 +255,10 @@ class Record:
         parent = self._mirrors[PARENT]
         if parent.run_id is None or self._is_set:
             return
-        self._is_set = True
         with suppress(RefusedError), translated_failures():  # the record is whole without it
             ids = self._experiment_id, parent.run_id
             write_setting(self._client, *ids, self._sweep, self._environment)
+        self._is_set = True
 
     # -- the end ------------------------------------------------------------------------------
 

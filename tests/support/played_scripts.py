@@ -1,4 +1,4 @@
-"""Run an exported agent's script where nothing but torch, numpy and gymnasium can be imported."""
+"""Run an exported agent's script where only what it says it needs can be imported."""
 
 from __future__ import annotations
 
