@@ -10,14 +10,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sweeper.api import Run, open_run, open_tune, run, train
+    from sweeper import space
+    from sweeper.api import Run, confirm, open_run, open_tune, resume, run, train
     from sweeper.compared_runs import RunComparison, compare_runs
     from sweeper.errors import Problem, RunError, SpecError, SweeperError, UserError
+    from sweeper.evidence.evaluation import evaluate
     from sweeper.exporting.export import export_agent
+    from sweeper.exporting.spec import export_spec
+    from sweeper.listed_runs import list_runs
     from sweeper.opened_agent import load_agent
     from sweeper.planning.plan import SweepPlan
+    from sweeper.planning.starter import starting_spec
     from sweeper.running.tune.tuner import to_tune
     from sweeper.spec import ExperimentSpec, load_spec
+    from sweeper.stopping import stop
 
 __all__ = [
     "ExperimentSpec",
@@ -30,12 +36,20 @@ __all__ = [
     "SweeperError",
     "UserError",
     "compare_runs",
+    "confirm",
+    "evaluate",
     "export_agent",
+    "export_spec",
+    "list_runs",
     "load_agent",
     "load_spec",
     "open_run",
     "open_tune",
+    "resume",
     "run",
+    "space",
+    "starting_spec",
+    "stop",
     "to_tune",
     "train",
 ]
@@ -51,12 +65,20 @@ _HOMES = {
     "SweeperError": "errors",
     "UserError": "errors",
     "compare_runs": "compared_runs",
+    "confirm": "api",
+    "evaluate": "evidence.evaluation",
     "export_agent": "exporting.export",
+    "export_spec": "exporting.spec",
+    "list_runs": "listed_runs",
     "load_agent": "opened_agent",
     "load_spec": "spec",
     "open_run": "api",
     "open_tune": "api",
+    "resume": "api",
     "run": "api",
+    "space": "",
+    "starting_spec": "planning.starter",
+    "stop": "stopping",
     "to_tune": "running.tune.tuner",
     "train": "api",
 }
@@ -65,6 +87,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'sweeper' has no attribute {name!r}")
+    if name == "space":  # a module
+        return importlib.import_module("sweeper.space")
     return getattr(importlib.import_module(f"sweeper.{_HOMES[name]}"), name)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -14,14 +13,14 @@ from typing import Any
 from sweeper.environments.identity import refuse_changes
 from sweeper.errors import UserError
 from sweeper.evidence.confirmation import is_current
-from sweeper.locks import explain_orphan, is_locked, read_owner, run_lock
+from sweeper.locks import run_lock
 from sweeper.opened_run import Run, open_run, open_tune
-from sweeper.paths import create_run_folder, find_run, is_run, run_reference
+from sweeper.paths import create_run_folder, find_run, is_run
 from sweeper.planning.plan import SweepPlan, build_plan, load_plan, training_plan
 from sweeper.relocation import describe_start, relocate
-from sweeper.results.builder import ResultsBuilder, load_results
+from sweeper.results.builder import ResultsBuilder
 from sweeper.results.records import SweepResults
-from sweeper.run_files import is_regular, make_empty
+from sweeper.run_files import is_regular
 from sweeper.running.confirmation import describe_left, refuse_confirmation
 from sweeper.running.launch import (
     Progress,
@@ -57,40 +56,50 @@ __all__ = [
     "open_run",
     "open_tune",
     "plan_training",
-    "request_stop",
     "resume",
     "run",
     "train",
 ]
 
 
+SpecLike = str | Path | Mapping[str, Any] | ExperimentSpec
+"""A spec's file, a dictionary with its keys, or what `load_spec` returned."""
+
 _logger = logging.getLogger(__name__)
 
-_POLL_S = 0.2
 
-
-def run(spec: str | Path | ExperimentSpec, overrides: Sequence[str] = ()) -> Run:
+def run(
+    spec: SpecLike, overrides: Sequence[str] = (), *, progress: bool | ProgressFactory | None = None
+) -> Run:
     """Run a sweep to its end and open its results.
 
+    An interrupt (Ctrl-C, or that of a notebook's kernel) saves the running trials and ends it in
+    order; `resume` goes on. A failed trial is a result; a run in which no trial has a score has no
+    champion, and its `failure` says why.
+
     Args:
-        spec: a file, or what `load_spec` returned.
+        spec: a file, a dictionary with its keys, or what `load_spec` returned.
         overrides: ``key.path=value`` each, as on the command line.
+        progress: show how far it is. None: in a notebook only.
 
     Raises:
         SpecError: with every problem of the spec.
     """
-    if isinstance(spec, ExperimentSpec):
-        return execute(build_plan(_as_spec(spec, overrides)))
-    return execute(load_plan(spec, overrides))
+    if isinstance(spec, str | Path):
+        plan = load_plan(spec, overrides)
+    else:
+        plan = build_plan(_as_spec(spec, overrides))
+    return execute(plan, progress=progress)
 
 
 def train(
-    spec: str | Path | ExperimentSpec,
+    spec: SpecLike,
     overrides: Sequence[str] = (),
     *,
     from_checkpoint: str | Path | None = None,
     replica: int | None = None,
     trust: TrustLike = False,
+    progress: bool | ProgressFactory | None = None,
 ) -> Run:
     """Train one configuration: constants as they are, searched parameters at their defaults.
 
@@ -103,20 +112,20 @@ def train(
         replica: the seed of the one that all begin as. None: each seed as the replica of the same
             seed, where the checkpoint has them all; else as the only one, or the best.
         trust: unpickle a checkpoint of RLlib's that this user did not make on this machine.
+        progress: show how far it is. None: in a notebook only.
 
     Raises:
         SpecError: with every problem of the spec.
         UserError: the weights can't be taken over.
     """
-    return execute(
-        plan_training(
-            spec, overrides, from_checkpoint=from_checkpoint, replica=replica, trust=trust
-        )
+    plan = plan_training(
+        spec, overrides, from_checkpoint=from_checkpoint, replica=replica, trust=trust
     )
+    return execute(plan, progress=progress)
 
 
 def plan_training(
-    spec: str | Path | ExperimentSpec,
+    spec: SpecLike,
     overrides: Sequence[str] = (),
     *,
     from_checkpoint: str | Path | None = None,
@@ -138,10 +147,10 @@ def plan_training(
         SpecError: as for `train`.
         UserError: the same.
     """
-    if isinstance(spec, ExperimentSpec):
-        plan = training_plan(_as_spec(spec, overrides))
-    else:
+    if isinstance(spec, str | Path):
         plan = load_plan(spec, overrides, is_training=True)
+    else:
+        plan = training_plan(_as_spec(spec, overrides))
     if from_checkpoint is not None:
         return begin_from(plan, str(from_checkpoint), replica=replica, trust=trust, say=say)
     if replica is not None:
@@ -152,16 +161,24 @@ def plan_training(
     return plan
 
 
-def _as_spec(spec: str | Path | ExperimentSpec, overrides: Sequence[str]) -> ExperimentSpec:
-    if isinstance(spec, ExperimentSpec):
-        if overrides:
-            raise UserError("overrides go with a spec's file, not with a loaded spec")
-        return spec
-    return load_spec(spec, overrides)
+def _as_spec(spec: ExperimentSpec | Mapping[str, Any], overrides: Sequence[str]) -> ExperimentSpec:
+    if overrides:
+        raise UserError("overrides go with a spec's file, not with a loaded spec or a dictionary")
+    return spec if isinstance(spec, ExperimentSpec) else load_spec(spec)
 
 
-def execute(plan: SweepPlan, *, progress: ProgressFactory | None = None) -> Run:
+def _choose(progress: bool | ProgressFactory | None) -> ProgressFactory | None:
+    from sweeper.views.progress import choose_progress
+
+    return choose_progress(progress)
+
+
+def execute(plan: SweepPlan, *, progress: bool | ProgressFactory | None = None) -> Run:
     """Run a plan in a new run folder: sweep, selection, champion, MLflow.
+
+    Args:
+        plan: what to run.
+        progress: as for `run`, or what makes it.
 
     A failed trial is a result. A run in which no trial has a score has no champion; its `failure`
     says why.
@@ -180,7 +197,8 @@ def execute(plan: SweepPlan, *, progress: ProgressFactory | None = None) -> Run:
             if plan.origin is not None:
                 write_start(plan.origin, paths)
             builder = ResultsBuilder(paths.root)
-            return run_launch(plan, paths, builder, LaunchState(), {}, progress)
+            watcher = _choose(progress)
+            return run_launch(plan, paths, builder, LaunchState(), {}, watcher)
     except BaseException:
         if not is_run(paths.root):  # it ended before its first event, so no verb would find it
             shutil.rmtree(paths.root, ignore_errors=True)
@@ -194,7 +212,7 @@ def resume(
     extension: Extension | None = None,
     allow_changed_environment: bool = False,
     trust: TrustLike = False,
-    progress: ProgressFactory | None = None,
+    progress: bool | ProgressFactory | None = None,
     say: Callable[[str], None] = _logger.info,
 ) -> Run:
     """Go on with a run from its journal: after an interruption, a crash, or with more to do.
@@ -210,7 +228,7 @@ def resume(
         allow_changed_environment: go on although the code of the environment has changed.
         trust: import, unpickle and connect to what a run names that this user did not make on
             this machine; ``"none"``: not even what this user made.
-        progress: makes what watches the launch.
+        progress: as for `run`, or what makes it.
         say: receives, in words, what is going to happen.
 
     Raises:
@@ -286,7 +304,7 @@ def resume(
             return restore_champion(Run(before, spec.objective, spec), plan)
         if search_end is not None:  # its end is not recorded, or the confirmation is to come
             state = replace(state, over=search_end)
-        return run_launch(plan, paths, builder, state, changes, progress)
+        return run_launch(plan, paths, builder, state, changes, _choose(progress))
 
 
 def confirm(
@@ -298,7 +316,7 @@ def confirm(
     trials: Sequence[str] = (),
     allow_changed_environment: bool = False,
     trust: TrustLike = False,
-    progress: ProgressFactory | None = None,
+    progress: bool | ProgressFactory | None = None,
     say: Callable[[str], None] = _logger.info,
 ) -> Run:
     """Train a run's finalists and its baseline again on fresh seeds, or on more of them.
@@ -314,7 +332,7 @@ def confirm(
         trials: ids of trials that are trained again whatever their score.
         allow_changed_environment: as in `resume`.
         trust: the same.
-        progress: makes what watches the launch.
+        progress: as for `run`, or what makes it.
         say: receives, in words, what is going to happen.
 
     Raises:
@@ -344,44 +362,3 @@ def _search_end(before: SweepResults, changes: Mapping[str, Any], state: LaunchS
         before.trial(one.trial_id).state is TrialState.ERROR for one in state.continuations
     )
     return None if is_extended or is_retried else planned.search_ended_by
-
-
-def request_stop(
-    reference: str | Path = "last",
-    storage: str | Path = "runs",
-    *,
-    say: Callable[[str], None] = _logger.info,
-) -> SweepResults:
-    """End a run of another process as its first Ctrl-C would, and wait until it has ended.
-
-    Returns:
-        The results at its end.
-
-    Raises:
-        UserError: there is no such run, its folder can't be written, or its driver has ended, but
-            not a process that it started.
-    """
-    paths = find_run(str(reference), Path(storage))
-    name = paths.root.name
-    if not is_locked(paths.lock):
-        results = load_results(paths)
-        say(f"{name} is not running: {results.state}")
-        return results
-    _refuse_orphan(paths.lock)
-    try:
-        make_empty(paths.stop_request)
-    except OSError as error:
-        raise UserError(f"can't write to the run folder {paths.root}: {error.strerror}") from error
-    owner = read_owner(paths.lock)
-    say(f"asked {name} to end{f' ({owner})' if owner else ''}; waiting for it")
-    while is_locked(paths.lock):
-        _refuse_orphan(paths.lock)
-        time.sleep(_POLL_S)
-    results = load_results(paths)
-    say(f"{name}: {results.state}; `sweeper resume {run_reference(paths.root)}` goes on")
-    return results
-
-
-def _refuse_orphan(lock: Path) -> None:
-    if (orphan := explain_orphan(lock)) is not None:
-        raise UserError(orphan)

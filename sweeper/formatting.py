@@ -14,6 +14,7 @@ from sweeper.search.configuration import flatten_parameters
 from sweeper.states import TrialState
 
 __all__ = [
+    "align_columns",
     "count_noun",
     "describe_counts",
     "describe_state",
@@ -164,6 +165,15 @@ def describe_counts(counts: Mapping[TrialState, int], total: int) -> str:
         if state not in (TrialState.TERMINATED, TrialState.PENDING) and counts.get(state)
     ]
     return ", ".join(parts)
+
+
+def align_columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A line for each row, with every column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 def last_line(text: str) -> str:

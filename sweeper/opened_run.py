@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from sweeper.evidence.selection import NothingToSelect, Selection, check_metric
 from sweeper.evidence.ties import find_ties
 from sweeper.metrics import Objective, canonical_metric, examined_metric
 from sweeper.opened_champion import OpenedChampion
+from sweeper.opened_page import describe_line, draw_page
 from sweeper.paths import RunPaths, find_run, run_reference
 from sweeper.relocation import relocate
 from sweeper.results.builder import load_results
@@ -28,12 +30,16 @@ from sweeper.results.tune_import import experiments as tune_experiments
 from sweeper.run_files import is_regular
 from sweeper.spec import ExperimentSpec, load_record
 from sweeper.states import Stage
+from sweeper.trust import TrustLike, find_foreign_environment, refuse_foreign
 
 if TYPE_CHECKING:
+    import gymnasium
     import optuna
     import pandas
 
 __all__ = ["Run", "open_run", "open_tune"]
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,10 +75,8 @@ class Run:
     @property
     def best_trial(self) -> str | None:
         """The winner's id; None if no trial has a score."""
-        try:
-            return self.selection.trial_id
-        except NothingToSelect:
-            return None
+        selection = self._find_selection()
+        return None if selection is None else selection.trial_id
 
     @property
     def failure(self) -> str | None:
@@ -158,7 +162,7 @@ class Run:
         return rows
 
     @property
-    def confirmation(self) -> Run:
+    def retrained(self) -> Run:
         """The same run with the confirmation's trials in the place of the search's.
 
         Their score is what they came to in the episodes that judge them.
@@ -182,6 +186,11 @@ class Run:
         )
 
     @property
+    def state(self) -> str:
+        """``running``, ``finished``, ``interrupted``, or which budget ended it."""
+        return self.results.state
+
+    @property
     def trials(self) -> pandas.DataFrame:
         """One row per trial: see `results.frames.trials_frame`."""
         from sweeper.results.frames import trials_frame
@@ -190,10 +199,56 @@ class Run:
 
     @property
     def history(self) -> pandas.DataFrame:
-        """One row per trial and report."""
+        """One row per trial and report: see `results.frames.history_frame`."""
         from sweeper.results.frames import history_frame
 
         return history_frame(self.results)
+
+    @property
+    def replicas(self) -> pandas.DataFrame:
+        """One row per trial, report and replica: see `results.frames.replicas_frame`."""
+        from sweeper.results.frames import replicas_frame
+
+        return replicas_frame(self.results)
+
+    @property
+    def confirmation(self) -> pandas.DataFrame:
+        """One row per configuration and training run: see `results.frames.confirmation_frame`."""
+        from sweeper.results.frames import confirmation_frame
+
+        return confirmation_frame(self.results, self.objective)
+
+    def reload(self) -> Run:
+        """The run as it stands now, read from its folder again; for one that is still going."""
+        root, chosen = self.results.root, self.objective
+        if self.spec is None:
+            how = {"metric": chosen.metric, "mode": chosen.mode, "score": chosen.score}
+            return open_tune(root, **how)
+        return replace(self, results=load_results(self.paths), warnings=())
+
+    def make_env(
+        self, *, render_mode: str | None = None, trust: TrustLike = False
+    ) -> gymnasium.Env[Any, Any]:
+        """Build the environment that the run trains in, with its module and wrappers.
+
+        Args:
+            render_mode: gymnasium's, such as ``rgb_array``.
+            trust: run its code although this user did not make the run on this machine.
+
+        Raises:
+            UserError: it can't be built, its code is not trusted, or a Tune experiment has none.
+        """
+        from sweeper.environments.building import build_env
+
+        if self.spec is None:
+            raise UserError("a Tune experiment has no spec, so its environment is unknown")
+        settings = self.spec.environment.settings()
+        recorded = load_record(self.paths.spec).environment.settings()
+        foreign = find_foreign_environment(settings, self.paths, recorded=recorded, trust=trust)
+        refuse_foreign(foreign, name=self.results.root.name, trust=trust, say=_logger.info)
+        if render_mode is not None:
+            settings = replace(settings, kwargs={**settings.kwargs, "render_mode": render_mode})
+        return build_env(settings)
 
     def advise(self, *, is_brief: bool = False) -> Advice:
         """What the run suggests for the next one, with the numbers.
@@ -230,6 +285,22 @@ class Run:
         if log is not None:
             StudyLog(Path(log), space, name=name, objective=objective).rewrite(observations)
         return build_study(space, observations, name=name, objective=objective)
+
+    def __repr__(self) -> str:
+        """A line: its name, its state, how its trials stand, who won."""
+        return f"<Run {describe_line(self.results, self.objective, self._find_selection())}>"
+
+    def _repr_html_(self) -> str:
+        """State, verdict, evidence and the ten best trials, for a notebook."""
+        selection = self._find_selection()
+        failure = None if selection is not None else self.failure
+        return draw_page(self.results, self.objective, selection, failure).text
+
+    def _find_selection(self) -> Selection | None:
+        try:
+            return self.selection
+        except NothingToSelect:
+            return None
 
     @property
     def lineage(self) -> pandas.DataFrame:

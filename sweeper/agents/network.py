@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from sweeper.markup import table
 from sweeper.printable import printable
 
 __all__ = ["Layer", "NetworkTable", "list_modules", "list_torch_layers"]
@@ -74,12 +74,9 @@ class NetworkTable:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
+        """The same for a notebook."""
         head, *rows = self.rows()
-        cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
-        body = "".join(
-            f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows
-        )
-        return f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
+        return table(head, rows).text
 
 
 def list_torch_layers(

@@ -107,7 +107,7 @@ def _execute(plan: SweepPlan, *, as_json: bool, quiet: bool) -> None:
         app.say(headline(plan))
         for note in (*plan.notes, *plan.warnings):
             app.say(f"note: {note}")
-    _report(execute(plan, progress=None if quiet else make_progress), as_json=as_json, quiet=quiet)
+    _report(execute(plan, progress=False if quiet else make_progress), as_json=as_json, quiet=quiet)
 
 
 @app.cli.command()
@@ -161,7 +161,7 @@ def resume(
         extension=extension,
         allow_changed_environment=allow_changed_environment,
         trust=trust,
-        progress=None if quiet else make_progress,
+        progress=False if quiet else make_progress,
         say=(lambda _: None) if quiet else app.say,
     )
     _report(finished, as_json=as_json, quiet=quiet)
@@ -227,7 +227,7 @@ def confirm(
         trials=trials,
         allow_changed_environment=allow_changed_environment,
         trust=trust,
-        progress=None if quiet else make_progress,
+        progress=False if quiet else make_progress,
         say=(lambda _: None) if quiet else app.say,
     )
     _report(finished, as_json=as_json, quiet=quiet)
@@ -241,9 +241,9 @@ def stop(reference: str, storage: str) -> None:
 
     The running trials are saved; `sweeper resume` continues the run.
     """
-    from sweeper.api import request_stop
+    from sweeper import stopping
 
-    request_stop(reference, storage, say=app.say)
+    stopping.stop(reference, storage, say=app.say)
 
 
 def _report(finished: Run, *, as_json: bool, quiet: bool) -> None:

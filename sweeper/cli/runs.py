@@ -10,6 +10,7 @@ import webbrowser
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -18,6 +19,11 @@ from sweeper.cli.completion import complete_run
 from sweeper.errors import UserError
 from sweeper.paths import is_trial_id
 from sweeper.sqlite_address import default_tracking_uri
+
+if TYPE_CHECKING:
+    import pandas
+
+    from sweeper.api import Run
 
 mode_option = click.option(
     "--mode", type=click.Choice(["max", "min"]), help="Whether to maximise or minimise."
@@ -43,6 +49,12 @@ __all__ = ["best", "evaluate", "list_command", "logs", "results", "status", "ui"
     default="search",
     help="Whose trials.",
 )
+@click.option(
+    "--rows",
+    type=click.Choice(["trials", "reports", "replicas"]),
+    default="trials",
+    help="A row per trial, per report, or per report and replica; with --csv or --parquet.",
+)
 def results(
     reference: str,
     storage: str,
@@ -53,23 +65,25 @@ def results(
     metric: str | None,
     mode: str | None,
     stage: str,
+    rows: str,
 ) -> None:
     """Show the trials of a run, or of a Ray Tune experiment."""
+    if rows != "trials" and (lineage or not (as_csv or parquet)):
+        raise UserError(f"--rows {rows} is for --csv and --parquet, without --lineage")
     opened = app.open_reference(reference, storage, metric=metric, mode=mode)
     if stage == "confirmation":
-        opened = opened.confirmation
+        opened = opened.retrained
     if as_json:
         app.print_json(opened.lineage_rows if lineage else opened.rows)
     elif as_csv:
-        table = opened.lineage if lineage else opened.trials
-        app.print_data(table.to_csv(index=False))
+        app.print_data(_find_table(opened, lineage, rows).to_csv(index=False))
     elif parquet:
         from sweeper.results.frames import write_parquet
 
         if not parquet.parent.is_dir():
             raise UserError(f"{parquet} can't be written: there is no folder {parquet.parent}")
         try:
-            write_parquet(opened.lineage if lineage else opened.trials, parquet)
+            write_parquet(_find_table(opened, lineage, rows), parquet)
         except (OSError, ValueError) as error:
             number = error.errno if isinstance(error, OSError) else None
             # pyarrow's message names a temporary file.
@@ -84,6 +98,13 @@ def results(
         from sweeper.views.trials import print_trials
 
         print_trials(opened)
+
+
+def _find_table(opened: Run, lineage: bool, rows: str) -> pandas.DataFrame:
+    if lineage:
+        return opened.lineage
+    tables = {"trials": "trials", "reports": "history", "replicas": "replicas"}
+    return cast("pandas.DataFrame", getattr(opened, tables[rows]))
 
 
 @app.cli.command()

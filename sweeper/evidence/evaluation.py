@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from sweeper.agents.episodes import action_generator, play_episodes
@@ -19,7 +20,7 @@ from sweeper.evidence.played import AgentEvaluation, Evaluation, Yardstick
 from sweeper.evidence.record import Selection, load_selection
 from sweeper.evidence.selection import NothingToSelect
 from sweeper.metrics import examined_metric
-from sweeper.paths import RunPaths, run_reference
+from sweeper.paths import DEFAULT_STORAGE, RunPaths, run_reference
 from sweeper.relocation import relocate
 from sweeper.results.builder import load_results
 from sweeper.spec import ExperimentSpec, load_record
@@ -33,8 +34,8 @@ _RETURN = "episode_return_mean"  # what is played for
 
 
 def evaluate(
-    target: str,
-    storage: str,
+    target: str | Path = "last",
+    storage: str | Path = DEFAULT_STORAGE,
     *,
     episodes: int = 100,
     seed: int = 0,
@@ -68,7 +69,7 @@ def evaluate(
             not trusted, or the run's champion is another one than the agent that is there.
     """
     Trust.of(trust)
-    where = find_agent(target, storage, say=say)
+    where = find_agent(str(target), str(storage), say=say)
     folder, description = where.folder, where.description
     does_sample = _does_explore(where) if explore is None else explore
     agents = find_agents(folder, description, replica)

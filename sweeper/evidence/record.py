@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sweeper.errors import UserError
 from sweeper.evidence.samples import Evidence
+from sweeper.evidence.selection_table import HEADINGS, evidence_rows, score_row
 from sweeper.evidence.sentences import describe_unjudged
 from sweeper.evidence.unconfirmed import UNCONFIRMED
 from sweeper.evidence.verdict import Verdict
-from sweeper.formatting import count_noun
+from sweeper.formatting import align_columns, count_noun
 from sweeper.json_values import decode_json, encode_json, to_json
+from sweeper.markup import joined, table, tag
 from sweeper.paths import write_atomically
+from sweeper.printable import printable
 from sweeper.run_files import read_json
 from sweeper.typed_fields import check_fields
 
@@ -240,6 +243,23 @@ class Selection:
         if self.divergence is not None:
             sentences.append(f"{self.divergence}; frozen ones count as the run's worst.")
         return sentences
+
+    @property
+    def table(self) -> Sequence[tuple[str, ...]]:
+        """Who came to what: the winner, the other finalists, the baseline; the head first."""
+        if self.verdict is None:
+            return [HEADINGS, score_row(self.trial_id, self.score, self.deviation)]
+        deviations = {one.trial_id: one.deviation for one in self.judged}
+        return [HEADINGS, *evidence_rows(self.trial_id, self.verdict.evidence, deviations)]
+
+    def __repr__(self) -> str:
+        """The verdict, and a table of who came to what."""
+        return printable("\n".join([self.verdict_text, "", *align_columns(self.table)]))
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook."""
+        head, *rows = self.table
+        return joined(tag("p", self.verdict_text), table(head, rows)).text
 
     def to_best_json(self, run: str | Path, agent_path: Path | None) -> dict[str, Any]:
         """The object that ``best --json`` prints, for a run and its champion's folder."""

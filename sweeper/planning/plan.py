@@ -12,8 +12,10 @@ from typing import Any
 from sweeper.environments.identity import EnvironmentIdentity, identify
 from sweeper.environments.vector import choose_vectorization
 from sweeper.errors import Problem, SpecError
+from sweeper.formatting import count_noun
 from sweeper.hints import show
 from sweeper.json_values import to_json
+from sweeper.markup import tag
 from sweeper.metrics import BOUNDS, ENV_STEPS
 from sweeper.origin import Origin
 from sweeper.planning.confirmation import PlannedConfirmation, plan_confirmation
@@ -25,6 +27,7 @@ from sweeper.planning.schedulers import make_scheduler
 from sweeper.planning.search_notes import note_random_draws, resolve_points
 from sweeper.planning.values import possible_values
 from sweeper.planning.warnings import find_warnings
+from sweeper.printable import printable
 from sweeper.references import find_names
 from sweeper.search.distinct import count_distinct
 from sweeper.search.distributions import Distribution, constants, distributions
@@ -146,6 +149,18 @@ class SweepPlan:
     def kept_trials(self) -> int:
         """How many trials keep their checkpoints."""
         return min(self.max_trials, self.spec.checkpoint.keep_trials)
+
+    def __repr__(self) -> str:
+        """A line; `sweeper plan` and a notebook show it whole."""
+        size = f"{self.trials:,} x {count_noun(self.replicas, 'replica')}"
+        steps = "" if self.env_steps is None else f", {self.env_steps:,} env steps"
+        return f"<SweepPlan {printable(self.spec.name)}: {size}{steps}>"
+
+    def _repr_html_(self) -> str:
+        """What `sweeper plan` prints, for a notebook."""
+        from sweeper.views.plan import describe_plan  # which imports this module
+
+        return tag("pre", "\n".join(describe_plan(self))).text
 
     def to_json(self) -> dict[str, Any]:
         """The plan as `sweeper plan --json` prints it."""

@@ -26,7 +26,7 @@ from sweeper.spec.keys.support import (
 )
 from sweeper.spec.text.yaml import parse_yaml
 
-__all__ = ["Starter", "make_starter", "write_new"]
+__all__ = ["Starter", "make_starter", "starting_spec", "write_new"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,27 @@ class Starter:
 
     name: str
     text: str
+
+
+def starting_spec(
+    env_id: str,
+    algorithm: str | None = None,
+    backend: str | None = None,
+    *,
+    preset: bool = False,
+) -> str:
+    """A first spec for an environment, as ``sweeper init`` writes it: YAML with comments.
+
+    Args:
+        env_id: as in `make_starter`.
+        algorithm: the same.
+        backend: the same.
+        preset: search around RL Baselines3 Zoo's hyperparameters for it.
+
+    Raises:
+        UserError: as for `make_starter`.
+    """
+    return make_starter(env_id, algorithm, backend, from_preset=preset).text
 
 
 def make_starter(

@@ -13,6 +13,7 @@ from sweeper.journal import ConfirmationPlanned
 from sweeper.json_values import to_json
 from sweeper.metrics import ENV_STEPS, Objective
 from sweeper.origin import Origin
+from sweeper.printable import printable
 from sweeper.results.exchanges import Exchange, TrialCheckpoint
 from sweeper.results.scoring import Score, env_steps_of, finite_value, score_reports
 from sweeper.states import LaunchEnd, Stage, TrialState
@@ -68,8 +69,8 @@ class TrialRecord:
     configuration: Mapping[str, Any] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     seeds: tuple[int, ...] = ()
-    reports: tuple[Mapping[str, Any], ...] = ()
-    checkpoints: tuple[TrialCheckpoint, ...] = ()
+    reports: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    checkpoints: tuple[TrialCheckpoint, ...] = field(default=(), repr=False)
     log: Path | None = None
     node: str | None = None
     started: float | None = None
@@ -183,6 +184,11 @@ class SweepResults:
     confirmation: ConfirmationPlanned | None = None
     launches: tuple[Launch, ...] = ()
     origin: Origin | None = None
+
+    def __repr__(self) -> str:
+        """A line: its trials may be thousands."""
+        number = count_noun(len(self.trials), "trial")
+        return f"<SweepResults {printable(self.root.name)}: {self.state}, {number}>"
 
     @property
     def state(self) -> str:

@@ -93,7 +93,8 @@ class Drain:
 def end_on_signals(drain: Drain) -> Iterator[Callable[[], None]]:
     """Within the block, SIGINT and SIGTERM request the end; a second one exits at once.
 
-    Once the launch is concluded, they raise KeyboardInterrupt.
+    Where a person types at this very process, in a notebook's kernel or an interactive Python, the
+    second one raises KeyboardInterrupt instead, as all do once the launch is concluded.
 
     Yields:
         A function that sets the handlers again, for when a library has set its own.
@@ -106,6 +107,8 @@ def end_on_signals(drain: Drain) -> Iterator[Callable[[], None]]:
         if drain.is_concluding:
             raise KeyboardInterrupt
         if drain.reason is LaunchEnd.INTERRUPTED:
+            if hasattr(sys, "ps1"):
+                raise KeyboardInterrupt
             _end_line()
             os._exit(130)
         drain.reason = LaunchEnd.INTERRUPTED

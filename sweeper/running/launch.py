@@ -149,7 +149,7 @@ class _Conclusion:
         launch = self.builder.launch
         # Without a start event this end would be read as the previous launch's.
         is_started = launch is not None and launch.launch == self.state.launch
-        if reason == LaunchEnd.FAILED and is_started:
+        if reason in (LaunchEnd.FAILED, LaunchEnd.INTERRUPTED) and is_started:
             with suppress(JournalError):  # the disk is full, which was reported already
                 self.journal.append(LaunchEnded(time=time.time(), reason=reason))
         spec = self.plan.spec

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
-from sweeper.errors import Location, Problem, SpecError
+from sweeper.errors import Location, Problem, SpecError, UserError
+from sweeper.markup import tag
 from sweeper.metrics import Objective, canonical_metric
-from sweeper.search.distributions import Distribution, is_distribution
+from sweeper.paths import write_atomically
+from sweeper.printable import printable
+from sweeper.search.distributions import is_distribution
 from sweeper.spec.draft import Draft, read_draft
+from sweeper.spec.dumping import dump_spec, dump_value
+from sweeper.spec.from_python import plain_values
 from sweeper.spec.keys.descriptions import TOP_LEVEL_KEYS
 from sweeper.spec.keys.support import Support, find_support
 from sweeper.spec.rules import apply_rules
@@ -33,9 +36,7 @@ from sweeper.spec.sections import (
     Tracking,
 )
 from sweeper.spec.text.documents import Document, load_document, plain_document
-from sweeper.spec.text.scalars import explain_typography, parse_scalar, refuse_untyped
 from sweeper.spec.text.yaml import KeyPath
-from sweeper.sqlite_address import default_tracking_uri
 from sweeper.veil import hide_beginnings
 
 if TYPE_CHECKING:
@@ -148,6 +149,33 @@ class ExperimentSpec(BaseModel):
         """The location of a key, or of the nearest key above it."""
         return self._document.locate(path)
 
+    def to_yaml(self) -> str:
+        """The whole spec with every default, as a run records it; `load_spec` reads it back."""
+        return dump_spec(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the whole spec to a file, completely or not at all; returns its path.
+
+        Raises:
+            UserError: the file can't be written.
+        """
+        file = Path(path)
+        try:
+            write_atomically(file, self.to_yaml())
+        except OSError as error:
+            raise UserError(f"{file} can't be written: {error.strerror}") from error
+        return file
+
+    def __repr__(self) -> str:
+        """A line; `to_yaml` has all of it."""
+        seeds = f"{len(self.seeds)} seed{'s' if len(self.seeds) != 1 else ''}"
+        words = f"{self.name}: {self.algorithm} on {self.environment.id}, {self.backend}, {seeds}"
+        return f"<ExperimentSpec {printable(words)}>"
+
+    def _repr_html_(self) -> str:
+        """The whole spec, for a notebook."""
+        return tag("pre", self.to_yaml()).text
+
     def plan(self) -> SweepPlan:
         """Plan the run.
 
@@ -205,13 +233,24 @@ def read_spec(
 
 
 def load_spec(
-    path: str | Path, overrides: Sequence[str] = (), *, text: str | None = None
+    path: str | Path | Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    *,
+    text: str | None = None,
 ) -> ExperimentSpec:
-    """Read a spec from its file, with the arguments of `read_spec`.
+    """Read a spec from its file, with the arguments of `read_spec`, or from a dictionary.
+
+    A dictionary has the keys of the file. Its distributions are those of `sweeper.space`, or Ray
+    Tune's; numpy's numbers and tuples are taken for plain ones and lists.
 
     Raises:
-        SpecError: with all problems, each at its line.
+        SpecError: with all problems, each at its line, or at its key.
+        UserError: overrides beside a dictionary.
     """
+    if isinstance(path, Mapping):
+        if overrides or text is not None:
+            raise UserError("overrides go with a spec's file; set the keys of the dictionary")
+        return parse(plain_values(path))
     return _whole(read_spec(path, overrides, text=text))
 
 
@@ -279,109 +318,3 @@ def _build(draft: Draft) -> ExperimentSpec:
     spec = ExperimentSpec.model_validate({**read, **sections, "param_space": draft.space})
     spec._document = draft.document
     return spec
-
-
-def dump_spec(spec: ExperimentSpec) -> str:
-    """The spec as YAML; `load_spec` reads back an equal one."""
-    plain: dict[str, Any] = {}
-    for name in type(spec).model_fields:
-        value = getattr(spec, name)
-        if isinstance(value, Environment):
-            plain[name] = _plain_environment(value)
-        elif isinstance(value, Plateau):
-            plain["stop"] = {**plain["stop"], name: value.model_dump(exclude_none=True)}
-        elif isinstance(value, BaseModel):
-            plain[name] = value.model_dump(exclude_none=True)
-            if isinstance(value, Tracking):
-                plain[name]["uri"] = _Reference(value.uri)
-                # A default stays one, so that the run can be moved with its database.
-                if value.uri == default_tracking_uri(spec.storage):
-                    del plain[name]["uri"]
-        elif name == "param_space":
-            plain[name] = _plain_space(value)
-        elif value is not None:
-            plain[name] = list(value) if isinstance(value, tuple) else value
-        elif name == "tracking":
-            plain[name] = None  # on by default
-    kept = {name: value for name, value in plain.items() if value != {} or name == "evaluation"}
-    return yaml.dump(
-        kept,
-        Dumper=_Dumper,
-        sort_keys=False,
-        allow_unicode=True,
-        default_flow_style=None,
-        width=100,
-    )
-
-
-def dump_value(value: Any) -> str:
-    """A value as YAML in one line, whole, as an override takes it."""
-    text = yaml.dump(
-        [value],
-        Dumper=_Dumper,
-        sort_keys=False,
-        allow_unicode=True,
-        default_flow_style=True,
-        width=math.inf,
-    )
-    return text.strip()[1:-1]
-
-
-def _plain_environment(environment: Environment) -> dict[str, Any]:
-    plain = environment.model_dump(exclude_defaults=True)
-    if environment.kwargs:
-        plain["kwargs"] = _with_references(environment.kwargs)
-    if environment.wrappers:
-        plain["wrappers"] = [
-            {wrapper.name: _with_references(wrapper.kwargs)} if wrapper.kwargs else wrapper.name
-            for wrapper in environment.wrappers
-        ]
-    return plain
-
-
-class _Reference(str):
-    """A text in which ``${env:NAME}`` refers to a variable, and is written as it is."""
-
-    __slots__ = ()
-
-
-def _with_references(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _with_references(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_with_references(item) for item in value]
-    return _Reference(value) if isinstance(value, str) else value
-
-
-def _plain_space(value: Any) -> Any:
-    if isinstance(value, Distribution):
-        return value.to_plain()
-    if isinstance(value, Mapping):
-        return {key: _plain_space(item) for key, item in value.items()}
-    return value
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes YAML 1.2: quotes texts that are read as another type, or refused without quotes."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's interface
-        return True
-
-
-def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    return _represent_reference(dumper, text.replace("${", "$${"))
-
-
-def _represent_reference(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    escaped = str(text)
-    try:
-        # YAML folds line breaks unless they are escaped.
-        is_plain = parse_scalar(escaped) is escaped and escaped.isprintable()
-        is_plain = is_plain and not (refuse_untyped(escaped) or explain_typography(escaped))
-    except ValueError:
-        is_plain = False
-    return dumper.represent_scalar("tag:yaml.org,2002:str", escaped, None if is_plain else '"')
-
-
-_Dumper.add_representer(str, _represent_text)
-_Dumper.add_representer(_Reference, _represent_reference)

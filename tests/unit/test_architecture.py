@@ -17,8 +17,9 @@ import sweeper
 
 PACKAGE = Path(sweeper.__file__).parent
 
-# The method `ExperimentSpec.plan()`, which a notebook wants, imports when it is called.
-EXCEPTIONS = {("spec.experiment", "planning.plan")}
+# What a notebook wants of a spec and of a plan, `spec.plan()` and the plan's own words, is imported
+# when it is asked for.
+EXCEPTIONS = {("spec.experiment", "planning.plan"), ("planning.plan", "views.plan")}
 # Rooms and files that may import a heavy library; a room stands for all that is in it.
 HEAVY = {
     "ray": {

@@ -211,7 +211,7 @@ def test_a_notebook_shows_one_table_and_escapes_what_comes_from_a_run(tmp_path: 
     assert lines[0].split() == ["A", "B"]
     assert any(line.startswith("learning curve") and "█" in line for line in lines)
     assert page.count("<table>") == 1
-    assert page.count("white-space: pre") == 1  # or a browser would cut the blanks of a curve
+    assert page.count("white-space: pre") == 2  # or a browser would cut the blanks of a curve
     assert compared.verdict_text in text.replace("\n", " ")
 
 

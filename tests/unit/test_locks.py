@@ -18,10 +18,10 @@ import pytest
 from run_mutations import extract_run
 
 from sweeper import locks
-from sweeper.api import request_stop
 from sweeper.errors import UserError
 from sweeper.locks import is_locked, read_owner, run_lock
 from sweeper.run_files import open_regular
+from sweeper.stopping import stop
 
 HOLD = (
     "import sys, time\n"
@@ -246,7 +246,7 @@ def test_stop_does_not_wait_for_a_driver_that_has_left_a_process_behind(
             os.waitid(os.P_PID, driver.pid, os.WEXITED | os.WNOWAIT)
         said: list[str] = []
         with pytest.raises(UserError, match=ORPHANED):
-            request_stop(run, say=said.append)
+            stop(run, say=said.append)
         assert bool(said) == (ends == "asked")
         assert (run / ".stop").exists() == (ends == "asked")
         with pytest.raises(UserError, match=ORPHANED), run_lock(run / ".lock"):
@@ -265,7 +265,7 @@ def test_stop_waits_for_a_driver_that_ends(tmp_path: Path) -> None:
     ) as driver:
         assert driver.stdout is not None
         orphan = int(driver.stdout.readline())
-        assert not request_stop(run).is_live
+        assert not stop(run).is_live
         os.kill(orphan, signal.SIGKILL)
 
 

@@ -18,7 +18,6 @@ from comparable_runs import make_confirmed
 from run_folders import make_run
 from run_mutations import extract_run
 
-from sweeper.api import request_stop
 from sweeper.compared_runs import compare_runs
 from sweeper.errors import SweeperError, UserError
 from sweeper.evidence.evaluation import evaluate
@@ -31,6 +30,7 @@ from sweeper.running.resume.extension import Extension, load_recorded_spec
 from sweeper.running.resume.state import History
 from sweeper.spec import dump_spec, load_spec
 from sweeper.spec.foreign_files import explain_foreign_file
+from sweeper.stopping import stop
 from sweeper.upkeep.cleaning import choose_runs
 from sweeper.upkeep.overview import describe_run
 from sweeper.upkeep.relog import log_run
@@ -61,7 +61,7 @@ def _stop(paths: RunPaths) -> None:
     driver = threading.Thread(target=run_until_stopped)
     driver.start()
     has_begun.wait()
-    request_stop(paths.root, say=click.echo)
+    stop(paths.root, say=click.echo)
     driver.join()
 
 
@@ -83,7 +83,7 @@ def _list_many_failures(paths: RunPaths) -> None:
 
 
 def _open_confirmation(paths: RunPaths) -> None:
-    _ = open_run(paths.root).confirmation
+    _ = open_run(paths.root).retrained
 
 
 def _confirm_too_early(paths: RunPaths) -> None:

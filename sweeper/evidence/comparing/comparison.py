@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,8 @@ from sweeper.evidence.comparing.sparklines import BLOCKS, Sparklines, draw
 from sweeper.evidence.comparing.words import describe_improvement, describe_scale, letters
 from sweeper.evidence.figures import percent
 from sweeper.evidence.statistics import Interval
+from sweeper.formatting import align_columns
+from sweeper.markup import Child, joined, table, tag
 from sweeper.printable import printable
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["RunComparison", "compare_entries"]
 
 _CURVE, _CURVE_WIDTH = "learning curve", 24
+_BLANKS = "white-space: pre"
 
 
 @dataclass(frozen=True)
@@ -104,27 +106,21 @@ class RunComparison:
 
     def __repr__(self) -> str:
         """One table, what it comes to, and the notes."""
-        rows = self._whole_table()
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        ]
+        lines = align_columns(self._whole_table())
         return printable("\n".join([*lines, "", *self._sentences()]))
 
     def _repr_html_(self) -> str:
         """The same for a notebook."""
         head, *rows = self._whole_table()
-        cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
         # Blanks are a part of a curve.
-        style = ' style="font-family: monospace; white-space: pre"'
-        body = "".join(
-            f"<tr{style if row[0] == _CURVE else ''}>"
-            f"{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>"
+        cells: list[tuple[Child, ...]] = [
+            (row[0], *(tag("code", cell, style=_BLANKS) for cell in row[1:]))
+            if row[0] == _CURVE
+            else row
             for row in rows
-        )
-        words = "".join(f"<p>{html.escape(one)}</p>" for one in self._sentences())
-        return f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>{words}"
+        ]
+        words = (tag("p", one) for one in self._sentences())
+        return joined(table(head, cells), *words).text
 
     def _whole_table(self) -> list[tuple[str, ...]]:
         curves = self.draw_curves(_CURVE_WIDTH)

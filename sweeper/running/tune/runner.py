@@ -113,9 +113,10 @@ def launch(
                     try:
                         reason = run_stages(parts, _make_stages(parts, reason, searches=searches))
                         journal.append(LaunchEnded(time=time.time(), reason=reason))
-                    except BaseException:
+                    except BaseException as error:
                         drain.is_concluding = True
-                        conclude(LaunchEnd.FAILED)
+                        is_asked = isinstance(error, KeyboardInterrupt)
+                        conclude(LaunchEnd.INTERRUPTED if is_asked else LaunchEnd.FAILED)
                         raise
                     drain.is_concluding = True
                     conclude(reason)

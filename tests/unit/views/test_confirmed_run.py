@@ -100,12 +100,12 @@ def test_the_confirmations_trials_are_shown_apart(
 ) -> None:
     print_trials(run)
     assert "c0001" not in capsys.readouterr().out
-    print_trials(run.confirmation)
+    print_trials(run.retrained)
     shown = capsys.readouterr().out
     assert "c0001 of t0002" in shown
     assert "c0002 of baseline" in shown
     assert "29.7 ±1.204" in shown
-    rows = run.confirmation.rows
+    rows = run.retrained.rows
     assert [(row["of"], row["replicas"]) for row in rows] == [("t0002", 5), ("baseline", 5)]
 
 
@@ -115,7 +115,7 @@ def test_a_narrow_terminal_shows_no_configuration_of_the_confirmation(
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     for columns, is_shown in ((200, True), (55, False)):
         monkeypatch.setenv("COLUMNS", str(columns))
-        print_trials(run.confirmation)
+        print_trials(run.retrained)
         shown = click.unstyle(capsys.readouterr().out)
         assert ("lr" in shown.splitlines()[0]) == is_shown
         assert ("their configurations: sweeper results" in " ".join(shown.split())) != is_shown
