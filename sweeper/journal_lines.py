@@ -80,7 +80,7 @@ def decode_line(line: bytes) -> tuple[dict[str, Any], bool]:
     """
     found = _CHECKSUM.search(line, max(0, len(line) - _CHECKSUM_BYTES))
     try:
-        document = parse_json(line.decode("utf-8"))
+        document = parse_json(line)
         # Few lines hold a non-finite number, and decoding takes as long as parsing.
         if b'"$float"' in line:
             document = decode_json(document)
@@ -217,10 +217,18 @@ def _row(value: Any) -> Mapping[str, Any]:
         elif name.startswith(_PER_REPLICA):
             if not isinstance(item, list):
                 raise ValueError(f"{name} is no list")
-            is_fit = _is_cause if name == "replica/diverged_because" else _is_value
-            if not all(map(is_fit, item)):
+            is_fit = _are_causes if name == "replica/diverged_because" else _are_values
+            if not is_fit(item):
                 raise ValueError(f"{name} holds something else")
     return _mapping(value)
+
+
+_NO_WHOLE = frozenset({bool, float, types.NoneType})
+
+
+def _are_values(items: list[Any]) -> bool:
+    # A call for each takes as long as parsing the line.
+    return _NO_WHOLE.issuperset(map(type, items)) or all(map(_is_value, items))
 
 
 def _is_value(item: Any) -> bool:
@@ -228,8 +236,8 @@ def _is_value(item: Any) -> bool:
     return item is None or is_whole or isinstance(item, float)
 
 
-def _is_cause(item: Any) -> bool:
-    return item is None or isinstance(item, str)
+def _are_causes(items: list[Any]) -> bool:
+    return all(item is None or isinstance(item, str) for item in items)
 
 
 def _form(pattern: re.Pattern[str], what: str) -> Check:

@@ -13,14 +13,16 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 __all__ = ["LARGEST", "UnfitError", "decode_json", "encode_json", "parse_json", "to_json"]
 
 _MAX_DEPTH = 50  # of a configuration; Python's own limit is a thousand
 LARGEST = int(sys.float_info.max)
 """Whole numbers beyond it fit no float."""
 _MAX_DIGITS = len(str(LARGEST)) + 1  # one for the sign
-# A call for each whole number would take longer than looking for long ones first.
-_LONG, _TO_ZEROS = b"0" * len(str(LARGEST)), bytes.maketrans(b"123456789", b"000000000")
+# orjson makes whole numbers beyond 64 bits floats; so long ones are looked for first.
+_LONG, _TO_ZEROS = b"0" * len(str(2**63)), bytes.maketrans(b"123456789", b"000000000")
 _NON_FINITE = {repr(number): number for number in (math.nan, math.inf, -math.inf)}
 
 
@@ -28,11 +30,11 @@ class UnfitError(ValueError):
     """JSON that is none of our records; the message says why."""
 
 
-def parse_json(text: str, *, keeps_halves: bool = False) -> Any:
+def parse_json(text: str | bytes, *, keeps_halves: bool = False) -> Any:
     """Parse a record.
 
     Args:
-        text: JSON.
+        text: JSON; as bytes in UTF-8.
         keeps_halves: keep half surrogate pairs, which JSON can hold and UTF-8 can't, as names of
             files may; else ``?`` takes their place.
 
@@ -40,13 +42,26 @@ def parse_json(text: str, *, keeps_halves: bool = False) -> Any:
         UnfitError: it is nested more than 50 deep, or has a whole number beyond the largest float.
         ValueError: it is no JSON.
     """
-    has_long = _LONG in text.encode("utf-8", "surrogatepass").translate(_TO_ZEROS)
+    raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    if _LONG not in raw.translate(_TO_ZEROS):
+        try:
+            document = orjson.loads(raw)
+        except orjson.JSONDecodeError:  # what is wrong with it, if anything, Python's parser knows
+            pass
+        else:
+            if raw.count(b"{") + raw.count(b"[") > _MAX_DEPTH:
+                _check_depth(document, _MAX_DEPTH)
+            return document
+    return _parse_slowly(text.decode("utf-8") if isinstance(text, bytes) else text, keeps_halves)
+
+
+def _parse_slowly(text: str, keeps_halves: bool) -> Any:
+    """Parse what orjson can't: the halves of surrogate pairs, NaN, whole numbers of any length."""
     try:
-        document = (_CAREFUL if has_long else _PLAIN).decode(text)
+        document = _CAREFUL.decode(text)
     except RecursionError:
         raise UnfitError("nested too deeply") from None
-    if text.count("{") + text.count("[") > _MAX_DEPTH:
-        _check_depth(document, _MAX_DEPTH)
+    _check_depth(document, _MAX_DEPTH)
     if ("\\ud" in text or "\\uD" in text) and not keeps_halves:
         whole = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
         document = json.loads(whole)
@@ -59,7 +74,7 @@ def _parse_whole(digits: str) -> int:
     raise UnfitError("a number beyond the largest float")
 
 
-_PLAIN, _CAREFUL = json.JSONDecoder(), json.JSONDecoder(parse_int=_parse_whole)
+_CAREFUL = json.JSONDecoder(parse_int=_parse_whole)
 
 
 def _check_depth(value: Any, room: int) -> None:

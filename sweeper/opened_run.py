@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeper.errors import UserError
-from sweeper.evidence.advice.finding import Advice
-from sweeper.evidence.advice.report import advise
 from sweeper.evidence.current import is_written, select_current
 from sweeper.evidence.learning import Learning, find_learning
 from sweeper.evidence.no_value import explain_no_value
@@ -36,6 +34,8 @@ if TYPE_CHECKING:
     import gymnasium
     import optuna
     import pandas
+
+    from sweeper.evidence.advice.finding import Advice
 
 __all__ = ["Run", "open_run", "open_tune"]
 
@@ -256,6 +256,8 @@ class Run:
         Args:
             is_brief: leave out the importance of parameters, which takes a second.
         """
+        from sweeper.evidence.advice.report import advise  # scipy takes a third of a second
+
         return advise(
             self.results,
             self.objective,

@@ -193,14 +193,26 @@ class ResultsBuilder:
                 if trial.record.is_copying:
                     trial.change(is_copying=False)
             case TrialAsked():
-                trial.change(configuration=event.configuration, parameters=event.parameters)
-                trial.change(seeds=event.seeds, stage=event.stage, of=event.of, known=event.known)
-                trial.change(is_asked=True)
+                trial.change(
+                    configuration=event.configuration,
+                    parameters=event.parameters,
+                    seeds=event.seeds,
+                    stage=event.stage,
+                    of=event.of,
+                    known=event.known,
+                    is_asked=True,
+                )
                 self._open.add(trial_id)
             case TrialStarted():
                 first = event.time if trial.record.started is None else trial.record.started
-                trial.change(state=TrialState.RUNNING, reason=None, error=None)
-                trial.change(node=event.node, started=first, waits_since=None)
+                trial.change(
+                    state=TrialState.RUNNING,
+                    reason=None,
+                    error=None,
+                    node=event.node,
+                    started=first,
+                    waits_since=None,
+                )
                 trial.reopen()
                 self._open.add(trial_id)
             case TrialRetried():
