@@ -22,11 +22,18 @@ __all__ = ["describe_line", "draw_page"]
 _SHOWN = 10
 
 
-def describe_line(results: SweepResults, objective: Objective, selection: Selection | None) -> str:
-    """A run in a line: its name, its state, how its trials stand, who won."""
-    counts = results.counts()
-    trials = describe_counts(counts, sum(counts.values())) if counts else "no trials"
-    words = f"{results.root.name}: {results.state}, {trials}"
+def describe_line(
+    results: SweepResults, objective: Objective, selection: Selection | None, total: int
+) -> str:
+    """A run in a line: its name, its state, how its trials stand, who won.
+
+    Args:
+        results: all trials.
+        objective: how they are compared.
+        selection: the winner; None if nobody won.
+        total: how many trials were planned.
+    """
+    words = f"{results.root.name}: {results.state}, {_describe_trials(results, total)}"
     if selection is not None:
         score = f"{objective.metric} {format_number(selection.score)}"
         words += f"; champion {selection.trial_id}, {score}, {selection.word}"
@@ -34,7 +41,11 @@ def describe_line(results: SweepResults, objective: Objective, selection: Select
 
 
 def draw_page(
-    results: SweepResults, objective: Objective, selection: Selection | None, failure: str | None
+    results: SweepResults,
+    objective: Objective,
+    selection: Selection | None,
+    failure: str | None,
+    total: int,
 ) -> Html:
     """The run as HTML; every text from elsewhere is escaped.
 
@@ -43,8 +54,10 @@ def draw_page(
         objective: how they are compared.
         selection: the winner; None if nobody won.
         failure: why nobody did.
+        total: how many trials were planned.
     """
-    head = tag("p", tag("b", results.root.name), f": {results.state}, {_describe_trials(results)}")
+    trials = _describe_trials(results, total)
+    head = tag("p", tag("b", results.root.name), f": {results.state}, {trials}")
     if selection is None:
         return joined(head, tag("p", failure or "no trial has a score yet"))
     first, *rows = selection.table
@@ -56,9 +69,9 @@ def draw_page(
     )
 
 
-def _describe_trials(results: SweepResults) -> str:
+def _describe_trials(results: SweepResults, total: int) -> str:
     counts = results.counts()
-    search = describe_counts(counts, sum(counts.values())) if counts else "no trials yet"
+    search = describe_counts(counts, total) if counts else "no trials yet"
     again = len(results.retrained)
     return search if not again else f"{search}; {count_noun(again, 'trial')} of the confirmation"
 

@@ -18,6 +18,7 @@ from sweeper.metrics import Objective, canonical_metric, examined_metric
 from sweeper.opened_champion import OpenedChampion
 from sweeper.opened_page import describe_line, draw_page
 from sweeper.paths import RunPaths, find_run, run_reference
+from sweeper.recorded_plan import planned
 from sweeper.relocation import relocate
 from sweeper.results.builder import load_results
 from sweeper.results.lineage import lineage_rows
@@ -188,7 +189,7 @@ class Run:
     @property
     def state(self) -> str:
         """``running``, ``finished``, ``interrupted``, or which budget ended it."""
-        return self.results.state
+        return str(self.results.state)
 
     @property
     def trials(self) -> pandas.DataFrame:
@@ -290,13 +291,20 @@ class Run:
 
     def __repr__(self) -> str:
         """A line: its name, its state, how its trials stand, who won."""
-        return f"<Run {describe_line(self.results, self.objective, self._find_selection())}>"
+        words = describe_line(self.results, self.objective, self._find_selection(), self._total)
+        return f"<Run {words}>"
 
     def _repr_html_(self) -> str:
         """State, verdict, evidence and the ten best trials, for a notebook."""
         selection = self._find_selection()
         failure = None if selection is not None else self.failure
-        return draw_page(self.results, self.objective, selection, failure).text
+        return draw_page(self.results, self.objective, selection, failure, self._total).text
+
+    @property
+    def _total(self) -> int:
+        """How many trials were planned; those there are, where no plan is recorded."""
+        recorded = None if self.spec is None else planned(self.paths, "trials")
+        return max(recorded or 0, len(self.results.trials))
 
     def _find_selection(self) -> Selection | None:
         try:

@@ -14,15 +14,15 @@ from sweeper.evidence.confirmation import is_current
 from sweeper.evidence.selection import NothingToSelect
 from sweeper.metrics import Objective
 from sweeper.opened_run import Run, open_run
-from sweeper.paths import RunPaths, list_runs, run_reference
+from sweeper.paths import RunPaths, list_runs
+from sweeper.recorded_plan import planned
 from sweeper.results.records import TrialRecord, count_states, describe_pruning, judge_trial
 from sweeper.results.scoring import metric_value
 from sweeper.results.spread import spread_of
 from sweeper.results.standing import Standing, Workload, describe_workload
-from sweeper.run_files import read_json
 from sweeper.states import TrialState
 
-__all__ = ["DAMAGED", "RunOverview", "RunningTrial", "describe_run", "describe_runs", "planned"]
+__all__ = ["DAMAGED", "RunOverview", "RunningTrial", "describe_run", "describe_runs"]
 
 _logger = logging.getLogger(__name__)
 
@@ -209,18 +209,3 @@ def _describe_or_explain(paths: RunPaths) -> RunOverview:
         problem = str(error) if known else f"{type(error).__name__}: {error}"
         _logger.debug("can't describe %s", paths.root, exc_info=True)
         return RunOverview(paths.root, DAMAGED, problem=next(iter(problem.splitlines()), ""))
-
-
-def planned(paths: RunPaths, name: str) -> int | None:
-    """A number in the run's plan, such as ``trials``; None, with a warning, if it can't be read."""
-    try:
-        return int(read_json(paths.plan)[name])
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
-        if name == "trials":  # not essential: the journal has those that were begun
-            _logger.warning(
-                "%s is missing or damaged, so only trials that were begun are counted; "
-                "`sweeper resume %s` writes it again",
-                paths.plan,
-                run_reference(paths.root),
-            )
-        return None

@@ -17,12 +17,12 @@ from sweeper.locks import RecordLock, is_locked
 from sweeper.opened_run import Run
 from sweeper.paths import CheckpointPaths, RunPaths, run_reference
 from sweeper.planning.plan import SweepPlan
+from sweeper.recorded_plan import planned
 from sweeper.run_files import is_regular
 from sweeper.spec.sections import Tracking
 from sweeper.stored_files import FILES
 from sweeper.tracking.tracker import MlflowTracker
 from sweeper.trust import TrustLike, find_foreign_pickles, find_foreign_servers, refuse_foreign
-from sweeper.upkeep.overview import planned
 from sweeper.veil import hide_references, veil
 
 __all__ = ["log_run"]

@@ -28,10 +28,11 @@ from sweeper.metrics import NUM_CAPPED_EPISODES
 from sweeper.opened_run import Run
 from sweeper.paths import run_reference
 from sweeper.planning.plan import SweepPlan
+from sweeper.recorded_plan import planned
 from sweeper.results.scoring import metric_value
 from sweeper.search.configuration import flatten_parameters
 from sweeper.states import TrialState
-from sweeper.upkeep.overview import RunOverview, planned
+from sweeper.upkeep.overview import RunOverview
 from sweeper.views.advice import advice_rows
 from sweeper.views.confirmation import describe_stage
 from sweeper.views.console import color_state, make_console, make_table, print_pairs, print_text

@@ -70,6 +70,8 @@ def build_tuner(
             stop=DrainStopper(drain),
             callbacks=list(callbacks),
             verbose=0,
+            # Which then prints nothing; in a notebook Tune's default shows an empty table.
+            progress_reporter=tune.CLIReporter(),
             # The trials say themselves when a checkpoint is due, their last step included.
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
