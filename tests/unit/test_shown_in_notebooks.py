@@ -164,7 +164,9 @@ def test_the_environment_of_a_run_is_built_with_what_the_spec_gave_it(tmp_path: 
         "environment: {id: CartPole-v1, wrappers: [gymnasium.wrappers.TimeAwareObservation]}",
     )
     run = open_run(make_run(tmp_path, "w", ["TERMINATED"], spec=spec).root)
-    env = run.make_env(render_mode="rgb_array")
+    with pytest.raises(sweeper.UserError, match=r"import gymnasium\.wrappers"):
+        run.make_env()  # this user did not make the run
+    env = run.make_env(render_mode="rgb_array", trust=True)
     assert env.observation_space.shape == (5,)
     assert env.render_mode == "rgb_array"
     env.close()
