@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import pandas
 
     from sweeper.evidence.advice.finding import Advice
+    from sweeper.opened_plots import RunPlots
 
 __all__ = ["Run", "open_run", "open_tune"]
 
@@ -185,6 +186,14 @@ class Run:
             self.spec,
             self.warnings,
         )
+
+    @cached_property
+    def plot(self) -> RunPlots:
+        """The run's plots, one method each: ``run.plot.learning_curves()``; its repr lists them."""
+        from sweeper.opened_plots import RunPlots, build_source
+
+        chosen = None if self.best_trial is None else self.selection
+        return RunPlots(build_source(self.results, self.objective, self.spec, chosen))
 
     @property
     def state(self) -> str:

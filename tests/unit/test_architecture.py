@@ -44,6 +44,8 @@ HEAVY = {
     },
     "mlflow": {"tracking"},
     "optuna": {"opened_run", "search.sampling"},
+    "plotly": {"plots.plotly_figure"},
+    "matplotlib": {"plots.matplotlib_figure", "plots.matplotlib_marks"},
 }
 
 

@@ -1,0 +1,1 @@
+"""Plots of a run: what they show, as data, and two ways to draw it."""

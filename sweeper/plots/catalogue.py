@@ -1,0 +1,112 @@
+"""The kinds of plots by name, what each shows, and what it can be asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sweeper.errors import UserError
+from sweeper.hints import did_you_mean, join_words, show
+from sweeper.plots.chart import Chart
+from sweeper.plots.source import PlotSource
+
+__all__ = ["KINDS", "Kind", "draw", "find_kind"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of plot.
+
+    Attributes:
+        name: by which it is asked for.
+        shows: what it shows, in a sentence without its full stop.
+        options: what it can be asked for, each with a word on it.
+    """
+
+    name: str
+    shows: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+_METRIC = {"metric": "whose values; by default the run's"}
+
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            "learning_curves",
+            "a metric against env steps, of the best trials, with a band over replicas",
+            {
+                **_METRIC,
+                "trials": "ids; by default the best",
+                "top": "how many of the best, 8",
+                "replicas": "draw each replica, too",
+                "band": "interval (mean, Student's t) or range (IQM, lowest to highest)",
+            },
+        ),
+        Kind(
+            "aggregate_curves",
+            "learning curves averaged by a parameter's values, or by configuration",
+            {
+                **_METRIC,
+                "by": "a parameter, or configuration; by default the parameter that tells most",
+                "bins": "into how many groups numbers are parted, 4",
+            },
+        ),
+        Kind(
+            "optimisation_history",
+            "scores against the env steps that the sweep had spent, and the best so far",
+        ),
+    )
+}
+
+
+def _functions() -> Mapping[str, Callable[..., Chart]]:
+    """By name, what makes each; imported only when a plot is drawn."""
+    from sweeper.plots.kinds import aggregate_curves, learning_curves, optimisation_history
+
+    return {
+        "learning_curves": learning_curves.draw,
+        "aggregate_curves": aggregate_curves.draw,
+        "optimisation_history": optimisation_history.draw,
+    }
+
+
+def find_kind(name: str) -> Kind:
+    """A kind by its name, also with hyphens.
+
+    Raises:
+        UserError: there is none.
+    """
+    kind = KINDS.get(str(name).replace("-", "_"))
+    if kind is None:
+        raise UserError(
+            f"there is no plot {show(name)}{did_you_mean(name, KINDS, 0.5)}; "
+            f"the kinds are {join_words(list(KINDS))}"
+        )
+    return kind
+
+
+def draw(kind: str, source: PlotSource, **options: Any) -> Chart:
+    """Make a chart.
+
+    Args:
+        kind: a key of `KINDS`.
+        source: the run.
+        options: of that kind; None is the default.
+
+    Raises:
+        UserError: an unknown kind, option, metric, trial or parameter, or a value that an option
+            does not take.
+    """
+    found = find_kind(kind)
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in given:
+        if name not in found.options:
+            known = join_words(list(found.options)) if found.options else "nothing"
+            raise UserError(
+                f"{found.name} has no option {show(name)}{did_you_mean(name, found.options)}; "
+                f"it can be given {known}"
+            )
+    return _functions()[found.name](source, **given)
