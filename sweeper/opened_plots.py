@@ -173,3 +173,181 @@ class RunPlots:
             backend: ``plotly`` or ``matplotlib``.
         """
         return self.draw("optimisation_history", backend=backend)
+
+    def importances(
+        self,
+        *,
+        backend: str = "plotly",
+    ) -> _Figure:
+        """How much scores depend on each searched parameter, held against chance.
+
+        Args:
+            backend: ``plotly`` or ``matplotlib``.
+
+        Raises:
+            UserError: an unknown backend.
+        """
+        return self.draw("importances", backend=backend)
+
+    def parallel_coordinates(
+        self,
+        *,
+        params: Sequence[str] = (),
+        backend: str = "plotly",
+    ) -> _Figure:
+        """Each trial as a line across its parameters to its score.
+
+        Args:
+            params: which parameters, in this order; by default all, at most nine.
+            backend: ``plotly`` or ``matplotlib``.
+
+        Raises:
+            UserError: an unknown parameter or backend.
+        """
+        return self.draw("parallel_coordinates", backend=backend, params=tuple(params) or None)
+
+    def slices(
+        self,
+        *,
+        params: Sequence[str] = (),
+        backend: str = "plotly",
+    ) -> _Figure:
+        """Scores against each searched parameter, with the replicas' intervals.
+
+        Args:
+            params: which parameters; by default all, at most nine.
+            backend: ``plotly`` or ``matplotlib``.
+
+        Raises:
+            UserError: an unknown parameter or backend.
+        """
+        return self.draw("slices", backend=backend, params=tuple(params) or None)
+
+    def contours(
+        self,
+        *,
+        params: Sequence[str] = (),
+        backend: str = "plotly",
+    ) -> _Figure:
+        """Scores over two parameters, as points on a smooth surface.
+
+        Args:
+            params: two of them; by default those by which scores differ most.
+            backend: ``plotly`` or ``matplotlib``.
+
+        Raises:
+            UserError: an unknown parameter or backend, or not two parameters.
+        """
+        return self.draw("contours", backend=backend, params=tuple(params) or None)
+
+    def rungs(
+        self,
+        *,
+        backend: str = "plotly",
+    ) -> _Figure:
+        """How far each trial got, and where a scheduler stopped it.
+
+        Args:
+            backend: ``plotly`` or ``matplotlib``.
+
+        Raises:
+            UserError: an unknown backend.
+        """
+        return self.draw("rungs", backend=backend)
+
+    def lineage(
+        self,
+        *,
+        params: Sequence[str] = (),
+        backend: str = "plotly",
+    ) -> _Figure:
+        """Who copied whom in a population, and its values over env steps.
+
+        Args:
+            params: whose values; by default the first three that changed.
+            backend: ``plotly`` or ``matplotlib``.
+
+        Raises:
+            UserError: an unknown parameter or backend.
+        """
+        return self.draw("lineage", backend=backend, params=tuple(params) or None)
+
+    def performance_profile(
+        self,
+        *,
+        backend: str = "plotly",
+    ) -> _Figure:
+        """Which share of training runs comes above each return.
+
+        Args:
+            backend: ``plotly`` or ``matplotlib``.
+
+        Raises:
+            UserError: an unknown backend.
+        """
+        return self.draw("performance_profile", backend=backend)
+
+    def finalists(
+        self,
+        *,
+        backend: str = "plotly",
+    ) -> _Figure:
+        """Every training run of finalists and baseline, with the intervals of the verdict.
+
+        Args:
+            backend: ``plotly`` or ``matplotlib``.
+
+        Raises:
+            UserError: an unknown backend.
+        """
+        return self.draw("finalists", backend=backend)
+
+    def shrinkage(
+        self,
+        *,
+        backend: str = "plotly",
+    ) -> _Figure:
+        """The search's scores of the finalists against their confirmed means.
+
+        Args:
+            backend: ``plotly`` or ``matplotlib``.
+
+        Raises:
+            UserError: an unknown backend.
+        """
+        return self.draw("shrinkage", backend=backend)
+
+    def timeline(
+        self,
+        *,
+        backend: str = "plotly",
+    ) -> _Figure:
+        """Which trials trained when, over the launches of the run.
+
+        Args:
+            backend: ``plotly`` or ``matplotlib``.
+
+        Raises:
+            UserError: an unknown backend.
+        """
+        return self.draw("timeline", backend=backend)
+
+    def replica_spread(
+        self,
+        *,
+        style: str = "strips",
+        top: int = 40,
+        backend: str = "plotly",
+    ) -> _Figure:
+        """Each trial's replicas: which configurations are steady, and which are lucky.
+
+        Args:
+            style: ``strips``: their scores, the best trial left; ``deviation``: their standard
+                deviation against the trial's score.
+            top: how many of the best trials ``strips`` has, at most 200.
+            backend: ``plotly`` or ``matplotlib``.
+
+        Raises:
+            UserError: an unknown style or backend.
+        """
+        return self.draw("replica_spread", backend=backend, style=style, top=top)

@@ -59,7 +59,9 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "s
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "A spec": ("init", "plan", "schema"),
     "A sweep": ("run", "train", "resume", "confirm", "stop"),
-    "Results": ("status", "list", "results", "best", "advise", "compare", "logs", "stack", "ui"),
+    "Results": (
+        *("status", "list", "results", "best", "advise", "compare", "plot", "logs", "stack", "ui"),
+    ),
     "An agent": ("evaluate", "inspect", "trace", "video", "export"),
     "Upkeep": ("log", "clean", "doctor", "completion"),
 }

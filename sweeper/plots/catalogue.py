@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sweeper.errors import UserError
@@ -58,18 +58,81 @@ KINDS: Mapping[str, Kind] = {
             "optimisation_history",
             "scores against the env steps that the sweep had spent, and the best so far",
         ),
+        Kind(
+            "importances",
+            "how much scores depend on each searched parameter, held against chance",
+        ),
+        Kind(
+            "parallel_coordinates",
+            "each trial as a line across its parameters to its score",
+            {"params": "which parameters, in this order; by default all, at most nine"},
+        ),
+        Kind(
+            "slices",
+            "scores against each searched parameter, with the replicas' intervals",
+            {"params": "which parameters; by default all, at most nine"},
+        ),
+        Kind(
+            "contours",
+            "scores over two parameters, as points on a smooth surface",
+            {"params": "two of them; by default those that tell most"},
+        ),
+        Kind(
+            "rungs",
+            "how far each trial got, and where a scheduler stopped it",
+        ),
+        Kind(
+            "lineage",
+            "who copied whom in a population, and its values over env steps",
+            {"params": "whose values; by default the first three that changed"},
+        ),
+        Kind(
+            "performance_profile",
+            "which share of training runs comes above each return",
+        ),
+        Kind(
+            "finalists",
+            "every training run of finalists and baseline, with the intervals of the verdict",
+        ),
+        Kind(
+            "shrinkage",
+            "the search's scores of the finalists against their confirmed means",
+        ),
+        Kind(
+            "timeline",
+            "which trials trained when, over the launches of the run",
+        ),
+        Kind(
+            "replica_spread",
+            "each trial's replicas: which configurations are steady, and which are lucky",
+            {
+                "style": "strips (scores, the best left) or deviation (against the score)",
+                "top": "how many of the best trials in strips, 40",
+            },
+        ),
     )
 }
 
 
 def _functions() -> Mapping[str, Callable[..., Chart]]:
     """By name, what makes each; imported only when a plot is drawn."""
-    from sweeper.plots.kinds import aggregate_curves, learning_curves, optimisation_history
+    from sweeper.plots import kinds
 
     return {
-        "learning_curves": learning_curves.draw,
-        "aggregate_curves": aggregate_curves.draw,
-        "optimisation_history": optimisation_history.draw,
+        "learning_curves": kinds.learning_curves.draw,
+        "aggregate_curves": kinds.aggregate_curves.draw,
+        "optimisation_history": kinds.optimisation_history.draw,
+        "importances": kinds.importances.draw,
+        "parallel_coordinates": kinds.parallel_coordinates.draw,
+        "slices": kinds.slices.draw,
+        "contours": kinds.contours.draw,
+        "rungs": kinds.rungs.draw,
+        "lineage": kinds.lineage.draw,
+        "performance_profile": kinds.performance_profile.draw,
+        "finalists": kinds.finalists.draw,
+        "shrinkage": kinds.shrinkage.draw,
+        "timeline": kinds.timeline.draw,
+        "replica_spread": kinds.replica_spread.draw,
     }
 
 
@@ -109,4 +172,5 @@ def draw(kind: str, source: PlotSource, **options: Any) -> Chart:
                 f"{found.name} has no option {show(name)}{did_you_mean(name, found.options)}; "
                 f"it can be given {known}"
             )
-    return _functions()[found.name](source, **given)
+    chart = _functions()[found.name](source, **given)
+    return replace(chart, notes=(*chart.notes, *source.live_note))

@@ -165,11 +165,11 @@ class Bars:
 
 @dataclass(frozen=True, kw_only=True)
 class Heat:
-    """A surface of values over two axes.
+    """Cells over two axes, coloured by values.
 
     Attributes:
-        x: float[columns], ascending.
-        y: float[rows], ascending.
+        x: float[columns + 1], the edges of the cells, ascending.
+        y: float[rows + 1], the same.
         values: float[rows][columns]; NaN where nothing is known.
         scale: of the values.
     """

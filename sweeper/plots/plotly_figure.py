@@ -19,7 +19,7 @@ from sweeper.plots.chart import (
 from sweeper.plots.plotly_marks import Traces, escape, rule_shape
 from sweeper.plots.texts import wrap
 
-__all__ = ["THEMES", "to_plotly"]
+__all__ = ["THEMES", "to_html", "to_json", "to_plotly"]
 
 # By theme: text, grid, background of what a pointer shows. ``neutral`` has colours that can be
 # read on white and on black.
@@ -44,6 +44,20 @@ def to_plotly(chart: Chart, *, theme: str = "neutral") -> go.Figure:
         A figure as wide as its place, at the chart's height.
     """
     return _Drawing(chart, theme).draw()
+
+
+def to_html(chart: Chart) -> str:
+    """A chart as a piece of a page that needs nothing else: plotly's script is part of it."""
+    options = {"responsive": True, "displaylogo": False}
+    text = to_plotly(chart).to_html(
+        full_html=False, include_plotlyjs=True, include_mathjax=False, config=options
+    )
+    return str(text)
+
+
+def to_json(chart: Chart) -> str:
+    """A chart as plotly's JSON."""
+    return str(to_plotly(chart).to_json())
 
 
 class _Drawing:

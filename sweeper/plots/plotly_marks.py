@@ -92,14 +92,14 @@ class Traces:
     def _draw_line(self, mark: Line) -> Iterator[dict[str, Any]]:
         legend = self._legend(mark)
         if mark.band is not None:
-            for x, low, high in _pieces(mark.x, *mark.band):
+            for x, low, high in _pieces(mark.x, *mark.band, is_steps=mark.is_steps):
                 yield {
                     "type": "scatter",
                     "x": [*x, *x[::-1]],
                     "y": [*high, *low[::-1]],
                     "fill": "toself",
                     "fillcolor": _fade(mark.colour, 0.16),
-                    "line": {"width": 0, "shape": "hv" if mark.is_steps else "linear"},
+                    "line": {"width": 0},
                     "mode": "lines",
                     "hoverinfo": "skip",
                     "legendgroup": legend["legendgroup"],
@@ -138,11 +138,8 @@ class Traces:
         }
         if mark.scale is not None and len(mark.values):
             marker |= {"color": _numbers(mark.values), **self._scale(mark.scale)}
-            if is_outline or mark.is_open:
-                marker["line"] |= {
-                    "color": _numbers(mark.values), "colorscale": marker["colorscale"],
-                    "cmin": marker["cmin"], "cmax": marker["cmax"],
-                }  # fmt: skip
+            marker["symbol"] = _SYMBOLS[mark.symbol] + ("-open" if is_outline else "")
+            marker["line"] = {"width": 0.8, "color": "#202020"}
         trace = {
             "type": self.scatter,
             "mode": "markers",
@@ -204,16 +201,14 @@ class Traces:
     def _draw_heat(self, mark: Heat) -> dict[str, Any]:
         scale = self._scale(mark.scale)
         return {
-            "type": "contour",
+            "type": "heatmap",
             "x": _numbers(mark.x),
             "y": _numbers(mark.y),
             "z": [_numbers(row) for row in mark.values],
             "zmin": scale.pop("cmin"),
             "zmax": scale.pop("cmax"),
-            "contours": {"coloring": "heatmap", "showlines": True},
-            "line": {"width": 0.5, "color": "rgba(255,255,255,0.35)"},
-            "connectgaps": False,
-            "opacity": 0.9,
+            "hoverongaps": False,
+            "opacity": 0.8,
             "hoverinfo": "skip",
             "showlegend": False,
             **scale,
@@ -309,12 +304,17 @@ def _fade(colour: str, opacity: float) -> str:
 
 
 def _pieces(
-    x: Numbers, low: Numbers, high: Numbers
+    x: Numbers, low: Numbers, high: Numbers, *, is_steps: bool
 ) -> Iterator[tuple[list[float], list[float], list[float]]]:
-    """The stretches of a band without its gaps."""
+    """The stretches of a band without its gaps; of steps with both ends of each."""
     piece: tuple[list[float], list[float], list[float]] = ([], [], [])
     for point in zip(x, low, high, strict=True):
         if all(map(math.isfinite, point)):
+            if is_steps and piece[0]:
+                for column, value in zip(
+                    piece, (point[0], piece[1][-1], piece[2][-1]), strict=True
+                ):
+                    column.append(float(value))
             for column, value in zip(piece, point, strict=True):
                 column.append(float(value))
         elif piece[0]:

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.evidence.selection import NothingToSelect, select
+from sweeper.journal import ConfirmationPlanned
 from sweeper.metrics import ENV_STEPS, Objective
 from sweeper.plots.source import PlotSource
+from sweeper.results.exchanges import Exchange
 from sweeper.results.records import Launch, SweepResults, TrialRecord
 from sweeper.search.distributions import parse_space
-from sweeper.states import TrialState
+from sweeper.states import Stage, TrialState
 
 RETURN = "episode_return_mean"
 EVALUATION = f"evaluation/{RETURN}"
@@ -184,3 +186,61 @@ def _draw_reports(
             }
         rows.append(row)
     return rows
+
+
+def confirmed(*, mode: str = "max") -> PlotSource:
+    """A sweep of three trials whose two best were trained again, with a baseline."""
+    trials = [
+        trial(n, [report(i, [v * i / 2, v * i / 2 + 2]) for i in (1, 2)], parameters={"lr": n / 10})
+        for n, v in ((1, 20.0), (2, 22.0), (3, 5.0))
+    ]
+    order = ("t0002", "t0001") if mode == "max" else ("t0003", "t0001")
+    values = {order[0]: RUNS[0], order[1]: RUNS[1], "baseline": RUNS[2]}
+    metric = f"confirmation/{RETURN}"
+    retrained = [
+        replace(
+            trial(
+                10 + number,
+                [report(2, runs, metric=metric), report(9, runs, metric=metric)],
+                replicas=len(runs),
+                parameters={"lr": number / 10},
+            ),
+            trial_id=f"c{number:04d}",
+            stage=Stage.CONFIRMATION,
+            of=of,
+        )
+        for number, (of, runs) in enumerate(values.items(), start=1)
+    ]
+    planned = ConfirmationPlanned(
+        BEGIN, order, {"name": "defaults", "configuration": {"lr": 0.5}}, tuple(range(5)), None, 20,
+        {ENV_STEPS: 9000}, {"metric": RETURN, "mode": mode, "score": "last"}, "finished",
+    )  # fmt: skip
+    return source_of(
+        trials, space={"lr": {"uniform": [0.0, 1.0]}}, mode=mode, solved_at=15.0,
+        results={"retrained": tuple(retrained), "confirmation": planned},
+    )  # fmt: skip
+
+
+RUNS = (
+    (18.0, 19.0, 20.0, 17.5, 21.0),
+    (12.0, 15.0, 18.0, 13.0, 16.0),
+    (9.0, 11.0, 10.0, 10.5, 9.5),
+)
+
+
+def population() -> PlotSource:
+    """Two trials, of which the second copied the first at 2000 env steps."""
+    old, new = {"lr": 0.5, "gamma": 0.9}, {"lr": 0.12, "gamma": 0.9}
+    donor = trial(
+        1, [report(i, [i, i + 1]) for i in range(1, 5)], parameters={"lr": 0.1, "gamma": 0.9}
+    )
+    exchange = Exchange(
+        "t0002", BEGIN + 150, 2000, "t0001", 2000, score=0.5, donor_score=2.5, replaced=old,
+        copied=donor.parameters, parameters=new, first_report=2, reason="ranks 2 of 2",
+    )  # fmt: skip
+    copier = trial(2, [report(i, [i + 5, i + 6]) for i in range(1, 5)], parameters=new)
+    return source_of(
+        [donor, replace(copier, exchanges=(exchange,))],
+        space={"lr": {"loguniform": [0.01, 1.0]}, "gamma": {"uniform": [0.8, 1.0]}},
+        scheduler="pbt",
+    )

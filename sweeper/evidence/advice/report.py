@@ -21,7 +21,7 @@ from sweeper.results.scoring import is_comparable
 from sweeper.results.spread import spread_of
 from sweeper.states import TrialState
 
-__all__ = ["advise"]
+__all__ = ["advise", "rank_by_merit"]
 
 _POPULATION = (
     "The trials of a population change their values while they train, so no score belongs to one."
@@ -45,7 +45,7 @@ def advise(
             nothing to do.
     """
     trials = [one for one in results.trials if one.state.is_over]
-    ranked = _rank(trials, objective)
+    ranked = rank_by_merit(trials, objective)
     findings = [advise_on_failures(param_space, trials)]
     if any(one.exchanges for one in trials):
         findings.append(Finding("ranges", False, _POPULATION))
@@ -63,7 +63,9 @@ def advise(
     return Advice(tuple(findings))
 
 
-def _rank(trials: Sequence[TrialRecord], objective: Objective) -> list[tuple[TrialRecord, float]]:
+def rank_by_merit(
+    trials: Sequence[TrialRecord], objective: Objective
+) -> list[tuple[TrialRecord, float]]:
     """Trials and their merits, the best first; those stopped early below all others."""
     merits = [
         (one, objective.merit(score))

@@ -66,7 +66,8 @@ def draw(
     """
     check_number("bins", bins, 1, _MAX_GROUPS)
     name = source.objective.metric if metric is None else canonical_metric(metric)
-    source.check_metric(name)
+    if metric is not None:
+        source.check_metric(name)
     if by is not None and by != CONFIGURATION:
         by = source.pick_parameters([by])[0]
     elif by is None:
@@ -75,7 +76,7 @@ def draw(
     trials = [one for one in source.trials if one.reports]
     if not trials:
         why = source.empty or "No trial has a report."
-        return missing(TITLE, why, source.live_note)
+        return missing(TITLE, why)
     steps, notes = choose_steps(trials, name)
     groups, left_out = group_trials(source, trials, by, bins)
     marks: list[Mark] = []
@@ -106,7 +107,7 @@ def draw(
                 marks=tuple(marks),
             ),
         ),
-        notes=(*notes, *source.live_note),
+        notes=notes,
     )
 
 

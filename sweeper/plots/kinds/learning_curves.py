@@ -70,13 +70,14 @@ def draw(
     check_choice("band", band, BANDS)
     check_number("top", top, 1, 18)
     name = source.objective.metric if metric is None else canonical_metric(metric)
-    source.check_metric(name)
+    if metric is not None:
+        source.check_metric(name)
     chosen = source.pick_trials(trials) if trials else list(source.ranked)
     steps, notes = choose_steps(chosen, name)
     bundles = [read_bundle(one, name, steps) for one in chosen]
     shown = [one for one in bundles if one.has_points]
     if not shown:
-        return missing(TITLE, _explain_nothing(source, chosen, name), source.live_note)
+        return missing(TITLE, _explain_nothing(source, chosen, name))
     front = shown if trials else shown[:top]
     marks, thinned = _draw_behind(shown[len(front) :])
     labels = _name_trials([one.record for one in front], source)
@@ -101,7 +102,7 @@ def draw(
         subtitle=_describe(front, band, has_band=has_band, has_replicas=replicas),
         panels=(Panel(x=Axis(title=steps_title(steps)), y=Axis(title=metric_title(name)),
                       marks=tuple(marks)),),
-        notes=(*notes, *thinned, *source.live_note),
+        notes=(*notes, *thinned),
     )  # fmt: skip
 
 

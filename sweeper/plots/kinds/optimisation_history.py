@@ -44,7 +44,7 @@ class Step:
 def draw(source: PlotSource) -> Chart:
     """Scores in the order in which trials ended, and the best so far."""
     if source.empty:
-        return missing(TITLE, source.empty, source.live_note)
+        return missing(TITLE, source.empty)
     has_steps = all(
         env_steps_of(one.last_report) is not None for one in source.trials if one.reports
     )
@@ -83,7 +83,7 @@ def draw(source: PlotSource) -> Chart:
                 marks=tuple(marks),
             ),
         ),
-        notes=(*notes, *source.live_note),
+        notes=notes,
     )
 
 
