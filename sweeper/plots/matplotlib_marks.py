@@ -134,7 +134,9 @@ class Drawing:
         if is_outline:
             style |= {"color": colours, "linewidths": 1.4}
         elif is_scaled:
-            style |= {"color": colours, "edgecolors": _TEXT, "linewidths": 0.7}
+            is_many = len(mark.x) > 200
+            style |= {"color": colours, "edgecolors": "#20202060" if is_many else _TEXT}
+            style |= {"linewidths": 0.4 if is_many else 0.7}
         elif mark.is_open:
             style |= {"facecolors": "none", "edgecolors": colours, "linewidths": 1.3}
         else:

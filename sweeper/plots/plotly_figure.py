@@ -92,7 +92,7 @@ class _Drawing:
         return go.Figure(
             data=self.traces,
             layout={
-                "template": None,
+                "template": {},  # None would be seven kB of plotly's own
                 "title": {
                     "text": f"<b>{escape(self.chart.title)}</b>",
                     "subtitle": {"text": header, "font": {"size": 12, "color": self.text}},
@@ -115,6 +115,7 @@ class _Drawing:
                     "font": {"color": "#ffffff"},
                     "align": "left",
                 },
+                "barmode": "overlay",
                 "hovermode": "closest",
                 "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": self.text},
                 "showlegend": bool(self.marks.named),

@@ -139,7 +139,8 @@ class Traces:
         if mark.scale is not None and len(mark.values):
             marker |= {"color": _numbers(mark.values), **self._scale(mark.scale)}
             marker["symbol"] = _SYMBOLS[mark.symbol] + ("-open" if is_outline else "")
-            marker["line"] = {"width": 0.8, "color": "#202020"}
+            is_many = len(mark.x) > 200
+            marker["line"] = {"width": 0.4 if is_many else 0.8, "color": "rgba(32,32,32,0.7)"}
         trace = {
             "type": self.scatter,
             "mode": "markers",

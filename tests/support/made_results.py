@@ -189,31 +189,31 @@ def _draw_reports(
 
 
 def confirmed(*, mode: str = "max") -> PlotSource:
-    """A sweep of three trials whose two best were trained again, with a baseline."""
+    """A sweep of three trials of which two were trained again, with a baseline (`RUNS`)."""
     trials = [
         trial(n, [report(i, [v * i / 2, v * i / 2 + 2]) for i in (1, 2)], parameters={"lr": n / 10})
         for n, v in ((1, 20.0), (2, 22.0), (3, 5.0))
     ]
-    order = ("t0002", "t0001") if mode == "max" else ("t0003", "t0001")
-    values = {order[0]: RUNS[0], order[1]: RUNS[1], "baseline": RUNS[2]}
-    metric = f"confirmation/{RETURN}"
+    finalists = ("t0002", "t0001") if mode == "max" else ("t0003", "t0001")
+    points = {one.trial_id: one.parameters for one in trials} | {"baseline": {"lr": 0.5}}
     retrained = [
         replace(
             trial(
                 10 + number,
-                [report(2, runs, metric=metric), report(9, runs, metric=metric)],
+                [report(9, runs, metric=f"confirmation/{RETURN}")],
                 replicas=len(runs),
-                parameters={"lr": number / 10},
+                parameters=points[of],
             ),
             trial_id=f"c{number:04d}",
             stage=Stage.CONFIRMATION,
             of=of,
         )
-        for number, (of, runs) in enumerate(values.items(), start=1)
+        for number, (of, runs) in enumerate(zip((*finalists, "baseline"), RUNS, strict=True), 1)
     ]
     planned = ConfirmationPlanned(
-        BEGIN, order, {"name": "defaults", "configuration": {"lr": 0.5}}, tuple(range(5)), None, 20,
-        {ENV_STEPS: 9000}, {"metric": RETURN, "mode": mode, "score": "last"}, "finished",
+        BEGIN + 900, finalists, {"name": "defaults", "configuration": points["baseline"]},
+        tuple(range(5)), None, 20, {ENV_STEPS: 9000},
+        {"metric": RETURN, "mode": mode, "score": "last"}, "finished",
     )  # fmt: skip
     return source_of(
         trials, space={"lr": {"uniform": [0.0, 1.0]}}, mode=mode, solved_at=15.0,

@@ -86,7 +86,11 @@ def _draw_panel(source: PlotSource, parameter: Parameter, *, has_intervals: bool
     trend = _draw_trend(parameter, kept, places)
     missing_here = len(source.scored) - len(kept)
     axis = parameter.axis
-    title = f"{axis.title} ({missing_here} trials without)" if missing_here else axis.title
+    title = (
+        f"{axis.title} ({count_noun(missing_here, 'trial')} without)"
+        if missing_here
+        else axis.title
+    )
     return Panel(
         x=Axis(title=title, is_log=axis.is_log, ticks=axis.ticks, limits=_limits(parameter)),
         y=Axis(title=score_title(source.objective)),
