@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweeper.errors import UserError
 from sweeper.hints import did_you_mean, join_words, show
-from sweeper.plots.chart import Chart
-from sweeper.plots.source import PlotSource
+
+if TYPE_CHECKING:  # `sweeper plot --help` lists the kinds, and waits for none of their imports
+    from sweeper.plots.chart import Chart
+    from sweeper.plots.source import PlotSource
 
 __all__ = ["KINDS", "Kind", "draw", "find_kind"]
 
