@@ -22,11 +22,15 @@ from sweeper.results.scoring import as_float, env_steps_of, is_comparable, is_po
 
 __all__ = [
     "BANDS",
+    "CUT_BANDS",
     "Bundle",
     "MeanCurve",
     "ReplicaCurve",
     "average",
     "choose_steps",
+    "frame_values",
+    "is_beyond",
+    "reach_out",
     "read_bundle",
     "read_mean",
 ]
@@ -34,6 +38,7 @@ __all__ = [
 Array = NDArray[np.float64]
 BANDS = ("interval", "range")
 LEVEL = 0.95
+CUT_BANDS = "Bands are cut at the edge: they reach further than any run has come."
 
 
 @dataclass(frozen=True)
@@ -217,3 +222,48 @@ def _student(table: Array, mean: Array) -> tuple[Array, Array]:
     quantile = float(special.stdtrit(number - 1, (1 + LEVEL) / 2))
     half = quantile * table.std(axis=0, ddof=1) / np.sqrt(number)
     return mean - half, mean + half
+
+
+def frame_values(*groups: Iterable[Array]) -> tuple[float, float] | None:
+    """The ends of a y axis on which all values lie, with a little room.
+
+    Bands do not count: of few runs that differ much they reach far beyond what any run came to,
+    and would flatten everything else.
+
+    Args:
+        groups: of values; NaN does not count.
+
+    Returns:
+        None without a finite value.
+    """
+    known = [one[np.isfinite(one)] for group in groups for one in group]
+    known = [one for one in known if len(one)]
+    if not known:
+        return None
+    low, high = min(float(one.min()) for one in known), max(float(one.max()) for one in known)
+    room = 0.06 * (high - low) or max(0.5, 0.05 * abs(high))
+    return low - room, high + room
+
+
+def is_beyond(band: tuple[Array, Array], limits: tuple[float, float] | None) -> bool:
+    """Whether a band reaches further than an axis does."""
+    if limits is None:
+        return False
+    with np.errstate(invalid="ignore"):
+        return bool((band[0] < limits[0]).any() or (band[1] > limits[1]).any())
+
+
+def reach_out(
+    limits: tuple[float, float] | None, at: float
+) -> tuple[tuple[float, float] | None, bool]:
+    """An axis made longer so that it shows a value, unless that would more than double it.
+
+    Returns:
+        The ends, and whether the value is between them.
+    """
+    if limits is None:
+        return None, True
+    low, high = min(limits[0], at), max(limits[1], at)
+    if high - low > 2 * (limits[1] - limits[0]):
+        return limits, False
+    return (low, high), True

@@ -165,7 +165,7 @@ def _add_legend(figure: Figure, handles: Mapping[str, Any]) -> int:
     if not handles:
         return 0
     longest = max(len(name) for name in handles) + 6
-    columns = max(1, min(len(handles), 132 // longest))
+    columns = max(1, min(len(handles), 138 // longest))
     figure.legend(
         list(handles.values()),
         [escape(name, 80) for name in handles],

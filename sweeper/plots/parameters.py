@@ -187,8 +187,10 @@ def most_telling(source: PlotSource, number: int) -> list[str]:
                 for flat in flats
             ]
         )
-        telling.append((-_explained(parameter, places, ranks), order, parameter.name))
-    return [name for _, _, name in sorted(telling)][:number]
+        # One that few trials have says little of the others.
+        is_rare = 2 * int((~np.isnan(places)).sum()) < len(places)
+        telling.append((is_rare, -_explained(parameter, places, ranks), order, parameter.name))
+    return [name for *_, name in sorted(telling)][:number]
 
 
 def _explained(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,17 @@ from sweeper.hints import show
 from sweeper.metrics import canonical_metric
 from sweeper.plots.chart import Axis, Chart, Line, Mark, Panel, missing
 from sweeper.plots.colours import colour_on_scale, series_style
-from sweeper.plots.curves import ReplicaCurve, average, choose_steps, read_bundle, read_mean
+from sweeper.plots.curves import (
+    CUT_BANDS,
+    Bundle,
+    ReplicaCurve,
+    average,
+    choose_steps,
+    frame_values,
+    is_beyond,
+    read_bundle,
+    read_mean,
+)
 from sweeper.plots.options import check_number
 from sweeper.plots.parameters import describe_parameter, most_telling
 from sweeper.plots.source import PlotSource
@@ -78,12 +88,18 @@ def draw(
         why = source.empty or "No trial has a report."
         return missing(TITLE, why)
     steps, notes = choose_steps(trials, name)
+    bundles = {one.trial_id: read_bundle(one, name, steps) for one in trials}
     groups, left_out = group_trials(source, trials, by, bins)
     marks: list[Mark] = []
     for number, group in enumerate(groups):
-        marks += _draw_group(group, number, name, steps)
+        marks += _draw_group(group, number, bundles)
     if not marks:
         return missing(TITLE, f"No trial reported a finite value of {shorten(name, 60)}.")
+    limits = frame_values(curve.y for one in bundles.values() for curve in one.curves)
+    bands = [(np.asarray(one.band[0]), np.asarray(one.band[1]))
+             for one in marks if isinstance(one, Line) and one.band]  # fmt: skip
+    if any(is_beyond(band, limits) for band in bands):
+        notes += (CUT_BANDS,)
     if left_out:
         notes += (left_out,)
     if any(isinstance(one, Line) and one.dash != "solid" for one in marks):
@@ -103,7 +119,7 @@ def draw(
         panels=(
             Panel(
                 x=Axis(title=steps_title(steps)),
-                y=Axis(title=metric_title(name)),
+                y=Axis(title=metric_title(name), limits=limits),
                 marks=tuple(marks),
             ),
         ),
@@ -202,8 +218,8 @@ def _bin(
     return groups
 
 
-def _draw_group(group: Group, number: int, metric: str, steps: str) -> Iterator[Mark]:
-    bundles = [read_bundle(one, metric, steps) for one in group.trials]
+def _draw_group(group: Group, number: int, read: Mapping[str, Bundle]) -> Iterator[Mark]:
+    bundles = [read[one.trial_id] for one in group.trials]
     curves: list[ReplicaCurve] = []
     if len(group.trials) == 1 or (group.place is None and _is_one_configuration(group)):
         curves = [curve for one in bundles for curve in one.curves]

@@ -13,10 +13,14 @@ from sweeper.plots.chart import Axis, Chart, Line, Mark, Panel, Rule, missing
 from sweeper.plots.colours import MUTED, series_style
 from sweeper.plots.curves import (
     BANDS,
+    CUT_BANDS,
     Bundle,
     MeanCurve,
     ReplicaCurve,
     choose_steps,
+    frame_values,
+    is_beyond,
+    reach_out,
     read_bundle,
     read_mean,
 )
@@ -81,13 +85,22 @@ def draw(
     front = shown if trials else shown[:top]
     marks, thinned = _draw_behind(shown[len(front) :])
     labels = _name_trials([one.record for one in front], source)
-    has_band = False
+    has_band = is_cut = False
+    behind = [np.asarray(one.y) for one in marks if isinstance(one, Line)]
+    limits = frame_values(behind, (curve.y for one in front for curve in one.curves))
     for number, bundle in enumerate(front):
         mean = read_mean(bundle, band)
+        is_cut = is_cut or (mean is not None and is_beyond((mean.low, mean.high), limits))
         has_band = has_band or (mean is not None and bool(np.isfinite(mean.low).any()))
         marks += _draw_trial(bundle, mean, number, labels[number], replicas=replicas)
     if source.solved_at is not None and name == source.objective.metric:
-        marks.append(Rule(at=source.solved_at, name="solved", colour=MUTED, dash="dot"))
+        limits, is_near = reach_out(limits, source.solved_at)
+        if is_near:
+            marks.append(Rule(at=source.solved_at, name="solved", colour=MUTED, dash="dot"))
+        else:
+            notes += (f"Solved counts {format_number(source.solved_at)}, far off the axis.",)
+    if is_cut:
+        notes += (CUT_BANDS,)
     left_out = len(chosen) - len(shown)
     if left_out:
         notes += (f"{count_noun(left_out, 'trial')} without a value left out.",)
@@ -100,8 +113,13 @@ def draw(
     return Chart(
         title=f"{TITLE} of {_whose(front, shown, by_name=bool(trials))}",
         subtitle=_describe(front, band, has_band=has_band, has_replicas=replicas),
-        panels=(Panel(x=Axis(title=steps_title(steps)), y=Axis(title=metric_title(name)),
-                      marks=tuple(marks)),),
+        panels=(
+            Panel(
+                x=Axis(title=steps_title(steps)),
+                y=Axis(title=metric_title(name), limits=limits),
+                marks=tuple(marks),
+            ),
+        ),
         notes=(*notes, *thinned),
     )  # fmt: skip
 

@@ -9,10 +9,12 @@ import numpy as np
 from sweeper.formatting import count_noun
 from sweeper.plots.chart import Axis, Chart, Line, Mark, Panel, missing
 from sweeper.plots.colours import MUTED
+from sweeper.plots.curves import frame_values, is_beyond
 from sweeper.plots.parameters import Parameter, describe_parameters, most_telling
-from sweeper.plots.scores import by_state, spread_out
+from sweeper.plots.scores import by_state, replica_interval, spread_out
 from sweeper.plots.source import PlotSource, Scored
 from sweeper.plots.texts import score_title
+from sweeper.results.spread import spread_of
 from sweeper.search.configuration import flatten_parameters
 from sweeper.states import TrialState
 
@@ -58,7 +60,12 @@ def draw(source: PlotSource, *, params: Sequence[str] = ()) -> Chart:
     columns = min(3, len(parameters))
     rows = -(-len(parameters) // columns)
     bars = "; bars: 95 % interval by its replicas (Student's t)" if has_intervals else ""
-    panels = tuple(_draw_panel(source, one, has_intervals=has_intervals) for one in parameters)
+    limits = _frame(source)
+    if has_intervals and _is_cut(source, limits):
+        notes += ("Intervals are cut at the edge: they reach further than any replica has come.",)
+    panels = tuple(
+        _draw_panel(source, one, has_intervals=has_intervals, limits=limits) for one in parameters
+    )
     has_trend = any(isinstance(mark, Line) for panel in panels for mark in panel.marks)
     trend = " The line is the median of finished trials." if has_trend else ""
     return Chart(
@@ -72,7 +79,27 @@ def draw(source: PlotSource, *, params: Sequence[str] = ()) -> Chart:
     )
 
 
-def _draw_panel(source: PlotSource, parameter: Parameter, *, has_intervals: bool) -> Panel:
+def _frame(source: PlotSource) -> tuple[float, float] | None:
+    """The y axis: all scores, and all replicas' own."""
+    spreads = [spread_of(one.record, source.objective) for one in source.scored]
+    return frame_values(
+        [np.array([one.score for one in source.scored])],
+        [np.array(one.values) for one in spreads if one is not None],
+    )
+
+
+def _is_cut(source: PlotSource, limits: tuple[float, float] | None) -> bool:
+    ends = np.array([replica_interval(one, source.objective) for one in source.scored]).T
+    return is_beyond((ends[0], ends[1]), limits)
+
+
+def _draw_panel(
+    source: PlotSource,
+    parameter: Parameter,
+    *,
+    has_intervals: bool,
+    limits: tuple[float, float] | None,
+) -> Panel:
     kept: list[Scored] = []
     places: list[float] = []
     for one in source.scored:
@@ -93,7 +120,7 @@ def _draw_panel(source: PlotSource, parameter: Parameter, *, has_intervals: bool
     )
     return Panel(
         x=Axis(title=title, is_log=axis.is_log, ticks=axis.ticks, limits=_limits(parameter)),
-        y=Axis(title=score_title(source.objective)),
+        y=Axis(title=score_title(source.objective), limits=limits),
         marks=(*marks, *trend),
     )
 
