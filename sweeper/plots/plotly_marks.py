@@ -249,7 +249,7 @@ class Traces:
             "type": "parcoords",
             "line": {"color": _numbers(mark.values), **self._scale(mark.scale)},
             "labelfont": {"color": self.text, "size": 12},
-            "tickfont": {"color": self.text, "size": 10},
+            "tickfont": {"color": self.text, "size": 10, "shadow": "none"},
             "rangefont": {"color": "rgba(0,0,0,0)", "size": 1},
             "labelangle": -12 if len(mark.axes) > 5 else 0,
             "dimensions": [

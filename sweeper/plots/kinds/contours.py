@@ -23,7 +23,7 @@ __all__ = ["draw", "smooth"]
 TITLE = "Scores over two parameters"
 _CELLS = 32  # on each side of a range
 _WIDTH = 0.1  # of the kernel, as a share of the range, with 100 trials
-_FURTHEST = 2.0  # widths from the nearest trial; beyond, nothing is known
+_FURTHEST = 1.5  # widths from the nearest trial; beyond, nothing is known
 _MIN_TRIALS = 5
 
 Array = NDArray[np.float64]

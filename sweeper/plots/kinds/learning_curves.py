@@ -41,6 +41,7 @@ from sweeper.states import TrialState
 __all__ = ["draw"]
 
 TITLE = "Learning curves"
+_MAX_BANDS, _ALL_BANDS = 3, 5  # of more than five trials only the first three have bands
 _MAX_POINTS, _MAX_BACKGROUND, _MAX_THIN = 200, 20_000, 1_500
 _STATE_WORDS = {
     TrialState.PRUNED: "pruned",
@@ -90,9 +91,15 @@ def draw(
     limits = frame_values(behind, (curve.y for one in front for curve in one.curves))
     for number, bundle in enumerate(front):
         mean = read_mean(bundle, band)
-        is_cut = is_cut or (mean is not None and is_beyond((mean.low, mean.high), limits))
         has_band = has_band or (mean is not None and bool(np.isfinite(mean.low).any()))
-        marks += _draw_trial(bundle, mean, number, labels[number], replicas=replicas)
+        is_banded = number < _MAX_BANDS or len(front) <= _ALL_BANDS
+        if mean is not None and is_banded:
+            is_cut = is_cut or is_beyond((mean.low, mean.high), limits)
+        marks += _draw_trial(
+            bundle, mean, number, labels[number], replicas=replicas, is_banded=is_banded
+        )
+    if has_band and len(front) > _ALL_BANDS:
+        notes += (f"Only the first {_MAX_BANDS} have bands, which would hide each other.",)
     if source.solved_at is not None and name == source.objective.metric:
         limits, is_near = reach_out(limits, source.solved_at)
         if is_near:
@@ -174,7 +181,13 @@ def _draw_behind(bundles: Sequence[Bundle]) -> tuple[list[Mark], tuple[str, ...]
 
 
 def _draw_trial(
-    bundle: Bundle, mean: MeanCurve | None, number: int, label: str, *, replicas: bool
+    bundle: Bundle,
+    mean: MeanCurve | None,
+    number: int,
+    label: str,
+    *,
+    replicas: bool,
+    is_banded: bool,
 ) -> Iterator[Mark]:
     colour, dash = series_style(number)
     if replicas or mean is None:
@@ -201,7 +214,7 @@ def _draw_trial(
         name=label,
         colour=colour,
         dash=dash,
-        band=(mean.low[kept], mean.high[kept]),
+        band=(mean.low[kept], mean.high[kept]) if is_banded else None,
         labels=[_tell_mean(bundle.record, mean, place) for place in kept],
     )
 

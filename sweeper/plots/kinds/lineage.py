@@ -59,10 +59,10 @@ def draw(source: PlotSource, *, params: Sequence[str] = ()) -> Chart:
         subtitle="Lanes are trials; a stroke goes from the checkpoint that was copied to the trial "
         "that went on from it. Green: what the champion's weights went through.",
         panels=tuple(panels),
-        columns=1 if len(panels) == 1 else 2,
+        columns=len(panels) if len(panels) <= 3 else 2,
         notes=notes,
         height=(170 + min(420, 16 * len(lanes)) if len(panels) == 1 else 470)
-        + (300 if len(panels) > 2 else 0),
+        + (300 if len(panels) > 3 else 0),
     )
 
 
