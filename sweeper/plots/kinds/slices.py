@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -52,6 +53,9 @@ def draw(source: PlotSource, *, params: Sequence[str] = ()) -> Chart:
     has_intervals = len(scored) <= _MAX_INTERVALS
     if not has_intervals:
         notes += (f"Above {_MAX_INTERVALS} trials without the replicas' intervals.",)
+    elif not any(math.isfinite(replica_interval(one, source.objective)[0]) for one in scored):
+        has_intervals = False
+        notes += ("No intervals: no trial has several replicas that differ.",)
     if any(one.record.exchanges for one in scored):
         notes += ("Trials of a population stand at the values that they ended with.",)
     without = len(source.trials) - len(scored)
