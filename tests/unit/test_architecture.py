@@ -172,7 +172,7 @@ def words(*arguments):
     if code or not said.tell():
         sys.exit(f"{doing} failed or said nothing")
 
-for arguments in ("--help",), ("--version",), ("run", "--help"):
+for arguments in ("--help",), ("--version",), ("run", "--help"), ("plot", "--help"):
     words(*arguments)
     without("numpy", "scipy", "gymnasium", "rich")
 os.environ |= {

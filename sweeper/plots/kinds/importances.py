@@ -8,7 +8,7 @@ from typing import Any
 from sweeper.evidence.advice.importances import advise_on_importances
 from sweeper.evidence.advice.report import rank_by_merit
 from sweeper.formatting import count_noun, format_number
-from sweeper.hints import show
+from sweeper.hints import join_words, show
 from sweeper.plots.chart import Axis, Bars, Chart, Panel, Points, categories, missing
 from sweeper.plots.colours import MUTED, PALETTE
 from sweeper.plots.parameters import describe_parameters
@@ -54,7 +54,7 @@ def draw(source: PlotSource) -> Chart:
     places = [float(place) for place in range(len(parameters))]
     values = [one["value"] for one in parameters]
     return Chart(
-        title=f"{TITLE}: {'which matter' if len(parameters) > 1 else 'does it matter'}",
+        title=f"{TITLE}: {_name_real(parameters, labels)}",
         subtitle="How far the values of the best trials differ from those of all (PED-ANOVA). "
         "Blue: beyond what chance reaches in 98 of 100 searches (the bar across). "
         "p: how often chance alone makes any parameter as important.",
@@ -95,6 +95,16 @@ def draw(source: PlotSource) -> Chart:
         ),
         height=150 + 34 * len(parameters),
     )
+
+
+def _name_real(parameters: list[dict[str, Any]], labels: Mapping[str, str]) -> str:
+    """Who lies beyond chance, for the title; the last one is the most important."""
+    real = [labels[one["name"]] for one in reversed(parameters) if one["is_real"]]
+    if not real:
+        return "none beyond chance"
+    if len(real) > 3:
+        return f"{len(real)} of {len(parameters)} matter"
+    return f"{join_words(real)} {'matters' if len(real) == 1 else 'matter'}"
 
 
 def _limits(parameters: list[dict[str, Any]]) -> tuple[float, float]:

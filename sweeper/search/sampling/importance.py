@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import optuna
 from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution
 from optuna.importance import PedAnovaImportanceEvaluator
 
 from sweeper.metrics import Objective
@@ -80,6 +82,7 @@ def estimate_importances(
         for number, (parameters, merit) in enumerate(trials, start=1)
     ]
     study = build_study(param_space, observations, name="importance", objective=Objective("merit"))
+    _share_distributions(study)
     merits = np.array([merit for _, merit in trials])
     share = min(max(_BEST_SHARE, _MIN_BEST / len(trials)), _MAX_SHARE)
     evaluator = PedAnovaImportanceEvaluator(target_quantile=share)
@@ -113,3 +116,16 @@ def estimate_importances(
         )
     ]
     return sorted(importances, key=lambda one: -one.value)
+
+
+def _share_distributions(study: optuna.Study) -> None:
+    """Give all trials the same objects for equal distributions.
+
+    The evaluator groups trials by them, and compares copies value by value: a quarter of its time.
+    """
+    shared: dict[tuple[str, BaseDistribution], BaseDistribution] = {}
+    for trial in study.get_trials(deepcopy=False):
+        trial.distributions = {
+            name: shared.setdefault((name, form), form)
+            for name, form in trial.distributions.items()
+        }

@@ -124,6 +124,7 @@ def test_importances_are_those_of_the_advice() -> None:
     assert isinstance(floors, Points)
     assert list(bars.lengths) == [one["value"] for one in expected]
     assert list(floors.x) == [one["floor"] for one in expected]
+    assert draw("importances", made).title.endswith("lr matters")
     assert [colour == "#0072B2" for colour in bars.colours] == [one["is_real"] for one in expected]
 
 
