@@ -31,6 +31,7 @@ THEMES: Mapping[str, tuple[str, str, str]] = {
 _MAX_SVG = 2_000  # points drawn as SVG; more are drawn by WebGL, so that the page stays responsive
 _MAX_TICKS = 45
 _LINE_PX, _CHARACTERS = 17, 112  # of the notes
+_LETTER_PX, _ANGLE = 6.6, 25  # of the texts of ticks
 
 
 def to_plotly(chart: Chart, *, theme: str = "neutral") -> go.Figure:
@@ -73,6 +74,8 @@ class _Drawing:
         points = [one for panel in chart.panels for one in panel.marks if isinstance(one, Points)]
         is_many = sum(len(one.x) for one in points) > _MAX_SVG
         self.marks = Traces(self.text, is_webgl=is_many)
+        # How far down the tilted texts of ticks reach; plotly would put the legend over them.
+        self.tilt = max((self._tilt(panel.x) for panel in chart.panels), default=0.0)
 
     def draw(self) -> go.Figure:
         header = self._header()
@@ -87,8 +90,8 @@ class _Drawing:
         is_parallel = any(one["type"] == "parcoords" for one in self.traces)
         top = 44 + _LINE_PX * header.count("<br>") + (24 if header else 0)
         top += 54 if is_parallel else 22 if any(one.title for one in self.chart.panels) else 0
-        bottom = 62 + 22 * legend_rows if self.chart.panels else 20
-        height = self.chart.height + top - 60 + 22 * legend_rows
+        bottom = 62 + self.tilt + 22 * legend_rows if self.chart.panels else 20
+        height = self.chart.height + top - 60 + 22 * legend_rows + self.tilt * self.chart.rows
         return go.Figure(
             data=self.traces,
             layout={
@@ -109,7 +112,7 @@ class _Drawing:
                 "paper_bgcolor": "rgba(0,0,0,0)",
                 "plot_bgcolor": "rgba(0,0,0,0)",
                 "height": height,
-                "margin": {"l": 70, "r": 30, "t": top, "b": bottom},
+                "margin": {"l": self._left(), "r": 30, "t": top, "b": bottom},
                 "hoverlabel": {
                     "bgcolor": self.pointer,
                     "font": {"color": "#ffffff"},
@@ -123,7 +126,7 @@ class _Drawing:
                     "orientation": "h",
                     "x": 0,
                     "xanchor": "left",
-                    "y": -(46 / max(80, height - top - bottom)),
+                    "y": -((46 + self.tilt) / max(80, height - top - bottom)),
                     "yanchor": "top",
                     "font": {"color": self.text},
                     "itemsizing": "constant",
@@ -134,6 +137,19 @@ class _Drawing:
                 **self.axes,
             },
         )
+
+    def _tilt(self, axis: Axis) -> float:
+        """How far down the texts of a horizontal axis reach if they must be tilted; else 0."""
+        longest = max((len(text) for _, text in axis.ticks), default=0)
+        is_wide = len(axis.ticks) * (longest + 1) * _LETTER_PX > 800 / self.chart.columns
+        return longest * _LETTER_PX * math.sin(math.radians(_ANGLE)) if is_wide else 0.0
+
+    def _left(self) -> float:
+        """The left margin: parallel axes do not make room for their texts themselves."""
+        marks = [mark for panel in self.chart.panels for mark in panel.marks]
+        texts = [text for one in marks if isinstance(one, ParallelAxes)
+                 for _, text in one.axes[0].ticks]  # fmt: skip
+        return max([70.0, *(_LETTER_PX * len(text) + 16 for text in texts)])
 
     def _header(self) -> str:
         """The subtitle with the notes below."""
@@ -163,12 +179,14 @@ class _Drawing:
         columns, rows = self.chart.columns, self.chart.rows
         column, row = number % columns, number // columns
         gap_x = 0.0 if columns == 1 else (0.035 if self.chart.shares_y else 0.09)
-        gap_y = 0.0 if rows == 1 else min(0.5 / rows, 95 / max(self.chart.height, 1))
+        whole = self.chart.height + self.tilt * rows
+        gap_y = 0.0 if rows == 1 else min(0.6 / rows, (95 + self.tilt) / whole)
         width, height = (1 - gap_x * (columns - 1)) / columns, (1 - gap_y * (rows - 1)) / rows
         left, bottom = column * (width + gap_x), 1 - (row + 1) * height - row * gap_y
         hides_y = self.chart.shares_y and column > 0
         self.axes[f"xaxis{suffix}"] = {
             **self._axis(panel.x, width=110 // columns),
+            **({"tickangle": _ANGLE} if self._tilt(panel.x) else {}),
             "domain": [left, min(1.0, left + width)],
             "anchor": f"y{suffix}",
         }

@@ -258,12 +258,23 @@ class Traces:
                     "values": _numbers(axis.positions),
                     "range": [-0.02, 1.02],
                     "tickvals": [place for place, _ in axis.ticks],
-                    "ticktext": [escape(text) for _, text in axis.ticks],
+                    "ticktext": [_as_drawn(text) for _, text in axis.ticks],
                 }
                 for axis in mark.axes
             ],
             "unselected": {"line": {"color": "#9a9a9a", "opacity": 0.12}},
         }
+
+
+def _as_drawn(text: str) -> str:
+    """A text for the ticks of parallel axes, which show entities as they are written.
+
+    They know no tags either; look-alikes keep it harmless should that change.
+    """
+    line = plain(text)
+    for sign, like in (("<", "\u2039"), (">", "\u203a"), ("$", "\uff04"), ("%{", "% {")):
+        line = line.replace(sign, like)
+    return line
 
 
 def rule_shape(mark: Rule, suffix: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from sweeper.plots.colours import STATE_LOOKS
 from sweeper.plots.parameters import Parameter, describe_parameters, most_telling
 from sweeper.plots.scores import describe_score, score_scale, spread_out
 from sweeper.plots.source import PlotSource, Scored
+from sweeper.plots.texts import shorten
 from sweeper.search.configuration import flatten_parameters
 from sweeper.states import TrialState
 
@@ -74,7 +75,7 @@ def draw(source: PlotSource, *, params: Sequence[str] = ()) -> Chart:
     if left_out:
         notes += (f"{count_noun(left_out, 'trial')} without a score or one of the two left out.",)
     return Chart(
-        title=f"{TITLE}: {across.label} and {up.label}",
+        title=f"{TITLE}: {shorten(across.label, 20)} and {shorten(up.label, 20)}",
         subtitle="Each mark is a trial; the lighter, the better. The surface is a mean of the "
         "trials around (Gaussian kernel); where no trial is near, it is empty.",
         panels=(Panel(x=_axis(across), y=_axis(up), marks=tuple(marks)),),
