@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sweeper.plots.chart import (
@@ -296,8 +297,13 @@ def _pointer(labels: Sequence[str], *, skips: bool = False) -> dict[str, Any]:
     """What a pointer shows: our texts only, never a template that could name data."""
     if not len(labels):
         return {"hoverinfo": "skip"} if skips else {"hoverinfo": "x+y"}
-    texts = ["<br>".join(escape(line) for line in wrap(label, 70)) for label in labels]
+    texts = [_fold(label) for label in labels]
     return {"hoverinfo": "text", "hovertext": texts if len(texts) > 1 else texts[0]}
+
+
+@lru_cache(maxsize=4096)  # panels repeat them
+def _fold(label: str) -> str:
+    return "<br>".join(escape(line) for line in wrap(label, 70))
 
 
 def _numbers(values: Numbers) -> list[float | None]:

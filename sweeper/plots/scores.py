@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -77,6 +77,7 @@ def by_state(
     *,
     size: float,
     has_intervals: bool,
+    labels: Mapping[str, str] | None = None,
 ) -> list[Points]:
     """Scores as points, a mark for each state.
 
@@ -86,7 +87,9 @@ def by_state(
         x: where each lies.
         size: of the points.
         has_intervals: whether to draw their replicas' intervals.
+        labels: what a reader who points at a trial is told, by its id; by default `describe_score`.
     """
+    told = labels or {one.record.trial_id: describe_score(one) for one in scored}
     marks = []
     for state, look in STATE_LOOKS.items():
         part = [
@@ -107,7 +110,7 @@ def by_state(
                 opacity=0.85,
                 errors=([low for low, _ in ends], [high for _, high in ends]) if ends else None,
                 error_width=0.8,
-                labels=[describe_score(one) for one, _ in part],
+                labels=[told[one.record.trial_id] for one, _ in part],
             )
         )
     return marks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from sweeper.plots.chart import Axis, Chart, Line, Mark, Panel, missing
 from sweeper.plots.colours import MUTED
 from sweeper.plots.curves import frame_values, is_beyond
 from sweeper.plots.parameters import Parameter, describe_parameters, most_telling
-from sweeper.plots.scores import by_state, replica_interval, spread_out
+from sweeper.plots.scores import by_state, describe_score, replica_interval, spread_out
 from sweeper.plots.source import PlotSource, Scored
 from sweeper.plots.texts import score_title
 from sweeper.results.spread import spread_of
@@ -65,10 +65,12 @@ def draw(source: PlotSource, *, params: Sequence[str] = ()) -> Chart:
     rows = -(-len(parameters) // columns)
     bars = "; bars: 95 % interval by its replicas (Student's t)" if has_intervals else ""
     limits = _frame(source)
+    labels = {one.record.trial_id: describe_score(one) for one in scored}  # once for all panels
     if has_intervals and _is_cut(source, limits):
         notes += ("Intervals are cut at the edge: they reach further than any replica has come.",)
     panels = tuple(
-        _draw_panel(source, one, has_intervals=has_intervals, limits=limits) for one in parameters
+        _draw_panel(source, one, has_intervals=has_intervals, labels=labels, limits=limits)
+        for one in parameters
     )
     has_trend = any(isinstance(mark, Line) for panel in panels for mark in panel.marks)
     trend = " The line is the median of finished trials." if has_trend else ""
@@ -102,6 +104,7 @@ def _draw_panel(
     parameter: Parameter,
     *,
     has_intervals: bool,
+    labels: Mapping[str, str],
     limits: tuple[float, float] | None,
 ) -> Panel:
     kept: list[Scored] = []
@@ -113,7 +116,9 @@ def _draw_panel(
             places.append(parameter.place(flat[parameter.name]))
     x = places if parameter.is_number else spread_out(places, 0.36)
     size = 5.5 if len(kept) <= 60 else 4.0 if len(kept) <= 300 else 2.6
-    marks: list[Mark] = [*by_state(source, kept, x, size=size, has_intervals=has_intervals)]
+    marks: list[Mark] = [
+        *by_state(source, kept, x, size=size, has_intervals=has_intervals, labels=labels)
+    ]
     trend = _draw_trend(parameter, kept, places)
     missing_here = len(source.scored) - len(kept)
     axis = parameter.axis
