@@ -41,6 +41,8 @@ def build_source(
         return PlotSource(
             name=results.root.name, results=results, objective=objective, selection=selection
         )
+    # By another metric neither the scheduler compared trials, nor is the return known that solves.
+    is_own = (objective.metric, objective.mode) == (spec.objective.metric, spec.objective.mode)
     return PlotSource(
         name=results.root.name,
         results=results,
@@ -48,8 +50,8 @@ def build_source(
         param_space=spec.param_space,
         selection=selection,
         scheduler=spec.scheduler.type,
-        scheduler_options=resolve_options(spec.scheduler, spec.stop),
-        solved_at=spec.selection.solved_at,
+        scheduler_options=resolve_options(spec.scheduler, spec.stop) if is_own else {},
+        solved_at=spec.selection.solved_at if is_own else None,
     )
 
 

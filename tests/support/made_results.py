@@ -134,11 +134,12 @@ def draw_sweep(
             state, length = TrialState.ERROR, generator.randint(0, reports)
         rows = _draw_reports(generator, level, length, reports, replicas)
         worker = free.index(min(free))
+        rung = None if length < 0.3 * reports else 1 if length < 0.6 * reports else 2
         begun, free[worker] = free[worker], free[worker] + 1.5 * length + 3
         trials.append(
             trial(
                 count, rows, state, replicas=replicas, parameters=point,
-                started=begun, ended=free[worker], node=f"10.0.0.{worker}",
+                started=begun, ended=free[worker], node=f"10.0.0.{worker}", rung=rung,
             )
         )  # fmt: skip
     return source_of(

@@ -15,18 +15,21 @@ from sweeper.plots.curves import choose_steps
 from sweeper.plots.scores import by_state, spread_out
 from sweeper.plots.source import PlotSource, Scored
 from sweeper.plots.texts import describe_trial, metric_title, score_title, steps_title
+from sweeper.results.ranking import id_key
 from sweeper.results.records import TrialRecord
 from sweeper.results.scoring import env_steps_of, finite_value, iteration_of
 from sweeper.schedulers.asha import HalvingScheduler
 from sweeper.schedulers.registry import SCHEDULERS, build_scheduler
+from sweeper.schedulers.rungs import Rung
 from sweeper.states import TrialState
 
-__all__ = ["Arrival", "climb", "draw"]
+__all__ = ["Arrival", "agrees_with_journal", "climb", "draw"]
 
 TITLE = "Rungs"
+_HALVING = ("asha", "hyperband")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Arrival:
     """A trial at a rung.
 
@@ -35,14 +38,18 @@ class Arrival:
         env_steps: of the rung.
         ladder: which of the scheduler's ladders it is on, from 0.
         value: that was compared there.
+        number: of the rung on that ladder, from 1.
         is_last: whether the trial came to no further rung.
+        is_final: whether it was the trial's last report.
     """
 
     record: TrialRecord
     env_steps: int
     ladder: int
     value: float
+    number: int
     is_last: bool
+    is_final: bool
 
     @property
     def is_cut(self) -> bool:
@@ -60,10 +67,11 @@ def draw(source: PlotSource) -> Chart:
         return missing(TITLE, why)
     scheduler = _make_scheduler(source)
     arrivals = [] if scheduler is None else climb(source, scheduler)
+    is_known = agrees_with_journal(source, arrivals)
     cut = sum(one.state is TrialState.PRUNED for one in source.trials)
     left: Panel | None
     notes: tuple[str, ...]
-    if scheduler is not None and arrivals:
+    if scheduler is not None and arrivals and is_known:
         left, notes = _draw_rungs(source, scheduler, arrivals)
         subtitle = (
             "Left: the values that were compared at each rung; dashes: the cut-off over all that "
@@ -71,6 +79,11 @@ def draw(source: PlotSource) -> Chart:
         )
     else:
         left, notes = _draw_ends(source), ()
+        if source.scheduler in _HALVING and (scheduler is None or not is_known):
+            notes = (
+                "The rungs are not shown: which of them each trial came to is not known, or they "
+                "compared another metric.",
+            )
         subtitle = "Left: where each trial stopped, and its score. Right: how many got so far."
     right, more = _draw_survival(source, reported)
     name = "" if source.scheduler is None else f" ({source.scheduler})"
@@ -99,23 +112,52 @@ def climb(source: PlotSource, scheduler: HalvingScheduler) -> list[Arrival]:
     """
     found: list[Arrival] = []
     objective = source.objective
-    for record in source.trials:
-        number = scheduler.choose_ladder(record.trial_id)
-        ladder = scheduler.ladders[number]
-        own: list[tuple[int, float]] = []
-        for report in record.reports:
+    # Ladders are given in the order of first reports, which is about that of the starts.
+    reported = [one for one in source.trials if one.reports]
+    for record in sorted(reported, key=lambda one: (one.started or 0.0, id_key(one.trial_id))):
+        chosen = scheduler.choose_ladder(record.trial_id)
+        ladder = scheduler.ladders[chosen]
+        own: list[tuple[Rung, float, int]] = []
+        for index, report in enumerate(record.reports, start=1):
             steps, value = env_steps_of(report), finite_value(report, objective.metric)
             if steps is None or value is None:
                 continue
             rung = ladder.due(record.trial_id, int(steps))
             if rung is not None:
                 rung.record(record.trial_id, objective.merit(value))
-                own.append((rung.env_steps, value))
+                own.append((rung, value, index))
         found += [
-            Arrival(record, steps, number, value, place == len(own) - 1)
-            for place, (steps, value) in enumerate(own)
+            Arrival(
+                record=record,
+                env_steps=rung.env_steps,
+                ladder=chosen,
+                value=value,
+                number=rung.number,
+                is_last=rung is own[-1][0],
+                is_final=index == len(record.reports),
+            )
+            for rung, value, index in own
         ]
     return found
+
+
+def agrees_with_journal(source: PlotSource, arrivals: Sequence[Arrival]) -> bool:
+    """Whether trials came to the rungs that the journal says.
+
+    It has the last rung at which the scheduler decided on a trial. The report with which a trial
+    ended by itself is not decided on. HyperBand's brackets go by the order in which trials first
+    reported, which the records no longer have: a guess that does not agree is not shown.
+    """
+    if all(one.rung is None for one in source.trials):  # as in journals of earlier versions
+        return len({one.ladder for one in arrivals}) <= 1
+    decided: dict[str, int] = {}
+    for one in arrivals:
+        if one.record.state is not TrialState.TERMINATED or not one.is_final:
+            decided[one.record.trial_id] = one.number
+    judged = (TrialState.PRUNED, TrialState.TERMINATED)
+    return all(
+        decided.get(one.trial_id) == one.rung for one in source.trials if one.state in judged
+    )
 
 
 def _make_scheduler(source: PlotSource) -> HalvingScheduler | None:

@@ -11,8 +11,10 @@ from made_results import BEGIN, population, report, source_of, trial
 from sweeper.plots.catalogue import draw
 from sweeper.plots.chart import Line, Points, Rule, Spans
 from sweeper.plots.kinds.lineage import value_steps
+from sweeper.plots.kinds.rungs import agrees_with_journal, climb
 from sweeper.plots.kinds.timeline import lay_out
 from sweeper.results.records import Launch
+from sweeper.schedulers.registry import build_scheduler
 from sweeper.states import Stage
 
 ASHA = {"max_t": 4000, "grace_period": 1000, "reduction_factor": 2, "brackets": 1}
@@ -41,6 +43,27 @@ def test_trials_stand_at_the_rungs_where_they_were_compared_with_the_cut_off() -
     assert isinstance(survival, Line)
     assert list(survival.x) == [0.0, 1000.0, 2000.0, 4000.0]
     assert list(survival.y) == [3.0, 2.0, 1.0, 0.0]
+
+
+def test_rungs_that_the_journal_contradicts_are_not_shown() -> None:
+    trials = [trial(1, rows(10.0, 20.0, 30.0, 40.0), rung=2), trial(2, rows(5.0), "PRUNED", rung=1)]
+    source = source_of(trials, scheduler="asha", scheduler_options=ASHA)
+    assert agrees_with_journal(
+        source, climb(source, build_scheduler("asha", source.objective, ASHA))
+    )
+    wrong = source_of(
+        [trials[0], replace(trials[1], rung=2)], scheduler="asha", scheduler_options=ASHA
+    )
+    chart = draw("rungs", wrong)
+    assert chart.panels[0].title == "where trials stopped"
+    assert any("rungs are not shown" in note for note in chart.notes)
+
+
+def test_brackets_without_a_journal_s_word_are_not_guessed() -> None:
+    options = {"max_t": 9000, "grace_period": 1000, "reduction_factor": 3}
+    trials = [trial(n, rows(*range(1, 10))) for n in range(1, 20)]
+    chart = draw("rungs", source_of(trials, scheduler="hyperband", scheduler_options=options))
+    assert chart.panels[0].title == "where trials stopped"
 
 
 def test_the_cut_off_is_a_value_where_less_is_better() -> None:
