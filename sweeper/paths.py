@@ -64,6 +64,7 @@ class RunPaths:
         champion: the champion's standalone agent.
         optuna: the search as an Optuna journal, for optuna-dashboard; derived.
         schedule: the champion's values over env steps, as a spec; only of a population.
+        report: the page that shows all of it; derived.
         start: the weights that the trials began with, if not with random ones.
         lock: locked by the driver for as long as it lives.
         stop_request: if this file exists, the driver stops in an orderly way.
@@ -83,6 +84,7 @@ class RunPaths:
     champion = _Entry("champion")
     optuna = _Entry("optuna.log")
     schedule = _Entry("champion_schedule.yaml")
+    report = _Entry("report.html")
     start = _Entry("start")
     lock = _Entry(".lock")
     stop_request = _Entry(".stop")

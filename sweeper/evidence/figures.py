@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sweeper.evidence.samples import Evidence
+from sweeper.evidence.samples import Evidence, Solved
 from sweeper.formatting import count_noun, format_number
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "describe_in_brackets",
     "describe_level",
     "describe_numbers",
+    "describe_solved",
     "name_measure",
     "percent",
 ]
@@ -71,3 +72,15 @@ def describe_ends(group: Sequence[float]) -> str:
     """Where a group of runs ended, in ascending order."""
     least, most = format_number(group[0]), format_number(group[-1])
     return f"at {least}" if least == most else f"between {least} and {most}"
+
+
+def describe_solved(solved: Solved) -> str:
+    """``4 of 5 runs at 475 or better; in the long run 28 to 99 % (95 %)``."""
+    low, high, level = (
+        f"{100 * share:.0f}"
+        for share in (solved.interval.low, solved.interval.high, solved.interval.level)
+    )
+    return (
+        f"{solved.number} of {count_noun(solved.runs, 'run')} at {format_number(solved.at)} or "
+        f"better; in the long run {low} to {high} % ({level} %)"
+    )

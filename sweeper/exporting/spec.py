@@ -23,7 +23,7 @@ from sweeper.spec import ExperimentSpec, dump_spec, load_record, load_spec
 from sweeper.spec.training import for_training
 from sweeper.trust import find_foreign_environment
 
-__all__ = ["ExportedSpec", "export_spec"]
+__all__ = ["ExportedSpec", "export_spec", "make_spec"]
 
 _ENDINGS = (".yaml", ".yml")
 
@@ -79,7 +79,7 @@ def export_spec(
         lines.append(f"The configuration of {trial_id}, the champion of {run.root.name}.")
     else:
         lines.append(f"The configuration of {trial_id} of {run.root.name}.")
-    spec, more = _make_spec(run, recorded, results, trial_id)
+    spec, more = make_spec(run, recorded, results, trial_id)
     written = (file or Path(f"{spec.name}.yaml")).absolute()
     check_output(written, _ENDINGS)
     lines += [*more, f"sweeper train {shlex.quote(written.name)}"]
@@ -122,10 +122,20 @@ def _find_trial(target: str, storage: str) -> tuple[RunPaths, str | None]:
     return where.run, parts[1]
 
 
-def _make_spec(
+def make_spec(
     run: RunPaths, recorded: ExperimentSpec, results: SweepResults, trial_id: str
 ) -> tuple[ExperimentSpec, list[str]]:
-    """The spec, and what is to be said of it."""
+    """The spec that trains a trial's configuration, and what is to be said of it.
+
+    Args:
+        run: of the trial.
+        recorded: the run's spec, as it was recorded.
+        results: of the run.
+        trial_id: whose configuration.
+
+    Raises:
+        UserError: there is no such trial, or its configuration is lost.
+    """
     # Where the modules lie now; what else relocation changes belongs to the run.
     environment = relocate(run, recorded).environment
     spec = recorded.model_copy(update={"environment": environment})

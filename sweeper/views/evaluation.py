@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sweeper.evidence.champions_runs import ChampionsRuns
+from sweeper.evidence.figures import describe_solved
 from sweeper.evidence.played import Evaluation
 from sweeper.evidence.samples import Evidence
 from sweeper.formatting import count_noun, format_number, short_path
 from sweeper.views.console import make_console, print_pairs
-from sweeper.views.scores import describe_solved, diverged_words, spread_words
+from sweeper.views.scores import diverged_words, spread_words
 
 __all__ = ["describe_cap", "print_evaluation"]
 

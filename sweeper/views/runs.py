@@ -29,7 +29,9 @@ from sweeper.opened_run import Run
 from sweeper.paths import run_reference
 from sweeper.planning.plan import SweepPlan
 from sweeper.recorded_plan import planned
+from sweeper.results.resuming import resume_command
 from sweeper.results.scoring import metric_value
+from sweeper.run_files import is_regular
 from sweeper.search.configuration import flatten_parameters
 from sweeper.states import TrialState
 from sweeper.upkeep.overview import RunOverview
@@ -39,7 +41,7 @@ from sweeper.views.console import color_state, make_console, make_table, print_p
 from sweeper.views.evaluation import describe_cap
 from sweeper.views.logs import TrialLog, tail_lines
 from sweeper.views.scores import evidence_rows, learning_rows, spread_words
-from sweeper.views.status import MAX_WIDTH, describe_best, resume_command
+from sweeper.views.status import MAX_WIDTH, describe_best
 
 if TYPE_CHECKING:
     from sweeper.upkeep.cleaning import OldRun
@@ -206,6 +208,8 @@ def summarise(opened: Run, width: float = math.inf) -> str:
         rows.append(("go on", command))
     if failed := counts.get(TrialState.ERROR):
         rows.append(("why", f"sweeper logs {run}  ({count_noun(failed, 'failed trial')})"))
+    if is_regular(opened.paths.report):
+        rows.append(("report", short_path(opened.paths.report)))
     if counts:
         rows += [("details", f"sweeper results {run}"), ("", f"sweeper best {run}")]
         if opened.spec is not None and opened.spec.tracking is not None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from sweeper.evidence.failed_runs import describe_reason
 from sweeper.evidence.learning import Learning
 from sweeper.evidence.record import ChosenAgent, Selection
-from sweeper.evidence.samples import Evidence, Solved
+from sweeper.evidence.samples import Evidence
 from sweeper.formatting import count_noun, format_number, format_score
 from sweeper.metrics import Objective, examined_metric
 from sweeper.results.records import TrialRecord, judge_trial
@@ -19,7 +19,6 @@ __all__ = [
     "describe_evidence",
     "describe_runs",
     "describe_score",
-    "describe_solved",
     "diverged_words",
     "evidence_rows",
     "learning_rows",
@@ -119,18 +118,6 @@ def describe_runs(evidence: Evidence) -> str:
 def diverged_words(number: int) -> str:
     """`` (2 diverged)``; empty where no run did."""
     return f" ({number} diverged)" if number else ""
-
-
-def describe_solved(solved: Solved) -> str:
-    """``4 of 5 runs at 475 or better; in the long run 28 to 99 % (95 %)``."""
-    low, high, level = (
-        f"{100 * share:.0f}"
-        for share in (solved.interval.low, solved.interval.high, solved.interval.level)
-    )
-    return (
-        f"{solved.number} of {count_noun(solved.runs, 'run')} at {format_number(solved.at)} or "
-        f"better; in the long run {low} to {high} % ({level} %)"
-    )
 
 
 def describe_agent(agent: ChosenAgent, champion: str) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import textwrap
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
@@ -20,23 +19,17 @@ from sweeper.formatting import (
     format_score,
     short_path,
 )
-from sweeper.paths import run_reference
-from sweeper.states import LaunchEnd, TrialState
+from sweeper.results.resuming import resume_command
 from sweeper.upkeep.overview import RunningTrial, RunOverview
 from sweeper.views.console import make_console, make_table, print_pairs
 from sweeper.views.scores import diverged_words, spread_words
 
-__all__ = ["MAX_WIDTH", "describe_best", "print_status", "resume_command"]
+__all__ = ["MAX_WIDTH", "describe_best", "print_status"]
 
 MAX_WIDTH = 100
 """Longer lines of words are hard to read."""
 
 _MIN_ROOM = 24  # for parameters; below that the terminal wraps them
-# After a used-up budget, `sweeper resume` needs more of it.
-_RESUME_OPTIONS: Mapping[str, str] = {
-    LaunchEnd.BUDGET_TIME: " --time SECONDS",
-    LaunchEnd.BUDGET_ENV_STEPS: " --stop budget.env_steps=N",
-}
 
 
 def print_status(overview: RunOverview) -> None:
@@ -123,14 +116,6 @@ def describe_best(overview: RunOverview) -> str:
     runs = count_noun(overview.confirmed_runs, "fresh run")
     runs += diverged_words(overview.confirmed_diverged)
     return f"{overview.best}: {format_number(overview.confirmed)}{interval} over {runs}"
-
-
-def resume_command(root: Path, state: str, counts: Mapping[TrialState, int]) -> str | None:
-    """The command that continues a run; None if it is live or has nothing left to do."""
-    can_resume = state == LaunchEnd.INTERRUPTED or counts.get(TrialState.PAUSED)
-    if state == "running" or not can_resume:
-        return None
-    return f"sweeper resume {run_reference(root)}{_RESUME_OPTIONS.get(state, '')}"
 
 
 def _with_spread(score: float | None, diverged: int, deviation: float | None) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,9 @@ from sweeper.evidence.comparing.curves import MeanCurve
 from sweeper.evidence.comparing.entry import Entry
 from sweeper.evidence.samples import Evidence
 from sweeper.json_values import to_json
-from sweeper.metrics import ENV_STEPS
-from sweeper.results.records import TrialRecord, count_states
-from sweeper.results.scoring import as_float
-from sweeper.states import TrialState
+from sweeper.results.cost import Cost, find_cost
 
-__all__ = ["ComparedRun", "Cost", "SearchScore", "describe_entry"]
+__all__ = ["ComparedRun", "SearchScore", "describe_entry"]
 
 
 @dataclass(frozen=True)
@@ -44,33 +40,6 @@ class SearchScore:
     def is_optimistic(self) -> bool:
         """Whether it is too good on average, being one of the best of several."""
         return self.candidates > 1
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a run took, of all that its journal tells.
-
-    Attributes:
-        trials: of the search.
-        states: how many of these are in each state; states without one are left out.
-        retrained: trials of the confirmation, the baseline's among them.
-        env_steps: of all replicas of the search together.
-        confirmation_env_steps: the same of the confirmation.
-        time_s: from the first to the last event of each launch, all launches together.
-        core_hours: the cores of each trial times its time of training; None if that is not known.
-    """
-
-    trials: int
-    states: Mapping[TrialState, int]
-    retrained: int
-    env_steps: int
-    confirmation_env_steps: int
-    time_s: float
-    core_hours: float | None
-
-    def to_json(self) -> dict[str, Any]:
-        """The cost in JSON types."""
-        return {**vars(self), "states": {str(key): one for key, one in self.states.items()}}
 
 
 @dataclass(frozen=True)
@@ -165,35 +134,5 @@ def describe_entry(entry: Entry, curve: MeanCurve | None) -> ComparedRun:
         episodes=None if evidence is None or made is None else made.episodes,
         seeds=seeds,
         curve=curve,
-        cost=_find_cost(entry),
+        cost=find_cost(entry.results, entry.spec.resources.cpus),
     )
-
-
-def _find_cost(entry: Entry) -> Cost:
-    results = entry.results
-    everything = (*results.trials, *results.retrained)
-    times = [one.time_total_s for one in everything if one.reports]
-    known = [time for time in times if time is not None and time >= 0]
-    is_known = bool(known) and len(known) == len(times)
-    return Cost(
-        trials=len(results.trials),
-        states=count_states(results.trials),
-        retrained=len(results.retrained),
-        env_steps=_count_steps(results.trials),
-        confirmation_env_steps=_count_steps(results.retrained),
-        time_s=math.fsum(max(0.0, one.updated - one.started) for one in results.launches),
-        core_hours=math.fsum(known) * entry.spec.resources.cpus / 3600 if is_known else None,
-    )
-
-
-def _count_steps(records: Iterable[TrialRecord]) -> int:
-    """Env steps of all replicas, by the last report of each trial."""
-    return sum(_steps_of(record) for record in records)
-
-
-def _steps_of(record: TrialRecord) -> int:
-    listed = record.last_report.get(f"replica/{ENV_STEPS}")
-    steps = [as_float(one) for one in listed] if isinstance(listed, list) else []
-    if steps and all(one is not None and 0 <= one < math.inf for one in steps):
-        return int(math.fsum(one for one in steps if one is not None))
-    return max(0, record.env_steps or 0) * max(1, len(record.seeds))

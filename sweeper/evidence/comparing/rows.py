@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sweeper.evidence.comparing.described import ComparedRun, Cost
+from sweeper.evidence.comparing.described import ComparedRun
 from sweeper.evidence.comparing.differences import Difference
 from sweeper.evidence.comparing.words import (
     describe_interval,
@@ -15,6 +15,7 @@ from sweeper.evidence.comparing.words import (
 )
 from sweeper.evidence.samples import Evidence
 from sweeper.formatting import describe_state, format_duration, format_number
+from sweeper.results.cost import Cost
 from sweeper.states import TrialState
 
 __all__ = ["Row", "parameter_rows", "result_rows"]
