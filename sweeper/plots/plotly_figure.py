@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
-
-import plotly.graph_objects as go
+from typing import TYPE_CHECKING, Any
 
 from sweeper.plots.chart import (
     Axis,
@@ -19,7 +17,10 @@ from sweeper.plots.chart import (
 from sweeper.plots.plotly_marks import Traces, escape, rule_shape
 from sweeper.plots.texts import wrap
 
-__all__ = ["THEMES", "to_html", "to_json", "to_plotly"]
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+__all__ = ["THEMES", "describe_plotly", "to_html", "to_json", "to_plotly"]
 
 # By theme: text, grid, background of what a pointer shows. ``neutral`` has colours that can be
 # read on white and on black.
@@ -43,6 +44,18 @@ def to_plotly(chart: Chart, *, theme: str = "neutral") -> go.Figure:
 
     Returns:
         A figure as wide as its place, at the chart's height.
+    """
+    import plotly.graph_objects as go
+
+    return go.Figure(describe_plotly(chart, theme=theme))
+
+
+def describe_plotly(chart: Chart, *, theme: str = "neutral") -> dict[str, Any]:
+    """The same as ``data`` and ``layout``, without plotly, whose import and checks take their time.
+
+    Args:
+        chart: as in `to_plotly`.
+        theme: the same.
     """
     return _Drawing(chart, theme).draw()
 
@@ -77,7 +90,7 @@ class _Drawing:
         # How far down the tilted texts of ticks reach; plotly would put the legend over them.
         self.tilt = max((self._tilt(panel.x) for panel in chart.panels), default=0.0)
 
-    def draw(self) -> go.Figure:
+    def draw(self) -> dict[str, Any]:
         header = self._header()
         for number, panel in enumerate(self.chart.panels):
             self._draw_panel(number, panel)
@@ -92,9 +105,9 @@ class _Drawing:
         top += 54 if is_parallel else 22 if any(one.title for one in self.chart.panels) else 0
         bottom = 62 + self.tilt + 22 * legend_rows if self.chart.panels else 20
         height = self.chart.height + top - 60 + 22 * legend_rows + self.tilt * self.chart.rows
-        return go.Figure(
-            data=self.traces,
-            layout={
+        return {
+            "data": self.traces,
+            "layout": {
                 "template": {},  # None would be seven kB of plotly's own
                 "title": {
                     "text": f"<b>{escape(self.chart.title)}</b>",
@@ -136,7 +149,7 @@ class _Drawing:
                 "annotations": self.annotations,
                 **self.axes,
             },
-        )
+        }
 
     def _tilt(self, axis: Axis) -> float:
         """How far down the texts of a horizontal axis reach if they must be tilted; else 0."""

@@ -35,6 +35,11 @@ _MAX_TRIALS = 250  # of more, so many are drawn: they suffice, and a shuffle sta
 _BEST_SHARE, _MIN_BEST, _MAX_SHARE = 0.25, 8, 0.4
 
 
+# The last question and its answer, which takes seconds: a report asks twice, for its advice and for
+# its chart.
+_last: dict[str, list[Importance]] = {}
+
+
 @dataclass(frozen=True)
 class Importance:
     """How much depends on a searched parameter.
@@ -73,6 +78,21 @@ def estimate_importances(
         level: how often any parameter of a search whose scores are noise lies above its floor.
         seed: of the shuffles.
     """
+    asked = repr((param_space, list(trials), level, seed))
+    if asked not in _last:
+        found = _estimate(param_space, trials, level=level, seed=seed)
+        _last.clear()
+        _last[asked] = found
+    return list(_last[asked])
+
+
+def _estimate(
+    param_space: Mapping[str, Any],
+    trials: Sequence[tuple[Mapping[str, Any], float]],
+    *,
+    level: float,
+    seed: int,
+) -> list[Importance]:
     generator = np.random.default_rng(seed)
     if len(trials) > _MAX_TRIALS:
         kept = np.sort(generator.choice(len(trials), _MAX_TRIALS, replace=False))
