@@ -36,7 +36,7 @@ Child = Html | str | None
 """What a tag may hold: other pieces as they are, a text escaped, None not at all."""
 
 
-def tag(name: str, *children: Child, **attributes: str | float | bool | None) -> Html:
+def tag(name: str, /, *children: Child, **attributes: str | float | bool | None) -> Html:
     """An element.
 
     Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +28,7 @@ from sweeper.results.tune_import import experiments as tune_experiments
 from sweeper.run_files import is_regular
 from sweeper.spec import ExperimentSpec, load_record
 from sweeper.states import Stage
-from sweeper.trust import TrustLike, find_foreign_environment, refuse_foreign
+from sweeper.trust import TrustLike
 
 if TYPE_CHECKING:
     import gymnasium
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
     from sweeper.opened_plots import RunPlots
 
 __all__ = ["Run", "open_run", "open_tune"]
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -248,17 +245,9 @@ class Run:
         Raises:
             UserError: it can't be built, its code is not trusted, or a Tune experiment has none.
         """
-        from sweeper.environments.building import build_env
+        from sweeper.opened_environment import open_environment
 
-        if self.spec is None:
-            raise UserError("a Tune experiment has no spec, so its environment is unknown")
-        settings = self.spec.environment.settings()
-        recorded = load_record(self.paths.spec).environment.settings()
-        foreign = find_foreign_environment(settings, self.paths, recorded=recorded, trust=trust)
-        refuse_foreign(foreign, name=self.results.root.name, trust=trust, say=_logger.info)
-        if render_mode is not None:
-            settings = replace(settings, kwargs={**settings.kwargs, "render_mode": render_mode})
-        return build_env(settings)
+        return open_environment(self.paths, self.spec, render_mode=render_mode, trust=trust)
 
     def advise(self, *, is_brief: bool = False) -> Advice:
         """What the run suggests for the next one, with the numbers.
@@ -320,6 +309,21 @@ class Run:
             return self.selection
         except NothingToSelect:
             return None
+
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write all of it as one HTML file that opens without a network; returns the file.
+
+        Args:
+            path: by default ``report.html`` in the run folder; for a Tune experiment
+                ``report-NAME.html`` in the working directory.
+
+        Raises:
+            UserError: it can't be written.
+        """
+        from sweeper.opened_report import write_opened
+
+        chosen, notes = self._find_selection(), self.warnings
+        return write_opened(self.results, self.objective, self.spec, chosen, notes=notes, path=path)
 
     @property
     def lineage(self) -> pandas.DataFrame:

@@ -60,7 +60,8 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "A spec": ("init", "plan", "schema"),
     "A sweep": ("run", "train", "resume", "confirm", "stop"),
     "Results": (
-        *("status", "list", "results", "best", "advise", "compare", "plot", "logs", "stack", "ui"),
+        *("status", "list", "results", "best", "advise", "compare"),
+        *("plot", "report", "logs", "stack", "ui"),
     ),
     "An agent": ("evaluate", "inspect", "trace", "video", "export"),
     "Upkeep": ("log", "clean", "doctor", "completion"),

@@ -1,4 +1,4 @@
-"""A launch with everything around it: records, retention, MLflow, the champion."""
+"""A launch with everything around it: records, retention, MLflow, champion, report."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def run_launch(
 
 @dataclass
 class _Conclusion:
-    """What is written after a launch's last trial, in this order: its end, the champion, MLflow.
+    """What is written after a launch's last trial: its end, the champion, the report, MLflow.
 
     Attributes:
         has_begun: it is written once, even if that fails.
@@ -156,6 +156,7 @@ class _Conclusion:
         opened = Run(self.builder.snapshot(is_live=False), spec.objective, spec)
         try:
             _write_champion(opened, self.plan, self.tracker)
+            _write_report(opened)
         finally:
             try:
                 warnings = _close_tracker(self.tracker, reason, self.paths)
@@ -267,6 +268,7 @@ def restore_champion(opened: Run, plan: SweepPlan) -> Run:
     tracker = _start_tracker(plan, opened.paths)
     try:
         _write_champion(opened, plan, tracker)
+        _write_report(opened)
     finally:
         warnings = _close_tracker(tracker, opened.results.state, opened.paths)
     return replace(opened, warnings=tuple(warnings))
@@ -331,3 +333,17 @@ def _write_champion(opened: Run, plan: SweepPlan, tracker: MlflowTracker | None)
         _logger.warning("the champion was not written: %s", error)
     if tracker:
         tracker.log_champion(selection, folder)
+
+
+def _write_report(opened: Run) -> None:
+    """Write ``report.html``, which MLflow's record then has, too."""
+    try:
+        opened.report()
+    except Exception as error:
+        # It can be written again at any time; a defect here must not end a launch that is done.
+        _logger.debug("the report was not written", exc_info=True)
+        _logger.warning(
+            "the report was not written (%s); `sweeper report %s` writes it",
+            error,
+            run_reference(opened.paths.root),
+        )

@@ -10,6 +10,8 @@ from typing import Any
 from sweeper.evidence.record import Candidate, Selection
 from sweeper.evidence.samples import Evidence
 from sweeper.formatting import count_noun, describe_state, format_number, format_value, short_names
+from sweeper.paths import RunPaths
+from sweeper.run_files import is_inside
 from sweeper.search.configuration import flatten_parameters
 from sweeper.tracking.description import SweepDescription
 from sweeper.tracking.trial_page import cell
@@ -57,6 +59,9 @@ class Summary:
         lines += ["", f"{count_noun(len(self.states), 'trial')}: {parts or 'none'}."]
         if chosen is not None:
             lines += ["", *self._table(chosen), *self._excluded(chosen), "", *self._loading()]
+        report = RunPaths(self.sweep.folder).report
+        if is_inside(report, self.sweep.folder):
+            lines += ["", f"The report is the artifact `{report.name}`."]
         lines += ["", f"Run folder: {cell(str(self.sweep.folder))}"]
         return "\n".join(lines)
 

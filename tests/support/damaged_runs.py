@@ -49,6 +49,8 @@ VERBS: tuple[tuple[str, ...], ...] = (
     ("best", "RUN", "--threshold", "100", "--json"),
     ("advise", "RUN"),
     ("advise", "RUN", "--json"),
+    ("report", "RUN"),
+    ("report", "RUN", "-o", "OUT/report.html"),
     ("compare", "whole-20260101-000000", "RUN"),
     ("compare", "RUN", "whole-20260101-000000", "--json"),
     ("plan", "alike.yaml", "--json"),

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import sweeper_here
+from report_pages import read_page, section
 
 from sweeper.evidence.selection import select
 from sweeper.metrics import Objective
@@ -193,3 +195,17 @@ def test_an_rllib_sweep_gives_a_checkpoint_that_acts(tmp_path: Path) -> None:
     assert selection.env_steps == 256
     agent = load_agent(str(selection.checkpoint), trust=True)
     assert agent.act(np.zeros(4, np.float32)) in (0, 1)
+
+
+def test_a_report_of_an_experiment_goes_to_the_working_directory(
+    curves: tuple[Any, Path], tmp_path: Path
+) -> None:
+    done = sweeper_here("report", str(curves[1]), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    file = tmp_path / f"report-{curves[1].name}.html"
+    assert done.stdout.strip() == str(file)
+    page = read_page(file.read_text())
+    assert "made without sweeper" in page.find("header")[0].text
+    assert section(page, "trials").find("table")
+    assert "can't be shown" not in page.text
+    assert list(curves[1].glob("*.html")) == []

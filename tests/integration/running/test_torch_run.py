@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -171,6 +172,23 @@ def _record(database: Path) -> dict[str, list[tuple[str, ...]]]:
             )
             for name, query in queries.items()
         }
+
+
+def test_the_launch_leaves_a_report_which_mlflow_has_too(finished: tuple[Path, Path]) -> None:
+    folder, run = finished
+    report = run / "report.html"
+    page = report.read_text()
+    best = json.loads(sweeper_here("best", "--json", cwd=folder).stdout)
+    assert best["verdict_text"].split(". ")[0] in html.unescape(page)
+    assert f'value="{best["score"]!r}"' in page
+    (stored,) = (folder / "runs" / "mlartifacts").glob("*/artifacts/report.html")
+    assert stored.read_bytes() == report.read_bytes()
+    with closing(sqlite3.connect(folder / "runs" / "mlflow.db")) as connection:
+        notes = connection.execute("select value from tags where key = 'mlflow.note.content'")
+        assert any("The report is the artifact `report.html`." in row[0] for row in notes)
+    done = sweeper_here("report", "last", "--output", "copy.html", cwd=folder)
+    assert done.stdout.strip() == str(folder / "copy.html")
+    assert (folder / "copy.html").stat().st_size == pytest.approx(report.stat().st_size, abs=500)
 
 
 def test_the_notebook_reads_any_run(
