@@ -26,6 +26,7 @@ from sweeper.results.records import SweepResults
 from sweeper.results.spread import spread_of
 from sweeper.results.tune_import import experiments as tune_experiments
 from sweeper.run_files import is_regular
+from sweeper.search.configuration import flatten_parameters
 from sweeper.spec import ExperimentSpec, load_record
 from sweeper.states import Stage
 from sweeper.trust import TrustLike
@@ -196,6 +197,12 @@ class Run:
     def state(self) -> str:
         """``running``, ``finished``, ``interrupted``, or which budget ended it."""
         return str(self.results.state)
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """The parameters that the search varies, by their dotted names: columns of `trials`."""
+        names = (flatten_parameters(record.parameters) for record in self.results.trials)
+        return tuple(dict.fromkeys(name for one in names for name in one))
 
     @property
     def trials(self) -> pandas.DataFrame:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sweeper.json_values import to_json
+from sweeper.markup import tag
+from sweeper.printable import printable
 
 __all__ = ["LEVEL", "Advice", "Finding"]
 
@@ -54,6 +56,20 @@ class Advice:
     def most_useful(self, number: int = 2) -> Sequence[str]:
         """The texts of the most useful advice; there may be less."""
         return [one.text for one in self.given[:number]]
+
+    def __repr__(self) -> str:
+        """The advice, then why there is none on the other questions, a line each."""
+        return printable("\n".join(self._sentences()))
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook."""
+        return tag("ul", *(tag("li", one) for one in self._sentences())).text
+
+    def _sentences(self) -> Iterator[str]:
+        if not self.given:
+            yield "The data bear no advice."
+        yield from (one.text for one in self.given)
+        yield from (f"no advice on {one.about}: {one.text}" for one in self.silent)
 
     def to_json(self) -> dict[str, Any]:
         """As ``advise --json`` prints it."""
