@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscop
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install docs sweep test test-unit test-envpool test-atari lint format ui bench chaos acceptance constraints clean
+.PHONY: help install docs sweep test test-unit test-envpool test-atari lint format ui lab notebooks bench chaos acceptance constraints clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -60,6 +60,13 @@ docs: $(STAMP) ## Write the pages and tables that are made from the code
 
 ui: $(STAMP) ## Open the MLflow UI on the runs' database
 	$(BIN)/sweeper ui
+
+lab: $(STAMP) ## Open the notebooks in JupyterLab
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[lab]'
+	$(BIN)/jupyter lab --notebook-dir notebooks
+
+notebooks: $(STAMP) ## Execute the notebooks (FAST=1 for a few minutes instead of a quarter of an hour)
+	$(BIN)/python tools/run_notebooks.py $(if $(FAST),--fast)
 
 bench: $(STAMP) ## Run the benchmarks (an hour or more; each prints its table)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'

@@ -12,29 +12,23 @@ from sweeper.evidence.current import is_written, select_current
 from sweeper.evidence.learning import Learning, find_learning
 from sweeper.evidence.no_value import explain_no_value
 from sweeper.evidence.selection import NothingToSelect, Selection, check_metric
-from sweeper.evidence.ties import find_ties
 from sweeper.metrics import Objective, canonical_metric, examined_metric
 from sweeper.opened_champion import OpenedChampion
 from sweeper.opened_page import describe_line, draw_page
+from sweeper.opened_tables import RunTables
 from sweeper.paths import RunPaths, find_run, run_reference
 from sweeper.recorded_plan import planned
 from sweeper.relocation import relocate
 from sweeper.results.builder import load_results
-from sweeper.results.lineage import lineage_rows
 from sweeper.results.observing import observe_search
-from sweeper.results.records import SweepResults
-from sweeper.results.spread import spread_of
 from sweeper.results.tune_import import experiments as tune_experiments
 from sweeper.run_files import is_regular
-from sweeper.search.configuration import flatten_parameters
 from sweeper.spec import ExperimentSpec, load_record
-from sweeper.states import Stage
 from sweeper.trust import TrustLike
 
 if TYPE_CHECKING:
     import gymnasium
     import optuna
-    import pandas
 
     from sweeper.evidence.advice.finding import Advice
     from sweeper.opened_plots import RunPlots
@@ -43,7 +37,7 @@ __all__ = ["Run", "open_run", "open_tune"]
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(RunTables):
     """A run, opened: what was tried, how it went, who won.
 
     Attributes:
@@ -53,8 +47,6 @@ class Run:
         warnings: problems with the run's records, for the user.
     """
 
-    results: SweepResults
-    objective: Objective
     spec: ExperimentSpec | None = None
     warnings: tuple[str, ...] = ()
 
@@ -149,19 +141,6 @@ class Run:
         return is_written(self.selection, self.paths.champion)
 
     @property
-    def rows(self) -> list[dict[str, Any]]:
-        """The trials as `sweeper results --json` prints them."""
-        rows, records = self.results.to_rows(self.objective), self.results.trials
-        is_search = all(record.stage is Stage.SEARCH for record in records)
-        ties = find_ties(records, self.objective) if is_search else ()
-        for row, record in zip(rows, records, strict=True):
-            spread = spread_of(record, self.objective)
-            row["deviation"] = None if spread is None else spread.deviation
-            row["replicas"] = 0 if spread is None else len(spread.values)
-            row["tied"] = record.trial_id in ties
-        return rows
-
-    @property
     def retrained(self) -> Run:
         """The same run with the confirmation's trials in the place of the search's.
 
@@ -197,40 +176,6 @@ class Run:
     def state(self) -> str:
         """``running``, ``finished``, ``interrupted``, or which budget ended it."""
         return str(self.results.state)
-
-    @property
-    def searched(self) -> tuple[str, ...]:
-        """The parameters that the search varies, by their dotted names: columns of `trials`."""
-        names = (flatten_parameters(record.parameters) for record in self.results.trials)
-        return tuple(dict.fromkeys(name for one in names for name in one))
-
-    @property
-    def trials(self) -> pandas.DataFrame:
-        """One row per trial: see `results.frames.trials_frame`."""
-        from sweeper.results.frames import trials_frame
-
-        return trials_frame(self.results, self.objective)
-
-    @property
-    def history(self) -> pandas.DataFrame:
-        """One row per trial and report: see `results.frames.history_frame`."""
-        from sweeper.results.frames import history_frame
-
-        return history_frame(self.results)
-
-    @property
-    def replicas(self) -> pandas.DataFrame:
-        """One row per trial, report and replica: see `results.frames.replicas_frame`."""
-        from sweeper.results.frames import replicas_frame
-
-        return replicas_frame(self.results)
-
-    @property
-    def confirmation(self) -> pandas.DataFrame:
-        """One row per configuration and training run: see `results.frames.confirmation_frame`."""
-        from sweeper.results.frames import confirmation_frame
-
-        return confirmation_frame(self.results, self.objective)
 
     def reload(self) -> Run:
         """The run as it stands now, read from its folder again; for one that is still going."""
@@ -331,18 +276,6 @@ class Run:
 
         chosen, notes = self._find_selection(), self.warnings
         return write_opened(self.results, self.objective, self.spec, chosen, notes=notes, path=path)
-
-    @property
-    def lineage(self) -> pandas.DataFrame:
-        """One row per exchange of a population: who copied whom, when, which values changed."""
-        from sweeper.results.frames import lineage_frame
-
-        return lineage_frame(self.results)
-
-    @property
-    def lineage_rows(self) -> list[dict[str, Any]]:
-        """The same as `sweeper results --lineage --json` prints it."""
-        return lineage_rows(self.results)
 
     @property
     def schedule(self) -> Path | None:

@@ -12,7 +12,6 @@ import sys
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas
@@ -189,27 +188,6 @@ def test_the_launch_leaves_a_report_which_mlflow_has_too(finished: tuple[Path, P
     done = sweeper_here("report", "last", "--output", "copy.html", cwd=folder)
     assert done.stdout.strip() == str(folder / "copy.html")
     assert (folder / "copy.html").stat().st_size == pytest.approx(report.stat().st_size, abs=500)
-
-
-def test_the_notebook_reads_any_run(
-    finished: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, run = finished
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("MPLBACKEND", "agg")
-    notebook = Path(__file__).parents[3] / "notebooks" / "reading_results.ipynb"
-    document = json.loads(notebook.read_text(encoding="utf-8"))
-    cells = [cell for cell in document["cells"] if cell["cell_type"] == "code"]
-    names: dict[str, Any] = {}
-    for cell in cells:
-        exec("".join(cell["source"]), names)  # noqa: S102
-        kinds = {output["output_type"] for output in cell["outputs"]}
-        assert kinds <= {"display_data", "execute_result"}, "an error or a warning is stored"
-    assert names["run"].paths.root == run
-    assert names["searched"] == ["lr"]
-    assert names["ranked"]["trial_id"].iloc[0] == names["run"].best["trial_id"]
-    assert list(names["curves"].columns) == ["t0001", "t0002"]
-    assert names["episode_return"] >= 1
 
 
 # Last, for it changes the run.
