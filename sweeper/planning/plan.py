@@ -160,7 +160,7 @@ class SweepPlan:
         """What `sweeper plan` prints, for a notebook."""
         from sweeper.views.plan import describe_plan  # which imports this module
 
-        return tag("pre", "\n".join(describe_plan(self))).text
+        return tag("pre", "\n".join(describe_plan(self)), style="font-family: monospace").text
 
     def to_json(self) -> dict[str, Any]:
         """The plan as `sweeper plan --json` prints it."""

@@ -174,7 +174,7 @@ class ExperimentSpec(BaseModel):
 
     def _repr_html_(self) -> str:
         """The whole spec, for a notebook."""
-        return tag("pre", self.to_yaml()).text
+        return tag("pre", self.to_yaml(), style="font-family: monospace").text
 
     def plan(self) -> SweepPlan:
         """Plan the run.
