@@ -34,6 +34,7 @@ __all__ = [
 
 _REPLICA = "replica/"  # before the name of a metric, a list with one value per replica
 
+_AGAIN = ("of", "seeds")  # columns of a confirmation's trials only
 # Columns of `trials_frame` that are ours, whatever a trial reports.
 _OWN = (
     *("trial_id", "of", "seeds", "state", "score", "deviation", "replicas", "reason", "error"),
@@ -72,7 +73,9 @@ def trials_frame(results: SweepResults, objective: Objective) -> pd.DataFrame:
         }
         for record in results.trials
     ]
-    return pd.DataFrame(rows, columns=None if rows else ["trial_id", "state", "reason", "error"])
+    return pd.DataFrame(
+        rows, columns=None if rows else [name for name in _OWN if name not in _AGAIN]
+    )
 
 
 def _score_columns(record: TrialRecord, objective: Objective) -> dict[str, Any]:
