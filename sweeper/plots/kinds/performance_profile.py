@@ -24,6 +24,7 @@ __all__ = ["Profile", "draw", "profile_of"]
 TITLE = "Performance profile"
 LEVEL = 0.95
 _MAX_TRIALS, _MIN_RUNS = 5, 2
+_ALL_BANDS = 3  # of more lines only two have bands, which would hide each other
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,10 @@ def draw(source: PlotSource) -> Chart:
     everything = [value for _, values in groups for value in values]
     pad = 0.05 * ((max(everything) - min(everything)) or max(1.0, abs(max(everything))))
     ends = min(everything) - pad, max(everything) + pad
+    banded = range(len(groups))
+    if len(groups) > _ALL_BANDS:
+        banded = range(0, len(groups), len(groups) - 1)
+        notes += ("Only the first and the last have bands: more would hide each other.",)
     marks: list[Mark] = []
     for number, (name, values) in enumerate(groups):
         colour, dash = series_style(number)
@@ -104,7 +109,7 @@ def draw(source: PlotSource) -> Chart:
                 colour=colour,
                 dash=dash,
                 is_steps=True,
-                band=(made.low, made.high),
+                band=(made.low, made.high) if number in banded else None,
                 labels=[
                     f"{name}: {share:.0%} from {format_number(threshold)} on"
                     for threshold, share in zip(made.thresholds, made.shares, strict=True)
