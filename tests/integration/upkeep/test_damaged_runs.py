@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from damaged_runs import run_campaign
 
-NUMBER, SEED = 50, 20261129
+NUMBER, SEED = 50, 20261201
 
 
 def test_no_damage_is_answered_with_a_traceback(

@@ -734,7 +734,7 @@ def test_training_needs_no_number_of_samples(
     )
     assert load_plan(path, is_training=True).trials == 1
     planned: list[SweepPlan] = []
-    monkeypatch.setattr(api, "execute", planned.append)
+    monkeypatch.setattr(api, "execute", lambda plan, **_: planned.append(plan))
     api.train(path)
     assert [plan.trials for plan in planned] == [1]
     with pytest.raises(SpecError, match=r"search\.num_samples: is missing"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,8 +116,16 @@ def test_a_thousand_trials_make_a_figure_that_a_page_can_carry() -> None:
 
 
 def test_figures_are_drawn_without_pyplot() -> None:
-    to_matplotlib(draw("timeline", plotted_run("a sweep")))
-    assert "matplotlib.pyplot" not in sys.modules
+    code = (
+        "import sys; from plotted_runs import plotted_run; "
+        "from sweeper.plots.catalogue import draw; "
+        "from sweeper.plots.matplotlib_figure import to_matplotlib; "
+        "to_matplotlib(draw('timeline', plotted_run('a sweep'))); "
+        "sys.exit('matplotlib.pyplot' in sys.modules)"
+    )
+    # In a process of its own: other tests import it.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
 def test_a_chart_without_panels_says_why() -> None:
