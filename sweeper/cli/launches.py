@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import sys
+import textwrap
 from typing import TYPE_CHECKING
 
 import click
@@ -104,9 +105,8 @@ def _execute(plan: SweepPlan, *, as_json: bool, quiet: bool) -> None:
     from sweeper.views.runs import headline
 
     if not quiet:
-        app.say(headline(plan))
-        for note in (*plan.notes, *plan.warnings):
-            app.say(f"note: {note}")
+        for line in (headline(plan), *(f"note: {one}" for one in (*plan.notes, *plan.warnings))):
+            app.say(_fold(line))
     _report(execute(plan, progress=False if quiet else make_progress), as_json=as_json, quiet=quiet)
 
 
@@ -252,7 +252,7 @@ def _report(finished: Run, *, as_json: bool, quiet: bool) -> None:
     for warning in finished.warnings:
         app.say(f"warning: {warning}")
     if not quiet:
-        width = shutil.get_terminal_size().columns if sys.stderr.isatty() else math.inf
+        width = _width()
         app.say(summarise(finished, width))
     results = finished.results
     errored = results.counts().get(TrialState.ERROR, 0)
@@ -276,3 +276,18 @@ def _report(finished: Run, *, as_json: bool, quiet: bool) -> None:
         )
     if finished.failure is not None:
         raise RunError(finished.failure)
+
+
+def _width() -> float:
+    """Of the terminal that messages go to; infinite if they go elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stderr.isatty() else math.inf
+
+
+def _fold(text: str) -> str:
+    """A text folded between words, where the terminal would break it anywhere."""
+    width = _width()
+    if width == math.inf or len(text) <= width:
+        return text
+    return textwrap.fill(
+        text, int(width), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
