@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sweeper import space
-    from sweeper.api import Run, confirm, open_run, open_tune, resume, run, train
+    from sweeper.api import confirm, resume, run, train
     from sweeper.compared_runs import RunComparison, compare_runs
     from sweeper.errors import Problem, RunError, SpecError, SweeperError, UserError
     from sweeper.evidence.evaluation import evaluate
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sweeper.exporting.spec import export_spec
     from sweeper.listed_runs import list_runs
     from sweeper.opened_agent import load_agent
+    from sweeper.opened_run import Run, open_run, open_tune
     from sweeper.planning.plan import SweepPlan
     from sweeper.planning.starter import starting_spec
     from sweeper.running.tune.tuner import to_tune
@@ -57,7 +58,7 @@ __all__ = [
 _HOMES = {
     "ExperimentSpec": "spec",
     "Problem": "errors",
-    "Run": "api",
+    "Run": "opened_run",
     "RunComparison": "compared_runs",
     "RunError": "errors",
     "SpecError": "errors",
@@ -72,8 +73,8 @@ _HOMES = {
     "list_runs": "listed_runs",
     "load_agent": "opened_agent",
     "load_spec": "spec",
-    "open_run": "api",
-    "open_tune": "api",
+    "open_run": "opened_run",
+    "open_tune": "opened_run",
     "resume": "api",
     "run": "api",
     "space": "",

@@ -17,9 +17,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
-from scipy import special
 
-from sweeper.evidence.statistics import welch_p_value
+from sweeper.evidence.statistics import special, welch_p_value
 
 __all__ = ["Pair", "compare_pairs", "look_levels", "reaches_a_decision"]
 

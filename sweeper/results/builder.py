@@ -39,13 +39,14 @@ __all__ = ["ResultsBuilder", "is_process_alive", "load_results", "results_from_e
 
 @dataclass
 class _OpenTrial:
-    """A trial whose record is being built: `record` lacks what grows with every report.
+    """A trial whose record is being built: it lacks what grows with every report.
 
     Reports and checkpoints of a rollback replace earlier ones, but none of those from before the
     last exchange: there the iterations are another trial's. `settled` counts them.
     """
 
-    record: TrialRecord
+    begun: TrialRecord
+    changes: dict[str, Any] = field(default_factory=dict)
     reports: list[Mapping[str, Any]] = field(default_factory=list)
     checkpoints: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     stopped_by: str | None = None
@@ -53,9 +54,20 @@ class _OpenTrial:
     updated: float | None = None
     settled: tuple[int, int] = (0, 0)
 
+    @property
+    def record(self) -> TrialRecord:
+        """The record so far."""
+        if self.changes:
+            self.begun, self.changes = replace(self.begun, **self.changes), {}
+        return self.begun
+
     def change(self, **fields: Any) -> None:
-        """Set fields of the record."""
-        self.record = replace(self.record, **fields)
+        """Set fields of the record; the copy that this takes is made once for several events."""
+        self.changes.update(fields)
+
+    def freeze(self, **fields: Any) -> TrialRecord:
+        """The record with further fields, which are no part of what is being built."""
+        return replace(self.begun, **{**self.changes, **fields})
 
     @property
     def end(self) -> tuple[TrialState, str] | None:
@@ -263,13 +275,10 @@ class ResultsBuilder:
 
     def _freeze(self, trial_id: str) -> TrialRecord:
         trial = self._trials[trial_id]
-        is_open, state, reason = trial_id in self._open, trial.record.state, trial.record.reason
-        if is_open and trial.end is not None:
-            state, reason = trial.end
-        return replace(
-            trial.record,
-            state=state,
-            reason=reason,
+        is_open, end = trial_id in self._open, trial.end
+        ends = {"state": end[0], "reason": end[1]} if is_open and end is not None else {}
+        return trial.freeze(
+            **ends,
             reports=tuple(trial.reports),
             checkpoints=tuple(TrialCheckpoint(*item) for item in trial.checkpoints.items()),
             ended=None if is_open else trial.updated,

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
 from sweeper.evidence.advice.finding import Finding
+from sweeper.evidence.statistics import special
 
 __all__ = ["Reliability", "advise_on_effort", "find_reliability", "turning_point"]
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
+from sweeper.evidence.statistics import special
 from sweeper.evidence.statistics.intervals import Interval
 
 __all__ = [

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
+from sweeper.evidence.statistics import special
 from sweeper.results.scoring import LARGEST_COMPARED
 
 __all__ = [
