@@ -65,7 +65,7 @@ lab: $(STAMP) ## Open the notebooks in JupyterLab
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[lab]'
 	$(BIN)/jupyter lab --notebook-dir notebooks
 
-notebooks: $(STAMP) ## Execute the notebooks (FAST=1 for a few minutes instead of a quarter of an hour)
+notebooks: $(STAMP) ## Execute the notebooks (FAST=1: with small numbers)
 	$(BIN)/python tools/run_notebooks.py $(if $(FAST),--fast)
 
 bench: $(STAMP) ## Run the benchmarks (an hour or more; each prints its table)

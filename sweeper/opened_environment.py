@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sweeper.errors import UserError
@@ -45,6 +44,4 @@ def open_environment(
     recorded = load_record(paths.spec).environment.settings()
     foreign = find_foreign_environment(settings, paths, recorded=recorded, trust=trust)
     refuse_foreign(foreign, name=paths.root.name, trust=trust, say=_logger.info)
-    if render_mode is not None:
-        settings = replace(settings, kwargs={**settings.kwargs, "render_mode": render_mode})
-    return build_env(settings)
+    return build_env(settings.drawn_as(render_mode))

@@ -1,6 +1,6 @@
 """Execute the notebooks in a folder of their own, and write what came of it into build/notebooks.
 
-    python tools/run_notebooks.py            # as they are: a quarter of an hour
+    python tools/run_notebooks.py            # as they are
     python tools/run_notebooks.py --fast     # with the small numbers behind "# fast:"
     python tools/run_notebooks.py first_sweep reading_results
 

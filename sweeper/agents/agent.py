@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -231,9 +231,7 @@ class Agent:
             UserError: it is not known, can't be built, or its code is not trusted.
         """
         settings = self._find_environment()
-        if render_mode is not None:
-            settings = replace(settings, kwargs={**settings.kwargs, "render_mode": render_mode})
-        return build_env(settings)
+        return build_env(settings.drawn_as(render_mode))
 
     def play(
         self,

@@ -326,7 +326,7 @@ def open_reference(
     reference: str, storage: str, metric: str | None = None, mode: str | None = None
 ) -> Run:
     """Open the run or Ray Tune experiment that the user named."""
-    from sweeper.api import open_run
+    from sweeper.opened_run import open_run  # without what launches need
 
     try:
         return open_run(reference, storage, metric=metric, mode=mode)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,12 @@ class EnvironmentSettings:
             EnvironmentBuildError: a variable that they refer to is not set.
         """
         return _resolve(self.kwargs, "kwargs")
+
+    def drawn_as(self, render_mode: str | None) -> EnvironmentSettings:
+        """The same with gymnasium's ``render_mode``; None leaves it as it is."""
+        if render_mode is None:
+            return self
+        return replace(self, kwargs={**self.kwargs, "render_mode": render_mode})
 
     @property
     def variables(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
@@ -94,7 +94,7 @@ def open_rendering(settings: EnvironmentSettings) -> Rendering:
     Raises:
         UserError: it can't draw itself.
     """
-    drawn = replace(settings, kwargs={**settings.kwargs, "render_mode": _MODE})
+    drawn = settings.drawn_as(_MODE)
     with without_display(), contained(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # gymnasium's, of what is refused here
         try:
