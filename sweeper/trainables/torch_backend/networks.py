@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from sweeper.trainables.torch_backend.architecture import Architecture, initialise, list_parameters
+from sweeper.trainables.torch_backend.packed_image_network import PackedImageNetwork
+from sweeper.trainables.torch_backend.packed_images import can_pack_images
 from sweeper.trainables.torch_backend.packed_mlp import PackedMlp, can_pack
 
 __all__ = ["NetworkOutputs", "ReplicaNetworks"]
@@ -44,8 +46,8 @@ class ReplicaNetworks:
     """The networks of all replicas; ``parameters`` and ``gradients`` are ``[replicas, size]``.
 
     Attributes:
-        packed: the standard network on a CPU; its backward pass overwrites ``gradients``. None
-            for any other.
+        packed: the standard network, or one of images, on a CPU; its backward pass overwrites
+            ``gradients``. None for any other.
     """
 
     def __init__(
@@ -66,9 +68,13 @@ class ReplicaNetworks:
         self.parameters = torch.zeros(shape, dtype=torch.float32, device=device, requires_grad=True)
         self.gradients = torch.zeros_like(self.parameters)
         self.parameters.grad = self.gradients
-        self.packed: PackedMlp | None = None
-        if is_packed and device.type == "cpu" and can_pack(architecture):
-            self.packed = PackedMlp(architecture, self.named_parameters(), self.named_gradients())
+        self.packed: PackedMlp | PackedImageNetwork | None = None
+        if is_packed and device.type == "cpu":
+            tensors = self.named_parameters(), self.named_gradients()
+            if can_pack(architecture):
+                self.packed = PackedMlp(architecture, *tensors)
+            elif can_pack_images(architecture):
+                self.packed = PackedImageNetwork(architecture, *tensors)
 
     def initialise(self, generators: Sequence[torch.Generator]) -> None:
         """Draw every replica's parameters from its own generator."""
@@ -115,6 +121,12 @@ class ReplicaNetworks:
             outputs = self._head(tensors, "policy", self._encode(tensors, encoder, batch))
             return self._to_distribution(outputs, tensors.get("log_std")).cpu().numpy()
 
+    def act(self, observations: Array) -> tuple[Array, Array | None]:
+        """What `policy` returns, and the values if they come with it: of a shared image encoder."""
+        if isinstance(self.packed, PackedImageNetwork) and self.packed.is_shared:
+            return self.packed.policy_and_values(observations)
+        return self.policy(observations), None
+
     def values(self, observations: Array) -> Array:
         """``float32[replicas, rows]`` for ``float32[replicas, rows, *observation]``."""
         if self.packed is not None:
@@ -153,19 +165,22 @@ class ReplicaNetworks:
         return _dense(tensors, f"head.{head}.out", hidden)
 
     def _convolve(self, tensors: Mapping[str, Tensor], encoder: str, batch: Tensor) -> Tensor:
-        """Convolutions of all replicas as one grouped convolution; a replica is a group."""
-        replicas, rows = batch.shape[:2]
-        # To [rows, replicas x channels, height, width]; RLlib does not scale bytes either.
-        hidden = batch.permute(1, 0, 4, 2, 3).flatten(1, 2).float()
-        for i, layer in enumerate(self.architecture.convolutions):
-            weight = tensors[f"encoder.{encoder}.{i}.weight"].flatten(0, 1)
-            bias = tensors[f"encoder.{encoder}.{i}.bias"].flatten()
-            hidden = functional.pad(hidden, layer.padding)
-            hidden = functional.conv2d(hidden, weight, bias, layer.stride, groups=replicas)
-            hidden = _activate(hidden, self.architecture.activation)
-        # RLlib flattens with the channels last.
-        hidden = hidden.view(rows, replicas, -1, *hidden.shape[2:]).permute(1, 0, 3, 4, 2)
-        return hidden.reshape(replicas, rows, -1)
+        """Convolutions, replica by replica, with channels last in memory.
+
+        As one grouped convolution they took four times as long on a CPU, see `packed_images`.
+        """
+        encoded = []
+        for replica, rows in enumerate(batch):
+            hidden = rows.float().permute(0, 3, 1, 2)  # RLlib does not scale bytes either
+            for i, layer in enumerate(self.architecture.convolutions):
+                weight = tensors[f"encoder.{encoder}.{i}.weight"][replica]
+                bias = tensors[f"encoder.{encoder}.{i}.bias"][replica]
+                hidden = functional.pad(hidden, layer.padding)
+                hidden = functional.conv2d(hidden, weight, bias, layer.stride)
+                hidden = _activate(hidden, self.architecture.activation)
+            # RLlib flattens with the channels last.
+            encoded.append(hidden.permute(0, 2, 3, 1).flatten(1))
+        return torch.stack(encoded)
 
     def _to_distribution(self, raw: Tensor, log_std: Tensor | None) -> Tensor:
         architecture = self.architecture

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sweeper.trainables.torch_backend.architecture import Architecture
+from sweeper.trainables.torch_backend.log_deviations import LogDeviations
 
 __all__ = ["PackedMlp", "activate", "backward_activation", "can_pack"]
 
 Array = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 _MANY = 4096
 _VECTORS = 64  # numbers that torch's loops take at once, with AVX-512; with AVX2 half as many
@@ -58,12 +58,7 @@ class PackedMlp:
             _Dense.view([f"head.{head}.out"], parameters, gradients, is_head=True)
             for head in ("policy", "value")
         )
-        self._deviations = architecture.log_deviations
-        self._clip = architecture.log_std_clip
-        self._log_std = self._log_std_gradient = None
-        if architecture.free_log_std:
-            self._log_std = parameters["log_std"].numpy()
-            self._log_std_gradient = gradients["log_std"].numpy()
+        self._deviations = LogDeviations(architecture, parameters, gradients)
         self._buffers: _Buffers | None = None
 
     def policy(self, observations: Array) -> Array:
@@ -73,14 +68,7 @@ class PackedMlp:
             observations: ``float32[replicas, rows, size]``.
         """
         raw = self._policy_head.apply(self._encode(observations, encoder=0))
-        if not self._deviations:
-            return raw
-        if self._log_std is None:
-            deviations = raw[..., self._deviations :]
-            np.clip(deviations, -self._clip, self._clip, out=deviations)
-            return raw
-        clipped = np.clip(self._log_std, -self._clip, self._clip)[:, None]
-        return np.concatenate([raw, np.broadcast_to(clipped, raw.shape)], axis=-1)
+        return self._deviations.act(raw)
 
     def values(self, observations: Array) -> Array:
         """``float32[replicas, rows]`` for ``float32[replicas, rows, size]``."""
@@ -90,12 +78,13 @@ class PackedMlp:
         """Both heads' outputs; keeps what `backward` needs in the buffers until the next call.
 
         Args:
-            observations: ``float32[replicas, size, rows]``.
+            observations: ``float32[replicas, rows, size]``, fastest if stored column by column.
 
         Returns:
             Inputs of the action distribution, ``float32[replicas, inputs, rows]``, and values,
             ``float32[replicas, 1, rows]``.
         """
+        observations = observations.swapaxes(1, 2)
         buffers = self._allocate(len(observations), observations.shape[-1])
         buffers.observations = observations
         for i, layer in enumerate(self._layers):
@@ -111,7 +100,7 @@ class PackedMlp:
         values: Array = np.matmul(self._value_head.weight, last[:, -1])
         raw += self._policy_head.bias[..., None]
         values += self._value_head.bias[..., None]
-        return self._clip_deviations(raw, buffers), values
+        return self._deviations.forward(raw), values
 
     def backward(self, gradient: Array, value_gradient: Array) -> None:
         """Write the gradients of all parameters.
@@ -123,7 +112,7 @@ class PackedMlp:
         buffers = self._buffers
         if buffers is None:
             raise AssertionError("backward comes after forward")
-        self._backward_heads(self._backward_deviations(gradient, buffers), value_gradient, buffers)
+        self._backward_heads(self._deviations.backward(gradient), value_gradient, buffers)
         for i in range(len(self._layers) - 1, -1, -1):
             layer, above = self._layers[i], buffers.gradients[i]
             above_tensor = buffers.gradient_tensors[i]
@@ -144,30 +133,6 @@ class PackedMlp:
             hidden += layer.bias[:, None, encoder]
             activate(hidden, self._activation)
         return hidden
-
-    def _clip_deviations(self, raw: Array, buffers: _Buffers) -> Array:
-        if not self._deviations:
-            return raw
-        if self._log_std is None:
-            deviations = raw[:, self._deviations :]
-            buffers.within = np.abs(deviations) <= self._clip
-            np.clip(deviations, -self._clip, self._clip, out=deviations)
-            return raw
-        column = self._log_std[..., None]
-        buffers.within = np.abs(column) <= self._clip
-        clipped = np.clip(column, -self._clip, self._clip)
-        return np.concatenate([raw, np.broadcast_to(clipped, raw.shape)], axis=1)
-
-    def _backward_deviations(self, gradient: Array, buffers: _Buffers) -> Array:
-        """The gradient of the head's outputs; clipped deviations have none."""
-        if not self._deviations:
-            return gradient
-        means, deviations = np.split(gradient, [gradient.shape[1] - self._deviations], axis=1)
-        deviations *= buffers.within
-        if self._log_std_gradient is None:
-            return gradient
-        np.sum(deviations, axis=-1, out=self._log_std_gradient)
-        return means
 
     def _backward_heads(self, raw: Array, values: Array, buffers: _Buffers) -> None:
         last, gradient = buffers.hidden[-1], buffers.gradients[-1]
@@ -246,11 +211,9 @@ class _Buffers:
         gradients: their gradients.
         flat_hidden: the first layer's activations, ``[replicas, encoders x units, rows]``.
         flat_gradient: their gradients.
-        within: which log deviations were not clipped.
     """
 
     observations: Array
-    within: Mask
 
     def __init__(self, shapes: Sequence[tuple[int, ...]]) -> None:
         self.hidden_tensors = [torch.empty(shape, dtype=torch.float32) for shape in shapes]

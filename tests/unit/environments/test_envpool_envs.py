@@ -217,7 +217,7 @@ def test_a_restored_trainer_seeds_new_episodes_from_its_generators(algorithm, tm
 def test_fragments_hold_no_reset_steps():
     trainer = build_trainer("CartPole-v1")
     for _ in range(4):
-        fragment = trainer._collector.collect(trainer._networks.policy, np.zeros(3, dtype=bool))
+        fragment = trainer._collector.collect(trainer._networks.act, np.zeros(3, dtype=bool))
         before = fragment.observations[:, :-1][fragment.valid]
         after = fragment.observations[:, 1:][fragment.valid]
         assert len(before) == 3 * 256
@@ -234,7 +234,7 @@ def test_a_frozen_replica_does_not_change_the_others():
     for is_frozen in (np.zeros(3, dtype=bool), frozen):
         trainer = build_trainer("CartPole-v1")
         for _ in range(3):
-            fragment = trainer._collector.collect(trainer._networks.policy, is_frozen)
+            fragment = trainer._collector.collect(trainer._networks.act, is_frozen)
         fragments.append([fragment.observations[r][:-1][fragment.valid[r]] for r in (0, 2)])
         trainer.close()
     assert_equal(*fragments)

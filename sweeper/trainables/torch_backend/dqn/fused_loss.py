@@ -34,7 +34,7 @@ def differentiate_td(
     rows = sample.actions.shape[1]
     starts, ends = sample.observations[:, :rows], sample.observations[:, rows:]
     after = _q_values(*target.forward(ends))
-    hidden, advantages, values = online.keep_hidden(sample.observations if double_q else starts)
+    advantages, values = online.forward(sample.observations if double_q else starts, kept=rows)
     both = _q_values(advantages, values)
     best = (both[:, rows:] if double_q else after).argmax(axis=-1)
     replica, row = np.ogrid[: len(best), :rows]
@@ -53,12 +53,7 @@ def differentiate_td(
     gradient[replica, row, sample.actions] = slope
     if values is not None:
         gradient -= slope[..., None] / gradient.shape[-1]
-    online.backward(
-        starts,
-        [layer[:, :rows] for layer in hidden],
-        gradient,
-        None if values is None else slope[..., None],
-    )
+    online.backward(gradient, None if values is None else slope[..., None])
     return LossTerms(*map(torch.from_numpy, (sample.weights * loss, size, chosen)))
 
 

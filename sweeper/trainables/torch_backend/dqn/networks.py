@@ -21,6 +21,7 @@ from torch import Tensor
 from sweeper.trainables.torch_backend.architecture import Architecture, build_architecture
 from sweeper.trainables.torch_backend.dqn.packed_q import PackedQNetwork, network_outputs
 from sweeper.trainables.torch_backend.networks import NetworkOutputs, ReplicaNetworks
+from sweeper.trainables.torch_backend.packed_images import can_pack_images
 from sweeper.trainables.torch_backend.packed_mlp import can_pack
 
 __all__ = ["BatchValues", "QHead", "QNetworks", "QValues", "build_q_architecture"]
@@ -124,7 +125,7 @@ class QNetworks:
         online: the networks that are trained and act.
         target: the networks that compute targets.
         packed: online and target networks on the same parameters, evaluated by `packed_q`; None
-            if they are not the standard network on a CPU.
+            if they are neither the standard network nor one of images on a CPU.
     """
 
     def __init__(
@@ -144,7 +145,8 @@ class QNetworks:
             for _ in range(2)
         )
         self.packed: tuple[PackedQNetwork, PackedQNetwork] | None = None
-        if is_packed and device.type == "cpu" and can_pack(architecture):
+        can_be_packed = can_pack(architecture) or can_pack_images(architecture)
+        if is_packed and device.type == "cpu" and can_be_packed:
             online, target = (
                 PackedQNetwork(
                     architecture,

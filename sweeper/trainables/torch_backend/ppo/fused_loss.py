@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sweeper.trainables.torch_backend.distributions import ActionDistribution
+from sweeper.trainables.torch_backend.packed_image_network import PackedImageNetwork
 from sweeper.trainables.torch_backend.packed_mlp import PackedMlp
 from sweeper.trainables.torch_backend.ppo.fused_densities import evaluate_density
 from sweeper.trainables.torch_backend.ppo.loss import LossCoefficients, LossTerms, Minibatch
@@ -26,7 +27,7 @@ Array = NDArray[Any]
 
 
 def differentiate_loss(
-    mlp: PackedMlp,
+    network: PackedMlp | PackedImageNetwork,
     distribution: ActionDistribution,
     batch: Minibatch,
     coefficients: LossCoefficients,
@@ -36,9 +37,8 @@ def differentiate_loss(
     Returns:
         The values, ``float32[replicas, rows]``, and the terms of the loss, as `compute_loss`.
     """
-    observations = _rows_last(batch.observations)
-    rows = observations.shape[-1]
-    inputs, values = mlp.forward(observations)
+    rows = batch.log_probs.shape[1]
+    inputs, values = network.forward(batch.observations.numpy())
     density = evaluate_density(distribution, inputs)
     advantages = batch.advantages.numpy()
     log_ratio = density.log_prob(_rows_last(batch.actions))
@@ -75,7 +75,7 @@ def differentiate_loss(
         total += kl_coeff * kl
         kl_slope = kl_coeff[..., None] / rows
     gradient = density.gradient(slope, -coefficients.entropy_coeff / rows, kl_slope)
-    mlp.backward(gradient, error[:, None])
+    network.backward(gradient, error[:, None])
     return torch.from_numpy(values[:, 0]), LossTerms(
         total=torch.from_numpy(total),
         surrogate=torch.from_numpy(surrogate),

@@ -36,7 +36,7 @@ class Minibatch(NamedTuple):
     """Rows of all replicas' train batches.
 
     Attributes:
-        observations: ``float32[replicas, rows, *shape]``.
+        observations: ``[replicas, rows, *shape]``, float32 or the bytes of images.
         actions: ``float32[replicas, rows, columns]``.
         log_probs: of the actions when they were taken, ``float32[replicas, rows]``.
         advantages: standardised over each replica's train batch, ``float32[replicas, rows]``.

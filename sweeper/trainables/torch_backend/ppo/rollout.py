@@ -9,7 +9,7 @@ surplus opens the next fragment, so nothing is thrown away or counted twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ __all__ = ["Fragment", "RolloutCollector"]
 
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
+Act: TypeAlias = Callable[[Array], tuple[Array, Array | None]]
 
 
 class Fragment(NamedTuple):
@@ -63,6 +64,8 @@ class RolloutCollector:
         has_failed: replicas whose policy is not finite any more, or whose environment returned
             something that isn't; they don't step.
         faults: what the environments of these replicas returned, by replica.
+        values: of the latest fragment's observations but the last, ``float32[replicas, steps,
+            envs]``; None if the policy does not give them.
     """
 
     def __init__(
@@ -114,6 +117,8 @@ class RolloutCollector:
         self._noise = np.zeros((replicas, num_envs, distribution.columns), dtype=np.float32)
         self.has_failed = np.zeros(replicas, dtype=np.bool_)
         self.faults: dict[int, str] = {}
+        self.values: Array | None = None
+        self._values, self._gives_values = zeros(), False
         self._observations: Array = self._raw
         self._has_started = False
 
@@ -130,35 +135,39 @@ class RolloutCollector:
         self._observations = self._normalise(~self._resetting)
         self._has_started = True
 
-    def collect(self, policy: Callable[[Array], Array], is_frozen: Mask) -> Fragment:
+    def collect(self, act: Act, is_frozen: Mask) -> Fragment:
         """Step every replica's environments for one fragment.
 
         Args:
-            policy: inputs of the action distribution for observations
-                ``[replicas, envs, *shape]``.
+            act: inputs of the action distribution for observations ``[replicas, envs, *shape]``,
+                and their values, or None if these would take another pass.
             is_frozen: replicas that don't step; their part of the fragment is zeros.
         """
         if not self._has_started:
             self.restart()
         buffers = self._buffers
-        step = self._begin_with_carried()
+        self.values = None
+        step = self._begin_with_carried(act)
         buffers.valid[:, step:] = False
         missing = np.where(is_frozen, 0, self._needed - buffers.valid[:, :step].sum(axis=(1, 2)))
         while missing.any():
-            self._step(step, policy, missing)
+            self._step(step, act, missing)
             step += 1
         step = max(step, self._needed // self._envs.num_envs)  # all may have failed earlier
         buffers.observations[:, step] = self._observations
         fragment = buffers.until(step)
         for replica in np.flatnonzero(is_frozen | self.has_failed).tolist():
             _fill_with_zeros(fragment, replica, self._needed)
+            self._values[replica] = 0
+        if self.values is not None:
+            self.values = self._values[:, :step]
         return fragment
 
     def take_episodes(self) -> list[list[Episode]]:
         """The episodes that finished since the last call, one list per replica."""
         return self._episodes.take()
 
-    def _begin_with_carried(self) -> int:
+    def _begin_with_carried(self, act: Act) -> int:
         """Open the fragment with the last one's surplus, and return how many steps that takes."""
         if not self._carried.any():
             return 0
@@ -169,12 +178,20 @@ class RolloutCollector:
                 array[replica, 0] = array[replica, last]
         buffers.valid[:, 0] = self._carried
         self._carried[:] = False
+        if self._gives_values:  # those of before the update are out of date
+            self._keep_values(0, act(buffers.observations[:, 0])[1])
         return 1
 
-    def _step(self, step: int, policy: Callable[[Array], Array], missing: Array) -> None:
+    def _keep_values(self, step: int, values: Array | None) -> None:
+        self._gives_values = values is not None
+        if values is not None:
+            self._values[:, step] = self.values = values
+
+    def _step(self, step: int, act: Act, missing: Array) -> None:
         buffers = self._buffers
         buffers.observations[:, step] = self._observations
-        inputs = policy(self._observations)
+        inputs, values = act(self._observations)
+        self._keep_values(step, values)
         active = self._drop_failed(np.flatnonzero(missing).tolist(), inputs, missing)
         for replica in active:
             self._distribution.draw_noise(self._action_generators[replica], self._noise[replica])

@@ -43,6 +43,8 @@ __all__ = ["TorchPPOTrainer"]
 
 Array = NDArray[Any]
 
+_IMAGES_AT_ONCE = 512  # of a replica; a whole train batch takes hundreds of megabytes
+
 
 class TorchPPOTrainer(TorchTrainer):
     """PPO's `ReplicaTrainer`."""
@@ -85,7 +87,7 @@ class TorchPPOTrainer(TorchTrainer):
         # A copy: the learner may freeze more replicas below.
         was_frozen = self._learner.is_frozen.copy()
         fields = [
-            self._to_fields(self._collector.collect(self._networks.policy, was_frozen))
+            self._to_fields(self._collector.collect(self._networks.act, was_frozen))
             for _ in range(self._ppo.fragments)
         ]
         failed = self._collector.has_failed & ~was_frozen
@@ -150,9 +152,8 @@ class TorchPPOTrainer(TorchTrainer):
         """
         replicas = len(self._envs)
         observations = fragment.observations
-        steps, envs = observations.shape[1:3]
-        flat = observations.reshape(replicas, steps * envs, *self._encoder.shape)
-        values = self._networks.values(flat).reshape(replicas, steps, envs)
+        envs = observations.shape[2]
+        values = self._values(observations)
         advantages = estimate_advantages(
             rewards=fragment.rewards,
             values=values,
@@ -171,6 +172,21 @@ class TorchPPOTrainer(TorchTrainer):
         )
         rows = self._ppo.fragment_steps * envs
         return [array[fragment.valid].reshape(replicas, rows, *array.shape[3:]) for array in arrays]
+
+    def _values(self, observations: Array) -> Array:
+        """``float32[replicas, steps, envs]`` of a fragment's ``[replicas, steps, envs, *shape]``.
+
+        What the policy has given is not computed again, and of images not all are copied at once.
+        """
+        known, envs = self._collector.values, observations.shape[2]
+        parts = [] if known is None else [known]
+        rest = observations if known is None else observations[:, -1:]
+        at_once = _IMAGES_AT_ONCE // envs + 1 if len(self._encoder.shape) == 3 else rest.shape[1]
+        for start in range(0, rest.shape[1], at_once):
+            part = rest[:, start : start + at_once]
+            flat = part.reshape(len(part), -1, *self._encoder.shape)
+            parts.append(self._networks.values(flat).reshape(part.shape[:3]))
+        return np.concatenate(parts, axis=1)
 
     def _to_batch(self, fragments: list[list[Array]]) -> TrainBatch:
         observations, actions, inputs, advantages, targets = (

@@ -46,7 +46,8 @@ class ReplaySample:
 
     Attributes:
         slots: where they begin, ``int64[replicas, rows]``.
-        observations: at the start, then at the end: ``float32[replicas, 2 * rows, *encoded]``.
+        observations: at the start, then at the end: ``[replicas, 2 * rows, *encoded]``, float32 or
+            the bytes of images.
         actions: ``int64[replicas, rows]``.
         rewards: discounted sums of the steps, ``float32[replicas, rows]``.
         discounts: of the value at the end, 0 if it is terminal, ``float32[replicas, rows]``.
@@ -55,7 +56,7 @@ class ReplaySample:
     """
 
     slots: Indices
-    observations: NDArray[np.float32]
+    observations: Array
     actions: Indices
     rewards: NDArray[np.float32]
     discounts: NDArray[np.float32]

@@ -46,10 +46,10 @@ class ObservationStore:
             return self._encoder.encode(observations)
         return np.asarray(observations)
 
-    def unpack(self, stored: Array) -> NDArray[np.float32]:
-        """Encode stored ``dtype[..., *shape]`` as the networks' ``float32[..., *encoded]``."""
+    def unpack(self, stored: Array) -> Array:
+        """Encode stored ``dtype[..., *shape]`` as ``[..., *encoded]`` in the encoder's dtype."""
         leading = stored.shape[: stored.ndim - len(self.shape)]
         if not self._is_encoded:
             stored = self._encoder.encode(stored.reshape(-1, *self.shape))
         unpacked = stored.reshape(*leading, *self._encoder.shape)
-        return unpacked.astype(np.float32, copy=False)
+        return unpacked.astype(self._encoder.dtype, copy=False)

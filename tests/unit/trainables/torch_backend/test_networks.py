@@ -38,7 +38,7 @@ def backward(networks, observations, weights):
         (loss + (outputs.values * weights[..., -1]).sum()).backward()
         return outputs
     columns = weights.mT.contiguous().numpy()
-    distribution, values = networks.packed.forward(observations.mT.numpy())
+    distribution, values = networks.packed.forward(observations.numpy())
     networks.packed.backward(columns[:, : distribution.shape[1]].copy(), columns[:, -1:])
     return NetworkOutputs(torch.from_numpy(distribution).mT, torch.from_numpy(values)[:, 0])
 
@@ -84,6 +84,102 @@ def test_the_packed_network_equals_plain_autograd(model_config, is_gaussian, is_
     torch.testing.assert_close(ours.values, expected.values)
     torch.testing.assert_close(packed.gradients, plain.gradients, atol=1e-5, rtol=1e-5)
     assert (plain.gradients != 0).any(dim=0).float().mean() > 0.5
+
+
+SMALL = (20, 24, 3)
+ATARI = [[32, 8, 4, "valid"], [64, 4, 2, "valid"], [64, 3, 1, "valid"], [512, 7, 1, "valid"]]
+IMAGES = {
+    "the Atari papers': a last layer that covers its input": (
+        {"conv_filters": ATARI, "vf_share_layers": True, "conv_activation": "relu"},
+        (84, 84, 4),
+    ),
+    "one encoder each": ({"conv_filters": ATARI}, (84, 84, 4)),
+    "RLlib's, padded on one side only": ({}, (42, 42, 1)),
+    "padded alike": ({"conv_filters": [[4, 3, 1], [16, 5, 2], [17, 3, 2]]}, SMALL),
+    "wide kernels": ({"conv_filters": [[16, [3, 5], [2, 3]], [8, [2, 4], 1]]}, SMALL),
+    "many channels at once": ({"conv_filters": [[8, 4, 2, "valid"]]}, (20, 24, 17)),
+    "one layer that covers it": ({"conv_filters": [[9, [20, 24], 1, "valid"]]}, SMALL),
+    "two that cover theirs": (
+        {"conv_filters": [[4, 8, 4, "valid"], [6, [4, 5], 1, "valid"], [5, 1, 1, "valid"]]},
+        SMALL,
+    ),
+    "layers in the heads": (
+        {
+            "conv_filters": [[16, 4, 2], [16, 4, 2]],
+            "vf_share_layers": True,
+            "head_fcnet_hiddens": [12, 6],
+            "head_fcnet_activation": "tanh",
+        },
+        SMALL,
+    ),
+    "tanh": ({"conv_filters": [[16, 4, 2], [5, 4, 2]], "conv_activation": "tanh"}, SMALL),
+    "linear": ({"conv_filters": [[16, 4, 2], [5, 4, 2]], "conv_activation": "linear"}, SMALL),
+}
+IMAGES_ON_BOTH = [
+    (*IMAGES[name], rows, kind)
+    for name in IMAGES
+    for rows, kind in (
+        (3, "bytes"),
+        (40, "floats"),
+        (33, "channels first"),
+    )
+]
+
+
+def draw_images(shape, rows, kind):
+    generator = np.random.default_rng(1)
+    size = 2, rows, *shape
+    if kind == "floats":
+        return torch.from_numpy(generator.normal(size=size).astype(np.float32))
+    if kind == "channels first":
+        size = 2, rows, shape[2], *shape[:2]
+    images = torch.from_numpy(generator.integers(0, 4, size=size, dtype=np.uint8))
+    return images.permute(0, 1, 3, 4, 2) if kind == "channels first" else images
+
+
+@pytest.mark.parametrize(("model_config", "shape", "rows", "kind"), IMAGES_ON_BOTH)
+def test_packed_images_equal_plain_autograd(model_config, shape, rows, kind):
+    packed = build(model_config, shape=shape, replicas=2)
+    plain = build(model_config, shape=shape, replicas=2, is_packed=False)
+    assert packed.packed is not None
+    observations, weights = draw_images(shape, rows, kind), draw(2, rows, 5)
+    ours, expected = (backward(networks, observations, weights) for networks in (packed, plain))
+    torch.testing.assert_close(ours.distribution, expected.distribution, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours.values, expected.values, atol=1e-5, rtol=1e-5)
+    for name, gradients in plain.named_gradients().items():
+        # Of sums of thousands of numbers, one by one and block by block.
+        scale = float(gradients.abs().max())
+        close = {"atol": 1e-5 * max(scale, 1.0), "rtol": 1e-5}
+        torch.testing.assert_close(packed.named_gradients()[name], gradients, msg=name, **close)
+        assert scale, name
+    array = observations.numpy()
+    both = packed.packed.policy_and_values(array)
+    for networks in (packed, plain):
+        np.testing.assert_allclose(networks.policy(array), both[0], atol=1e-5, rtol=1e-5)
+        np.testing.assert_allclose(networks.values(array), both[1], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("model_config", GAUSSIAN)
+def test_a_gaussian_policy_of_images_equals_plain_autograd(model_config):
+    model_config = {**model_config, "conv_filters": [[16, 4, 2], [16, 4, 2]]}
+    del model_config["fcnet_hiddens"]
+    packed = build(model_config, shape=SMALL, replicas=2, is_gaussian=True)
+    plain = build(model_config, shape=SMALL, replicas=2, is_gaussian=True, is_packed=False)
+    observations, weights = draw_images(SMALL, 9, "bytes"), draw(2, 9, 5)
+    ours, expected = (backward(networks, observations, weights) for networks in (packed, plain))
+    torch.testing.assert_close(ours.distribution, expected.distribution, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(packed.gradients, plain.gradients, atol=1e-4, rtol=1e-4)
+
+
+def test_a_replicas_images_do_not_depend_on_other_replicas():
+    model_config, shape = IMAGES["layers in the heads"]
+    together = build(model_config, shape=shape, replicas=2)
+    alone = build(model_config, shape=shape, replicas=1)
+    alone.load({name: tensor[1:] for name, tensor in together.named_parameters().items()})
+    observations, weights = draw_images(shape, 40, "bytes"), draw(2, 40, 5)
+    backward(together, observations, weights)
+    backward(alone, observations[1:], weights[1:])
+    assert torch.equal(together.gradients[1:], alone.gradients)
 
 
 @pytest.mark.parametrize("model_config", [*STANDARD, *OTHER])

@@ -35,7 +35,38 @@ def build_collector(*, replicas=2, envs=3, steps=4, max_length=5, normaliser=Non
 
 
 def policy(observations):
-    return np.zeros((*observations.shape[:2], 2), dtype=np.float32)
+    return np.zeros((*observations.shape[:2], 2), dtype=np.float32), None
+
+
+class PolicyWithValues:
+    """Values are known of every observation, and change with the policy's age."""
+
+    def __init__(self):
+        self.age = 0
+
+    def __call__(self, observations):
+        return policy(observations)[0], self.value(observations)
+
+    def value(self, observations):
+        return (observations.sum(axis=-1) * 3 + self.age).astype(np.float32)
+
+
+@given(envs=st.integers(1, 5), steps=st.integers(1, 7), max_length=st.integers(1, 6))
+def test_values_that_come_with_the_policy_are_those_of_the_present_one(envs, steps, max_length):
+    collector = build_collector(envs=envs, steps=steps, max_length=max_length)
+    act = PolicyWithValues()
+    for age in range(4):
+        act.age = age
+        fragment = collector.collect(act, np.zeros(2, dtype=bool))
+        expected = act.value(fragment.observations[:, :-1])
+        np.testing.assert_array_equal(collector.values[fragment.valid], expected[fragment.valid])
+    act.age = 9
+    fragment = collector.collect(act, np.array([False, True]))
+    expected = act.value(fragment.observations[:, :-1])
+    assert (collector.values[0] == expected[0])[fragment.valid[0]].all()
+    assert not collector.values[1].any()
+    collector.collect(policy, np.zeros(2, dtype=bool))
+    assert collector.values is None
 
 
 @given(envs=st.integers(1, 5), steps=st.integers(1, 7), max_length=st.integers(1, 6))

@@ -92,7 +92,7 @@ def test_a_restored_trainer_learns_bit_for_bit_the_same_from_the_same_batch(tmp_
     for key in ("env_steps", "learner"):
         assert state[key] == saved_again[key]
 
-    policy = trainer._networks.policy
+    policy = trainer._networks.act
     frozen = trainer._learner.is_frozen
     batch = trainer._to_batch([trainer._to_fields(trainer._collector.collect(policy, frozen))])
     ours, theirs = (each._learner.update(batch, 384) for each in (trainer, restored))
