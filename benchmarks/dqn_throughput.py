@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import contest
+from arithmetic import count_multiplications
 from contest import Contest, Entry, Target, main
+from image_env import IMAGES_ID
 from measuring import (
     build_trainer,
     matmul_peak,
@@ -24,6 +26,7 @@ from measuring import (
     train_rllib,
     train_stable_baselines3,
 )
+from ppo_contestants import ATARI_FILTERS
 
 RLLIB_DEFAULTS: dict[str, Any] = {}  # batch 32, one update a step, prioritised, double, dueling
 UNIFORM = {"type": "EpisodeReplayBuffer", "capacity": 50_000}
@@ -44,18 +47,36 @@ ZOO: dict[str, Any] = {
     "replay_buffer_config": {"type": "EpisodeReplayBuffer", "capacity": 100_000},
 }
 
+# Its hyperparameters for Atari, but for a replay that begins, and a target that follows, sooner.
+ATARI: dict[str, Any] = {
+    **ZOO,
+    "lr": 1e-4,
+    "train_batch_size_per_learner": 32,
+    "rollout_fragment_length": 4,
+    "training_intensity": 8.0,
+    "num_steps_sampled_before_learning_starts": 200,
+    "target_network_update_freq": 1000,
+    "epsilon": [[0, 1.0], [1000, 0.05]],
+    "replay_buffer_config": {"type": "EpisodeReplayBuffer", "capacity": 10_000},
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shape(contest.Shape):
-    """A training on CartPole-v1. Hyperparameters have RLlib's names.
+    """A training. Hyperparameters have RLlib's names.
 
     Attributes:
         updates_per_step: gradient steps per env step.
+        starts: env steps before the first of them.
+        is_image: whether observations are images; their network is that of the Atari papers.
     """
 
     hyperparameters: dict[str, Any]
     model_config: dict[str, Any]
     updates_per_step: float = 1.0
+    starts: int = 1000
+    is_image: bool = False
+    env: str = "CartPole-v1"
     against: tuple[str, ...] = ("RLlib",)
 
 
@@ -97,21 +118,42 @@ SHAPES = {
         replicas=(1, 5),
         against=("Stable-Baselines3",),
     ),
+    "zoo-512": Shape(
+        title="RL Zoo with [512, 512]",
+        env_steps=(25_000, 6_144),
+        hyperparameters=ZOO,
+        model_config={"fcnet_hiddens": [512, 512], "fcnet_activation": "relu"},
+        updates_per_step=0.5,
+        replicas=(1, 5),
+        against=("Stable-Baselines3",),
+    ),
+    "images": Shape(
+        title="images of 84 x 84 x 4, RL Zoo's Atari",
+        env_steps=(8_000, 2_000),
+        hyperparameters=ATARI,
+        model_config={"conv_filters": ATARI_FILTERS, "conv_activation": "relu"},
+        updates_per_step=0.25,
+        starts=200,
+        is_image=True,
+        env=IMAGES_ID,
+        replicas=(1, 5),
+        against=("Stable-Baselines3",),
+    ),
 }
 
 
 def count_updates(shape: Shape, env_steps: int) -> int:
-    """The gradient steps of one seed; the first 1000 env steps have none."""
-    return int((env_steps - 1000) * shape.updates_per_step)
+    """The gradient steps of one seed; its first env steps have none."""
+    return int((env_steps - shape.starts) * shape.updates_per_step)
 
 
 def build_ours(shape: Shape, replicas: int, seed: int) -> Any:
     """Build a trainer of ``replicas`` seeds."""
-    from sweeper.environments.settings import EnvironmentSettings
+    from sweeper.environments.settings import EnvironmentSettings, NormalizeSettings
 
     return build_trainer(
         "DQN",
-        EnvironmentSettings("CartPole-v1"),
+        EnvironmentSettings(shape.env, normalize=NormalizeSettings(images=shape.is_image)),
         {**shape.hyperparameters, "model_config": shape.model_config},
         replicas=replicas,
         seed=seed,
@@ -131,7 +173,7 @@ def measure_rllib(shape: Shape, env_steps: int, _: int, seed: int) -> dict[str, 
     start_ray()
     algorithm = (
         DQNConfig()
-        .environment("CartPole-v1")
+        .environment(shape.env)
         .env_runners(num_env_runners=0)
         .training(**shape.hyperparameters)
         .rl_module(model_config=dict(shape.model_config))
@@ -154,8 +196,9 @@ def build_stable_baselines3(
 
     fragment, batch = given["rollout_fragment_length"], given["train_batch_size_per_learner"]
     (_, _), (epsilon_steps, final_epsilon) = given["epsilon"]
+    hiddens = given["model_config"].get("fcnet_hiddens")
     return DQN(
-        "MlpPolicy",
+        "CnnPolicy" if hiddens is None else "MlpPolicy",
         make_vec_env(env_id, n_envs=1, seed=env_seed),
         learning_rate=given["lr"],
         batch_size=batch,
@@ -167,17 +210,17 @@ def build_stable_baselines3(
         gradient_steps=round(given["training_intensity"] * fragment / batch),
         exploration_fraction=epsilon_steps / env_steps,
         exploration_final_eps=final_epsilon,
-        policy_kwargs={"net_arch": given["model_config"]["fcnet_hiddens"]},
+        policy_kwargs=None if hiddens is None else {"net_arch": hiddens},
         seed=seed,
         device="cpu",
     )
 
 
 def measure_stable_baselines3(shape: Shape, env_steps: int, _: int, seed: int) -> dict[str, Any]:
-    """Train one seed with Stable-Baselines3; only for the shape ``zoo``."""
+    """Train one seed with Stable-Baselines3; only for RL Zoo's shapes."""
     given = {**shape.hyperparameters, "model_config": shape.model_config}
     model = build_stable_baselines3(
-        "CartPole-v1", given, env_steps=env_steps, seed=seed, env_seed=10_000 * (seed + 1)
+        shape.env, given, env_steps=env_steps, seed=seed, env_seed=10_000 * (seed + 1)
     )
     measured = train_stable_baselines3(model, env_steps)
     return {**measured, "gradient_steps": int(model._n_updates)}
@@ -188,21 +231,20 @@ def measure_arithmetic(shape: Shape, replicas: int) -> dict[str, Any]:
     peak = matmul_peak()
     trainer = build_ours(shape, replicas, 0)
     trainer.train()  # fills the replay memory
+    times = 20 if shape.is_image else 200
     dqn, buffer, learner = trainer._dqn, trainer._buffer, trainer._learner
     sample = buffer.sample(dqn.batch)
     errors = learner.update(sample, 1000)
     parts = {
-        "draw": shortest(lambda: buffer.sample(dqn.batch), 200),
-        "learn": shortest(lambda: learner.update(sample, 1000), 200),
-        "priorities": shortest(lambda: buffer.update_priorities(sample.slots, errors), 200),
+        "draw": shortest(lambda: buffer.sample(dqn.batch), times),
+        "learn": shortest(lambda: learner.update(sample, 1000), times),
+        "priorities": shortest(lambda: buffer.update_priorities(sample.slots, errors), times),
     }
     seconds = sum(parts.values())
-    first, second = shape.model_config["fcnet_hiddens"]
-    layers = 4 * first + first * second + second * (2 + dqn.dueling)
+    count = count_multiplications(trainer._networks.online.architecture, has_value=dqn.dueling)
     # Forward: the online network on the first observations, the target network on the next ones,
-    # with double Q also the online network there. Backward costs two forward passes, except for
-    # the first layer's input.
-    multiplications = (2 + dqn.double_q) * layers + 2 * layers - 4 * first
+    # with double Q also the online network there.
+    multiplications = (2 + dqn.double_q) * count.forward + count.backward
     operations = 2 * dqn.batch * replicas * multiplications
     return {
         "update_ms": 1000 * seconds,
@@ -228,12 +270,20 @@ CONTEST = Contest(
         Target(Entry("small", "ours:5"), Entry("small", "RLlib"), minimum=20, aim=35),
         Target(Entry("zoo", "ours:5"), Entry("zoo", "Stable-Baselines3"), minimum=2, aim=4),
         Target(Entry("zoo", "ours:1"), Entry("zoo", "Stable-Baselines3"), minimum=1.5, aim=2.5),
+        Target(Entry("zoo-512", "ours:5"), Entry("zoo-512", "Stable-Baselines3"), 1.2, aim=2),
+        Target(Entry("images", "ours:1"), Entry("images", "Stable-Baselines3"), 1.3, aim=1.7),
+        Target(Entry("images", "ours:5"), Entry("images", "Stable-Baselines3"), 1.3, aim=1.7),
         # Prioritised compared with uniform replay.
         Target(Entry("default", "ours:5"), Entry("uniform-256", "ours:5"), minimum=0.6, aim=0.8),
         Target(Entry("small", "ours:5"), Entry("uniform", "ours:5"), minimum=0.6, aim=0.8),
     ),
     arithmetic=measure_arithmetic,
-    shares={"default": (0.25, 0.45), "zoo": (0.25, 0.45)},
+    shares={
+        "default": (0.25, 0.45),
+        "zoo": (0.25, 0.45),
+        "zoo-512": (0.4, 0.6),
+        "images": (0.5, 0.75),
+    },
 )
 
 if __name__ == "__main__":

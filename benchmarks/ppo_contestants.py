@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import contest
+from image_env import IMAGES_ID
 from measuring import (
     build_trainer,
     start_ray,
@@ -22,6 +23,8 @@ class Shape(contest.Shape):
 
     Attributes:
         decays: whether lr and clip_param decay linearly to 0.
+        is_image: whether observations are images; their network is that of the Atari papers, with
+            one encoder.
     """
 
     env: str
@@ -35,6 +38,8 @@ class Shape(contest.Shape):
     clip_param: float = 0.2
     entropy_coeff: float = 0.0
     hiddens: tuple[int, ...] = (64, 64)
+    activation: str = "tanh"
+    is_image: bool = False
     decays: bool = False
     is_normalized: bool = False
     is_continuous: bool = False
@@ -115,6 +120,59 @@ SHAPES = {
     ),
 }
 
+# The filters of the Atari papers; the last one is their dense layer of 512 units.
+ATARI_FILTERS = [
+    [32, 8, 4, "valid"],
+    [64, 4, 2, "valid"],
+    [64, 3, 1, "valid"],
+    [512, 7, 1, "valid"],
+]
+SHAPES["images"] = Shape(
+    title="images of 84 x 84 x 4, RL Zoo's Atari",
+    env=IMAGES_ID,
+    env_steps=(8_192, 2_048),
+    envs=8,
+    steps=128,
+    minibatch=256,
+    epochs=4,
+    gamma=0.99,
+    lambda_=0.95,
+    lr=2.5e-4,
+    clip_param=0.1,
+    entropy_coeff=0.01,
+    is_image=True,
+    replicas=(1, 5),
+)
+SHAPES["halfcheetah"] = Shape(
+    title="HalfCheetah-v5, [256, 256], RL Zoo's but for its own initialisation",
+    env="HalfCheetah-v5",
+    env_steps=(51_200, 10_240),
+    envs=1,
+    steps=512,
+    minibatch=64,
+    epochs=20,
+    gamma=0.98,
+    lambda_=0.92,
+    lr=2.0633e-5,
+    clip_param=0.1,
+    entropy_coeff=4.01762e-4,
+    hiddens=(256, 256),
+    activation="relu",
+    is_normalized=True,
+    is_continuous=True,
+    replicas=(1, 5),
+    needs=("mujoco",),
+)
+for _units in (256, 512):
+    SHAPES[f"cartpole-{_units}"] = replace(
+        SHAPES["cartpole"],
+        title=f"CartPole-v1, RL Zoo with [{_units}, {_units}]",
+        env_steps=(51_200, 10_240),
+        hiddens=(_units, _units),
+        replicas=(1, 5),
+        against=("Stable-Baselines3",),
+    )
+
 # Environments whose simulator is the bottleneck. Stable-Baselines3 keeps gymnasium's.
 for _key in ("acrobot", "lunarlander"):
     SHAPES[f"{_key}-envpool"] = replace(
@@ -144,9 +202,16 @@ def hyperparameters(shape: Shape, env_steps: int) -> dict[str, Any]:
         "num_envs_per_env_runner": shape.envs,
         "model_config": {
             "fcnet_hiddens": list(shape.hiddens),
+            "fcnet_activation": shape.activation,
             "free_log_std": shape.is_continuous,
         },
     }
+    if shape.is_image:
+        given["model_config"] = {
+            "conv_filters": ATARI_FILTERS,
+            "conv_activation": "relu",
+            "vf_share_layers": True,
+        }
     if shape.clip_param != 0.3:
         given |= {
             "use_kl_loss": False,
@@ -157,8 +222,8 @@ def hyperparameters(shape: Shape, env_steps: int) -> dict[str, Any]:
     return given
 
 
-def measure_ours(shape: Shape, env_steps: int, replicas: int, seed: int) -> dict[str, Any]:
-    """Train ``replicas`` seeds with the torch backend."""
+def build_ours(shape: Shape, env_steps: int, replicas: int, seed: int) -> Any:
+    """Build a trainer of ``replicas`` seeds."""
     from sweeper.environments.settings import EnvironmentSettings, NormalizeSettings
 
     given = hyperparameters(shape, env_steps)
@@ -166,9 +231,14 @@ def measure_ours(shape: Shape, env_steps: int, replicas: int, seed: int) -> dict
     environment = EnvironmentSettings(
         shape.env,
         vectorization=shape.vectorization,
-        normalize=NormalizeSettings(shape.is_normalized, shape.is_normalized),
+        normalize=NormalizeSettings(shape.is_normalized, shape.is_normalized, shape.is_image),
     )
-    trainer = build_trainer("PPO", environment, given, replicas=replicas, seed=seed)
+    return build_trainer("PPO", environment, given, replicas=replicas, seed=seed)
+
+
+def measure_ours(shape: Shape, env_steps: int, replicas: int, seed: int) -> dict[str, Any]:
+    """Train ``replicas`` seeds with the torch backend."""
+    trainer = build_ours(shape, env_steps, replicas, seed)
     training = train_ours(trainer, env_steps, replicas=replicas)
     return {**training.measured, "gradient_steps": _count_updates(shape, training.iterations)}
 
@@ -201,6 +271,7 @@ def measure_rllib(shape: Shape, env_steps: int, _: int, seed: int) -> dict[str, 
 
 def measure_stable_baselines3(shape: Shape, env_steps: int, _: int, seed: int) -> dict[str, Any]:
     """Train one seed with Stable-Baselines3."""
+    import torch
     from stable_baselines3 import PPO
     from stable_baselines3.common.env_util import make_vec_env
     from stable_baselines3.common.vec_env import VecNormalize
@@ -212,8 +283,11 @@ def measure_stable_baselines3(shape: Shape, env_steps: int, _: int, seed: int) -
     def decaying(value: float) -> Any:
         return (lambda left: left * value) if shape.decays else value
 
+    policy_kwargs: dict[str, Any] = {"net_arch": list(shape.hiddens)}
+    if shape.activation == "relu":
+        policy_kwargs["activation_fn"] = torch.nn.ReLU
     model = PPO(
-        "MlpPolicy",
+        "CnnPolicy" if shape.is_image else "MlpPolicy",
         envs,
         learning_rate=decaying(shape.lr),
         clip_range=decaying(shape.clip_param),
@@ -223,7 +297,7 @@ def measure_stable_baselines3(shape: Shape, env_steps: int, _: int, seed: int) -
         gamma=shape.gamma,
         gae_lambda=shape.lambda_,
         ent_coef=shape.entropy_coeff,
-        policy_kwargs={"net_arch": list(shape.hiddens)},
+        policy_kwargs=None if shape.is_image else policy_kwargs,
         seed=seed,
         device="cpu",
     )

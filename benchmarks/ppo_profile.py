@@ -1,68 +1,36 @@
-"""Profile of the torch backend's PPO at the first shape of `ppo_throughput.py`."""
+"""Profiles of the torch backend's PPO at the shapes of `ppo_throughput.py`."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
+from arithmetic import count_multiplications
 from measuring import build_trainer, matmul_peak, shortest
-from ppo_contestants import SHAPES, hyperparameters
+from ppo_contestants import SHAPES, Shape, build_ours, hyperparameters
 
 
-def measure_arithmetic(replicas: int) -> dict[str, Any]:
-    """Measure an update of the first shape, and its share of one core's peak."""
-    import numpy as np
-    import torch
-    from gymnasium.spaces import Discrete
-
-    from sweeper.trainables.torch_backend.architecture import build_architecture
-    from sweeper.trainables.torch_backend.distributions import build_distribution
-    from sweeper.trainables.torch_backend.networks import ReplicaNetworks
-    from sweeper.trainables.torch_backend.ppo.loss import Minibatch
-    from sweeper.trainables.torch_backend.ppo.settings import read_settings
-    from sweeper.trainables.torch_backend.ppo.update import PPOLearner, TrainBatch
-
-    torch.set_num_threads(1)
+def measure_arithmetic(shape: Shape, replicas: int) -> dict[str, Any]:
+    """Measure an update of a shape, and its share of one core's peak."""
     peak = matmul_peak()
-    shape, observation, actions = SHAPES["cartpole"], 4, 2
-    rows = shape.envs * shape.steps
-    distribution = build_distribution(Discrete(actions), normalize_actions=True)
-    architecture = build_architecture(
-        {"fcnet_hiddens": list(shape.hiddens)},
-        observation_shape=(observation,),
-        distribution_inputs=actions,
-        is_gaussian=False,
-    )
-    networks = ReplicaNetworks(architecture, replicas=replicas, device=torch.device("cpu"))
-    networks.initialise([torch.Generator().manual_seed(i) for i in range(replicas)])
-    learner = PPOLearner(
-        networks,
-        distribution,
-        read_settings(hyperparameters(shape, 100_000)),
-        [np.random.default_rng(i) for i in range(replicas)],
-    )
-    batch = TrainBatch.build(
-        Minibatch(
-            torch.randn(replicas, rows, observation),
-            torch.zeros(replicas, rows, 1),
-            torch.full((replicas, rows), -0.7),
-            torch.randn(replicas, rows),
-            torch.randn(replicas, rows),
-            torch.full((replicas, rows, actions), -0.7),
-        )
-    )
-    seconds = shortest(lambda: learner.update(batch, 0), 20)
-    first, second = shape.hiddens
-    # Backward costs two forward passes, but the first layer's input needs no gradient.
-    encoder = 2 * observation * first + 3 * first * second
-    heads = 3 * second * (actions + 1)
-    operations = 2 * shape.epochs * rows * replicas * (2 * encoder + heads)
+    trainer = build_ours(shape, 100_000, replicas, 0)
+    fields = trainer._to_fields(trainer._collector.collect(trainer._networks.act, _nobody(trainer)))
+    batch, learner = trainer._to_batch([fields]), trainer._learner
+    seconds = shortest(lambda: learner.update(batch, 0), 2 if shape.is_image else 20)
+    rows = shape.epochs * shape.envs * shape.steps * replicas
+    count = count_multiplications(trainer._networks.architecture)
+    operations = 2 * rows * (count.forward + count.backward)
     return {
         "update_ms": 1000 * seconds / shape.epochs,
         "gflops": operations / seconds / 1e9,
         "peak_gflops": peak / 1e9,
         "share": operations / seconds / peak,
     }
+
+
+def _nobody(trainer: Any) -> Any:
+    """A mask of the replicas that are frozen, of which there are none."""
+    return trainer._learner.is_frozen.copy()
 
 
 def measure_phases(replicas: int) -> dict[str, float]:

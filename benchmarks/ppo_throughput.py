@@ -38,14 +38,25 @@ CONTEST = Contest(
         _against_sb3("pendulum", 5, minimum=4, aim=8),
         _against_sb3("lunarlander", 5, minimum=3, aim=6),
         Target(Entry("rllib-default", "ours:5"), Entry("rllib-default", "RLlib"), minimum=4, aim=6),
+        _against_sb3("images", 1, minimum=1.2, aim=1.5),
+        _against_sb3("images", 5, minimum=1.2, aim=1.5),
+        _against_sb3("halfcheetah", 1, minimum=1.5, aim=2),
+        _against_sb3("halfcheetah", 5, minimum=3, aim=4),
+        _against_sb3("cartpole-256", 5, minimum=2, aim=4),
+        _against_sb3("cartpole-512", 5, minimum=1.2, aim=2),
         # Here the simulator is the bottleneck, and ours may use another one.
         _against_sb3("acrobot-envpool", 5, minimum=4, aim=8),
         _against_sb3("lunarlander-envpool", 5, minimum=3, aim=6),
     ),
-    max_memory_mb={Entry("cartpole", "ours:16"): 1024},
-    # The arithmetic is measured at the first shape only.
-    arithmetic=lambda _, replicas: measure_arithmetic(replicas),
-    shares={"cartpole": (0.3, 0.5)},
+    max_memory_mb={Entry("cartpole", "ours:16"): 1024, Entry("images", "ours:5"): 2000},
+    arithmetic=measure_arithmetic,
+    shares={
+        "cartpole": (0.3, 0.5),
+        "images": (0.75, 0.9),
+        "halfcheetah": (0.3, 0.5),
+        "cartpole-256": (0.5, 0.7),
+        "cartpole-512": (0.6, 0.8),
+    },
     profiles={"phases": measure_phases},
 )
 

@@ -45,10 +45,22 @@ class WrapperSettings:
 
 @dataclass(frozen=True)
 class NormalizeSettings:
-    """What is normalised by running statistics, which every replica has of its own."""
+    """What is normalised.
+
+    Attributes:
+        observations: by running statistics, which every replica has of its own.
+        rewards: the same.
+        images: of bytes, by 255.
+    """
 
     observations: bool = False
     rewards: bool = False
+    images: bool = False
+
+    @property
+    def image_scale(self) -> float:
+        """What the networks multiply images by."""
+        return 1 / 255 if self.images else 1.0
 
 
 @dataclass(frozen=True)

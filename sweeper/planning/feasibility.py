@@ -27,7 +27,7 @@ from sweeper.spec.keys.support import REFERENCE_BACKEND
 from sweeper.spec.sections import Resources
 from sweeper.spec.text.yaml import KeyPath, dotted
 from sweeper.trainables.spaces import explain_spaces, shorten
-from sweeper.trainables.torch_backend.replay.memory import ReplayMemory
+from sweeper.trainables.torch_backend.replay.memory import ReplayMemory, count_frames
 
 __all__ = ["Feasibility", "check_feasibility", "count_fitting", "gpus"]
 
@@ -58,7 +58,7 @@ def check_feasibility(proposal: Proposal, trials_at_once: int = 1) -> Feasibilit
             found.append((("environment", *error.key), str(error)))
         else:
             found.extend(_check_environment(proposal, proposal.environment, described))
-            replay = _describe_replay(proposal, described)
+            replay = _describe_replay(proposal, proposal.environment, described)
             if replay is not None and proposal.is_local:
                 problem = explain_too_much(replay, proposal.replicas, trials_at_once)
                 if problem is not None:
@@ -77,7 +77,7 @@ def _check_environment(
 ) -> Iterator[tuple[KeyPath, str]]:
     refusal = None
     if proposal.algorithm is not None:
-        refusal = _refuse_spaces(proposal, described)
+        refusal = _refuse_spaces(proposal, settings, described)
     refusal = refusal or described.probe.fault
     if refusal is not None:
         yield ("environment", "id"), f"{settings.id}: {refusal}"
@@ -93,11 +93,12 @@ def _check_environment(
     yield from _check_vectorization(proposal, settings, described)
 
 
-def _refuse_spaces(proposal: Proposal, described: EnvironmentDescription) -> str | None:
+def _refuse_spaces(
+    proposal: Proposal, settings: EnvironmentSettings, described: EnvironmentDescription
+) -> str | None:
     network = proposal.param_space.get("model_config")
-    return explain_spaces(
-        proposal.support, described.observation_space, described.action_space, network
-    )
+    seen, done = described.observation_space, described.action_space
+    return explain_spaces(proposal.support, settings, seen, done, network)
 
 
 def _check_replay(
@@ -118,11 +119,16 @@ def _check_replay(
         )
 
 
-def _describe_replay(proposal: Proposal, described: EnvironmentDescription) -> ReplayMemory | None:
+def _describe_replay(
+    proposal: Proposal, settings: EnvironmentSettings, described: EnvironmentDescription
+) -> ReplayMemory | None:
     support = proposal.support
-    if not support.has_own_replay or _refuse_spaces(proposal, described):
+    if not support.has_own_replay or _refuse_spaces(proposal, settings, described):
         return None
-    return find_largest_replay(proposal.param_space, described, proposal.replicas, proposal.stop)
+    frames = count_frames(settings, described.observation_space)
+    return find_largest_replay(
+        proposal.param_space, described, proposal.replicas, proposal.stop, frames
+    )
 
 
 def _has_free_log_std(proposal: Proposal) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sweeper.environments.building import EnvironmentDescription
@@ -27,10 +28,11 @@ def find_largest_replay(
     environment: EnvironmentDescription,
     replicas: int,
     stop: Mapping[str, float] | None = None,
+    frames: int = 1,
 ) -> ReplayMemory:
     """The largest replay memories of the torch backend's DQN, over all configurations of a space.
 
-    The criteria in ``stop`` may bound a trial's env steps.
+    The criteria in ``stop`` may bound a trial's env steps; observations are stacks of ``frames``.
 
     Raises:
         ConfigurationRefusedError: the backend can't see the observations.
@@ -39,7 +41,7 @@ def find_largest_replay(
     return max(
         (
             describe_memory(
-                replay,
+                replace(replay, frames=frames),
                 observation_space=environment.observation_space,
                 action_space=environment.action_space,
                 envs=envs,

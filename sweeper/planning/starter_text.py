@@ -12,7 +12,7 @@ from sweeper.planning.preset_space import write_space_around
 from sweeper.planning.presets import Preset
 from sweeper.planning.starter_space import Task, write_space
 from sweeper.printable import printable
-from sweeper.spec import ExperimentSpec, dump_value
+from sweeper.spec import ExperimentSpec, dump_environment, dump_value
 from sweeper.spec.keys.names import algorithms
 from sweeper.spec.keys.support import supports
 from sweeper.trainables.spaces import can_act
@@ -87,8 +87,6 @@ def write_around(task: Task, preset: Preset, file: str | None) -> str:
     """
     spec, name = preset.spec, _name(task)
     about = "\n".join(f"# {line}" for line in preset.about)
-    environment = spec.environment.model_dump(exclude_defaults=True)
-    whole = environment["id"] if set(environment) == {"id"} else environment
     stop = "\n".join(f"  {key}: {dump_value(value)}" for key, value in spec.stop.items())
     return f"""\
 # {spec.algorithm} on {task.env_id}, a sweep around the preset {preset.name},
@@ -96,7 +94,7 @@ def write_around(task: Task, preset: Preset, file: str | None) -> str:
 {about}
 {_commands(file, name)}
 name: {name}
-environment: {dump_value(whole)}
+{dump_environment(spec.environment)}
 algorithm: {spec.algorithm}
 backend: {spec.backend}
 
@@ -125,12 +123,15 @@ selection:
 def _evaluation(spec: ExperimentSpec) -> str:
     if spec.evaluation is None:
         return ""
+    kind, explore = (
+        ("exploring", "\n  explore: true") if spec.evaluation.explore else ("greedy", "")
+    )
     return f"""
-# The preset's own evaluation: greedy episodes of the trained agent, on environment seeds that
+# The preset's own evaluation: {kind} episodes of the trained agent, on environment seeds that
 # training never sees. The champion is chosen by them, and no trial is stopped before.
 evaluation:
   episodes: {spec.evaluation.episodes}
-  every_env_steps: {spec.evaluation.every_env_steps}
+  every_env_steps: {spec.evaluation.every_env_steps}{explore}
 """
 
 

@@ -8,6 +8,7 @@ reads each section, ``rules`` check how they fit each other, and ``experiment`` 
 from sweeper.spec.experiment import (
     ExperimentSpec,
     Reading,
+    dump_environment,
     dump_spec,
     dump_value,
     load_record,
@@ -19,6 +20,7 @@ from sweeper.spec.experiment import (
 __all__ = [
     "ExperimentSpec",
     "Reading",
+    "dump_environment",
     "dump_spec",
     "dump_value",
     "load_record",

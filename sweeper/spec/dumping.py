@@ -14,7 +14,9 @@ from sweeper.spec.sections import Environment, Plateau, Tracking
 from sweeper.spec.text.scalars import explain_typography, parse_scalar, refuse_untyped
 from sweeper.sqlite_address import default_tracking_uri
 
-__all__ = ["dump_spec", "dump_value"]
+__all__ = ["dump_environment", "dump_spec", "dump_value"]
+
+_WIDTH = 100
 
 
 def dump_spec(spec: Any) -> str:
@@ -43,14 +45,29 @@ def dump_spec(spec: Any) -> str:
             plain[name] = list(value) if isinstance(value, tuple) else value
         elif name == "tracking":
             plain[name] = None  # on by default
-    kept = {name: value for name, value in plain.items() if value != {} or name == "evaluation"}
+    return _dump(
+        {name: value for name, value in plain.items() if value != {} or name == "evaluation"}
+    )
+
+
+def dump_environment(environment: Environment) -> str:
+    """A spec's lines of its environment, in any folder: without where its module is looked for."""
+    plain = _plain_environment(environment)
+    plain.pop("search_paths", None)
+    if set(plain) == {"id"}:
+        return f"environment: {dump_value(plain['id'])}"
+    line = f"environment: {dump_value(plain)}"
+    return line if len(line) <= _WIDTH else _dump({"environment": plain}).rstrip()
+
+
+def _dump(document: Mapping[str, Any]) -> str:
     return yaml.dump(
-        kept,
+        document,
         Dumper=_Dumper,
         sort_keys=False,
         allow_unicode=True,
         default_flow_style=None,
-        width=100,
+        width=_WIDTH,
     )
 
 

@@ -17,7 +17,7 @@ from sweeper.paths import write_atomically
 from sweeper.printable import printable
 from sweeper.search.distributions import is_distribution
 from sweeper.spec.draft import Draft, read_draft
-from sweeper.spec.dumping import dump_spec, dump_value
+from sweeper.spec.dumping import dump_environment, dump_spec, dump_value
 from sweeper.spec.from_python import plain_values
 from sweeper.spec.keys.descriptions import TOP_LEVEL_KEYS
 from sweeper.spec.keys.support import Support, find_support
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ExperimentSpec",
     "Reading",
+    "dump_environment",
     "dump_spec",
     "dump_value",
     "load_record",

@@ -233,6 +233,12 @@ def _not_available(draft: Draft) -> Iterator[tuple[KeyPath, str]]:
             if getattr(environment.normalize, key) and not draft.support.normalises:
                 what = f"normalize.{key} with {draft.algorithm} on backend {draft.backend}"
                 yield ("environment", "normalize", key), what
+        if environment.normalize.images and not draft.support.scales_images:
+            what = (
+                f"normalize.images on backend {draft.backend}; a wrapper that scales does it, such "
+                "as AtariPreprocessing: {scale_obs: true}"
+            )
+            yield ("environment", "normalize", "images"), what
 
 
 def _given_stop(draft: Draft) -> Iterator[tuple[str, Any]]:

@@ -102,12 +102,14 @@ def _wrapper(value: Any) -> Any:
 
 
 class Normalize(Section):
-    """Running statistics that observations and rewards are divided by."""
+    """What observations and rewards are divided by."""
 
     observations: bool = False
     """Shift and scale observations by their running mean and deviation."""
     rewards: bool = False
     """Scale rewards by the running deviation of the return."""
+    images: bool = False
+    """Divide images of bytes by 255, in the network; they are kept as bytes."""
 
 
 class Environment(Section):

@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from sweeper.environments.settings import EnvironmentSettings
 from sweeper.environments.spaces import explain_shape, has_channels_first
 from sweeper.errors import ConfigurationRefusedError
 from sweeper.hints import show
@@ -36,17 +37,26 @@ def can_act(algorithm: str, actions: Space) -> bool:
 
 
 def explain_spaces(
-    support: Support, observation: Space, action: Space, network: object
+    support: Support,
+    environment: EnvironmentSettings,
+    observation: Space,
+    action: Space,
+    network: object,
 ) -> str | None:
     """Why an algorithm can't be trained in an environment's spaces; None if it can.
 
     Args:
         support: of the algorithm on its backend.
+        environment: what is asked for.
         observation: the environment's observation space.
         action: the environment's action space.
         network: the ``model_config``; with filters of its own, images may have any size.
     """
-    return _refuse_actions(support, action) or _refuse_observations(support, observation, network)
+    return (
+        _refuse_actions(support, action)
+        or _refuse_observations(support, observation, network)
+        or _refuse_scaling(environment, observation)
+    )
 
 
 def check_spaces(
@@ -58,7 +68,7 @@ def check_spaces(
         ConfigurationRefusedError: the trial's algorithm can't be trained in these spaces.
     """
     support = find_support(settings.backend, settings.algorithm)
-    refusal = explain_spaces(support, observation, action, network)
+    refusal = explain_spaces(support, settings.environment, observation, action, network)
     if refusal is not None:
         raise ConfigurationRefusedError(f"{settings.environment.id}: {refusal}")
 
@@ -112,6 +122,19 @@ def _refuse_observations(support: Support, observation: Space, network: object) 
                 return f"{refusal} on backend {support.backend}; backend: {REFERENCE_BACKEND} can"
             return f"{refusal}; {_suggest_filter(support, observation)}"
     return _refuse_shape(observation, network) if isinstance(observation, spaces.Box) else None
+
+
+def _refuse_scaling(environment: EnvironmentSettings, observation: Space) -> str | None:
+    normalize, is_box = environment.normalize, isinstance(observation, spaces.Box)
+    is_image = is_box and len(observation.shape) == 3 and observation.dtype == np.uint8
+    if not normalize.images or (is_image and not normalize.observations):
+        return None
+    if is_image:
+        return "normalize.images and normalize.observations exclude each other; leave one out"
+    return (
+        "normalize.images divides images of bytes by 255, and observations are "
+        f"{shorten(observation)}: leave it out"
+    )
 
 
 def _keys(space: Space) -> Iterator[object]:

@@ -45,7 +45,6 @@ def test_the_readme_leaves_nothing_to_fill_in() -> None:
     assert "@@" not in README
 
 
-# configs/atari needs an extra: tests/integration/environments/test_atari_run.py plans it.
 CONFIGS = [
     *sorted((ROOT / "configs").glob("*.yaml")),
     *sorted((ROOT / "configs/zoo").glob("*.yaml")),
@@ -54,6 +53,8 @@ CONFIGS = [
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
 def test_every_config_can_be_planned(path: Path) -> None:
+    if path.stem.startswith("pong"):
+        pytest.skip("needs an extra: tests/integration/environments/test_atari_run.py plans it")
     plan = build_plan(load_spec(path))
     assert plan.trials >= 1
 

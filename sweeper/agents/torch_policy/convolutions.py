@@ -60,8 +60,11 @@ def read_traced_convolutions(
         for index, layer in enumerate(network["convolutions"])
     ]
 
+    # Agents of earlier versions have none.
+    scale = float(network.get("input_scale", 1.0))
+
     def run(batch: Tensor) -> Tensor:
-        hidden = batch.permute(0, 3, 1, 2)
+        hidden = batch.permute(0, 3, 1, 2) * scale
         for layer in layers:
             hidden = layer(hidden)
         return hidden.permute(0, 2, 3, 1).flatten(1)

@@ -35,7 +35,11 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
         "conv_transpose3d", "sigmoid", "tanh", "relu", "leaky_relu", "selu",
     ),
 }  # fmt: skip
-_FILTER = "[channels, kernel, stride], whole numbers from 1 on, kernel and stride also as pairs"
+_FILTER = (
+    "[channels, kernel, stride], whole numbers from 1 on, kernel and stride also as pairs, with "
+    "valid as a fourth for no padding"
+)
+_PADDING = ("same", "valid")
 
 
 def check_filters(value: Any) -> str | None:
@@ -47,9 +51,9 @@ def check_filters(value: Any) -> str | None:
     for row in value:
         if not (
             isinstance(row, list)
-            and len(row) == 3
+            and (len(row) == 3 or (len(row) == 4 and row[3] in _PADDING))
             and _is_size(row[0])
-            and all(_is_size(one) or _is_pair(one) for one in row[1:])
+            and all(_is_size(one) or _is_pair(one) for one in row[1:3])
         ):
             return f"a filter must be {_FILTER}; found {show(row)}"
     return None

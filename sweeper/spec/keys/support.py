@@ -95,6 +95,7 @@ class Support:
         min_native_envs: with fewer environments, gymnasium's vectorised ones are slower than a
             loop over single ones.
         normalises: whether it keeps running statistics of observations and rewards.
+        scales_images: whether its networks can divide bytes by 255.
         has_own_replay: whether the replay memory is this package's: its size is known before the
             run, a checkpoint can hold it, and it drops single steps instead of whole episodes.
         drops_trainer: whether a finished trial's checkpoint can be cut down to the agent.
@@ -125,6 +126,7 @@ class Support:
     builds_vector_envs: bool = False
     min_native_envs: int = 1
     normalises: bool = False
+    scales_images: bool = False
     has_own_replay: bool = False
     drops_trainer: bool = False
 
@@ -157,6 +159,7 @@ _OF_BACKEND: Mapping[str, Mapping[str, Any]] = {
         "observations": ("Box", "Discrete", "MultiDiscrete"),
         "trains_replicas_together": True,
         "builds_vector_envs": True,
+        "scales_images": True,
         "drops_trainer": True,
     },
     REFERENCE_BACKEND: {},

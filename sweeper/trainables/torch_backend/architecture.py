@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from sweeper.errors import ConfigurationRefusedError
+from sweeper.trainables.torch_backend.filters import Convolution, convolved, read_filters
 from sweeper.trainables.torch_backend.schedules import is_number
 
 __all__ = [
@@ -65,15 +66,6 @@ _ACTIVATIONS = {
     None: "linear",
 }
 
-# RLlib's default filters by the image's height and width (models/utils.py, get_filter_config).
-_DEFAULT_FILTERS: Mapping[int, tuple[tuple[int, int, int], ...]] = {
-    96: ((16, 8, 4), (32, 4, 2), (256, 11, 2)),
-    84: ((16, 8, 4), (32, 4, 2), (256, 11, 1)),
-    64: ((16, 4, 2), (32, 4, 2), (64, 4, 2), (128, 4, 2)),
-    42: ((16, 4, 2), (32, 4, 2), (256, 11, 1)),
-    10: ((16, 5, 2), (32, 5, 2)),
-}
-
 
 @dataclass(frozen=True)
 class Initialiser:
@@ -81,16 +73,6 @@ class Initialiser:
 
     name: str | None = None
     kwargs: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Convolution:
-    """One Conv2d layer; ``padding`` is left, right, top, bottom."""
-
-    channels: int
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -110,6 +92,7 @@ class Architecture:
             without biases; None: as torch.nn.Linear.
         value_head_gain: the same of the value's head.
         log_std_init: free log deviations start here.
+        input_scale: images are multiplied by it.
     """
 
     observation_shape: tuple[int, ...]
@@ -130,6 +113,7 @@ class Architecture:
     policy_head_gain: float | None
     value_head_gain: float | None
     log_std_init: float
+    input_scale: float = 1.0
 
     @property
     def encoders(self) -> tuple[str, ...]:
@@ -143,7 +127,7 @@ class Architecture:
             return self.hiddens[-1]
         height, width, _ = self.observation_shape
         for layer in self.convolutions:
-            height, width = _convolved((height, width), layer)
+            height, width = convolved((height, width), layer)
         return height * width * self.convolutions[-1].channels
 
 
@@ -168,8 +152,9 @@ def build_architecture(
     observation_shape: tuple[int, ...],
     distribution_inputs: int,
     is_gaussian: bool,
+    image_scale: float = 1.0,
 ) -> Architecture:
-    """Read a ``model_config``.
+    """Read a ``model_config``; images are multiplied by ``image_scale``.
 
     Raises:
         ConfigurationRefusedError: this backend does not support a key or a value.
@@ -196,7 +181,7 @@ def build_architecture(
         )
     return Architecture(
         observation_shape=observation_shape,
-        convolutions=_read_filters(given["conv_filters"], observation_shape) if is_image else (),
+        convolutions=read_filters(given["conv_filters"], observation_shape) if is_image else (),
         hiddens=hiddens,
         activation=_read_activation(f"{prefix}_activation", given),
         use_layernorm=bool(given["fcnet_use_layernorm"]) and not is_image,
@@ -213,6 +198,7 @@ def build_architecture(
         policy_head_gain=_read_gain("policy_head_gain", given),
         value_head_gain=_read_gain("value_head_gain", given),
         log_std_init=_read_log_std(given, clip),
+        input_scale=image_scale if is_image else 1.0,
     )
 
 
@@ -353,45 +339,3 @@ def _sizes(key: str, given: Any) -> tuple[int, ...]:
     ):
         raise ConfigurationRefusedError(f"model_config.{key} is a list of sizes, not {given!r}")
     return tuple(given)
-
-
-def _read_filters(given: Any, shape: tuple[int, ...]) -> tuple[Convolution, ...]:
-    filters = given or _DEFAULT_FILTERS.get(shape[0] if shape[0] == shape[1] else -1)
-    if not filters:
-        raise ConfigurationRefusedError(
-            f"no default conv_filters for images of shape {shape}; give "
-            "model_config.conv_filters [[channels, kernel, stride], ...]"
-        )
-    size, layers = (shape[0], shape[1]), []
-    for row in filters:
-        if not isinstance(row, list | tuple) or len(row) not in (3, 4):
-            raise ConfigurationRefusedError(
-                f"model_config.conv_filters has rows [channels, kernel, stride], not {row!r}"
-            )
-        channels, kernel, stride = int(row[0]), _pair(row[1]), _pair(row[2])
-        padding = (0, 0, 0, 0)
-        if len(row) == 3 or row[3] == "same":
-            rows, columns = (
-                (math.ceil(size[i] / stride[i]) - 1) * stride[i] + kernel[i] - size[i]
-                for i in (0, 1)
-            )
-            padding = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
-        layers.append(Convolution(channels, kernel, stride, padding))
-        size = _convolved(size, layers[-1])
-        if min(size) < 1:
-            raise ConfigurationRefusedError(
-                f"conv_filters shrink images of shape {shape} to nothing"
-            )
-    return tuple(layers)
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
-
-
-def _convolved(size: tuple[int, int], layer: Convolution) -> tuple[int, int]:
-    left, right, top, bottom = layer.padding
-    return (
-        (size[0] + top + bottom - layer.kernel[0]) // layer.stride[0] + 1,
-        (size[1] + left + right - layer.kernel[1]) // layer.stride[1] + 1,
-    )

@@ -23,7 +23,7 @@ def describe_architecture(
         meaning: what the algorithm adds to it, under the names that ``agent.json`` has.
     """
     shapes = {one.name: tuple(one.shape) for one in list_parameters(architecture)}
-    names = ["convolutions"] if architecture.convolutions else []
+    names = ["convolutions", "input_scale"] if architecture.convolutions else []
     names += ["activation"] if architecture.convolutions or architecture.hiddens else []
     names += ["head_activation"] if architecture.head_hiddens else []
     names += ["log_std_clip"] if architecture.log_deviations else []

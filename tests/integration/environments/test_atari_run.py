@@ -10,6 +10,7 @@ import pytest
 
 from sweeper.planning.plan import build_plan
 from sweeper.planning.settings import trial_settings
+from sweeper.planning.starter import make_starter
 from sweeper.search.configuration import merge_configuration
 from sweeper.spec import load_spec
 from sweeper.trainables.trainers import trainer_class
@@ -17,7 +18,7 @@ from sweeper.trainables.trainers import trainer_class
 pytest.importorskip("ale_py")
 pytest.importorskip("cv2")
 
-PRESET = Path(__file__).parents[3] / "configs" / "atari" / "pong_ppo.yaml"
+PRESET = Path(__file__).parents[3] / "configs" / "zoo" / "pong_ppo.yaml"
 SPEC = """
 environment:
   id: ALE/Pong-v5
@@ -64,5 +65,30 @@ def test_pong_is_planned_and_trained(
         trainer.close()
 
 
-def test_the_preset_can_be_planned() -> None:
-    assert build_plan(load_spec(PRESET)).trials == 4
+@pytest.mark.parametrize("algorithm", ["PPO", "DQN"])
+def test_the_presets_can_be_planned_and_searched_around(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
+) -> None:
+    spec = load_spec(PRESET.with_name(f"pong_{algorithm.lower()}.yaml"))
+    assert build_plan(spec).trials == 1
+    monkeypatch.chdir(tmp_path)
+    text = make_starter("ALE/Pong-v5", algorithm, from_preset=True).text
+    assert max(map(len, text.splitlines())) <= 100
+    Path("around.yaml").write_text(text, "utf-8")
+    around = build_plan(load_spec(Path("around.yaml")))
+    assert (around.trials, around.warnings) == (16, ())
+    found, theirs = around.spec.environment, spec.environment
+    assert found.model_dump(exclude={"search_paths"}) == theirs.model_dump(exclude={"search_paths"})
+    evaluations = [one.spec.evaluation for one in (around, build_plan(spec))]
+    assert evaluations[0] == evaluations[1]
+    assert evaluations[0] is not None
+    assert evaluations[0].explore
+
+
+def test_the_dqn_preset_plans_its_replay_of_single_frames() -> None:
+    """Five replicas of 100,000 steps fit into 4 GB: 7,056 bytes a step instead of 28,224."""
+    spec = load_spec(PRESET.with_name("pong_dqn.yaml"))
+    plan = build_plan(spec.model_copy(update={"seeds": (0, 1, 2, 3, 4)}))
+    assert plan.replay is not None
+    assert plan.replay.observation_shape == (84, 84)
+    assert 3.5e9 < plan.replay.replay_bytes < 3.6e9

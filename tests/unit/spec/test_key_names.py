@@ -215,6 +215,7 @@ def test_a_wrong_hyperparameter_is_explained(
         ("PPO", {"model_config": {"choice": [{"fcnet_hiddens": [8]}, {"use_lstm": True}]}}),
         ("PPO", {"model_config": {"head_fcnet_hiddens": []}}),
         ("PPO", {"model_config": {"conv_filters": [[16, 4, 2], [32, [4, 4], 2]]}}),
+        ("PPO", {"model_config": {"conv_filters": [[16, 4, 2, "same"], [32, 4, 2, "valid"]]}}),
         ("DQN", {"n_step": [2, 5], "training_intensity": None}),
         ("DQN", {"epsilon": 0.1, "v_min": -5, "v_max": 5}),
         ("SAC", {"target_entropy": -2.0}),

@@ -89,7 +89,11 @@ class QHead:
 
 
 def build_q_architecture(
-    model_config: Mapping[str, Any], *, observation_shape: tuple[int, ...], head: QHead
+    model_config: Mapping[str, Any],
+    *,
+    observation_shape: tuple[int, ...],
+    head: QHead,
+    image_scale: float = 1.0,
 ) -> Architecture:
     """Build the architecture that a ``model_config`` describes.
 
@@ -101,6 +105,7 @@ def build_q_architecture(
         observation_shape=observation_shape,
         distribution_inputs=head.outputs,
         is_gaussian=False,
+        image_scale=image_scale,
     )
 
 

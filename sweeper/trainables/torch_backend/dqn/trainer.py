@@ -39,6 +39,7 @@ from sweeper.trainables.torch_backend.replay.buffer import ReplayBuffer
 from sweeper.trainables.torch_backend.replay.memory import (
     bound_steps,
     check_free_memory,
+    count_frames,
     describe_memory,
 )
 from sweeper.trainables.torch_backend.replay.observation_store import ObservationStore
@@ -75,7 +76,7 @@ class TorchDQNTrainer(TorchTrainer):
     @classmethod
     def describe_network(
         cls,
-        settings: TrialSettings,  # noqa: ARG003
+        settings: TrialSettings,
         configuration: Mapping[str, Any],
         observation_space: gymnasium.Space[Any],
         action_space: gymnasium.Space[Any],
@@ -84,7 +85,12 @@ class TorchDQNTrainer(TorchTrainer):
         dqn = read_settings(configuration)
         head = build_head(dqn, build_epsilon_greedy(action_space).input_size)
         shape = build_observation_encoder(observation_space).shape
-        architecture = build_q_architecture(dqn.model_config, observation_shape=shape, head=head)
+        architecture = build_q_architecture(
+            dqn.model_config,
+            observation_shape=shape,
+            head=head,
+            image_scale=settings.environment.normalize.image_scale,
+        )
         meaning: dict[str, Any] = {"dueling": head.is_dueling, "num_atoms": head.atoms}
         if head.atoms > 1:
             meaning |= {"v_min": head.v_min, "v_max": head.v_max}
@@ -140,9 +146,11 @@ class TorchDQNTrainer(TorchTrainer):
         self._replay_begun = steps = int(state["collected_steps"])
         if state["replay_begun"] is not None:
             # Copied from a memory map straight into the rings.
-            replay = checkpoints.read_tensors(CheckpointPaths(folder).replay)
-            self._buffer.restore({name: tensor.numpy() for name, tensor in replay.items()})
-            self._replay_begun = int(state["replay_begun"])
+            tensors = checkpoints.read_tensors(CheckpointPaths(folder).replay)
+            replay = {name: tensor.numpy() for name, tensor in tensors.items()}
+            if self._buffer.can_restore(replay):
+                self._buffer.restore(replay)
+                self._replay_begun = int(state["replay_begun"])
         self._collector.restart(steps)
 
     def _run_round(self) -> None:
@@ -160,19 +168,23 @@ class TorchDQNTrainer(TorchTrainer):
 
     def _build(self, device: torch.device) -> None:
         dqn, replicas = self._dqn, len(self._settings.seeds)
-        envs = self._envs
+        envs, normalize = self._envs, self._settings.environment.normalize
         self._distribution = build_epsilon_greedy(envs.single_action_space)
         actions = self._distribution.input_size
         head = build_head(dqn, actions)
         architecture = build_q_architecture(
-            dqn.model_config, observation_shape=self._encoder.shape, head=head
+            dqn.model_config,
+            observation_shape=self._encoder.shape,
+            head=head,
+            image_scale=normalize.image_scale,
         )
         self._networks = QNetworks(architecture, head, replicas=replicas, device=device)
         self._policy = self._networks.values
         self._networks.initialise(self._streams.torch_generators("initialisation"))
         self._learner = DQNLearner(self._networks, dqn)
         steps = bound_steps(self._settings.stop, dqn.iteration_steps + dqn.round_steps)
-        replay = dataclasses.replace(dqn.replay, max_steps=steps)
+        frames = count_frames(self._settings.environment, envs.single_observation_space)
+        replay = dataclasses.replace(dqn.replay, max_steps=steps, frames=frames)
         memory = describe_memory(
             replay,
             observation_space=envs.single_observation_space,

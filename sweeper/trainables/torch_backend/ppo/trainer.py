@@ -66,7 +66,7 @@ class TorchPPOTrainer(TorchTrainer):
     @classmethod
     def describe_network(
         cls,
-        settings: TrialSettings,  # noqa: ARG003
+        settings: TrialSettings,
         configuration: Mapping[str, Any],
         observation_space: gymnasium.Space[Any],
         action_space: gymnasium.Space[Any],
@@ -74,7 +74,8 @@ class TorchPPOTrainer(TorchTrainer):
         """What weights of a configuration must be like."""
         ppo = read_settings(configuration)
         encoder = build_observation_encoder(observation_space)
-        distribution, architecture = _design(ppo, encoder, action_space)
+        scale = settings.environment.normalize.image_scale
+        distribution, architecture = _design(ppo, encoder, action_space, scale)
         # It says what the network's outputs mean.
         meaning = {"normalize_actions": ppo.normalize_actions} if distribution.is_gaussian else {}
         return describe_architecture(architecture, meaning)
@@ -116,10 +117,10 @@ class TorchPPOTrainer(TorchTrainer):
     def _build(self, device: torch.device) -> None:
         settings, ppo = self._settings, self._ppo
         replicas = len(settings.seeds)
-        self._distribution, architecture = _design(
-            ppo, self._encoder, self._envs.single_action_space
-        )
         normalize = settings.environment.normalize
+        self._distribution, architecture = _design(
+            ppo, self._encoder, self._envs.single_action_space, normalize.image_scale
+        )
         self._observation_normaliser = (
             ObservationNormaliser(replicas, self._encoder.shape) if normalize.observations else None
         )
@@ -225,7 +226,10 @@ class TorchPPOTrainer(TorchTrainer):
 
 
 def _design(
-    ppo: PPOSettings, encoder: ObservationEncoder, action_space: gymnasium.Space[Any]
+    ppo: PPOSettings,
+    encoder: ObservationEncoder,
+    action_space: gymnasium.Space[Any],
+    image_scale: float,
 ) -> tuple[ActionDistribution, Architecture]:
     """The distribution of actions, and the networks that give its inputs."""
     distribution = build_distribution(action_space, normalize_actions=ppo.normalize_actions)
@@ -234,5 +238,6 @@ def _design(
         observation_shape=encoder.shape,
         distribution_inputs=distribution.input_size,
         is_gaussian=distribution.is_gaussian,
+        image_scale=image_scale,
     )
     return distribution, architecture

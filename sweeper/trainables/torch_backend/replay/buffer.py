@@ -5,6 +5,9 @@ begins at an episode's last observation or at the latest one, which take a slot 
 slots holds the last N observations and the steps between them; each new observation overwrites
 the oldest slot (RLlib evicts whole episodes instead).
 
+Of stacked frames a slot holds the newest alone (`observation_rings`), and no transition begins at
+the oldest slots, whose earlier frames are gone.
+
 Steps are drawn as by RLlib's buffers (utils/replay_buffers/): uniformly, or in proportion to
 ``priority ** alpha`` with importance weights for ``beta`` (Schaul et al. 2016, "Prioritized
 Experience Replay"). An n-step transition (Sutton 1988; Hessel et al. 2018, "Rainbow") never
@@ -24,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sweeper.trainables.torch_backend.replay.observation_rings import ObservationRings
 from sweeper.trainables.torch_backend.replay.observation_store import ObservationStore
 from sweeper.trainables.torch_backend.replay.settings import ReplaySettings, ring_size
 from sweeper.trainables.torch_backend.replay.sum_tree import SumTree
@@ -83,13 +87,14 @@ class ReplayBuffer:
         actions: int,
         generators: Sequence[np.random.Generator],
     ) -> None:
-        self._store = store
         self._settings = settings
         self._generators = generators
         self._lanes, self._envs = replicas * envs, envs
         self._ring = ring_size(settings, envs)
         slots = self._lanes * self._ring
-        self._observations: Array = np.zeros((slots, *store.shape), dtype=store.dtype)
+        self._observations = ObservationRings(
+            store, settings.frames, lanes=self._lanes, ring=self._ring
+        )
         self._actions: Array = np.zeros(slots, dtype=np.min_scalar_type(actions - 1))
         self._rewards = np.zeros(slots, dtype=np.float32)
         self._kinds = np.zeros(slots, dtype=np.uint8)
@@ -112,7 +117,8 @@ class ReplayBuffer:
 
     def begin(self, lanes: Indices, observations: Array) -> None:
         """Begin an episode in each lane with its first observation, packed, ``[lanes, *shape]``."""
-        self._advance(lanes, observations)
+        for one in self._observations.split(observations):
+            self._advance(lanes, one)
         self._episode_steps[lanes] = 0
         self._is_running[lanes] = True
 
@@ -135,12 +141,16 @@ class ReplayBuffer:
             terminated: whether the step ended in a terminal state, ``[lanes]``.
             ended: whether it ended the episode, terminal or truncated, ``[lanes]``.
             observations: after the step, packed, ``[lanes, *shape]``.
+
+        Raises:
+            EnvironmentFailedError: they are not the former stacks with one more frame.
         """
         slots = self._first[lanes] + self._position[lanes]
+        newest = self._observations.take_newest(slots, observations)
         self._actions[slots] = actions
         self._rewards[slots] = rewards
         self._kinds[slots] = _STEP + _TERMINAL * terminated
-        self._advance(lanes, observations)
+        self._advance(lanes, newest)
         self._episode_steps[lanes] += 1
         self._is_running[lanes] = ~ended
         min_steps = self._settings.n_step[0]
@@ -158,12 +168,12 @@ class ReplayBuffer:
             steps, rewards = self._sum_rewards(slots, steps)
         else:
             rewards = self._rewards[slots]
-        both = np.concatenate([slots, self._later(slots, steps)], axis=1)
-        is_terminal = (self._kinds[self._later(slots, steps - 1)] & _TERMINAL) > 0
+        both = np.concatenate([slots, self._observations.later(slots, steps)], axis=1)
+        is_terminal = (self._kinds[self._observations.later(slots, steps - 1)] & _TERMINAL) > 0
         discounts = np.where(is_terminal, 0.0, self._discounts[steps])
         return ReplaySample(
             slots=slots,
-            observations=self._store.unpack(self._observations[both]),
+            observations=self._observations.sample(both),
             actions=self._actions[slots].astype(np.int64),
             rewards=rewards,
             discounts=discounts.astype(np.float32),
@@ -212,6 +222,10 @@ class ReplayBuffer:
             state["largest_priority"] = self._largest_priority
         return state
 
+    def can_restore(self, state: Mapping[str, Array]) -> bool:
+        """Whether a state's slots hold the same; earlier versions kept whole stacks of frames."""
+        return state["observations"].shape[3:] == self._observations.array.shape[1:]
+
     def restore(self, state: Mapping[str, Array]) -> None:
         """Load what `state` returned; unfinished episodes count as truncated.
 
@@ -240,23 +254,27 @@ class ReplayBuffer:
             fill(array, state[name])
         self._position[:], self._filled[:] = position, kept
         self._is_running[:] = False
-        # No episode goes on, so a transition can begin at every step.
+        # No episode goes on, so a transition can begin at every step whose frames are there.
         is_step = (self._kinds & _STEP) > 0
+        for lane, (last, size) in enumerate(zip(position, kept, strict=True)):
+            oldest_slots = (last + 1 - size + np.arange(self._observations.frames - 1)) % self._ring
+            is_step[self._first[lane] + oldest_slots] = False
         self._kinds[is_step] |= _START
+        self._kinds[~is_step] &= ~_START
         for replica, kinds in enumerate(self._kinds.reshape(len(self.starts), -1)):
             self.starts[replica] = np.count_nonzero(kinds & _START)
         if self._tree is not None:
             weights = np.zeros(self._lanes * self._ring)
             fill(weights, state["priorities"])
             self._largest_priority = np.array(state["largest_priority"])
-            saved = weights.reshape(len(self.starts), -1)
+            saved = (weights * is_step).reshape(len(self.starts), -1)
             is_new = is_step.reshape(saved.shape) & (saved == 0)
             largest = self._largest_priority[:, None] ** self._alpha
             self._tree.restore(np.where(is_new, largest, saved))
 
     def _rings(self) -> dict[str, Array]:
         return {
-            "observations": self._observations,
+            "observations": self._observations.array,
             "actions": self._actions,
             "rewards": self._rewards,
             "kinds": self._kinds,
@@ -268,14 +286,19 @@ class ReplayBuffer:
         self._position[lanes] = position
         self._filled[lanes] = np.minimum(self._filled[lanes] + 1, self._ring)
         slots = self._first[lanes] + position
-        self._observations[slots] = observations
-        was_start = (self._kinds[slots] & _START) > 0
+        self._observations.array[slots] = observations
+        # The frame of the slot that is overwritten was the oldest one of this slot's stack.
+        lost = slots
+        if self._observations.frames > 1:
+            lost = self._observations.later(slots, self._observations.frames - 1)
+        was_start = (self._kinds[lost] & _START) > 0
+        self._kinds[lost] &= ~_START
         self._kinds[slots] = 0
         if was_start.any():
             replicas = lanes[was_start] // self._envs
             self.starts -= np.bincount(replicas, minlength=len(self.starts))
             if self._tree is not None:
-                self._tree.update(slots[was_start] + self._shift[replicas], 0.0)
+                self._tree.update(lost[was_start] + self._shift[replicas], 0.0)
 
     def _add_starts(self, lanes: Indices, steps_left: Indices) -> None:
         """Let transitions begin so many steps back, in episodes that are as long."""
@@ -335,14 +358,9 @@ class ReplayBuffer:
         slots = (replica * self._envs + env) * self._ring + ordinal - before
         return slots, (self._kinds[slots] & _START) > 0
 
-    def _later(self, slots: Indices, steps: Indices) -> Indices:
-        """The slots so many steps later in the same rings."""
-        position = slots % self._ring
-        return slots - position + (position + steps) % self._ring
-
     def _window(self, slots: Indices) -> Indices:
         """The slots from these on, as many as a transition has steps at most, in a last axis."""
-        return self._later(slots[..., None], np.arange(self._settings.n_step[1]))
+        return self._observations.later(slots[..., None], np.arange(self._settings.n_step[1]))
 
     def _count_steps(self, window: Indices) -> Indices:
         """The steps of one episode at the beginning of each window."""
@@ -353,7 +371,7 @@ class ReplayBuffer:
     def _is_latest(self, slots: Indices, steps: Indices) -> NDArray[np.bool_]:
         """Whether so many steps lead to the latest observation of an episode that goes on."""
         lanes = slots // self._ring
-        is_last = self._later(slots, steps) == (self._first + self._position)[lanes]
+        is_last = self._observations.later(slots, steps) == (self._first + self._position)[lanes]
         latest: NDArray[np.bool_] = is_last & self._is_running[lanes]
         return latest
 

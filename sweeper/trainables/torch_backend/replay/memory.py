@@ -11,6 +11,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from sweeper.environments.settings import EnvironmentSettings
 from sweeper.environments.spaces import build_observation_encoder
 from sweeper.errors import UserError
 from sweeper.machine import free_bytes
@@ -19,9 +20,16 @@ from sweeper.trainables.torch_backend.replay.observation_store import Observatio
 from sweeper.trainables.torch_backend.replay.settings import ReplaySettings, ring_size
 from sweeper.trainables.torch_backend.replay.sum_tree import SumTree
 
-__all__ = ["ReplayMemory", "bound_steps", "check_free_memory", "describe_memory"]
+__all__ = [
+    "ReplayMemory",
+    "bound_steps",
+    "check_free_memory",
+    "count_frames",
+    "describe_memory",
+]
 
 _CAPACITY = "replay_buffer_config.capacity"
+_FRAME_STACK = "FrameStackObservation"
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,14 @@ def bound_steps(stop: Mapping[str, float] | None, iteration_steps: int) -> int |
     return math.ceil(bound) + iteration_steps if math.isfinite(bound) else None
 
 
+def count_frames(environment: EnvironmentSettings, space: gymnasium.Space[object]) -> int:
+    """The frames of an observation that the last wrapper stacks; 1 if it does not."""
+    last = environment.wrappers[-1] if environment.wrappers else None
+    if last is None or last.name.rpartition(".")[2] != _FRAME_STACK or len(space.shape or ()) < 2:
+        return 1
+    return int(space.shape[0])
+
+
 def describe_memory(
     replay: ReplaySettings,
     *,
@@ -101,7 +117,8 @@ def describe_memory(
         cause = "n_step" if replay.n_step[1] > envs else "num_envs_per_env_runner"
     slots = envs * ring
     # An observation, an action, a float32 reward, and the byte that says what the slot holds.
-    slot_bytes = math.prod(store.shape) * store.dtype.itemsize + 4 + 1
+    shape = store.shape if replay.frames == 1 else store.shape[1:]
+    slot_bytes = math.prod(shape) * store.dtype.itemsize + 4 + 1
     slot_bytes += np.min_scalar_type(int(action_space.n) - 1).itemsize
     is_prioritised = replay.alpha is not None
     tree_bytes = SumTree.bytes_needed(replicas, slots) if is_prioritised else 0
@@ -113,7 +130,7 @@ def describe_memory(
         slots=slots,
         max_steps=replay.max_steps if ring < by_capacity else None,
         cause=cause,
-        observation_shape=store.shape,
+        observation_shape=shape,
         observation_dtype=str(store.dtype),
     )
 

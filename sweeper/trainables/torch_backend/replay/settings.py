@@ -33,6 +33,7 @@ class ReplaySettings:
         gamma: discount factor.
         max_steps: env steps that a replica can take, if bounded; there is no room for more,
             whatever the capacity.
+        frames: of a stacked observation, of which a slot holds the newest; 1: not stacked.
     """
 
     capacity: int
@@ -41,14 +42,16 @@ class ReplaySettings:
     n_step: tuple[int, int]
     gamma: float
     max_steps: int | None = None
+    frames: int = 1
 
 
 def ring_size(settings: ReplaySettings, envs: int) -> int:
     """Return the slots of one sub-environment; at least one transition always fits."""
     slots = math.ceil(settings.capacity / envs)
     if settings.max_steps is not None:
-        # At worst every step ends an episode, whose last observation takes a slot too. Unused
+        # At worst every step ends an episode, whose first frames take a slot each too. Unused
         # slots would not be free: numpy asks for pages of 2 MB, and one byte written to a page
         # takes all of it.
-        slots = min(slots, 2 * math.ceil(settings.max_steps / envs) + _RESTARTS)
-    return max(slots, settings.n_step[1] + 2)
+        longest = (1 + settings.frames) * math.ceil(settings.max_steps / envs)
+        slots = min(slots, longest + _RESTARTS * settings.frames)
+    return max(slots, settings.n_step[1] + 1 + settings.frames)

@@ -434,7 +434,7 @@ def test_five_replicas_of_100k_cartpole_transitions_take_at_most_30_mb():
     space = spaces.Box(-np.inf, np.inf, (4,), np.float32)
     settings = ReplaySettings(100_000, 0.6, 0.4, (1, 1), GAMMA)
     buffer = build_buffer(100_000, replicas=5, space=space, actions=2)
-    arrays = [buffer._observations, buffer._actions, buffer._rewards, buffer._kinds]
+    arrays = [buffer._observations.array, buffer._actions, buffer._rewards, buffer._kinds]
     arrays += [*buffer._tree._sums, *buffer._tree._minima]
     real = sum(array.nbytes for array in arrays)
     assert real <= 30e6
@@ -454,7 +454,7 @@ def resident_bytes():
 
 def fill(buffer, lanes, steps):
     """Add one-step episodes to every lane."""
-    observations = np.ones((len(lanes), *buffer._observations.shape[1:]), dtype=np.float32)
+    observations = np.ones((len(lanes), *buffer._observations.array.shape[1:]), dtype=np.float32)
     buffer.begin(lanes, observations)
     for _ in range(steps):
         buffer.append(
@@ -503,8 +503,8 @@ def test_a_process_takes_the_planned_memory():
 def test_observations_are_stored_in_their_own_dtype(space, dtype, size):
     encoder = build_observation_encoder(space)
     buffer = build_buffer(20, replicas=1, space=space)
-    assert buffer._observations.dtype == dtype
-    assert buffer._observations[0].nbytes == size
+    assert buffer._observations.array.dtype == dtype
+    assert buffer._observations.array[0].nbytes == size
     store = ObservationStore(encoder)
     batched = batch_space(space, 1)
     batched.seed(0)
