@@ -113,7 +113,8 @@ def log_champion(
         present = model
     spaces_of = _read_spaces(checkpoint)
     words = "" if spaces_of is None else str(spaces_of[0])
-    card = clip_tag(model_card(selection, sweep.tags, " ".join(words.split())[:500]))
+    words = " ".join(words.split())[:500]
+    card = clip_tag(model_card(selection, sweep, words, present.model_id))
     _mark(client, experiment_id, run_id, present, card)
     if register_as is None:
         return present.model_id, []

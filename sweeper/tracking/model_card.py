@@ -9,12 +9,14 @@ from typing import Any
 from sweeper.evidence.record import Selection
 from sweeper.formatting import format_value
 from sweeper.search.configuration import flatten_parameters
+from sweeper.tracking.description import SweepDescription
+from sweeper.tracking.markdown import as_code, table
 from sweeper.tracking.naming import clip_tag
-from sweeper.tracking.trial_page import cell
 
 __all__ = ["EVIDENCE_TAG", "describe_evidence", "describe_model", "model_card"]
 
 EVIDENCE_TAG = "sweeper.evidence"
+_ARRAYS = ("Box", "Discrete", "MultiBinary", "MultiDiscrete")
 
 
 def describe_evidence(selection: Selection, environment: Mapping[str, Any]) -> str:
@@ -53,14 +55,30 @@ def describe_model(selection: Selection, sweep: Mapping[str, str]) -> dict[str, 
     }
 
 
-def model_card(selection: Selection, sweep: Mapping[str, str], observations: str) -> str:
-    """A card in Markdown; ``observations`` is the environment's space, in words."""
-    algorithm, environment = sweep.get("sweeper.algorithm"), sweep.get("sweeper.environment")
-    flat = flatten_parameters(selection.configuration)
+def model_card(
+    selection: Selection, sweep: SweepDescription, observations: str, model_id: str
+) -> str:
+    """A card in Markdown.
+
+    Args:
+        selection: of the champion.
+        sweep: that it is of.
+        observations: the environment's space, in words; empty if it is not known.
+        model_id: MLflow's.
+    """
+    algorithm, environment = sweep.tags["sweeper.algorithm"], sweep.tags["sweeper.environment"]
     agent = selection.agent
+    of_space = f" of {as_code(observations)}" if observations else ""
+    takes = (
+        f"`model.predict(observation)` takes an observation{of_space} as the environment gives it, "
+        "or a batch with one more axis in front, and acts greedily."
+    )
+    if not observations.startswith(_ARRAYS):
+        takes += " A Dict or Tuple may also be flattened by `gymnasium.spaces.flatten`."
     lines = [
-        f"**{algorithm} on {environment}**: the champion {selection.trial_id} of the sweep "
-        f"{cell(sweep.get('sweeper.run', ''))}.",
+        # No markup: MLflow's list of versions shows the beginning as it is.
+        f"{algorithm} on {environment}: the champion {selection.trial_id} of the sweep "
+        f"{as_code(sweep.run_name)}.",
         "",
         selection.verdict_text,
     ]
@@ -71,22 +89,23 @@ def model_card(selection: Selection, sweep: Mapping[str, str], observations: str
             f"episodes of its own it came to {agent.value:.6g}; the numbers above are its "
             "configuration's.",
         ]
+    rows = flatten_parameters(selection.configuration).items()
     lines += [
         "",
-        f"`model.predict(observation)` takes an observation of {cell(observations)} as the "
-        "environment gives it, or a batch with one more axis in front, and acts greedily. A Dict "
-        "or Tuple may also be flattened by `gymnasium.spaces.flatten`.",
+        takes,
         "",
         "```python",
         "import gymnasium, mlflow",
-        "model = mlflow.pyfunc.load_model(MODEL_URI)",
+        f"mlflow.set_tracking_uri({sweep.shown_uri!r})",
+        f"model = mlflow.pyfunc.load_model('models:/{model_id}')",
         f"env = gymnasium.make({environment!r})",
         "observation, _ = env.reset()",
         "action = model.predict(observation)",
         "```",
         "",
-        "| hyperparameter | value |",
-        "|---|---|",
-        *(f"| {cell(name)} | {cell(format_value(value))} |" for name, value in flat.items()),
+        *table(
+            ["hyperparameter", "value"],
+            [(as_code(name), as_code(format_value(value))) for name, value in rows],
+        ),
     ]
     return "\n".join(lines)

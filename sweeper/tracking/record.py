@@ -18,7 +18,7 @@ from sweeper.evidence.selection import Selection
 from sweeper.journal import Event, LaunchEnded, LaunchStarted, TrialEnded, TrialEvent, TrialStarted
 from sweeper.states import LaunchEnd, TrialState
 from sweeper.tracking.champion import log_champion
-from sweeper.tracking.champion_mark import CHAMPION_TAG, confirmed_values, mark_page
+from sweeper.tracking.champion_mark import CHAMPION_TAG, mark_trials
 from sweeper.tracking.curves import SCORE, is_decisive
 from sweeper.tracking.description import SweepDescription
 from sweeper.tracking.destination import (
@@ -36,6 +36,7 @@ from sweeper.tracking.naming import clip_tag
 from sweeper.tracking.progress import SweepProgress
 from sweeper.tracking.recovery import look_up, set_aside_foreign
 from sweeper.tracking.setting import write_setting
+from sweeper.tracking.standing import describe_standing
 from sweeper.tracking.summary import Summary, SummaryTrial
 from sweeper.tracking.uploads import FileUploads, read_log_tail
 
@@ -78,6 +79,7 @@ class Record:
         self._refuses_files = False
         self._environment: Mapping[str, Any] = {}
         self._is_set = False
+        self._has_moved = False
         self._model_id: str | None = None
 
     def _make_mirror(self, key: str) -> RunMirror:
@@ -116,6 +118,7 @@ class Record:
             self._follow_group(mirror, event)
         elif isinstance(event, TrialEnded):
             self._follow_best(mirror, event, keep_metrics)
+        self._has_moved |= key in self._dirty and isinstance(event, TrialStarted | TrialEnded)
 
     def _follow_group(self, mirror: RunMirror, event: TrialStarted | TrialEnded) -> None:
         """The confirmation runs while one of its trials does."""
@@ -163,6 +166,18 @@ class Record:
                 self._write(key, mirror)
             del self._dirty[key]
         self._write_setting()
+        self._write_standing()
+
+    def _write_standing(self) -> None:
+        """Have the sweep's run say which configurations are the best so far, with their runs."""
+        parent = self._mirrors[PARENT]
+        if self._has_moved and parent.run_id is not None and parent.seen >= parent.written:
+            text = describe_standing(self._sweep, dict(self._trials()), self._experiment_id)
+            parent.new_tags[NOTE_TAG] = clip_tag(text)
+            self._dirty[PARENT] = None
+            self._has_moved = False
+            self._write(PARENT, parent)
+            del self._dirty[PARENT]
 
     def _write(self, key: str, mirror: RunMirror) -> None:
         if key in self._refused:
@@ -257,7 +272,8 @@ class Record:
             return
         with suppress(RefusedError), translated_failures():  # the record is whole without it
             ids = self._experiment_id, parent.run_id
-            write_setting(self._client, *ids, self._sweep, self._environment)
+            made_ms = parent.start_ms
+            write_setting(self._client, *ids, self._sweep, self._environment, made_ms)
         self._is_set = True
 
     # -- the end ------------------------------------------------------------------------------
@@ -290,6 +306,7 @@ class Record:
             group.wanted = "KILLED" if TrialState.PAUSED in states else "FINISHED"
             self._dirty[GROUP] = None
         parent.new_tags[NOTE_TAG] = clip_tag(self._summarise(selection))
+        self._has_moved = False
         stamp = self._progress.updated_ms
         parent.new_finals |= {k: (v, stamp) for k, v in self._progress.totals().items()}
         self._dirty[PARENT] = None
@@ -351,27 +368,12 @@ class Record:
             self._warn(warning)
 
     def _mark_champion(self, run_id: str, selection: Selection) -> None:
-        """Have the sweep's run and the trials' say who won, and the former champion's no more."""
-        parent, winner = self._mirrors[PARENT], self._mirrors.get(selection.trial_id)
+        """Have the sweep's run and the trials' say who won."""
+        parent, stamp = self._mirrors[PARENT], self._progress.updated_ms
         parent.new_tags |= {CHAMPION_TAG: selection.trial_id, **verdict_tags(selection)}
         self._dirty[PARENT] = None
-        for key, mirror in self._trials():
-            is_winner = mirror is winner
-            if mirror.run_id is None or not (is_winner or CHAMPION_TAG in mirror.tags):
-                continue
-            mirror.new_tags |= mark_page(mirror, is_champion=is_winner)
-            if name := mirror.rename(is_champion=is_winner):
-                self._client.update_run(mirror.run_id, name=name)
-                mirror.tags["mlflow.runName"] = name
-            if not is_winner:
-                self._client.delete_tag(mirror.run_id, CHAMPION_TAG)
-                del mirror.tags[CHAMPION_TAG]
+        for key in mark_trials(self._client, dict(self._trials()), selection, stamp):
             self._dirty[key] = None
-        stamp = self._progress.updated_ms
-        for key, values in confirmed_values(selection).items():
-            if (finalist := self._mirrors.get(key)) and finalist.run_id:
-                finalist.new_finals |= {name: (value, stamp) for name, value in values.items()}
-                self._dirty[key] = None
         present = self._client.get_run(run_id).data.metrics
         changed = find_changed(selection, present)
         parent.new_finals |= {name: (value, stamp) for name, value in changed.items()}

@@ -1,14 +1,17 @@
 """What of a sweep MLflow keeps beside its runs: the environment as a dataset, and a view of it.
 
-A view is what "Share view" of MLflow's runs page makes: a tag of the experiment, as JSON, with the
-sort order, the filter, the columns and the charts. An address names it by its key.
+A view is what "Save view" of MLflow's runs page makes: a tag of the experiment, as JSON, with a
+name and the state of the page: the sort order, the filter, the columns and the charts. The page
+lists it among its views, and an address names it by its key.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +29,8 @@ __all__ = [
 ]
 
 VIEW_TAG = "mlflow.sharedViewState."
-_MAX_VIEW = 20_000
+_MAX_PROFILE = 20_000
+_MAX_SEARCHED = 12
 _MAX_NAME = 500
 
 
@@ -36,13 +40,14 @@ def write_setting(
     run_id: str,
     sweep: SweepDescription,
     identity: Mapping[str, Any],
+    made_ms: int,
 ) -> None:
-    """Write both, where MLflow lacks them; the arguments as `describe_dataset` takes them."""
+    """Write both, where MLflow lacks them; the arguments as the two below take them."""
     dataset = describe_dataset(sweep, identity)
     known = client.get_run(run_id).inputs.dataset_inputs
     if dataset.dataset.digest not in {one.dataset.digest for one in known}:
         client.log_inputs(run_id, datasets=[dataset])
-    key, view = describe_view(sweep)
+    key, view = describe_view(sweep, made_ms)
     if client.get_experiment(experiment_id).tags.get(key) != view:
         client.set_experiment_tag(experiment_id, key, view)
 
@@ -64,21 +69,40 @@ def describe_dataset(sweep: SweepDescription, identity: Mapping[str, Any]) -> An
         digest=digest,
         source_type="gymnasium",
         source=source,
-        profile=profile if len(profile) < _MAX_VIEW else None,
+        profile=profile if len(profile) < _MAX_PROFILE else None,
     )
     return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "training")])
 
 
-def describe_view(sweep: SweepDescription) -> tuple[str, str]:
+def describe_view(sweep: SweepDescription, made_ms: int) -> tuple[str, str]:
     """The experiment's tag with the view of a sweep: its key and its value.
 
     The search's trials, the best first, with their score and what was searched; as charts the
     curves, parallel coordinates, and the score over each parameter.
+
+    Args:
+        sweep: whose view it is.
+        made_ms: when the sweep began.
     """
+    # As `savedViewEnvelope.ts` of MLflow's pages has it. A tag holds 20,000 characters, so the
+    # state is compressed there as here.
+    packed = base64.b64encode(zlib.compress(json.dumps(_state_of(sweep)).encode()))
+    state = f"deflate;{packed.decode()}"
+    view = {"name": sweep.run_name, "createdAt": made_ms, "state": state}
+    return view_tag(sweep.run_name), json.dumps(view)
+
+
+def _state_of(sweep: SweepDescription) -> dict[str, Any]:
+    """The runs page of a sweep, by the names of MLflow's ``ExperimentPageUIState.ts``."""
     score = f"metrics.`{SCORE}`"
-    searched = list(sweep.searched)[:12]
+    searched = list(sweep.searched)[:_MAX_SEARCHED]
+    # What was tried and what came of it, before when and for how long.
+    decisive = {score: 130, f"metrics.`{SCORE}_confirmed`": 190}
+    tried = {f"params.`{name}`": _width_of(name) for name in searched}
+    columns = {"attributes.`Run Name`": 260, **decisive, **tried}
+    columns |= {"runDateAndNestInfo": 150, "duration": 80}
     name = {"uuid": "sweeper", "name": "Sweep", "display": True}
-    state = {
+    return {
         "orderByKey": score,
         "orderByAsc": sweep.objective.mode == "min",
         "searchFilter": view_filter(sweep.run_name),
@@ -86,11 +110,9 @@ def describe_view(sweep: SweepDescription) -> tuple[str, str]:
         "lifecycleFilter": "Active",
         "modelVersionFilter": "All Runs",
         "datasetsFilter": [],
-        "selectedColumns": [
-            score,
-            f"metrics.`{SCORE}_confirmed`",
-            *(f"params.`{parameter}`" for parameter in searched),
-        ],
+        "selectedColumns": [*decisive, *tried],
+        "columnOrder": list(columns),
+        "columnWidths": columns,
         "runsHiddenMode": "FIRST_20_RUNS",
         "compareRunCharts": _charts(searched, sweep.objective.metric),
         "compareRunSections": [
@@ -99,8 +121,8 @@ def describe_view(sweep: SweepDescription) -> tuple[str, str]:
         "isAccordionReordered": True,
         "hideEmptyCharts": True,
         "autoRefreshEnabled": True,
-        **{key: [] for key in ("columnOrder", "runsPinned", "runsHidden")},
-        **{key: {} for key in ("columnWidths", "runsExpanded", "runsVisibilityMap")},
+        **{key: [] for key in ("runsPinned", "runsHidden")},
+        **{key: {} for key in ("runsExpanded", "runsVisibilityMap")},
         "groupBy": None,
         "groupsExpanded": {},
         "useGroupedValuesInCharts": True,
@@ -112,7 +134,11 @@ def describe_view(sweep: SweepDescription) -> tuple[str, str]:
             "selectedXAxisMetricKey": "",
         },
     }
-    return view_tag(sweep.run_name), json.dumps(state)
+
+
+def _width_of(heading: str) -> int:
+    """Of a column, in pixels, so that its heading and a number fit."""
+    return min(max(110, 40 + 7 * len(heading)), 260)
 
 
 def view_tag(run_name: str) -> str:

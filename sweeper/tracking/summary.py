@@ -9,17 +9,23 @@ from typing import Any
 
 from sweeper.evidence.record import Candidate, Selection
 from sweeper.evidence.samples import Evidence
-from sweeper.formatting import count_noun, describe_state, format_number, format_value, short_names
+from sweeper.formatting import count_noun, describe_state, format_number
 from sweeper.paths import RunPaths
 from sweeper.run_files import is_inside
-from sweeper.search.configuration import flatten_parameters
 from sweeper.tracking.description import SweepDescription
-from sweeper.tracking.trial_page import cell
+from sweeper.tracking.leaderboard import (
+    TOP,
+    Place,
+    leaderboard,
+    link_to_run,
+    tell_parameters,
+    unbroken,
+)
+from sweeper.tracking.markdown import as_code
 
 __all__ = ["Summary", "SummaryTrial"]
 
-_TOP = 10
-_MAX_COLUMNS = 8
+_STAR = "\N{NO-BREAK SPACE}★"
 
 
 @dataclass(frozen=True)
@@ -62,14 +68,13 @@ class Summary:
         report = RunPaths(self.sweep.folder).report
         if is_inside(report, self.sweep.folder):
             lines += ["", f"The report is the artifact `{report.name}`."]
-        lines += ["", f"Run folder: {cell(str(self.sweep.folder))}"]
+        lines += ["", f"Run folder: {as_code(str(self.sweep.folder))}"]
         return "\n".join(lines)
 
     def _champion(self, chosen: Selection) -> list[str]:
-        flat = flatten_parameters(self._parameters(chosen))
-        what = ", ".join(f"{name} = {format_value(value)}" for name, value in flat.items())
+        told = tell_parameters(self._parameters(chosen))
         return [
-            f"**Champion: {self._link(chosen.trial_id)}**" + (f", {cell(what)}" if what else ""),
+            f"**Champion: {self._link(chosen.trial_id)}**{told}",
             "",
             chosen.verdict_text,
         ]
@@ -80,40 +85,29 @@ class Summary:
 
     def _link(self, trial_id: str) -> str:
         trial = self.trials.get(trial_id)
-        if trial is None or trial.run_id is None:
-            return trial_id
-        page = f"#/experiments/{self.experiment_id}/runs/{trial.run_id}"
-        return f"[{trial_id}]({page}?workflowType=machine_learning)"
+        return link_to_run(trial_id, self.experiment_id, None if trial is None else trial.run_id)
 
     def _table(self, chosen: Selection) -> list[str]:
-        top = list(chosen.judged[:_TOP])
+        top = list(chosen.judged[:TOP])
         if chosen.trial_id not in {one.trial_id for one in top}:
             top += [one for one in chosen.judged if one.trial_id == chosen.trial_id]
         if not top:
             return []
-        names = list(
-            dict.fromkeys(
-                name
-                for one in top
-                for name in flatten_parameters(self._row_parameters(one.trial_id))
-            )
-        )[:_MAX_COLUMNS]
         evidence = {} if chosen.verdict is None else chosen.verdict.evidence
-        heads = ["trial", f"`{chosen.metric}`", *(["trained again"] if evidence else [])]
-        heads += ["state", "env steps", *map(cell, short_names(names))]
-        lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-        for one in top:
-            flat = flatten_parameters(self._row_parameters(one.trial_id))
-            values = [format_value(flat[name]) if name in flat else "" for name in names]
-            star = "\N{NO-BREAK SPACE}★" if one.trial_id == chosen.trial_id else ""
-            row = [self._link(one.trial_id) + star, _score(one)]
-            row += [_confirmed(evidence.get(one.trial_id))] if evidence else []
-            row += [describe_state(one.state)]
-            row += ["" if one.env_steps is None else f"{one.env_steps:,}", *map(cell, values)]
-            lines.append("| " + " | ".join(row) + " |")
-        if (baseline := evidence.get("baseline")) is not None:
-            row = ["baseline", "", _confirmed(baseline), "", f"{baseline.env_steps:,.0f}"]
-            lines.append("| " + " | ".join([*row, *[""] * len(names)]) + " |")
+        places = [
+            Place(
+                name=self._link(one.trial_id) + (_STAR if one.trial_id == chosen.trial_id else ""),
+                parameters=self._row_parameters(one.trial_id),
+                score=_score(one),
+                state=one.state,
+                env_steps=one.env_steps,
+                again=_confirmed(evidence.get(one.trial_id)),
+            )
+            for one in top
+        ]
+        if (base := evidence.get("baseline")) is not None:
+            places.append(Place("baseline", {}, env_steps=base.env_steps, again=_confirmed(base)))
+        lines = leaderboard(chosen.metric, places)
         if len(chosen.judged) > len(top):
             lines += ["", f"{len(chosen.judged) - len(top)} more have a score."]
         return lines
@@ -149,7 +143,7 @@ def _score(one: Candidate) -> str:
     text = format_number(one.score)
     if one.deviation is not None:
         text += f" ±{format_number(one.deviation)}, {count_noun(one.replicas, 'replica')}"
-    return _unbroken(text)
+    return unbroken(text)
 
 
 def _confirmed(evidence: Evidence | None) -> str:
@@ -157,8 +151,4 @@ def _confirmed(evidence: Evidence | None) -> str:
         return ""
     interval = evidence.interval
     band = "" if interval is None else f" ({interval.low:.4g} to {interval.high:.4g})"
-    return _unbroken(f"{evidence.mean:.4g}{band}, {count_noun(len(evidence.finished), 'run')}")
-
-
-def _unbroken(text: str) -> str:
-    return text.replace(" ", "\N{NO-BREAK SPACE}")  # or MLflow's narrow table breaks it
+    return unbroken(f"{evidence.mean:.4g}{band}, {count_noun(len(evidence.finished), 'run')}")

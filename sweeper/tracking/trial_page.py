@@ -11,9 +11,10 @@ from sweeper.journal import TrialEnded
 from sweeper.search.configuration import flatten_parameters
 from sweeper.states import TrialState
 from sweeper.tracking.curves import SCORE
+from sweeper.tracking.markdown import as_code, fenced, table
 from sweeper.tracking.naming import clip
 
-__all__ = ["TrialPage", "cell", "trial_name"]
+__all__ = ["TrialPage", "trial_name"]
 
 _MAX_NAME = 90
 _WORDS = {
@@ -66,14 +67,15 @@ class TrialPage:
         """The description of the trial's run."""
         words = _WORDS.get(self.end.state, str(self.end.state))
         trained = f"**{self.trial_id}**" + (f", `{self.of}` trained again," if self.of else "")
-        lines = [f"{trained} {words} ({cell(self.end.reason)})."]
+        lines = [f"{trained} {words} ({as_code(self.end.reason)})."]
         if self.metric is not None and SCORE in self.score:
             lines += ["", f"`{self.metric}` **{format_number(self.score[SCORE])}**{self._spread()}"]
         if flat := flatten_parameters(self.parameters):
-            lines += ["", "| searched | value |", "|---|---|"]
-            lines += [f"| {cell(name)} | {cell(format_value(flat[name]))} |" for name in flat]
+            rows = [(as_code(name), as_code(format_value(flat[name]))) for name in flat]
+            lines += ["", *table(["searched", "value"], rows)]
         if self.end.error:
             lines += ["", *fenced(self.log or self.end.error)]
+        lines += ["", "The step of its curves is env steps of one replica."]
         if self.sweep:
             lines += ["", f"Its log: `sweeper logs {self.sweep} {self.trial_id}`"]
         return "\n".join(lines)
@@ -85,14 +87,3 @@ class TrialPage:
             band = f", {format_number(low)} to {format_number(high)}"
         steps = "" if self.env_steps is None else f", after {self.env_steps:,} env steps"
         return f"{band} over {count_noun(self.replicas, 'replica')}{steps}"
-
-
-def cell(text: str) -> str:
-    """Foreign text as a table's cell: one line, as code, whatever it holds."""
-    plain = " ".join(str(text).split()).replace("`", "'").replace("|", "\\|")
-    return f"`{plain}`" if plain else ""
-
-
-def fenced(text: str) -> list[str]:
-    """Foreign text as a block of code."""
-    return ["```", *text.replace("```", "'''").splitlines(), "```"]

@@ -165,12 +165,13 @@ def _find_pages(
         tags = {tag["key"] for tag in found.get("tags", [])}
         key = view_tag(run_name)
         if key in tags:
+            # Alone: MLflow ignores a view if an order or a filter stands beside it.
             view = f"&viewStateShareKey={quote(key.removeprefix(VIEW_TAG), safe='')}"
         else:  # a record of an earlier version
             view = f"&searchFilter={quote(view_filter(run_name), safe='')}"
-        order = f"&orderByKey={quote(f'metrics.`{SCORE}`', safe='')}"
-        order += f"&orderByAsc={'true' if mode == 'min' else 'false'}"
-        server = server._replace(url=runs + workflow + view + order)
+            view += f"&orderByKey={quote(f'metrics.`{SCORE}`', safe='')}"
+            view += f"&orderByAsc={'true' if mode == 'min' else 'false'}"
+        server = server._replace(url=runs + workflow + view)
         wanted = f"tags.`sweeper.run` = {in_quotes(run_name)} AND tags.`sweeper.kind` = 'sweep'"
         body = {"experiment_ids": [found["experiment_id"]], "filter": wanted, "max_results": 1}
         with _get(f"{base}/api/2.0/mlflow/runs/search", json.dumps(body).encode()) as answer:

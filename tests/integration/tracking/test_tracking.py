@@ -279,6 +279,33 @@ def test_curves_are_written_while_the_sweep_runs(sweep: Sweep) -> None:
     tracker.close("finished")
 
 
+def test_the_description_has_the_top_configurations_while_the_sweep_runs(sweep: Sweep) -> None:
+    def description() -> str:
+        run = sweep.runs().get("")
+        return "" if run is None else str(run.data.tags.get("mlflow.note.content", ""))
+
+    tracker = sweep.tracker()
+    sweep.launch()
+    sweep.trial("t0001", reports=2)
+    _until(lambda: "best so far: [t0001]" in description())
+    assert "1 trial so far: 1 done." in description()
+    sweep.trial("t0002", reports=4)
+    sweep.trial("t0003", reports=9, state="PRUNED")
+    sweep.trial("t0004", reports=1, state=None)
+    _until(lambda: "4 trials so far: 2 done, 1 pruned, 1 running." in description())
+    text = description()
+    assert "best so far: [t0002]" in text
+    assert "`lr = 0.001`, 40." in text
+    rows = [line.split("]")[0].strip("| [") for line in text.splitlines() if line[:3] == "| ["]
+    assert rows == ["t0002", "t0001", "t0003", "t0004"]  # a pruned trial can't win
+    sweep.end("t0004")
+    sweep.write(LaunchEnded, "finished")
+    tracker.log_champion(_selection("t0002"), None)
+    assert tracker.close("finished") == []
+    assert description().startswith("**Champion: [t0002]")
+    assert "so far" not in description()
+
+
 def test_writing_the_same_journal_again_changes_nothing(sweep: Sweep) -> None:
     tracker = sweep.tracker()
     sweep.launch()
@@ -827,9 +854,10 @@ def test_the_ui_opens_on_the_sweep_s_trials_by_score_on_a_free_port(sweep: Sweep
     sweep.trial("t0001")
     sweep.tracker().close("finished")
     name = sweep.paths.root.name
-    with socket.socket() as other, contextlib.suppress(OSError):
-        other.bind(("127.0.0.1", 5000))  # unless it is taken already
-        other.listen()
+    with socket.socket() as other:
+        with contextlib.suppress(OSError):  # it is taken already
+            other.bind(("127.0.0.1", 5000))
+            other.listen()
         ui = open_ui(sweep.uri, experiment=sweep.experiment, run_name=name)
     try:
         base = ui.url.split("/#")[0]
@@ -838,13 +866,10 @@ def test_the_ui_opens_on_the_sweep_s_trials_by_score_on_a_free_port(sweep: Sweep
         assert port != 5000
         run = sweep.runs()[""]
         page = f"{base}/#/experiments/{run.info.experiment_id}/runs"
-        assert ui.url.startswith(f"{page}?workflowType=machine_learning&viewStateShareKey={name}&")
-        assert ui.url.endswith("&orderByKey=metrics.%60Decision%2Fscore%60&orderByAsc=false")
+        assert ui.url == f"{page}?workflowType=machine_learning&viewStateShareKey={name}"
         assert ui.run_url == f"{page}/{run.info.run_id}?workflowType=machine_learning"
         tags = sweep.client().get_experiment(run.info.experiment_id).tags
-        view = json.loads(tags[f"mlflow.sharedViewState.{name}"])
-        assert view["selectedColumns"][0] == "metrics.`Decision/score`"
-        assert "params.`lr`" in view["selectedColumns"]
+        assert json.loads(tags[f"mlflow.sharedViewState.{name}"])["name"] == name
         assert _status(base) == 200
         with pytest.raises(UserError, match=f"127.0.0.1:{port}"):
             open_ui(sweep.uri, port=port)

@@ -173,7 +173,7 @@ def test_a_trial_s_page_says_what_was_tried_and_why_it_ended() -> None:
     page = mirror.new_tags["mlflow.note.content"]
     assert mirror.name == "t0001 lr=0.1"
     assert "**t0001** failed (`crashed`)" in page
-    assert "| `lr` | `0.1` |" in page
+    assert "| `lr`&nbsp;&nbsp; | `0.1`&nbsp;&nbsp; |" in page
     assert "log of t0001" in page
     assert "sweeper logs run-1 t0001" in page
     assert "champion" not in page
