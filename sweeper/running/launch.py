@@ -241,7 +241,7 @@ def _start_tracker(plan: SweepPlan, paths: RunPaths) -> MlflowTracker | None:
     from sweeper.tracking.tracker import MlflowTracker
 
     artifact_root = paths.root.parent.absolute() / FILES
-    tracker = MlflowTracker(plan, paths, tracking, artifact_root=artifact_root)
+    tracker = MlflowTracker(plan, paths, tracking, artifact_root=artifact_root, is_launch=True)
     tracker.start()
     return tracker
 

@@ -327,3 +327,5 @@ class Tracking(Section):
     """The MLflow experiment; by default the spec's name."""
     register_as: Text | None = None
     """Register the champion's model under this name."""
+    system_metrics: bool = False
+    """Record the load of the driver's machine, about every ten seconds."""

@@ -32,6 +32,7 @@ class SweepDescription:
         tags: for the parent run and every trial.
         parent_tags: for the parent run only; made anew by `sweeper log`, wherever that runs.
         files: logged as artifacts once they exist.
+        creator: a tag that says who writes the record.
         objective: what ranks the trials.
         searched: MLflow's names of the parameters that the search varies.
         environment: its settings, as the spec has them.
@@ -44,6 +45,7 @@ class SweepDescription:
     tags: Mapping[str, str]
     parent_tags: Mapping[str, str]
     files: tuple[Path, ...]
+    creator: Mapping[str, str] = field(default_factory=dict)
     objective: Objective = field(default_factory=Objective)
     searched: tuple[str, ...] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
@@ -93,9 +95,9 @@ def describe_sweep(plan: SweepPlan, paths: RunPaths, shown_uri: str = "") -> Swe
             "sweep.metric": f"{spec.selection.metric}, {spec.selection.mode}",
         },
         tags=shared,
+        creator={"mlflow.user": _user()},
         parent_tags={
             "sweeper.folder": str(paths.root),
-            "mlflow.user": _user(),
             **_provenance(paths.environment),
         },
         files=(

@@ -67,6 +67,9 @@ def model_card(
         model_id: MLflow's.
     """
     algorithm, environment = sweep.tags["sweeper.algorithm"], sweep.tags["sweeper.environment"]
+    module = sweep.environment.get("module")
+    is_changed = sweep.environment.get("kwargs") or sweep.environment.get("wrappers")
+    changed = "  # with the spec's kwargs and wrappers" if is_changed else ""
     agent = selection.agent
     of_space = f" of {as_code(observations)}" if observations else ""
     takes = (
@@ -96,9 +99,10 @@ def model_card(
         "",
         "```python",
         "import gymnasium, mlflow",
+        *([f"import {module}  # registers the environment"] if module else []),
         f"mlflow.set_tracking_uri({sweep.shown_uri!r})",
         f"model = mlflow.pyfunc.load_model('models:/{model_id}')",
-        f"env = gymnasium.make({environment!r})",
+        f"env = gymnasium.make({environment!r}){changed}",
         "observation, _ = env.reset()",
         "action = model.predict(observation)",
         "```",

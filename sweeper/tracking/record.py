@@ -30,14 +30,16 @@ from sweeper.tracking.destination import (
     translated_failures,
 )
 from sweeper.tracking.evidence import find_changed, verdict_tags
-from sweeper.tracking.existing import GROUP, GROUP_TAG, PARENT, find_experiment, find_runs
-from sweeper.tracking.mirror import EVENTS_TAG, LAST_TAG, NOTE_TAG, STATE_TAG, RunMirror, to_ms
+from sweeper.tracking.existing import GROUP, PARENT, find_experiment, find_runs
+from sweeper.tracking.mirror import NOTE_TAG, STATE_TAG, RunMirror, to_ms
 from sweeper.tracking.naming import clip_tag
+from sweeper.tracking.new_runs import first_tags
 from sweeper.tracking.progress import SweepProgress
 from sweeper.tracking.recovery import look_up, set_aside_foreign
 from sweeper.tracking.setting import write_setting
 from sweeper.tracking.standing import describe_standing
 from sweeper.tracking.summary import Summary, SummaryTrial
+from sweeper.tracking.system_metrics import SystemMetrics
 from sweeper.tracking.uploads import FileUploads, read_log_tail
 
 __all__ = ["Record"]
@@ -144,6 +146,13 @@ class Record:
             if mirror.note_end():
                 self._dirty[key] = None
 
+    def take_sample(self, system: SystemMetrics) -> None:
+        """Add the machine's load to the sweep's run, once it exists; writes nothing."""
+        parent = self._mirrors[PARENT]
+        if parent.run_id is not None and (sample := system.sample(parent.start_ms)):
+            parent.derived += sample
+            self._dirty[PARENT] = None
+
     # -- writing ------------------------------------------------------------------------------
 
     def flush(self, *, create: bool = True) -> None:
@@ -238,22 +247,9 @@ class Record:
             if found is not None:
                 mirror.run_id, mirror.status, mirror.tags = found.run_id, found.status, found.tags
                 return
-        tags = dict(self._sweep.tags)
         if key == PARENT:
-            tags |= {"sweeper.kind": "sweep", **self._sweep.parent_tags}
             mirror.new_params.update(self._sweep.parameters)
-            tags[NOTE_TAG] = self._sweep.headline
-        elif key == GROUP:
-            tags |= {"sweeper.kind": "confirmation", GROUP_TAG: GROUP}
-            tags["mlflow.parentRunId"] = self._run_id(PARENT)
-            tags[NOTE_TAG] = "Finalists and baseline, trained again on seeds of their own."
-        else:
-            group = GROUP if mirror.is_confirmation else PARENT
-            tags |= {"sweeper.kind": "trial", "sweeper.trial": key}
-            tags["mlflow.parentRunId"] = self._run_id(group)
-        # Not the count of written events: that comes with the events.
-        counts = (EVENTS_TAG, LAST_TAG)
-        tags |= {name: v for name, v in mirror.new_tags.items() if name not in counts}
+        tags = dict(first_tags(key, mirror, self._sweep, self._run_id))
         run = self._client.create_run(
             self._experiment_id, start_time=mirror.start_ms, tags=tags, run_name=mirror.name
         )

@@ -108,8 +108,8 @@ class Summary:
         if (base := evidence.get("baseline")) is not None:
             places.append(Place("baseline", {}, env_steps=base.env_steps, again=_confirmed(base)))
         lines = leaderboard(chosen.metric, places)
-        if len(chosen.judged) > len(top):
-            lines += ["", f"{len(chosen.judged) - len(top)} more have a score."]
+        if more := len(chosen.judged) - len(top):
+            lines += ["", f"{more} more {'has' if more == 1 else 'have'} a score."]
         return lines
 
     def _row_parameters(self, trial_id: str) -> Mapping[str, Any]:

@@ -34,6 +34,7 @@ from sweeper.tracking.destination import (
     resolve_uri,
 )
 from sweeper.tracking.record import Record
+from sweeper.tracking.system_metrics import SystemMetrics
 from sweeper.veil import hide_references, veil
 
 __all__ = ["MlflowTracker"]
@@ -69,6 +70,7 @@ class MlflowTracker:
         *,
         artifact_root: Path | None,
         lock: RecordLock | None = None,
+        is_launch: bool = False,
     ) -> None:
         """Set up the tracker; touches neither files nor network.
 
@@ -79,6 +81,8 @@ class MlflowTracker:
             artifact_root: where a new experiment of an SQLite database stores its files; a
                 server decides for itself.
             lock: of the record, if the caller has it; else the tracker waits for its turn.
+            is_launch: whether the sweep runs now, in this process, so that the machine's load is
+                its own.
 
         Raises:
             UserError: a variable that the URI refers to is not set.
@@ -94,6 +98,8 @@ class MlflowTracker:
         is_database = sqlite_path(self._destination.uri) is not None
         self._shown_uri = self._destination.uri if is_database else self._destination.shown
         self._register_as = tracking.register_as
+        self._samples_system = is_launch and tracking.system_metrics
+        self._system: SystemMetrics | None = None
         self._journal = _JournalFollower(paths.journal)
         self._lock = lock or RecordLock(paths.journal)
         self._champion: tuple[Selection, Path | None] | None = None
@@ -197,8 +203,10 @@ class MlflowTracker:
         pause_s = 0.0
         while not self._closing.wait(pause_s):
             try:
-                self._connect()
+                record = self._connect()
                 began = time.thread_time()
+                if self._system is not None:
+                    record.take_sample(self._system)
                 more = self._advance()
             except UnreachableError as error:
                 if self._outage is None:
@@ -220,6 +228,8 @@ class MlflowTracker:
             self._record = Record(
                 self._destination, describe_sweep(self._plan, self._paths, self._shown_uri)
             )
+            if self._samples_system:
+                self._system = SystemMetrics()
         return self._record
 
     def _advance(self) -> bool:

@@ -17,6 +17,7 @@ from sweeper.tracking.naming import clip
 __all__ = ["TrialPage", "trial_name"]
 
 _MAX_NAME = 90
+_MAX_ERROR = 300
 _WORDS = {
     TrialState.TERMINATED: "ran to its own end",
     TrialState.PRUNED: "pruned: the scheduler stopped it early",
@@ -67,14 +68,17 @@ class TrialPage:
         """The description of the trial's run."""
         words = _WORDS.get(self.end.state, str(self.end.state))
         trained = f"**{self.trial_id}**" + (f", `{self.of}` trained again," if self.of else "")
-        lines = [f"{trained} {words} ({as_code(self.end.reason)})."]
+        # MLflow folds a description after some lines, so what was raised is in the first.
+        why = f": {as_code(clip(self.end.error, _MAX_ERROR))}" if self.end.error else "."
+        lines = [f"{trained} {words} ({as_code(self.end.reason)}){why}"]
         if self.metric is not None and SCORE in self.score:
             lines += ["", f"`{self.metric}` **{format_number(self.score[SCORE])}**{self._spread()}"]
         if flat := flatten_parameters(self.parameters):
             rows = [(as_code(name), as_code(format_value(flat[name]))) for name in flat]
             lines += ["", *table(["searched", "value"], rows)]
         if self.end.error:
-            lines += ["", *fenced(self.log or self.end.error)]
+            what = "The end of its log" if self.log else "What was raised"
+            lines += ["", f"{what}:", "", *fenced(self.log or self.end.error)]
         lines += ["", "The step of its curves is env steps of one replica."]
         if self.sweep:
             lines += ["", f"Its log: `sweeper logs {self.sweep} {self.trial_id}`"]

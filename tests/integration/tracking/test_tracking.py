@@ -56,6 +56,7 @@ class Sweep:
     uri: str
     experiment: str
     register_as: str | None = None
+    system_metrics: bool = False
     clock: float = T0
     trackers: list[MlflowTracker] = field(default_factory=list)
 
@@ -67,7 +68,7 @@ class Sweep:
         )
         self.journal = Journal(self.paths.journal)
 
-    def tracker(self) -> MlflowTracker:
+    def tracker(self, *, is_launch: bool = True) -> MlflowTracker:
         spec = parse(
             {
                 "name": "cartpole",
@@ -86,11 +87,18 @@ class Sweep:
                     "uri": self.uri,
                     "experiment": self.experiment,
                     "register_as": self.register_as,
+                    "system_metrics": self.system_metrics,
                 },
             }
         )
         artifact_root = self.storage / "mlartifacts"
-        tracker = MlflowTracker(spec.plan(), self.paths, spec.tracking, artifact_root=artifact_root)
+        tracker = MlflowTracker(
+            spec.plan(),
+            self.paths,
+            spec.tracking,
+            artifact_root=artifact_root,
+            is_launch=is_launch,
+        )
         self.trackers.append(tracker)
         self.journal.listeners[:] = [tracker]
         tracker.start()
@@ -260,6 +268,7 @@ def test_a_sweep_is_a_parent_run_with_a_nested_run_per_trial(sweep: Sweep) -> No
         (number, 30.0) for number in (1, 2, 3)
     ]
     assert parent.data.metrics["cost/env_steps"] == 3 * 2 * 300
+    assert not [name for name in parent.data.metrics if name.startswith("system/")]
     first = int((T0 + 4) * 1000)
     assert sweep.history("t0001", "episode_return_mean") == [
         (100, 10.0, first),
@@ -277,6 +286,24 @@ def test_curves_are_written_while_the_sweep_runs(sweep: Sweep) -> None:
     sweep.report("t0001", 3)
     _until(lambda: len(sweep.history("t0001", "learner/entropy")) == 3)
     tracker.close("finished")
+
+
+def test_the_machine_s_load_is_recorded_on_request_while_a_launch_runs(sweep: Sweep) -> None:
+    sweep.system_metrics = True
+    tracker = sweep.tracker()
+    sweep.launch()
+    sweep.trial("t0001")
+    load = "system/cpu_utilization_percentage"
+    _until(lambda: any(load in run.data.metrics for run in sweep.runs().values()))
+    metrics = sweep.runs()[""].data.metrics
+    assert metrics["system/system_memory_usage_megabytes"] > 100
+    assert 0 < metrics["system/disk_usage_percentage"] <= 100
+    sweep.write(LaunchEnded, "finished")
+    assert tracker.close("finished") == []
+    before = _dump(sweep.storage / "mlflow.db")
+    # To log a run again says nothing of the machine on which it is done.
+    assert sweep.tracker(is_launch=False).close("finished") == []
+    assert _dump(sweep.storage / "mlflow.db") == before
 
 
 def test_the_description_has_the_top_configurations_while_the_sweep_runs(sweep: Sweep) -> None:
