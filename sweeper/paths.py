@@ -54,6 +54,7 @@ class RunPaths:
     Attributes:
         root: absolute.
         spec: the spec as run: composed, interpolated, overrides applied.
+        written: the spec's file as its author wrote it, comments and all, and what it extends.
         plan: the plan as run.
         baseline: the spec of the confirmation's baseline, if that is a file.
         environment: versions, git commit, seeds and command of every launch.
@@ -74,6 +75,7 @@ class RunPaths:
     root: Path
 
     spec = _Entry("spec.yaml")
+    written = _Entry("spec_as_written.yaml")
     plan = _Entry("plan.json")
     baseline = _Entry("baseline.yaml")
     environment = _Entry("environment.json")

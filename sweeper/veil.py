@@ -38,7 +38,7 @@ HIDDEN = "***"
 _MIN_LENGTH = 6
 _CUT = 20
 _WORD = re.compile(r"\S+")
-_USER = re.compile(r"(?<=[\w+.-])://[^\s/:@?#]*:")
+_USER = re.compile(r"(?<=[\w+.-])://[^\s/:?#]*:")
 _REFERENCE = re.compile(r"(?<!\$)\$\{\s*env:[^${}]*\}")
 _NUMBER = re.compile(r"[-+]?[\d.]+([eE][-+]?\d+)?")
 

@@ -82,7 +82,7 @@ def run_launch(
     # stay until then.
     open_trials = [again.trial_id for again in state.continuations]
     retention.catch_up({*open_trials, *(end.trial_id for end in state.ends)})
-    tracker = _start_tracker(plan, paths)
+    tracker = _start_tracker(plan, paths, is_launch=True)
     optuna_log = _start_optuna_log(plan, paths, builder)
     watcher = progress(plan, paths, builder) if progress else None
 
@@ -190,6 +190,8 @@ def write_provenance(plan: SweepPlan, paths: RunPaths) -> None:
         spec.selection.baseline,
     )
     write_atomically(paths.spec, dump_spec(spec))
+    if spec.as_written:  # a later launch has read the record
+        write_atomically(paths.written, spec.as_written)
     baseline = None if plan.confirmation is None else plan.confirmation.baseline
     if baseline is not None and baseline.spec:
         write_atomically(paths.baseline, baseline.spec)
@@ -234,14 +236,16 @@ def restore_plan(plan: SweepPlan, paths: RunPaths) -> str | None:
     return f"{paths.plan.name} was {why}; it is written again"
 
 
-def _start_tracker(plan: SweepPlan, paths: RunPaths) -> MlflowTracker | None:
+def _start_tracker(
+    plan: SweepPlan, paths: RunPaths, *, is_launch: bool = False
+) -> MlflowTracker | None:
     tracking = plan.spec.tracking
     if tracking is None:
         return None
     from sweeper.tracking.tracker import MlflowTracker
 
     artifact_root = paths.root.parent.absolute() / FILES
-    tracker = MlflowTracker(plan, paths, tracking, artifact_root=artifact_root, is_launch=True)
+    tracker = MlflowTracker(plan, paths, tracking, artifact_root=artifact_root, is_launch=is_launch)
     tracker.start()
     return tracker
 

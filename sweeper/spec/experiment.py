@@ -37,7 +37,7 @@ from sweeper.spec.sections import (
 )
 from sweeper.spec.text.documents import Document, load_document, plain_document
 from sweeper.spec.text.yaml import KeyPath
-from sweeper.veil import hide_beginnings
+from sweeper.veil import hide_beginnings, hide_passwords
 
 if TYPE_CHECKING:
     from sweeper.planning.plan import SweepPlan
@@ -112,6 +112,18 @@ class ExperimentSpec(BaseModel):
     def source(self) -> Path | None:
         """The spec's file."""
         return self._document.source
+
+    @property
+    def as_written(self) -> str:
+        """The spec's file as its author wrote it, comments and all, without passwords in URIs.
+
+        What it extends follows, each file as a YAML document. Empty if it was read from no file.
+        """
+        texts: list[str] = []
+        for file, text in self._document.files:
+            head = f"---\n# {printable(file.name)}, which is extended\n" if texts else ""
+            texts.append(f"{head}{text.rstrip()}\n")
+        return hide_passwords("".join(texts))
 
     @property
     def objective(self) -> Objective:

@@ -102,6 +102,7 @@ def describe_sweep(plan: SweepPlan, paths: RunPaths, shown_uri: str = "") -> Swe
         },
         files=(
             paths.spec,
+            paths.written,
             paths.plan,
             paths.environment,
             paths.selection,

@@ -165,7 +165,7 @@ class Record:
             UnreachableError: the destination does not answer; the rest stays pending.
             RefusedError: MLflow refuses the parent run, so there can be no record.
         """
-        if not self._dirty:
+        if not self._dirty and self._is_set:
             return
         self._destination.probe()
         # The parent first: the others are nested in it.

@@ -216,6 +216,8 @@ def test_a_password_is_used_and_not_recorded(
     assert spec.tracking is not None
     assert spec.tracking.uri == recorded
     assert f"uri: {recorded}" in dump_spec(spec).replace("'", "")
+    for secret in ("pa55", "p%40ss", "p@ss", "p1@", "k3yX"):
+        assert secret not in spec.as_written
     address = find_address(recorded)
     assert address.uri == used[0]
     assert used[1] is None or used[1] == (address.password or used[1])
@@ -305,6 +307,7 @@ def test_an_error_about_a_variable_does_not_show_its_text(
         "http://me:{}@h/x?mail=a@b",
         "http://h,http://me@h,http://me:{}@h",
         "postgresql://:{}@h",
+        "http://me@corp:{}@h",
     ],
 )
 @pytest.mark.parametrize("length", [1, 299, 300, 301, 5000])

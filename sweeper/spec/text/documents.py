@@ -36,6 +36,7 @@ class Document:
         source: the file; None if there is none.
         is_partial: whether a file in the `extends` chain could not be read, so keys may be missing.
         variables: the texts of environment variables that are in it; no problem shows them.
+        files: what was read, the spec's own file first and then what it extends; empty of a record.
     """
 
     data: dict[str, Any]
@@ -44,6 +45,7 @@ class Document:
     source: Path | None = None
     is_partial: bool = False
     variables: tuple[str, ...] = ()
+    files: tuple[tuple[Path, str], ...] = ()
 
     def locate(self, path: KeyPath) -> Location:
         """The location of a key, or of the nearest key above it."""
@@ -113,7 +115,15 @@ def load_document(
         return Document(kept, composer.locations, problems, path, composer.is_partial)
     resolved, unresolved, texts = interpolate(data, composer.locations)
     problems = (*composer.problems, *unresolved)
-    return Document(resolved, composer.locations, problems, path, composer.is_partial, texts)
+    return Document(
+        resolved,
+        composer.locations,
+        problems,
+        path,
+        composer.is_partial,
+        texts,
+        tuple(composer.files),
+    )
 
 
 @dataclass
@@ -127,6 +137,7 @@ class _Composer:
     locations: _Locations = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     is_partial: bool = False
+    files: list[tuple[Path, str]] = field(default_factory=list)
 
     def read_chain(self, path: Path) -> dict[str, Any] | None:
         """The file merged over those it extends; None if it can't be read."""
@@ -209,6 +220,7 @@ class _Composer:
                 message = "the file is empty; a spec needs at least environment, algorithm and stop"
             self._complain(whole, "", message)
             return None
+        self.files.append((path, text))
         parsed.locations[()] = whole
         _expand_shorthands(self.shorthands, data, parsed.locations)
         return data, parsed.locations

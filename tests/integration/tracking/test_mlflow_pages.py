@@ -153,9 +153,21 @@ def test_the_sweep_s_page_says_who_won_how_sure_that_is_and_how_to_load_it(
         assert "model = mlflow.pyfunc.load_model('models:/m-" in words
         assert "12 trials: 11 done, 1 failed." in words
         assert f"{_failed(pages)} (error: crashed: OSError: the simulator is gone)" in words
-        description.get_by_role("link", name=champion, exact=True).first.click()
-        page.get_by_text("The champion of its sweep.").wait_for()
-        assert f"{champion} ★ lr=" in page.locator("h1, h2").first.inner_text()
+        with page.context.expect_page() as tab:
+            description.get_by_role("link", name=champion, exact=True).first.click()
+        tab.value.get_by_text("The champion of its sweep.").wait_for()
+        expect(tab.value.get_by_role("heading", name=f"{champion} ★ lr=")).to_be_visible()
+
+
+def test_the_sweep_s_artifacts_have_the_spec_as_it_was_written_and_as_resolved(
+    browser: Any, pages: Pages
+) -> None:
+    with opened(browser, pages.sweep_url) as page:
+        page.get_by_text("Artifacts", exact=True).click()
+        page.get_by_text("spec_as_written.yaml", exact=True).click()
+        page.get_by_text("# Twelve configurations, of which one fails.").wait_for()
+        page.get_by_text("spec.yaml", exact=True).click()
+        page.get_by_text("keep_trials").first.wait_for()  # by default, so nobody wrote it
 
 
 def test_a_trial_s_curve_is_over_its_env_steps(browser: Any, pages: Pages) -> None:

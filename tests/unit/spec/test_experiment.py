@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sweeper.errors import SpecError
 from sweeper.search.distributions import Distribution
-from sweeper.spec import ExperimentSpec, dump_spec, load_spec, parse
+from sweeper.spec import ExperimentSpec, dump_spec, load_record, load_spec, parse
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 STEPS = "num_env_steps_sampled_lifetime"
@@ -442,3 +442,23 @@ def test_a_mutated_spec_runs_or_is_refused_with_a_message(path: Path, tmp_path: 
         mutated.write_text(dump_spec(spec), encoding="utf-8")
         assert load_spec(mutated) == spec
     assert 0 < accepted < 100
+
+
+# --- as written ------------------------------------------------------------------------------
+
+
+def test_the_spec_is_kept_as_it_was_written_with_what_it_extends(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(f"# shared by all\n{text_of(algorithm=None)}")
+    text = "# which learning rate?\nextends: base.yaml\nalgorithm:   PPO  # not DQN\n\n\n"
+    spec = load_spec(write(tmp_path, text), ["seeds=3"])
+    assert spec.as_written == (
+        "# which learning rate?\nextends: base.yaml\nalgorithm:   PPO  # not DQN\n"
+        "---\n# base.yaml, which is extended\n# shared by all\n"
+        "environment: CartPole-v1\nstop: {time_total_s: 60}\n"
+    )
+
+
+def test_what_was_read_from_no_file_of_its_user_was_not_written(tmp_path: Path) -> None:
+    spec = load(tmp_path)
+    assert load_record(write(tmp_path, dump_spec(spec))).as_written == ""
+    assert parse({**LEAST, "stop": {"time_total_s": 60}}).as_written == ""
