@@ -37,7 +37,7 @@ from sweeper.tracking.new_runs import first_tags
 from sweeper.tracking.progress import SweepProgress
 from sweeper.tracking.recovery import look_up, set_aside_foreign
 from sweeper.tracking.setting import write_setting
-from sweeper.tracking.standing import describe_standing
+from sweeper.tracking.standing import StandingSchedule, describe_standing
 from sweeper.tracking.summary import Summary, SummaryTrial
 from sweeper.tracking.system_metrics import SystemMetrics
 from sweeper.tracking.uploads import FileUploads, read_log_tail
@@ -81,7 +81,7 @@ class Record:
         self._refuses_files = False
         self._environment: Mapping[str, Any] = {}
         self._is_set = False
-        self._has_moved = False
+        self._standing = StandingSchedule()
         self._model_id: str | None = None
 
     def _make_mirror(self, key: str) -> RunMirror:
@@ -120,7 +120,8 @@ class Record:
             self._follow_group(mirror, event)
         elif isinstance(event, TrialEnded):
             self._follow_best(mirror, event, keep_metrics)
-        self._has_moved |= key in self._dirty and isinstance(event, TrialStarted | TrialEnded)
+        if key in self._dirty:
+            self._standing.note(event)
 
     def _follow_group(self, mirror: RunMirror, event: TrialStarted | TrialEnded) -> None:
         """The confirmation runs while one of its trials does."""
@@ -180,11 +181,12 @@ class Record:
     def _write_standing(self) -> None:
         """Have the sweep's run say which configurations are the best so far, with their runs."""
         parent = self._mirrors[PARENT]
-        if self._has_moved and parent.run_id is not None and parent.seen >= parent.written:
+        is_there = parent.run_id is not None and parent.seen >= parent.written
+        if is_there and self._standing.is_due:
             text = describe_standing(self._sweep, dict(self._trials()), self._experiment_id)
             parent.new_tags[NOTE_TAG] = clip_tag(text)
             self._dirty[PARENT] = None
-            self._has_moved = False
+            self._standing.clear()
             self._write(PARENT, parent)
             del self._dirty[PARENT]
 
@@ -302,7 +304,7 @@ class Record:
             group.wanted = "KILLED" if TrialState.PAUSED in states else "FINISHED"
             self._dirty[GROUP] = None
         parent.new_tags[NOTE_TAG] = clip_tag(self._summarise(selection))
-        self._has_moved = False
+        self._standing.clear()
         stamp = self._progress.updated_ms
         parent.new_finals |= {k: (v, stamp) for k, v in self._progress.totals().items()}
         self._dirty[PARENT] = None

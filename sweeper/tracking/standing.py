@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import heapq
 import math
+import time
 from collections import Counter
 from collections.abc import Mapping
 
 from sweeper.formatting import count_noun, describe_state, format_number
+from sweeper.journal import Event, TrialEnded, TrialReported, TrialStarted
 from sweeper.metrics import Objective
 from sweeper.states import TrialState
 from sweeper.tracking.curves import SCORE
@@ -23,7 +25,35 @@ from sweeper.tracking.leaderboard import (
 from sweeper.tracking.markdown import as_code
 from sweeper.tracking.mirror import RunMirror, env_steps
 
-__all__ = ["describe_standing"]
+__all__ = ["StandingSchedule", "describe_standing"]
+
+_EVERY_S = 30.0
+
+
+class StandingSchedule:
+    """When the description is to be written again: when a trial starts or ends, or reports.
+
+    A trial may take days, so its reports count, too, but not each one.
+    """
+
+    def __init__(self) -> None:
+        self._written, self._due = -math.inf, math.inf
+
+    def note(self, event: Event) -> None:
+        """Take note of an event that MLflow did not have."""
+        if isinstance(event, TrialStarted | TrialEnded):
+            self._due = -math.inf
+        elif isinstance(event, TrialReported):
+            self._due = min(self._due, self._written + _EVERY_S)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time."""
+        return time.monotonic() >= self._due
+
+    def clear(self) -> None:
+        """It is written."""
+        self._written, self._due = time.monotonic(), math.inf
 
 
 def describe_standing(

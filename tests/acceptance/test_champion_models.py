@@ -136,7 +136,7 @@ def clean_python(torch_run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     install(python, "-r", str(_model(torch_run)[2] / "requirements.txt"))
     for name in ("ray", "torch", "sweeper"):
         done = subprocess.run(
-            [str(python), "-c", f"import {name}"], env=without_checkout(), capture_output=True
+            [str(python), "-P", "-c", f"import {name}"], env=without_checkout(), capture_output=True
         )
         assert done.returncode == 1, f"{name} is there"
     return python

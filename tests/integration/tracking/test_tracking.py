@@ -40,6 +40,7 @@ from sweeper.paths import RunPaths, create_run_folder
 from sweeper.results.builder import load_results
 from sweeper.spec import parse
 from sweeper.sqlite_address import default_tracking_uri
+from sweeper.tracking import standing
 from sweeper.tracking.destination import import_mlflow, mlflow_uri
 from sweeper.tracking.tracker import MlflowTracker
 from sweeper.tracking.ui import open_ui
@@ -306,14 +307,21 @@ def test_the_machine_s_load_is_recorded_on_request_while_a_launch_runs(sweep: Sw
     assert _dump(sweep.storage / "mlflow.db") == before
 
 
-def test_the_description_has_the_top_configurations_while_the_sweep_runs(sweep: Sweep) -> None:
+def test_the_description_has_the_top_configurations_while_the_sweep_runs(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def description() -> str:
         run = sweep.runs().get("")
         return "" if run is None else str(run.data.tags.get("mlflow.note.content", ""))
 
+    monkeypatch.setattr(standing, "_EVERY_S", 0.0)
     tracker = sweep.tracker()
     sweep.launch()
-    sweep.trial("t0001", reports=2)
+    sweep.trial("t0001", reports=1, state=None)
+    _until(lambda: "**Running.**" in description())
+    sweep.report("t0001", 2)
+    _until(lambda: "20 (18 to 22)" in description().replace("\N{NO-BREAK SPACE}", " "))
+    sweep.end("t0001")
     _until(lambda: "best so far: [t0001]" in description())
     assert "1 trial so far: 1 done." in description()
     sweep.trial("t0002", reports=4)
@@ -626,6 +634,7 @@ def test_a_database_that_vanishes_does_not_stop_the_sweep(
 def test_two_sweeps_that_start_at_once_make_one_database(tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
+from sweeper.tracking import standing
 from sweeper.tracking.destination import Destination, connect
 client = connect(Destination("sqlite:///{tmp_path}/new/mlflow.db", "x"))
 print(len(client.search_experiments()))
