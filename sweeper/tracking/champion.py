@@ -237,7 +237,7 @@ def _try(checkpoint: Path) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
     from sweeper.agents.reading import read_agent
 
     policy: Any = read_agent(checkpoint, trust=True).policy  # a copy; whoever calls has asked
-    policy.act(np.zeros((1, *policy.observation_shape), np.float32))
+    policy.act(example_of(policy.observation_space))
     return policy.observation_space, policy.action_space
 
 

@@ -35,12 +35,21 @@ def example_of(space: spaces.Space[Any]) -> Any:
     if _is_plain(space):
         return {key: example_of(below) for key, below in space.spaces.items()}
     if isinstance(space, _STRUCTURES):
-        return np.zeros((1, spaces.flatdim(space)), np.float32)
+        return spaces.flatten(space, _example(space)).astype(np.float32)[None]
     shape = (1, *(space.shape or ()))
     if isinstance(space, spaces.Box):
         return np.clip(np.zeros(shape, space.dtype), space.low, space.high)
     start = getattr(space, "start", 0)
     return np.broadcast_to(np.asarray(start, space.dtype), shape).copy()
+
+
+def _example(space: spaces.Space[Any]) -> Any:
+    """One observation as the environment gives it: all zeros are no choice of a Discrete."""
+    if isinstance(space, spaces.Dict):
+        return {key: _example(below) for key, below in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        return tuple(_example(below) for below in space.spaces)
+    return example_of(space)[0]
 
 
 def _specs(space: spaces.Space[Any]) -> list[Any]:

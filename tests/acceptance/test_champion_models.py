@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import space_envs
 from command_line import sweeper
 from gymnasium import spaces
 from wheels import install, make_environment, without_checkout
@@ -25,6 +24,8 @@ from wheels import install, make_environment, without_checkout
 from sweeper.api import open_run
 from sweeper.opened_agent import load_agent
 from sweeper.tracking.destination import import_mlflow
+
+SPACES = Path(__file__).parents[1] / "support" / "space_envs.py"
 
 pytestmark = pytest.mark.acceptance
 
@@ -63,7 +64,7 @@ PPO = """  train_batch_size_per_learner: 200
 DQN = """  num_steps_sampled_before_learning_starts: 100
   replay_buffer_config: {capacity: 1000}"""
 NESTED = "Dict in an order of its own"
-ANY = "{id: AnySpaces-v0, module: space_envs, kwargs: {observations: OBSERVATIONS}}"
+ANY = "{id: AnySpaces-v0, module: MODULE, kwargs: {observations: OBSERVATIONS}}"
 CASES = {
     "DQN": ("CartPole-v1", "DQN", DQN),
     "PPO, continuous actions": ("Pendulum-v1", "PPO", PPO),
@@ -210,7 +211,9 @@ def _await(url: str, server: subprocess.Popen[bytes], said: Path) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_an_rllib_champion_acts_without_sweeper(case: str, tmp_path: Path) -> None:
     environment, algorithm, parameters = CASES[case]
-    shutil.copy(space_envs.__file__, tmp_path)
+    module = f"champion_spaces_{list(CASES).index(case)}"  # each is loaded in this process
+    shutil.copy(SPACES, tmp_path / f"{module}.py")
+    environment = environment.replace("MODULE", module)
     text = RLLIB.replace("ENVIRONMENT", environment).replace("ALGORITHM", algorithm)
     run = _run(tmp_path, text.replace("PARAMETERS", parameters))
     agent = load_agent(run / "champion", trust=True)

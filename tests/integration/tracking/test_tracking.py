@@ -65,7 +65,15 @@ class Sweep:
         self.paths.spec.write_text("name: cartpole\n")
         self.paths.plan.write_text("{}\n")
         self.paths.environment.write_text(
-            json.dumps({"versions": {"sweeper": "0.1.0"}, "git": {"commit": "abc", "dirty": True}})
+            json.dumps(
+                {
+                    "versions": {"sweeper": "0.1.0", "ray": "2.60.0"},
+                    "git": {"commit": "abc", "dirty": True},
+                    "command": ["sweeper", "run", "my spec.yaml"],
+                    "platform": "Linux",
+                    "cpus": 2,
+                }
+            )
         )
         self.journal = Journal(self.paths.journal)
 
@@ -239,6 +247,10 @@ def test_a_sweep_is_a_parent_run_with_a_nested_run_per_trial(sweep: Sweep) -> No
     tags = parent.data.tags
     assert tags["sweeper.version"] == "0.1.0"
     assert tags["mlflow.source.git.commit"] == "abc"
+    assert tags["sweeper.git.dirty"] == "true"
+    assert tags["sweeper.command"] == "sweeper run 'my spec.yaml'"
+    assert tags["sweeper.machine"] == "Linux, 2 cores"
+    assert tags["sweeper.versions"] == "sweeper 0.1.0, ray 2.60.0"
     assert tags["sweeper.algorithm"] == "PPO"
     assert "3 trials: 1 done, 1 failed, 1 pruned" in tags["mlflow.note.content"]
     artifacts = {item.path for item in sweep.client().list_artifacts(parent.info.run_id)}
