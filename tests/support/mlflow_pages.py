@@ -60,6 +60,7 @@ selection: {finalists: 2, confirm_seeds: 3, confirm_episodes: 10}
 resources: {retries: 0}
 tracking: {register_as: cartpole agent}
 """
+_PATIENCE_MS = 60_000  # a machine may be busy
 # On a first visit a panel for MLflow's assistant takes a third of the page.
 _NO_ASSISTANT = """
 localStorage.setItem("mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true");
@@ -118,6 +119,9 @@ def serve(folder: Path, run: Run) -> Iterator[Pages]:
 @contextmanager
 def opened(browser: Any, url: str) -> Iterator[Any]:
     """A page of MLflow in a profile of its own, without the assistant."""
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=_PATIENCE_MS)
     with browser.new_context(viewport=SCREEN) as profile:
         profile.add_init_script(_NO_ASSISTANT)
         with visit(profile, url) as seen:

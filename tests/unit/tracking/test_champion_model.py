@@ -115,3 +115,13 @@ def test_its_file_says_what_it_takes_and_needs_neither_sweeper_nor_ray(tmp_path:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() in {"0", "1", "2", "3"}
+
+
+@pytest.mark.parametrize(
+    "form", ["Dict", "Dict in an order of its own", "Tuple", "Tuple of a Dict"]
+)
+def test_the_example_of_a_structure_is_an_observation_of_it(form: str) -> None:
+    """All zeros are not: they choose nothing of a Discrete, and RLlib's agents refuse them."""
+    space = OBSERVATIONS[form]
+    (row,) = example_of(space)
+    assert space.contains(spaces.unflatten(space, row))
