@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sweeper.printable import printable
-from sweeper.veil import veil
+from sweeper.veil import hide_passwords
 
 __all__ = ["Child", "Html", "joined", "table", "tag"]
 
@@ -83,4 +83,4 @@ def _text_of(child: Html | str) -> str:
 
 
 def _escape(text: str) -> str:
-    return html.escape(printable(veil(text)))
+    return html.escape(printable(hide_passwords(text)))

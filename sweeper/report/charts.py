@@ -13,7 +13,7 @@ from sweeper.plots.source import PlotSource
 from sweeper.report.elements import raw_script
 from sweeper.report.figures import COLOURS, describe_figure
 from sweeper.report.source import ReportSource
-from sweeper.veil import veil
+from sweeper.veil import hide_passwords, veil
 
 __all__ = ["show_charts"]
 
@@ -56,7 +56,7 @@ def _show(kind: str, plots: PlotSource) -> Html:
         # The data of a run may be anything; what can be drawn of it is to be seen.
         _logger.debug("the chart %s can't be drawn", kind, exc_info=True)
         known = isinstance(error, SweeperError)
-        chart, why = None, str(error) if known else f"{type(error).__name__}: {error}"
+        chart, why = None, veil(str(error) if known else f"{type(error).__name__}: {error}")
     if chart is not None and kind in _OF_SCHEDULERS:
         return Html("")
     title = KINDS[kind].name.replace("_", " ").capitalize() if chart is None else chart.title
@@ -66,7 +66,8 @@ def _show(kind: str, plots: PlotSource) -> Html:
 def _frame(kind: str, chart: Chart) -> Html:
     figure = describe_figure(chart)
     # JSON has no sign < but in texts, where it may be written so.
-    data = veil(json.dumps(figure, separators=(",", ":"), allow_nan=False)).replace("<", r"\u003c")
+    text = hide_passwords(json.dumps(figure, separators=(",", ":"), allow_nan=False))
+    data = text.replace("<", r"\u003c")
     height = int(figure["layout"]["height"])
     is_wide = chart.columns > 1 or kind == "parallel_coordinates"
     # Parallel coordinates are plain lines here (`figures`).

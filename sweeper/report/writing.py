@@ -23,6 +23,7 @@ from sweeper.report.reproduction import show_reproduction
 from sweeper.report.source import ReportSource
 from sweeper.report.trials import show_trials
 from sweeper.results.builder import load_results
+from sweeper.veil import veil
 
 __all__ = ["build_report", "write_damaged", "write_report"]
 
@@ -65,7 +66,7 @@ def _guarded(title: str, show: Callable[[ReportSource], Html], source: ReportSou
     except Exception as error:
         _logger.debug("the section %s can't be made", title, exc_info=True)
         known = isinstance(error, SweeperError | OSError | ValueError)
-        why = str(error) if known else f"{type(error).__name__}: {error}"
+        why = veil(str(error) if known else f"{type(error).__name__}: {error}")
         named = tag("h1", source.name) if show is head else None
         return joined(named, tag("p", f"{title} can't be shown: {why}", class_="note"))
 

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_pages import Element, Reader, read_page, section
 
-from sweeper.markup import joined, tag
+from sweeper.markup import Html, joined, tag
 from sweeper.report.elements import pairs, raw_script, wide_table
+from sweeper.report.writing import _guarded
 from sweeper.veil import HIDDEN, remember
 
 ALLOWED = {
@@ -59,14 +60,26 @@ def test_the_page_holds_no_control_character(text: str) -> None:
     assert "\\x1b" in text
 
 
-def test_secrets_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweeper.veil._values", {})
-    monkeypatch.setattr("sweeper.veil._pattern", [])
-    remember("hunter2-hunter2")
-    shown = tag("p", "password hunter2-hunter2, mysql://me:secret@host/x", title="hunter2-hunter2")
-    assert "hunter2" not in shown.text
+def test_passwords_in_addresses_are_hidden() -> None:
+    shown = tag("p", "at mysql://me:secret@host/x", title="mysql://me:secret@host/x")
     assert "secret" not in shown.text
     assert HIDDEN in shown.text
+
+
+def test_words_of_the_page_stay_though_a_variable_has_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Values of variables are hidden where they enter the records, not in what is made of these."""
+    monkeypatch.setattr("sweeper.veil._values", {})
+    monkeypatch.setattr("sweeper.veil._pattern", [])
+    remember("trials")
+    assert tag("a", "2 trials", href="#trials").text == '<a href="#trials">2 trials</a>'
+    failed = _guarded("The trials", _fail, None)
+    assert "the token of ***" in failed.text
+
+
+def _fail(_: object) -> Html:
+    raise ValueError("the token of trials")
 
 
 @given(st.text(), st.text())
