@@ -45,10 +45,12 @@ class Run(RunTables):
         objective: how trials are compared.
         spec: the run's spec; None for a Tune experiment, which has none.
         warnings: problems with the run's records, for the user.
+        told: those of them that were logged while the run went on.
     """
 
     spec: ExperimentSpec | None = None
     warnings: tuple[str, ...] = ()
+    told: frozenset[str] = frozenset()
 
     @property
     def paths(self) -> RunPaths:
@@ -183,7 +185,7 @@ class Run(RunTables):
         if self.spec is None:
             how = {"metric": chosen.metric, "mode": chosen.mode, "score": chosen.score}
             return open_tune(root, **how)
-        return replace(self, results=load_results(self.paths), warnings=())
+        return replace(self, results=load_results(self.paths), warnings=(), told=frozenset())
 
     def make_env(
         self, *, render_mode: str | None = None, trust: TrustLike = False

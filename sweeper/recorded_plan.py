@@ -7,7 +7,7 @@ import logging
 from sweeper.paths import RunPaths, run_reference
 from sweeper.run_files import read_json
 
-__all__ = ["planned"]
+__all__ = ["planned", "planned_names"]
 
 _logger = logging.getLogger(__name__)
 
@@ -25,3 +25,13 @@ def planned(paths: RunPaths, name: str) -> int | None:
                 run_reference(paths.root),
             )
         return None
+
+
+def planned_names(paths: RunPaths, name: str) -> tuple[str, ...]:
+    """A list of names in the run's plan, such as ``vectorization``; empty if it can't be read."""
+    try:
+        found = read_json(paths.plan)[name]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+    is_list = isinstance(found, list) and all(isinstance(one, str) for one in found)
+    return tuple(found) if is_list else ()

@@ -250,6 +250,8 @@ def _report(finished: Run, *, as_json: bool, quiet: bool) -> None:
     from sweeper.views.runs import summarise
 
     for warning in finished.warnings:
+        if warning in finished.told:
+            continue
         app.say(f"warning: {warning}")
     if not quiet:
         width = _width()

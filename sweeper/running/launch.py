@@ -159,23 +159,26 @@ class _Conclusion:
             _write_report(opened)
         finally:
             try:
-                warnings = _close_tracker(self.tracker, reason, self.paths)
+                warnings, told = _close_tracker(self.tracker, reason, self.paths)
             finally:
                 # Last, since until now it shows what is being written.
                 if self.watcher:
                     self.watcher.close()
                 self.paths.stop_request.unlink(missing_ok=True)
-        return replace(opened, warnings=tuple(warnings))
+        return replace(opened, warnings=tuple(warnings), told=told)
 
 
-def _close_tracker(tracker: MlflowTracker | None, reason: str, paths: RunPaths) -> list[str]:
+def _close_tracker(
+    tracker: MlflowTracker | None, reason: str, paths: RunPaths
+) -> tuple[list[str], frozenset[str]]:
+    """Its warnings, and those of them that the user has read already."""
     if tracker is None:
-        return []
+        return [], frozenset()
     try:
-        return tracker.close(reason)
+        return tracker.close(reason), frozenset(tracker.told)
     except KeyboardInterrupt:  # the run is over, and recorded
         rest = f"`sweeper log {run_reference(paths.root)}` adds the rest"
-        return [f"MLflow: interrupted, the record is incomplete; {rest}"]
+        return [f"MLflow: interrupted, the record is incomplete; {rest}"], frozenset()
 
 
 def write_provenance(plan: SweepPlan, paths: RunPaths) -> None:
@@ -274,8 +277,8 @@ def restore_champion(opened: Run, plan: SweepPlan) -> Run:
         _write_champion(opened, plan, tracker)
         _write_report(opened)
     finally:
-        warnings = _close_tracker(tracker, opened.results.state, opened.paths)
-    return replace(opened, warnings=tuple(warnings))
+        warnings, told = _close_tracker(tracker, opened.results.state, opened.paths)
+    return replace(opened, warnings=tuple(warnings), told=told)
 
 
 def _is_recorded(opened: Run) -> bool:

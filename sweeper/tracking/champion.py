@@ -7,7 +7,7 @@ import logging
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -88,8 +88,9 @@ def log_champion(
         raise SweeperError(message) from error
     checkpoint = _find_checkpoint(folder)
     digest = _digest(checkpoint)
-    if (present := _find_model(client, experiment_id, run_id, digest)) is None:
-        model = client.create_logged_model(
+    present = _find_model(client, experiment_id, run_id, digest)
+    if present is None:
+        present = client.create_logged_model(
             experiment_id,
             name=_NAME,
             source_run_id=run_id,
@@ -97,20 +98,13 @@ def log_champion(
             params=describe_parameters(selection.configuration),
             model_type="agent",
         )
-        try:
-            with tempfile.TemporaryDirectory(prefix="sweeper-champion-") as temporary:
-                slim = Path(temporary) / "checkpoint"
-                _copy_for_acting(checkpoint, slim)
-                saved = Path(temporary) / "model"
-                with _unseen():
-                    _save(saved, slim, model, run_id, describe_model(selection, sweep.tags))
-                client.log_model_artifacts(model.model_id, str(saved))
-        except BaseException:
-            client.finalize_logged_model(model.model_id, "FAILED")
-            raise
-        client.finalize_logged_model(model.model_id, "READY")
-        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
-        present = model
+    if str(present.status) != "READY":
+        described = describe_model(selection, sweep.tags)
+        _upload(client, checkpoint, present, run_id, described)
+    outputs = client.get_run(run_id).outputs
+    linked = [one.model_id for one in outputs.model_outputs] if outputs else []
+    if present.model_id not in linked:
+        client.log_outputs(run_id, [LoggedModelOutput(present.model_id, step=0)])
     spaces_of = _read_spaces(checkpoint)
     words = "" if spaces_of is None else str(spaces_of[0])
     words = " ".join(words.split())[:500]
@@ -132,6 +126,24 @@ def log_champion(
             f"MLflow: the champion is not registered as {register_as!r}: {why}"
         ]
     return present.model_id, []
+
+
+def _upload(
+    client: Any, checkpoint: Path, model: Any, run_id: str, described: dict[str, Any]
+) -> None:
+    try:
+        with tempfile.TemporaryDirectory(prefix="sweeper-champion-") as temporary:
+            slim = Path(temporary) / "checkpoint"
+            _copy_for_acting(checkpoint, slim)
+            saved = Path(temporary) / "model"
+            with _unseen():
+                _save(saved, slim, model, run_id, described)
+            client.log_model_artifacts(model.model_id, str(saved))
+    except BaseException:
+        with suppress(Exception):  # what went wrong first is what is said
+            client.finalize_logged_model(model.model_id, "FAILED")
+        raise
+    client.finalize_logged_model(model.model_id, "READY")
 
 
 def _mark(client: Any, experiment_id: str, run_id: str, current: Any, card: str) -> None:
@@ -192,11 +204,13 @@ def _digest(folder: Path) -> str:
 
 
 def _find_model(client: Any, experiment_id: str, run_id: str, digest: str) -> Any | None:
+    """The agent's model; one that an outage left without its files only if there is no other."""
     found = client.search_logged_models(
         [experiment_id],
         filter_string=f"source_run_id = '{run_id}' AND tags.`{_DIGEST_TAG}` = '{digest}'",
     )
-    return next((model for model in found if str(model.status) == "READY"), None)
+    ready = [model for model in found if str(model.status) == "READY"]
+    return next(iter([*ready, *found]), None)
 
 
 def _save(

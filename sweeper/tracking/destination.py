@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import socket
 import sqlite3
 from collections.abc import Iterator
@@ -17,9 +16,9 @@ from urllib.parse import urlsplit
 from sweeper.errors import UserError
 from sweeper.sqlite_address import sqlite_path, sqlite_query, sqlite_uri
 from sweeper.stored_files import FILES
+from sweeper.tracking.failures import UnreachableError
 from sweeper.tracking.moved_files import follow_move
 from sweeper.tracking.variables import variables_added
-from sweeper.veil import veil
 
 try:
     import fcntl
@@ -28,14 +27,11 @@ except ImportError:  # not on Windows
 
 __all__ = [
     "Destination",
-    "RefusedError",
-    "UnreachableError",
     "connect",
     "import_mlflow",
     "mlflow_settings",
     "mlflow_uri",
     "resolve_uri",
-    "translated_failures",
 ]
 
 _PROBE_S = 3.0
@@ -43,32 +39,12 @@ _PROBE_S = 3.0
 _SETTINGS = {
     # MLflow would retry for four minutes, warning each time, and might create a run twice.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    # By default two minutes, for which a sweep would wait at its end.
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     # Our standard output is for data.
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-
-# The server refuses this request; trying again later won't help.
-_REFUSALS = frozenset(
-    {
-        "BAD_REQUEST",
-        "ENDPOINT_NOT_FOUND",
-        "INVALID_PARAMETER_VALUE",
-        "INVALID_STATE",
-        "PERMISSION_DENIED",
-        "RESOURCE_ALREADY_EXISTS",
-        "RESOURCE_DOES_NOT_EXIST",
-        "UNAUTHENTICATED",
-    }
-)
-
-
-class UnreachableError(Exception):
-    """The destination does not answer now, but may later."""
-
-
-class RefusedError(Exception):
-    """MLflow refuses a request, now and later."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +71,12 @@ class Destination:
         if database is None:
             return None
         return (self.artifact_root or database.parent / FILES).absolute().as_uri()
+
+    @property
+    def place(self) -> str:
+        """What a sentence about its server begins with."""
+        is_server = urlsplit(self.uri).scheme in ("http", "https")
+        return f"the server at {self.shown or self.uri}" if is_server else "the tracking database"
 
     def follow_move(self, run_name: str) -> None:
         """Have the database of a storage that was moved or copied store its files there.
@@ -233,43 +215,3 @@ def _creation_lock(database: Path | None) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _explain_database(message: str) -> str:
-    """SQLAlchemy's words for a database that is not what it was, in ours."""
-    found = _SQLITE_ERROR.search(message)
-    if found is None or not _LOST.search(found[1]):
-        return message
-    return (
-        f"the tracking database was deleted, moved or replaced ({found[1].strip()}); if it can't "
-        "be put back, delete what is left of it, and a new one is made"
-    )
-
-
-_SQLITE_ERROR = re.compile(r"\(sqlite3\.\w+\) ([^\[\n]*)")
-# SQLite's words (src/main.c, sqlite3ErrStr) when the file is another one, or none.
-_LOST = re.compile(
-    r"no such table|readonly database|unable to open database|malformed|not a database|disk I/O"
-)
-
-
-@contextmanager
-def translated_failures() -> Iterator[None]:
-    """Raise MLflow's exceptions as ours.
-
-    Raises:
-        RefusedError: MLflow refuses the request.
-        UnreachableError: MLflow can't be reached, or can't answer now.
-    """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        text = str(error).strip().splitlines()
-        message = veil(_explain_database(text[0]) if text else type(error).__name__)
-        if error.error_code in _REFUSALS:
-            raise RefusedError(message) from error
-        raise UnreachableError(message) from error
-    except OSError as error:
-        raise UnreachableError(veil(str(error))) from error

@@ -9,7 +9,7 @@ from sweeper.errors import UserError
 from sweeper.tracking.mirror import EVENTS_TAG, LAST_TAG, RunMirror
 from sweeper.tracking.naming import quote
 
-__all__ = ["GROUP", "GROUP_TAG", "PARENT", "find_experiment", "find_runs"]
+__all__ = ["GROUP", "GROUP_TAG", "PARENT", "check_active", "find_experiment", "find_runs"]
 
 PARENT = ""
 GROUP = "confirmation"  # its trials' own parent; no trial has such an id
@@ -37,13 +37,22 @@ def find_experiment(client: Any, name: str, artifact_location: str | None) -> st
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
                 raise error
+    check_active(experiment)
+    return str(experiment.experiment_id)
+
+
+def check_active(experiment: Any) -> None:
+    """Refuse an experiment that nothing can be written to.
+
+    Raises:
+        UserError: it was deleted.
+    """
     if experiment.lifecycle_stage != "active":
         raise UserError(
-            f"the experiment {name!r} was deleted: restore it with `mlflow experiments "
+            f"the experiment {experiment.name!r} was deleted: restore it with `mlflow experiments "
             f"restore --experiment-id {experiment.experiment_id}`, or name another in "
             "tracking.experiment"
         )
-    return str(experiment.experiment_id)
 
 
 def find_runs(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,15 @@ from sweeper.tracking.champion import log_champion
 from sweeper.tracking.champion_mark import CHAMPION_TAG, mark_trials
 from sweeper.tracking.curves import SCORE, is_decisive
 from sweeper.tracking.description import SweepDescription
-from sweeper.tracking.destination import (
-    Destination,
+from sweeper.tracking.destination import Destination, connect, import_mlflow
+from sweeper.tracking.evidence import find_changed, verdict_tags
+from sweeper.tracking.existing import GROUP, PARENT, check_active, find_experiment, find_runs
+from sweeper.tracking.failures import (
+    DeniedError,
     RefusedError,
     UnreachableError,
-    connect,
-    import_mlflow,
     translated_failures,
 )
-from sweeper.tracking.evidence import find_changed, verdict_tags
-from sweeper.tracking.existing import GROUP, PARENT, find_experiment, find_runs
 from sweeper.tracking.mirror import NOTE_TAG, STATE_TAG, RunMirror, to_ms
 from sweeper.tracking.naming import clip_tag
 from sweeper.tracking.new_runs import first_tags
@@ -67,7 +66,7 @@ class Record:
         self._sweep = sweep
         self.warnings: list[str] = []
         destination.follow_move(sweep.run_name)
-        with translated_failures():
+        with self._translated():
             self._client = connect(destination)
             self._experiment_id = find_experiment(
                 self._client, destination.experiment, destination.artifact_location
@@ -77,12 +76,15 @@ class Record:
         self._dirty: dict[str, None] = {}
         self._unsure = False
         self._progress = SweepProgress(sweep.objective)
-        self._uploads = FileUploads(self._client, sweep.folder, sweep.files)
+        self._uploads = FileUploads(self._client, sweep.folder, sweep.files, destination.place)
         self._refuses_files = False
         self._environment: Mapping[str, Any] = {}
         self._is_set = False
         self._standing = StandingSchedule()
         self._model_id: str | None = None
+
+    def _translated(self) -> AbstractContextManager[None]:
+        return translated_failures(self._destination.place)
 
     def _make_mirror(self, key: str) -> RunMirror:
         name = self._sweep.run_name
@@ -164,7 +166,8 @@ class Record:
 
         Raises:
             UnreachableError: the destination does not answer; the rest stays pending.
-            RefusedError: MLflow refuses the parent run, so there can be no record.
+            RefusedError: MLflow refuses the parent run or the login, so there can be no record.
+            UserError: the experiment was deleted.
         """
         if not self._dirty and self._is_set:
             return
@@ -195,18 +198,20 @@ class Record:
             mirror.forget_pending()
             return
         try:
-            with translated_failures():
+            with self._translated():
                 self._write_run(key, mirror)
         except UnreachableError:
             self._unsure = True
             mirror.present = {}  # part of it may have arrived
             raise
         except RefusedError as error:
-            if key == PARENT:
+            with self._translated():
+                check_active(self._client.get_experiment(self._experiment_id))
+            if key == PARENT or isinstance(error, DeniedError):
                 raise
             self._refused.add(key)
             mirror.forget_pending()
-            self._warn(f"MLflow refused the record of trial {key}: {error}")
+            self.warn(f"MLflow refused the record of trial {key}: {error}")
 
     def _write_run(self, key: str, mirror: RunMirror) -> None:
         from mlflow.entities import Metric, Param, RunTag
@@ -268,7 +273,7 @@ class Record:
         parent = self._mirrors[PARENT]
         if parent.run_id is None or self._is_set:
             return
-        with suppress(RefusedError), translated_failures():  # the record is whole without it
+        with suppress(RefusedError), self._translated():  # the record is whole without it
             ids = self._experiment_id, parent.run_id
             made_ms = parent.start_ms
             write_setting(self._client, *ids, self._sweep, self._environment, made_ms)
@@ -336,19 +341,19 @@ class Record:
             return
         failed = [one for _, one in self._trials() if one.state == TrialState.ERROR]
         try:
-            self._uploads.upload(parent.run_id)
+            self._uploads.upload(parent)
             for mirror in failed:
                 self._uploads.upload_log(mirror)
         except (OSError, RefusedError, UnreachableError) as error:
             self._destination.probe()
             self._refuses_files = True
-            self._warn(f"MLflow did not take the run's files: {error}")
+            self.warn(f"MLflow did not take the run's files: {error}")
 
     def log_champion(
         self, selection: Selection, folder: Path | None, register_as: str | None
     ) -> None:
         """Log the champion's score, and its agent, if any, as the parent run's model."""
-        with translated_failures():
+        with self._translated():
             run_id = self._run_id(PARENT)
             self._mark_champion(run_id, selection)
             if folder is None:
@@ -363,7 +368,7 @@ class Record:
                 sweep=self._sweep,
             )
         for warning in warnings:
-            self._warn(warning)
+            self.warn(warning)
 
     def _mark_champion(self, run_id: str, selection: Selection) -> None:
         """Have the sweep's run and the trials' say who won."""
@@ -393,6 +398,7 @@ class Record:
             return "FAILED"
         return "FINISHED"
 
-    def _warn(self, message: str) -> None:
+    def warn(self, message: str) -> None:
+        """Say what is missing from the record, and keep it."""
         _logger.warning("%s", message)
         self.warnings.append(message)

@@ -18,7 +18,7 @@ from sweeper.errors import UserError
 from sweeper.evidence.selection import Selection
 from sweeper.journal import Event, parse_event
 from sweeper.locks import RecordLock
-from sweeper.paths import RunPaths
+from sweeper.paths import RunPaths, run_reference
 from sweeper.planning.plan import SweepPlan
 from sweeper.run_files import open_reading
 from sweeper.spec.sections import Tracking
@@ -26,13 +26,8 @@ from sweeper.sqlite_address import sqlite_path
 from sweeper.states import LaunchEnd
 from sweeper.tracking.credentials import find_address
 from sweeper.tracking.description import describe_sweep
-from sweeper.tracking.destination import (
-    Destination,
-    RefusedError,
-    UnreachableError,
-    mlflow_settings,
-    resolve_uri,
-)
+from sweeper.tracking.destination import Destination, mlflow_settings, resolve_uri
+from sweeper.tracking.failures import RefusedError, UnreachableError
 from sweeper.tracking.record import Record
 from sweeper.tracking.system_metrics import SystemMetrics
 from sweeper.veil import hide_references, veil
@@ -60,6 +55,9 @@ class MlflowTracker:
 
     It neither raises into the sweep nor waits for MLflow: `start` returns at once, a call takes
     less than a microsecond, and `close` returns what could not be written.
+
+    Attributes:
+        told: those of the warnings of `close` that the user has read while the sweep went on.
     """
 
     def __init__(
@@ -108,6 +106,10 @@ class MlflowTracker:
         self._closing = threading.Event()
         self._record: Record | None = None
         self._outage: UnreachableError | None = None
+        # Whether an outage was said, and whether the user knows what is in the record's way now.
+        self._is_said = self._is_known = False
+        self.told: set[str] = set()
+        self._remedy = f"`sweeper log {run_reference(paths.root)}` completes the record afterwards"
         self._given_up: str | None = None
         self._finished = False
         self._news = True
@@ -143,12 +145,18 @@ class MlflowTracker:
         if self._thread.is_alive():
             self._thread.join(timeout_s + _FINISH_S)
         warnings = list(self._record.warnings) if self._record else []
+        self.told.update(warnings)
         if self._given_up:
-            warnings.append(f"MLflow: {self._given_up}; {_REBUILD}")
+            what = f"MLflow: {self._given_up}"
         elif self._outage:
-            warnings.append(f"MLflow: not everything is recorded: {self._outage}; {_REBUILD}")
+            what = f"MLflow: not everything is recorded: {self._outage}"
         elif not self._finished:
-            warnings.append(f"MLflow did not answer in {timeout_s:.0f} s; {_REBUILD}")
+            what = f"MLflow: the record is not complete {timeout_s:.0f} s after the sweep's end"
+        else:
+            return warnings
+        warnings.append(f"{what}; {_REBUILD}")
+        if self._is_known:
+            self.told.add(warnings[-1])
         return warnings
 
     # -- the thread's side --------------------------------------------------------------------
@@ -165,7 +173,8 @@ class MlflowTracker:
         except Exception as error:
             # A defect here must not end a sweep that may have run for days.
             _logger.debug("the MLflow tracker failed", exc_info=True)
-            self._give_up(f"{type(error).__name__}: {veil(str(error))}")
+            why = veil(str(error)).strip().partition("\n")[0]
+            self._give_up(f"{type(error).__name__}: {why}")
         finally:
             self._lock.release()
 
@@ -195,12 +204,22 @@ class MlflowTracker:
             time.sleep(_TURN_S)
 
     def _give_up(self, why: str) -> None:
-        self._given_up = f"nothing more is recorded: {why}"
-        _logger.warning("MLflow: %s; the sweep goes on", self._given_up)
+        self._given_up, self._is_known = f"nothing more is recorded: {why}", True
+        message = f"{self._given_up}; the sweep goes on, and {self._remedy}"
+        _logger.warning("MLflow: %s", message)
+
+    def _note_outage(self, error: UnreachableError) -> None:
+        """Say so once a launch: a server may come and go."""
+        self._outage = error
+        if not self._is_said and not self._closing.is_set():
+            again = "the sweep goes on, and MLflow is tried again"
+            _logger.warning("MLflow: %s; %s; if need be, %s", error, again, self._remedy)
+            self._is_said = self._is_known = True
 
     def _follow(self) -> None:
         retry_s = _FIRST_RETRY_S
         pause_s = 0.0
+        is_closing = False
         while not self._closing.wait(pause_s):
             try:
                 record = self._connect()
@@ -209,14 +228,15 @@ class MlflowTracker:
                     record.take_sample(self._system)
                 more = self._advance()
             except UnreachableError as error:
-                if self._outage is None:
-                    _logger.warning("MLflow: %s; the sweep goes on, trying again later", error)
-                self._outage = error
+                self._note_outage(error)
+                is_closing = self._closing.is_set()
                 pause_s, retry_s = retry_s, min(2 * retry_s, _MAX_RETRY_S)
                 continue
-            self._outage, retry_s = None, _FIRST_RETRY_S
+            self._outage, self._is_known, retry_s = None, False, _FIRST_RETRY_S
             spent_s = time.thread_time() - began
             pause_s = min(max(0.0 if more else _FLUSH_S, spent_s / _DUTY), _MAX_FLUSH_S)
+        if is_closing:  # it has just been tried
+            return
         try:
             self._end()
             self._outage = None
@@ -255,10 +275,11 @@ class MlflowTracker:
         while self._advance() and time.monotonic() < self._deadline:
             pass
         selection: Selection | None = None
+        problem: str | None = None
         if self._champion is not None:
             selection, folder = self._champion
             if time.monotonic() < self._deadline:
-                self._log_champion(record, selection, folder)
+                problem = self._log_champion(record, selection, folder)
         left = 0
         while events := self._journal.read():
             left += len(events)
@@ -266,19 +287,24 @@ class MlflowTracker:
                 record.apply(event, keep_metrics=False)
         record.finish(self._reason, selection)
         record.log_files()
+        if problem:
+            record.warn(problem)
         self._finished = True
         if left:
             self._given_up = f"the time was too short for the last {left:,} events"
 
-    def _log_champion(self, record: Record, selection: Selection, folder: Path | None) -> None:
+    def _log_champion(
+        self, record: Record, selection: Selection, folder: Path | None
+    ) -> str | None:
+        """Log it; returns what kept it from being logged, which may be what keeps the rest, too."""
         try:
             record.log_champion(selection, folder, self._register_as)
         except Exception as error:
             # Foreign code saves the model; its failure must not cost the rest of the record.
             _logger.debug("the champion could not be logged", exc_info=True)
-            message = f"MLflow: the champion is not logged as a model: {veil(str(error))}"
-            _logger.warning("%s", message)
-            record.warnings.append(message)
+            why = veil(str(error)).strip().partition("\n")[0]
+            return f"MLflow: the champion is not logged as a model: {why}"
+        return None
 
 
 @dataclass

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from sweeper.paths import RunPaths
 from sweeper.run_files import is_inside, open_reading
-from sweeper.tracking.destination import translated_failures
+from sweeper.tracking.failures import translated_failures
 from sweeper.tracking.mirror import RunMirror
 from sweeper.veil import veil
 
-__all__ = ["LOG_TAG", "FileUploads", "read_log_tail"]
+__all__ = ["FILES_TAG", "LOG_TAG", "FileUploads", "read_log_tail"]
 
+FILES_TAG = "sweeper.files"
 LOG_TAG = "sweeper.log"
 _TAIL_BYTES = 4000
 _TAIL_LINES = 20
@@ -22,27 +25,65 @@ _TAIL_LINES = 20
 class FileUploads:
     """Copies files once, and again when they have changed."""
 
-    def __init__(self, client: Any, folder: Path, files: tuple[Path, ...]) -> None:
-        """Set up the copies of ``files``, which lie in the run folder and may not exist yet."""
-        self._client, self._folder, self._files = client, folder, files
-        self._logged: dict[Path, float] = {}
+    def __init__(
+        self, client: Any, folder: Path, files: tuple[Path, ...], place: str = "the tracking server"
+    ) -> None:
+        """Set up the copies of ``files``, which lie in the run folder and may not exist yet.
 
-    def upload(self, run_id: str) -> None:
+        Args:
+            client: MLflow's.
+            folder: the run's.
+            files: to copy.
+            place: the destination, for sentences about it.
+        """
+        self._client, self._folder, self._files = client, folder, files
+        self._place = place
+        self._seen: dict[Path, float] = {}
+        self._copied: dict[str, str] | None = None
+
+    def upload(self, mirror: RunMirror) -> None:
         """Copy the sweep's files to its run.
+
+        A tag says which contents are there, so another process copies nothing again.
 
         Raises:
             OSError: a file can't be read.
             RefusedError: MLflow does not take it.
             UnreachableError: the destination does not answer.
         """
+        news: dict[Path, tuple[float, str]] = {}
         for path in self._files:
             if not is_inside(path, self._folder):  # a link may lead to any file
                 continue
-            if self._logged.get(path) != path.stat().st_mtime:
-                changed = path.stat().st_mtime
-                with translated_failures():
-                    self._client.log_artifact(run_id, str(path))
-                self._logged[path] = changed
+            changed = path.stat().st_mtime
+            if self._seen.get(path) != changed:
+                with open_reading(path) as stream:
+                    news[path] = changed, hashlib.sha256(stream.read()).hexdigest()[:16]
+        if not news:
+            return
+        with translated_failures(self._place):
+            if self._copied is None:
+                self._copied = self._find_copied(mirror)
+            before = dict(self._copied)
+            for path, (changed, digest) in news.items():
+                if self._copied.get(path.name) != digest:
+                    self._client.log_artifact(mirror.run_id, str(path))
+                self._copied[path.name], self._seen[path] = digest, changed
+            text = json.dumps(self._copied, sort_keys=True)
+            if self._copied != before or mirror.tags.get(FILES_TAG) != text:
+                self._client.set_tag(mirror.run_id, FILES_TAG, text)
+                mirror.tags[FILES_TAG] = text
+
+    def _find_copied(self, mirror: RunMirror) -> dict[str, str]:
+        """The digests of the files that MLflow has; somebody may have deleted one."""
+        try:
+            noted = dict(json.loads(mirror.tags.get(FILES_TAG, "{}")))
+        except (ValueError, TypeError):
+            return {}
+        if not noted:
+            return {}
+        there = {one.path for one in self._client.list_artifacts(mirror.run_id)}
+        return {name: digest for name, digest in noted.items() if name in there}
 
     def upload_log(self, mirror: RunMirror) -> None:
         """Copy the log of a trial that failed, without secrets, to its run.
@@ -61,7 +102,7 @@ class FileUploads:
             copy = Path(temporary) / path.name
             with open_reading(path) as stream:
                 copy.write_text(veil(stream.read().decode("utf-8", "replace")), "utf-8")
-            with translated_failures():
+            with translated_failures(self._place):
                 self._client.log_artifact(mirror.run_id, str(copy))
                 self._client.set_tag(mirror.run_id, LOG_TAG, size)
         mirror.tags[LOG_TAG] = size

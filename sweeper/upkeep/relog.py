@@ -17,7 +17,7 @@ from sweeper.locks import RecordLock, is_locked
 from sweeper.opened_run import Run
 from sweeper.paths import CheckpointPaths, RunPaths, run_reference
 from sweeper.planning.plan import SweepPlan
-from sweeper.recorded_plan import planned
+from sweeper.recorded_plan import planned, planned_names
 from sweeper.run_files import is_regular
 from sweeper.spec.sections import Tracking
 from sweeper.stored_files import FILES
@@ -87,6 +87,7 @@ def log_run(
         replicas=len(spec.seeds),
         env_steps=None,
         concurrent=1,
+        vectorization=planned_names(paths, "vectorization"),
         origin=opened.results.origin,
     )
     artifact_root = paths.root.parent.absolute() / FILES if uri is None else None

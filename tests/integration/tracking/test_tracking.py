@@ -610,7 +610,7 @@ def test_a_server_that_dies_and_comes_back_gets_the_whole_record(
             _until(lambda sweep=sweep: "t0001" in sweep.runs())
             ui.stop()
             sweep.report("t0001", 2)
-            _until(lambda: "trying again later" in caplog.text)
+            _until(lambda: "MLflow is tried again" in caplog.text)
             sweep.report("t0001", 3)
             ui = open_ui(database, port=int(uri.rsplit(":", 1)[1]))
             sweep.end("t0001")

@@ -9,7 +9,8 @@ import pytest
 
 from sweeper.errors import UserError
 from sweeper.tracking import destination
-from sweeper.tracking.destination import Destination, UnreachableError
+from sweeper.tracking.destination import Destination
+from sweeper.tracking.failures import UnreachableError, translated_failures
 
 
 def probe(uri: str) -> None:
@@ -83,7 +84,7 @@ def test_a_lost_database_is_named_in_our_words(words: str) -> None:
     from mlflow.exceptions import MlflowException
 
     message = f"(sqlite3.OperationalError) {words}\n[SQL: PRAGMA x]"
-    with pytest.raises(UnreachableError) as caught, destination.translated_failures():
+    with pytest.raises(UnreachableError) as caught, translated_failures():
         raise MlflowException(message)
     assert str(caught.value) == (
         f"the tracking database was deleted, moved or replaced ({words}); if it can't be put "
@@ -96,6 +97,6 @@ def test_other_words_of_a_database_stay() -> None:
 
     with (
         pytest.raises(UnreachableError, match="database is locked"),
-        destination.translated_failures(),
+        translated_failures(),
     ):
         raise MlflowException("(sqlite3.OperationalError) database is locked")
