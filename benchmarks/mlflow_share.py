@@ -6,6 +6,10 @@ own and is timed from its start. Sweeps with and without tracking alternate, and
 them goes first, so that both see the same load of the machine. What counts is the time until the
 last trial's end; the time after it (champion, MLflow's queue and model) is listed separately.
 
+The first results of each tracked sweep are then handed to Ray's MLflowLoggerCallback
+(`mlflow_logger.py`): what it takes of the driver's time for a result is held against what the
+tracker takes, its thread's CPU time among it.
+
 Unless there are many turns, two sweeps differ by more than MLflow costs. Therefore the tracker's
 own CPU time is listed, too: if the trials use all cores, MLflow can't cost them more than that.
 
@@ -31,10 +35,13 @@ from pathlib import Path
 from typing import Any
 
 from conditions import Conditions
+from mlflow_logger import LoggerCost
 from tables import print_head, print_row, spread, verdict
 
 PACKAGES = ("ray", "torch", "mlflow", "gymnasium")
 _MAX_SHARE = 0.02  # of a sweep's time
+_MIN_RATIO = 20  # of Ray's callback's time to the tracker's
+_LOGGED = 100  # results that Ray's callback gets
 
 _SPEC = """
 name: share
@@ -86,6 +93,10 @@ class Sweep:
         env_steps: of all trials together; the same with and without tracking.
         mlflow_runs: runs in the database; one per trial, and the sweep's.
         mlflow_values: metric values in the database.
+        results: that the trials have reported.
+        call_s: of the driver's thread, in which it tells the tracker of events.
+        write_cpu_s: CPU time of the tracker's thread for reading and writing all results.
+        logger: what Ray's callback takes for each of them; None without tracking.
     """
 
     trials_s: float
@@ -97,6 +108,10 @@ class Sweep:
     env_steps: int = 0
     mlflow_runs: int = 0
     mlflow_values: int = 0
+    results: int = 0
+    call_s: float = 0.0
+    write_cpu_s: float = 0.0
+    logger: LoggerCost | None = None
 
 
 def run(form: Form, turns: int | None = None) -> None:
@@ -145,6 +160,33 @@ def _print_tables(form: Form, found: dict[str, list[Sweep]]) -> None:
     ):
         met = verdict(statistics.median(shares) <= _MAX_SHARE)
         print_row(title, f"at most {_MAX_SHARE:.0%}", spread(shares, ".1%"), met)
+    _print_logger(tracked)
+
+
+def _print_logger(tracked: list[Sweep]) -> None:
+    loggers = [one.logger for one in tracked if one.logger is not None]
+    print_head(
+        "the driver's time for a result, ms: median (least to greatest)",
+        "tracker",
+        "Ray's MLflowLoggerCallback",
+        "asked",
+        "ratio",
+        "met",
+    )
+    calls = [1000 * one.call_s / one.results for one in tracked]
+    writes = [1000 * (one.call_s + one.write_cpu_s) / one.results for one in tracked]
+    asked = f"at least {_MIN_RATIO} x"
+    for title, ours, theirs in (
+        ("its thread waits", calls, [one.wall_ms for one in loggers]),
+        ("its process computes, in whatever thread", writes, [one.cpu_ms for one in loggers]),
+    ):
+        ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
+        met = verdict(statistics.median(ratios) >= _MIN_RATIO)
+        cells = (spread(ours, ".4f"), spread(theirs, ".1f"), asked, spread(ratios, ".0f"), met)
+        print_row(title, *cells)
+    values = [one.values / one.results for one in loggers]
+    mine = [one.mlflow_values / one.results for one in tracked]
+    print(f"\nValues of metrics for a result: {mine[0]:.1f}; Ray's callback: {values[0]:.1f}.")
 
 
 def _run(form: Form, folder: Path, *, is_tracked: bool) -> Sweep:
@@ -173,6 +215,9 @@ def _run(form: Form, folder: Path, *, is_tracked: bool) -> Sweep:
         tracker_cpu_s=noted["tracker_cpu_s"],
         start_cpu_s=noted["start_cpu_s"],
         env_steps=noted["env_steps"],
+        results=noted["results"],
+        call_s=noted["call_s"],
+        write_cpu_s=noted["write_cpu_s"],
     )
     if not is_tracked:
         return sweep
@@ -184,22 +229,47 @@ def _run(form: Form, folder: Path, *, is_tracked: bool) -> Sweep:
     connection.close()
     if counts["mlflow_runs"] != form.trials + 1:
         sys.exit(f"MLflow has {counts['mlflow_runs']} runs, not {form.trials + 1}")
-    return Sweep(**{**asdict(sweep), **counts})
+    logged = subprocess.run(
+        [
+            *(sys.executable, "-W", "ignore", str(Path(__file__).with_name("mlflow_logger.py"))),
+            *(noted["run"], str(folder / "logger.db"), str(_LOGGED)),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    if logged.returncode:
+        sys.exit(logged.stderr)
+    logger = LoggerCost(**json.loads(logged.stdout.splitlines()[-1]))
+    return Sweep(**{**asdict(sweep), **counts, "logger": logger})
 
 
-def _sweep(spec: Path) -> dict[str, float]:
+def _sweep(spec: Path) -> dict[str, Any]:
     """Run the sweep in this process and return times that only this process can measure."""
-    from sweeper import cli, open_run, tracking
-    from sweeper.journal import TrialEnded, TrialStarted, read_journal
+    from sweeper import cli, open_run
+    from sweeper.journal import Event, TrialEnded, TrialReported, TrialStarted, read_journal
     from sweeper.metrics import ENV_STEPS
+    from sweeper.tracking import tracker
 
-    noted = {"flush_s": 0.0, "tracker_cpu_s": 0.0, "start_cpu_s": 0.0}
+    times = ("flush_s", "tracker_cpu_s", "start_cpu_s", "call_s", "write_cpu_s")
+    noted = dict.fromkeys(times, 0.0)
 
-    class TimedTracker(tracking.MlflowTracker):
+    class TimedTracker(tracker.MlflowTracker):
         def _connect(self) -> Any:
             record = super()._connect()
             noted["start_cpu_s"] = noted["start_cpu_s"] or time.thread_time()
             return record
+
+        def _advance(self) -> bool:
+            self._connect()  # not part of what a result costs
+            began = time.thread_time()
+            more = super()._advance()
+            noted["write_cpu_s"] += time.thread_time() - began
+            return more
+
+        def __call__(self, event: Event) -> None:
+            began = time.perf_counter()
+            super().__call__(event)
+            noted["call_s"] += time.perf_counter() - began
 
         def close(self, reason: str, timeout_s: float = 60.0) -> list[str]:
             thread = self._thread.ident
@@ -213,7 +283,7 @@ def _sweep(spec: Path) -> dict[str, float]:
                 sys.exit("; ".join(warnings))
             return warnings
 
-    tracking.MlflowTracker = TimedTracker  # type: ignore[misc]
+    tracker.MlflowTracker = TimedTracker  # type: ignore[misc]
     sys.argv = ["sweeper", "run", str(spec), "--quiet"]
     with contextlib.redirect_stdout(io.StringIO()) as said:
         try:
@@ -231,6 +301,8 @@ def _sweep(spec: Path) -> dict[str, float]:
         "first_start": min(event.time for event in events if isinstance(event, TrialStarted)),
         "last_end": max(event.time for event in events if isinstance(event, TrialEnded)),
         "env_steps": sum(row[ENV_STEPS] for row in run.rows),
+        "results": sum(isinstance(event, TrialReported) for event in events),
+        "run": str(run.paths.root.absolute()),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,9 @@ from sweeper.veil import remember
 
 __all__ = ["Address", "find_address"]
 
-_USER, _PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"  # MLflow's own
+# MLflow's own.
+_USER, _PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
+_TOKEN = "MLFLOW_TRACKING_TOKEN"  # noqa: S105 - the name of a variable
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,7 +40,16 @@ class Address:
     def login(self) -> Iterator[None]:
         """Log in to a server by MLflow's variables; those that are set stay as they are."""
         with variables_added({_USER: self.user, _PASSWORD: self.password}):
+            _remember_login()
             yield
+
+
+def _remember_login() -> None:
+    """Hide what MLflow sends, which a server or a proxy may say again in its answer."""
+    user, password, token = (os.environ.get(name, "") for name in (_USER, _PASSWORD, _TOKEN))
+    sent = base64.b64encode(f"{user}:{password}".encode()).decode() if password else ""
+    for secret in filter(None, (password, token, sent)):
+        remember(secret)
 
 
 def _put_in(text: str) -> str:

@@ -47,8 +47,6 @@ _CHUNK_BYTES = 2**18
 _FINISH_S = 15.0
 _TURN_S = 0.1
 
-_REBUILD = "the journal is complete, so the record can be written again from the run folder"
-
 
 class MlflowTracker:
     """A journal listener that keeps one run's MLflow record up to date.
@@ -69,6 +67,7 @@ class MlflowTracker:
         artifact_root: Path | None,
         lock: RecordLock | None = None,
         is_launch: bool = False,
+        command: str | None = None,
     ) -> None:
         """Set up the tracker; touches neither files nor network.
 
@@ -81,6 +80,7 @@ class MlflowTracker:
             lock: of the record, if the caller has it; else the tracker waits for its turn.
             is_launch: whether the sweep runs now, in this process, so that the machine's load is
                 its own.
+            command: completes the record; by default ``sweeper log`` of the run.
 
         Raises:
             UserError: a variable that the URI refers to is not set.
@@ -109,7 +109,9 @@ class MlflowTracker:
         # Whether an outage was said, and whether the user knows what is in the record's way now.
         self._is_said = self._is_known = False
         self.told: set[str] = set()
-        self._remedy = f"`sweeper log {run_reference(paths.root)}` completes the record afterwards"
+        command = command or f"sweeper log {run_reference(paths.root)}"
+        self._remedy = f"`{command}` completes the record afterwards"
+        self._rebuild = f"the journal is complete, so the rest can be written again: `{command}`"
         self._given_up: str | None = None
         self._finished = False
         self._news = True
@@ -154,7 +156,7 @@ class MlflowTracker:
             what = f"MLflow: the record is not complete {timeout_s:.0f} s after the sweep's end"
         else:
             return warnings
-        warnings.append(f"{what}; {_REBUILD}")
+        warnings.append(f"{what}; {self._rebuild}")
         if self._is_known:
             self.told.add(warnings[-1])
         return warnings

@@ -92,10 +92,13 @@ def log_run(
     )
     artifact_root = paths.root.parent.absolute() / FILES if uri is None else None
     lock = RecordLock(paths.journal)
-    tracker = MlflowTracker(plan, paths, tracking, artifact_root=artifact_root, lock=lock)
     asked = {"--uri": uri and tracking.uri, "--experiment": experiment}
     options = "".join(f" {name} {shlex.quote(text)}" for name, text in asked.items() if text)
-    with _taken(lock, paths, options), _without_warnings():
+    command = f"sweeper log {run_reference(paths.root)}{options}"
+    tracker = MlflowTracker(
+        plan, paths, tracking, artifact_root=artifact_root, lock=lock, command=command
+    )
+    with _taken(lock, paths, command), _without_warnings():
         problems = _hand_over_champion(opened, tracker, say)
         tracker.start()
         problems += tracker.close(opened.results.state, timeout_s=_TIMEOUT_S)
@@ -140,14 +143,14 @@ def _explain_stale(paths: RunPaths, trial_id: str) -> str:
 
 
 @contextmanager
-def _taken(lock: RecordLock, paths: RunPaths, options: str) -> Iterator[None]:
+def _taken(lock: RecordLock, paths: RunPaths, command: str) -> Iterator[None]:
     name = paths.root.name
     if not lock.take():
         if is_locked(paths.lock):
             raise UserError(f"{name} is running and writes its record itself")
         raise UserError(
-            f"another process is writing the record of {name}; once it has ended, `sweeper log "
-            f"{run_reference(paths.root)}{options}` adds what is missing"
+            f"another process is writing the record of {name}; once it has ended, `{command}` "
+            "adds what is missing"
         )
     try:
         yield

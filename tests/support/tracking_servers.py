@@ -41,7 +41,7 @@ class MlflowServer:
         """Set up a server.
 
         Args:
-            store: the URI of its database.
+            store: the URI of its database; not among its arguments, which everyone can list.
             artifacts: where it keeps the files of runs.
             options: more words for ``mlflow server``.
             environment: variables of its process.
@@ -51,12 +51,13 @@ class MlflowServer:
         self._command = [
             *(sys.executable, "-P", "-m", "mlflow", "server", "--workers", "1"),
             *("--host", "127.0.0.1", "--port", str(self._port)),
-            *("--backend-store-uri", store, "--artifacts-destination", artifacts, *options),
+            *("--artifacts-destination", artifacts, *options),
         ]
         self._environment = {
             **os.environ,
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_BACKEND_STORE_URI": store,
             **(environment or {}),
         }
         self._process: subprocess.Popen[bytes] | None = None
