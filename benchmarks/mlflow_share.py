@@ -30,7 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ param_space:
 search: {{num_samples: {trials}, seed: 0}}
 stop: {{num_env_steps_sampled_lifetime: {env_steps}}}
 evaluation: {{episodes: 20, every_env_steps: 10000}}
+selection: {{finalists: 0}}
 storage: {storage}
 tracking: {tracking}
 """
@@ -311,13 +312,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--short", action="store_true", help="1 turn of 8 trials of 20,000 steps")
     parser.add_argument("--turns", type=int, help="3; 1 with --short")
+    parser.add_argument("--trials", type=int, help="24; 8 with --short")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         print(json.dumps(_sweep(arguments.one)))
         return
     conditions = Conditions(PACKAGES)
-    run(SHORT if arguments.short else LONG, arguments.turns)
+    form = SHORT if arguments.short else LONG
+    run(replace(form, trials=arguments.trials or form.trials), arguments.turns)
     print(f"\n{conditions.describe()}")
 
 

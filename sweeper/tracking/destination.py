@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 _PROBE_S = 3.0
+_DATABASES = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+_PORTS = {"http": 80, "https": 443, **_DATABASES}
 
 _SETTINGS = {
     # MLflow would retry for four minutes, warning each time, and might create a run twice.
@@ -111,8 +113,8 @@ class Destination:
             _check_database(database)
             return
         parts = urlsplit(self.uri)
-        if parts.scheme in ("http", "https") and parts.hostname:
-            port = parts.port or (443 if parts.scheme == "https" else 80)
+        port = parts.port or _PORTS.get(parts.scheme.partition("+")[0])
+        if parts.hostname and port:
             try:
                 socket.create_connection((parts.hostname, port), timeout=_PROBE_S).close()
             except OSError as error:
@@ -197,9 +199,23 @@ def connect(destination: Destination) -> Any:
     mlflow = import_mlflow()
     # It reports new tables at INFO, and logs every database error with a traceback.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    _log_in(destination.uri)
     with _creation_lock(sqlite_path(destination.uri)):
         uri = mlflow_uri(destination.uri)
         return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _log_in(uri: str) -> None:
+    """Connect once to a database that has a login; MLflow would try ten times, for two minutes."""
+    if urlsplit(uri).scheme.partition("+")[0] not in _DATABASES:
+        return
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(uri)
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
 
 
 @contextmanager

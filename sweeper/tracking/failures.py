@@ -80,6 +80,7 @@ def translated_failures(place: str = "the tracking server") -> Iterator[None]:
         UnreachableError: MLflow can't be reached, or can't answer now.
     """
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
@@ -90,8 +91,11 @@ def translated_failures(place: str = "the tracking server") -> Iterator[None]:
         if error.error_code in _REFUSALS:
             raise RefusedError(message) from error
         raise UnreachableError(message) from error
-    except OSError as error:
+    except (OSError, SQLAlchemyError) as error:
         raise UnreachableError(veil(_explain(str(error), place))) from error
+    except ImportError as error:
+        message = f"{place} needs a package that is not installed: {error}"
+        raise RefusedError(message) from error
 
 
 def _explain(text: str, place: str) -> str:

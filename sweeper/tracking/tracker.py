@@ -36,7 +36,9 @@ __all__ = ["MlflowTracker"]
 
 _logger = logging.getLogger(__name__)
 
-_FLUSH_S = 1.0
+# A young sweep is looked at. Later, larger batches cost less: for two events at a time MLflow takes
+# three times as much CPU time as for the same values in batches of twenty.
+_FLUSH_S, _LATER_FLUSH_S, _FLUSH_GROWTH = 1.0, 5.0, 1.25
 _MAX_FLUSH_S = 15.0
 # While the sweep runs, writing takes at most this share of one core.
 _DUTY = 0.02
@@ -219,7 +221,7 @@ class MlflowTracker:
             self._is_said = self._is_known = True
 
     def _follow(self) -> None:
-        retry_s = _FIRST_RETRY_S
+        retry_s, flush_s = _FIRST_RETRY_S, _FLUSH_S
         pause_s = 0.0
         is_closing = False
         while not self._closing.wait(pause_s):
@@ -236,7 +238,8 @@ class MlflowTracker:
                 continue
             self._outage, self._is_known, retry_s = None, False, _FIRST_RETRY_S
             spent_s = time.thread_time() - began
-            pause_s = min(max(0.0 if more else _FLUSH_S, spent_s / _DUTY), _MAX_FLUSH_S)
+            pause_s = min(max(0.0 if more else flush_s, spent_s / _DUTY), _MAX_FLUSH_S)
+            flush_s = min(flush_s * _FLUSH_GROWTH, _LATER_FLUSH_S)
         if is_closing:  # it has just been tried
             return
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 from command_line import started, sweeper_here
 from databases import opened_bucket, opened_cluster
-from tracking_servers import MlflowServer, read_record
+from run_folders import make_run
+from tracking_servers import MlflowServer, free_port, read_record
 
 from sweeper.opened_run import open_run
 from sweeper.tracking.destination import import_mlflow
@@ -69,6 +71,36 @@ def test_a_sweep_survives_the_kill_of_its_driver_and_of_its_server(
                 assert [path for path in files if secret.encode() in path.read_bytes()] == []
         finally:
             server.kill()
+
+
+def test_a_run_is_logged_to_postgresql_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path / "runs", "made-20260101-000000")
+    with opened_cluster() as cluster:
+        uri = cluster.uri.replace(cluster.password, "${env:DATABASE_SECRET}")
+        words = ("log", run.root.name, "--experiment", "e", "--uri")
+        monkeypatch.setenv("DATABASE_SECRET", cluster.password)
+        for _ in range(2):
+            done = sweeper_here(*words, uri, cwd=tmp_path)
+            assert done.returncode == 0, done.stderr
+            assert cluster.password not in done.stderr
+        assert {"sweep", "t0001", "t0002"} < set(read_record(cluster.uri, "e"))
+        driverless = uri.replace("+psycopg2", "+pg8000")
+        away = re.sub(r":\d+/", f":{free_port()}/", uri)
+        for wrong, why in (
+            (driverless, "needs a package that is not installed: No module named 'pg8000'"),
+            (away, "no server answers at postgresql+psycopg2://sweeper:***@127.0.0.1:"),
+        ):
+            done = sweeper_here(*words, wrong, cwd=tmp_path)
+            assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+            assert why in done.stderr
+            assert cluster.password not in done.stderr
+        monkeypatch.setenv("DATABASE_SECRET", "sentinel-wrong")
+        done = sweeper_here(*words, uri, cwd=tmp_path)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert "password authentication failed" in done.stderr
+        assert "sentinel" not in done.stderr
 
 
 def _ended_trials(folder: Path) -> int:

@@ -152,7 +152,8 @@ def test_a_wrong_password_is_one_sentence_and_the_sweep_goes_on(
 ) -> None:
     uri = f"http://admin:{TOKEN}@{guarded.address}"
     (tmp_path / "spec.yaml").write_text(SPEC.format(uri=uri, experiment="wrong"))
-    done = sweeper_here("run", "spec.yaml", cwd=tmp_path)
+    address = f"ray.address={ray.get_runtime_context().gcs_address}"
+    done = sweeper("run", "spec.yaml", address, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (said,) = [line for line in done.stderr.splitlines() if "MLflow:" in line]
     assert (
