@@ -64,6 +64,9 @@ def test_mlflow_s_share_is_of_two_equal_sweeps() -> None:
     share = rows(text, "MLflow's share")
     assert len(share) == 3
     assert all(row[1] == "at most 2%" and re.match(r"-?\d+\.\d%", row[2]) for row in share)
+    waits, computes = rows(text, "the driver's time for a result, ms: median (least to greatest)")
+    assert (waits[3], waits[5]) == ("at least 20 x", "yes")
+    assert float(computes[4].split()[0]) > 1
 
 
 def test_search_quality_simulates_the_same_sweeps_each_time() -> None:

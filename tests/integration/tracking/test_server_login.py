@@ -135,7 +135,9 @@ def test_a_sweep_logs_in_and_its_secret_stands_nowhere(
         assert done.returncode == 0, done.stderr
         assert "MLflow:" not in done.stderr
         said += done.stdout + done.stderr
-    says_none(said)
+    ui = sweeper_here("ui", cwd=tmp_path)
+    assert ui.returncode == 2
+    says_none(said + ui.stderr)
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", SECRET)
     again = sweeper_here("log", "last", cwd=tmp_path)
