@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,10 @@ class Record:
     written stays pending.
     """
 
-    def __init__(self, destination: Destination, sweep: SweepDescription) -> None:
+    def __init__(self, destination: Destination, sweep: SweepDescription, remedy: str) -> None:
         """Connect, find or create the experiment, and find the sweep's runs in it.
+
+        The remedy ends a warning about what another attempt may bring.
 
         Raises:
             UserError: the destination can't hold a record; the message says why.
@@ -63,9 +66,10 @@ class Record:
         import_mlflow()
         destination.probe()
         self._destination = destination
-        self._sweep = sweep
+        self._sweep, self._remedy = sweep, remedy
         self.warnings: list[str] = []
         destination.follow_move(sweep.run_name)
+        self._translated = partial(translated_failures, destination.place)
         with self._translated():
             self._client = connect(destination)
             self._experiment_id = find_experiment(
@@ -77,14 +81,11 @@ class Record:
         self._unsure = False
         self._progress = SweepProgress(sweep.objective)
         self._uploads = FileUploads(self._client, sweep.folder, sweep.files, destination.place)
-        self._refuses_files = False
+        self.refuses_files = False  # the destination takes none
         self._environment: Mapping[str, Any] = {}
         self._is_set = False
         self._standing = StandingSchedule()
         self._model_id: str | None = None
-
-    def _translated(self) -> AbstractContextManager[None]:
-        return translated_failures(self._destination.place)
 
     def _make_mirror(self, key: str) -> RunMirror:
         name = self._sweep.run_name
@@ -211,7 +212,7 @@ class Record:
                 raise
             self._refused.add(key)
             mirror.forget_pending()
-            self.warn(f"MLflow refused the record of trial {key}: {error}")
+            self.warn(f"MLflow: the record of trial {key} is refused: {error}")
 
     def _write_run(self, key: str, mirror: RunMirror) -> None:
         from mlflow.entities import Metric, Param, RunTag
@@ -337,7 +338,7 @@ class Record:
             UnreachableError: the destination does not answer.
         """
         parent = self._mirrors[PARENT]
-        if parent.run_id is None or self._refuses_files:
+        if parent.run_id is None or self.refuses_files:
             return
         failed = [one for _, one in self._trials() if one.state == TrialState.ERROR]
         try:
@@ -346,8 +347,8 @@ class Record:
                 self._uploads.upload_log(mirror)
         except (OSError, RefusedError, UnreachableError) as error:
             self._destination.probe()
-            self._refuses_files = True
-            self.warn(f"MLflow did not take the run's files: {error}")
+            self.refuses_files = True
+            self.warn(f"MLflow: the run's files are not there: {error}", is_for_now=True)
 
     def log_champion(
         self, selection: Selection, folder: Path | None, register_as: str | None
@@ -398,7 +399,8 @@ class Record:
             return "FAILED"
         return "FINISHED"
 
-    def warn(self, message: str) -> None:
-        """Say what is missing from the record, and keep it."""
+    def warn(self, message: str, *, is_for_now: bool = False) -> None:
+        """Say what is missing from the record, and keep it; it may be written later."""
+        message += f"; {self._remedy}" if is_for_now else ""
         _logger.warning("%s", message)
         self.warnings.append(message)

@@ -251,7 +251,9 @@ class MlflowTracker:
     def _connect(self) -> Record:
         if self._record is None:
             self._record = Record(
-                self._destination, describe_sweep(self._plan, self._paths, self._shown_uri)
+                self._destination,
+                describe_sweep(self._plan, self._paths, self._shown_uri),
+                self._rebuild,
             )
             if self._samples_system:
                 self._system = SystemMetrics()
@@ -280,7 +282,7 @@ class MlflowTracker:
         while self._advance() and time.monotonic() < self._deadline:
             pass
         selection: Selection | None = None
-        problem: str | None = None
+        problem: Exception | None = None
         if self._champion is not None:
             selection, folder = self._champion
             if time.monotonic() < self._deadline:
@@ -292,23 +294,25 @@ class MlflowTracker:
                 record.apply(event, keep_metrics=False)
         record.finish(self._reason, selection)
         record.log_files()
-        if problem:
-            record.warn(problem)
+        is_servers = isinstance(problem, RefusedError | UnreachableError)
+        if problem is not None and not (is_servers and record.refuses_files):
+            why = veil(str(problem)).strip().partition("\n")[0]
+            message = f"MLflow: the champion is not logged as a model: {why}"
+            record.warn(message, is_for_now=is_servers)
         self._finished = True
         if left:
             self._given_up = f"the time was too short for the last {left:,} events"
 
     def _log_champion(
         self, record: Record, selection: Selection, folder: Path | None
-    ) -> str | None:
+    ) -> Exception | None:
         """Log it; returns what kept it from being logged, which may be what keeps the rest, too."""
         try:
             record.log_champion(selection, folder, self._register_as)
         except Exception as error:
             # Foreign code saves the model; its failure must not cost the rest of the record.
             _logger.debug("the champion could not be logged", exc_info=True)
-            why = veil(str(error)).strip().partition("\n")[0]
-            return f"MLflow: the champion is not logged as a model: {why}"
+            return error
         return None
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "half_answered",
     "hanging",
     "not_answered",
+    "on_path",
     "on_writes",
     "opened_proxy",
 ]
@@ -184,3 +185,15 @@ def answering(status: int, text: str, kind: str = "text/html") -> Fault:
 def on_writes(fault: Fault) -> Fault:
     """Requests that only read are passed on."""
     return lambda request: fault(request) if request.is_write else request.forward()
+
+
+def on_path(part: str, fault: Fault) -> Fault:
+    """Writes to an address with such a part fail; all others are passed on."""
+
+    def choose(request: Request) -> None:
+        if request.is_write and part in request.path:
+            fault(request)
+        else:
+            request.forward()
+
+    return choose

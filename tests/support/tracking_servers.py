@@ -141,6 +141,8 @@ def read_record(uri: str, experiment: str) -> dict[str, Any]:
             "tags": {name: text for name, text in tags.items() if name not in _OF_THE_WRITING},
             "files": sorted(one.path for one in client.list_artifacts(run.info.run_id)),
             "parent": tags.get("mlflow.parentRunId") is not None,
+            "inputs": len(run.inputs.dataset_inputs) if run.inputs else 0,
+            "outputs": len(run.outputs.model_outputs) if run.outputs else 0,
         }
     models = client.search_logged_models([found.experiment_id])
     record["models"] = sorted(str(model.status) for model in models)

@@ -25,6 +25,7 @@ from faulty_proxy import (
     half_answered,
     hanging,
     not_answered,
+    on_path,
     on_writes,
     opened_proxy,
 )
@@ -180,6 +181,18 @@ CASES: list[tuple[str, str, Fault, str]] = [
     ("wants a login", "start", answering(401, "no"), "wants a login (401 Unauthorized); set MLF"),
     ("read-only from the start", "start", on_writes(answering(403, "no")), "403 Forbidden: no"),
     ("no MLflow", "start", answering(404, "Not Found"), "has no MLflow at this address"),
+    (
+        "files refused",
+        "start",
+        on_path("/mlflow-artifacts/", answering(500, "no")),
+        "MLflow: the run's files are not there: the server at",
+    ),
+    (
+        "model's answer lost",
+        "start",
+        on_path("/logged-models", not_answered),
+        "MLflow: the champion is not logged as a model: the server at",
+    ),
 ]
 
 
