@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import ray
@@ -58,26 +57,26 @@ _numbers = iter(range(1000))
 
 @dataclass
 class Store:
-    """A server, and the database behind it."""
+    """A server, and the database and the files behind it."""
 
     server: MlflowServer
     database: Path
-
-    def experiment(self, name: str) -> Any:
-        client = import_mlflow().MlflowClient(tracking_uri=self.server.url)
-        return client, client.get_experiment_by_name(name).experiment_id
+    files: Path
 
     def dump(self) -> list[str]:
+        """All that it holds, and when each file was written."""
+        files = [path for path in self.files.rglob("*") if path.is_file()]
         with closing(sqlite3.connect(self.database)) as connection:
-            return list(connection.iterdump())
+            lines = list(connection.iterdump())
+        return lines + sorted(f"{path} {path.stat().st_mtime_ns}" for path in files)
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     folder = tmp_path_factory.mktemp("store")
-    database = folder / "server.db"
-    with opened_server(f"sqlite:///{database}", (folder / "files").as_uri()) as server:
-        yield Store(server, database)
+    database, files = folder / "server.db", folder / "files"
+    with opened_server(f"sqlite:///{database}", files.as_uri()) as server:
+        yield Store(server, database, files)
 
 
 @dataclass
@@ -244,7 +243,7 @@ def test_a_server_that_is_killed_in_the_middle_and_comes_back_has_it_all(
 ) -> None:
     """Whether the sweep or `sweeper log` completes the record: it is the same."""
     server = MlflowServer(f"sqlite:///{tmp_path}/own.db", (tmp_path / "files").as_uri())
-    own = Store(server, tmp_path / "own.db")
+    own = Store(server, tmp_path / "own.db", tmp_path / "files")
     try:
         server.start()
 
