@@ -18,9 +18,10 @@ from typing import Any
 from sweeper.evidence.selection import Selection
 from sweeper.journal import Event, LaunchEnded, LaunchStarted, TrialEnded, TrialEvent, TrialStarted
 from sweeper.states import LaunchEnd, TrialState
+from sweeper.tracking.batches import write_missing
 from sweeper.tracking.champion import log_champion
 from sweeper.tracking.champion_mark import CHAMPION_TAG, mark_trials
-from sweeper.tracking.curves import SCORE, is_decisive
+from sweeper.tracking.curves import SCORE
 from sweeper.tracking.description import SweepDescription
 from sweeper.tracking.destination import Destination, connect, import_mlflow
 from sweeper.tracking.evidence import find_changed, verdict_tags
@@ -215,38 +216,12 @@ class Record:
             self.warn(f"MLflow: the record of trial {key} is refused: {error}")
 
     def _write_run(self, key: str, mirror: RunMirror) -> None:
-        from mlflow.entities import Metric, Param, RunTag
-
         if mirror.run_id is not None and mirror.present is not None:
             set_aside_foreign(self._client, mirror, self._sweep.run_name)
             look_up(self._client, mirror)
         if mirror.run_id is None:
             self._create(key, mirror)
-        missing = sorted(mirror.missing_metrics(), key=lambda metric: not is_decisive(metric[0]))
-        metrics = [Metric(*metric) for metric in missing]
-        tags = mirror.changed_tags()
-        if tags or mirror.new_params or metrics:
-            if len(metrics) + len(tags) + len(mirror.new_params) > 800:
-                # MLflow would split this into requests and send the tags, with the count of
-                # written events, in the first one. So write the metrics before.
-                self._client.log_batch(mirror.run_id, metrics)
-                metrics = []
-            self._client.log_batch(
-                mirror.run_id,
-                metrics=metrics,
-                params=[Param(name, value) for name, value in mirror.new_params.items()],
-                tags=[RunTag(name, value) for name, value in tags.items()],
-            )
-            mirror.tags.update(tags)
-        mirror.note_written()
-        if mirror.wanted and mirror.wanted != mirror.status:
-            if mirror.wanted == "RUNNING":
-                self._client.update_run(mirror.run_id, status="RUNNING")
-            else:
-                self._client.set_terminated(
-                    mirror.run_id, status=mirror.wanted, end_time=mirror.end_ms
-                )
-            mirror.status = mirror.wanted
+        write_missing(self._client, mirror)
 
     def _create(self, key: str, mirror: RunMirror) -> None:
         if self._unsure:

@@ -50,16 +50,16 @@ param_space:
   gamma: 0.97
   train_batch_size_per_learner: 32
   rollout_fragment_length: 4
-  training_intensity: 16
+  training_intensity: 8
   num_steps_sampled_before_learning_starts: 1000
   target_network_update_freq: 1000
-  epsilon: [[0, 1.0], [20000, 0.02]]
+  epsilon: [[0, 1.0], [10000, 0.02]]
   grad_clip: 10.0
   replay_buffer_config: {type: EpisodeReplayBuffer, capacity: 20000}
   model_config:
     conv_filters: [[16, 3, 1], [32, 3, 2], [64, 5, 1, valid]]
     conv_activation: relu
-stop: {num_env_steps_sampled_lifetime: 80000}
+stop: {num_env_steps_sampled_lifetime: 40000}
 evaluation: {episodes: 50}
 """
 

@@ -39,7 +39,11 @@ __all__ = ["Images", "PackedImages", "can_pack_images"]
 Array = NDArray[np.float32]
 Images = NDArray[Any]
 
-_ROWS = 32  # at a time; 8 and 256 took up to a tenth longer
+# What the widest layer of the rows at a time may have: 32 rows of the Atari papers' images. With 8
+# and 256 of these it took up to a tenth longer; of images of 10 x 10 32 rows at a time took a fifth
+# longer than 512.
+_NUMBERS = 32 * 84 * 84 * 4
+_FEWEST, _MOST = 8, 512
 _COLUMN_CHANNELS = 16  # the fewest for columns
 
 
@@ -88,6 +92,7 @@ class PackedImages:
         self._activation = architecture.activation
         self._layers: list[_Convolution] = []
         dense: list[PackedDense] = []
+        made: list[tuple[int, ...]] = []
         shape = architecture.observation_shape
         for i, layer in enumerate(architecture.convolutions):
             name = f"encoder.{encoder}.{i}"
@@ -99,11 +104,14 @@ class PackedImages:
             convolution = _Convolution(name, layer, shape, parameters, gradients, scale=scale)
             self._layers.append(convolution)
             shape = convolution.shape
+            made.append(shape)
         self._shape = shape  # of what the convolutions make of an image, channels last
         self._scale = 1.0 if self._layers else architecture.input_scale  # for the dense layers
         self._has_dense = bool(dense)
         self._dense = DenseStack(dense, math.prod(shape))
         self.units = self._dense.units
+        widest = max(math.prod(one) for one in (architecture.observation_shape, *made))
+        self._rows = min(max(_NUMBERS // widest, _FEWEST), _MOST)
         self._flats: dict[tuple[int, ...], Array] = {}
         self._images: Images | None = None
         self._kept: list[list[_Block]] = []
@@ -120,7 +128,7 @@ class PackedImages:
         self._kept = [[] for _ in range(replicas)]
         flat = self._allocate(replicas, rows)
         for replica in range(replicas):
-            for block in _blocks(rows, kept):
+            for block in _blocks(rows, kept, self._rows):
                 hidden = torch.from_numpy(images[replica, block])
                 inputs, outputs = [], []
                 for layer in self._layers:
@@ -151,13 +159,15 @@ class PackedImages:
         below = self._dense.backward(gradient, needs_below=bool(self._layers))
         if not self._layers:
             return
-        for layer in self._layers:
-            layer.clear_gradients()
         for replica, blocks in enumerate(self._kept):
+            for layer in self._layers:
+                layer.begin_gradients()
             for block in blocks:
                 images = torch.from_numpy(self._images[replica, block.rows])
                 above = self._unflatten(below[replica, block.rows]).contiguous()
                 self._backward_block(replica, block, images, above)
+            for layer in self._layers:
+                layer.end_gradients(replica)
 
     def _backward_block(
         self, replica: int, block: _Block, images: Tensor, gradient: Tensor
@@ -215,7 +225,12 @@ class _Convolution:
         self._inner = slice(top, top + height), slice(left, left + width)
         self._is_padded = any(layer.padding)
         self.shape = *convolved((height, width), layer), layer.channels
-        self._columns = np.empty(0, dtype=np.float32)
+        self._columns, self._ones = np.empty((2, 0), dtype=np.float32)
+        # The sum over blocks, in the order in which products come.
+        self._has_columns = self._channels >= _COLUMN_CHANNELS
+        inner = (*self._kernel, self._channels) if self._has_columns else self._weight.shape[2:]
+        self._weight_sum = torch.zeros((layer.channels, *inner), dtype=torch.float32)
+        self._bias_sum = torch.zeros(layer.channels, dtype=torch.float32)
 
     def read(self, images: Tensor) -> Tensor:
         """Images as padded floats; without a copy if they are that."""
@@ -239,22 +254,32 @@ class _Convolution:
         outputs = functional.conv2d(padded.permute(0, 3, 1, 2), weight, bias, self._stride)
         return outputs.permute(0, 2, 3, 1).contiguous()
 
-    def clear_gradients(self) -> None:
-        """Before the first of `add_gradients`."""
-        self._weight_gradient.zero_()
-        self._bias_gradient.zero_()
+    def begin_gradients(self) -> None:
+        """Before the first of a replica's `add_gradients`."""
+        self._weight_sum.zero_()
+        self._bias_sum.zero_()
 
     def add_gradients(self, replica: int, padded: Tensor, gradient: Tensor) -> None:
         """Add those of a replica's weights and biases, given that of the outputs."""
-        if self._channels < _COLUMN_CHANNELS:
-            of_weight, of_bias = self._differentiate(replica, padded, gradient, 1, 2)
+        if self._has_columns:
+            rows = gradient.view(-1, gradient.shape[-1]).numpy()
+            product = rows.T @ self._to_columns(padded)
+            self._weight_sum += torch.from_numpy(product).view(self._weight_sum.shape)
+            if len(self._ones) < len(rows):
+                self._ones = np.ones(len(rows), dtype=np.float32)
+            self._bias_sum += torch.from_numpy(self._ones[: len(rows)] @ rows)
         else:
-            rows = gradient.view(-1, gradient.shape[-1])
-            product = torch.from_numpy(rows.numpy().T @ self._to_columns(padded))
-            of_weight = product.view(-1, *self._kernel, self._channels).permute(0, 3, 1, 2)
-            of_bias = rows.sum(0)
-        self._weight_gradient[replica].add_(of_weight, alpha=self._scale)
-        self._bias_gradient[replica] += of_bias
+            of_weight, of_bias = self._differentiate(replica, padded, gradient, 1, 2)
+            self._weight_sum += of_weight
+            self._bias_sum += of_bias
+
+    def end_gradients(self, replica: int) -> None:
+        """Write what was added to a replica's gradients."""
+        ordered = self._weight_sum
+        if self._has_columns:
+            ordered = ordered.permute(0, 3, 1, 2)
+        torch.mul(ordered, self._scale, out=self._weight_gradient[replica])
+        self._bias_gradient[replica] = self._bias_sum
 
     def propagate(self, replica: int, padded: Tensor, gradient: Tensor) -> Tensor:
         """The gradient of the inputs, without their padding."""
@@ -301,8 +326,8 @@ class _Convolution:
         return columns.reshape(math.prod(shape[:3]), -1)
 
 
-def _blocks(rows: int, kept: int) -> Iterator[slice]:
+def _blocks(rows: int, kept: int, at_once: int) -> Iterator[slice]:
     """Some rows at a time; no block has rows of both sides of ``kept``."""
     for first, last in ((0, kept), (kept, rows)):
-        for start in range(first, last, _ROWS):
-            yield slice(start, min(start + _ROWS, last))
+        for start in range(first, last, at_once):
+            yield slice(start, min(start + at_once, last))
