@@ -195,11 +195,16 @@ def sweep(size: int, folder: Path, *, with_mlflow: bool) -> dict[str, float]:
 
 
 def folder_bytes(root: Path) -> int:
-    """The size of a run folder on disk, without checkpoints and champion."""
+    """The size of a run folder on disk, without checkpoints, champion and report.
+
+    The report is a page of megabytes, whatever the number of trials.
+    """
     return sum(
         path.stat().st_blocks * 512
         for path in root.rglob("*")
-        if not any(part.startswith(("checkpoint", "champion")) for part in path.parts)
+        if not any(
+            part.startswith(("checkpoint", "champion", "report.html")) for part in path.parts
+        )
     )
 
 
