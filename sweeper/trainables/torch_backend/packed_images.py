@@ -76,8 +76,6 @@ class _Block(NamedTuple):
 class PackedImages:
     """One encoder of images, on views of its parameters and gradients.
 
-    From the first layer on whose kernel covers its whole input, layers are dense.
-
     Attributes:
         units: numbers that it makes of an image.
     """
@@ -91,20 +89,19 @@ class PackedImages:
     ) -> None:
         self._activation = architecture.activation
         self._layers: list[_Convolution] = []
-        dense: list[PackedDense] = []
-        made: list[tuple[int, ...]] = []
-        shape = architecture.observation_shape
-        for i, layer in enumerate(architecture.convolutions):
+        shape, made = architecture.observation_shape, []
+        convolutions = _count_convolutions(architecture)
+        for i, layer in enumerate(architecture.convolutions[:convolutions]):
             name = f"encoder.{encoder}.{i}"
-            if dense or (layer.kernel == shape[:2] and not any(layer.padding)):
-                tensors = parameters, gradients
-                dense.append(PackedDense.view(name, self._activation, *tensors))
-                continue
-            scale = 1.0 if self._layers else architecture.input_scale
+            scale = 1.0 if i else architecture.input_scale
             convolution = _Convolution(name, layer, shape, parameters, gradients, scale=scale)
             self._layers.append(convolution)
             shape = convolution.shape
             made.append(shape)
+        dense = [
+            PackedDense.view(f"encoder.{encoder}.{i}", self._activation, parameters, gradients)
+            for i in range(convolutions, len(architecture.convolutions))
+        ]
         self._shape = shape  # of what the convolutions make of an image, channels last
         self._scale = 1.0 if self._layers else architecture.input_scale  # for the dense layers
         self._has_dense = bool(dense)
@@ -324,6 +321,19 @@ class _Convolution:
         strides = row, line * down, place * right, line, number
         np.copyto(columns, as_strided(images, shape, strides, writeable=False))
         return columns.reshape(math.prod(shape[:3]), -1)
+
+
+def _count_convolutions(architecture: Architecture) -> int:
+    """How many layers are computed as such: up to the last one that sees more than one place.
+
+    A layer whose kernel covers its whole input is a dense one.
+    """
+    shape, count = architecture.observation_shape[:2], 0
+    for i, layer in enumerate(architecture.convolutions):
+        if layer.kernel != shape or any(layer.padding):
+            count = i + 1
+        shape = convolved((shape[0], shape[1]), layer)
+    return count
 
 
 def _blocks(rows: int, kept: int, at_once: int) -> Iterator[slice]:

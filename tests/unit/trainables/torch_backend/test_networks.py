@@ -109,6 +109,10 @@ IMAGES = {
         {"conv_filters": [[4, 8, 4, "valid"], [6, [4, 5], 1, "valid"], [5, 1, 1, "valid"]]},
         SMALL,
     ),
+    "one that is padded above one that covers its input": (
+        {"conv_filters": [[4, [20, 24], 1, "valid"], [6, 3, 1], [5, 1, 1]]},
+        SMALL,
+    ),
     "layers in the heads": (
         {
             "conv_filters": [[16, 4, 2], [16, 4, 2]],
