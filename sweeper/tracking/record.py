@@ -84,7 +84,7 @@ class Record:
         self._uploads = FileUploads(self._client, sweep.folder, sweep.files, destination.place)
         self.refuses_files = False  # the destination takes none
         self._environment: Mapping[str, Any] = {}
-        self._is_set = False
+        self._owes_setting = False
         self._standing = StandingSchedule()
         self._model_id: str | None = None
 
@@ -119,6 +119,7 @@ class Record:
         if isinstance(event, LaunchEnded):
             mirror.wanted = self._outcome(event.reason)
         elif isinstance(event, LaunchStarted):
+            self._owes_setting = not self._environment or self._owes_setting
             self._environment = event.environment
         elif mirror.is_confirmation and isinstance(event, TrialStarted | TrialEnded):
             self._follow_group(mirror, event)
@@ -171,7 +172,7 @@ class Record:
             RefusedError: MLflow refuses the parent run or the login, so there can be no record.
             UserError: the experiment was deleted.
         """
-        if not self._dirty and self._is_set:
+        if not self._dirty and not self._owes_setting:
             return
         self._destination.probe()
         # The parent first: the others are nested in it.
@@ -247,13 +248,13 @@ class Record:
     def _write_setting(self) -> None:
         """Write what MLflow has no place for in a run: its environment, and the view of it."""
         parent = self._mirrors[PARENT]
-        if parent.run_id is None or self._is_set:
+        if parent.run_id is None or not self._owes_setting:
             return
         with suppress(RefusedError), self._translated():  # the record is whole without it
             ids = self._experiment_id, parent.run_id
             made_ms = parent.start_ms
             write_setting(self._client, *ids, self._sweep, self._environment, made_ms)
-        self._is_set = True
+        self._owes_setting = False
 
     # -- the end ------------------------------------------------------------------------------
 

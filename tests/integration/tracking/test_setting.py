@@ -22,7 +22,7 @@ NAME = "made-20260101-000000"
 def test_a_view_that_the_database_did_not_take_is_written_when_it_does(tmp_path: Path) -> None:
     paths, database = make_run(tmp_path / "runs", NAME), tmp_path / "mlflow.db"
     destination = Destination(f"sqlite:///{database}", "e")
-    record = Record(destination, describe_sweep(load_plan(paths.spec), paths))
+    record = Record(destination, describe_sweep(load_plan(paths.spec), paths), "try again")
     for event in read_journal(paths.journal):
         record.apply(event)
 
