@@ -237,8 +237,8 @@ def test_normalisation_and_seeds_are_noted(tmp_path: Path) -> None:
     )
     notes = compare_runs(a, b).notes
     assert (
-        "environment.normalize is {observations: false, rewards: false} in A, "
-        "{observations: true, rewards: false} in B."
+        "environment.normalize is {observations: false, rewards: false, images: false} in A, "
+        "{observations: true, rewards: false, images: false} in B."
     ) in notes
     assert "The number of seeds in the search is 5 in A, 7 in B." in notes
 
