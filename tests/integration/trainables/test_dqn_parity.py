@@ -331,7 +331,7 @@ def test_prioritised_draws_are_rllibs_transitions(n_step):
     theirs._last_sampled_indices = list(range(15))
     theirs.update_priorities(0.1 + np.abs(np.sin(starts)))
     slots = np.flatnonzero(ours._kinds & 4)[None]
-    ours.update_priorities(slots, 0.1 + np.abs(np.sin(ours._observations[slots, 0])))
+    ours.update_priorities(slots, 0.1 + np.abs(np.sin(ours._observations.array[slots, 0])))
     if n_step == 1:
         assert_equal()
 
