@@ -64,7 +64,9 @@ def read_traced_convolutions(
     scale = float(network.get("input_scale", 1.0))
 
     def run(batch: Tensor) -> Tensor:
-        hidden = batch.permute(0, 3, 1, 2) * scale
+        hidden = batch.permute(0, 3, 1, 2)
+        if scale != 1:
+            hidden = hidden * scale
         for layer in layers:
             hidden = layer(hidden)
         return hidden.permute(0, 2, 3, 1).flatten(1)

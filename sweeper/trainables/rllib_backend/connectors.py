@@ -68,7 +68,7 @@ def connect_actions(
 class EncodedObservations(SingleAgentObservationPreprocessor):  # type: ignore[misc]
     """Casts observations to floats, counts from 0, and moves an image's channels to the end.
 
-    Bytes are cast and not scaled, as on the torch backend.
+    Bytes are cast and not scaled, as on the torch backend without ``normalize.images``.
     """
 
     def recompute_output_observation_space(

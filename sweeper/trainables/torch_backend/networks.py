@@ -171,7 +171,9 @@ class ReplicaNetworks:
         """
         encoded = []
         for replica, rows in enumerate(batch):
-            hidden = rows.float().permute(0, 3, 1, 2) * self.architecture.input_scale
+            hidden = rows.float().permute(0, 3, 1, 2)
+            if self.architecture.input_scale != 1:
+                hidden = hidden * self.architecture.input_scale
             for i, layer in enumerate(self.architecture.convolutions):
                 weight = tensors[f"encoder.{encoder}.{i}.weight"][replica]
                 bias = tensors[f"encoder.{encoder}.{i}.bias"][replica]
