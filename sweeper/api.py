@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -13,14 +14,14 @@ from typing import Any
 from sweeper.environments.identity import refuse_changes
 from sweeper.errors import UserError
 from sweeper.evidence.confirmation import is_current
-from sweeper.locks import run_lock
+from sweeper.locks import process_namespace, run_lock
 from sweeper.opened_run import Run, open_run, open_tune
-from sweeper.paths import create_run_folder, find_run, is_run
+from sweeper.paths import RunPaths, create_run_folder, find_run, is_run
 from sweeper.planning.plan import SweepPlan, build_plan, load_plan, training_plan
 from sweeper.relocation import describe_start, relocate
 from sweeper.results.builder import ResultsBuilder
 from sweeper.results.records import SweepResults
-from sweeper.run_files import is_regular
+from sweeper.run_files import is_regular, make_empty
 from sweeper.running.confirmation import describe_left, refuse_confirmation
 from sweeper.running.launch import (
     Progress,
@@ -45,6 +46,8 @@ from sweeper.running.resume.remaining import describe_remaining, refuse_without_
 from sweeper.running.resume.state import LaunchState, find_remaining, read_history
 from sweeper.spec import ExperimentSpec, load_spec
 from sweeper.states import TrialState
+from sweeper.storage.mirror import mirrored, write_now
+from sweeper.storage.objects import check_bucket
 from sweeper.trust import TrustLike, refuse_foreign
 
 __all__ = [
@@ -190,12 +193,14 @@ def execute(plan: SweepPlan, *, progress: bool | ProgressFactory | None = None) 
         from sweeper.running.tune.session import check_cluster
 
         check_cluster(spec.ray.address)
+    check_bucket(spec.storage)
     paths = create_run_folder(Path(spec.storage), spec.name, datetime.now())
     try:
-        with run_lock(paths.lock):
+        with run_lock(paths.lock), _mirrored(paths, _logger.info):
             write_provenance(plan, paths)
             if plan.origin is not None:
                 write_start(plan.origin, paths)
+                write_now(paths.root)  # other nodes read it there
             builder = ResultsBuilder(paths.root)
             watcher = _choose(progress)
             return run_launch(plan, paths, builder, LaunchState(), {}, watcher)
@@ -239,7 +244,7 @@ def resume(
     """
     extension = extension or Extension()
     paths = find_run(str(reference), Path(storage))
-    with run_lock(paths.lock):
+    with run_lock(paths.lock), _mirrored(paths, say):
         paths.check()
         paths.stop_request.unlink(missing_ok=True)  # left over from a launch that was killed
         builder = ResultsBuilder(paths.root)
@@ -305,6 +310,17 @@ def resume(
         if search_end is not None:  # its end is not recorded, or the confirmation is to come
             state = replace(state, over=search_end)
         return run_launch(plan, paths, builder, state, changes, _choose(progress))
+
+
+def _mirrored(paths: RunPaths, say: Callable[[str], None]) -> AbstractContextManager[None]:
+    """Where the run lies in a bucket: its lease, and what is written there in the meantime."""
+
+    def stop(why: str) -> None:
+        if why:
+            _logger.warning("%s: nothing more is written there, and this launch ends", why)
+        make_empty(paths.stop_request)
+
+    return mirrored(paths.root, namespace=process_namespace(), stop=stop, say=say)
 
 
 def confirm(

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from sweeper.json_values import parse_json
 from sweeper.paths import CheckpointPaths, write_atomically
 from sweeper.run_files import open_reading, read_json, read_text
+from sweeper.storage.checkpoints import bring_folder, stored_sizes
 
 __all__ = ["find_damage", "mark_complete"]
 
@@ -53,17 +54,49 @@ def find_damage(folder: Path, *, reads_all: bool = True) -> str | None:
         reads_all: False to compare sizes only, which takes no time.
     """
     paths = CheckpointPaths(folder)
+    stored = stored_sizes(folder)
+    if stored is not None:
+        return _find_damage_in_bucket(paths, stored, reads_all=reads_all)
     if not os.path.lexists(paths.marker):
         return _find_unreadable(paths)
+    return _compare(paths, reads_all=reads_all)
+
+
+def _find_damage_in_bucket(
+    paths: CheckpointPaths, stored: Mapping[str, int], *, reads_all: bool
+) -> str | None:
+    """The same of one in a bucket; to read all, its files are brought here."""
+    marker = paths.marker.name
+    if marker not in stored:
+        return f"{marker}, which is uploaded last, is missing"
+    if reads_all:
+        bring_folder(paths.root)
+        return _compare(paths, reads_all=True)
+    bring_folder(paths.root, lambda name: name == marker)
+    return _compare(paths, reads_all=False, stored=stored)
+
+
+def _compare(
+    paths: CheckpointPaths, *, reads_all: bool, stored: Mapping[str, int] | None = None
+) -> str | None:
+    """Compare the files with the marker; only sizes if these are of files in a bucket."""
+    folder = paths.root
     try:
         sums = _read_marker(paths.marker)
     except OSError as error:
         return f"{paths.marker.name}: {error.strerror}"
     except ValueError as error:
         return f"{paths.marker.name}: {error}"
-    left_out = () if paths.has_trainer else CheckpointPaths.TRAINER_FILES
+    has_trainer = paths.has_trainer if stored is None else paths.state.name in stored
+    left_out = () if has_trainer else CheckpointPaths.TRAINER_FILES
     for name, (size, checksum) in sums.items():
         if name in left_out:
+            continue
+        if stored is not None:
+            if name not in stored:
+                return f"{name} is missing"
+            if stored[name] != size:
+                return f"{name} has {stored[name]:,} of {size:,} bytes"
             continue
         try:
             with open_reading(folder / name) as stream:

@@ -12,6 +12,7 @@ from typing import Any
 from sweeper.hints import show
 from sweeper.search.configuration import flatten_parameters
 from sweeper.states import TrialState
+from sweeper.storage.address import address_of
 
 __all__ = [
     "align_columns",
@@ -183,9 +184,15 @@ def last_line(text: str) -> str:
 
 
 def short_path(path: str | Path | None) -> str:
-    """A path, relative if it lies below the working directory; ``-`` for None."""
+    """A path, relative if it lies below the working directory; ``-`` for None.
+
+    What stands for a folder in a bucket is shown as that.
+    """
     if path is None:
         return "-"
+    place = Path(path)
+    if not place.is_file() and (address := address_of(place)) is not None:
+        return str(address)
     try:
         return str(Path(path).relative_to(Path.cwd()))
     except ValueError:

@@ -23,6 +23,7 @@ from pathlib import Path
 from sweeper.errors import UserError
 from sweeper.paths import list_runs, run_reference
 from sweeper.run_files import open_regular, read_json
+from sweeper.storage.lease import find_holder_of
 
 try:
     import fcntl
@@ -229,7 +230,19 @@ def _has_ended(pid: int) -> bool:
 
 
 def is_locked(path: Path) -> bool | None:
-    """Whether a process holds the lock; None if unknown."""
+    """Whether a process holds the lock, or the lease of a run in a bucket; None if unknown.
+
+    Raises:
+        StorageError: the bucket can't be read.
+    """
+    is_held = _is_locked_here(path)
+    if is_held:
+        return True
+    holder = find_holder_of(path.parent)
+    return is_held if holder is None else holder.is_live
+
+
+def _is_locked_here(path: Path) -> bool | None:
     try:
         descriptor = open_regular(path)
     except OSError:

@@ -24,6 +24,8 @@ from sweeper.results.observing import observe_search
 from sweeper.results.tune_import import experiments as tune_experiments
 from sweeper.run_files import is_regular
 from sweeper.spec import ExperimentSpec, load_record
+from sweeper.storage.mirror import mirror_of
+from sweeper.storage.working_copy import bring_run, publish
 from sweeper.trust import TrustLike
 
 if TYPE_CHECKING:
@@ -185,6 +187,7 @@ class Run(RunTables):
         if self.spec is None:
             how = {"metric": chosen.metric, "mode": chosen.mode, "score": chosen.score}
             return open_tune(root, **how)
+        bring_run(root)
         return replace(self, results=load_results(self.paths), warnings=(), told=frozenset())
 
     def make_env(
@@ -277,7 +280,11 @@ class Run(RunTables):
         from sweeper.opened_report import write_opened
 
         chosen, notes = self._find_selection(), self.warnings
-        return write_opened(self.results, self.objective, self.spec, chosen, notes=notes, path=path)
+        file = write_opened(self.results, self.objective, self.spec, chosen, notes=notes, path=path)
+        root = self.results.root
+        if path is None and mirror_of(root) is None:  # its driver writes it there else
+            publish([file], root)
+        return file
 
     @property
     def schedule(self) -> Path | None:

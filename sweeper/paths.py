@@ -14,7 +14,10 @@ from typing import ClassVar
 
 from sweeper.errors import UserError
 from sweeper.journal_lines import LineError, decode_line
-from sweeper.run_files import check_tree, delete, is_regular, open_reading
+from sweeper.run_files import check_tree, delete, open_reading
+from sweeper.storage.address import address_of, parse_address, storage_folder
+from sweeper.storage.checkpoints import has_file
+from sweeper.storage.working_copy import bring_run, bring_storage
 from sweeper.syncing import sync
 
 __all__ = [
@@ -177,7 +180,7 @@ class CheckpointPaths:
     @property
     def has_trainer(self) -> bool:
         """Whether it was made to train on from; `checkpoint_marker` tells if it is whole."""
-        return is_regular(self.state)
+        return has_file(self.state)
 
 
 def create_run_folder(storage: Path, name: str, now: datetime) -> RunPaths:
@@ -187,6 +190,7 @@ def create_run_folder(storage: Path, name: str, now: datetime) -> RunPaths:
         UserError: the folder can't be created.
     """
     stem = f"{name}-{now:%Y%m%d-%H%M%S}"
+    storage = storage_folder(storage)
     for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
         root = storage.absolute() / f"{stem}{suffix}"
         try:
@@ -200,15 +204,20 @@ def create_run_folder(storage: Path, name: str, now: datetime) -> RunPaths:
                 f"can't make the run folder {root}: {error.strerror}; "
                 "give another folder with storage=PATH"
             ) from error
+        if bring_run(root):  # another machine has begun one of this name
+            continue
         return RunPaths(root)
     raise UserError(f"{storage} holds too many runs named {stem}; give another name")
 
 
 def list_runs(storage: Path) -> list[RunPaths]:
-    """The runs in a storage folder, oldest first by the time of their first event.
+    """The runs in a storage, oldest first by the time of their first event.
 
     A folder's name has the local time, which is another one elsewhere and jumps in autumn.
     """
+    if parse_address(storage) is not None:
+        storage = storage_folder(storage)
+        bring_storage(storage)
     if not storage.is_dir():
         return []
     runs = [RunPaths(entry.absolute()) for entry in storage.iterdir() if is_run(entry)]
@@ -247,22 +256,37 @@ def is_run(folder: Path) -> bool:
 
 
 def find_run(reference: str, storage: Path) -> RunPaths:
-    """Find a run by its path, its folder's name under ``storage``, or ``last``.
+    """Find a run by its path, its address, its folder's name under ``storage``, or ``last``.
 
     Raises:
         UserError: there is no such run; the message lists the newest ones.
+        StorageError: it would lie in a bucket that can't be read.
     """
-    runs = list_runs(storage)
     if reference == "last":
-        if runs:
+        if runs := list_runs(storage):
             return runs[-1]
-        raise UserError(f"no run in {storage} yet; start one with `sweeper run SPEC`")
-    for folder in (Path(reference), storage / reference):
+        raise UserError(
+            f"no run in {_show_storage(storage)} yet; start one with `sweeper run SPEC`"
+        )
+    if (address := parse_address(reference)) is not None:
+        root = storage_folder(reference)
+        if bring_run(root) or is_run(root):
+            return RunPaths(root)
+        raise UserError(f"no run at {address}; `sweeper list --storage {address.parent}` has them")
+    is_remote = parse_address(storage) is not None
+    for folder in (Path(reference), storage_folder(storage) / reference):
+        if is_remote and folder.name == reference:
+            bring_run(folder)
         if is_run(folder):
             return RunPaths(folder.absolute())
-    names = [run.root.name for run in runs]
-    known = f"; the last runs in {storage}: {', '.join(names[-5:])}" if names else ""
-    raise UserError(f"no run {reference!r}: give a path, a name in {storage}, or `last`{known}")
+    names = [run.root.name for run in list_runs(storage)]
+    where = _show_storage(storage)
+    known = f"; the last runs in {where}: {', '.join(names[-5:])}" if names else ""
+    raise UserError(f"no run {reference!r}: give a path, a name in {where}, or `last`{known}")
+
+
+def _show_storage(storage: Path) -> str:
+    return str(parse_address(storage) or storage)
 
 
 def run_reference(root: Path) -> str:
@@ -271,6 +295,8 @@ def run_reference(root: Path) -> str:
     Its name if it lies in the default storage of the working directory, else a path. Every command
     that is shown to a user names the run by it.
     """
+    if (address := address_of(root)) is not None:
+        return shlex.quote(str(address))
     relative, whole = os.path.relpath(root), str(root.absolute())
     texts = sorted((root.name, relative, f"./{relative}", whole), key=len)
     return shlex.quote(next((text for text in texts if _refers_to(text, root)), whole))

@@ -16,6 +16,7 @@ from sweeper.paths import RunPaths
 from sweeper.run_files import read_json
 from sweeper.spec import ExperimentSpec
 from sweeper.sqlite_address import default_tracking_uri, sqlite_path
+from sweeper.storage.address import address_of, storage_folder
 
 __all__ = ["describe_start", "find_modules", "relocate"]
 
@@ -25,12 +26,13 @@ def relocate(paths: RunPaths, spec: ExperimentSpec) -> ExperimentSpec:
 
     By default the run is tracked in its storage's database, and its modules lie beside its storage.
     """
-    here = paths.root.parent.absolute()
+    folder = paths.root.parent.absolute()
+    here = str(address_of(folder) or folder)
     changes: dict[str, object] = {}
-    if Path(spec.storage).absolute() != here:
-        changes["storage"] = str(here)
+    if storage_folder(spec.storage).absolute() != folder:
+        changes["storage"] = here
     if spec.tracking is not None and _is_default(spec.tracking.uri, spec.storage, paths):
-        uri = default_tracking_uri(str(here))
+        uri = default_tracking_uri(here)
         if uri != spec.tracking.uri:
             changes["tracking"] = spec.tracking.model_copy(update={"uri": uri})
     folders = find_modules(spec.environment.settings(), paths, spec.storage).search_paths
@@ -74,7 +76,7 @@ def _moved_with(folders: Sequence[str], paths: RunPaths, storage: str) -> Iterat
     start = _find_start(paths)
     if start is None:
         return
-    before, here = os.path.normpath(start / storage), paths.root.parent.absolute()
+    before, here = os.path.normpath(start / storage_folder(storage)), paths.root.parent.absolute()
     if Path(before) == here:
         return
     for folder in folders:

@@ -21,14 +21,24 @@ from typing import Any
 
 from sweeper.paths import CheckpointPaths, write_atomically
 from sweeper.run_files import open_reading, open_regular, read_json, walk_files
+from sweeper.storage.checkpoints import bring_folder
 
-__all__ = ["find_key", "is_folder_sealed", "is_sealed", "key_path", "seal", "seal_folder"]
+__all__ = [
+    "find_key",
+    "is_folder_sealed",
+    "is_sealed",
+    "key_path",
+    "may_run_code",
+    "seal",
+    "seal_folder",
+]
 
 _KEY_BYTES = 32
 _CHUNK_BYTES = 2**20
 _FOLDER = "folder"
 # Tensors and counters run no code, and some are deleted when a trial is over.
 _DATA_SUFFIX = ".safetensors"
+_SEAL = CheckpointPaths(Path()).seal.name
 
 
 def key_path() -> Path:
@@ -124,8 +134,10 @@ def is_folder_sealed(folder: Path) -> bool:
     """Whether this user sealed a checkpoint, or the one that a replica's folder is part of."""
     for root in (folder, folder.parent):
         try:
+            bring_folder(root, lambda name: name == _SEAL)
             document = read_json(CheckpointPaths(root).seal)
             if isinstance(document, dict):
+                bring_folder(root, may_run_code)
                 return is_sealed(_FOLDER, _digests(root), document.get("seal"))
         except (OSError, ValueError):
             continue
@@ -145,6 +157,12 @@ def _digests(root: Path) -> dict[str, str]:
         for path, _ in walk_files(root)
         if path not in left_out and path.suffix != _DATA_SUFFIX
     }
+
+
+def may_run_code(name: str) -> bool:
+    """Whether a file of a checkpoint is one that its seal is of, or the seal."""
+    left_out = {CheckpointPaths(Path()).marker.name, *CheckpointPaths.TRAINER_FILES}
+    return name not in left_out and Path(name).suffix != _DATA_SUFFIX
 
 
 def _digest(path: Path) -> str:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote
 
+from sweeper.storage.address import storage_folder
+
 __all__ = ["default_tracking_uri", "place_in", "sqlite_path", "sqlite_query", "sqlite_uri"]
 
 _SQLITE = "sqlite:///"
@@ -27,8 +29,12 @@ def place_in(folder: Path, path: str) -> str:
 
 
 def default_tracking_uri(storage: str) -> str:
-    """The MLflow database of a spec that names none: in its storage."""
-    return sqlite_uri(Path(storage).absolute() / "mlflow.db")
+    """The MLflow database of a spec that names none: in its storage.
+
+    That of a storage in a bucket is in its working copy on this machine: a database can't be
+    mirrored while it is written.
+    """
+    return sqlite_uri(storage_folder(storage).absolute() / "mlflow.db")
 
 
 def sqlite_path(uri: str) -> Path | None:

@@ -13,6 +13,8 @@ from sweeper.paths import find_run, run_reference
 from sweeper.results.builder import load_results
 from sweeper.results.records import SweepResults
 from sweeper.run_files import make_empty
+from sweeper.storage.mirror import request_stop
+from sweeper.storage.working_copy import bring_run
 
 __all__ = ["stop"]
 
@@ -45,6 +47,7 @@ def stop(
     _refuse_orphan(paths.lock)
     try:
         make_empty(paths.stop_request)
+        request_stop(paths.root)
     except OSError as error:
         raise UserError(f"can't write to the run folder {paths.root}: {error.strerror}") from error
     owner = read_owner(paths.lock)
@@ -52,6 +55,8 @@ def stop(
     while is_locked(paths.lock):
         _refuse_orphan(paths.lock)
         time.sleep(_POLL_S)
+    bring_run(paths.root)
+    paths.stop_request.unlink(missing_ok=True)  # of a driver on another machine
     results = load_results(paths)
     say(f"{name}: {results.state}; `sweeper resume {run_reference(paths.root)}` goes on")
     return results

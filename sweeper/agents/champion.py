@@ -31,6 +31,7 @@ from sweeper.paths import CheckpointPaths
 from sweeper.run_files import copy_tree, delete_tree, open_reading
 from sweeper.seals import is_folder_sealed, seal_folder
 from sweeper.spec import ExperimentSpec
+from sweeper.storage.checkpoints import bring_folder
 
 __all__ = ["Champion", "export_champion"]
 
@@ -69,6 +70,7 @@ def export_champion(champion: Champion, spec: ExperimentSpec, destination: Path)
     Raises:
         SweeperError: the replica's checkpoint is missing.
     """
+    bring_folder(champion.checkpoint)
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(
         tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent.absolute())

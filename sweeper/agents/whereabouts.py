@@ -20,7 +20,17 @@ from sweeper.environments.identity import EnvironmentIdentity
 from sweeper.environments.settings import EnvironmentSettings
 from sweeper.errors import UserError
 from sweeper.journal import LaunchStarted, read_journal
-from sweeper.paths import CheckpointPaths, RunPaths, find_run, is_run, run_reference
+from sweeper.paths import (
+    CheckpointPaths,
+    RunPaths,
+    find_run,
+    is_run,
+    is_trial_id,
+    run_reference,
+)
+from sweeper.storage.address import parse_address, storage_folder
+from sweeper.storage.checkpoints import bring_folder, has_file, list_folders, stored_sizes
+from sweeper.storage.working_copy import bring_run
 from sweeper.trainables.contract import MAX_EPISODE_STEPS
 from sweeper.trust import Trust, TrustLike, find_foreign_environment, find_foreign_pickles
 
@@ -173,7 +183,7 @@ def find_agent(
     Raises:
         UserError: there is nothing of the kind, it is damaged, or the run has no champion.
     """
-    folder = Path(target)
+    folder = _bring(target) or Path(target)
     if folder.is_dir() and not is_run(folder):
         newest = _find_newest(folder, say)
         if newest is None:
@@ -189,7 +199,8 @@ def find_agent(
             "checkpoint_… folder of one of its trials"
         ) from error
     if not paths.champion.is_dir():
-        if next(paths.trials.glob("*/checkpoint_*"), None) is None:
+        folders = list_folders(paths.trials, "")
+        if not any(list_folders(trial, "checkpoint_") for trial in folders):
             raise UserError(
                 f"{paths.root.name} has no champion, and no checkpoint is left to make one of; "
                 f"`sweeper best {run_reference(paths.root)}` has the winner's configuration, to be "
@@ -200,6 +211,21 @@ def find_agent(
             f"{paths.trials}/<trial>/<checkpoint>"
         )
     return replace(find_whereabouts(paths.champion), is_champion_of=paths)
+
+
+def _bring(target: str) -> Path | None:
+    """The folder here of a trial or a checkpoint in a bucket; None if the target is none."""
+    address = parse_address(target)
+    if address is None:
+        return None
+    folder = storage_folder(target)
+    root = next((parent for parent in folder.parents if bring_run(parent)), None)
+    if root is None or not stored_sizes(folder):
+        return None
+    if not is_trial_id(folder.name):
+        bring_folder(folder.parent if folder.name.startswith("replica_") else folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def find_whereabouts(folder: Path) -> Whereabouts:
@@ -234,8 +260,8 @@ def _find_newest(folder: Path, say: Callable[[str], None]) -> Path | None:
     """
     if CheckpointPaths(folder).agent.exists() or CheckpointPaths(folder).is_rllib:
         return None
-    found = [one for one in folder.glob("checkpoint_*") if one.is_dir()]
-    marked = [one for one in found if os.path.lexists(CheckpointPaths(one).marker)]
+    found = list_folders(folder, "checkpoint_")
+    marked = [one for one in found if has_file(CheckpointPaths(one).marker)]
     damaged: list[str] = []
     for one in sorted(marked or found, key=lambda one: (len(one.name), one.name), reverse=True):
         damage = find_damage(one)

@@ -80,7 +80,10 @@ def _set_verbose(context: click.Context, _: click.Parameter, value: bool) -> Non
 
 
 storage_option = click.option(
-    "--storage", metavar="FOLDER", default=DEFAULT_STORAGE, help="The folder that holds the runs."
+    "--storage",
+    metavar="FOLDER",
+    default=DEFAULT_STORAGE,
+    help="The folder that holds the runs, or its address (s3://…).",
 )
 # Users look for it after the command, too.
 verbose_option = click.option(

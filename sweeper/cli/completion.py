@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from sweeper.paths import list_runs
+from sweeper.storage.address import storage_folder
 
 __all__ = ["SHELLS", "complete_run", "complete_spec", "completion_script"]
 
@@ -38,7 +39,7 @@ def complete_run(
     if "/" in incomplete or incomplete.startswith((".", "~")):
         return [CompletionItem(incomplete, type="dir")]
     try:
-        runs = list_runs(Path(context.params.get("storage") or "runs"))
+        runs = list_runs(storage_folder(context.params.get("storage") or "runs"))
     except OSError:
         runs = []
     names = [run.root.name for run in reversed(runs)]

@@ -16,6 +16,7 @@ from sweeper.cli.specs import plan as plan_command
 from sweeper.errors import RunError, UserError
 from sweeper.paths import run_reference
 from sweeper.states import LaunchEnd, TrialState
+from sweeper.storage.address import place_text
 
 if TYPE_CHECKING:
     from sweeper.api import Run
@@ -260,7 +261,7 @@ def _report(finished: Run, *, as_json: bool, quiet: bool) -> None:
     errored = results.counts().get(TrialState.ERROR, 0)
     if as_json:
         document = {
-            "run": str(finished.paths.root),
+            "run": place_text(finished.paths.root),
             "state": results.state,
             "trials": len(results.trials),
             "errored": errored,
@@ -268,7 +269,7 @@ def _report(finished: Run, *, as_json: bool, quiet: bool) -> None:
         }
         app.print_json(document)
     else:
-        app.tell_result(str(finished.paths.root))
+        app.tell_result(place_text(finished.paths.root))
     if results.state == LaunchEnd.INTERRUPTED:
         sys.exit(130)
     if results.state == LaunchEnd.DISK_FULL:

@@ -183,7 +183,10 @@ def logs(
     Without TRIAL, list the logs and show the last lines of failed trials; with -f, follow all
     running trials. A trial's id alone means a trial of the last run.
     """
+    from sweeper.paths import RunPaths
     from sweeper.run_files import open_reading
+    from sweeper.storage.address import address_of
+    from sweeper.storage.checkpoints import bring_logs
     from sweeper.views.logs import describe_log, find_log, follow_logs, tail_lines
     from sweeper.views.runs import print_logs
 
@@ -194,13 +197,14 @@ def logs(
     if follow and (trial is not None or results.is_live):
         if trial is not None:
             find_log(results, trial)
-        root = str(results.root)
+        root = str(address_of(results.root) or results.root)
         load = lambda: app.open_reference(root, storage).results  # noqa: E731
         for name, line in follow_logs(load, trial, tail=tail):
             app.tell(line if trial is not None else f"{name}  {line}")
         return
     if trial is None:
         records = (*results.trials, *results.retrained)
+        bring_logs(RunPaths(results.root).trials)
         found = [describe_log(record, results) for record in records]
         app.show(found, partial(print_logs, run=results.root.name, lines=tail), as_json)
         return

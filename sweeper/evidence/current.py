@@ -13,6 +13,7 @@ from sweeper.paths import CheckpointPaths
 from sweeper.results.records import SweepResults
 from sweeper.run_files import read_json
 from sweeper.spec import ExperimentSpec
+from sweeper.storage.checkpoints import stored_sizes
 
 __all__ = ["is_written", "select_current"]
 
@@ -58,4 +59,5 @@ def is_written(selection: Selection, champion: Path) -> bool:
 
 def _is_usable(checkpoint: Path) -> bool:
     """Whether a checkpoint is there and, as far as its files' sizes show, whole."""
-    return checkpoint.is_dir() and find_damage(checkpoint, reads_all=False) is None
+    is_there = checkpoint.is_dir() or bool(stored_sizes(checkpoint))
+    return is_there and find_damage(checkpoint, reads_all=False) is None

@@ -24,6 +24,7 @@ from sweeper.markup import joined, table, tag
 from sweeper.paths import write_atomically
 from sweeper.printable import printable
 from sweeper.run_files import read_json
+from sweeper.storage.address import place_text
 from sweeper.typed_fields import check_fields
 
 __all__ = [
@@ -264,7 +265,7 @@ class Selection:
     def to_best_json(self, run: str | Path, agent_path: Path | None) -> dict[str, Any]:
         """The object that ``best --json`` prints, for a run and its champion's folder."""
         document: dict[str, Any] = {
-            "run": str(run),
+            "run": place_text(run),
             "trial_id": self.trial_id,
             "configuration": to_json(self.configuration),
             "metric": self.metric,
@@ -273,7 +274,7 @@ class Selection:
             "deviation": self.deviation,
             "replicas": self.replicas,
             "diverged": self.diverged,
-            "checkpoint": self.checkpoint,
+            "checkpoint": None if self.checkpoint is None else place_text(self.checkpoint),
             "agent": None if agent_path is None else str(agent_path),
             "env_steps": self.env_steps,
             "excluded": [dataclasses.asdict(exclusion) for exclusion in self.excluded],

@@ -23,6 +23,7 @@ from sweeper.results.scoring import env_steps_of
 from sweeper.results.standing import startup_s
 from sweeper.run_files import walk_files
 from sweeper.spec import ExperimentSpec, load_record
+from sweeper.storage.address import parse_address
 
 __all__ = ["checkpoint_bytes", "estimate_plan"]
 
@@ -132,7 +133,7 @@ def _disk_bytes(plan: SweepPlan, measured: _Measured) -> float | None:
 
 def _measure_runs(plan: SweepPlan) -> Iterator[_Measured]:
     """Measure runs of the same environment and algorithm, the newest first."""
-    if "://" in plan.spec.storage:
+    if parse_address(plan.spec.storage) is not None:
         return
     for paths in list_runs(Path(plan.spec.storage))[: -_MAX_RUNS - 1 : -1]:
         try:

@@ -26,6 +26,7 @@ from sweeper.spec.keys.names import default
 from sweeper.spec.keys.support import REFERENCE_BACKEND
 from sweeper.spec.sections import Resources
 from sweeper.spec.text.yaml import KeyPath, dotted
+from sweeper.storage.address import parse_address
 from sweeper.trainables.spaces import explain_spaces, shorten
 from sweeper.trainables.torch_backend.replay.memory import ReplayMemory, count_frames
 
@@ -236,8 +237,8 @@ def gpus() -> int:
 
 
 def _check_storage(proposal: Proposal) -> Iterator[tuple[KeyPath, str]]:
-    if "://" in proposal.storage:
-        return
+    if parse_address(proposal.storage) is not None:
+        return  # whether it can be written is asked when the run begins
     path = Path(proposal.storage).expanduser().absolute()
     try:
         existing = next(one for one in (path, *path.parents) if one.exists())

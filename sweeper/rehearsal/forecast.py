@@ -19,6 +19,7 @@ from sweeper.planning.plan import Estimate, SweepPlan, may_end_early
 from sweeper.rehearsal.cost import find_nearest
 from sweeper.rehearsal.measurements import Probe, Rehearsal
 from sweeper.sqlite_address import sqlite_path
+from sweeper.storage.address import parse_address
 
 __all__ = ["RehearsedConfiguration", "RehearsedEstimate", "estimate_rehearsed"]
 
@@ -324,7 +325,7 @@ def _find_shortages(
             f"{format_bytes(memory)} of memory, and {format_bytes(free)} are free; lower "
             "search.max_concurrent"
         )
-    if "://" in spec.storage or estimate.disk_bytes is None:
+    if parse_address(spec.storage) is not None or estimate.disk_bytes is None:
         return
     storage = Path(spec.storage).expanduser().absolute()
     existing = next((one for one in (storage, *storage.parents) if one.is_dir()), None)

@@ -23,8 +23,8 @@ from sweeper.results.builder import ResultsBuilder
 from sweeper.results.ranking import Rank, best_checkpoint, rank_trial
 from sweeper.results.records import judge_trial
 from sweeper.results.scoring import iteration_of
-from sweeper.run_files import delete
 from sweeper.states import Stage
+from sweeper.storage.checkpoints import remove_file, remove_folder
 
 __all__ = ["CheckpointRetention"]
 
@@ -132,13 +132,13 @@ class CheckpointRetention:
         for name in CheckpointPaths.TRAINER_FILES:
             file = self.paths.root / relative / name
             try:
-                delete(file, below=self.paths.trials)
+                remove_file(file, below=self.paths.trials)
             except OSError as error:
                 _logger.warning("can't delete %s: %s", file, error)
 
     def _delete(self, relative: str) -> None:
         folder = self.paths.root / relative
         try:
-            delete(folder, below=self.paths.trials)
+            remove_folder(folder, below=self.paths.trials)
         except OSError as error:
             _logger.warning("can't delete the old checkpoint %s: %s", folder, error)

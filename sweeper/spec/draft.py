@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from sweeper.environments.settings import module_folders
-from sweeper.errors import Problem
+from sweeper.errors import Problem, UserError
 from sweeper.hints import did_you_mean, folder_name, number_hint, quote_hint, show
 from sweeper.metrics import ENV_STEPS, canonical_metric
 from sweeper.search.distributions import distributions, flatten, parse_space
@@ -42,6 +42,7 @@ from sweeper.spec.text.yaml import KeyPath, dotted
 from sweeper.spec.top_level_keys import explain_unknown_key, find_meant
 from sweeper.spec.validation_errors import explain_error, explain_no_mapping, strip_tags
 from sweeper.sqlite_address import default_tracking_uri
+from sweeper.storage.address import parse_address
 
 __all__ = ["Draft", "read_draft"]
 
@@ -157,7 +158,12 @@ def _read_text(draft: Draft, key: str, fallback: str) -> str:
 def _read_storage(draft: Draft) -> str:
     storage = _read_text(draft, "storage", "runs")
     try:
+        if (address := parse_address(storage)) is not None:
+            return str(address)
         return str(Path(storage).expanduser()) if storage.startswith("~") else storage
+    except UserError as error:
+        draft.complain(("storage",), str(error).removeprefix("storage "))
+        return "runs"
     except RuntimeError:
         message = f"{show(storage)} can't be found: no such user; give the folder in full"
         draft.complain(("storage",), message)

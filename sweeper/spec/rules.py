@@ -216,8 +216,6 @@ def _or(names: Iterable[str]) -> str:
 
 
 def _not_available(draft: Draft) -> Iterator[tuple[KeyPath, str]]:
-    if "://" in draft.storage:
-        yield ("storage",), f"storage {show(draft.storage)}; use a folder of this machine"
     search, scheduler = draft.get(Search), draft.get(Scheduler)
     if search is not None and search.algorithm not in SEARCH_ALGORITHMS:
         what = f"search algorithm {search.algorithm}; use {_or(SEARCH_ALGORITHMS)}"

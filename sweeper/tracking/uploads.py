@@ -10,6 +10,7 @@ from typing import Any
 
 from sweeper.paths import RunPaths
 from sweeper.run_files import is_inside, open_reading
+from sweeper.storage.checkpoints import bring_logs
 from sweeper.tracking.failures import translated_failures
 from sweeper.tracking.mirror import RunMirror
 from sweeper.veil import veil
@@ -93,6 +94,7 @@ class FileUploads:
         Raises: as `upload`.
         """
         path = RunPaths(self._folder).trial_log(mirror.trial_id)
+        bring_logs(RunPaths(self._folder).trials, mirror.trial_id)
         if mirror.run_id is None or not is_inside(path, self._folder):
             return
         size = f"{path.stat().st_size} bytes"

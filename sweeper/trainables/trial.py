@@ -24,6 +24,8 @@ from sweeper.paths import CheckpointPaths, RunPaths
 from sweeper.run_files import read_json
 from sweeper.search.configuration import merge_configuration
 from sweeper.stack_files import StackFile
+from sweeper.storage.address import address_of, storage_folder
+from sweeper.storage.checkpoints import bring_folder, patiently
 from sweeper.trainables.contract import ReplicaTrainer, TrialSettings
 from sweeper.trainables.examination import examine
 from sweeper.trainables.metrics import TrialMetrics
@@ -96,7 +98,7 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
         self._log = TrialLog()
         self._stack = None
         if self.log_root is not None and self.is_actor():
-            self._stack = StackFile(RunPaths(Path(self.log_root)).stacks)
+            self._stack = StackFile(RunPaths(storage_folder(self.log_root)).stacks)
         self.config.pop(SETTINGS, None)  # or every report has them
         self._start(config)
 
@@ -202,7 +204,7 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
         is_new = self._trainer is None
         trainer = self._built()
         if is_new and settings.start is not None:
-            trainer.begin(Path(settings.start))
+            trainer.begin(_bring_start(settings.start))
         started = time.monotonic()
         before = metrics.env_steps
         metrics.record_training(trainer.train())
@@ -309,7 +311,8 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
     def _redirect_output(self) -> None:
         """Append the process's stdout and stderr, even of C libraries, to the trial's log."""
         if self.log_root is not None and self.is_actor():
-            self._log.begin(RunPaths(Path(self.log_root)).trial_log(self.trial_id), self.trial_id)
+            paths = RunPaths(storage_folder(self.log_root))
+            self._log.begin(paths.trial_log(self.trial_id), self.trial_id)
             if self.settings.environment.variables:
                 veil_output()
 
@@ -321,9 +324,16 @@ def trial_class(settings: TrialSettings, run_root: Path) -> type[SweepTrial]:
         pass
 
     ConfiguredTrial.settings = settings
-    ConfiguredTrial.log_root = str(run_root.absolute())
+    ConfiguredTrial.log_root = str(address_of(run_root) or run_root.absolute())
     ConfiguredTrial.__name__ = ConfiguredTrial.__qualname__ = "SweepTrial"
     return ConfiguredTrial
+
+
+def _bring_start(start: str) -> Path:
+    """The folder with the weights that trials begin with, on this node."""
+    folder = storage_folder(start)
+    patiently(lambda: bring_folder(folder))
+    return folder
 
 
 def _find_root(error: BaseException) -> BaseException:

@@ -12,6 +12,7 @@ import os
 import re
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +20,8 @@ from typing import Any
 
 from sweeper.formatting import format_number
 from sweeper.run_files import open_reading, open_regular
+from sweeper.storage.checkpoints import store_log
+from sweeper.storage.objects import StorageError
 from sweeper.veil import unveiled
 
 __all__ = ["TrialLog", "cut_middle", "describe_report"]
@@ -29,6 +32,9 @@ _MAX_BYTES = 8 * 2**20
 _HEAD_BYTES = 2**20
 _TAIL_BYTES = 2**20
 _CHECK_EVERY_S = 0.5
+# Into a bucket, if the run lies in one; a slow one is not kept busy by it.
+_STORE_EVERY_S = 5.0
+_STORE_PART = 20.0
 _CUT = re.compile(rb"\[sweeper: ([0-9,]+) bytes are cut out here.*\n")
 _MAX_WORDS = 200
 
@@ -38,6 +44,7 @@ class TrialLog:
 
     def __init__(self) -> None:
         self._path: Path | None = None
+        self._left: list[Path] = []
         self._thread: threading.Thread | None = None
 
     def begin(self, path: Path, trial_id: str) -> None:
@@ -56,6 +63,8 @@ class TrialLog:
         os.close(descriptor)
         # A line for every checkpoint says nothing that the journal lacks.
         logging.getLogger("ray.train._internal.storage").setLevel(logging.WARNING)
+        if self._path not in (None, path):
+            self._left.append(self._path)
         self._path = path
         if self._thread is None:
             self._thread = threading.Thread(target=self._watch, name="sweeper-log", daemon=True)
@@ -70,13 +79,25 @@ class TrialLog:
 
     def _watch(self) -> None:
         pause = threading.Event()
+        due, stored = 0.0, (self._path, 0)
         while not pause.wait(_CHECK_EVERY_S):
             path = self._path
             try:
-                if path is not None and path.stat().st_size > _MAX_BYTES:
+                while self._left:  # of trials that are over
+                    store_log(self._left[0])
+                    del self._left[0]
+                if path is None:
+                    continue
+                if path.stat().st_size > _MAX_BYTES:
                     cut_middle(path, head_bytes=_HEAD_BYTES, tail_bytes=_TAIL_BYTES)
-            except OSError as error:
-                _logger.debug("can't bound the log %s: %s", path, error)
+                began = time.monotonic()
+                if began >= due and stored != (path, path.stat().st_size):
+                    stored = path, path.stat().st_size
+                    store_log(path)
+                    now = time.monotonic()
+                    due = now + max(_STORE_EVERY_S, _STORE_PART * (now - began))
+            except (OSError, StorageError) as error:
+                _logger.debug("can't bound or store the log %s: %s", path, error)
 
 
 def _say(words: str) -> None:

@@ -20,6 +20,9 @@ from sweeper.results.builder import load_results
 from sweeper.results.records import SweepResults
 from sweeper.run_files import delete_tree, is_regular, walk_files
 from sweeper.states import LaunchEnd, TrialState
+from sweeper.storage.address import address_of
+from sweeper.storage.checkpoints import stored_sizes
+from sweeper.storage.working_copy import delete_stored_run
 from sweeper.upkeep.overview import DAMAGED
 
 __all__ = ["OldRun", "choose_runs", "delete_run", "folder_bytes", "parse_age"]
@@ -108,6 +111,9 @@ def delete_run(root: Path) -> None:
     problem = _explain_refusal(paths, _read_results(paths))
     if problem:
         raise UserError(f"{root.name} is not deleted: {problem}")
+    if address_of(root) is not None:
+        delete_stored_run(root)
+        return
     with run_lock(paths.lock):  # keeps others from resuming it
         try:
             for entry in list(root.iterdir()):
@@ -129,6 +135,12 @@ def folder_bytes(folder: Path) -> int:
     # What can't be read was deleted meanwhile, or has a path that is too long.
     files = walk_files(folder, on_error=lambda _: None)
     return sum(status.st_size for _, status in files if stat.S_ISREG(status.st_mode))
+
+
+def _run_bytes(root: Path) -> int:
+    """The size of all files of a run: those in its bucket, if it lies in one."""
+    stored = stored_sizes(root)
+    return folder_bytes(root) if stored is None else sum(stored.values())
 
 
 def _read_results(paths: RunPaths) -> SweepResults | None:
@@ -166,5 +178,5 @@ def _describe_run(paths: RunPaths, results: SweepResults | None) -> OldRun:
         state=DAMAGED if results is None else results.state,
         trials=0 if results is None else len(results.trials),
         updated=paths.journal.stat().st_mtime if updated is None else updated,
-        size_bytes=folder_bytes(paths.root),
+        size_bytes=_run_bytes(paths.root),
     )

@@ -28,6 +28,8 @@ from sweeper.errors import UserError
 from sweeper.formatting import format_bytes
 from sweeper.paths import DEFAULT_STORAGE
 from sweeper.running.ray_folder import RAY_FOLDER, choose_ray_folder
+from sweeper.storage.address import parse_address
+from sweeper.storage.objects import Objects
 
 __all__ = ["Check", "examine", "is_fit"]
 
@@ -201,6 +203,12 @@ def _gpus_of_driver() -> str:
 
 def _check_storage(storage: Path) -> Check:
     """Check the folder for runs and MLflow's database, or its nearest parent that exists."""
+    try:
+        if (address := parse_address(storage)) is not None:
+            Objects(address).check()
+            return Check("storage", "ok", f"{address} can be read and written")
+    except UserError as error:
+        return Check("storage", "failed", str(error).removeprefix("storage "))
     where = storage.absolute()
     if where.exists() and not where.is_dir():
         return Check("storage", "failed", f"{where} is a file; give a folder with storage=PATH")

@@ -13,6 +13,7 @@ from sweeper.paths import RunPaths
 from sweeper.results.records import SweepResults, TrialRecord, describe_error, describe_pruning
 from sweeper.run_files import open_reading
 from sweeper.states import TrialState
+from sweeper.storage.checkpoints import bring_logs
 
 __all__ = ["TrialLog", "describe_log", "find_log", "follow_logs", "tail_lines"]
 
@@ -51,7 +52,9 @@ def find_log(results: SweepResults, trial_id: str) -> TrialLog:
         UserError: there is no such trial, or it has no log file.
     """
     try:
-        log = describe_log(results.trial(trial_id), results)
+        record = results.trial(trial_id)
+        bring_logs(RunPaths(results.root).trials, trial_id)
+        log = describe_log(record, results)
     except KeyError:
         ids = [record.trial_id for record in results.trials]
         shown = f"{ids[0]} to {ids[-1]}" if len(ids) > 1 else "".join(ids)
@@ -124,6 +127,7 @@ def follow_logs(
         sleep: waits for a number of seconds.
     """
     results, age_s = load(), 0.0
+    bring_logs(RunPaths(results.root).trials, trial_id)
     over = {record.trial_id for record in results.trials if record.state.is_over}
     followers = {
         name: _Follower(path, _tail_offset(path, tail))
@@ -142,6 +146,7 @@ def follow_logs(
         age_s += _POLL_S
         if age_s >= _RELOAD_S:
             results, age_s = load(), 0.0
+            bring_logs(RunPaths(results.root).trials, trial_id)
             for name, path in _log_paths(results, trial_id):
                 if name not in over and name not in followers:
                     followers[name] = _Follower(path, 0)

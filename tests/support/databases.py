@@ -107,7 +107,7 @@ class Bucket:
     variables: dict[str, str]
     client: Any
 
-    def keys(self) -> list[str]:
+    def list_keys(self) -> list[str]:
         """What lies in it."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket="sweeps")
         return [one["Key"] for page in pages for one in page.get("Contents", ())]

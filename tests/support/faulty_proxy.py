@@ -43,12 +43,12 @@ class Request(BaseHTTPRequestHandler):
         with suppress(OSError):  # the client has gone
             (self.proxy.fault or Request.forward)(self)
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _take  # noqa: N815
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _take  # noqa: N815
 
     @property
     def is_write(self) -> bool:
         """Whether it would change the record."""
-        is_read = self.command == "GET" or urlsplit(self.path).path.endswith(_READS)
+        is_read = self.command in ("GET", "HEAD") or urlsplit(self.path).path.endswith(_READS)
         return not is_read
 
     def forward(self) -> None:
@@ -78,7 +78,13 @@ class Request(BaseHTTPRequestHandler):
         for name, text in headers.items():
             if name.lower() not in _HOP_BY_HOP:
                 self.send_header(name, text)
-        self.send_header("Content-Length", str(len(body) if length is None else length))
+        promised = str(len(body) if length is None else length)
+        if self.command == "HEAD":  # the length of what is not sent
+            promised = next(
+                (text for name, text in headers.items() if name.lower() == "content-length"), "0"
+            )
+            body = b""
+        self.send_header("Content-Length", promised)
         self.end_headers()
         self.wfile.write(body)
 

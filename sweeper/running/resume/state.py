@@ -32,8 +32,8 @@ from sweeper.journal import (
 from sweeper.metrics import ITERATION
 from sweeper.paths import CheckpointPaths, RunPaths
 from sweeper.results.records import SweepResults, TrialCheckpoint, TrialRecord, last_number
-from sweeper.run_files import delete, set_aside
 from sweeper.states import Stage, TrialState
+from sweeper.storage.checkpoints import list_folders, put_aside, remove_folder
 from sweeper.trainables.milestones import find_met_criterion
 from sweeper.trainables.plateau import PLATEAU
 
@@ -302,11 +302,11 @@ def continue_trial(record: TrialRecord, paths: RunPaths, *, is_sure: bool = True
     """
     folder = paths.trial(record.trial_id)
     recorded = {Path(checkpoint.path).name for checkpoint in record.checkpoints}
-    present = [path for path in folder.glob("checkpoint_*") if path.is_dir()]
+    present = list_folders(folder, "checkpoint_")
     for path in present:
         if path.name not in recorded:
             with suppress(OSError):
-                delete(path, below=paths.trials)
+                remove_folder(path, below=paths.trials)
     numbers = _numbers(recorded) | _numbers(path.name for path in present)
     last = max(numbers, default=-1)
     is_whole = record.stage is Stage.CONFIRMATION  # a trial is given all of its configuration
@@ -356,7 +356,7 @@ def is_resumable(paths: RunPaths, checkpoint: TrialCheckpoint) -> bool:
 def _set_aside(path: Path, paths: RunPaths) -> str:
     """Put a damaged checkpoint out of the way; returns the end of a sentence that says so."""
     try:
-        place = set_aside(path, below=paths.trials)
+        place = put_aside(path, below=paths.trials)
     except OSError as error:
         _logger.warning("can't set %s aside: %s", path, error.strerror)
         return ""

@@ -27,7 +27,7 @@ from sweeper.journal import (
     TrialStarted,
 )
 from sweeper.metrics import ENV_STEPS, ITERATION, Objective
-from sweeper.paths import RunPaths
+from sweeper.paths import CheckpointPaths, RunPaths
 from sweeper.results.builder import ResultsBuilder
 from sweeper.results.divergence import DivergenceCorrection
 from sweeper.running.drain import Drain
@@ -38,8 +38,11 @@ from sweeper.running.tune.placement import Placement
 from sweeper.running.tune.relay import StageRelay
 from sweeper.running.tune.unsaved import Unsaved
 from sweeper.schedulers.base import Action, Decision
-from sweeper.seals import seal_folder
+from sweeper.seals import may_run_code, seal_folder
 from sweeper.states import FailureReason, LaunchEnd, TrialState
+from sweeper.storage.checkpoints import bring_folder
+from sweeper.storage.mirror import mirror_of
+from sweeper.storage.working_copy import publish
 from sweeper.syncing import sync_tree
 
 __all__ = ["JournalCallback", "LimitsCallback"]
@@ -146,10 +149,16 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
 
         It is on the disk before the journal says so, since the one before is deleted then.
         """
-        row, folder = trial.last_result, Path(checkpoint.path)
-        with suppress(OSError):  # without a seal it can be loaded all the same, if trusted
-            seal_folder(folder)
-        self._sync(folder)
+        row = trial.last_result
+        folder = self.paths.trial(trial.trial_id) / Path(checkpoint.path).name
+        mirror = mirror_of(folder)
+        if mirror is not None:
+            mirror.note_stored(folder)
+            mirror.when_written(lambda: _seal_stored(folder, self.paths.root))
+        else:
+            with suppress(OSError):  # without a seal it can be loaded all the same, if trusted
+                seal_folder(folder)
+            self._sync(folder)
         recorded = (ITERATION, ENV_STEPS, "time_total_s", self.objective.metric)
         self._append(
             TrialCheckpointed(
@@ -340,6 +349,18 @@ class LimitsCallback(Unsaved, tune.Callback):  # type: ignore[misc]
                 self.journal.time_out(trial_id)
                 ray.kill(actor)
                 return
+
+
+def _seal_stored(folder: Path, root: Path) -> None:
+    """Seal a checkpoint in a bucket, unless it is gone by now.
+
+    Raises:
+        StorageError: the bucket can't be reached.
+    """
+    with suppress(OSError):
+        bring_folder(folder, may_run_code)
+        seal_folder(folder)
+        publish([CheckpointPaths(folder).seal], root)
 
 
 def _read_error(trial: Any) -> str:

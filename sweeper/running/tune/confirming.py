@@ -14,7 +14,8 @@ from sweeper.running.limits import Limits
 from sweeper.running.resume.state import continue_trial
 from sweeper.running.tune.queue import TrialQueue
 from sweeper.running.tune.relay import StageTrials
-from sweeper.running.tune.stage import Launch, find_nodes, record_asked, trial_storage
+from sweeper.running.tune.stage import Launch, find_nodes, record_asked
+from sweeper.running.tune.trial_storage import trial_storage
 from sweeper.schedulers.fifo import FIFOScheduler
 from sweeper.search.base import Observation, SearchAlgorithm
 from sweeper.search.expansion import Sample

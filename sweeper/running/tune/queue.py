@@ -22,6 +22,7 @@ from ray.tune.registry import get_trainable_cls
 from sweeper.running.drain import Drain
 from sweeper.running.resume.state import Continuation
 from sweeper.running.tune.nodes import can_hold
+from sweeper.running.tune.trial_storage import checkpoint_of
 from sweeper.search.base import SearchAlgorithm
 from sweeper.search.expansion import Sample
 from sweeper.states import LaunchEnd
@@ -270,7 +271,7 @@ class TrialQueue:
             # have both start again.
             trial.run_metadata.checkpoint_manager.register_checkpoint(
                 _TrainingResult(
-                    tune.Checkpoint(str(again.checkpoint), trial.storage.storage_filesystem),
+                    checkpoint_of(again.checkpoint, trial.storage),
                     dict(again.metrics),
                 )
             )

@@ -32,12 +32,14 @@ from sweeper.running.resume.state import LaunchState
 from sweeper.running.tune.confirming import carry_out_confirmation
 from sweeper.running.tune.queue import TrialQueue
 from sweeper.running.tune.relay import StageTrials
-from sweeper.running.tune.stage import Launch, find_nodes, record_asked, run_stages, trial_storage
+from sweeper.running.tune.stage import Launch, find_nodes, record_asked, run_stages
+from sweeper.running.tune.trial_storage import trial_storage
 from sweeper.search.expansion import Sample
 from sweeper.search.registry import build_search
 from sweeper.spec import dump_spec
 from sweeper.spec.search import resolve_search_options
 from sweeper.states import LaunchEnd, Stage
+from sweeper.storage.address import address_of
 from sweeper.trainables.contract import TrialSettings
 from sweeper.veil import hide_passwords
 
@@ -194,7 +196,9 @@ def _find_settings(launch: Launch) -> TrialSettings:
     settings = trial_settings(launch.plan)
     if launch.plan.origin is None:
         return settings
-    return replace(settings, start=str(launch.paths.start.absolute()))
+    return replace(
+        settings, start=str(address_of(launch.paths.start) or launch.paths.start.absolute())
+    )
 
 
 def _build_learners(launch: Launch) -> Learners:

@@ -15,7 +15,6 @@ from sweeper.running.tune.session import live_nodes
 
 # isort: split
 from ray import tune
-from ray.train._internal.storage import StorageContext
 
 from sweeper.errors import RunError
 from sweeper.journal import Journal, TrialAsked
@@ -36,9 +35,11 @@ from sweeper.running.tune.tuner import build_tuner
 from sweeper.running.tune.unsaved import trials_left_out
 from sweeper.search.expansion import Sample
 from sweeper.states import Stage
+from sweeper.storage.address import address_of
+from sweeper.storage.checkpoints import remove_folder
 from sweeper.trainables.trial import trial_class
 
-__all__ = ["Launch", "find_nodes", "record_asked", "run_stages", "trial_storage"]
+__all__ = ["Launch", "find_nodes", "record_asked", "run_stages"]
 
 _logger = logging.getLogger(__name__)
 
@@ -69,11 +70,6 @@ def find_nodes() -> Placement:
     return Placement(live_nodes())
 
 
-def trial_storage(paths: RunPaths) -> StorageContext:
-    """The storage that holds the trials' folders."""
-    return StorageContext(storage_path=str(paths.root), experiment_dir_name=paths.trials.name)
-
-
 def record_asked(
     launch: Launch,
     trial_id: str,
@@ -93,7 +89,7 @@ def record_asked(
         stage: what it is trained for.
         of: as in `TrialAsked`.
     """
-    _clear(launch.paths, trial_id)
+    _clear(launch, trial_id)
     launch.journal.append(
         TrialAsked(
             time=time.time(),
@@ -108,13 +104,17 @@ def record_asked(
     )
 
 
-def _clear(paths: RunPaths, trial_id: str) -> None:
+def _clear(launch: Launch, trial_id: str) -> None:
     """Make room for a new trial where there is a folder of its name.
 
     It is of a trial that the journal has lost, or was put there by whoever made the run: Ray would
     write through its links, and what is in it would count as the trial's own.
     """
+    paths = launch.paths
     folder = paths.trial(trial_id)
+    if launch.state.launch > 1 and address_of(folder) is not None:
+        remove_folder(folder, below=paths.trials)
+        return
     if not os.path.lexists(folder):
         return
     if folder.is_dir() and not folder.is_symlink() and any(folder.glob("checkpoint_*")):

@@ -27,7 +27,7 @@ TOP_LEVEL_KEYS: Mapping[str, str] = {
     "selection": "How the champion is found.",
     "checkpoint": "What is kept of a trial.",
     "resources": "What one trial takes.",
-    "storage": "The folder for runs.",
+    "storage": "The folder for runs, or an address in a bucket: s3://, gs://, az://.",
     "ray": "Where the trials run.",
     "tracking": "The MLflow record; null: off.",
 }

@@ -61,7 +61,7 @@ def test_a_sweep_survives_the_kill_of_its_driver_and_of_its_server(
             assert found == read_record(undisturbed, "e")
             assert found["models"] == ["READY"]
 
-            keys = bucket.keys()
+            keys = bucket.list_keys()
             for name in ("spec.yaml", "report.html", "MLmodel"):
                 assert [key for key in keys if key.endswith(f"/{name}")], name
             assert _act(server.url, "quickstart") == [2]

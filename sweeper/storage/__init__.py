@@ -1,0 +1,1 @@
+"""Runs in object storage: a folder of this machine, mirrored in a bucket."""
