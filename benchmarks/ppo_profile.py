@@ -36,6 +36,7 @@ def _nobody(trainer: Any) -> Any:
 def measure_phases(replicas: int) -> dict[str, float]:
     """Milliseconds per phase of an iteration of the first shape."""
     from sweeper.environments.settings import EnvironmentSettings
+    from sweeper.trainables.torch_backend import optimiser
     from sweeper.trainables.torch_backend.ppo import update
 
     spent: dict[str, float] = {}
@@ -67,7 +68,7 @@ def measure_phases(replicas: int) -> dict[str, float]:
     timed(trainer._networks.packed, "forward", "update: networks forward")
     timed(trainer._networks.packed, "backward", "update: networks backward")
     timed(update, "differentiate_loss", "update: loss and networks")
-    timed(update, "clip_gradients", "update: clipping")
+    timed(optimiser, "clip_gradients", "update: clipping")
     timed(trainer._learner._optimiser, "step", "update: Adam")
     timed(trainer, "train", "iteration")
     iterations = 100

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -23,6 +24,7 @@ LARGEST = int(sys.float_info.max)
 _MAX_DIGITS = len(str(LARGEST)) + 1  # one for the sign
 # orjson makes whole numbers beyond 64 bits floats; so long ones are looked for first.
 _LONG, _TO_ZEROS = b"0" * len(str(2**63)), bytes.maketrans(b"123456789", b"000000000")
+_WHOLE = re.compile(rb"(?<![0-9.])[0-9]{%d}" % len(_LONG))  # and no fraction's digits
 _NON_FINITE = {repr(number): number for number in (math.nan, math.inf, -math.inf)}
 
 
@@ -43,7 +45,7 @@ def parse_json(text: str | bytes, *, keeps_halves: bool = False) -> Any:
         ValueError: it is no JSON.
     """
     raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-    if _LONG not in raw.translate(_TO_ZEROS):
+    if _LONG not in raw.translate(_TO_ZEROS) or not _WHOLE.search(raw):
         try:
             document = orjson.loads(raw)
         except orjson.JSONDecodeError:  # what is wrong with it, if anything, Python's parser knows

@@ -29,6 +29,7 @@ __all__ = ["show_trials"]
 _MAX_COLUMNS = 24
 _MAX_TEXT = 60
 _MAX_REASON = 200
+_MAX_ROWS = 5000
 _PRINTED = 100  # rows on paper; the style sheet hides the rest
 _PRINTED_COLUMNS = 6  # of parameters; the same
 
@@ -39,12 +40,16 @@ def show_trials(source: ReportSource) -> Html:
     records = sorted(source.results.trials, key=lambda one: rank_trial(one, objective))
     if not records:
         return tag("p", "The run has no trials yet.")
+    left_out = records[_MAX_ROWS:]
+    tied = frozenset(() if source.selection is None else source.selection.tied)
     flat = [flatten_parameters(one.parameters) for one in records]
     names = list(dict.fromkeys(name for parameters in flat for name in parameters))
     shown = names[:_MAX_COLUMNS]
     rows = [
-        _row(place, record, parameters, shown, source)
-        for place, (record, parameters) in enumerate(zip(records, flat, strict=True), start=1)
+        _row(place, record, parameters, shown, source, is_tied=record.trial_id in tied)
+        for place, (record, parameters) in enumerate(
+            zip(records[:_MAX_ROWS], flat, strict=False), start=1
+        )
     ]
     heads = ["Trial", "State", "Score", *short_names(shown), "Env steps", "Time", "Reason"]
     full = ["", "", objective.metric, *shown, "per replica", "of training", ""]
@@ -53,8 +58,13 @@ def show_trials(source: ReportSource) -> Html:
     head = tag("tr", *(_head(word, title, is_beyond=at in beyond) for at, (word, title) in columns))
     more = len(names) - len(shown)
     hidden = f" {count_noun(more, 'parameter')} more are in `sweeper results`." if more > 0 else ""
+    if left_out:
+        hidden += (
+            f" The best {_MAX_ROWS:,} of {len(records):,} trials are shown; `sweeper results` has "
+            "all."
+        )
     return joined(
-        _controls(records),
+        _controls(records[:_MAX_ROWS]),
         tag(
             "div",
             tag(
@@ -71,7 +81,7 @@ def show_trials(source: ReportSource) -> Html:
         ),
         tag(
             "p",
-            f"On paper: at most {_PRINTED} of {count_noun(len(records), 'row')} and "
+            f"On paper: at most {_PRINTED} of {count_noun(len(rows), 'row')} and "
             f"{_PRINTED_COLUMNS} of {count_noun(len(names), 'parameter')}.",
             class_="quiet printed",
         )
@@ -117,13 +127,21 @@ def _row(
     parameters: Mapping[str, Any],
     names: Sequence[str],
     source: ReportSource,
+    *,
+    is_tied: bool,
 ) -> Html:
     selection = source.selection
     is_champion = selection is not None and record.trial_id == selection.trial_id
     state = describe_state(record.state)
     spent = record.time_total_s
     cells = [
-        tag("th", record.trial_id, *_marks(record, source), scope="row", data_value=place),
+        tag(
+            "th",
+            record.trial_id,
+            *_marks(record, source, is_tied=is_tied),
+            scope="row",
+            data_value=place,
+        ),
         tag("td", tag("span", state, class_=f"state {state}")),
         _score(record, source),
         *(
@@ -139,7 +157,7 @@ def _row(
     return tag("tr", *cells, class_="champion" if is_champion else None, data_state=state)
 
 
-def _marks(record: TrialRecord, source: ReportSource) -> Iterator[Child]:
+def _marks(record: TrialRecord, source: ReportSource, *, is_tied: bool) -> Iterator[Child]:
     selection = source.selection
     if selection is None:
         return
@@ -148,7 +166,7 @@ def _marks(record: TrialRecord, source: ReportSource) -> Iterator[Child]:
     finalists = () if selection.confirmed_on is None else selection.confirmed_on.finalists
     if record.trial_id in finalists and record.trial_id != selection.trial_id:
         yield tag("span", " finalist", class_="mark")
-    if record.trial_id in selection.tied:
+    if is_tied:
         yield tag("span", " tied", class_="mark")
 
 
