@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -10,6 +11,7 @@ import click
 from sweeper.cli import app
 from sweeper.cli.completion import SHELLS, complete_run, completion_script
 from sweeper.errors import RunError, UserError
+from sweeper.formatting import count_noun
 
 __all__ = ["clean", "completion", "doctor", "log_command"]
 
@@ -75,7 +77,7 @@ def clean(
 
 
 def _confirm(count: int, size: int) -> bool:
-    from sweeper.formatting import count_noun, format_bytes
+    from sweeper.formatting import format_bytes
 
     if not sys.stdin.isatty():
         raise UserError("no terminal to ask on; add --yes to delete them")
@@ -90,8 +92,16 @@ def _confirm(count: int, size: int) -> bool:
 @app.storage_option
 @app.json_option
 @click.option("--quick", is_flag=True, help="Skip torch and Ray, which take seconds.")
-def doctor(storage: str, as_json: bool, quick: bool) -> None:
-    """Check what is installed and whether a sweep can run here."""
+@click.option(
+    "--address",
+    metavar="ADDRESS",
+    help="Check the nodes of this Ray cluster instead: auto or host:port.",
+)
+def doctor(storage: str, as_json: bool, quick: bool, address: str | None) -> None:
+    """Check what is installed and whether a sweep can run here, or on a cluster."""
+    if address is not None:
+        _check_cluster(address, Path(storage), as_json=as_json)
+        return
     from sweeper.upkeep.doctor import examine, is_fit
 
     checks = []
@@ -108,6 +118,24 @@ def doctor(storage: str, as_json: bool, quick: bool) -> None:
     if not is_fit(checks):
         count = sum(check.status == "failed" for check in checks)
         raise RunError(f"not fit for a sweep: {count} of {len(checks)} checks failed")
+
+
+def _check_cluster(address: str, storage: Path, *, as_json: bool) -> None:
+    from sweeper.running.tune.cluster import survey_cluster
+
+    surveys = survey_cluster(address, storage)
+    unfit = [one for one in surveys if one.status == "failed"]
+    if as_json:
+        nodes = [{**asdict(one), "status": one.status} for one in surveys]
+        app.print_json({"fit": not unfit, "nodes": nodes})
+    else:
+        from sweeper.views.nodes import print_nodes
+
+        print_nodes(surveys)
+        if not unfit:
+            app.say("fit")
+    if unfit:
+        raise RunError(f"not fit for a sweep: {len(unfit)} of {count_noun(len(surveys), 'node')}")
 
 
 @app.cli.command("log")

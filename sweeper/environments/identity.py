@@ -172,12 +172,9 @@ def refuse_changes(
 
 def _find_modules(settings: EnvironmentSettings) -> Iterator[str]:
     """The modules that the settings and the environment's registration name."""
-    if settings.module is not None:
-        yield settings.module
-    if ":" in settings.id:
-        yield settings.id.partition(":")[0]
-    for wrapper in settings.wrappers:
-        yield wrapper.name.rpartition(".")[0] or "gymnasium.wrappers"
+    yield from settings.modules
+    if any("." not in wrapper.name for wrapper in settings.wrappers):
+        yield "gymnasium.wrappers"
     try:
         entry = find_spec(settings.id).entry_point
     except gymnasium.error.Error:

@@ -107,6 +107,13 @@ class EnvironmentSettings:
         given = (self.kwargs, *(wrapper.kwargs for wrapper in self.wrappers))
         return tuple(dict.fromkeys(find_names(given)))
 
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The names of the modules that are imported to build the environment."""
+        prefix = self.id.partition(":")[0] if ":" in self.id else None
+        wrappers = (wrapper.name.rpartition(".")[0] for wrapper in self.wrappers)
+        return tuple(dict.fromkeys(name for name in (self.module, prefix, *wrappers) if name))
+
     def learn_secrets(self) -> None:
         """Hide from now on what this process writes of the variables that arguments refer to."""
         for name in self.variables:

@@ -68,7 +68,28 @@ def run_launch(
     changes: Mapping[str, Any],
     progress: ProgressFactory | None,
 ) -> Run:
-    """One launch, from its first event to the champion; the caller holds the run's lock."""
+    """One launch, from its first event to the champion; the caller holds the run's lock.
+
+    Raises:
+        UserError: the spec's cluster can't be reached, or trials would fail there; nothing is
+            recorded then.
+    """
+    if plan.spec.ray.address is None:
+        return _carry_out(plan, paths, builder, state, changes, progress)
+    from sweeper.running.tune.cluster import cluster_joined
+
+    with cluster_joined(plan.spec, paths.root.parent):
+        return _carry_out(plan, paths, builder, state, changes, progress)
+
+
+def _carry_out(
+    plan: SweepPlan,
+    paths: RunPaths,
+    builder: ResultsBuilder,
+    state: LaunchState,
+    changes: Mapping[str, Any],
+    progress: ProgressFactory | None,
+) -> Run:
     from sweeper.running.retention import CheckpointRetention
     from sweeper.running.tune.runner import launch
 

@@ -1,11 +1,11 @@
-"""Which nodes of a cluster to avoid: those on which everything fails."""
+"""The nodes of a cluster: what is found on each, and which to avoid as everything fails there."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Node", "NodeHealth", "can_hold"]
+__all__ = ["Node", "NodeHealth", "NodeSurvey", "can_hold"]
 
 # Failures since the last report from a node, and of how many trials, until it is avoided.
 _MANY_FAILURES = 3
@@ -22,6 +22,39 @@ class Node:
     def __str__(self) -> str:
         """For people."""
         return f"{self.address} ({self.node_id[:8]})"
+
+
+@dataclass(frozen=True)
+class NodeSurvey:
+    """What was found on one node. The fields are the keys of `sweeper doctor --json`.
+
+    Attributes:
+        node: its address and the beginning of Ray's id of it.
+        cpus: as Ray counts them there.
+        gpus: the same.
+        versions: by name; None for what is not installed. Empty if the node did not answer.
+        failures: why trials fail there for certain, each with what to do.
+        warnings: what may go wrong there, the same.
+    """
+
+    node: str
+    cpus: float = 0.0
+    gpus: float = 0.0
+    versions: Mapping[str, str | None] = field(default_factory=dict)
+    failures: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def runs_trials(self) -> bool:
+        """Whether trials can be placed there: each takes a part of a core, at least."""
+        return self.cpus > 0
+
+    @property
+    def status(self) -> str:
+        """``ok``, ``warning``, ``failed``, or ``unused`` where no trial can be placed."""
+        if not self.runs_trials:
+            return "unused"
+        return "failed" if self.failures else "warning" if self.warnings else "ok"
 
 
 @dataclass

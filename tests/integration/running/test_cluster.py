@@ -6,10 +6,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import ray
+from cluster_nodes import IsolatedNode, can_hide_folders
 from decisions import check_decisions
 from ray.cluster_utils import Cluster
 from ray.experimental import internal_kv
@@ -19,6 +21,7 @@ from sweeper.journal import TrialEnded, TrialRetried, read_journal
 from sweeper.paths import RunPaths
 from sweeper.states import TrialState
 
+MEMORY = 80 * 2**20
 SPEC = """
 name: tiny
 environment: {{id: Picky-v0, module: envs}}
@@ -61,37 +64,47 @@ gymnasium.register("Picky-v0", entry_point=Picky)
 """
 
 
+@dataclass(frozen=True)
+class TwoNodes:
+    """A cluster of a head and one more node, which does not see what is in ``hidden``."""
+
+    address: str
+    second: str
+    hidden: Path
+
+
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    memory = 80 * 2**20
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoNodes]:
+    hidden = tmp_path_factory.mktemp("hidden")
     made = Cluster(
         initialize_head=True,
-        head_node_args={"num_cpus": 1, "include_dashboard": False, "object_store_memory": memory},
+        head_node_args={"num_cpus": 1, "include_dashboard": False, "object_store_memory": MEMORY},
     )
-    made.add_node(num_cpus=3, object_store_memory=memory)
-    yield made
+    node = IsolatedNode(made.address, 3, hidden if can_hide_folders() else None)
+    yield TwoNodes(made.address, node.node_id, hidden)
+    node.kill()
     made.shutdown()
     if ray.is_initialized():  # by other tests of this process; the shutdown forgot their store
         internal_kv._initialize_internal_kv(ray._private.worker.global_worker.gcs_client)
 
 
+def call(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Call ``sweeper`` in a folder."""
+    command = [sys.executable, "-m", "sweeper", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
+
+
 def sweep(folder: Path, *options: str) -> tuple[RunPaths, str]:
     """Run ``tiny.yaml``; the run's folder, and what was said."""
-    done = subprocess.run(
-        [sys.executable, "-m", "sweeper", "run", "tiny.yaml", *options, "--json"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    done = call(folder, "run", "tiny.yaml", *options, "--json")
     assert done.returncode == 0, done.stderr
     return RunPaths(Path(json.loads(done.stdout)["run"])), done.stderr
 
 
 def test_a_node_on_which_everything_fails_is_avoided_and_named(
-    cluster: Cluster, tmp_path: Path
+    cluster: TwoNodes, tmp_path: Path
 ) -> None:
-    broken = cluster.list_all_nodes()[-1].node_id
+    broken = cluster.second
     (tmp_path / "broken").write_text(broken)
     (tmp_path / "envs.py").write_text(ENVIRONMENT)
     (tmp_path / "tiny.yaml").write_text(SPEC.format(address=cluster.address))
@@ -110,7 +123,7 @@ def test_a_node_on_which_everything_fails_is_avoided_and_named(
 
 
 @pytest.mark.acceptance
-def test_a_search_and_a_scheduler_learn_from_both_nodes(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_search_and_a_scheduler_learn_from_both_nodes(cluster: TwoNodes, tmp_path: Path) -> None:
     (tmp_path / "broken").write_text("none")
     (tmp_path / "envs.py").write_text(ENVIRONMENT)
     (tmp_path / "tiny.yaml").write_text(SPEC.format(address=cluster.address))
@@ -128,3 +141,39 @@ def test_a_search_and_a_scheduler_learn_from_both_nodes(cluster: Cluster, tmp_pa
     check_decisions(paths)
     told = {"TERMINATED": "COMPLETE", "PRUNED": "PRUNED"}
     assert [one.state.name for one in run.to_optuna().trials] == [told[one.state] for one in trials]
+
+
+@pytest.mark.skipif(not can_hide_folders(), reason="folders can't be hidden from a process")
+def test_a_storage_on_one_nodes_disk_is_refused_by_name_and_leaves_nothing(
+    cluster: TwoNodes, tmp_path: Path
+) -> None:
+    storage = cluster.hidden / "runs"
+    (tmp_path / "broken").write_text("none")
+    (tmp_path / "envs.py").write_text(ENVIRONMENT)
+    (tmp_path / "tiny.yaml").write_text(SPEC.format(address=cluster.address))
+    done = call(tmp_path, "run", "tiny.yaml", f"storage={storage}", "-q")
+    assert done.returncode == 2, done.stderr
+    first, line = done.stderr.splitlines()
+    assert first == "error: trials would fail on this cluster:"
+    assert cluster.second[:8] in line
+    assert f"the storage {storage} is not shared" in line
+    assert "storage=PATH" in line
+    assert list(storage.iterdir()) == []
+
+
+@pytest.mark.skipif(not can_hide_folders(), reason="folders can't be hidden from a process")
+def test_the_doctor_says_of_each_node_what_a_sweep_would_lack(
+    cluster: TwoNodes, tmp_path: Path
+) -> None:
+    bad = call(tmp_path, "doctor", "--address", cluster.address, "--storage", str(cluster.hidden))
+    assert bad.returncode == 1
+    assert bad.stderr == "error: not fit for a sweep: 1 of 2 nodes\n"
+    rows = [line.split()[0] for line in bad.stdout.splitlines()]
+    assert sorted(rows) == ["failed", "node", "node", "ok"]
+    assert f"({cluster.second[:8]}): the storage {cluster.hidden} is not shared" in bad.stdout
+    good = call(tmp_path, "doctor", "--address", cluster.address, "--storage", "new/runs", "--json")
+    assert good.returncode == 0, good.stderr
+    answer = json.loads(good.stdout)
+    assert answer["fit"]
+    assert [node["status"] for node in answer["nodes"]] == ["ok", "ok"]
+    assert list(tmp_path.iterdir()) == []
