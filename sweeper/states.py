@@ -64,6 +64,7 @@ class FailureReason(StrEnum):
     OUT_OF_MEMORY = "out of memory"
     TIMEOUT = "timeout"
     WORKER_DIED = "the worker died"
+    NODE_LOST = "the node was lost"
     NO_SPACE = "no space left"
 
     @property

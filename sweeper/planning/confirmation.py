@@ -118,6 +118,8 @@ def plan_confirmation(
     samples = finalists + (baseline is not None)
     steps = spec.stop.get(ENV_STEPS)
     asked = spec.search.max_concurrent
+    is_local = spec.ray.address is None
+    room = fits if asked == "auto" else min(asked, fits) if is_local else asked
     return PlannedConfirmation(
         finalists=finalists,
         baseline=baseline,
@@ -125,7 +127,7 @@ def plan_confirmation(
         step=step,
         episodes=spec.selection.confirm_episodes,
         env_steps=None if steps is None else math.ceil(steps) * samples * len(seeds),
-        concurrent=max(1, min(samples, fits if asked == "auto" else min(asked, fits))),
+        concurrent=max(1, min(samples, room)),
     )
 
 

@@ -105,7 +105,8 @@ class SweepPlan:
         trials: number of configurations.
         replicas: training runs per trial.
         env_steps: of all trials and replicas together; None if only time bounds them.
-        concurrent: trials at a time; an upper bound on a Ray cluster, whose size is unknown.
+        concurrent: trials at a time. On a Ray cluster, whose size is unknown, an upper bound; or a
+            guess, if their number follows the cluster (`ExperimentSpec.follows_cluster`).
         warnings: what the user may not have meant.
         notes: what was decided for the user.
         replay: the largest replay memories of a trial; None if sweeper allocates none.

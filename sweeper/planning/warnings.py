@@ -183,14 +183,8 @@ def _repetitions(spec: ExperimentSpec, trials: int) -> Iterator[str]:
 
 def _concurrency(spec: ExperimentSpec, trials: int) -> Iterator[str]:
     asked, fits = spec.search.max_concurrent, count_fitting(Proposal.of_spec(spec))
-    if spec.ray.address is None:
-        if asked != "auto" and min(asked, trials) > fits:
-            yield f"max_concurrent {asked} is more than this machine has room for: {fits} will run"
-    elif asked == "auto" and trials > fits:
-        yield (
-            f"max_concurrent is auto, which counts this machine's cores ({fits} at a time), not "
-            "the cluster's; give a number"
-        )
+    if spec.ray.address is None and asked != "auto" and min(asked, trials) > fits:
+        yield f"max_concurrent {asked} is more than this machine has room for: {fits} will run"
 
 
 def _ranges(spec: ExperimentSpec) -> Iterator[str]:

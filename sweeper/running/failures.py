@@ -31,6 +31,8 @@ _MARKS = (
     ("running low on memory", FailureReason.OUT_OF_MEMORY),
     ("OutOfMemoryError", FailureReason.OUT_OF_MEMORY),
     ("MemoryError", FailureReason.OUT_OF_MEMORY),
+    ("its node has died", FailureReason.NODE_LOST),
+    ("NodeDiedError", FailureReason.NODE_LOST),
     ("The actor died", FailureReason.WORKER_DIED),
     ("The actor is dead", FailureReason.WORKER_DIED),
     ("The actor never ran", FailureReason.WORKER_DIED),
@@ -38,7 +40,6 @@ _MARKS = (
     (" is unavailable: ", FailureReason.WORKER_DIED),
     ("ActorDiedError", FailureReason.WORKER_DIED),
     ("ActorUnavailableError", FailureReason.WORKER_DIED),
-    ("NodeDiedError", FailureReason.WORKER_DIED),
 )
 
 
@@ -100,7 +101,8 @@ class Retries:
     Not tried again are: a configuration that the algorithm refuses, or that diverged; an
     environment that returned what it must not; a failure that repeats itself, with the same words
     after the same iteration; and one failure more than ``limit``. A trial that ran out of memory
-    is tried once more on its own, whatever the limit.
+    is tried once more on its own, whatever the limit. A lost node counts only if the trial has got
+    no further since it lost another one.
 
     Args:
         limit: retries of one trial.
@@ -108,9 +110,15 @@ class Retries:
 
     limit: int
     _failures: dict[str, list[Failure]] = field(default_factory=dict)
+    _lost_at: dict[str, float | None] = field(default_factory=dict)
 
     def decide(self, trial_id: str, failure: Failure) -> Retry | None:
         """How the trial is tried again; None if it is not."""
+        if failure.reason is FailureReason.NODE_LOST:
+            before, now = self._lost_at.get(trial_id, -1.0), failure.iteration
+            self._lost_at[trial_id] = now
+            if now != before:
+                return Retry(1.0)
         earlier = self._failures.setdefault(trial_id, [])
         count = len(earlier)
         again = failure in earlier

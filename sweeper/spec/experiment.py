@@ -143,6 +143,11 @@ class ExperimentSpec(BaseModel):
         return {"ray.address": self.ray.address, "tracking.uri": tracking}
 
     @property
+    def follows_cluster(self) -> bool:
+        """Whether as many trials run at a time as a cluster has room for."""
+        return self.ray.address is not None and self.search.max_concurrent == "auto"
+
+    @property
     def perturbation_interval(self) -> int | None:
         """Env steps from one exchange of a population to the next; None without one.
 

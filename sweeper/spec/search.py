@@ -169,7 +169,7 @@ class Search(Section):
     seed: AtLeast0 = 0
     """Of the generators that draw the configurations."""
     max_concurrent: Annotated[int | Literal["auto"], BeforeValidator(_auto_or_whole)] = "auto"
-    """Trials at a time; auto: as many as this machine's cores allow."""
+    """Trials at a time; auto: as many as this machine's cores allow, or a cluster has room for."""
     points_to_evaluate: _Points = Field(default_factory=list)
     """Values of searched parameters to begin with; each counts inside num_samples. Or the best of
     an earlier run, as {from: RUN, top: K}."""

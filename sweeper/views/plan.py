@@ -173,6 +173,9 @@ def _training(plan: SweepPlan) -> Iterator[str]:
     at_once = f"{count_noun(plan.concurrent, 'trial')} at a time on"
     if spec.ray.address is None:
         yield f"{at_once} this machine's {count_noun(usable_cores(), 'core')}"
+    elif spec.follows_cluster:
+        guess = f"{plan.concurrent} are assumed below"
+        yield f"as many trials at a time as fit the Ray cluster at {spec.ray.address}; {guess}"
     else:
         where = f"the Ray cluster at {spec.ray.address}, whose size is unknown"
         yield f"at most {at_once} {where}"

@@ -43,7 +43,7 @@ def describe_population(plan: SweepPlan) -> Iterator[str]:
         yield f"copied with the weights and never varied: {names}"
     if spec.checkpoint.every_env_steps is not None:
         yield f"a checkpoint every {spec.checkpoint.every_env_steps:,} env steps, for the exchanges"
-    if plan.concurrent < plan.max_trials:
+    if plan.concurrent < plan.max_trials and not spec.follows_cluster:
         yield (
             f"only {plan.concurrent} of {plan.max_trials} run at a time, so a trial that reaches "
             "an exchange is saved and waits until each of the others is there, too, or runs"

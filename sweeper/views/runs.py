@@ -65,11 +65,12 @@ def headline(plan: SweepPlan) -> str:
     """What a launch is about to do, in one line."""
     spec = plan.spec
     seeds = "" if plan.replicas == 1 else f" x {plan.replicas} seeds"
+    at_once = "as many as fit" if spec.follows_cluster else plan.concurrent
     begins = "" if plan.origin is None else f"; begins with {plan.origin}"
     then = "" if plan.confirmation is None else f"; then {describe_stage(plan.confirmation)}"
     return (
         f"{spec.name}: {spec.algorithm} on {spec.environment.id} ({spec.backend}), "
-        f"{count_noun(plan.trials, 'trial')}{seeds}, {plan.concurrent} at a time{then}{begins}"
+        f"{count_noun(plan.trials, 'trial')}{seeds}, {at_once} at a time{then}{begins}"
     )
 
 

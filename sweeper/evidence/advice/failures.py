@@ -26,6 +26,7 @@ _REMEDIES: Mapping[str, str] = {
         "memory or network"
     ),
     FailureReason.TIMEOUT: "raise resources.timeout_s, or make an iteration shorter",
+    FailureReason.NODE_LOST: "`ray status` says which nodes the cluster has",
     FailureReason.WORKER_DIED: "the trial's log shows the worker's last lines",
     FailureReason.NO_SPACE: "free disk space, or lower checkpoint.keep_trials",
 }

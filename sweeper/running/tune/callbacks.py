@@ -205,6 +205,7 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
             failure = Failure(
                 FailureReason.TIMEOUT, "reported nothing for too long", failure.iteration
             )
+        failure = self._placement.explain(trial_id, failure)
         is_full = failure.reason is FailureReason.NO_SPACE and self._is_full()
         if is_full:
             # Every trial is affected and none is to blame.
@@ -256,7 +257,8 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
 
         No fault of the trial's. So many can have died as can run at a time.
         """
-        if failure.reason is not FailureReason.WORKER_DIED or trial_id in self.drain.running:
+        has_died = failure.reason in (FailureReason.WORKER_DIED, FailureReason.NODE_LOST)
+        if not has_died or trial_id in self.drain.running:
             return False
         if _OF_A_NEW_WORKER in text:
             return False
@@ -278,7 +280,7 @@ class JournalCallback(Unsaved, tune.Callback):  # type: ignore[misc]
         usage = shutil.disk_usage(self.paths.root)
         # Whatever could not be written whole has been deleted, so some room is free again.
         is_tight = usage.free < min(_TIGHT_BYTES, _TIGHT_PART * usage.total)
-        return is_tight or not self._placement.has_several_nodes
+        return is_tight or not self._placement.is_on_cluster
 
     def time_out(self, trial_id: str) -> None:
         """Note that a trial is being ended because it reported nothing for too long."""

@@ -14,7 +14,7 @@ from sweeper.running.limits import Limits
 from sweeper.running.resume.state import continue_trial
 from sweeper.running.tune.queue import TrialQueue
 from sweeper.running.tune.relay import StageTrials
-from sweeper.running.tune.stage import Launch, find_nodes, record_asked
+from sweeper.running.tune.stage import Launch, find_nodes, find_room, record_asked
 from sweeper.running.tune.trial_storage import trial_storage
 from sweeper.schedulers.fifo import FIFOScheduler
 from sweeper.search.base import Observation, SearchAlgorithm
@@ -83,7 +83,8 @@ def _make_trials(launch: Launch, group: Group, *, episodes: int) -> StageTrials:
     limits = Limits(
         launch.paths, results, spec.objective, Budget(), spec.resources.timeout_s, drain
     )
-    placement = find_nodes()
+    placement = find_nodes(launch)
+    settings = confirmation_settings(plan, seeds=group.seeds, episodes=episodes)
     begun = last_number(results.snapshot().retrained)  # outdated ones included
 
     def note_asked(trial_id: str, sample: Sample) -> None:  # noqa: ARG001
@@ -93,11 +94,12 @@ def _make_trials(launch: Launch, group: Group, *, episodes: int) -> StageTrials:
         record_asked(launch, trial_id, asked, seeds=group.seeds, stage=stage, of=member.of)
 
     planned = plan.confirmation
+    at_once = 1 if planned is None else planned.concurrent
     queue = TrialQueue(
         _Members(group.members, begun),
         trials=begun + len(group.members),
         on_ask=note_asked,
-        max_concurrent=1 if planned is None else planned.concurrent,
+        max_concurrent=len(group.members) if spec.follows_cluster else at_once,
         checkpoints=trial_storage(launch.paths),
         drain=drain,
         asked=begun,
@@ -105,10 +107,11 @@ def _make_trials(launch: Launch, group: Group, *, episodes: int) -> StageTrials:
             continue_trial(results.trial(trial_id), launch.paths) for trial_id in group.begun
         ],
         find_avoided=placement.find_avoided,
+        find_room=find_room(launch, settings, placement),
         prefix=_PREFIX,
     )
     return StageTrials(
-        confirmation_settings(plan, seeds=group.seeds, episodes=episodes),
+        settings,
         queue,
         placement=placement,
         scheduler=FIFOScheduler(spec.objective),

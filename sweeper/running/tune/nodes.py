@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Node", "NodeHealth", "NodeSurvey", "can_hold"]
+__all__ = ["Node", "NodeHealth", "NodeSurvey", "count_room"]
 
 # Failures since the last report from a node, and of how many trials, until it is avoided.
 _MANY_FAILURES = 3
@@ -101,14 +101,20 @@ class NodeHealth:
         return failing if self._working - failing else set()
 
 
-def can_hold(bundles: Sequence[Mapping[str, float]], nodes: Sequence[Mapping[str, float]]) -> bool:
-    """Whether nodes of these resources, once empty, could hold a trial; else it waits for ever."""
-    totals: dict[str, float] = {}
-    for bundle in bundles:
-        for name, amount in bundle.items():
-            totals[name] = totals.get(name, 0.0) + amount
-    has_all = all(sum(node.get(name, 0.0) for node in nodes) >= due for name, due in totals.items())
-    return has_all and all(
-        any(all(node.get(name, 0.0) >= due for name, due in bundle.items()) for node in nodes)
-        for bundle in bundles
-    )
+def count_room(
+    bundles: Sequence[Mapping[str, float]], nodes: Sequence[Mapping[str, float]], *, most: int
+) -> int:
+    """How many trials fit into what nodes have free, each bundle whole on one; at most ``most``."""
+    rest = [dict(node) for node in nodes]
+    ordered = sorted(bundles, key=lambda bundle: sorted(bundle.values()), reverse=True)
+    for count in range(most):
+        for bundle in ordered:
+            node = next(
+                (one for one in rest if all(one.get(n, 0.0) >= due for n, due in bundle.items())),
+                None,
+            )
+            if node is None:
+                return count
+            for name, due in bundle.items():
+                node[name] -= due
+    return most

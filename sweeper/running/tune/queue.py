@@ -21,7 +21,7 @@ from ray.tune.registry import get_trainable_cls
 
 from sweeper.running.drain import Drain
 from sweeper.running.resume.state import Continuation
-from sweeper.running.tune.nodes import can_hold
+from sweeper.running.tune.nodes import count_room
 from sweeper.running.tune.trial_storage import checkpoint_of
 from sweeper.search.base import SearchAlgorithm
 from sweeper.search.expansion import Sample
@@ -81,7 +81,7 @@ class _PlacedTrial(Trial):  # type: ignore[misc]
             for node in (ray.nodes() if self.avoided else ())
             if node["Alive"] and node["NodeID"] not in self.avoided
         ]
-        if can_hold(asked.bundles, rest):
+        if count_room(asked.bundles, rest, most=1):
             selector = {_NODE_LABEL: f"!in({','.join(sorted(self.avoided))})"}
             self.placement_group_factory = tune.PlacementGroupFactory(
                 asked.bundles,
@@ -108,6 +108,8 @@ class TrialQueue:
         trials: how many configurations there are in all.
         on_ask: called with the id and the sample before Tune learns of the trial.
         max_concurrent: trials that may be alive at once.
+        find_room: how many more trials the cluster has room for; None: as many as may be alive.
+            One more is handed out, since what waits is what an autoscaler goes by.
         checkpoints: the storage that holds the trials' folders.
         drain: nothing is handed out once it is on.
         asked: how many configurations earlier launches asked for.
@@ -127,6 +129,7 @@ class TrialQueue:
     max_trials: int | None = None
     continuations: Sequence[Continuation] = ()
     find_avoided: Callable[[str], frozenset[str]] = lambda _: frozenset()
+    find_room: Callable[[], int] | None = None
     prefix: str = "t"
     _closed: LaunchEnd | None = None
     _alive: set[str] = field(default_factory=set)
@@ -191,9 +194,13 @@ class TrialQueue:
         self._trainable = get_trainable_cls(self._experiment["run"])
         self._settings = settings
 
-    def next_trial(self) -> Trial | None:
-        """The next trial, or None while as many are alive as may be."""
-        if self.is_finished or len(self._alive) >= self.max_concurrent or self._alone:
+    def next_trial(self, resting: int = 0) -> Trial | None:
+        """The next trial, or None while as many are alive as may be.
+
+        Args:
+            resting: workers that keep their resources for another trial.
+        """
+        if self.is_finished or self._alone or not self._has_room(resting):
             return None
         again = self._take_waiting(is_last=False)
         if again is not None:
@@ -228,6 +235,13 @@ class TrialQueue:
         if self.drain.reason:
             return True
         return not self._has_more and not self._waiting
+
+    def _has_room(self, resting: int) -> bool:
+        if len(self._alive) >= self.max_concurrent:
+            return False
+        if self.find_room is None:
+            return True
+        return len(self._alive - self.drain.running) <= resting + self.find_room()
 
     @property
     def _has_more(self) -> bool:

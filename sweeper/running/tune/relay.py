@@ -11,7 +11,7 @@ its own).
 from __future__ import annotations
 
 import functools
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -113,6 +113,7 @@ class StageRelay(Unsaved, TuneSearchAlgorithm):  # type: ignore[misc]
 
     Attributes:
         stage: whose trials are run now.
+        count_resting: how many workers have no trial now, and keep their resources.
     """
 
     def __init__(self, stage: StageTrials, stages: Stages, drain: Drain) -> None:
@@ -120,6 +121,7 @@ class StageRelay(Unsaved, TuneSearchAlgorithm):  # type: ignore[misc]
         self._stages = stages
         self._drain = drain
         self._is_over = False
+        self.count_resting: Callable[[], int] = lambda: 0
 
     def add_configurations(self, experiments: Experiment | list[Experiment]) -> None:
         """Begin with what Tune made of the trainable."""
@@ -135,7 +137,7 @@ class StageRelay(Unsaved, TuneSearchAlgorithm):  # type: ignore[misc]
             else:
                 self.stage = stage
                 stage.queue.begin(self._experiment, stage.settings)
-        return self.stage.queue.next_trial()
+        return self.stage.queue.next_trial(self.count_resting())
 
     def on_trial_complete(
         self,
@@ -173,6 +175,7 @@ class Workers(_ObjectCache):  # type: ignore[misc]
     def __init__(self, relay: StageRelay, **options: Any) -> None:
         super().__init__(**options)
         self._relay = relay
+        relay.count_resting = lambda: self._num_cached_objects
 
     @property
     def _keeps_all(self) -> bool:

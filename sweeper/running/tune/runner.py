@@ -32,7 +32,7 @@ from sweeper.running.resume.state import LaunchState
 from sweeper.running.tune.confirming import carry_out_confirmation
 from sweeper.running.tune.queue import TrialQueue
 from sweeper.running.tune.relay import StageTrials
-from sweeper.running.tune.stage import Launch, find_nodes, record_asked, run_stages
+from sweeper.running.tune.stage import Launch, find_nodes, find_room, record_asked, run_stages
 from sweeper.running.tune.trial_storage import trial_storage
 from sweeper.search.expansion import Sample
 from sweeper.search.registry import build_search
@@ -147,7 +147,7 @@ def _search(launch: Launch) -> Generator[StageTrials, None, str]:
     limits.catch_up(results.snapshot())
     learners = _build_learners(launch)
     learners.replay(launch.paths, [one.trial_id for one in state.continuations])
-    placement = find_nodes()
+    placement, settings = find_nodes(launch), _find_settings(launch)
 
     def note_asked(trial_id: str, sample: Sample) -> None:
         record_asked(launch, trial_id, sample, seeds=spec.seeds, stage=Stage.SEARCH)
@@ -156,13 +156,14 @@ def _search(launch: Launch) -> Generator[StageTrials, None, str]:
         learners.search,
         trials=plan.trials,
         on_ask=note_asked,
-        max_concurrent=plan.concurrent,
+        max_concurrent=plan.max_trials if spec.follows_cluster else plan.concurrent,
         checkpoints=trial_storage(launch.paths),
         drain=drain,
         asked=state.asked,
         max_trials=spec.budget.trials,
         continuations=state.continuations,
         find_avoided=placement.find_avoided,
+        find_room=find_room(launch, settings, placement),
     )
     # A limit may be reached before the first trial begins.
     limits.tick(close_queue=queue.close, end_trial=lambda _: None)
@@ -175,7 +176,7 @@ def _search(launch: Launch) -> Generator[StageTrials, None, str]:
         background.prepare(state.asked + 1)  # while Tune starts
     try:
         yield StageTrials(
-            _find_settings(launch),
+            settings,
             queue,
             placement=placement,
             scheduler=learners.scheduler,
@@ -214,7 +215,7 @@ def _build_learners(launch: Launch) -> Learners:
         objective=spec.objective,
         options=resolve_search_options(spec.search, spec.scheduler.type),
     )
-    if search.learns and launch.plan.concurrent > 1:
+    if search.learns and (spec.follows_cluster or launch.plan.concurrent > 1):
         search = BackgroundSearch(search)
     scheduler = make_scheduler(spec, population=launch.plan.max_trials)
     return Learners(search, scheduler, spec.objective, launch.results)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ from sweeper.running.resume.state import LaunchState, is_resumable
 from sweeper.running.tune.callbacks import JournalCallback, LimitsCallback
 from sweeper.running.tune.placement import Placement
 from sweeper.running.tune.relay import StageRelay, Stages, StageTrials, workers_kept
+from sweeper.running.tune.room import ClusterRoom, WaitingCallback
 from sweeper.running.tune.scheduling import SchedulerAdapter
 from sweeper.running.tune.tuner import build_tuner
 from sweeper.running.tune.unsaved import trials_left_out
@@ -37,9 +39,10 @@ from sweeper.search.expansion import Sample
 from sweeper.states import Stage
 from sweeper.storage.address import address_of
 from sweeper.storage.checkpoints import remove_folder
+from sweeper.trainables.contract import TrialSettings
 from sweeper.trainables.trial import trial_class
 
-__all__ = ["Launch", "find_nodes", "record_asked", "run_stages"]
+__all__ = ["Launch", "find_nodes", "find_room", "record_asked", "run_stages"]
 
 _logger = logging.getLogger(__name__)
 
@@ -65,9 +68,27 @@ class Launch:
     drain: Drain
 
 
-def find_nodes() -> Placement:
+def find_nodes(launch: Launch) -> Placement:
     """Where a stage's trials can run; within a Ray session."""
-    return Placement(live_nodes())
+    nodes = [] if launch.plan.spec.ray.address is not None else live_nodes()
+    return Placement(nodes[0] if len(nodes) == 1 else None)
+
+
+def find_room(
+    launch: Launch, settings: TrialSettings, placement: Placement
+) -> Callable[[], int] | None:
+    """How many more trials there is room for; None if the plan says how many run at a time.
+
+    Args:
+        launch: which the stage is part of.
+        settings: what its trials share.
+        placement: where they can run.
+    """
+    spec = launch.plan.spec
+    if not spec.follows_cluster:
+        return None
+    asked = trial_class(settings, launch.paths.root).default_resource_request({})
+    return ClusterRoom(asked.bundles, placement.find_failing)
 
 
 def record_asked(
@@ -161,8 +182,7 @@ def run_stages(launch: Launch, made: Generator[StageTrials, None, str]) -> str:
 
 def _run_experiment(launch: Launch, relay: StageRelay, correction: DivergenceCorrection) -> None:
     spec, plan, journal, drain = launch.plan.spec, launch.plan, launch.journal, launch.drain
-    confirmed = 0 if plan.confirmation is None else plan.confirmation.concurrent
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(plan.concurrent, confirmed))
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(_count_most(plan))
     adapter = SchedulerAdapter(
         relay,
         objective=spec.objective,
@@ -181,16 +201,25 @@ def _run_experiment(launch: Launch, relay: StageRelay, correction: DivergenceCor
         correction=correction,
         decisions=adapter.decisions,
     )
+    waiting = [] if spec.ray.address is None else [WaitingCallback(drain)]
     tuner = build_tuner(
         trial_class(relay.stage.settings, launch.paths.root),
         relay=relay,
         scheduler=adapter,
         drain=drain,
-        callbacks=[recorder, LimitsCallback(relay, recorder, drain)],
+        callbacks=[recorder, LimitsCallback(relay, recorder, drain), *waiting],
         folder=launch.paths.tune / f"launch_{launch.state.launch}",
     )
     with workers_kept(relay), trials_left_out():
         _fit(launch, tuner)
+
+
+def _count_most(plan: SweepPlan) -> int:
+    """How many trials the queues hand out at a time, at most."""
+    if plan.spec.follows_cluster:
+        return sys.maxsize
+    confirmed = 0 if plan.confirmation is None else plan.confirmation.concurrent
+    return max(plan.concurrent, confirmed)
 
 
 def _has_checkpoint(launch: Launch, trial_id: str, env_steps: int) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,17 @@ from ray.cluster_utils import Cluster
 from ray.experimental import internal_kv
 
 from sweeper.api import open_run
-from sweeper.journal import TrialEnded, TrialRetried, read_journal
+from sweeper.journal import (
+    Event,
+    TrialAsked,
+    TrialCheckpointed,
+    TrialEnded,
+    TrialReported,
+    TrialRetried,
+    TrialStarted,
+    read_journal,
+)
+from sweeper.metrics import ITERATION
 from sweeper.paths import RunPaths
 from sweeper.states import TrialState
 
@@ -177,3 +188,90 @@ def test_the_doctor_says_of_each_node_what_a_sweep_would_lack(
     assert answer["fit"]
     assert [node["status"] for node in answer["nodes"]] == ["ok", "ok"]
     assert list(tmp_path.iterdir()) == []
+
+
+SLOW = """
+import time, gymnasium
+class Slow(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,))
+    action_space = gymnasium.spaces.Discrete(2)
+    def reset(self, *, seed=None, options=None):
+        self.count = 0
+        return self.observation_space.low, {}
+    def step(self, action):
+        time.sleep(0.003)
+        self.count += 1
+        return self.observation_space.low, float(action), self.count >= 5, False, {}
+gymnasium.register("Picky-v0", entry_point=Slow)
+"""
+
+
+def wait_until(holds: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 120.0
+    while not holds():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.3)
+
+
+def count_running(events: Sequence[Event]) -> list[int]:
+    """How many trials run after each start and end."""
+    running: set[str] = set()
+    counts = []
+    for event in events:
+        if isinstance(event, TrialStarted):
+            running.add(event.trial_id)
+        elif isinstance(event, TrialEnded | TrialRetried):
+            running.discard(event.trial_id)
+        counts.append(len(running))
+    return counts
+
+
+def test_a_sweep_waits_for_a_node_loses_it_and_goes_on_with_the_next_one(
+    cluster: TwoNodes, tmp_path: Path
+) -> None:
+    """No node of the first two has room for a trial. One lost node costs no retry."""
+    (tmp_path / "envs.py").write_text(SLOW)
+    (tmp_path / "tiny.yaml").write_text(SPEC.format(address=cluster.address))
+    log = tmp_path / "log"
+    command = [sys.executable, "-m", "sweeper", "run", "tiny.yaml", "-q"]
+    options = ["search={num_samples: 3, seed: 3}", "resources={cpus: 4, retries: 0}"]
+    options += ["stop={training_iteration: 25}", "checkpoint={every_env_steps: 300, keep: 1}"]
+    with log.open("wb") as stream:
+        process = subprocess.Popen([*command, *options], cwd=tmp_path, stderr=stream)
+
+    def read() -> list[Event]:
+        return [one for path in tmp_path.glob("runs/*/journal.jsonl") for one in read_journal(path)]
+
+    def count(kind: type[Event]) -> int:
+        return len({one.trial_id for one in read() if isinstance(one, kind)})
+
+    nodes = []
+    try:
+        wait_until(lambda: "no trial runs: t0001 needs 4 CPUs" in log.read_text(), process, log)
+        assert count(TrialStarted) == 0
+        nodes.append(IsolatedNode(cluster.address, 8))
+        wait_until(lambda: count(TrialCheckpointed) == 2, process, log)
+        nodes.pop().kill()
+        wait_until(lambda: count(TrialRetried) == 2, process, log)
+        nodes.append(IsolatedNode(cluster.address, 8))
+        assert process.wait(240) == 0, log.read_text()
+    finally:
+        process.kill()
+        for node in nodes:
+            node.kill()
+    events = read()
+    assert max(count_running(events)) == 2  # what the added node has room for
+    asked = [event.trial_id for event in events if isinstance(event, TrialAsked)]
+    ended = [event for event in events if isinstance(event, TrialEnded)]
+    assert sorted(asked) == sorted(event.trial_id for event in ended) == ["t0001", "t0002", "t0003"]
+    assert {event.state for event in ended} == {TrialState.TERMINATED}
+    lost = [event for event in events if isinstance(event, TrialRetried)]
+    assert len(lost) == 2
+    for event in lost:
+        index = events.index(event)
+        saved = [one for one in events[:index] if isinstance(one, TrialCheckpointed)]
+        last = [one for one in saved if one.trial_id == event.trial_id][-1]
+        reports = [one for one in events[index:] if isinstance(one, TrialReported)]
+        mine = [one.metrics[ITERATION] for one in reports if one.trial_id == event.trial_id]
+        assert mine == list(range(int(last.metrics[ITERATION]) + 1, 26))

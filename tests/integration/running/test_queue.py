@@ -173,6 +173,24 @@ def test_others_begin_before_a_trial_that_ran_alone_and_waits_for_them(queue: Tr
     assert take(queue) == ["t0002"]
 
 
+def test_one_more_waits_than_a_cluster_has_room_for_as_that_comes_and_goes(
+    queue: TrialQueue,
+) -> None:
+    free = 1
+    queue.find_room = lambda: free
+    assert take(queue) == ["t0001", "t0002"]
+    free = 0
+    queue.drain.running.add("t0001")
+    assert take(queue) == []  # t0002 waits
+    queue.drain.running.add("t0002")  # a node has joined, and others have filled the rest of it
+    assert take(queue) == ["t0003"]
+    assert queue.next_trial() is None
+    queue.drain.running.discard("t0001")
+    queue.note_end("t0001")
+    assert queue.next_trial() is None
+    assert queue.next_trial(resting=1).trial_id == "t0004"  # for which t0001's worker rests
+
+
 @pytest.mark.parametrize("big_score", [0.0, 2.5, 9.0], ids=["worst", "middle", "best"])
 @pytest.mark.parametrize("max_concurrent", [2, 3, 4])
 def test_a_population_one_of_which_must_run_alone_comes_to_its_end_together(

@@ -102,7 +102,7 @@ class Launch:
         yield StageTrials(
             settings,
             queue,
-            placement=Placement(["127.0.0.1"]),
+            placement=Placement("127.0.0.1"),
             scheduler=FIFOScheduler(objective),
             limits=Limits(self.paths, results, objective, Budget(), None, self.drain),
         )

@@ -90,6 +90,19 @@ def test_a_worker_that_dies_the_same_way_again_is_tried_again() -> None:
     ]
 
 
+def test_a_lost_node_counts_only_if_the_trial_got_no_further_since_the_last_one() -> None:
+    retries = Retries(0)
+    lost = [Failure(FailureReason.NODE_LOST, str(n), n) for n in (None, 4.0, 9.0, 9.0)]
+    again = [retries.decide("t1", failure) for failure in lost]
+    assert again == [Retry(1.0), Retry(1.0), Retry(1.0), None]
+    assert retries.decide("t2", lost[-1]) == Retry(1.0)
+
+
+def test_a_node_that_has_died_is_told_from_a_worker() -> None:
+    words = "The actor died because its node has died. Node Id: 0123"
+    assert describe_failure(text(f"ActorDiedError: {words}")).reason is FailureReason.NODE_LOST
+
+
 def test_a_refused_configuration_is_never_tried_again() -> None:
     refused = describe_failure(text("ConfigurationRefusedError: minibatch_size"))
     assert Retries(5).decide("t1", refused) is None

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from sweeper.running.tune.nodes import Node, NodeHealth, can_hold
+from sweeper.running.tune.nodes import Node, NodeHealth, count_room
 
 GOOD, BAD = Node("a" * 56, "10.0.0.1"), Node("b" * 56, "10.0.0.2")
 
@@ -51,12 +51,14 @@ def test_a_report_from_a_node_acquits_it() -> None:
     assert health.avoided_by("t0001") == frozenset()
 
 
-def test_a_trial_is_sent_only_where_there_is_room_for_it() -> None:
+def test_a_trial_has_room_where_each_of_its_bundles_fits_on_one_node() -> None:
     small, large = {"CPU": 1.0}, {"CPU": 4.0, "GPU": 1.0}
-    assert not can_hold([{"CPU": 1.0}], [])
-    assert can_hold([{"CPU": 1.0}], [small])
-    assert not can_hold([{"CPU": 2.0}], [small, small])
-    assert can_hold([{"CPU": 1.0}, {"CPU": 1.0}], [small, small])
-    assert not can_hold([{"CPU": 1.0}] * 3, [small, small])
-    assert not can_hold([{"CPU": 1.0, "GPU": 1.0}], [small])
-    assert can_hold([{"CPU": 3.0, "GPU": 1.0}, {"CPU": 1.0}], [large])
+    one = [{"CPU": 1.0}]
+    assert count_room(one, [], most=9) == 0
+    assert count_room(one, [small, small], most=9) == 2
+    assert count_room([{"CPU": 2.0}], [small, small], most=9) == 0
+    assert count_room(one * 2, [small, small, small], most=9) == 1
+    assert count_room([{"CPU": 1.0, "GPU": 1.0}], [small, large], most=9) == 1
+    assert count_room([{"CPU": 1.0}, {"CPU": 3.0, "GPU": 1.0}], [large], most=9) == 1
+    assert count_room([{"CPU": 0.5}], [small, large], most=9) == 9
+    assert large == {"CPU": 4.0, "GPU": 1.0}
