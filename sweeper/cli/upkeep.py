@@ -98,7 +98,11 @@ def _confirm(count: int, size: int) -> bool:
     help="Check the nodes of this Ray cluster instead: auto or host:port.",
 )
 def doctor(storage: str, as_json: bool, quick: bool, address: str | None) -> None:
-    """Check what is installed and whether a sweep can run here, or on a cluster."""
+    """Check what is installed and whether a sweep can run here.
+
+    With --address: whether the nodes of a cluster are alike, share the storage, and have what a
+    sweep needs.
+    """
     if address is not None:
         _check_cluster(address, Path(storage), as_json=as_json)
         return

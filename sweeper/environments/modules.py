@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import filecmp
+import functools
 import importlib
 import os
 import sys
@@ -16,7 +18,11 @@ from sweeper.environments.containment import USER_ERRORS, settings_restored
 from sweeper.environments.settings import EnvironmentBuildError
 from sweeper.veil import veil
 
-__all__ = ["import_module", "summarise"]
+__all__ = ["PACKED", "find_folder", "import_module", "summarise"]
+
+PACKED = "sweeper_packed_modules"
+"""The name of the folder that has the modules for a cluster's nodes; in it one folder for each of
+the search paths that has some, named by its index."""
 
 _added: list[str] = []  # the folders that are on Python's path because of us
 
@@ -28,12 +34,15 @@ def import_module(name: str, search_paths: Sequence[str] = ()) -> ModuleType:
     neighbour called ``mlflow.py`` is not taken for the library. A module that would be hidden by
     a library is refused, and so is one that imports such a neighbour.
 
+    A node of a cluster may have been sent a copy of the folder. It takes the folder's place unless
+    that is there, too, with the same code.
+
     Raises:
         EnvironmentBuildError: there is no such module, it fails to import or ends the process,
             or another one of its name comes first or is already loaded.
     """
     top = name.partition(".")[0]
-    folder = next((path for path in search_paths if _has_module(Path(path), name)), None)
+    folder = find_folder(name, search_paths)
     if folder is not None:
         loaded = sys.modules.get(top)
         if loaded is None:
@@ -62,6 +71,18 @@ def import_module(name: str, search_paths: Sequence[str] = ()) -> ModuleType:
         raise EnvironmentBuildError(("module",), message) from error
 
 
+def find_folder(name: str, search_paths: Sequence[str]) -> str | None:
+    """The first folder that has a module, or the copy that was sent of it; None if none has it."""
+    sent = _find_packed()
+    for index, path in enumerate(search_paths):
+        copy = None if sent is None else sent / str(index)
+        if copy is not None and _has_module(copy, name):
+            return path if _has_same_code(copy, Path(path)) else str(copy)
+        if _has_module(Path(path), name):
+            return path
+    return None
+
+
 def summarise(error: BaseException) -> str:
     """Describe another code's exception in one line, without secrets."""
     if isinstance(error, SystemExit):
@@ -71,6 +92,24 @@ def summarise(error: BaseException) -> str:
     text = " ".join(veil(str(error)).split())
     text = text.partition(" was raised from the environment creator")[0]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@functools.cache
+def _find_packed() -> Path | None:
+    """Where the launch's copy of its modules lies, on a node that was sent one."""
+    entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    places = (Path(entry) / PACKED for entry in entries if entry)
+    return next((place for place in places if place.is_dir()), None)
+
+
+@functools.cache
+def _has_same_code(copy: Path, folder: Path) -> bool:
+    """Whether a folder has each source file of a copy of it, as it was."""
+    files = [path.relative_to(copy) for path in copy.rglob("*.py")]
+    try:
+        return all(filecmp.cmp(copy / file, folder / file, shallow=False) for file in files)
+    except OSError:
+        return False
 
 
 def _add_to_path(folder: str) -> None:

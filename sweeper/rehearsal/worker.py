@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 # First, because it sets Ray's environment variables.
-from sweeper.running.tune.session import ray_session
+from sweeper.running.tune.cluster import spec_session
 
 # isort: split
 import ray
@@ -249,7 +249,7 @@ def _rehearse(folder: Path, request: Mapping[str, Any], say: Callable[..., None]
     spec = load_spec(folder / "spec.yaml")
     samples, rounds = draw_samples(spec), request["rounds"]
     variables = spec.environment.settings().variables
-    with ray_session(spec.ray.address, lambda: None, variables):
+    with spec_session(spec, variables):
         started = time.time()
         say(doing="starting workers")
         workers = _start_workers(spec, [samples[index] for index in rounds[0]], folder)

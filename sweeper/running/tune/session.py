@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from sweeper.errors import UserError
@@ -69,7 +70,11 @@ def _first_line(error: Exception) -> str:
 
 @contextmanager
 def ray_session(
-    address: str | None, install_signals: Callable[[], None], variables: Sequence[str] = ()
+    address: str | None,
+    install_signals: Callable[[], None],
+    variables: Sequence[str] = (),
+    *,
+    modules: Path | None = None,
 ) -> Iterator[None]:
     """A local Ray, or the cluster that the spec names; a session that is running is used.
 
@@ -77,6 +82,7 @@ def ray_session(
         address: None for a local one.
         install_signals: sets the caller's signal handlers again, since Ray sets its own.
         variables: names of environment variables that the session's workers need.
+        modules: a folder that a cluster's nodes are sent; its parent is on their PYTHONPATH.
 
     Raises:
         UserError: Ray can't be started or reached.
@@ -101,7 +107,7 @@ def ray_session(
             replaced(ray_utils, "set_sigterm_handler", lambda _: None),
             _without_servants(address),
         ):
-            ray.init(**_arguments(address))
+            ray.init(**_arguments(address, modules))
     except Exception as error:  # a start that takes too long raises a bare `Exception`
         if address is None:
             why = f"Ray can't be started on this machine: {_first_line(error)}"
@@ -253,7 +259,7 @@ def live_nodes() -> list[str]:
     return [str(node["NodeManagerAddress"]) for node in ray.nodes() if node.get("Alive")]
 
 
-def _arguments(address: str | None) -> dict[str, Any]:
+def _arguments(address: str | None, modules: Path | None) -> dict[str, Any]:
     # What Ray logs as errors (a failed trial, metrics it has no file for) is in the journal and in
     # our own messages.
     level = logging.getLogger().getEffectiveLevel() if _is_verbose() else logging.CRITICAL
@@ -264,7 +270,8 @@ def _arguments(address: str | None) -> dict[str, Any]:
         "job_config": _OwnPathJobConfig(),
     }
     if address is not None:
-        return {**common, "address": address}
+        sent = {} if modules is None else {"runtime_env": {"py_modules": [str(modules)]}}
+        return {**common, **sent, "address": address}
     return {
         **common,
         # Not "auto", which would join a cluster that happens to run on this machine.

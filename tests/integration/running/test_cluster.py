@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from ray.cluster_utils import Cluster
 from ray.experimental import internal_kv
 
 from sweeper.api import open_run
+from sweeper.environments.modules import PACKED
 from sweeper.journal import (
     Event,
     TrialAsked,
@@ -188,6 +190,71 @@ def test_the_doctor_says_of_each_node_what_a_sweep_would_lack(
     assert answer["fit"]
     assert [node["status"] for node in answer["nodes"]] == ["ok", "ok"]
     assert list(tmp_path.iterdir()) == []
+
+
+TRAVELLING = """
+import pathlib, gymnasium
+import numpy as np
+from helper import LENGTH
+class Travelling(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,))
+    action_space = gymnasium.spaces.Discrete(2)
+    def __init__(self, place):
+        start = float(pathlib.Path(__file__).with_name("start.txt").read_text())
+        self.start = np.array([start, 0.0])
+        import ray
+        if ray.is_initialized():
+            node = ray.get_runtime_context().get_node_id()
+            (pathlib.Path(place) / node).write_text(__file__)
+    def reset(self, *, seed=None, options=None):
+        self.count = 0
+        return self.start.astype(np.float32), {}
+    def step(self, action):
+        self.count += 1
+        return self.start.astype(np.float32), float(action), self.count >= LENGTH, False, {}
+gymnasium.register("Picky-v0", entry_point=Travelling)
+"""
+
+
+@pytest.mark.skipif(not can_hide_folders(), reason="folders can't be hidden from a process")
+def test_a_node_without_the_environments_module_is_sent_it_with_what_lies_beside_it(
+    cluster: TwoNodes, tmp_path: Path
+) -> None:
+    project = cluster.hidden / "project"
+    project.mkdir()
+    (project / "envs.py").write_text(TRAVELLING)
+    (project / "helper.py").write_text("LENGTH = 5\n")
+    (project / "start.txt").write_text("0.5")
+    (project / "film.bin").write_bytes(bytes(21 * 2**20))
+    (project / "tiny.yaml").write_text(SPEC.format(address=cluster.address))
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    options = f"environment.kwargs={{place: {seen}}}", f"storage={tmp_path / 'runs'}"
+    paths, said = sweep(project, *options, "search.num_samples=12")
+    events = read_journal(paths.journal)
+    states = [event.state for event in events if isinstance(event, TrialEnded)]
+    assert states == ["TERMINATED"] * 12
+    places = {file.name: file.read_text() for file in seen.iterdir()}
+    assert PACKED in places.pop(cluster.second)
+    assert list(places.values()) == [str(project / "envs.py")]
+    assert f"lacks what is large in it: {project / 'film.bin'} (22 MB)" in said
+
+
+def test_a_module_that_only_the_driver_can_import_is_said_of_each_node(
+    cluster: TwoNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = tmp_path / "library"
+    library.mkdir()
+    (library / "envs_of_the_driver.py").write_text(SLOW)
+    (tmp_path / "tiny.yaml").write_text(SPEC.format(address=cluster.address))
+    monkeypatch.setenv("PYTHONPATH", str(library), prepend=os.pathsep)
+    module = "environment.module=envs_of_the_driver"
+    done = call(tmp_path, "run", "tiny.yaml", module, f"storage={tmp_path / 'runs'}")
+    assert done.returncode == 2, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("node ")]
+    assert len(lines) == 2
+    assert all(": no module named envs_of_the_driver; looked in " in line for line in lines)
+    assert all(line.endswith("; install it there, or lay it beside the spec") for line in lines)
 
 
 SLOW = """
