@@ -373,7 +373,7 @@ def _search_end(before: SweepResults, changes: Mapping[str, Any], state: LaunchS
     planned = before.confirmation
     if planned is None or not is_current(before):
         return None
-    is_extended = any(not key.startswith("selection.") for key in changes)
+    is_extended = any(not key.startswith(("selection.", "ray.")) for key in changes)
     is_retried = any(
         before.trial(one.trial_id).state is TrialState.ERROR for one in state.continuations
     )

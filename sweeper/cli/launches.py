@@ -127,6 +127,11 @@ def _execute(plan: SweepPlan, *, as_json: bool, quiet: bool) -> None:
     "larger number of the spec's budget, as in budget.trials=40.",
 )
 @click.option("--retry-errored", is_flag=True, help="Retry failed trials.")
+@click.option(
+    "--address",
+    metavar="ADDRESS",
+    help="Go on with this Ray cluster, auto or host:port; local: on this machine.",
+)
 @app.changed_environment_option
 @app.trust_option
 @app.json_option
@@ -139,6 +144,7 @@ def resume(
     time_s: float | None,
     stops: tuple[str, ...],
     retry_errored: bool,
+    address: str | None,
     allow_changed_environment: bool,
     trust: str,
     as_json: bool,
@@ -154,7 +160,11 @@ def resume(
     from sweeper.views.progress import make_progress
 
     extension = Extension(
-        num_samples, time_s, dict(_read_criterion(text) for text in stops), retry_errored
+        num_samples,
+        time_s,
+        dict(_read_criterion(text) for text in stops),
+        retry_errored,
+        address=address,
     )
     finished = resume_run(
         reference,

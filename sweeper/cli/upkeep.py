@@ -137,7 +137,8 @@ def _check_cluster(address: str, storage: Path, *, as_json: bool) -> None:
 
         print_nodes(surveys)
         if not unfit:
-            app.say("fit")
+            has_room = any(one.runs_trials for one in surveys)
+            app.say("fit" if has_room else "fit, but no node has CPUs for trials yet")
     if unfit:
         raise RunError(f"not fit for a sweep: {len(unfit)} of {count_noun(len(surveys), 'node')}")
 

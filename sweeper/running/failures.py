@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from sweeper.errors import ConfigurationRefusedError
+from sweeper.errors import ConfigurationRefusedError, RunError
 from sweeper.formatting import last_line
 from sweeper.states import FailureReason
 from sweeper.veil import veil
@@ -74,6 +74,8 @@ class Retry:
 def explain_tune_failure(error: BaseException) -> str:
     """Why a launch's experiment failed, from the exception that Tune let through."""
     text = str(error)
+    if isinstance(error, RunError):
+        return text
     if "GCS" in text or "gcs_server" in text:
         return (
             "Ray's process for the cluster's state (the GCS) has died or does not answer; a new "

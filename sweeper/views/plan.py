@@ -171,14 +171,13 @@ def _training(plan: SweepPlan) -> Iterator[str]:
         f"{count_noun(runs, 'training run')} with {spec.backend}"
     )
     at_once = f"{count_noun(plan.concurrent, 'trial')} at a time on"
+    cluster = f"the Ray cluster at {spec.ray.address}"
     if spec.ray.address is None:
         yield f"{at_once} this machine's {count_noun(usable_cores(), 'core')}"
     elif spec.follows_cluster:
-        guess = f"{plan.concurrent} are assumed below"
-        yield f"as many trials at a time as fit the Ray cluster at {spec.ray.address}; {guess}"
+        yield f"as many trials at a time as fit {cluster}; {plan.concurrent} are assumed below"
     else:
-        where = f"the Ray cluster at {spec.ray.address}, whose size is unknown"
-        yield f"at most {at_once} {where}"
+        yield f"at most {at_once} {cluster}, whose size is unknown"
     if plan.vectorization:
         ways = " or ".join(_VECTORIZATIONS[mode] for mode in plan.vectorization)
         by = ", by their number" if len(plan.vectorization) > 1 else ""

@@ -31,6 +31,7 @@ from sweeper.trust import (
 )
 
 __all__ = [
+    "LOCAL",
     "Extension",
     "complete_environment",
     "extend_spec",
@@ -39,9 +40,12 @@ __all__ = [
 ]
 
 
+LOCAL = "local"
+
+
 @dataclass(frozen=True)
 class Extension:
-    """What a resumed run is given more of.
+    """What a resumed run is given more of, and where it goes on.
 
     Attributes:
         num_samples: the new total number of samples.
@@ -52,6 +56,7 @@ class Extension:
         finalists: how many are trained again.
         confirm_seeds: on how many seeds each.
         trials: that are trained again whatever their score.
+        address: the Ray cluster on which it goes on, auto or host:port; `LOCAL`: this machine.
 
     Raises:
         UserError: a number is infinite or NaN.
@@ -65,6 +70,7 @@ class Extension:
     finalists: int | None = None
     confirm_seeds: int | None = None
     trials: tuple[str, ...] = ()
+    address: str | None = None
 
     def __post_init__(self) -> None:
         given = {"--num-samples": self.num_samples, "--time": self.time_s}
@@ -111,7 +117,7 @@ def load_recorded_spec(paths: RunPaths, history: History) -> ExperimentSpec:
         + "\n".join(f"  {line}" for line in difference)
         + f"\nput it back (delete the file, and `sweeper resume {run_reference(paths.root)}` "
         "writes it as it was), or start a new run with `sweeper run`; more samples, time or steps "
-        "are given with --num-samples, --time and --stop"
+        "are given with --num-samples, --time and --stop, another cluster with --address"
     )
 
 
@@ -212,10 +218,13 @@ def extend_spec(
         if key == ENV_STEPS and max_t is not None:
             # It bounds trials, too; what was decided by the rungs of the shorter ones stays.
             changes["scheduler.max_t"] = int(value)
+    if extension.address is not None:
+        changes["ray.address"] = None if extension.address == LOCAL else extension.address
     if extension.is_confirming:
         changes |= _extend_confirmation(spec, extension, results)
     chosen = spec.selection
     present = {
+        "ray.address": spec.ray.address,
         "search.num_samples": spec.search.num_samples,
         "scheduler.max_t": max_t,
         "selection.finalists": chosen.finalists,

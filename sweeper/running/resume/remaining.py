@@ -115,7 +115,7 @@ def refuse_without_effect(
     Raises:
         UserError: there is such a change, or that is so.
     """
-    given = [key for key in changes if not key.startswith("selection.")]
+    given = [key for key in changes if not key.startswith(("selection.", "ray."))]
     if not left.is_nothing or not (given or is_retry_barred):
         return
     options = [f"a new {join_words(given)}"] if given else []

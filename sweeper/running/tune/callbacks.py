@@ -34,6 +34,7 @@ from sweeper.running.drain import Drain
 from sweeper.running.failures import Failure, Retries, Retry, describe_failure
 from sweeper.running.resume.remaining import describe_missing
 from sweeper.running.resume.state import continue_trial
+from sweeper.running.tune.head import wait_for_head
 from sweeper.running.tune.placement import Placement
 from sweeper.running.tune.relay import StageRelay
 from sweeper.running.tune.unsaved import Unsaved
@@ -52,7 +53,7 @@ _logger = logging.getLogger(__name__)
 _TIGHT_BYTES = 5 * 2**30
 _TIGHT_PART = 0.2
 _MAX_TRIALS = 200
-_RAY_EVERY_S = 5.0
+_RAY_EVERY_S = 2.0
 _OF_A_NEW_WORKER = "its creation task"  # in Ray's words for an actor that could not begin
 
 # Tune adds these to each row; the journal has them elsewhere, or nothing reads them.
@@ -334,15 +335,19 @@ class LimitsCallback(Unsaved, tune.Callback):  # type: ignore[misc]
             trials[:] = [trial for trial in trials if not trial.is_finished()] or trials[-1:]
 
     def _check_ray(self) -> None:
-        """Raise if no node is left, since Tune would wait for one for ever."""
+        """Raise if the head or the last node is lost, since Tune would wait for ever."""
         now = time.monotonic()
         if now - self._ray_seen < _RAY_EVERY_S:
             return
         self._ray_seen = now
-        if not any(node["Alive"] for node in ray.nodes()):
+        try:
+            wait_for_head()
+            if not any(node["Alive"] for node in ray.nodes()):
+                raise RunError("Ray's last node has died")
+        except RunError:
             # The rest of Ray may not end by itself, so the watchdog's time begins now.
-            self.drain.over_since = now
-            raise RunError("Ray's last node has died")
+            self.drain.over_since = time.monotonic()
+            raise
 
     def _kill(self, trials: list[Any], trial_id: str) -> None:
         for trial in reversed(trials):

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from sweeper.environments.packing import LeftOut, pack_modules
 from sweeper.formatting import format_bytes
+from sweeper.running.tune.head import loss_survived
 from sweeper.running.tune.nodes import NodeSurvey
 from sweeper.running.tune.session import ray_session
 from sweeper.running.tune.survey import check_nodes, survey_nodes
@@ -37,6 +38,7 @@ def spec_session(spec: ExperimentSpec, variables: Sequence[str] = ()) -> Iterato
     with ExitStack() as stack:
         modules = None
         if address is not None:
+            stack.enter_context(loss_survived())
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="sweeper-")))
             environment, storage = spec.environment.settings(), Path(spec.storage)
             modules, left_out = pack_modules(environment, folder, storage=storage)

@@ -11,6 +11,7 @@ import ray
 from ray._private.state import actors
 
 from sweeper.running.failures import Failure
+from sweeper.running.tune.head import wait_for_head
 from sweeper.running.tune.nodes import Node, NodeHealth
 from sweeper.states import FailureReason
 
@@ -95,6 +96,7 @@ class Placement:
 
 def _answers(node: Node) -> bool:
     """Whether a node's raylet can be connected to."""
+    wait_for_head()
     found = next((one for one in ray.nodes() if one["NodeID"] == node.node_id), None)
     if found is None or not found["Alive"]:
         return False
@@ -108,6 +110,7 @@ def _answers(node: Node) -> bool:
 
 def _locate(actor_id: str) -> Node | None:
     """The node of an actor, dead or alive, from Ray's own table."""
+    wait_for_head()
     address = (actors(actor_id) or {}).get("Address") or {}
     node_id, ip = address.get("NodeID"), address.get("IPAddress")
     return Node(str(node_id), str(ip)) if node_id and ip else None

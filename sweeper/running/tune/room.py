@@ -13,6 +13,7 @@ from ray import tune
 from ray._private import state
 
 from sweeper.running.drain import Drain
+from sweeper.running.tune.head import wait_for_head
 from sweeper.running.tune.nodes import count_room
 from sweeper.running.tune.unsaved import Unsaved
 
@@ -23,8 +24,6 @@ _logger = logging.getLogger(__name__)
 _EVERY_S = 3.0
 _PATIENCE_S = 15.0
 _MANY = 1000  # trials at a time; beyond it nobody counts
-_UNITS = {"CPU": "CPUs", "GPU": "GPUs"}
-
 Bundles = Sequence[Mapping[str, float]]
 
 
@@ -47,6 +46,7 @@ class ClusterRoom:
         now = time.monotonic()
         if now - self._asked >= _EVERY_S:
             self._asked = now
+            wait_for_head()
             avoided = self.find_avoided()
             free = state.available_resources_per_node()
             nodes = [node for node_id, node in free.items() if node_id not in avoided]
@@ -78,6 +78,7 @@ class WaitingCallback(Unsaved, tune.Callback):  # type: ignore[misc]
             self._since = now
         elif now - self._since >= _PATIENCE_S:
             self._since = now
+            wait_for_head()
             if not self._is_said and _has_unplaced():
                 self._is_said = True
                 bundles = waiting[0].placement_group_factory.bundles
@@ -98,18 +99,21 @@ def _describe_wait(trial_id: str, bundles: Bundles) -> str:
     largest = max(bundles, key=lambda bundle: (bundle.get("GPU", 0), bundle.get("CPU", 0)))
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     free = list(state.available_resources_per_node().values())
-    found = [
-        f"at most {_most(nodes, name):g} {_UNITS.get(name, name)} on a node, "
-        f"{_most(free, name):g} of them free"
+    found = " and ".join(
+        f"at most {_count(_most(nodes, name), name)} ({_most(free, name):g} free)"
         for name in largest
-    ]
-    needed = " and ".join(f"{due:g} {_UNITS.get(name, name)}" for name, due in largest.items())
+    )
+    needed = " and ".join(_count(due, name) for name, due in largest.items())
     parts = "" if len(bundles) == 1 else f" in the largest of its {len(bundles)} parts"
     return (
-        f"no trial runs: {trial_id} needs {needed}{parts}, and the cluster has {'; '.join(found)}; "
-        "it waits until there is room: add a node, let the cluster scale up, or Ctrl-C and lower "
-        "resources"
+        f"no trial runs: {trial_id} needs {needed}{parts} on one node, which have {found}; it waits "
+        "until there is room: add a node, let the cluster scale up, or Ctrl-C and lower resources"
     )
+
+
+def _count(number: float, name: str) -> str:
+    """An amount of a resource in words: ``1 CPU``, ``0.5 GPUs``."""
+    return f"{number:g} {name}{'' if number == 1 or name not in ('CPU', 'GPU') else 's'}"
 
 
 def _most(nodes: Sequence[Mapping[str, float]], name: str) -> float:

@@ -32,10 +32,11 @@ from ray.job_config import JobConfig
 
 from sweeper.references import KEY_PREFIX, NAMESPACE
 
-__all__ = ["check_cluster", "live_nodes", "ray_session", "replaced"]
+__all__ = ["check_cluster", "is_head_there", "live_nodes", "ray_session", "replaced"]
 
 _UNREACHABLE = (OSError, ValueError, RuntimeError)  # with TimeoutError, an OSError
 _PROBE_S = 5.0
+_CONNECT_S = 2.0
 _OBJECT_STORE_BYTES = 200 * 2**20
 
 
@@ -164,7 +165,8 @@ def _shared(variables: Sequence[str], *, is_own: bool = False) -> Iterator[None]
     try:
         yield
     finally:
-        for key in () if is_own else keys:  # our own store ends with the session
+        # Our own store ends with the session, and a lost one never answers.
+        for key in () if is_own or not (keys and is_head_there()) else keys:
             with suppress(Exception):
                 internal_kv._internal_kv_del(key, namespace=NAMESPACE)
 
@@ -252,6 +254,19 @@ def _probe(address: str | None) -> None:
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_S).close()
+
+
+def is_head_there() -> bool:
+    """Whether the session's head takes a connection."""
+    address = getattr(ray.get_runtime_context(), "gcs_address", None)
+    if address is None:  # Ray Client's, which says itself that its server is gone
+        return True
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def live_nodes() -> list[str]:

@@ -294,6 +294,7 @@ def count_running(events: Sequence[Event]) -> list[int]:
     return counts
 
 
+@pytest.mark.acceptance
 def test_a_sweep_waits_for_a_node_loses_it_and_goes_on_with_the_next_one(
     cluster: TwoNodes, tmp_path: Path
 ) -> None:

@@ -465,6 +465,19 @@ def test_an_extension_changes_what_it_names_and_says_so(
     assert extended.param_space == spec.param_space
 
 
+def test_a_run_goes_on_on_another_cluster_or_here_and_nothing_else_counts_as_changed(
+    run: RunFolder, spec: ExperimentSpec
+) -> None:
+    there, changes = extend_spec(run.paths, spec, Extension(address="10.0.0.9:6379"), 0.0)
+    assert (there.ray.address, changes) == ("10.0.0.9:6379", {"ray.address": "10.0.0.9:6379"})
+    assert there.model_copy(update={"ray": spec.ray}) == spec
+    here, changes = extend_spec(run.paths, there, Extension(address="local"), 0.0)
+    assert (here, changes) == (spec, {"ray.address": None})
+    assert extend_spec(run.paths, here, Extension(address="local"), 0.0) == (spec, {})
+    with pytest.raises(UserError, match=r"ray\.address: must be null \(local\), auto or host:port"):
+        extend_spec(run.paths, spec, Extension(address="head"), 0.0)
+
+
 @pytest.mark.parametrize("max_t", [300, 200])
 def test_a_trial_s_length_in_the_scheduler_is_extended_with_that_in_stop(
     run: RunFolder, spec: ExperimentSpec, max_t: int
