@@ -106,8 +106,9 @@ def _describe_wait(trial_id: str, bundles: Bundles) -> str:
     needed = " and ".join(_count(due, name) for name, due in largest.items())
     parts = "" if len(bundles) == 1 else f" in the largest of its {len(bundles)} parts"
     return (
-        f"no trial runs: {trial_id} needs {needed}{parts} on one node, which have {found}; it waits "
-        "until there is room: add a node, let the cluster scale up, or Ctrl-C and lower resources"
+        f"no trial runs: {trial_id} needs {needed}{parts} on one node, which have {found}; it "
+        "waits until there is room: add a node, let the cluster scale up, or Ctrl-C and lower "
+        "resources"
     )
 
 

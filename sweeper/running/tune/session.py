@@ -35,6 +35,10 @@ from sweeper.references import KEY_PREFIX, NAMESPACE
 __all__ = ["check_cluster", "is_head_there", "live_nodes", "ray_session", "replaced"]
 
 _UNREACHABLE = (OSError, ValueError, RuntimeError)  # with TimeoutError, an OSError
+# Ray's words for a cluster of other versions (`check_version_info` in ray/_private/utils.py), and
+# where a port is open but no cluster lets this process in (`Node` in ray/_private/node.py).
+_OTHER_VERSION = "Version mismatch: "
+_NO_WELCOME = "Failed to connect to Ray cluster at"
 _PROBE_S = 5.0
 _CONNECT_S = 2.0
 _OBJECT_STORE_BYTES = 200 * 2**20
@@ -55,6 +59,15 @@ def check_cluster(address: str) -> None:
 
 
 def _no_cluster(address: str, error: Exception) -> UserError:
+    if _OTHER_VERSION in str(error):
+        versions = " ".join(str(error).partition(_OTHER_VERSION)[2].split())
+        return UserError(f"another Ray or Python on the cluster: {versions}; install the same here")
+    if _NO_WELCOME in str(error):
+        return UserError(
+            f"what listens at {address} does not let this process join it as a Ray cluster; one "
+            "that was started with RAY_AUTH_MODE=token, or where there was a ~/.ray/auth_token, "
+            "wants the same token here, and on every node"
+        )
     found = f"no Ray cluster answers at ray.address {address} ({_first_line(error)})"
     if address == "auto":
         found = "ray.address is auto, but no Ray cluster runs on this machine"

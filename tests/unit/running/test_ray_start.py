@@ -44,6 +44,23 @@ def test_a_failed_start_is_one_sentence(
     assert restored == [1]
 
 
+def test_a_cluster_of_other_versions_is_told_from_one_that_is_not_there() -> None:
+    theirs = {"ray_version": "2.1.0", "python_version": "3.8.1"}
+    with pytest.raises(RuntimeError) as raised:
+        ray_utils.check_version_info(theirs, "node 10.0.0.2")
+    text = str(session._no_cluster("10.0.0.1:6379", raised.value))
+    assert text.startswith("another Ray or Python on the cluster: The cluster was started with: ")
+    assert "Ray: 2.1.0 Python: 3.8.1" in text
+    assert "\n" not in text
+
+
+def test_a_cluster_whose_token_is_missing_here_is_told_from_one_that_is_not_there() -> None:
+    error = ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:6379")
+    text = str(session._no_cluster("10.0.0.1:6379", error))
+    assert "~/.ray/auth_token" in text
+    assert "ray start --head" not in text
+
+
 def find_started(address: str | None) -> list[str]:
     """Which of the processes that can be left out a Ray is started with."""
     theirs = {name: getattr(Node, name) for name in SERVANTS}
