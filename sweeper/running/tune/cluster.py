@@ -15,6 +15,8 @@ from sweeper.running.tune.nodes import NodeSurvey
 from sweeper.running.tune.session import ray_session
 from sweeper.running.tune.survey import check_nodes, survey_nodes
 from sweeper.spec import ExperimentSpec
+from sweeper.storage.address import parse_address
+from sweeper.storage.objects import check_bucket
 
 __all__ = ["cluster_joined", "spec_session", "survey_cluster"]
 
@@ -71,14 +73,16 @@ def survey_cluster(address: str, storage: Path) -> list[NodeSurvey]:
 
     Args:
         address: auto or host:port.
-        storage: the folder for runs; it need not exist.
+        storage: the folder for runs, also in a bucket; it need not exist.
 
     Raises:
         UserError: the cluster can't be reached, or the storage not be written.
     """
+    check_bucket(str(storage))
+    is_here = parse_address(storage) is None
     made = []
     try:
-        for folder in reversed([storage, *storage.absolute().parents]):
+        for folder in reversed([storage, *storage.absolute().parents] if is_here else []):
             if not folder.exists():
                 folder.mkdir()
                 made.append(folder)

@@ -17,18 +17,20 @@ def probe_node(wanted: dict[str, Any]) -> dict[str, Any]:
     Args:
         wanted: ``packages``, names of distributions; ``modules``, names of modules to import from
             ``search_paths`` as a trial does; ``folder``, one that this node should share, or None,
-            with a file ``asked`` in it that holds ``token``; ``answer``, the file to write there.
+            with a file ``asked`` in it that holds ``token``; ``answer``, the file to write there;
+            ``bucket``, the address of one that this node should reach, or None.
 
     Returns:
         ``versions`` of Python and the packages by name, None for what is missing, and what is
         wrong in words, None if nothing is: ``sweeper`` can't be imported, the ``storage`` is not
-        shared, a ``module`` can't be imported.
+        shared, the ``bucket`` not reached, a ``module`` can't be imported.
     """
     version, why = _find_sweeper()
     return {
         "versions": {**_find_versions(wanted["packages"]), "sweeper": version},
         "sweeper": why,
         "storage": None if wanted["folder"] is None else _try_storage(wanted),
+        "bucket": None if why or wanted["bucket"] is None else _try_bucket(wanted["bucket"]),
         "module": None if why else _try_modules(wanted["modules"], wanted["search_paths"]),
     }
 
@@ -69,6 +71,17 @@ def _try_storage(wanted: dict[str, Any]) -> str | None:
         return "what is written here is not found there"
     except OSError as error:
         return f"it can't be used there: {error.strerror}"
+    return None
+
+
+def _try_bucket(address: str) -> str | None:
+    from sweeper.errors import SweeperError
+    from sweeper.storage.objects import check_bucket
+
+    try:
+        check_bucket(address)
+    except SweeperError as error:
+        return str(error)
     return None
 
 

@@ -28,6 +28,7 @@ from sweeper.formatting import last_line
 from sweeper.running.provenance import package_versions
 from sweeper.running.tune import node_probe
 from sweeper.running.tune.nodes import Node, NodeSurvey
+from sweeper.storage.address import address_of, parse_address
 from sweeper.veil import veil
 
 __all__ = ["check_nodes", "survey_nodes"]
@@ -71,7 +72,8 @@ def survey_nodes(storage: Path, environment: EnvironmentSettings | None = None) 
     """Ask all live nodes of the session at once.
 
     Args:
-        storage: a folder that they should share; it exists.
+        storage: a folder that they should share, and exists; or one in a bucket, also as the
+            working copy of it.
         environment: whose modules they should be able to import.
 
     Returns:
@@ -89,17 +91,30 @@ def survey_nodes(storage: Path, environment: EnvironmentSettings | None = None) 
         "modules": [] if environment is None else list(environment.modules),
         "search_paths": [] if environment is None else list(environment.search_paths),
     }
+    address = address_of(storage) or parse_address(storage)
+    if address is not None:
+        unshared = {"folder": None, "bucket": str(address)}
+        found = _ask([node["NodeID"] for node in nodes], [{**wanted, **unshared} for _ in nodes])
+    else:
+        found = _ask_sharing(nodes, wanted, storage)
+    here = package_versions()
+    return [_judge(node, answer, here, storage) for node, answer in zip(nodes, found, strict=True)]
+
+
+def _ask_sharing(
+    nodes: Sequence[Mapping[str, Any]], wanted: Mapping[str, Any], storage: Path
+) -> list[Any]:
+    """As `_ask`, with a folder that all of them should share."""
     token = secrets.token_hex(8)
     with _folder_shared(storage, token) as folder:
-        shared = {"folder": str(folder), "asked": _ASKED, "token": token}
+        shared = {"folder": str(folder), "asked": _ASKED, "token": token, "bucket": None}
         given = [{**wanted, **shared, "answer": node["NodeID"]} for node in nodes]
         found = _ask([node["NodeID"] for node in nodes], given)
         for node, answer in zip(nodes, found, strict=True):
             is_told = isinstance(answer, dict) and not answer["storage"]
             if is_told and not _holds(folder / node["NodeID"], token):
                 answer["storage"] = "what is written there is not found here"
-    here = package_versions()
-    return [_judge(node, answer, here, storage) for node, answer in zip(nodes, found, strict=True)]
+    return found
 
 
 @contextmanager
@@ -184,6 +199,11 @@ def _judge(
         failures.append(
             f"the storage {storage.absolute()} is not shared: {answer['storage']}; give a folder "
             "that all nodes mount at one path with storage=PATH"
+        )
+    if answer["bucket"]:
+        failures.append(
+            f"{veil(answer['bucket'])}; the node needs the variables, or another login, that this "
+            "process has for it"
         )
     if answer["module"]:
         failures.append(f"{veil(answer['module'])}; install it there, or lay it beside the spec")

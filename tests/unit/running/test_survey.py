@@ -10,6 +10,7 @@ import pytest
 from sweeper.running.tune import survey
 from sweeper.running.tune.nodes import NodeSurvey
 
+PARTS = ("sweeper", "storage", "bucket", "module")
 HERE = {
     "sweeper": "0.4.0",
     "python": "3.11.7",
@@ -25,7 +26,7 @@ def judge(answer: Any = None, cpus: float = 4.0, **versions: str | None) -> Node
         "NodeManagerAddress": "10.0.0.2",
         "Resources": {"CPU": cpus} if cpus else {},
     }
-    given = {"versions": {**HERE, **versions}, "sweeper": None, "storage": None, "module": None}
+    given = {"versions": {**HERE, **versions}, **dict.fromkeys(PARTS)}
     whole = answer if isinstance(answer, str) else {**given, **(answer or {})}
     return survey._judge(node, whole, HERE, Path("/data/runs"))
 
@@ -53,6 +54,12 @@ def test_a_node_that_is_like_this_one_is_fit() -> None:
             {},
             "the storage /data/runs is not shared: what is written here is not found there; give "
             "a folder that all nodes mount at one path with storage=PATH",
+        ),
+        (
+            {"bucket": "storage s3://runs: can't be read: access denied"},
+            {},
+            "storage s3://runs: can't be read: access denied; the node needs the variables, or "
+            "another login, that this process has for it",
         ),
         (
             {"module": "no module named envs; looked in /home/a, Python's path"},
