@@ -78,6 +78,7 @@ bench: $(STAMP) ## Run the benchmarks (an hour or more; each prints its table)
 chaos: $(STAMP) ## Kill sweeps at random moments and resume them; 200 short ones under load (an hour)
 	$(BIN)/python tests/chaos/kill_campaign.py
 	$(BIN)/python tests/chaos/kill_campaign.py --learning --trials 20 --driver-kills 10 --worker-kills 5
+	$(BIN)/python tests/chaos/kill_campaign.py --bucket --backend torch --trials 12 --driver-kills 8 --worker-kills 4
 	$(BIN)/python tests/chaos/short_launches.py
 
 acceptance: $(STAMP) ## Run the slow tier: real learning, the benchmarks' short forms, many examples

@@ -238,7 +238,7 @@ class Lease:
             return False, frozenset()
         self._objects.write(self._name("beat"), b"")
         self._renewed = began
-        return True, frozenset(name.rpartition("/")[2] for name in names)
+        return True, frozenset(names)
 
     def release(self) -> None:
         """Give it back.

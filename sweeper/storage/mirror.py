@@ -38,7 +38,7 @@ _logger = logging.getLogger(__name__)
 _EVERY_S = 2.0
 _MAX_PAUSE_S = 30.0
 _CLOSE_S = 60.0
-_STOP = "stop"
+_STOP = "lease/stop"
 _AGENT = f"{CHAMPION}/agent.json"
 
 _State = tuple[int, int]
@@ -236,7 +236,7 @@ class Mirror:
                 self._stop(f"another driver has taken over {self._objects.address}")
                 return
             if _STOP in names:
-                self._objects.delete(f"lease/{_STOP}")
+                self._objects.delete(_STOP)
                 self._stop("")
 
 
@@ -263,8 +263,14 @@ def mirrored(
     lease = Lease(objects, namespace, root)
     try:
         before = lease.take(is_free=True)
-        bring_run(root)  # another driver may have written until now
-        mirror = Mirror(root, objects, lease, stop)
+        try:
+            objects.delete(_STOP)  # which was meant for the one before
+            bring_run(root)  # another driver may have written until now
+            mirror = Mirror(root, objects, lease, stop)
+        except BaseException:
+            with contextlib.suppress(StorageError):
+                lease.release()
+            raise
     except LeaseHeldError as error:
         holder = error.holder
         left = max(0.0, LEASE_S - holder.silent_s)
@@ -305,4 +311,4 @@ def request_stop(root: Path) -> None:
     """
     address = address_of(root)
     if address is not None:
-        Objects(address).write(f"lease/{_STOP}", str(os.getpid()).encode())
+        Objects(address).write(_STOP, str(os.getpid()).encode())

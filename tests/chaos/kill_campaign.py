@@ -10,6 +10,10 @@ With ``--learning`` the search is TPE's and the scheduler ASHA, one trial at a t
 trial then begins anew, so the whole sweep must come to the same: the same configurations, the same
 trials stopped for the same reasons, the same numbers.
 
+With ``--bucket`` the storage is a bucket of an S3 server on loopback, and each launch after a kill
+is that of another machine, which has nothing but the run's address. The lease of the one before is
+deleted, as if its time were over.
+
     python tests/chaos/kill_campaign.py                              # 20 driver, 10 worker kills
     python tests/chaos/kill_campaign.py --learning                   # TPE and ASHA
     python tests/chaos/kill_campaign.py --driver-kills 2 --worker-kills 1 --trials 3 \\
@@ -28,10 +32,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+from bucket_runs import Storage, opened_storage
 
 from sweeper.journal import (
     Event,
@@ -69,6 +77,7 @@ resources: {{retries: 50}}
 tracking: {tracking}
 """
 _BATCH = 100
+ADDRESS = "s3://sweeps/chaos"
 # Kills need time to fall into; where the training takes none, the environment does.
 PACED = """
 import time, gymnasium
@@ -107,11 +116,41 @@ class Campaign:
     kills: list[Kill] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     printed: str = ""
+    storage: Storage | None = None
+    machine: int = 0
+    name: str = ""
+    launches: int = 0
 
     @property
     def run(self) -> RunPaths | None:
-        found = sorted(self.folder.glob("runs/*/journal.jsonl"))
+        """The run where the last launch worked on it."""
+        at = "runs/*" if self.storage is None else f"{self._state.name}/sweeper/buckets/*/*/chaos/*"
+        found = sorted(self.folder.glob(f"{at}/journal.jsonl"))
+        if found:
+            self.name = found[0].parent.name
         return RunPaths(found[0].parent) if found else None
+
+    @property
+    def place(self) -> str:
+        """What a command calls the run."""
+        if self.storage is not None:
+            return f"{ADDRESS}/{self.name}"
+        assert self.run is not None
+        return str(self.run.root)
+
+    @property
+    def _state(self) -> Path:
+        return self.folder / f"machine-{self.machine}"
+
+    def _find_command(self) -> list[str]:
+        if self.run is None and not self.name:
+            return ["run", "chaos.yaml"]
+        words = ["resume", self.place]
+        if self.storage is not None:
+            self.storage.delete(f"chaos/{self.name}/lease/")
+            self.machine += 1
+            words.append("--trust")
+        return words
 
     def run_launch(self) -> SweepResults:
         """Kill and resume as often as was asked, then let the sweep end."""
@@ -141,20 +180,21 @@ class Campaign:
         Returns:
             The exit code, or None if the driver was killed.
         """
-        words = ("run", "chaos.yaml") if self.run is None else ("resume", str(self.run.root))
-        process = start(*words, cwd=self.folder)
+        known = len(self._lines())
+        words = self._find_command()
+        process = start(*words, cwd=self.folder, variables=self._variables())
         began = time.monotonic()
-        before = self._lines()
         try:
             self._kill_workers(process, workers)
             if moment is not None:
                 kind, delay_s = moment
-                if self._wait_for(kind, process, before):
+                if self._wait_for(kind, process, known):
                     self._wait(delay_s, process)
                 if process.poll() is None:
                     os.kill(process.pid, signal.SIGKILL)
                     self.printed += process.communicate()[0]
                     lines = self._lines()
+                    self.launches = self._count_stored_launches()
                     ended = sum(b'"trial_ended"' in line for line in lines)
                     after_s = time.monotonic() - began
                     self.kills.append(Kill(kind, after_s, len(lines), ended))
@@ -168,19 +208,37 @@ class Campaign:
                 process.kill()
                 process.communicate()
 
-    def _wait_for(self, kind: str, process: subprocess.Popen[str], before: list[bytes]) -> bool:
+    def _count_stored_launches(self) -> int:
+        if self.storage is None:
+            return 0
+        keys = [key for key in self.storage.bucket.list_keys() if "/journal/0" in key]
+        return sum(self.storage.read(key).count(b'"launch_started"') for key in keys)
+
+    def _variables(self) -> dict[str, str]:
+        if self.storage is None:
+            return {}
+        return {**self.storage.variables, "XDG_STATE_HOME": str(self._state)}
+
+    def _wait_for(self, kind: str, process: subprocess.Popen[str], known: int) -> bool:
         """Wait for what the kind's delay counts from; False if the sweep ended first."""
         if kind == "starting":
             return True
-        old = len(before)
 
         def is_there() -> bool:
-            new = self._lines()[old:]
+            lines = self._lines()
+            # What had not reached the bucket before the kill is not there again.
+            launches = [n for n, line in enumerate(lines) if b'"launch_started"' in line]
+            if self.storage is None:
+                new = lines[known:]
+            elif self.machine == 0 or len(launches) > self.launches:
+                new = lines[launches[-1] :] if launches else []
+            else:
+                return False
             if kind == "running":
                 return any(b'"trial_reported"' in line for line in new)
             if kind == "last report":
                 return any(b'"stopped_by": "' in line for line in new)
-            ended = sum(b'"trial_ended"' in line for line in self._lines())
+            ended = sum(b'"trial_ended"' in line for line in lines)
             return ended >= self._trials() - 1
 
         while process.poll() is None:
@@ -216,11 +274,14 @@ class Campaign:
         return self.run.journal.read_bytes().split(b"\n")[:-1]
 
 
-def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+def start(
+    *arguments: str, cwd: Path, variables: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
     """A command of ours, as the leader of its own session."""
     return subprocess.Popen(
         [sys.executable, "-m", "sweeper", *arguments],
         cwd=cwd,
+        env={**os.environ, **(variables or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -331,6 +392,7 @@ def run_campaign(
     seed: int,
     tracking: bool,
     is_learning: bool = False,
+    in_bucket: bool = False,
     say: Callable[[str], None] = print,
 ) -> list[str]:
     """Both sweeps, one after the other; returns what is not as it must be."""
@@ -350,10 +412,14 @@ def run_campaign(
         (folder / name).mkdir()
         (folder / name / "chaos.yaml").write_text(spec)
         (folder / name / "paced.py").write_text(PACED)
+    if in_bucket:
+        with (folder / "killed" / "chaos.yaml").open("a") as stream:
+            stream.write(f"storage: {ADDRESS}\n")
     whole = Campaign(folder / "reference", random.Random(seed), 0, 0)  # noqa: S311
     reference = whole.run_launch()
     campaign = Campaign(folder / "killed", random.Random(seed), driver_kills, worker_kills)  # noqa: S311
-    killed = campaign.run_launch()
+    with opened_storage() if in_bucket else nullcontext() as campaign.storage:
+        killed = campaign.run_launch()
     assert campaign.run is not None
     events = list(read_journal(campaign.run.journal))
     problems = compare(reference, killed, events, begins_anew=is_learning)
@@ -369,7 +435,7 @@ def run_campaign(
         say(f"{kill.kind:<12} {kill.after_s:4.1f}s {kill.events:14d} {kill.ended:13d}")
     if len(campaign.kills) != driver_kills + worker_kills:
         problems.append(f"only {len(campaign.kills)} kills came in time: give it more trials")
-    if set(campaign.printed.splitlines()) != {str(campaign.run.root)}:
+    if set(campaign.printed.splitlines()) != {campaign.place}:
         problems.append(f"stdout is for the run's folder alone, and was {campaign.printed!r}")
     launches = sum(isinstance(event, LaunchStarted) for event in events)
     rows = sum(isinstance(event, TrialReported) for event in events)
@@ -379,14 +445,14 @@ def run_campaign(
         f"them interrupted, {rows - kept} of {rows} iterations done twice"
     )
     if tracking:
-        problems += _check_mlflow(campaign.run, killed.trials)
+        problems += _check_mlflow(campaign.folder / "runs" / "mlflow.db", killed.trials)
     return problems
 
 
-def _check_mlflow(run: RunPaths, trials: Sequence[TrialRecord]) -> Iterator[str]:
+def _check_mlflow(file: Path, trials: Sequence[TrialRecord]) -> Iterator[str]:
     import sqlite3
 
-    database = sqlite3.connect(run.root.parent / "mlflow.db")
+    database = sqlite3.connect(file)
     statuses = Counter(database.execute("select status from runs").fetchall())
     if statuses != Counter({("FINISHED",): len(trials) + 1}):
         yield f"MLflow has runs {dict(statuses)}, not {len(trials) + 1} finished ones"
@@ -410,6 +476,7 @@ def main() -> None:
     parser.add_argument("--backend", choices=("rllib", "torch"), default="rllib")
     parser.add_argument("--concurrent", type=int, default=2)
     parser.add_argument("--learning", action="store_true", help="TPE and ASHA, one at a time.")
+    parser.add_argument("--bucket", action="store_true", help="A bucket, and another machine each.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-tracking", action="store_true")
     parser.add_argument("--folder", type=Path, help="An empty one, kept; by default a temporary.")
@@ -428,6 +495,7 @@ def main() -> None:
             seed=arguments.seed,
             tracking=not arguments.no_tracking,
             is_learning=arguments.learning,
+            in_bucket=arguments.bucket,
         )
     print(f"took {time.monotonic() - began:.0f} s")  # noqa: T201
     if problems:

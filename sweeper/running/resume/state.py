@@ -33,6 +33,7 @@ from sweeper.metrics import ITERATION
 from sweeper.paths import CheckpointPaths, RunPaths
 from sweeper.results.records import SweepResults, TrialCheckpoint, TrialRecord, last_number
 from sweeper.states import Stage, TrialState
+from sweeper.storage.address import address_of
 from sweeper.storage.checkpoints import list_folders, put_aside, remove_folder
 from sweeper.trainables.milestones import find_met_criterion
 from sweeper.trainables.plateau import PLATEAU
@@ -321,7 +322,7 @@ def continue_trial(record: TrialRecord, paths: RunPaths, *, is_sure: bool = True
         donor, copied = record.origin.donor, record.origin.checkpoint
         damage = None
         if copied is not None and CheckpointPaths(paths.root / copied.path).has_trainer:
-            damage = find_damage(paths.root / copied.path, reads_all=is_sure)
+            damage = _find_damage(paths.root / copied.path, is_sure=is_sure)
             if damage is None:
                 return replace(
                     again,
@@ -336,7 +337,7 @@ def continue_trial(record: TrialRecord, paths: RunPaths, *, is_sure: bool = True
         path, metrics = paths.root / checkpoint.path, checkpoint.metrics
         damage = None
         if CheckpointPaths(path).has_trainer:
-            damage = find_damage(path, reads_all=is_sure)
+            damage = _find_damage(path, is_sure=is_sure)
             if damage is None:
                 report = _report_at(record, metrics.get(ITERATION))
                 return replace(again, checkpoint=path, metrics=metrics, last_report=report)
@@ -350,7 +351,12 @@ def continue_trial(record: TrialRecord, paths: RunPaths, *, is_sure: bool = True
 def is_resumable(paths: RunPaths, checkpoint: TrialCheckpoint) -> bool:
     """Whether a recorded checkpoint has all that training needs, and its files are whole."""
     folder = paths.root / checkpoint.path
-    return CheckpointPaths(folder).has_trainer and find_damage(folder) is None
+    return CheckpointPaths(folder).has_trainer and _find_damage(folder, is_sure=True) is None
+
+
+def _find_damage(folder: Path, *, is_sure: bool) -> str | None:
+    """What is wrong with a checkpoint; one in a bucket, whose objects are whole, by sizes alone."""
+    return find_damage(folder, reads_all=is_sure and address_of(folder) is None)
 
 
 def _set_aside(path: Path, paths: RunPaths) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from command_line import started, sweeper, sweeper_here
+from tiers import leave_after
 
 from sweeper.api import open_run, resume
 from sweeper.journal import (
@@ -87,13 +88,19 @@ def status(folder: Path) -> dict[str, Any]:
     return found
 
 
-def test_a_run_that_is_killed_again_and_again_comes_to_the_same_as_an_undisturbed_one() -> None:
+@pytest.mark.parametrize(
+    "where", leave_after(1, [((),), (("--bucket",),)]), ids=["a folder", "a bucket"]
+)
+def test_a_run_that_is_killed_again_and_again_comes_to_the_same_as_an_undisturbed_one(
+    where: tuple[str, ...],
+) -> None:
     done = subprocess.run(
         [
             sys.executable,
             str(CAMPAIGN),
             *("--driver-kills", "2", "--worker-kills", "1", "--trials", "3", "--no-tracking"),
             *("--steps", "1000", "--step-s", "0.004", "--backend", "torch", "--seed", "1"),
+            *where,
         ],
         capture_output=True,
         text=True,
