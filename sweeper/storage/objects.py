@@ -11,6 +11,7 @@ import os
 import re
 import tempfile
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,8 @@ _WORDS = (
     (
         re.compile(
             r"ACCESS_DENIED|FORBIDDEN|INVALID_ACCESS_KEY|SIGNATURE|UNRECOGNIZED_CLIENT|"
-            r"PERMISSION_DENIED|UNAUTHENTICATED|AuthenticationFailed|HTTP (401|403)|Anonymous",
+            r"PERMISSION_DENIED|UNAUTHENTICATED|AuthenticationFailed|AuthenticationException|"
+            r"HTTP (401|403)|Anonymous",
             re.IGNORECASE,
         ),
         "access is denied; {access}",
@@ -90,7 +92,11 @@ def _connect(scheme: str, bucket: str, endpoint: str | None) -> Any:
             f"storage {scheme}://…: this build of pyarrow has no {kind}; install pyarrow from PyPI"
         ) from error
     if scheme == "gs":
-        return made()
+        limit = timedelta(seconds=_REQUEST_S)
+        if endpoint is None:
+            return made(retry_time_limit=limit)
+        # An emulator, as Google's own clients take it.
+        return made(retry_time_limit=limit, anonymous=True, **_split_endpoint(endpoint))
     if scheme == "az":
         if endpoint is None:
             raise UserError("storage az://…: no account is named; set AZURE_STORAGE_ACCOUNT")
@@ -98,9 +104,7 @@ def _connect(scheme: str, bucket: str, endpoint: str | None) -> Any:
         return made(account_name=endpoint, account_key=key or None)
     options: dict[str, Any] = {}
     if endpoint is not None:
-        protocol, mark, host = endpoint.partition("://")
-        options["endpoint_override"] = (host if mark else endpoint).rstrip("/")
-        options["scheme"] = protocol if mark else "https"
+        options.update(_split_endpoint(endpoint))
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if region is None and endpoint is None:
         with contextlib.suppress(OSError):  # the first use of the bucket says what is wrong
@@ -113,6 +117,13 @@ def _connect(scheme: str, bucket: str, endpoint: str | None) -> Any:
         request_timeout=_REQUEST_S,
         allow_delayed_open=True,  # a small object is one request, not three
     )
+
+
+def _split_endpoint(endpoint: str) -> dict[str, str]:
+    protocol, mark, host = endpoint.partition("://")
+    if not mark:
+        protocol, host = "https", endpoint
+    return {"scheme": protocol, "endpoint_override": host.rstrip("/")}
 
 
 def file_system(address: Address) -> FileSystem:
@@ -150,6 +161,10 @@ class Objects:
         Raises:
             StorageError: the bucket can't be read.
         """
+        if self.address.scheme == "gs":  # where pyarrow lists no folder that nobody has made
+            prefix = f"{below}/" if below else ""
+            inner = (name[len(prefix) :].split("/") for name in self.find(below))
+            return sorted({f"{prefix}{parts[0]}" for parts in inner if len(parts) > 1})
         return [name for name, info in self._select(below, recursive=False) if not info.is_file]
 
     def _select(self, below: str, *, recursive: bool) -> list[tuple[str, Any]]:
@@ -286,11 +301,13 @@ class Objects:
 
     @contextlib.contextmanager
     def _explained(self, verb: str) -> Any:
+        from pyarrow import ArrowException
+
         try:
             yield
         except FileNotFoundError:
             raise
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, ArrowException) as error:
             raise StorageError(
                 f"{self.address} can't be {_PARTICIPLES[verb]}: {self._why(error)}"
             ) from error

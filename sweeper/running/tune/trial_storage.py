@@ -6,6 +6,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
+from pyarrow import ArrowException
 from ray import tune
 from ray.train._internal.storage import StorageContext
 
@@ -50,7 +51,7 @@ class _BucketCheckpoint(tune.Checkpoint):  # type: ignore[misc]
     def _download(self, path: Any) -> str:
         try:
             return str(super().to_directory(path))
-        except OSError as error:
+        except (OSError, ArrowException) as error:
             raise StorageError(f"{self.path} can't be read: {error}") from error
 
 
@@ -65,7 +66,7 @@ def trial_storage(paths: RunPaths) -> StorageContext:
         return StorageContext(storage_path=str(paths.root), experiment_dir_name=paths.trials.name)
     try:
         return _BucketStorage(address)
-    except OSError as error:
+    except (OSError, ArrowException) as error:
         raise StorageError(f"{address} can't be written: {error}") from error
 
 
