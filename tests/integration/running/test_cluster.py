@@ -114,6 +114,7 @@ def sweep(folder: Path, *options: str) -> tuple[RunPaths, str]:
     return RunPaths(Path(json.loads(done.stdout)["run"])), done.stderr
 
 
+@pytest.mark.acceptance
 def test_a_node_on_which_everything_fails_is_avoided_and_named(
     cluster: TwoNodes, tmp_path: Path
 ) -> None:

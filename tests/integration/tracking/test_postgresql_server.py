@@ -24,6 +24,7 @@ from sweeper.tracking.destination import import_mlflow
 QUICKSTART = Path(__file__).parents[3] / "configs" / "quickstart.yaml"
 
 
+@pytest.mark.acceptance
 @pytest.mark.timeout(600)
 def test_a_sweep_survives_the_kill_of_its_driver_and_of_its_server(
     tmp_path: Path, ray_cluster: None

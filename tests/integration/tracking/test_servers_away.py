@@ -228,6 +228,7 @@ def test_a_sweep_goes_on_beside_a_server_that_fails(
         check_completed(ended, store, what)
 
 
+@pytest.mark.acceptance
 def test_a_server_that_is_down_at_the_start_costs_the_sweep_nothing(
     tmp_path: Path, store: Store, ray_cluster: None
 ) -> None:
@@ -274,6 +275,7 @@ def test_a_sweep_into_a_deleted_experiment_names_it_and_the_remedy(
     check_completed(ended, store, "deleted")
 
 
+@pytest.mark.acceptance
 def test_an_experiment_that_is_deleted_in_the_middle_is_said_once(
     tmp_path: Path, store: Store, ray_cluster: None
 ) -> None:
@@ -290,6 +292,7 @@ def test_an_experiment_that_is_deleted_in_the_middle_is_said_once(
     check_completed(ended, store, name)
 
 
+@pytest.mark.acceptance
 def test_two_sweeps_at_once_share_one_new_database(tmp_path: Path, ray_cluster: None) -> None:
     folders = [tmp_path / "one", tmp_path / "two"]
     uri = f"sqlite:///{tmp_path}/shared.db"
