@@ -18,7 +18,7 @@ from sweeper.errors import UserError
 
 __all__ = ["Address", "address_of", "parse_address", "place_text", "storage_folder", "working_copy"]
 
-_PACKAGES = {"s3": "S3", "gs": "Google Cloud Storage", "az": "Azure Blob Storage"}
+_PROVIDERS = {"s3": "S3", "gs": "Google Cloud Storage", "az": "Azure Blob Storage"}
 # `Path` makes one slash of two.
 _FORM = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,2}([^/].*)?$", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -62,7 +62,7 @@ class Address:
     @property
     def provider(self) -> str:
         """Who keeps it, for people."""
-        return _PACKAGES[self.scheme]
+        return _PROVIDERS[self.scheme]
 
     @property
     def endpoint(self) -> str | None:
@@ -81,10 +81,10 @@ def parse_address(text: str | Path) -> Address | None:
     if found is None:
         return None
     scheme, rest = found[1].lower(), found[2] or ""
-    if scheme not in _PACKAGES:
+    if scheme not in _PROVIDERS:
         if isinstance(text, Path) and text.exists():  # a folder whose name has a colon
             return None
-        near = difflib.get_close_matches(scheme, _PACKAGES, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(scheme, _PROVIDERS, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]}://?" if near else ""
         raise UserError(
             f"storage '{scheme}://{rest}': {scheme}:// can't hold runs; give a folder, or s3://, "
@@ -94,7 +94,7 @@ def parse_address(text: str | Path) -> Address | None:
     if "@" in bucket:
         raise UserError(
             f"storage {scheme}://…: credentials in the address would be recorded; leave them to "
-            f"the environment variables of {_PACKAGES[scheme]}"
+            f"the environment variables of {_PROVIDERS[scheme]}"
         )
     parts = [part for part in path.split("/") if part]
     if not _NAME.fullmatch(bucket):
@@ -149,7 +149,7 @@ def address_of(path: Path) -> Address | None:
         return None
     server, bucket, *rest = inner.parts
     address = Address(server.partition("@")[0], bucket, "/".join(rest))
-    if address.scheme not in _PACKAGES or server != _server(address.scheme, address.endpoint):
+    if address.scheme not in _PROVIDERS or server != _server(address.scheme, address.endpoint):
         return None
     return address
 

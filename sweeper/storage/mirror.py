@@ -12,6 +12,7 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from sweeper.storage.working_copy import (
     CHAMPION,
     FOLDERS,
     JOURNAL,
+    JOURNAL_FILE,
     bring_run,
     is_small_file,
     list_small_files,
@@ -61,6 +63,7 @@ class Mirror:
         self, root: Path, objects: Objects, lease: Lease, stop: Callable[[str], None]
     ) -> None:
         self._root = root
+        self._journal = root / JOURNAL_FILE
         self._objects = objects
         self._lease = lease
         self._stop = stop
@@ -68,7 +71,7 @@ class Mirror:
         self._journal_bytes = list_parts(objects, JOURNAL)
         self._stored = {name.rpartition("/")[0] for name in objects.find("trials")}
         self._gone: set[str] = set()
-        self._due: list[Callable[[], None]] = []
+        self._due: deque[Callable[[], None]] = deque()
         self._writing = threading.Lock()
         self._end = threading.Event()
         self._away_since: float | None = None
@@ -111,7 +114,7 @@ class Mirror:
             thread.join()
         if self.is_lost:
             return
-        if not is_regular(self._root / "journal.jsonl"):  # it ended before its first event
+        if not is_regular(self._journal):  # it ended before its first event
             with contextlib.suppress(StorageError):
                 self._objects.delete_folder("")
             return
@@ -142,25 +145,15 @@ class Mirror:
             OSError: a file can't be read.
         """
         with self._writing:
-            due, self._due = self._due, []
-            try:
-                self._write_small_files()
-                self._journal_bytes = (
-                    write_parts(
-                        self._objects, JOURNAL, self._root / "journal.jsonl", self._journal_bytes
-                    )
-                    if self._has_news()
-                    else self._journal_bytes
+            due = len(self._due)
+            self._write_small_files()
+            if is_regular(self._journal) and self._journal.stat().st_size > self._journal_bytes:
+                self._journal_bytes = write_parts(
+                    self._objects, JOURNAL, self._journal, self._journal_bytes
                 )
-                while due:
-                    due[0]()
-                    del due[0]
-            finally:
-                self._due = due + self._due
-
-    def _has_news(self) -> bool:
-        path = self._root / "journal.jsonl"
-        return is_regular(path) and path.stat().st_size > self._journal_bytes
+            for _ in range(due):  # what came since waits for the next time
+                self._due[0]()
+                self._due.popleft()
 
     def _write_logs(self) -> None:
         """Write the ends of the logs of trials that ran on this node."""

@@ -25,6 +25,7 @@ __all__ = [
     "CHAMPION",
     "FOLDERS",
     "JOURNAL",
+    "JOURNAL_FILE",
     "bring_run",
     "bring_storage",
     "delete_stored_run",
@@ -42,7 +43,7 @@ CHAMPION = "champion"
 FOLDERS = (CHAMPION, "start")
 """The folders of a run whose files are mirrored, beside the files of the run's own folder."""
 
-_JOURNAL_FILE = "journal.jsonl"
+JOURNAL_FILE = "journal.jsonl"
 _PART_OF_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _COMPARED_BYTES = 2**16
 _AT_A_TIME = 8
@@ -108,7 +109,7 @@ def bring_run(root: Path) -> bool:
 
 
 def _bring_journal(objects: Objects, root: Path, total: int) -> None:
-    path = root / _JOURNAL_FILE
+    path = root / JOURNAL_FILE
     size = path.stat().st_size if is_regular(path) else 0
     shared = min(size, total)
     begin = max(0, shared - _COMPARED_BYTES)
